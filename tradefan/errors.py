@@ -1,0 +1,30 @@
+"""The three kinds of trouble, and only these.
+
+TradeFanError
+├── Refused   expected: risk, venue, config or a user said no; carries a stable code
+├── Outage    the world broke: network, disk, time-out; a state with a retry policy, never a crash
+└── Defect    we are wrong: the supervisor restarts the actor and the traceback is kept
+"""
+
+from __future__ import annotations
+
+
+class TradeFanError(Exception):
+    """Anything that TradeFan itself raises on purpose."""
+
+
+class Refused(TradeFanError):
+    """A wish was turned down; `code` is stable and `text` says what would have passed."""
+
+    def __init__(self, code: str, text: str) -> None:
+        super().__init__(f"{code}: {text}")
+        self.code = code
+        self.text = text
+
+
+class Outage(TradeFanError):
+    """Something outside failed and may come back."""
+
+
+class Defect(TradeFanError):
+    """This should never happen: a broken invariant of our own."""

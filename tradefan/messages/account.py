@@ -1,0 +1,120 @@
+"""Accounts: balances, equity, limits."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Literal
+
+from msgspec import Struct
+
+from tradefan.messages.base import Control, Fact
+from tradefan.units import AccountId, Asset, InstrumentId, OwnerId
+
+Mode = Literal["NORMAL", "NO_NEW_RISK", "REDUCE_ONLY", "CANCEL_ONLY", "KILLED"]
+MODES: tuple[Mode, ...] = (
+    "NORMAL",
+    "NO_NEW_RISK",
+    "REDUCE_ONLY",
+    "CANCEL_ONLY",
+    "KILLED",
+)
+"""From free to tight."""
+
+
+class Balance(Struct, frozen=True, array_like=True):
+    """One asset of an account at the venue; `locked` is reserved by open orders."""
+
+    asset: Asset
+    free: Decimal
+    locked: Decimal
+
+
+class Balances(Fact, frozen=True, array_like=True, tag=True):
+    """The venue's balances; `whole` when assets that are not named are zero."""
+
+    account: AccountId
+    balances: tuple[Balance, ...]
+    whole: bool
+    event_ns: int
+    recv_ns: int
+    source: Literal["stream", "answer", "look"]
+
+
+class AccountState(Control, frozen=True, array_like=True, tag=True):
+    """A gateway's connection to its account: creates are possible only while `connected`."""
+
+    account: AccountId
+    connected: bool
+    reason: str
+
+    def key(self) -> str:
+        """One slot per account."""
+        return f"AccountState {self.account}"
+
+
+class SetMode(Control, frozen=True, array_like=True, tag=True):
+    """The risk desk (or an operator) asks the OMS for a mode of a scope for a cause.
+
+    `scope` is `all`, or one of an instrument, account, owner or venue id; NORMAL withdraws the cause.
+    `code limit used would_pass` go into each refusal made because of it.
+    """
+
+    scope: str
+    cause: str
+    mode: Mode
+    code: str
+    text: str
+    limit: str | None = None
+    used: str | None = None
+    would_pass: str | None = None
+
+    def key(self) -> str:
+        """One slot per (scope, cause)."""
+        return f"SetMode {self.scope} {self.cause}"
+
+
+class EquityMark(Fact, frozen=True, array_like=True, tag=True):
+    """Day start and peak of equity, journaled by the OMS so that limits survive a restart.
+
+    `seam` is the sum of equity jumps booked apart at the seams of a looped recording.
+    """
+
+    account: AccountId
+    numeraire: Asset
+    day_start_ns: int
+    day_equity: Decimal
+    peak_equity: Decimal
+    seam: Decimal
+
+
+class EquityPoint(Fact, frozen=True, array_like=True, tag=True):
+    """Equity at an instant, for store and status."""
+
+    account: AccountId
+    numeraire: Asset
+    at_ns: int
+    equity: Decimal
+    realised: Decimal
+    unrealised: Decimal
+    fees: Decimal
+    seam: Decimal
+    drawdown: Decimal
+    exposure: Decimal
+
+
+class OwnBook(Fact, frozen=True, array_like=True, tag=True):
+    """What the OMS's book says; the risk desk starts its own book from it, and compares it later.
+
+    With an instrument: what an owner holds of it; `asset` is its base, `cost` the position's cost.
+    Without: the account's whole balance of `asset`, opening + fills - fees and transfers, whoever
+    owns it; owner is `external`. Zero balances of assets that were ever held are told too.
+    The answer to `AskPositions(None)` is these, `PositionUpdate`s and each account's `EquityMark`
+    (where one is journaled), then `PositionsSent(None)`.
+    """
+
+    account: AccountId
+    owner: OwnerId
+    instrument: InstrumentId | None
+    asset: Asset
+    qty: Decimal
+    cost: Decimal

@@ -1,0 +1,252 @@
+"""Life of actors, links, configuration, the journal, and stopping."""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+from msgspec import Raw, Struct
+
+from tradefan.messages.account import EquityPoint
+from tradefan.messages.base import Control, Fact, Message
+from tradefan.messages.market import Bar, Gap, Trade
+from tradefan.messages.orders import (
+    CancelAll,
+    CancelParent,
+    CreateOrder,
+    FillUpdate,
+    OrderUpdate,
+    ParentUpdate,
+    PositionUpdate,
+    Refusal,
+    SetTarget,
+    SubmitOrder,
+)
+from tradefan.messages.records import Record
+from tradefan.units import AccountId, ClientOrderId, OwnerId
+
+AnyCommand: TypeAlias = SubmitOrder | SetTarget | CancelParent | CancelAll | CreateOrder
+Stored: TypeAlias = (
+    Trade | Bar | Gap | OrderUpdate | ParentUpdate | FillUpdate | PositionUpdate | EquityPoint | Refusal
+)
+"""What a store keeps."""
+
+
+class Timer(Fact, frozen=True, array_like=True, tag=True):
+    """What an actor sends to itself by `ctx.after`; it comes in the facts lane."""
+
+    name: str
+    subject: str = ""
+    number: int = 0
+
+
+class Started(Control, frozen=True, array_like=True, tag=True):
+    """The first message of every actor.
+
+    `restart` counts from 0; `commands` waited for a predecessor and are to be refused in the new
+    one's own words; `poison` is the fact key of the message in hand when the predecessor died.
+    """
+
+    restart: int
+    commands: tuple[AnyCommand, ...] = ()
+    poison: str | None = None
+    poison_text: str = ""
+
+
+class Stop(Control, frozen=True, array_like=True, tag=True):
+    """End by `deadline_ns`; answered by `Stopped`."""
+
+    deadline_ns: int
+
+
+class Stopped(Control, frozen=True, array_like=True, tag=True):
+    """An actor has done what it wanted to do before the end."""
+
+    name: str
+    left: tuple[tuple[AccountId, OwnerId, ClientOrderId], ...] = ()
+    unverified: bool = False
+
+    def key(self) -> str:
+        """One slot per actor."""
+        return f"Stopped {self.name}"
+
+
+class ConfigChanged(Control, frozen=True, array_like=True, tag=True):
+    """A new configuration snapshot is in `ctx.config` since this step."""
+
+    config_id: str
+
+
+class ConfigResult(Control, frozen=True, array_like=True, tag=True):
+    """How a swap ended; no errors means that it is active."""
+
+    config_id: str
+    errors: tuple[str, ...]
+
+    def key(self) -> str:
+        """One slot per snapshot: no result hides another's."""
+        return f"ConfigResult {self.config_id}"
+
+
+class Ready(Control, frozen=True, array_like=True, tag=True):
+    """The OMS has folded and reconciled (again): ask for positions."""
+
+    generation: int
+
+
+class AskState(Fact, frozen=True, array_like=True, tag=True):
+    """An actor that began anew asks for what is told only when it changes (`FeedQuality`, `Quote`)."""
+
+    name: str
+
+
+class ActorState(Control, frozen=True, array_like=True, tag=True):
+    """An actor tells the OMS and status how far it is: STARTING WARMING READY DOWN."""
+
+    name: str
+    state: str
+    text: str = ""
+
+    def key(self) -> str:
+        """One slot per actor."""
+        return f"ActorState {self.name}"
+
+
+# --- journal ------------------------------------------------------------------------------------
+
+
+class Append(Fact, frozen=True, array_like=True, tag=True):
+    """Write records with lsn `first_lsn`, `first_lsn + 1`, ...; answered by `Durable`, never refused."""
+
+    first_lsn: int
+    epoch: int
+    records: tuple[Record, ...]
+
+
+class Durable(Control, frozen=True, array_like=True, tag=True):
+    """Everything up to and including `lsn` survives kill -9 and power loss."""
+
+    lsn: int
+
+
+class Fold(Fact, frozen=True, array_like=True, tag=True):
+    """Ask for everything; answered by `Rows` with the same `gen`."""
+
+    gen: int
+
+
+class Rows(Control, frozen=True, array_like=True, tag=True):
+    """What the disk holds and, behind it, every Append that still waits in the link.
+
+    Records are in lsn order from lsn 1; all of them are durable up to `durable`.
+    """
+
+    gen: int
+    records: tuple[Record, ...]
+    durable: int
+
+
+class JournalFailed(Control, frozen=True, array_like=True, tag=True):
+    """The journal cannot write; records wait in the link."""
+
+    reason: str
+
+
+# --- store --------------------------------------------------------------------------------------
+
+
+class StoreBatch(Fact, frozen=True, array_like=True, tag=True):
+    """Rows for a store: messages in order; `applied_lsn` is the highest journal number inside, or None."""
+
+    batch_id: int
+    rows: tuple[Stored, ...]
+    applied_lsn: int | None
+
+
+class StoreAck(Fact, frozen=True, array_like=True, tag=True):
+    """A batch was stored, or set aside with a reason."""
+
+    batch_id: int
+    stored: int
+    reason: str | None
+    applied_lsn: int
+
+
+class StoreFailed(Control, frozen=True, array_like=True, tag=True):
+    """A store cannot write; batches wait in its link and are tried again."""
+
+    reason: str
+
+
+# --- what a step may ask of its driver ----------------------------------------------------------
+
+
+class StartLink(Message, frozen=True, array_like=True, tag=True):
+    """Start a link's task under this generation."""
+
+    link: str
+    generation: int
+
+
+class StopLink(Message, frozen=True, array_like=True, tag=True):
+    """End a link's task."""
+
+    link: str
+    generation: int
+
+
+class CloseLatch(Message, frozen=True, array_like=True, tag=True):
+    """Close the rim's latch for a scope before any other effect of the step."""
+
+    scope: str
+    reason: str
+
+
+class Exit(Message, frozen=True, array_like=True, tag=True):
+    """End the process with this code."""
+
+    code: int
+    reason: str
+
+
+class LogLine(Message, frozen=True, array_like=True, tag=True):
+    """One structured log line, written by the rim when the turn that made it has returned."""
+
+    level: str
+    event: str
+    actor: str
+    fields: dict[str, Any]
+
+
+class DeadLetter(Struct, frozen=True, array_like=True):
+    """The message in hand when an actor died, with its traceback."""
+
+    at_ns: int
+    actor: str
+    message: Raw
+    message_type: str
+    traceback: str
+
+
+# --- to and from the kernel itself ----------------------------------------------------------------
+
+
+class SwapConfig(Control, frozen=True, array_like=True, tag=True):
+    """One ingress to the kernel: replace the configuration snapshot, all or nothing."""
+
+    config_id: str
+    payload: bytes
+
+
+class StopAll(Control, frozen=True, array_like=True, tag=True):
+    """One ingress to the kernel: stop everything in reverse order by the deadline, then exit."""
+
+    deadline_ns: int
+    code: int = 0
+
+
+class Rejected(Message, frozen=True, array_like=True, tag=True):
+    """An ingress command found its lane full or its actor down; its port should say so."""
+
+    actor: str
+    message: AnyCommand
+    reason: str

@@ -1,0 +1,183 @@
+"""What is observed on a market. Prices and quantities are floats: they only inform."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TypeAlias
+
+from tradefan.messages.base import Control, Fact, Market
+from tradefan.units import InstrumentId, OwnerId, Side
+
+Levels: TypeAlias = tuple[tuple[float, float], ...]
+"""(price, quantity) pairs, best first; in a delta a quantity of zero removes the level."""
+
+
+class Quality(StrEnum):
+    """How far a feed can be trusted; RELIABILITY.md names who may trade on what."""
+
+    LIVE = "LIVE"
+    SUSPECT = "SUSPECT"
+    STALE = "STALE"
+    BLIND = "BLIND"
+
+
+class Trade(Fact, frozen=True, array_like=True, tag=True, gc=False):
+    """One public trade; `taker_side` is the aggressor's side, `event_ns` the venue's trade time."""
+
+    instrument: InstrumentId
+    trade_id: int
+    price: float
+    qty: float
+    taker_side: Side
+    event_ns: int
+    recv_ns: int
+
+    def fact_key(self) -> str | None:
+        """Public trades are named by venue trade id."""
+        return f"trade {self.instrument} {self.trade_id}"
+
+
+class Quote(Market, frozen=True, array_like=True, tag=True, gc=False):
+    """Best bid and ask; conflated by instrument."""
+
+    instrument: InstrumentId
+    bid: float
+    bid_qty: float
+    ask: float
+    ask_qty: float
+    update_id: int
+    recv_ns: int
+
+    def key(self) -> str:
+        """One slot per instrument."""
+        return self.instrument
+
+
+class BookDelta(Fact, frozen=True, array_like=True, tag=True):
+    """Absolute quantities of changed levels, update ids `first_id`..`last_id` inclusive."""
+
+    instrument: InstrumentId
+    first_id: int
+    last_id: int
+    bids: Levels
+    asks: Levels
+    event_ns: int
+    recv_ns: int
+
+
+class BookSnapshot(Fact, frozen=True, array_like=True, tag=True):
+    """A whole book as of `last_id`; levels outside its range are unknown, not empty."""
+
+    instrument: InstrumentId
+    last_id: int
+    bids: Levels
+    asks: Levels
+    recv_ns: int
+
+
+class Bar(Fact, frozen=True, array_like=True, tag=True, gc=False):
+    """A closed, UTC-aligned bar [open_ns, close_ns); `volume_lots` is exact, `volume` is in base."""
+
+    instrument: InstrumentId
+    timeframe: str
+    open_ns: int
+    close_ns: int
+    open: float
+    high: float
+    low: float
+    close: float
+    volume: float
+    volume_lots: int
+    trades: int
+
+    @property
+    def symbol(self) -> str:
+        """The ccxt symbol, as users type it."""
+        return self.instrument.partition(":")[2]
+
+
+class BarsClosed(Fact, frozen=True, array_like=True, tag=True):
+    """All bars of one instrument that closed at one instant, finest first.
+
+    `live` is False for history and while the feed is not LIVE: such bars only warm.
+    """
+
+    instrument: InstrumentId
+    bars: tuple[Bar, ...]
+    live: bool
+
+
+class AskBars(Fact, frozen=True, array_like=True, tag=True):
+    """A trader that begins asks for the newest closed bars, so many of each timeframe.
+
+    `BarHistory` answers, and the `FeedQuality` of now, which is otherwise told only when it changes.
+    """
+
+    owner: OwnerId
+    instrument: InstrumentId
+    depths: dict[str, int]
+
+
+class BarHistory(Fact, frozen=True, array_like=True, tag=True):
+    """Bars that closed before this message was sent, oldest first per timeframe; they only warm.
+
+    Empty where nothing is remembered. Bars that close later come as `BarsClosed` behind it.
+    """
+
+    instrument: InstrumentId
+    bars: tuple[Bar, ...]
+
+
+class Ticker24h(Market, frozen=True, array_like=True, tag=True, gc=False):
+    """The venue's rolling 24 h statistics."""
+
+    instrument: InstrumentId
+    last_price: float
+    open_price: float
+    high: float
+    low: float
+    volume: float
+    quote_volume: float
+    event_ns: int
+
+    def key(self) -> str:
+        """One slot per instrument."""
+        return f"Ticker24h {self.instrument}"
+
+
+class FeedQuality(Control, frozen=True, array_like=True, tag=True):
+    """The feed of an instrument changed its quality; `session` counts laps and reconnections."""
+
+    instrument: InstrumentId
+    quality: Quality
+    reason: str
+    since_ns: int
+    session: int
+
+    def key(self) -> str:
+        """One slot per instrument."""
+        return f"FeedQuality {self.instrument}"
+
+
+class SessionBreak(Fact, frozen=True, array_like=True, tag=True):
+    """The market before and after this point do not connect (lap seam): indicators start anew.
+
+    A fact, so that it keeps its place between the bars of the two sessions.
+    """
+
+    instrument: InstrumentId
+    session: int
+    reason: str
+    at_ns: int
+
+
+class Gap(Fact, frozen=True, array_like=True, tag=True):
+    """A hole in a feed that is known and written down; ids are inclusive, None where unknown."""
+
+    instrument: InstrumentId
+    kind: str
+    from_ns: int
+    to_ns: int
+    from_id: int | None
+    to_id: int | None
+    cause: str

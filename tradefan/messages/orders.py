@@ -1,0 +1,411 @@
+"""Orders: wishes of owners, children at the venue, and what the venue says about them.
+
+Quantities are Decimals in the instrument's quantity asset, prices Decimals in its quote asset.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any, Literal
+
+from msgspec import field
+
+from tradefan.messages.base import Command, Fact, Message
+from tradefan.units import (
+    AccountId,
+    Asset,
+    ClientOrderId,
+    InstrumentId,
+    OwnerId,
+    ParentId,
+    Side,
+    TradeId,
+)
+
+OrderType = Literal["market", "limit"]
+TimeInForce = Literal["GTC", "IOC", "FOK"]
+PositionSide = Literal["net", "long", "short"]
+
+
+class OrderStatus(StrEnum):
+    """FIX order status; UNKNOWN is a venue's word that we do not map and is never stored."""
+
+    PENDING_NEW = "PENDING_NEW"
+    NEW = "NEW"
+    PARTIALLY_FILLED = "PARTIALLY_FILLED"
+    FILLED = "FILLED"
+    PENDING_CANCEL = "PENDING_CANCEL"
+    CANCELED = "CANCELED"
+    PENDING_REPLACE = "PENDING_REPLACE"
+    REJECTED = "REJECTED"
+    EXPIRED = "EXPIRED"
+    DONE_FOR_DAY = "DONE_FOR_DAY"
+    SUSPENDED = "SUSPENDED"
+    UNKNOWN = "UNKNOWN"
+
+
+TERMINAL = frozenset(
+    {
+        OrderStatus.FILLED,
+        OrderStatus.CANCELED,
+        OrderStatus.REJECTED,
+        OrderStatus.EXPIRED,
+    }
+)
+
+
+class Doubt(StrEnum):
+    """Which of our requests has an unknown outcome."""
+
+    CREATE = "CREATE"
+    CANCEL = "CANCEL"
+    REPLACE = "REPLACE"
+
+
+class Phase(StrEnum):
+    """Where a parent stands."""
+
+    VALIDATED = "VALIDATED"
+    ARMED = "ARMED"
+    WORKING = "WORKING"
+    PAUSED = "PAUSED"
+    COMPLETING = "COMPLETING"
+    DONE = "DONE"
+
+
+# --- owners to the OMS --------------------------------------------------------------------------
+
+
+class SubmitOrder(Command, frozen=True, array_like=True, tag=True):
+    """A wish for a parent order; (owner, ref) is its idempotency key, `req` the API's request number."""
+
+    account: AccountId
+    instrument: InstrumentId
+    owner: OwnerId
+    ref: str
+    side: Side
+    order_qty: Decimal
+    algo: str
+    settings: dict[str, Any] = field(default_factory=dict)
+    limit_price: Decimal | None = None
+    intent_id: str | None = None
+    reason: str = ""
+    reduce_only: bool = False
+    position_side: PositionSide = "net"
+    protective: bool = False
+    req: int | None = None
+
+
+class SetTarget(Command, frozen=True, array_like=True, tag=True):
+    """A wish for a position: the OMS subtracts held, working and in-doubt quantity in its own turn.
+
+    Differences under `band` (a share of the target) or under the venue's minimum do nothing;
+    a target of zero always acts.
+    """
+
+    account: AccountId
+    instrument: InstrumentId
+    owner: OwnerId
+    ref: str
+    target_qty: Decimal
+    band: Decimal
+    algo: str
+    settings: dict[str, Any] = field(default_factory=dict)
+    limit_price: Decimal | None = None
+    reason: str = ""
+
+
+class CancelParent(Command, frozen=True, array_like=True, tag=True):
+    """An owner's wish to end a parent."""
+
+    owner: OwnerId
+    parent_id: ParentId
+    req: int | None = None
+
+
+class CancelAll(Command, frozen=True, array_like=True, tag=True):
+    """An owner's wish to end all its parents, of one instrument or of all."""
+
+    owner: OwnerId
+    instrument: InstrumentId | None = None
+    req: int | None = None
+
+
+class AskPositions(Fact, frozen=True, array_like=True, tag=True):
+    """An owner (or the risk desk, owner None: all) asks for `PositionUpdate`s; sent after `Ready`."""
+
+    owner: OwnerId | None
+
+
+class PositionsSent(Fact, frozen=True, array_like=True, tag=True):
+    """Closes the answer to `AskPositions`: all that the owner holds and works on went before it.
+
+    `generation` is that of the OMS's `Ready`, for an owner that began anew and did not hear it.
+    """
+
+    owner: OwnerId | None
+    generation: int
+
+
+# --- the OMS to owners, API, risk desk, store ---------------------------------------------------
+
+
+class ParentOrder(Message, frozen=True, array_like=True, tag=True):
+    """An accepted wish; even a plain limit order is a parent with the algorithm `limit`."""
+
+    parent_id: ParentId
+    account: AccountId
+    instrument: InstrumentId
+    owner: OwnerId
+    ref: str
+    side: Side
+    order_qty: Decimal
+    algo: str
+    settings: dict[str, Any]
+    limit_price: Decimal | None
+    intent_id: str
+    reason: str
+    reduce_only: bool
+    position_side: PositionSide
+    protective: bool
+    created_ns: int
+
+
+class ParentUpdate(Fact, frozen=True, array_like=True, tag=True):
+    """A parent changed; the whole picture, so that the newest alone is enough."""
+
+    order: ParentOrder
+    status: OrderStatus
+    phase: Phase
+    reason: str
+    cum_qty: Decimal
+    working_qty: Decimal
+    in_doubt_qty: Decimal
+    avg_px: Decimal | None
+    children: int
+    updated_ns: int
+
+    @property
+    def leaves_qty(self) -> Decimal:
+        """What is still to be done, or zero once the parent has ended."""
+        return Decimal(0) if self.phase is Phase.DONE else self.order.order_qty - self.cum_qty
+
+
+class OrderUpdate(Fact, frozen=True, array_like=True, tag=True):
+    """A child order changed, for store and API."""
+
+    account: AccountId
+    instrument: InstrumentId
+    owner: OwnerId
+    parent_id: ParentId
+    client_order_id: ClientOrderId
+    venue_order_id: str | None
+    side: Side
+    order_type: OrderType
+    time_in_force: TimeInForce
+    order_qty: Decimal
+    limit_price: Decimal | None
+    status: OrderStatus
+    in_doubt: Doubt | None
+    cum_qty: Decimal
+    avg_px: Decimal | None
+    reason: str
+    created_ns: int
+    updated_ns: int
+
+
+class FillUpdate(Fact, frozen=True, array_like=True, tag=True):
+    """A fill was booked once; `lsn` is its journal number, `realised` in the quote asset before fees."""
+
+    account: AccountId
+    instrument: InstrumentId
+    owner: OwnerId
+    parent_id: ParentId | None
+    client_order_id: ClientOrderId | None
+    trade_id: TradeId
+    side: Side
+    qty: Decimal
+    price: Decimal
+    fee: Decimal
+    fee_asset: Asset
+    liquidity: Literal["maker", "taker"]
+    event_ns: int
+    lsn: int
+    realised: Decimal
+
+
+class PositionUpdate(Fact, frozen=True, array_like=True, tag=True):
+    """What one owner holds in one instrument; `qty` is signed, `avg_px` None when flat."""
+
+    account: AccountId
+    owner: OwnerId
+    instrument: InstrumentId
+    qty: Decimal
+    avg_px: Decimal | None
+    realised: Decimal
+    fees: dict[Asset, Decimal]
+    working_qty: Decimal
+    in_doubt_qty: Decimal
+    updated_ns: int
+
+
+class Refusal(Fact, frozen=True, array_like=True, tag=True):
+    """A wish was refused; `code` is stable, `would_pass` says what would have been accepted."""
+
+    account: AccountId | None
+    instrument: InstrumentId | None
+    owner: OwnerId
+    ref: str
+    code: str
+    text: str
+    limit: str | None
+    used: str | None
+    would_pass: str | None
+    at_ns: int
+    req: int | None = None
+
+
+class Answer(Fact, frozen=True, array_like=True, tag=True):
+    """The answer to an API request that was accepted; leaves only when durable."""
+
+    req: int
+    parent_ids: tuple[ParentId, ...]
+    known: bool = False
+    """True when (owner, ref) was known already: the first answer is given again."""
+
+
+# --- the OMS to a gateway -----------------------------------------------------------------------
+
+
+class CreateOrder(Command, frozen=True, array_like=True, tag=True):
+    """Place one child; never written after `not_after_ns`, never written twice."""
+
+    account: AccountId
+    instrument: InstrumentId
+    owner: OwnerId
+    parent_id: ParentId
+    client_order_id: ClientOrderId
+    side: Side
+    order_type: OrderType
+    time_in_force: TimeInForce
+    post_only: bool
+    order_qty: Decimal
+    limit_price: Decimal | None
+    reduce_only: bool
+    not_after_ns: int
+
+
+class CancelOrder(Fact, frozen=True, array_like=True, tag=True):
+    """Cancel one child by client id; a fact, so that a kill's cancels always fit."""
+
+    account: AccountId
+    instrument: InstrumentId
+    owner: OwnerId
+    client_order_id: ClientOrderId
+
+
+class Look(Fact, frozen=True, array_like=True, tag=True):
+    """Ask the venue: open orders, trades after the cursors, balances, and each named order.
+
+    The answer comes as single `ExecutionReport`s, `VenueFill`s and `Balances`, then `LookDone`.
+    A cursor of None only learns the newest trade id and repeats no trade; an instrument without any
+    trade answers the cursor `0`, so that the next look misses nothing.
+    """
+
+    account: AccountId
+    look_id: int
+    orders: tuple[tuple[InstrumentId, ClientOrderId], ...]
+    cursors: tuple[tuple[InstrumentId, TradeId | None], ...]
+    balances: bool = True
+
+
+# --- a gateway to the OMS -----------------------------------------------------------------------
+
+
+class ExecutionReport(Fact, frozen=True, array_like=True, tag=True):
+    """The venue's word about one order; quantities are cumulative."""
+
+    account: AccountId
+    instrument: InstrumentId
+    client_order_id: ClientOrderId
+    venue_order_id: str | None
+    status: OrderStatus
+    side: Side
+    order_qty: Decimal
+    cum_qty: Decimal
+    limit_price: Decimal | None
+    reason: str
+    event_ns: int
+    recv_ns: int
+    source: Literal["stream", "answer", "look"]
+
+    def fact_key(self) -> str | None:
+        """Reports have no execution id on every road: order, status and quantity name them."""
+        return f"report {self.account} {self.client_order_id} {self.status} {self.cum_qty}"
+
+
+class VenueFill(Fact, frozen=True, array_like=True, tag=True):
+    """One execution at the venue; the key of a fill is (account, instrument, trade_id)."""
+
+    account: AccountId
+    instrument: InstrumentId
+    trade_id: TradeId
+    client_order_id: ClientOrderId | None
+    venue_order_id: str
+    side: Side
+    qty: Decimal
+    price: Decimal
+    fee: Decimal
+    fee_asset: Asset
+    liquidity: Literal["maker", "taker"]
+    event_ns: int
+    recv_ns: int
+    source: Literal["stream", "answer", "look"]
+
+    def fact_key(self) -> str | None:
+        """Fills are named by (account, instrument, trade id)."""
+        return f"fill {self.account} {self.instrument} {self.trade_id}"
+
+
+class OrderNotSent(Fact, frozen=True, array_like=True, tag=True):
+    """Proof that a create never left us; the order does not exist."""
+
+    account: AccountId
+    client_order_id: ClientOrderId
+    reason: str
+
+
+class OrderInDoubt(Fact, frozen=True, array_like=True, tag=True):
+    """A request whose outcome nobody knows."""
+
+    account: AccountId
+    client_order_id: ClientOrderId
+    doubt: Doubt
+    reason: str
+
+
+class CancelRejected(Fact, frozen=True, array_like=True, tag=True):
+    """The venue would not cancel: information, not proof; the OMS asks."""
+
+    account: AccountId
+    client_order_id: ClientOrderId
+    reason: str
+
+
+class LookDone(Fact, frozen=True, array_like=True, tag=True):
+    """A look ended; `missing` orders were asked by id and not found. Not complete: nothing is proved."""
+
+    account: AccountId
+    look_id: int
+    asked_ns: int
+    complete: bool
+    missing: tuple[ClientOrderId, ...]
+    cursors: tuple[tuple[InstrumentId, TradeId | None], ...]
+    reason: str = ""
+
+
+class GatewayReset(Fact, frozen=True, array_like=True, tag=True):
+    """A gateway began anew: its predecessor's requests in flight have no outcome."""
+
+    account: AccountId

@@ -1,0 +1,274 @@
+"""Journal records: one fact or decision, one atomic change each.
+
+What follows from a record (position, reservation, P&L) is none. `core/trading.apply` knows every
+version ever written; fields are only added at the end, with a default. Every record that concerns
+an order names account, instrument and owner, so that a journal can be read without folding it.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Literal, TypeAlias
+
+from msgspec import Struct
+
+from tradefan.messages.account import Mode
+from tradefan.messages.orders import (
+    Doubt,
+    OrderStatus,
+    OrderType,
+    ParentOrder,
+    Phase,
+    TimeInForce,
+)
+from tradefan.units import (
+    AccountId,
+    Asset,
+    ClientOrderId,
+    InstrumentId,
+    OwnerId,
+    ParentId,
+    Side,
+    TradeId,
+)
+
+RECORD_VERSION = 1
+
+
+class RecordBase(Struct, frozen=True, array_like=True, tag=True):
+    """Base of all records; `at_ns` is kernel time of the turn that made it."""
+
+    at_ns: int
+
+
+class Epoch(RecordBase, frozen=True, array_like=True, tag=True):
+    """A start of the daemon: ids made from now on carry this epoch."""
+
+    epoch: int
+    instance: str
+    config_id: str
+    version: str
+
+
+class Parent(RecordBase, frozen=True, array_like=True, tag=True):
+    """A wish was accepted as a parent; `target_qty` is the position wished for, None for a plain order."""
+
+    order: ParentOrder
+    target_qty: Decimal | None = None
+
+
+class PhaseChange(RecordBase, frozen=True, array_like=True, tag=True):
+    """A parent changed phase or status."""
+
+    parent_id: ParentId
+    phase: Phase
+    status: OrderStatus
+    reason: str
+
+
+class ParentFailed(RecordBase, frozen=True, array_like=True, tag=True):
+    """A plug-in of this parent raised."""
+
+    parent_id: ParentId
+    traceback: str
+
+
+class Intent(RecordBase, frozen=True, array_like=True, tag=True):
+    """A child is about to be sent: reserved from now on, IN DOUBT until somebody says more.
+
+    `reserve_per_unit` of `reserve_asset` is what each unit that may still trade can cost: quote at
+    the worst price with fees for a buy, the base itself for a sale.
+    """
+
+    account: AccountId
+    instrument: InstrumentId
+    owner: OwnerId
+    parent_id: ParentId
+    client_order_id: ClientOrderId
+    sequence: int
+    side: Side
+    order_type: OrderType
+    time_in_force: TimeInForce
+    post_only: bool
+    order_qty: Decimal
+    limit_price: Decimal | None
+    reserve_px: Decimal
+    config_id: str
+    instrument_version: int
+    reference_px: Decimal
+    reference_age_ns: int
+    not_after_ns: int
+    reduce_only: bool
+    reserve_asset: Asset
+    reserve_per_unit: Decimal
+
+
+class NotSent(RecordBase, frozen=True, array_like=True, tag=True):
+    """Proof that a create never left: the order does not exist."""
+
+    account: AccountId
+    client_order_id: ClientOrderId
+    reason: str
+
+
+class Report(RecordBase, frozen=True, array_like=True, tag=True):
+    """The venue's word about an order, as merged into the table; `order_qty` only where it changed."""
+
+    account: AccountId
+    client_order_id: ClientOrderId
+    venue_order_id: str | None
+    status: OrderStatus
+    cum_qty: Decimal
+    reason: str
+    event_ns: int
+    order_qty: Decimal | None = None
+
+
+class InDoubt(RecordBase, frozen=True, array_like=True, tag=True):
+    """A request has no known outcome."""
+
+    account: AccountId
+    client_order_id: ClientOrderId
+    doubt: Doubt
+    reason: str
+
+
+class Resolved(RecordBase, frozen=True, array_like=True, tag=True):
+    """A doubt ended by evidence."""
+
+    account: AccountId
+    client_order_id: ClientOrderId
+    verdict: Literal["PLACED", "NOT_PLACED"]
+    evidence: str
+    first_look_ns: int | None = None
+    second_look_ns: int | None = None
+
+
+class CancelIntent(RecordBase, frozen=True, array_like=True, tag=True):
+    """We want this order gone; repeated until it is terminal."""
+
+    account: AccountId
+    client_order_id: ClientOrderId
+    reason: str
+
+
+class CancelRefused(RecordBase, frozen=True, array_like=True, tag=True):
+    """The venue would not cancel: information; the wish to cancel stays."""
+
+    account: AccountId
+    client_order_id: ClientOrderId
+    reason: str
+
+
+class Sealed(RecordBase, frozen=True, array_like=True, tag=True):
+    """A query confirmed the end, fills equal the venue's quantity, and it has been quiet long enough."""
+
+    account: AccountId
+    client_order_id: ClientOrderId
+
+
+class Fill(RecordBase, frozen=True, array_like=True, tag=True):
+    """One execution, booked once under (account, instrument, trade_id)."""
+
+    account: AccountId
+    instrument: InstrumentId
+    owner: OwnerId
+    trade_id: TradeId
+    client_order_id: ClientOrderId | None
+    venue_order_id: str
+    side: Side
+    qty: Decimal
+    price: Decimal
+    base: Asset
+    quote: Asset
+    fee: Decimal
+    fee_asset: Asset
+    liquidity: Literal["maker", "taker"]
+    event_ns: int
+    kind: Literal["spot", "linear"] = "spot"
+
+
+class Opening(RecordBase, frozen=True, array_like=True, tag=True):
+    """What an account held before us, booked to `external`, with the trade cursor of each instrument.
+
+    `price` is the mark in the numeraire at that instant, None where there is none (the numeraire).
+    """
+
+    account: AccountId
+    asset: Asset
+    qty: Decimal
+    price: Decimal | None
+    cursors: tuple[tuple[InstrumentId, TradeId | None], ...] = ()
+
+
+class Transfer(RecordBase, frozen=True, array_like=True, tag=True):
+    """A change of an asset that is no fill of ours: deposit, withdrawal, correction; to `external`."""
+
+    account: AccountId
+    asset: Asset
+    qty: Decimal
+    reason: str
+
+
+class Cursor(RecordBase, frozen=True, array_like=True, tag=True):
+    """A complete look has seen every trade up to this one."""
+
+    account: AccountId
+    instrument: InstrumentId
+    trade_id: TradeId
+
+
+class Poison(RecordBase, frozen=True, array_like=True, tag=True):
+    """A fact that killed the OMS: skipped by its key, its instrument on hold until a human resolves."""
+
+    fact_key: str
+    instrument: InstrumentId | None
+    text: str
+
+
+class ModeChange(RecordBase, frozen=True, array_like=True, tag=True):
+    """A cause changed the mode of a scope; NORMAL withdraws the cause."""
+
+    scope: str
+    cause: str
+    mode: Mode
+    code: str
+    text: str
+    limit: str | None = None
+    used: str | None = None
+    would_pass: str | None = None
+
+
+class Equity(RecordBase, frozen=True, array_like=True, tag=True):
+    """Day start and peak of an account's equity, and the seams booked apart."""
+
+    account: AccountId
+    numeraire: Asset
+    day_start_ns: int
+    day_equity: Decimal
+    peak_equity: Decimal
+    seam: Decimal
+
+
+Record: TypeAlias = (
+    Epoch
+    | Parent
+    | PhaseChange
+    | ParentFailed
+    | Intent
+    | NotSent
+    | Report
+    | InDoubt
+    | Resolved
+    | CancelIntent
+    | CancelRefused
+    | Sealed
+    | Fill
+    | Opening
+    | Transfer
+    | Cursor
+    | Poison
+    | ModeChange
+    | Equity
+)
+"""Everything that may stand in the journal."""

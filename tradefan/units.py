@@ -1,0 +1,154 @@
+"""Units, id types and the only crossings between them.
+
+Money is `Decimal`, code that compares or matches uses integer ticks and lots, float is only for
+what is observed (books, quotes, indicators). Time is integer nanoseconds, steady UTC.
+"""
+
+from __future__ import annotations
+
+import decimal
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Literal, NewType
+
+from tradefan.errors import Refused
+
+AccountId = NewType("AccountId", str)
+"""`paper:main`: a name under `accounts:`."""
+InstrumentId = NewType("InstrumentId", str)
+"""`binance:BTC/USDT`: venue and ccxt unified symbol."""
+OwnerId = NewType("OwnerId", str)
+"""A strategy instance, `api`, `cli`, or `external`."""
+ParentId = NewType("ParentId", str)
+ClientOrderId = NewType("ClientOrderId", str)
+TradeId = NewType("TradeId", str)
+Asset = NewType("Asset", str)
+Ref = NewType("Ref", int)
+"""Address of an actor or a port inside one kernel; never stored in a message."""
+
+Side = Literal["buy", "sell"]
+
+EXTERNAL = OwnerId("external")
+ZERO = Decimal(0)
+
+US = 1_000
+MS = 1_000_000
+SECOND = 1_000_000_000
+MINUTE = 60 * SECOND
+HOUR = 60 * MINUTE
+DAY = 24 * HOUR
+
+_SUFFIXES = {"ms": MS, "s": SECOND, "m": MINUTE, "h": HOUR, "d": DAY}
+
+
+def use_decimal_context() -> None:
+    """Set this thread's decimal context: 38 digits, mixing with float is an error.
+
+    Call it once at the start of every thread that touches money.
+    """
+    decimal.setcontext(
+        decimal.Context(
+            prec=38,
+            rounding=decimal.ROUND_HALF_EVEN,
+            traps=[
+                decimal.InvalidOperation,
+                decimal.DivisionByZero,
+                decimal.Overflow,
+                decimal.FloatOperation,
+            ],
+        )
+    )
+
+
+def sign(side: Side) -> int:
+    """Return +1 for buy and -1 for sell."""
+    return 1 if side == "buy" else -1
+
+
+def opposite(side: Side) -> Side:
+    """Return the other side."""
+    return "sell" if side == "buy" else "buy"
+
+
+def to_ticks(price: float, tick: float) -> int:
+    """Return an observed price as whole ticks, rounded to the nearest."""
+    return round(price / tick)
+
+
+def to_lots(qty: float, lot: float) -> int:
+    """Return an observed quantity as whole lots, rounded to the nearest."""
+    return round(qty / lot)
+
+
+def steps(value: Decimal, step: Decimal) -> int:
+    """Return an exact Decimal as a whole number of steps (ticks or lots).
+
+    Raises:
+        Refused: OFF_GRID when `value` is no whole multiple of `step`.
+    """
+    count, rest = divmod(value, step)
+    if rest:
+        raise Refused("OFF_GRID", f"expected a multiple of {step}, got {value}")
+    return int(count)
+
+
+def floor_step(value: Decimal, step: Decimal) -> Decimal:
+    """Round a non-negative value down to a whole multiple of `step`."""
+    return value // step * step
+
+
+def ceil_step(value: Decimal, step: Decimal) -> Decimal:
+    """Round a non-negative value up to a whole multiple of `step`."""
+    down = floor_step(value, step)
+    return down if down == value else down + step
+
+
+def exact(value: float) -> Decimal:
+    """Return the Decimal that a float prints as: the crossing from observed to exact."""
+    return Decimal(repr(value))
+
+
+def plain(value: Decimal) -> str:
+    """Return a Decimal without exponent and without trailing zeros."""
+    text = format(value, "f")
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def parse_duration(text: str) -> int:
+    """Return nanoseconds of `250ms 30s 5m 1h 1d`.
+
+    Raises:
+        Refused: BAD_DURATION when the text has another form or is not above zero.
+    """
+    number = text.rstrip("abcdefghijklmnopqrstuvwxyz")
+    suffix = text[len(number) :]
+    if suffix not in _SUFFIXES or not number.isdecimal() or int(number) == 0:
+        raise Refused(
+            "BAD_DURATION",
+            f"expected a duration such as 250ms, 30s, 5m, 1h or 1d, got {text!r}",
+        )
+    return int(number) * _SUFFIXES[suffix]
+
+
+def iso(ns: int) -> str:
+    """Return kernel time as ISO-8601 UTC with milliseconds: `2024-08-08T23:54:13.250Z`."""
+    seconds, rest = divmod(ns, SECOND)
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{rest // MS:03d}Z"
+
+
+def parse_iso(text: str) -> int:
+    """Return nanoseconds of an ISO-8601 instant; without an offset it is UTC.
+
+    Raises:
+        Refused: BAD_INSTANT when the text is no instant.
+    """
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise Refused(
+            "BAD_INSTANT",
+            f"expected an instant such as 2026-01-31T12:00:00Z, got {text!r}",
+        ) from error
+    moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
+    whole = int(moment.replace(microsecond=0).timestamp())
+    return whole * SECOND + moment.microsecond * US
