@@ -1,0 +1,1 @@
+"""The kernel: it knows neither asyncio nor a clock nor trading."""

@@ -1,0 +1,300 @@
+"""The kernel: one entry, `step(now_ns, ingress)`, that runs actors to quiet and says what to do.
+
+It knows neither asyncio nor a clock nor trading; wiring gives it actors, ports and the message union.
+The order of everything follows from the list of steps, and the list of steps is the recording:
+ingress in arrival order; then due timers by (deadline, id) into the facts lane, so that an answer
+that lies there is seen before its time-out; then actors in the order in which they became ready, at
+most `PER_VISIT` messages a visit, until quiet or `PER_STEP` messages in all.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from msgspec import Struct
+
+from tradefan.errors import Defect
+from tradefan.messages.base import COMMANDS, FACTS, Message
+from tradefan.messages.control import AnyCommand, LogLine, Rejected
+from tradefan.runtime.context import TurnContext
+from tradefan.runtime.life import Life
+from tradefan.runtime.mailbox import LaneStatistics
+from tradefan.runtime.system import RIM, Cell, Ingress, Port, System
+from tradefan.runtime.trace import Trace
+from tradefan.units import Ref
+
+PER_VISIT = 64
+PER_STEP = 256
+_MASK = (1 << 64) - 1
+_GOLDEN = 0x9E3779B97F4A7C15
+
+
+class Stepped(NamedTuple):
+    """What a step wants: effects in order, when to come back, whether work is left, ingress taken."""
+
+    effects: list[Ingress]
+    next_ns: int | None
+    more: bool
+    admitted: int
+
+
+class KernelState(Struct):
+    """The kernel's own counters, part of a snapshot."""
+
+    now_ns: int
+    config_id: str
+    ids: int = 0
+    timers: int = 0
+    begun: bool = False
+    steps: int = 0
+    messages: int = 0
+    lost_to_down: int = 0
+
+
+Timed = tuple[int, int, Ref, int, Message]
+"""(deadline, timer id, ref, actor's generation, message)."""
+
+
+class Kernel:
+    """Runs a wired system, one step at a time."""
+
+    def __init__(
+        self,
+        system: System,
+        config: Any,
+        config_id: str,
+        *,
+        now_ns: int,
+        seed: int = 0,
+        trace: bool = False,
+        per_step: int = PER_STEP,
+        per_visit: int = PER_VISIT,
+    ) -> None:
+        """Prepare a system; nothing is built before the first step.
+
+        A step handles at most `per_step` messages, of one actor at most `per_visit` in a row.
+        """
+        self.per_step = per_step
+        self.per_visit = per_visit
+        self.system = system
+        self.config = config
+        self.state = KernelState(now_ns, config_id)
+        self.refs = system.refs()
+        self.trace = Trace() if trace else None
+        self.timers: list[Timed] = []
+        self.timers_live: dict[int, None] = {}
+        self.staged: list[Ingress] = []
+        self.effects: list[Ingress] = []
+        self.ready: deque[Cell] = deque()
+        self.cells: list[Cell | None] = [None]
+        self.ports: dict[Ref, Port] = {}
+        for spec in system.actors:
+            ref = self.refs[spec.name]
+            self.cells.append(Cell(spec, ref, (seed * _GOLDEN + ref) & _MASK))
+        for port in system.ports:
+            self.ports[self.refs[port.name]] = Port(port)
+            self.cells.append(None)
+        self.credited = frozenset(ref for ref, port in self.ports.items() if port.spec.credit)
+        self.context = TurnContext(self)
+        self.life = Life(self)
+
+    # --- the step -------------------------------------------------------------------------------
+
+    def step(self, now_ns: int, ingress: Sequence[Ingress] = ()) -> Stepped:
+        """Take ingress in order, fire due timers, run actors; say what to do and when to come back.
+
+        Ingress beyond `admitted` was not taken: the driver keeps it in order and offers it again.
+        """
+        state, timers = self.state, self.timers
+        if now_ns < state.now_ns:
+            raise Defect(f"time went back: step at {now_ns} after {state.now_ns}")
+        state.now_ns = now_ns
+        state.steps += 1
+        self.effects = []
+        if not state.begun:
+            state.begun = True
+            self.life.begin()
+        admitted = self._admit(ingress) if ingress else 0
+        if timers and timers[0][0] <= now_ns:
+            self._fire(now_ns)
+        if self.ready:
+            self._run(now_ns)
+        # Cancelled timers leave here, so that nobody is woken for nothing.
+        timers, live = self.timers, self.timers_live
+        while timers and timers[0][1] not in live:
+            heapq.heappop(timers)
+        return Stepped(self.effects, timers[0][0] if timers else None, bool(self.ready), admitted)
+
+    def _run(self, now_ns: int) -> None:  # noqa: C901, PLR0912 one inlined loop, see the docstring
+        """Visit ready actors until quiet or until the step's budget is gone.
+
+        Puts, takes and turns are inlined: a method each costs more than the work itself.
+        """
+        ready, staged, cells, ctx = self.ready, self.staged, self.cells, self.context
+        trace, budget, per_visit = self.trace, self.per_step, self.per_visit
+        ctx.now_ns, late = now_ns, ctx.late
+        while ready and budget > 0:
+            cell = ready.popleft()
+            handle = cell.handle
+            if handle is None:
+                self.state.lost_to_down += cell.mail.clear()
+                cell.queued = False
+                continue
+            ctx.cell = cell
+            control, facts, commands, market = cell.lanes
+            if len(facts) > cell.mail.facts_peak:
+                cell.mail.note_facts(cell.spec.name)
+            turns = visit = per_visit if budget > per_visit else budget  # noqa: FURB136 min() costs more
+            try:
+                while visit:
+                    if control:
+                        msg = control.pop(next(iter(control)))
+                    elif facts:
+                        msg = facts.popleft()
+                    elif commands:
+                        msg = commands.popleft()
+                    elif market:
+                        msg = market.pop(next(iter(market)))
+                    else:
+                        break
+                    visit -= 1
+                    if trace is not None:
+                        trace.message(now_ns, cell.ref, msg)
+                    handle(msg, ctx)
+                    if late:
+                        ctx.commit()
+                    if staged:
+                        for ref, sent in staged:
+                            target = cells[ref]
+                            if target is None:
+                                self._emit(ref, sent)
+                                continue
+                            if sent.lane == 1:
+                                target.mail.facts.append(sent)
+                            else:
+                                target.mail.put(sent)
+                            if not target.queued:
+                                target.queued = True
+                                ready.append(target)
+                        staged.clear()
+            except Exception as error:  # noqa: BLE001 the fence: any exception is a defect of this actor
+                self.life.crashed(cell, msg, error)
+            turns -= visit
+            budget -= turns
+            cell.turns += turns
+            if control or facts or commands or market:
+                ready.append(cell)
+            else:
+                cell.queued = False
+        self.state.messages += self.per_step - budget
+
+    def _emit(self, ref: Ref, msg: Message) -> None:
+        """Let an effect leave the step, or hand it to the kernel where it is meant for the kernel."""
+        if ref == RIM and self.life.takes(msg):
+            self.life.take(msg)
+            return
+        if ref in self.credited:
+            self.ports[ref].sent += 1
+        self.effects.append((ref, msg))
+
+    # --- ingress and timers -----------------------------------------------------------------------
+
+    def _admit(self, ingress: Sequence[Ingress]) -> int:
+        """Take ingress in order until a facts lane blocks; return how much was taken."""
+        for index, (ref, msg) in enumerate(ingress):
+            if ref == RIM:
+                self.life.take(msg)
+                continue
+            cell = self.cells[ref]
+            if cell is None:
+                raise Defect(f"ingress for ref {ref}, which is no actor: {type(msg).__name__}")
+            if msg.lane == FACTS and cell.actor is not None:
+                if cell.mail.blocked:
+                    return index
+                cell.mail.facts.append(msg)
+            elif (msg.lane == COMMANDS and cell.actor is None) or not cell.mail.put(msg):
+                assert isinstance(msg, AnyCommand)
+                reason = "down" if cell.actor is None else "full"
+                self.effects.append((RIM, Rejected(cell.spec.name, msg, reason)))
+            self.wake(cell)
+        return len(ingress)
+
+    def wake(self, cell: Cell) -> None:
+        """Queue an actor for a visit, behind those that were ready before."""
+        if not cell.queued:
+            cell.queued = True
+            self.ready.append(cell)
+
+    def _fire(self, now_ns: int) -> None:
+        """Put due timers into the facts lanes by (deadline, id); those of dead generations are void."""
+        while self.timers and self.timers[0][0] <= now_ns:
+            _, number, ref, generation, msg = heapq.heappop(self.timers)
+            if number not in self.timers_live:
+                continue
+            del self.timers_live[number]
+            cell = self.cells[ref]
+            if cell is None:
+                self.life.take(msg)
+            elif cell.generation == generation:
+                cell.mail.facts.append(msg)
+                self.wake(cell)
+
+    def new_timer(self) -> int:
+        """Return the number of a timer that is about to be armed."""
+        self.state.timers += 1
+        return self.state.timers
+
+    def arm(self, deadline_ns: int, ref: Ref, generation: int, msg: Message, number: int) -> None:
+        """Arm a timer under a number from `new_timer`."""
+        self.timers_live[number] = None
+        heapq.heappush(self.timers, (deadline_ns, number, ref, generation, msg))
+
+    def disarm(self, number: int) -> None:
+        """Forget a timer; dead entries leave the heap when they come up or when they are most of it."""
+        self.timers_live.pop(number, None)
+        if len(self.timers) > 64 and len(self.timers) > 2 * len(self.timers_live):
+            self.timers = [timer for timer in self.timers if timer[1] in self.timers_live]
+            heapq.heapify(self.timers)
+
+    # --- what a turn asks -------------------------------------------------------------------------
+
+    def room(self, ref: Ref, msg: Message) -> bool:
+        """Say whether a command fits its lane, or an effect the credit of its port."""
+        waiting = sum(
+            1 for staged_ref, staged in self.staged if staged_ref == ref and staged.lane == msg.lane
+        )
+        port = self.ports.get(ref)
+        if port is not None:
+            return not port.spec.credit or port.sent + waiting < port.credit
+        cell = self.cells[ref]
+        assert cell is not None
+        if cell.actor is None:
+            return False
+        if len(cell.mail.commands) + waiting >= cell.mail.limits.commands_max:
+            cell.mail.refused += 1
+            return False
+        return True
+
+    def new_id(self) -> int:
+        """Return a number never repeated in this run."""
+        self.state.ids += 1
+        return self.state.ids
+
+    def log(self, level: str, event: str, actor: str, fields: dict[str, Any]) -> None:
+        """Add a log line to the effects of this step."""
+        self.effects.append((RIM, LogLine(level, event, actor, fields)))
+
+    # --- pictures between steps ---------------------------------------------------------------------
+
+    def view(self, name: str) -> Struct | None:
+        """Return an actor's picture between steps, None while it is down; changes nothing."""
+        cell = self.cells[self.refs[name]]
+        assert cell is not None
+        return cell.actor.view() if cell.actor is not None else None
+
+    def statistics(self) -> dict[str, LaneStatistics]:
+        """Return the lanes of all actors."""
+        return {cell.spec.name: cell.mail.statistics() for cell in self.cells if cell is not None}

@@ -1,0 +1,283 @@
+"""Start, crash, restart, stop and configuration swap: what the kernel does for actors and links."""
+
+from __future__ import annotations
+
+import traceback
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from msgspec import Struct
+
+from tradefan.errors import Defect
+from tradefan.messages.base import Message
+from tradefan.messages.control import (
+    CloseLatch,
+    ConfigChanged,
+    ConfigResult,
+    DeadLetter,
+    Exit,
+    Started,
+    StartLink,
+    Stop,
+    StopAll,
+    StopLink,
+    Stopped,
+    SwapConfig,
+    Timer,
+)
+from tradefan.messages.wire import Credit, LinkDown
+from tradefan.runtime.supervisor import Tree, Verdict
+from tradefan.runtime.system import RIM, Cell
+from tradefan.units import SECOND
+
+if TYPE_CHECKING:
+    from tradefan.runtime.kernel import Kernel
+
+DEAD_LETTERS_MAX = 100
+EXIT_DEFECT = 70
+_TRACEBACK_MAX = 4_000
+
+
+class Stopping(Struct):
+    """The stop protocol's place: who is still to be asked, who is waited for, what was reported."""
+
+    deadline_ns: int
+    code: int
+    queue: list[str]
+    waiting: str | None = None
+    left: int = 0
+    unverified: bool = False
+
+
+class Life:
+    """The kernel's hands for life and death; the decisions are the supervision tree's."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        """Check that every actor and only known names stand in the tree."""
+        self.kernel = kernel
+        self.tree = Tree(kernel.system.tree)
+        self.dead_letters: deque[DeadLetter] = deque(maxlen=DEAD_LETTERS_MAX)
+        self.stopping: Stopping | None = None
+        self.exited: int | None = None
+        children = {child.id for child in self.tree.order}
+        lost = [spec.name for spec in kernel.system.actors if spec.name not in children]
+        strangers = [child.id for child in self.tree.order if child.id not in kernel.refs]
+        if lost or strangers:
+            raise Defect(f"actors without a supervisor: {lost}; children without a spec: {strangers}")
+
+    def takes(self, msg: Message) -> bool:
+        """Say whether this message is meant for the kernel itself."""
+        return type(msg) in _TAKES
+
+    def take(self, msg: Message) -> None:
+        """Take one message that is meant for the kernel itself."""
+        if self.kernel.trace is not None:
+            self.kernel.trace.message(self.kernel.state.now_ns, RIM, msg)
+        handler = _TAKES.get(type(msg))
+        if handler is None:
+            raise Defect(f"the kernel does not take {type(msg).__name__}")
+        handler(self, msg)
+
+    # --- start, crash, restart ----------------------------------------------------------------------
+
+    def begin(self) -> None:
+        """Start every child in the order of the tree."""
+        for child in self.tree.order:
+            self._start(child.id)
+
+    def _start(self, child_id: str) -> None:
+        """Spawn an actor or ask the driver for a link; readiness is never waited for."""
+        kernel = self.kernel
+        ref = kernel.refs[child_id]
+        self.tree.started(child_id)
+        port = kernel.ports.get(ref)
+        if port is None:
+            self._build(self._cell(child_id))
+            return
+        port.generation = kernel.new_id()
+        port.credit = port.sent = 0
+        port.running = True
+        kernel.effects.append((RIM, StartLink(child_id, port.generation)))
+
+    def _build(self, cell: Cell) -> None:
+        """Build an actor whose first message is `Started`; facts and control survive in the mailbox."""
+        mail = cell.mail
+        started = Started(
+            restart=self.tree.child(cell.spec.name).restarts,
+            commands=mail.take_commands(),
+            poison=cell.poison[0],
+            poison_text=cell.poison[1],
+        )
+        cell.poison = (None, "")
+        cell.generation += 1
+        mail.begin_with(started)
+        try:
+            cell.place(cell.spec.factory(None))
+        except Exception as error:  # noqa: BLE001 a factory that raises is a crash of its actor
+            self.crashed(cell, started, error)
+            return
+        self.kernel.wake(cell)
+
+    def crashed(self, cell: Cell, msg: Message, error: Exception) -> None:
+        """Throw the turn and its actor away, keep the message as a dead letter, ask the supervisor."""
+        kernel = self.kernel
+        text = "".join(traceback.format_exception(error))[-_TRACEBACK_MAX:]
+        name = cell.spec.name
+        kernel.staged.clear()
+        kernel.context.late.clear()
+        cell.place(None)
+        cell.crashes += 1
+        cell.poison = (getattr(msg, "fact_key", lambda: None)(), text)
+        encoded = msgspec.Raw(msgspec.msgpack.encode(msg))
+        letter = DeadLetter(kernel.state.now_ns, name, encoded, type(msg).__name__, text)
+        self.dead_letters.append(letter)
+        kernel.log("error", "actor_crashed", name, {"message": letter.message_type, "traceback": text})
+        self._obey(self.tree.ended(name, kernel.state.now_ns, crashed=True))
+
+    def _obey(self, verdict: Verdict) -> None:
+        kernel, stopping = self.kernel, self.stopping
+        for child_id in verdict.end:
+            self._end(child_id)
+        for child_id in verdict.start:
+            if stopping is None or child_id in stopping.queue or child_id == stopping.waiting:
+                self._start(child_id)
+        if verdict.escalate is not None and stopping is None:
+            kernel.effects.append((RIM, CloseLatch("all", verdict.escalate)))
+            kernel.log("critical", "supervisor_exhausted", "kernel", {"reason": verdict.escalate})
+            self._on_stop_all(StopAll(kernel.state.now_ns + 5 * SECOND, EXIT_DEFECT))
+        retry_ns = self.tree.next_ns()
+        if retry_ns is not None:
+            self._timer(retry_ns, "retry")
+
+    def _end(self, child_id: str) -> None:
+        kernel = self.kernel
+        kernel.log("error", "child_stays_down", child_id, {})
+        port = kernel.ports.get(kernel.refs[child_id])
+        if port is None:
+            self._cell(child_id).place(None)
+            return
+        port.running = False
+        kernel.effects.append((RIM, StopLink(child_id, port.generation)))
+
+    def _cell(self, name: str) -> Cell:
+        cell = self.kernel.cells[self.kernel.refs[name]]
+        assert cell is not None
+        return cell
+
+    def _tell(self, name: str, msg: Message) -> None:
+        cell = self._cell(name)
+        cell.mail.put(msg)
+        self.kernel.wake(cell)
+
+    def _timer(self, deadline_ns: int, name: str, subject: str = "") -> None:
+        self.kernel.arm(deadline_ns, RIM, 0, Timer(name, subject), self.kernel.new_timer())
+
+    # --- what the kernel takes ------------------------------------------------------------------------
+
+    def _on_link_down(self, msg: LinkDown) -> None:
+        kernel = self.kernel
+        port = kernel.ports[kernel.refs[msg.link]]
+        if port.running and msg.generation == port.generation:
+            port.running = False
+            kernel.log("warning", "link_down", msg.link, {"reason": msg.reason})
+            if port.spec.owner is not None:
+                self._tell(port.spec.owner, msg)
+            self._obey(self.tree.ended(msg.link, kernel.state.now_ns, crashed=True))
+        self._go_on_stopping(msg.link)
+
+    def _on_credit(self, msg: Credit) -> None:
+        port = self.kernel.ports[self.kernel.refs[msg.link]]
+        port.credit = max(port.credit, msg.total)
+
+    def _on_swap(self, msg: SwapConfig) -> None:
+        """Swap the configuration between turns: every validator passes, or nothing changes."""
+        kernel = self.kernel
+        errors, config = self._check_config(msg)
+        if not errors:
+            kernel.config = config
+            kernel.state.config_id = msg.config_id
+            for spec in kernel.system.actors:
+                self._tell(spec.name, ConfigChanged(msg.config_id))
+        if kernel.system.configurator is not None:
+            self._tell(kernel.system.configurator, ConfigResult(msg.config_id, errors))
+
+    def _check_config(self, msg: SwapConfig) -> tuple[tuple[str, ...], Any]:
+        kernel = self.kernel
+        try:
+            config = kernel.system.decode_config(msg.payload)
+            errors = [text for check in kernel.system.validators for text in check(kernel.config, config)]
+        except Exception as error:  # noqa: BLE001 a validator that raises refuses
+            return (f"validation failed: {error!r}",), None
+        return tuple(errors), config
+
+    def _on_timer(self, msg: Timer) -> None:
+        if msg.name == "retry":
+            for child_id in self.tree.due(self.kernel.state.now_ns):
+                self._start(child_id)
+        elif self.stopping is not None and self.stopping.waiting == msg.subject:
+            self.stopping.unverified = True
+            self._stop_next()
+
+    # --- stop -----------------------------------------------------------------------------------------
+
+    def _on_stop_all(self, msg: StopAll) -> None:
+        """Stop actors in reverse order, then links, of which the first started (the journal) is last."""
+        if self.stopping is not None:
+            return
+        reverse = list(reversed(self.tree.order))
+        queue = [child.id for child in reverse if child.kind == "actor"]
+        queue += [child.id for child in reverse if child.kind == "link"]
+        self.stopping = Stopping(msg.deadline_ns, msg.code, queue)
+        self._stop_next()
+
+    def _stop_next(self) -> None:
+        stopping = self.stopping
+        assert stopping is not None
+        stopping.waiting = None
+        while stopping.queue:
+            if self._ask_to_stop(stopping.queue.pop(0), stopping):
+                return
+        if self.exited is None:
+            self.exited = stopping.code or int(stopping.left > 0 or stopping.unverified)
+            self.kernel.effects.append((RIM, Exit(self.exited, "stopped")))
+
+    def _ask_to_stop(self, child_id: str, stopping: Stopping) -> bool:
+        """Ask one child to stop; False when it is down already."""
+        kernel = self.kernel
+        port = kernel.ports.get(kernel.refs[child_id])
+        if port is not None:
+            if not port.running:
+                return False
+            port.running = False
+            kernel.effects.append((RIM, StopLink(child_id, port.generation)))
+        elif self._cell(child_id).actor is None:
+            return False
+        else:
+            self._tell(child_id, Stop(stopping.deadline_ns))
+        stopping.waiting = child_id
+        # Behind the deadline each child still gets a moment: cutting it at once would lose its answer.
+        self._timer(max(stopping.deadline_ns, kernel.state.now_ns + SECOND // 4), "stop", child_id)
+        return True
+
+    def _on_stopped(self, msg: Stopped) -> None:
+        stopping = self.stopping
+        if stopping is not None and stopping.waiting == msg.name:
+            stopping.left += len(msg.left)
+            stopping.unverified = stopping.unverified or msg.unverified
+            self._stop_next()
+
+    def _go_on_stopping(self, child_id: str) -> None:
+        if self.stopping is not None and self.stopping.waiting == child_id:
+            self._stop_next()
+
+
+_TAKES: dict[type[Message], Callable[[Life, Any], None]] = {
+    LinkDown: Life._on_link_down,  # noqa: SLF001 the table of this very class
+    Credit: Life._on_credit,  # noqa: SLF001
+    SwapConfig: Life._on_swap,  # noqa: SLF001
+    Timer: Life._on_timer,  # noqa: SLF001
+    StopAll: Life._on_stop_all,  # noqa: SLF001
+    Stopped: Life._on_stopped,  # noqa: SLF001
+}

@@ -1,0 +1,125 @@
+"""What wiring hands to a kernel: actors, ports, their tree; and the places that they take in it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from tradefan.errors import Defect
+from tradefan.messages.base import Message
+from tradefan.runtime.actor import Actor, Context
+from tradefan.runtime.mailbox import Limits, Mailbox
+from tradefan.runtime.supervisor import Supervisor
+from tradefan.units import Ref
+
+RIM = Ref(0)
+"""Where ingress to the kernel itself is sent, and where effects for the driver itself go."""
+
+Ingress = tuple[Ref, Message]
+
+
+@dataclass(frozen=True)
+class ActorSpec:
+    """How to build an actor and how much mail it may have; `state_type` decodes its snapshot."""
+
+    name: str
+    factory: Callable[[Any], Actor]
+    state_type: Any
+    limits: Limits
+
+
+@dataclass(frozen=True)
+class PortSpec:
+    """A port: effects sent to it leave the step. `owner` gets its ingress and its link's `LinkDown`.
+
+    A port with `credit` takes only as many effects as its link has announced room for.
+    """
+
+    name: str
+    owner: str | None
+    credit: bool = False
+
+
+@dataclass(frozen=True)
+class System:
+    """A wired system: the same under every driver."""
+
+    actors: tuple[ActorSpec, ...]
+    ports: tuple[PortSpec, ...]
+    tree: Supervisor
+    decode_message: Callable[[bytes], Message]
+    decode_config: Callable[[bytes], Any]
+    validators: tuple[Callable[[Any, Any], tuple[str, ...]], ...] = ()
+    configurator: str | None = None
+
+    def refs(self) -> dict[str, Ref]:
+        """Number actors and ports: refs are positions, so wiring can know them beforehand."""
+        return number_refs([*(spec.name for spec in self.actors), *(spec.name for spec in self.ports)])
+
+
+def number_refs(names: Iterable[str]) -> dict[str, Ref]:
+    """Give every name its ref, in order, from 1 (0 is the rim).
+
+    Raises:
+        Defect: when a name occurs twice.
+    """
+    listed = list(names)
+    refs = {name: Ref(number) for number, name in enumerate(listed, 1)}
+    if len(refs) != len(listed):
+        raise Defect(f"expected unique names of actors and ports, got {listed}")
+    return refs
+
+
+class Cell:
+    """One actor's place: its mailbox survives the actor."""
+
+    __slots__ = (
+        "actor",
+        "crashes",
+        "generation",
+        "handle",
+        "lanes",
+        "mail",
+        "poison",
+        "queued",
+        "ref",
+        "rng",
+        "spec",
+        "turns",
+    )
+
+    def __init__(self, spec: ActorSpec, ref: Ref, rng: int) -> None:
+        """Start without an actor; the first step builds it."""
+        self.spec = spec
+        self.ref = ref
+        self.rng = rng
+        self.mail = mail = Mailbox(spec.limits)
+        # Kept beside the mailbox and the actor because the kernel's loop reads them at every visit.
+        self.lanes = (mail.control, mail.facts, mail.commands, mail.market)
+        self.handle: Callable[[Any, Context], None] | None = None
+        self.actor: Actor | None = None
+        self.queued = False
+        self.generation = 0
+        self.turns = 0
+        self.crashes = 0
+        self.poison: tuple[str | None, str] = (None, "")
+
+    def place(self, actor: Actor | None) -> None:
+        """Let an actor take this place, or nobody."""
+        self.actor = actor
+        self.handle = None if actor is None else actor.handle
+
+
+class Port:
+    """One port's place: how many effects its link has room for, and the link's generation."""
+
+    __slots__ = ("credit", "generation", "running", "sent", "spec")
+
+    def __init__(self, spec: PortSpec) -> None:
+        """Start without credit: only ingress raises it."""
+        self.spec = spec
+        self.credit = 0
+        self.sent = 0
+        self.generation = 0
+        self.running = False
