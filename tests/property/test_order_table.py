@@ -1,0 +1,85 @@
+"""The order table under any sequence of words: what may never happen, whatever comes."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.unit.core.order_builders import order, report
+from tradefan.core.order import Event, Order, begin_doubt, happen, merge_fill, merge_report
+from tradefan.messages.orders import TERMINAL, Doubt, OrderStatus
+
+D = Decimal
+S = OrderStatus
+
+statuses = st.sampled_from(list(OrderStatus))
+quantities = st.integers(0, 10)
+words = st.one_of(
+    st.tuples(st.just("report"), statuses, quantities),
+    st.tuples(st.just("fill"), st.just(S.NEW), st.integers(1, 3)),
+    st.tuples(
+        st.sampled_from(
+            [Event.CANCEL, Event.CANCEL_REJECTED, Event.NOT_SENT, Event.NOT_PLACED, Event.ADOPTED]
+        ),
+        st.just(S.NEW),
+        st.just(0),
+    ),
+    st.tuples(st.sampled_from(list(Doubt)), st.just(S.NEW), st.just(0)),
+)
+
+
+def tell(one: Order, word: tuple[str, OrderStatus, int], at_ns: int) -> bool:
+    kind, status, qty = word
+    if kind == "report":
+        return merge_report(one, report(status, qty, at_ns=at_ns))
+    if kind == "fill":
+        return merge_fill(one, D(qty), D(100), at_ns)
+    if isinstance(kind, Doubt):
+        return begin_doubt(one, kind, "", at_ns)
+    assert isinstance(kind, Event)
+    return happen(one, kind, "", at_ns)
+
+
+@given(st.lists(words, max_size=30))
+def test_order_when_anything_comes_then_quantities_rise_and_ends_hold(
+    story: list[tuple[str, OrderStatus, int]],
+) -> None:
+    """cum never falls, UNKNOWN is never stored, and an end is left only by a late fill or by adoption."""
+    one = order()
+    fills = 0
+    for at_ns, word in enumerate(story, 2):
+        before, cum = one.status, one.cum_qty
+        legal = tell(one, word, at_ns)
+        fills += word[2] if word[0] == "fill" else 0
+        assert one.cum_qty >= cum
+        assert one.filled == fills
+        assert one.status is not S.UNKNOWN
+        assert one.live == (one.status not in TERMINAL or one.in_doubt is not None)
+        assert (one.in_doubt is None) == (one.in_doubt_since_ns is None)
+        if not legal and word[0] != "fill":
+            assert (one.status, one.cum_qty) == (before, cum)
+        if before in TERMINAL and one.status is not before:
+            assert one.status is S.FILLED or word[0] is Event.ADOPTED
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from([S.NEW, S.PARTIALLY_FILLED]), st.integers(0, 9)), max_size=6),
+    st.sampled_from([S.FILLED, S.CANCELED, S.EXPIRED]),
+    st.data(),
+)
+def test_reports_when_shuffled_and_doubled_then_the_end_is_the_same(
+    reports: list[tuple[OrderStatus, int]], end: OrderStatus, data: st.DataObject
+) -> None:
+    """I8: duplicate and out-of-order reports change counters only."""
+    last = 10 if end is S.FILLED else max((cum for _, cum in reports), default=0)
+    story = [*((status, cum) for status, cum in reports), (end, last)]
+    shuffled = data.draw(st.permutations([*story, *story]))
+    results = []
+    for told in (story, shuffled):
+        one = order()
+        for at_ns, (status, cum) in enumerate(told, 2):
+            assert merge_report(one, report(status, cum, at_ns=at_ns))
+        results.append((one.status, one.cum_qty, one.leaves_qty))
+    assert results[0] == results[1]

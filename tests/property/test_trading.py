@@ -1,0 +1,162 @@
+"""fold(records) == state, sums kept equal sums recomputed, and `apply` is total."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from tests.unit.core.order_builders import ACCOUNT, BTC, USDT, fill, intent, parent, report
+from tradefan.core.exposure import Sides, account_sides, reserved
+from tradefan.core.trading import Trading, apply
+from tradefan.messages.orders import TERMINAL, Doubt, OrderStatus, Phase
+from tradefan.messages.records import (
+    CancelIntent,
+    CancelRefused,
+    Epoch,
+    InDoubt,
+    NotSent,
+    PhaseChange,
+    Record,
+    Resolved,
+)
+from tradefan.units import ZERO, ClientOrderId, ParentId, sign
+
+D = Decimal
+S = OrderStatus
+children = st.integers(0, 5).map(lambda n: ClientOrderId(f"c{n}"))
+parents = st.integers(0, 2).map(lambda n: ParentId(f"p{n}"))
+small = st.integers(0, 12).map(Decimal)
+
+
+class Folding(RuleBasedStateMachine):
+    """Any records in any order: the state is their fold, and its sums are those of its orders."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.state = Trading()
+        self.records: list[Record] = []
+        self.trade = 0
+
+    def emit(self, record: Record) -> None:
+        apply(self.state, record)
+        self.records.append(record)
+
+    @rule(name=parents)
+    def accept(self, name: ParentId) -> None:
+        self.emit(parent(parent_id=name, ref=name))
+
+    @rule(name=children, under=parents, side=st.sampled_from(["buy", "sell"]), qty=st.integers(1, 12))
+    def send(self, name: ClientOrderId, under: ParentId, side: str, qty: int) -> None:
+        self.emit(intent(client_order_id=name, parent_id=under, side=side, order_qty=D(qty)))
+
+    @rule(name=children, status=st.sampled_from(list(OrderStatus)), cum=small, qty=st.none() | small)
+    def report(self, name: ClientOrderId, status: OrderStatus, cum: Decimal, qty: Decimal | None) -> None:
+        self.emit(report(status, cum, client_order_id=name, order_qty=qty or None))
+
+    @rule(name=children, qty=st.integers(1, 5), again=st.booleans())
+    def fill(self, name: ClientOrderId, qty: int, again: bool) -> None:
+        self.trade += not again
+        order = self.state.orders.get(name)
+        side = "buy" if order is None else order.side
+        self.emit(fill(qty, client_order_id=name, trade_id=f"t{self.trade}", side=side))
+
+    @rule(name=children, doubt=st.sampled_from(list(Doubt)))
+    def doubt(self, name: ClientOrderId, doubt: Doubt) -> None:
+        self.emit(InDoubt(5, ACCOUNT, name, doubt, ""))
+
+    @rule(name=children, verdict=st.sampled_from(["PLACED", "NOT_PLACED"]))
+    def resolve(self, name: ClientOrderId, verdict: Any) -> None:
+        self.emit(Resolved(6, ACCOUNT, name, verdict, ""))
+
+    @rule(name=children, kind=st.sampled_from([NotSent, CancelIntent, CancelRefused]))
+    def event(self, name: ClientOrderId, kind: Any) -> None:
+        self.emit(kind(7, ACCOUNT, name, ""))
+
+    @rule(name=parents, phase=st.sampled_from(list(Phase)))
+    def phase(self, name: ParentId, phase: Phase) -> None:
+        self.emit(PhaseChange(8, name, phase, S.NEW, ""))
+
+    @rule(number=st.integers(0, 9))
+    def epoch(self, number: int) -> None:
+        self.emit(Epoch(9, number, "dev", "", ""))
+
+    @invariant()
+    def sums_are_those_of_the_orders(self) -> None:
+        """I-32 and more: exposure, reservation and parents recomputed from scratch."""
+        wanted = Sides()
+        held, doubts = ZERO, 0
+        for order in self.state.orders.values():
+            rest = order.leaves_qty if order.live else ZERO
+            wanted.unbooked += (order.cum_qty - order.filled) * sign(order.side)
+            field = f"{order.side}_{'doubt' if order.in_doubt else 'working'}"
+            setattr(wanted, field, getattr(wanted, field) + rest)
+            notional = f"{order.side}_notional"
+            setattr(wanted, notional, getattr(wanted, notional) + rest * order.reserve_px)
+            held += rest * order.reserve_per_unit
+            doubts += bool(rest) and order.in_doubt is not None
+        exposure = self.state.exposure
+        assert account_sides(exposure, ACCOUNT, BTC) == wanted
+        assert reserved(exposure, ACCOUNT, USDT) == held
+        assert exposure.in_doubt.get(ACCOUNT, 0) == doubts
+
+    @invariant()
+    def parents_add_up_their_children(self) -> None:
+        for name, one in self.state.parents.items():
+            mine = [o for o in self.state.orders.values() if o.parent_id == name and not o.orphan]
+            known = [order for order in mine if order.client_order_id in (*one.live, *one.ended)]
+            assert one.cum_qty == sum((order.cum_qty for order in known), ZERO)
+            assert one.filled == sum((order.filled for order in known), ZERO)
+            assert one.working_qty + one.in_doubt_qty == sum(
+                (order.leaves_qty for order in known if order.live), ZERO
+            )
+            assert sorted(one.live) == sorted(o.client_order_id for o in known if o.live)
+
+    @invariant()
+    def lists_agree_with_the_orders(self) -> None:
+        state = self.state
+        for name, order in state.orders.items():
+            assert (name in state.orders_live) == order.live
+            assert (name in state.orders_ended) != order.live
+            assert order.live or order.status in TERMINAL
+        assert len(state.orders_live) + len(state.orders_ended) == len(state.orders)
+
+    def teardown(self) -> None:
+        """I-08: the fold of the records, and the decoded encoding, are the state."""
+        again = Trading()
+        for record in self.records:
+            apply(again, record)
+        assert again == self.state
+        assert msgspec.msgpack.decode(msgspec.msgpack.encode(again), type=Trading) == self.state
+
+
+TestFolding = Folding.TestCase
+TestFolding.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+
+wild = st.decimals(allow_nan=True, allow_infinity=True) | st.sampled_from(
+    [D("1e999"), D("-1e-999"), D("sNaN")]
+)
+
+
+@given(
+    st.lists(
+        st.one_of(
+            st.builds(fill, wild, wild, fee=wild, trade_id=st.text(max_size=2)),
+            st.builds(report, st.sampled_from(list(OrderStatus)), wild, order_qty=st.none() | wild),
+            st.builds(intent, order_qty=wild, reserve_px=wild, reserve_per_unit=wild),
+            st.builds(parent, order_qty=wild),
+        ),
+        max_size=12,
+    )
+)
+def test_apply_when_given_nonsense_then_it_never_raises(records: list[Record]) -> None:
+    """Whatever a damaged journal holds, the fold ends, and every record was counted."""
+    state = Trading()
+    for record in records:
+        apply(state, record)
+    assert state.lsn == len(records)
+    assert 0 <= state.unapplied <= len(records)

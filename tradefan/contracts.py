@@ -1,0 +1,304 @@
+"""Extension points: the registry, and what a plug-in sees and answers.
+
+A plug-in is a class under `@register(kind, name, settings=S)`; it is made with its settings and is
+pure: a frozen view in, frozen commands out. Settings are validated against their Struct before the
+class is made, so a plug-in never sees a value that it did not declare.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from decimal import Decimal
+from difflib import get_close_matches
+from typing import Any, Literal, Protocol, TypeAlias, TypeVar
+
+import msgspec
+from msgspec import Struct
+
+from tradefan.errors import Defect, Refused
+from tradefan.messages.instrument import Instrument
+from tradefan.messages.market import Quality
+from tradefan.messages.orders import Doubt, OrderStatus, OrderType, ParentOrder, TimeInForce
+from tradefan.units import AccountId, ClientOrderId, OwnerId, Side
+
+Kind = Literal[
+    "strategy",
+    "executor",
+    "risk_rule",
+    "venue",
+    "store",
+    "notifier",
+]
+T = TypeVar("T")
+
+
+# --- registry -----------------------------------------------------------------------------------
+
+
+class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Base of a plug-in's settings: every field has a default; an unknown key is an error."""
+
+
+class Plugin(Struct, frozen=True):
+    """One registered class with the Struct of its settings."""
+
+    kind: Kind
+    name: str
+    make: type[Any]
+    settings: type[Struct]
+
+    @property
+    def text(self) -> str:
+        """The first line of its documentation."""
+        return (self.make.__doc__ or "").strip().partition("\n")[0]
+
+    def schema(self) -> dict[str, Any]:
+        """Return the JSON Schema of its settings."""
+        return msgspec.json.schema(self.settings)
+
+
+_plugins: dict[tuple[Kind, str], Plugin] = {}
+
+# A wrong algorithm is an order's refusal with a stable code of its own; the others follow their kind.
+_UNKNOWN: dict[Kind, str] = {"executor": "UNKNOWN_ALGO"}
+
+
+def register(kind: Kind, name: str, *, settings: type[Struct] = Settings) -> Callable[[type[T]], type[T]]:
+    """Make a class known under (kind, name).
+
+    Loading the same file again replaces its own class; two classes under one name are a Defect.
+    """
+
+    def enter(make: type[T]) -> type[T]:
+        known = _plugins.get((kind, name))
+        if known is not None and _origin(known.make) != _origin(make):
+            raise Defect(f"{kind} {name!r} is {_origin(known.make)}, so {_origin(make)} needs another name")
+        _plugins[kind, name] = Plugin(kind, name, make, settings)
+        return make
+
+    return enter
+
+
+def lookup(kind: Kind, name: str) -> Plugin:
+    """Return what is registered under (kind, name).
+
+    Raises:
+        Refused: UNKNOWN_ALGO for an executor, UNKNOWN_<KIND> for the others.
+    """
+    plugin = _plugins.get((kind, name))
+    if plugin is None:
+        code = _UNKNOWN.get(kind, f"UNKNOWN_{kind.upper()}")
+        raise Refused(code, f"no {kind} is called {name!r}{suggest(name, names(kind))}")
+    return plugin
+
+
+def names(kind: Kind) -> tuple[str, ...]:
+    """Return the registered names of a kind in alphabetical order."""
+    return tuple(sorted(name for known, name in _plugins if known == kind))
+
+
+def plugins(kind: Kind) -> tuple[Plugin, ...]:
+    """Return what is registered of a kind, in order of registration."""
+    return tuple(plugin for (known, _), plugin in _plugins.items() if known == kind)
+
+
+def suggest(word: str, candidates: Iterable[str]) -> str:
+    """Return `; did you mean 'x'?`, or what there is when nothing comes close."""
+    known = sorted(candidates)
+    near = get_close_matches(word, known, n=1)
+    if near:
+        return f"; did you mean {near[0]!r}?"
+    return f"; known are {', '.join(known)}" if known else "; there are none"
+
+
+def read_settings(settings: type[Struct], given: Mapping[str, Any], where: str) -> Struct:
+    """Return given settings as their Struct; numbers may be written as strings (`--set tries=3`).
+
+    Raises:
+        Refused: UNKNOWN_SETTING names the key and what was probably meant, BAD_SETTING the value.
+    """
+    known = [item.encode_name for item in msgspec.structs.fields(settings)]
+    for key in given:
+        if key not in known:
+            raise Refused("UNKNOWN_SETTING", f"{where} has no setting {key!r}{suggest(key, known)}")
+    try:
+        return msgspec.convert(dict(given), settings, strict=False)
+    except msgspec.ValidationError as error:
+        raise Refused("BAD_SETTING", f"{where}: {error}") from error
+
+
+def _origin(make: type[Any]) -> str:
+    return f"{make.__module__}.{make.__qualname__}"
+
+
+# --- executors ----------------------------------------------------------------------------------
+
+
+class ChildView(Struct, frozen=True):
+    """One child as its executor sees it; `live` while it is not terminal, or in doubt."""
+
+    client_order_id: ClientOrderId
+    status: OrderStatus
+    in_doubt: Doubt | None
+    live: bool
+    order_qty: Decimal
+    cum_qty: Decimal
+    limit_price: Decimal | None
+    reason: str
+    created_ns: int
+
+
+class ParentView(Struct, frozen=True):
+    """All that an executor may know: the parent, its children and the market of this instant.
+
+    `open_qty` is what may still be placed: order - cum - working - in doubt. `collar_px` is the
+    worst price that a crossing child may name and `touch_px` the best price on the other side,
+    both None without a trusted reference. `children` holds the live ones and the newest that ended,
+    oldest first; `attempts` counts all ever made; `last_end_ns` is when the newest one ended.
+    """
+
+    now_ns: int
+    order: ParentOrder
+    instrument: Instrument
+    cum_qty: Decimal
+    working_qty: Decimal
+    in_doubt_qty: Decimal
+    open_qty: Decimal
+    children: tuple[ChildView, ...]
+    attempts: int
+    last_end_ns: int | None
+    collar_px: Decimal | None
+    touch_px: Decimal | None
+
+    @property
+    def busy(self) -> bool:
+        """Whether a child is live."""
+        return any(child.live for child in self.children)
+
+
+class PlaceChild(Struct, frozen=True):
+    """Place a child; the engine checks budget, limit, collar, lot and risk before it exists."""
+
+    order_qty: Decimal
+    limit_price: Decimal
+    time_in_force: TimeInForce
+    post_only: bool = False
+
+
+class CancelChild(Struct, frozen=True):
+    """Cancel a child to evidence."""
+
+    client_order_id: ClientOrderId
+    reason: str
+
+
+class Wake(Struct, frozen=True):
+    """Ask again at an instant; the newest wake replaces the older."""
+
+    at_ns: int
+
+
+class EndParent(Struct, frozen=True):
+    """Place nothing more: children to evidence, then DONE; a residual makes it EXPIRED or REJECTED."""
+
+    status: OrderStatus
+    reason: str
+
+
+ExecutorCommand: TypeAlias = PlaceChild | CancelChild | Wake | EndParent
+
+
+class Executor(Protocol):
+    """One algorithm, a pure function of its view; it remembers nothing.
+
+    It is asked when its parent is accepted, after each change of a child, and when it wakes.
+    Raising pauses its parent only.
+    """
+
+    def decide(self, view: ParentView) -> tuple[ExecutorCommand, ...]:
+        """Return what to do next; `()` waits for the next change."""
+        ...
+
+
+# --- risk rules ---------------------------------------------------------------------------------
+
+
+class RiskIntent(Struct, frozen=True):
+    """What would be sent; `price` is the worst price that it may trade at."""
+
+    account: AccountId
+    instrument: Instrument
+    owner: OwnerId
+    side: Side
+    order_qty: Decimal
+    price: Decimal
+    order_type: OrderType
+    reduce_only: bool
+
+
+class Held(Struct, frozen=True):
+    """Position and everything that may still trade: working and in doubt, by side."""
+
+    position: Decimal
+    buy_qty: Decimal
+    sell_qty: Decimal
+
+
+class RiskState(Struct, frozen=True):
+    """What the books say at this instant, read without a scan.
+
+    `account` is the net of all owners, `owner` the asking one. `orders_recent` are the creates of
+    the last second of kernel time; `free` counts what open orders have reserved as gone.
+    """
+
+    account: Held
+    owner: Held
+    free_base: Decimal
+    free_quote: Decimal
+    fee_rate: Decimal
+    orders_recent: int
+    latched: str | None
+
+
+class MarketView(Struct, frozen=True):
+    """The reference of an instrument; `age_ns` since it was received."""
+
+    bid: Decimal
+    ask: Decimal
+    mid: Decimal
+    age_ns: int
+    quality: Quality
+
+
+class RiskLimits(Struct, frozen=True):
+    """The limits that hold for one instrument, from the `risk` section."""
+
+    max_order_qty: Decimal
+    max_order_notional: Decimal
+    max_position: Decimal
+    max_position_notional: Decimal
+    price_band_bps: Decimal
+    orders_per_second: int
+
+
+class RiskRefused(Struct, frozen=True):
+    """A rule's no: its stable code, the limit, what is used, and what would have passed."""
+
+    code: str
+    text: str
+    limit: str | None = None
+    used: str | None = None
+    would_pass: str | None = None
+
+
+class RiskRule(Protocol):
+    """One limit, a pure function; it answers None where it has nothing against the intent.
+
+    Raising refuses the intent.
+    """
+
+    def check(
+        self, state: RiskState, intent: RiskIntent, market: MarketView, limits: RiskLimits
+    ) -> RiskRefused | None:
+        """Return why not, or None."""
+        ...

@@ -1,0 +1,299 @@
+"""One child order: the FIX transition table as data, and how the venue's words merge into it.
+
+Beside the status stand `in_doubt` (a request of ours without known outcome) and `sealed` (nothing
+more is expected). Quantities are cumulative and merge by maximum: words may come twice, late or in
+any order. Only the venue's word ends an order; what it could not have said changes nothing.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from enum import Enum, StrEnum
+from typing import Final, TypeAlias
+
+from msgspec import Struct
+
+from tradefan.messages.orders import TERMINAL, Doubt, OrderStatus, OrderType, TimeInForce
+from tradefan.messages.records import Intent, Report
+from tradefan.units import ZERO, AccountId, Asset, ClientOrderId, InstrumentId, OwnerId, ParentId, Side
+
+
+class Event(StrEnum):
+    """What else than a venue's report may happen to an order."""
+
+    FILL = "FILL"
+    """A fill was booked and a rest is left."""
+    FULL = "FULL"
+    """A fill was booked and nothing is left."""
+    CANCEL = "CANCEL"
+    """We asked for its end, again perhaps."""
+    CANCEL_REJECTED = "CANCEL_REJECTED"
+    NOT_SENT = "NOT_SENT"
+    """Proof that the create never left us."""
+    NOT_PLACED = "NOT_PLACED"
+    """Two looks have proved that the create in doubt never arrived (R4)."""
+    ADOPTED = "ADOPTED"
+    """The venue has it although we had proof that it does not exist (R5)."""
+
+
+class Move(Enum):
+    """A cell of the table that names no status."""
+
+    SAME = "=="
+    """Legal: an older, repeated or weaker word; quantities still merge."""
+    BACK = "<<"
+    """Legal: the request is off; the status follows from the quantities again."""
+    ILLEGAL = "!!"
+    """Changes nothing, is counted, and the venue is asked."""
+
+
+Cell: TypeAlias = OrderStatus | Move
+Column: TypeAlias = OrderStatus | Event
+
+_CODES: Final[dict[str, Cell]] = {
+    "PN": OrderStatus.PENDING_NEW,
+    "NW": OrderStatus.NEW,
+    "PF": OrderStatus.PARTIALLY_FILLED,
+    "FI": OrderStatus.FILLED,
+    "PC": OrderStatus.PENDING_CANCEL,
+    "CX": OrderStatus.CANCELED,
+    "PR": OrderStatus.PENDING_REPLACE,
+    "RJ": OrderStatus.REJECTED,
+    "EX": OrderStatus.EXPIRED,
+    "DD": OrderStatus.DONE_FOR_DAY,
+    "SU": OrderStatus.SUSPENDED,
+    "==": Move.SAME,
+    "<<": Move.BACK,
+    "!!": Move.ILLEGAL,
+}
+COLUMNS: Final[tuple[Column, ...]] = (*OrderStatus, *Event)
+"""The venue's reports in the order of `OrderStatus`, then the events."""
+
+# Rows are what we hold, columns what comes. The columns are those of `COLUMNS`:
+#                    PN NW PF FI PC CX PR RJ EX DD SU UNKNOWN  FILL FULL CANCEL REJ NSENT NPLACED ADOPT
+_GRID: Final[dict[OrderStatus, str]] = {
+    # A fill may overtake the acknowledgement, and so may any later word. Only here, and where we
+    # asked for its end meanwhile, can proof say that the order never was.
+    OrderStatus.PENDING_NEW: "== NW PF FI PC CX PR RJ EX DD SU !!   PF   FI   PC   ==   EX   EX   !!",
+    # What a gateway accepted its engine may reject a moment later (FIX D1), so NEW to REJECTED is legal.
+    OrderStatus.NEW: "== == PF FI PC CX PR RJ EX DD SU !!   PF   FI   PC   ==   !!   !!   !!",
+    # NEW after a part was filled is an acknowledgement that a fill overtook; what traded cannot be rejected.
+    OrderStatus.PARTIALLY_FILLED: "== == == FI PC CX PR !! EX DD SU !!   ==   FI   PC   ==   !!   !!   !!",
+    # Filled takes precedence (FIX D11): older words say nothing new, another end contradicts it.
+    # A rejected cancel after it is "too late to cancel" (FIX B.1.c).
+    OrderStatus.FILLED: "== == == == == !! == !! !! !! !! !!   ==   ==   !!   ==   !!   !!   !!",
+    # Our request out takes precedence over live words (FIX D4); a fill of all or the create's own
+    # rejection still ends it, and a rejected cancel takes it back to what the quantities say.
+    OrderStatus.PENDING_CANCEL: "== == == FI == CX == RJ EX == == !!   ==   FI   ==   <<   EX   EX   !!",
+    # A fill may overtake the cancel on its way to us: quantities merge, and FILLED wins when all traded.
+    # Two roads (stream, query) may call the same end CANCELED and EXPIRED.
+    OrderStatus.CANCELED: "== == == FI == == == !! == !! !! !!   ==   FI   !!   ==   !!   !!   !!",
+    # Decided by the next live word (FIX C.1.b, D11, 15) or by a rejection, which takes it back (16).
+    OrderStatus.PENDING_REPLACE: "== NW PF FI PC CX == !! EX DD SU !!   ==   FI   PC   <<   !!   !!   !!",
+    # A rejected order never lived: every word of life contradicts it, and so does a fill, which is
+    # booked all the same because the money moved.
+    OrderStatus.REJECTED: "== !! !! !! !! !! !! == !! !! !! !!   !!   !!   !!   ==   !!   !!   !!",
+    # As CANCELED. It is also how an order ends that never was (NOT_SENT, NOT_PLACED): the venue's word
+    # for such a one is adopted first (R5).
+    OrderStatus.EXPIRED: "== == == FI == == == !! == !! !! !!   ==   FI   !!   ==   !!   !!   PN",
+    # Not terminal: a GTC order is restated the next day and goes on (FIX D27).
+    OrderStatus.DONE_FOR_DAY: "== NW PF FI PC CX PR !! EX == SU !!   ==   FI   PC   ==   !!   !!   !!",
+    # Accepted but not on the book: its trigger may reject it for want of funds.
+    OrderStatus.SUSPENDED: "== NW PF FI PC CX PR RJ EX DD == !!   PF   FI   PC   ==   !!   !!   !!",
+}
+# The UNKNOWN column is a venue's word that we do not map: counted and asked, never an exception (OR-13).
+
+TABLE: Final[dict[OrderStatus, dict[Column, Cell]]] = {
+    status: {column: _CODES[code] for column, code in zip(COLUMNS, row.split(), strict=True)}
+    for status, row in _GRID.items()
+}
+
+
+class Order(Struct):
+    """A child as we know it. `venue_cum` is the venue's word, `filled` the sum of booked fills.
+
+    `never_was` while there is proof that it does not exist, `orphan` where its INTENT names a parent
+    that nobody knows.
+    """
+
+    account: AccountId
+    instrument: InstrumentId
+    owner: OwnerId
+    parent_id: ParentId
+    client_order_id: ClientOrderId
+    epoch: int
+    side: Side
+    order_type: OrderType
+    time_in_force: TimeInForce
+    order_qty: Decimal
+    limit_price: Decimal | None
+    reserve_px: Decimal
+    reserve_asset: Asset
+    reserve_per_unit: Decimal
+    not_after_ns: int
+    created_ns: int
+    updated_ns: int
+    status: OrderStatus = OrderStatus.PENDING_NEW
+    in_doubt: Doubt | None = None
+    in_doubt_since_ns: int | None = None
+    sealed: bool = False
+    reason: str = ""
+    venue_order_id: str | None = None
+    acknowledged: bool = False
+    never_was: bool = False
+    orphan: bool = False
+    venue_cum: Decimal = ZERO
+    filled: Decimal = ZERO
+    value: Decimal = ZERO
+    cancel_ns: int | None = None
+    cancels: int = 0
+    ended_ns: int | None = None
+
+    @property
+    def cum_qty(self) -> Decimal:
+        """What has traded: the larger of the booked fills and the venue's cumulative quantity."""
+        return max(self.filled, self.venue_cum)
+
+    @property
+    def leaves_qty(self) -> Decimal:
+        """What may still trade while the order is live."""
+        return max(self.order_qty - self.cum_qty, ZERO)
+
+    @property
+    def live(self) -> bool:
+        """Whether it counts as exposure: not terminal, or in doubt."""
+        return self.status not in TERMINAL or self.in_doubt is not None
+
+    @property
+    def avg_px(self) -> Decimal | None:
+        """The mean price of the booked fills."""
+        return self.value / self.filled if self.filled else None
+
+
+def new_order(intent: Intent, epoch: int) -> Order:
+    """Return the order that an INTENT begins."""
+    return Order(
+        account=intent.account,
+        instrument=intent.instrument,
+        owner=intent.owner,
+        parent_id=intent.parent_id,
+        client_order_id=intent.client_order_id,
+        epoch=epoch,
+        side=intent.side,
+        order_type=intent.order_type,
+        time_in_force=intent.time_in_force,
+        order_qty=intent.order_qty,
+        limit_price=intent.limit_price,
+        reserve_px=intent.reserve_px,
+        reserve_asset=intent.reserve_asset,
+        reserve_per_unit=intent.reserve_per_unit,
+        not_after_ns=intent.not_after_ns,
+        created_ns=intent.at_ns,
+        updated_ns=intent.at_ns,
+    )
+
+
+def judge(order: Order, status: OrderStatus, cum_qty: Decimal) -> Cell:
+    """Return the cell of a report; what traded and was rejected at once contradicts itself."""
+    if cum_qty < 0 or (status is OrderStatus.REJECTED and max(cum_qty, order.cum_qty) > 0):
+        return Move.ILLEGAL
+    return TABLE[order.status][status]
+
+
+def tells_news(order: Order, status: OrderStatus, cum_qty: Decimal, order_qty: Decimal) -> bool:
+    """Say whether a legal report would change anything, so that repeated words are not journaled."""
+    cell = judge(order, status, cum_qty)
+    return (
+        cell not in (Move.SAME, order.status)
+        or cum_qty > order.cum_qty
+        or order.in_doubt is Doubt.CREATE
+        or not order.acknowledged
+        or order_qty != order.order_qty
+    )
+
+
+def merge_report(order: Order, report: Report) -> bool:
+    """Merge the venue's word; False where the table forbids it, and then nothing has changed."""
+    cell = judge(order, report.status, report.cum_qty)
+    if cell is Move.ILLEGAL:
+        return False
+    order.venue_cum = max(order.venue_cum, report.cum_qty)
+    if report.order_qty is not None:
+        order.order_qty = report.order_qty
+    order.venue_order_id = report.venue_order_id or order.venue_order_id
+    order.acknowledged = True
+    if order.in_doubt is Doubt.CREATE:
+        _end_doubt(order)
+    _enter(order, cell, report.reason, report.at_ns)
+    return True
+
+
+def merge_fill(order: Order, qty: Decimal, price: Decimal, at_ns: int) -> bool:
+    """Add a fill that was not known before; False where the status forbids it.
+
+    The quantity counts in any case: a fill is the venue's money that moved.
+    """
+    order.filled += qty
+    order.value += qty * price
+    order.acknowledged = True
+    if order.in_doubt is Doubt.CREATE:
+        _end_doubt(order)
+    return happen(order, Event.FULL if not order.leaves_qty else Event.FILL, "", at_ns)
+
+
+def happen(order: Order, event: Event, reason: str, at_ns: int) -> bool:
+    """Let an event happen; False where the table forbids it, and then nothing has changed."""
+    cell = TABLE[order.status][event]
+    if cell is Move.ILLEGAL or (event is Event.ADOPTED and not order.never_was):
+        return False
+    if event is Event.CANCEL:
+        order.cancel_ns = at_ns if order.cancel_ns is None else order.cancel_ns
+        order.cancels += 1
+    if event is Event.CANCEL_REJECTED and order.in_doubt is Doubt.CANCEL:
+        _end_doubt(order)
+    if event in (Event.NOT_SENT, Event.NOT_PLACED):
+        _end_doubt(order)
+    order.never_was = event in (Event.NOT_SENT, Event.NOT_PLACED) or (
+        order.never_was and event is not Event.ADOPTED
+    )
+    _enter(order, cell, reason, at_ns)
+    return True
+
+
+def begin_doubt(order: Order, doubt: Doubt, reason: str, at_ns: int) -> bool:
+    """Mark a request as without known outcome; False where its outcome is known already."""
+    known = order.status in TERMINAL or (doubt is Doubt.CREATE and order.acknowledged)
+    if known or order.in_doubt is not None:
+        return False
+    order.in_doubt, order.in_doubt_since_ns = doubt, at_ns
+    order.reason, order.updated_ns = reason, at_ns
+    return True
+
+
+def _enter(order: Order, cell: Cell, reason: str, at_ns: int) -> None:
+    if cell is Move.BACK:
+        order.status = _by_quantity(order)
+    elif isinstance(cell, OrderStatus):
+        order.status = cell
+    order.reason = reason or order.reason
+    order.updated_ns = at_ns
+    order.sealed = False
+    if order.status not in TERMINAL:
+        order.ended_ns = None
+    elif order.ended_ns is None:
+        order.ended_ns = at_ns
+        _end_doubt(order)
+
+
+def _by_quantity(order: Order) -> OrderStatus:
+    """Return the status of an order without a request under way."""
+    if not order.leaves_qty:
+        return OrderStatus.FILLED
+    if order.cum_qty:
+        return OrderStatus.PARTIALLY_FILLED
+    return OrderStatus.NEW if order.acknowledged else OrderStatus.PENDING_NEW
+
+
+def _end_doubt(order: Order) -> None:
+    order.in_doubt = None
+    order.in_doubt_since_ns = None

@@ -1,0 +1,1 @@
+"""What venues say and how to say it: pure codecs, and the paper venue's machine."""
