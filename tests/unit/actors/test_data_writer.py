@@ -1,0 +1,266 @@
+"""The data writer: batches by size and age, room, what is dropped, and nothing of one's own lost."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.unit.actors.turns import Turns, copied
+from tests.unit.stores.made import bar, equity, fill, gap, order, parent, position, refusal, trade
+from tradefan.actors.data_writer import DataWriter, DataWriterState, DataWriterWiring
+from tradefan.config.schema import Config, FeedConfig, StoreConfig
+from tradefan.errors import Defect
+from tradefan.messages.base import Message
+from tradefan.messages.control import (
+    ConfigChanged,
+    Ready,
+    Started,
+    Stop,
+    Stopped,
+    StoreAck,
+    StoreBatch,
+    Stored,
+    StoreFailed,
+)
+from tradefan.messages.market import BarsClosed
+from tradefan.messages.wire import Credit, LinkDown
+from tradefan.runtime.system import RIM
+from tradefan.units import MS, SECOND, Ref
+
+STORE = Ref(7)
+WIRING = DataWriterWiring(STORE, under_way_max=2)
+
+
+def config(size: int = 3, most: int = 6) -> Config:
+    return Config(
+        store=StoreConfig(batch_size=size, flush_interval=500 * MS, queue_max=most),
+        feeds={"binance:BTC/USDT": FeedConfig(bars={"1m": True, "1h": False})},
+    )
+
+
+def begun(turns: Turns, *, linked: bool = True) -> DataWriter:
+    """A writer whose link has greeted it."""
+    writer = DataWriter(WIRING)
+    turns.give(writer, Started(0))
+    turns.forget()
+    if linked:
+        turns.give(writer, StoreAck(0, 0, None, 0))
+    return writer
+
+
+def rows(sent: list[tuple[Ref, Message]]) -> list[tuple[Any, ...]]:
+    return [msg.rows for ref, msg in sent if isinstance(msg, StoreBatch) and ref == STORE]
+
+
+def acked(sent: list[tuple[Ref, Message]], lsn: int = 0) -> list[StoreAck]:
+    return [
+        StoreAck(msg.batch_id, len(msg.rows), None, lsn) for _, msg in sent if isinstance(msg, StoreBatch)
+    ]
+
+
+def test_start_when_new_then_asks_the_store_to_catch_up() -> None:
+    """A predecessor may have died with rows in hand; only the journal still has them."""
+    turns = Turns(config())
+    assert turns.give(DataWriter(WIRING), Started(1)) == [(STORE, StoreBatch(1, (), None))]
+
+
+def test_batch_when_full_then_is_sent_at_once() -> None:
+    """A full batch does not wait for its age."""
+    turns = Turns(config())
+    writer = begun(turns)
+    assert rows(turns.give(writer, trade(1), trade(2))) == []
+    assert rows(turns.give(writer, trade(3), trade(4))) == [(trade(1), trade(2), trade(3))]
+
+
+def test_batch_when_old_enough_then_is_sent_as_it_is() -> None:
+    """No row waits longer than the flush interval, counted from the oldest."""
+    turns = Turns(config())
+    writer = begun(turns)
+    turns.give(writer, trade(1))
+    assert rows(turns.until(writer, 499 * MS)) == []
+    turns.give(writer, trade(2))
+    assert rows(turns.until(writer, 500 * MS)) == [(trade(1), trade(2))]
+    assert rows(turns.until(writer, 10 * SECOND)) == []
+
+
+def test_batch_when_it_holds_fills_then_names_the_highest_lsn() -> None:
+    """The store's place in the journal moves with what a batch brings; dear rows go first."""
+    turns = Turns(config(size=4))
+    writer = begun(turns)
+    turns.give(writer, trade(1), fill(1, 8), refusal(2), fill(2, 9))
+    turns.until(writer, SECOND)
+    assert turns.sent == [(STORE, StoreBatch(3, (fill(1, 8), fill(2, 9), refusal(2), trade(1)), 9))]
+    turns.give(writer, trade(2))
+    (again,) = turns.until(writer, 2 * SECOND)
+    assert again == (STORE, StoreBatch(5, (trade(2),), None))
+
+
+@pytest.mark.parametrize(
+    "message", [trade(1), gap(1), equity(1), refusal(1), order(1), parent(1), fill(1, 1), position("1")]
+)
+def test_row_when_of_any_kind_then_is_handed_on_as_it_is(message: Stored) -> None:
+    """The store gets the messages themselves."""
+    turns = Turns(config())
+    writer = begun(turns)
+    turns.give(writer, message)
+    assert rows(turns.until(writer, SECOND)) == [(message,)]
+
+
+def test_bars_when_closed_then_only_configured_timeframes_are_kept() -> None:
+    """A strategy's five-second bars do not fill the store unless somebody asked for them."""
+    turns = Turns(config())
+    writer = begun(turns)
+    closed = (bar(0, "5s"), bar(0, "1m"), bar(0, "1h"))
+    turns.give(writer, BarsClosed(bar(0).instrument, closed, live=True))
+    turns.give(writer, BarsClosed(bar(0).instrument, closed[:1], live=True))
+    assert rows(turns.until(writer, SECOND)) == [(bar(0, "1m"),)]
+
+
+def test_room_when_used_up_then_rows_wait_and_go_on_with_each_answer() -> None:
+    """At most so many batches are under way; an answer sends the next."""
+    turns = Turns(config(most=100))
+    writer = begun(turns)
+    sent = turns.give(writer, *(trade(number) for number in range(1, 11)))
+    assert len(rows(sent)) == 2
+    first, second = acked(sent)
+    assert rows(turns.give(writer, first)) == [(trade(7), trade(8), trade(9))]
+    assert rows(turns.until(writer, SECOND)) == []
+    assert rows(turns.give(writer, second)) == [(trade(10),)]
+    assert writer.view().waiting == 0
+
+
+def test_room_when_the_port_has_no_credit_then_the_batch_is_not_lost() -> None:
+    """A send that is refused leaves the rows where they were."""
+    turns = Turns(config())
+    writer = begun(turns)
+    turns.room[STORE] = 0
+    assert turns.give(writer, trade(1), trade(2), trade(3)) == []
+    turns.room[STORE] = 1
+    assert rows(turns.give(writer, Credit("store", 1))) == [(trade(1), trade(2), trade(3))]
+
+
+def test_queue_when_over_its_bound_then_the_oldest_market_rows_go_first_and_are_counted() -> None:
+    """Then equity points and refusals; what is one's own never goes."""
+    turns = Turns(config())
+    writer = begun(turns, linked=False)
+    turns.give(writer, trade(1), gap(2), equity(3), fill(1, 1), order(1), parent(1))
+    turns.give(writer, position("1"))
+    assert (writer.view().dropped["Trade"], writer.view().waiting) == (1, 6)
+    turns.give(writer, fill(2, 2), fill(3, 3))
+    assert writer.view().dropped == {"Trade": 1, "Bar": 0, "Gap": 1, "EquityPoint": 1, "Refusal": 0}
+    turns.give(writer, *(fill(number, number) for number in range(4, 10)))
+    assert (writer.view().waiting, sum(writer.view().dropped.values())) == (12, 3)
+    turns.give(writer, trade(2))
+    assert (writer.view().waiting, writer.view().dropped["Trade"]) == (12, 2)
+
+
+def test_link_when_down_then_its_batches_wait_again_in_front_and_in_order() -> None:
+    """Rows that come twice are one row in the store, so what had no answer is simply sent again."""
+    turns = Turns(config(most=100))
+    writer = begun(turns)
+    turns.give(writer, fill(1, 1), trade(1), equity(1), fill(2, 2), trade(2), trade(3))
+    assert writer.view().under_way == 2
+    turns.give(writer, LinkDown("store", 1, "disk gone"), fill(3, 3), trade(4))
+    view = writer.view()
+    assert (view.linked, view.failing, view.under_way, view.waiting) == (False, "disk gone", 0, 8)
+    turns.forget()
+    sent = turns.give(writer, StoreAck(0, 0, None, 5))
+    assert rows(sent) == [(fill(1, 1), fill(2, 2), fill(3, 3)), (equity(1), trade(1), trade(2))]
+    assert rows(turns.give(writer, *acked(sent))) == []
+    assert rows(turns.until(writer, SECOND)) == [(trade(3), trade(4))]
+
+
+def test_store_when_failing_then_is_said_until_an_answer_comes() -> None:
+    """The reason stands in the status and once in the log."""
+    turns = Turns(config())
+    writer = begun(turns)
+    sent = turns.give(writer, trade(1), trade(2), trade(3))
+    turns.give(writer, StoreFailed("full"))
+    assert writer.view().failing == "full"
+    turns.give(writer, *acked(sent, 4))
+    view = writer.view()
+    assert (view.failing, view.stored, view.batches, view.applied_lsn) == ("", 3, 1, 4)
+    assert [(level, event) for level, event, _ in turns.logs] == [
+        ("error", "store_failing"),
+        ("info", "store_recovered"),
+    ]
+
+
+def test_rows_when_set_aside_then_are_counted_and_said() -> None:
+    """A row that no store takes is no silent loss."""
+    turns = Turns(config())
+    writer = begun(turns)
+    sent = turns.give(writer, trade(1), trade(2), trade(3))
+    (ack,) = acked(sent)
+    turns.give(writer, StoreAck(ack.batch_id, 1, "2 rows set aside, the first a Trade: NaN", 0))
+    assert writer.view().set_aside == 2
+    assert turns.logs[-1][:2] == ("warning", "store_complains")
+
+
+def test_stop_when_rows_wait_then_answers_when_they_are_stored() -> None:
+    """A stop takes nothing away; later rows are still written."""
+    turns = Turns(config())
+    writer = begun(turns)
+    turns.give(writer, trade(1))
+    turns.give(writer, Stop(5 * SECOND), trade(2))
+    sent = turns.until(writer, 0)
+    assert rows(sent) == [(trade(1), trade(2))]
+    assert turns.give(writer, *acked(sent)) == [(RIM, Stopped("data_writer"))]
+    assert rows(turns.give(writer, order(1))) == [(order(1),)]
+    assert turns.until(writer, 9 * SECOND) == []
+
+
+def test_stop_when_the_market_goes_on_then_only_what_is_ones_own_is_still_written() -> None:
+    """A last batch of trades would be followed by another for ever."""
+    turns = Turns(config())
+    writer = begun(turns)
+    turns.give(writer, Stop(5 * SECOND))
+    turns.until(writer, 0)
+    closed = BarsClosed(bar(0).instrument, (bar(0),), live=True)
+    assert rows(turns.give(writer, trade(1), closed, fill(1, 1))) == [(fill(1, 1),)]
+
+
+def test_stop_when_nothing_waits_or_the_store_is_gone_then_answers_at_once() -> None:
+    """Nobody is kept waiting for what cannot come."""
+    turns = Turns(config())
+    writer = begun(turns)
+    turns.give(writer, Stop(5 * SECOND))
+    assert turns.until(writer, 0) == [(RIM, Stopped("data_writer"))]
+    turns = Turns(config())
+    writer = begun(turns)
+    turns.give(writer, trade(1), Stop(5 * SECOND))
+    turns.until(writer, 0)
+    assert turns.give(writer, LinkDown("store", 1, "x")) == [(RIM, Stopped("data_writer"))]
+    assert turns.logs[-1] == ("warning", "store_left_behind", {"rows": 1, "batches": 0})
+
+
+def test_stop_when_the_store_hangs_then_answers_before_the_deadline() -> None:
+    """The kernel's own cut at the deadline would count as unverified."""
+    turns = Turns(config())
+    writer = begun(turns)
+    turns.give(writer, trade(1), Stop(5 * SECOND))
+    assert turns.until(writer, 5 * SECOND - 50 * MS)[-1] == (RIM, Stopped("data_writer"))
+
+
+def test_state_when_snapshot_and_restored_then_goes_on_the_same() -> None:
+    """All that the writer knows is in its state."""
+    turns = Turns(config(most=100))
+    writer = begun(turns)
+    turns.give(writer, *(trade(number) for number in range(1, 9)), fill(1, 1), equity(2), refusal(3))
+    again = DataWriter(WIRING, copied(writer.state))
+    assert again.state == writer.state
+    other = Turns(config(most=100))
+    other.ids, other.timers = turns.ids, list(turns.timers)
+    ack = StoreAck(3, 3, None, 0)
+    assert other.give(again, ack, trade(9)) == turns.give(writer, ack, trade(9))
+    assert other.until(again, SECOND) == turns.until(writer, SECOND)
+
+
+def test_message_when_it_is_none_of_its_own_then_is_a_defect() -> None:
+    """A wiring mistake shows at once; what everybody is told is no mistake."""
+    turns = Turns(config())
+    writer = DataWriter(WIRING, DataWriterState())
+    assert turns.give(writer, ConfigChanged("c"), Ready(1)) == []
+    with pytest.raises(Defect, match="does not take Stopped"):
+        writer.handle(Stopped("x"), turns)

@@ -1,0 +1,749 @@
+"""A gateway against a link that says what the test wants: every end that a request can have."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from tests.conformance.venue.bench import ACCOUNT, BTC, T0, Bench, D
+from tradefan.actors.gateway import DEAF_MAX, GARBAGE_MAX, Gateway
+from tradefan.actors.gateway_look import FACTS_PER_TURN
+from tradefan.actors.gateway_state import LATE_MAX, TOMBSTONES_MAX, GatewayState
+from tradefan.core.connection_state import Phase
+from tradefan.messages.account import AccountState, Balances
+from tradefan.messages.base import Message
+from tradefan.messages.control import Started, Stop, Stopped, Timer
+from tradefan.messages.orders import (
+    CancelAll,
+    CancelOrder,
+    CancelRejected,
+    Doubt,
+    ExecutionReport,
+    GatewayReset,
+    Look,
+    LookDone,
+    OrderInDoubt,
+    OrderNotSent,
+    OrderStatus,
+    VenueFill,
+)
+from tradefan.messages.wire import Closed, NotWritten, Open, Opened, Received, Text, Written
+from tradefan.units import MS, SECOND, ClientOrderId, InstrumentId, OwnerId, TradeId
+
+
+class Script:
+    """A link that answers nothing by itself: the test says what the venue says."""
+
+    def __init__(self) -> None:
+        self.effects: list[Message] = []
+
+    def apply(self, now_ns: int, effect: Message) -> None:
+        self.effects.append(effect)
+
+    def next_ns(self) -> int | None:
+        return None
+
+    def take(self, now_ns: int, limit: int) -> list[Message]:
+        return []
+
+
+class Rig(Bench):
+    """A bench whose venue is the test."""
+
+    def __init__(self, state: GatewayState | None = None) -> None:
+        self.script = Script()
+        super().__init__(self.script, state)
+
+    @property
+    def gen(self) -> int:
+        return self.gateway.state.connection.gen
+
+    def live(self) -> None:
+        """Connect and subscribe."""
+        self.tell(Started(0))
+        self.accept()
+
+    def accept(self) -> None:
+        """Let the venue accept the connection that was asked for, and the subscription."""
+        self.tell(Opened("account", self.gen, self.now_ns))
+        self.answer(self.sent()[-1], {"subscriptionId": 0})
+        assert self.gateway.view().connected
+
+    def sent(self) -> list[tuple[int, dict[str, Any]]]:
+        """Return (request, body) of all writes."""
+        found = []
+        for write in self.writes:
+            assert isinstance(write.body, Text)
+            found.append((write.req, msgspec.json.decode(write.body.text)))
+        return found
+
+    def asked(self, method: str) -> tuple[int, dict[str, Any]]:
+        """Return the newest request of a method."""
+        return next(row for row in reversed(self.sent()) if row[1]["method"] == method)
+
+    def answer(self, request: tuple[int, Any], result: Any) -> None:
+        """Answer a request with a result."""
+        self.say({"id": str(request[0]), "status": 200, "result": result})
+
+    def refuse(self, request: tuple[int, Any], code: int, text: str, status: int = 400, **data: Any) -> None:
+        """Answer a request with an error."""
+        error: dict[str, Any] = {"code": code, "msg": text} | ({"data": data} if data else {})
+        self.say({"id": str(request[0]), "status": status, "error": error})
+
+    def say(self, body: Any, gen: int | None = None) -> None:
+        """Let a frame come in."""
+        data = body if isinstance(body, bytes) else msgspec.json.encode(body)
+        self.tell(Received("account", self.gen if gen is None else gen, self.now_ns, data))
+
+    def close(self, reason: str = "reset") -> None:
+        """Let the connection end."""
+        self.tell(Closed("account", self.gen, self.now_ns, 1006, reason))
+
+    def heard(self) -> list[Message]:
+        """Return what the OMS heard since it was asked last, without connection news."""
+        found = [msg for msg in self.told if not isinstance(msg, AccountState)]
+        self.told.clear()
+        return found
+
+    def cancel_now(self, name: str) -> None:
+        """Give a cancel without waiting."""
+        self.tell(CancelOrder(ACCOUNT, BTC, OwnerId("api"), ClientOrderId(name)))
+
+
+ME = ClientOrderId("me")
+RESTRICTIONS = "Order was not canceled due to cancel restrictions."
+
+
+def result(**more: Any) -> dict[str, Any]:
+    """Return an order as the venue shows it."""
+    row = {"symbol": "BTCUSDT", "orderId": 9, "clientOrderId": "me", "price": "99.00", "origQty": "1.0"}
+    return row | {"executedQty": "0.0", "status": "NEW", "side": "BUY", "updateTime": T0 // MS} | more
+
+
+def trade(number: int, order_id: int = 9, **more: Any) -> dict[str, Any]:
+    """Return a row of `myTrades`."""
+    row = {"symbol": "BTCUSDT", "id": number, "orderId": order_id, "price": "99.0", "qty": "0.1"}
+    row |= {"commission": "0.1", "commissionAsset": "BTC", "time": 5, "isBuyer": True, "isMaker": False}
+    return row | more
+
+
+@pytest.fixture
+def rig() -> Rig:
+    rig = Rig()
+    rig.live()
+    rig.told.clear()
+    return rig
+
+
+def not_sent(reason: str) -> OrderNotSent:
+    return OrderNotSent(ACCOUNT, ME, reason)
+
+
+def doubt(kind: Doubt, reason: str) -> OrderInDoubt:
+    return OrderInDoubt(ACCOUNT, ME, kind, reason)
+
+
+# --- connection ---------------------------------------------------------------------------------------
+
+
+def test_start_when_it_is_the_first_then_it_connects_subscribes_and_says_so() -> None:
+    """Creates are possible only once the user stream is subscribed."""
+    rig = Rig()
+    rig.tell(Started(0))
+    gen = rig.gen
+    assert rig.script.effects == [Open("account", gen, "paper:")]
+    rig.tell(rig.order("me", "buy", "1", "99.00"))
+    rig.accept()
+    assert [body["method"] for _, body in rig.sent()] == ["userDataStream.subscribe"]
+    assert rig.told == [
+        AccountState(ACCOUNT, connected=False, reason="wanted"),
+        not_sent("NOT_CONNECTED"),
+        AccountState(ACCOUNT, connected=True, reason="subscribed"),
+    ]
+    assert rig.desk == [rig.told[0], rig.told[2]]
+
+
+def test_start_when_it_is_a_restart_then_the_oms_hears_and_waiting_creates_are_refused() -> None:
+    """The predecessor's requests have no outcome; those that waited were never written."""
+    rig = Rig()
+    order = rig.order("me", "buy", "1", "99.00")
+    rig.tell(Started(1, (order, CancelAll(OwnerId("api")))))
+    assert rig.heard() == [GatewayReset(ACCOUNT), not_sent("RESTARTING")]
+
+
+def test_connection_when_it_ends_then_it_comes_back_under_a_new_generation(rig: Rig) -> None:
+    """Down is told at once; after the back-off everything begins again, subscription included."""
+    old = rig.gen
+    rig.close()
+    assert rig.told == [AccountState(ACCOUNT, connected=False, reason="closed: 1006 reset")]
+    rig.run(SECOND)
+    assert rig.gen > old
+    rig.accept()
+    rig.say({"subscriptionId": 0, "event": {"e": "listStatus"}}, gen=old)
+    assert rig.gateway.view().counters.unmapped == 0
+
+
+def test_subscription_when_it_is_refused_then_the_connection_is_given_up() -> None:
+    """Without the user stream there is no account."""
+    rig = Rig()
+    rig.tell(Started(0))
+    rig.tell(Opened("account", rig.gen, rig.now_ns))
+    rig.refuse(rig.sent()[-1], -2035, "User Data Stream subscription already active.")
+    view = rig.gateway.view()
+    assert (view.phase, view.connected) == (Phase.BACKOFF, False)
+    assert "already active" in view.reason
+
+
+@pytest.mark.parametrize("reason", ["link_down", "STALE_GENERATION"])
+def test_subscription_when_it_is_not_written_then_the_connection_is_given_up(reason: str) -> None:
+    """The connection's own requests are the connection's business."""
+    rig = Rig()
+    rig.tell(Started(0))
+    rig.tell(Opened("account", rig.gen, rig.now_ns))
+    rig.tell(NotWritten("account", rig.gen, rig.sent()[-1][0], reason))
+    assert rig.gateway.view().phase == Phase.BACKOFF
+
+
+def test_user_stream_when_the_venue_ends_it_then_we_connect_anew(rig: Rig) -> None:
+    """A private stream that ended is a connection that ended."""
+    rig.say({"subscriptionId": 0, "event": {"e": "eventStreamTerminated", "E": 1}})
+    assert rig.gateway.view().phase == Phase.BACKOFF
+
+
+def test_stop_when_it_comes_then_the_connection_is_dropped_and_stopped_is_said(rig: Rig) -> None:
+    """What is in flight is in doubt; nothing reconnects."""
+    rig.tell(rig.order("me", "buy", "1", "99.00"), Stop(rig.now_ns + SECOND))
+    assert rig.heard() == [doubt(Doubt.CREATE, "CLOSED")]
+    assert rig.kernel == [Stopped("gateway")]
+    rig.run(60 * SECOND)
+    assert rig.gateway.view().phase == Phase.DOWN
+
+
+# --- creates ------------------------------------------------------------------------------------------
+
+
+def test_create_when_it_is_accepted_then_the_answer_is_told(rig: Rig) -> None:
+    """One write with the deadline, one answer; `Written` means nothing."""
+    order = rig.order("me", "buy", "1", "99.00")
+    rig.tell(order)
+    (write,) = rig.written("create")
+    assert (write.gen, write.not_after_ns) == (rig.gen, order.not_after_ns)
+    rig.tell(Written("account", rig.gen, write.req, rig.now_ns))
+    assert rig.heard() == []
+    rig.answer(rig.asked("order.place"), result())
+    (report,) = rig.heard()
+    assert isinstance(report, ExecutionReport)
+    assert (report.status, report.venue_order_id, report.source) == (OrderStatus.NEW, "9", "answer")
+    rig.run(10 * SECOND)
+    assert rig.heard() == []
+
+
+def test_create_when_it_is_rejected_then_its_class_is_the_reason(rig: Rig) -> None:
+    """A definite reject is a report of the venue with the order's own data."""
+    rig.tell(rig.order("me", "buy", "1", "99.00"))
+    rig.refuse(rig.asked("order.place"), -2010, "Market is closed.")
+    expected = ExecutionReport(
+        account=ACCOUNT,
+        instrument=BTC,
+        client_order_id=ME,
+        venue_order_id=None,
+        status=OrderStatus.REJECTED,
+        side="buy",
+        order_qty=D(1),
+        cum_qty=D(0),
+        limit_price=D("99.00"),
+        reason="HALT: Market is closed.",
+        event_ns=rig.now_ns,
+        recv_ns=rig.now_ns,
+        source="answer",
+    )
+    assert rig.heard() == [expected]
+
+
+def test_create_when_nobody_answers_then_it_is_in_doubt_and_a_late_answer_still_counts(rig: Rig) -> None:
+    """Five seconds are the limit of waiting, not of evidence."""
+    rig.tell(rig.order("me", "buy", "1", "99.00"))
+    rig.run(5 * SECOND - 1)
+    assert rig.heard() == []
+    rig.run(1)
+    assert rig.heard() == [doubt(Doubt.CREATE, "TIMEOUT")]
+    rig.answer(rig.asked("order.place"), result(executedQty="1.0", status="FILLED"))
+    (report,) = rig.heard()
+    assert isinstance(report, ExecutionReport)
+    assert (report.status, rig.gateway.view().counters.late_answers) == (OrderStatus.FILLED, 1)
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        ({"status": 503, "error": {"code": -1008, "msg": "Overloaded."}}, "VENUE: Overloaded."),
+        ({"status": 200, "result": {"orderId": 9}}, "UNREADABLE"),
+        ({"status": 200}, "UNREADABLE"),
+        ({"status": 200, "result": None}, "UNREADABLE"),
+        ({"status": 400, "error": {"code": -2010, "msg": "Duplicate order sent."}}, "DUPLICATE"),
+        ({"status": 400, "error": {"code": -9999, "msg": "New."}}, "UNLISTED: New."),
+    ],
+)
+def test_create_when_the_answer_proves_nothing_then_it_is_in_doubt(
+    rig: Rig, body: dict[str, Any], reason: str
+) -> None:
+    """5xx, a malformed 200, and whatever is not listed."""
+    rig.tell(rig.order("me", "buy", "1", "99.00"))
+    rig.say({"id": str(rig.asked("order.place")[0])} | body)
+    (found,) = rig.heard()
+    assert isinstance(found, OrderInDoubt)
+    assert found == doubt(Doubt.CREATE, found.reason)
+    assert found.reason.startswith(reason)
+    assert len(rig.written("create")) == 1
+
+
+def test_create_when_the_echo_is_another_id_then_it_is_in_doubt_and_what_came_is_told(rig: Rig) -> None:
+    """A venue that rewrites ids is not believed, and nothing that it said is lost."""
+    rig.tell(rig.order("me", "buy", "1", "99.00"))
+    rig.answer(rig.asked("order.place"), result(clientOrderId="x-123"))
+    suspicion, report = rig.heard()
+    assert isinstance(suspicion, OrderInDoubt)
+    assert suspicion.reason == "ECHO: sent me, answered ['x-123']"
+    assert isinstance(report, ExecutionReport)
+    assert report.client_order_id == "x-123"
+
+
+def test_create_when_the_connection_ends_then_it_is_in_doubt_and_never_sent_again(rig: Rig) -> None:
+    """At most one write, whatever happens; proof that comes afterwards is still told."""
+    rig.tell(rig.order("me", "buy", "1", "99.00"))
+    gen, req = rig.gen, rig.asked("order.place")[0]
+    rig.close()
+    assert rig.heard() == [doubt(Doubt.CREATE, "CLOSED")]
+    rig.run(5 * SECOND)
+    assert len(rig.written("create")) == 1
+    rig.tell(NotWritten("account", gen, req, "link_down"))
+    assert rig.heard() == [not_sent("link_down")]
+
+
+@pytest.mark.parametrize("reason", ["EXPIRED", "LATCHED", "STALE_GENERATION", "link_down"])
+def test_create_when_the_link_did_not_write_it_then_that_is_proof(rig: Rig, reason: str) -> None:
+    """`NotWritten` proves that the order does not exist."""
+    rig.tell(rig.order("me", "buy", "1", "99.00"))
+    rig.tell(NotWritten("account", rig.gen, rig.asked("order.place")[0], reason))
+    rig.run(6 * SECOND)
+    assert rig.heard() == [not_sent(reason)]
+
+
+def test_create_when_its_deadline_has_passed_then_it_is_not_written(rig: Rig) -> None:
+    """An order of the past is not sent."""
+    rig.tell(rig.order("me", "buy", "1", "99.00", not_after_ns=rig.now_ns - 1))
+    assert (rig.heard(), rig.written("create")) == ([not_sent("EXPIRED")], [])
+
+
+def test_create_when_the_port_has_no_room_then_it_is_not_sent(rig: Rig) -> None:
+    """A refused effect never left the kernel."""
+    rig.ctx.port_full = True
+    rig.tell(rig.order("me", "buy", "1", "99.00"))
+    assert (rig.heard(), rig.written("create")) == ([not_sent("QUEUE_FULL")], [])
+
+
+def test_create_when_the_instrument_is_not_ours_then_it_is_not_sent(rig: Rig) -> None:
+    """The codec has no word for it."""
+    rig.tell(rig.order("me", "buy", "1", "99.00", instrument=InstrumentId("binance:X/Y")))
+    assert rig.heard() == [not_sent("UNKNOWN_INSTRUMENT")]
+
+
+def test_create_when_it_is_given_twice_then_it_is_written_once(rig: Rig) -> None:
+    """The second one is our own defect: no word about the first may come of it."""
+    order = rig.order("me", "buy", "1", "99.00")
+    rig.tell(order, order)
+    assert len(rig.written("create")) == 1
+    assert (rig.heard(), rig.gateway.view().counters.duplicates) == ([], 1)
+
+
+# --- cancels ------------------------------------------------------------------------------------------
+
+
+def test_cancel_when_it_overtakes_its_create_then_the_create_is_not_written(rig: Rig) -> None:
+    """Facts overtake commands: the tombstone waits for the create for a minute."""
+    rig.cancel_now("me")
+    rig.refuse(rig.asked("order.cancel"), -2011, "Unknown order sent.")
+    rig.run(59 * SECOND)
+    rig.tell(rig.order("me", "buy", "1", "99.00"))
+    assert rig.heard() == [
+        CancelRejected(ACCOUNT, ME, "UNKNOWN_ORDER: Unknown order sent."),
+        not_sent("CANCELED_BEFORE_SENT"),
+    ]
+    rig.run(2 * SECOND)
+    rig.tell(rig.order("me", "buy", "1", "99.00"))
+    assert len(rig.written("create")) == 1
+
+
+def test_cancel_when_it_is_done_then_the_venues_word_is_told(rig: Rig) -> None:
+    """The cancel's answer is a report about the order."""
+    rig.cancel_now("me")
+    rig.answer(
+        rig.asked("order.cancel"),
+        result(clientOrderId="cancel-9", origClientOrderId="me", status="CANCELED", executedQty="0.3"),
+    )
+    (report,) = rig.heard()
+    assert isinstance(report, ExecutionReport)
+    assert (report.client_order_id, report.status, report.cum_qty) == ("me", OrderStatus.CANCELED, D("0.3"))
+
+
+@pytest.mark.parametrize(
+    ("end", "expected"),
+    [
+        (
+            "restrictions",
+            CancelRejected(ACCOUNT, ME, "RESTRICTED: Order was not canceled due to cancel restrictions."),
+        ),
+        ("unlisted", doubt(Doubt.CANCEL, "UNLISTED: Hm.")),
+        ("malformed", None),
+        ("timeout", doubt(Doubt.CANCEL, "TIMEOUT")),
+        ("closed", doubt(Doubt.CANCEL, "CLOSED")),
+        ("not written", CancelRejected(ACCOUNT, ME, "NOT_SENT: link_down")),
+    ],
+)
+def test_cancel_when_it_is_not_done_then_it_is_information_or_doubt(
+    rig: Rig, end: str, expected: Message | None
+) -> None:
+    """Only the venue's word about the order ends it: all of these leave it alive."""
+    rig.cancel_now("me")
+    request = rig.asked("order.cancel")
+    if end == "restrictions":
+        rig.refuse(request, -2011, RESTRICTIONS)
+    elif end == "unlisted":
+        rig.refuse(request, -9999, "Hm.")
+    elif end == "malformed":
+        rig.answer(request, {"status": "CANCELED"})
+    elif end == "timeout":
+        rig.run(5 * SECOND)
+    elif end == "closed":
+        rig.close()
+    else:
+        rig.tell(NotWritten("account", rig.gen, request[0], "link_down"))
+    (found,) = rig.heard()
+    if expected is None:
+        assert isinstance(found, OrderInDoubt)
+        assert found.reason.startswith("UNREADABLE")
+    else:
+        assert found == expected
+
+
+def test_cancel_when_nothing_may_be_written_then_the_oms_hears_at_once(rig: Rig) -> None:
+    """The OMS repeats it; the tombstone stands all the same."""
+    rig.close()
+    rig.cancel_now("me")
+    rig.tell(CancelOrder(ACCOUNT, InstrumentId("binance:X/Y"), OwnerId("api"), ME))
+    assert rig.heard() == [CancelRejected(ACCOUNT, ME, "NOT_SENT: NOT_CONNECTED")] * 2
+    rig.run(SECOND)
+    rig.accept()
+    rig.tell(CancelOrder(ACCOUNT, InstrumentId("binance:X/Y"), OwnerId("api"), ME))
+    rig.tell(rig.order("me", "buy", "1", "99.00"))
+    assert rig.heard() == [
+        CancelRejected(ACCOUNT, ME, "NOT_SENT: UNKNOWN_INSTRUMENT"),
+        not_sent("CANCELED_BEFORE_SENT"),
+    ]
+
+
+def test_tombstones_when_there_are_many_then_the_oldest_leave(rig: Rig) -> None:
+    """Bounded by number and by age."""
+    rig.ctx.port_full = True
+    for number in range(TOMBSTONES_MAX + 1):
+        rig.cancel_now(f"o{number}")
+    assert len(rig.gateway.state.tombstones) == TOMBSTONES_MAX
+    rig.run(61 * SECOND)
+    rig.cancel_now("last")
+    assert list(rig.gateway.state.tombstones) == ["last"]
+
+
+# --- silence, keys, garbage -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "retry_s", "silence_s", "reason"),
+    [(429, -1003, None, 60, "RATE_LIMIT"), (429, -1015, 7, 7, "RATE_LIMIT"), (418, -1003, None, 300, "BAN")],
+)
+def test_silence_when_the_venue_asks_for_it_then_nothing_is_written_until_then(
+    rig: Rig, status: int, code: int, retry_s: int | None, silence_s: int, reason: str
+) -> None:
+    """The refused create is definite; later ones are not sent, cancels are told, looks are incomplete."""
+    rig.tell(rig.order("first", "buy", "1", "99.00"))
+    data = {} if retry_s is None else {"retryAfter": rig.now_ns // MS + retry_s * 1000}
+    rig.refuse(rig.asked("order.place"), code, "Too much.", status, **data)
+    (report,) = rig.heard()
+    assert isinstance(report, ExecutionReport)
+    assert (report.status, report.reason) == (OrderStatus.REJECTED, f"{reason}: Too much.")
+    rig.run(silence_s * SECOND - 1)
+    writes = len(rig.writes)
+    rig.tell(rig.order("me", "buy", "1", "99.00"))
+    rig.cancel_now("me2")
+    rig.tell(Look(ACCOUNT, 1, (), ()))
+    assert rig.heard() == [
+        not_sent(reason),
+        CancelRejected(ACCOUNT, ClientOrderId("me2"), f"NOT_SENT: {reason}"),
+        LookDone(ACCOUNT, 1, rig.now_ns, complete=False, missing=(), cursors=(), reason=reason),
+    ]
+    assert len(rig.writes) == writes
+    rig.run(1)
+    rig.tell(rig.order("me", "buy", "1", "99.00"))
+    assert len(rig.written("create")) == 2
+
+
+def test_silence_when_it_is_asked_by_header_or_without_an_id_then_it_is_kept(rig: Rig) -> None:
+    """Retry-After counts in seconds; a gate's refusal that names no request counts as well."""
+    body = b'{"id":null,"status":429,"error":{"code":-1003,"msg":"Too much."}}'
+    rig.tell(Received("account", rig.gen, rig.now_ns, body, retry_after_s=2.5))
+    view = rig.gateway.view()
+    assert (view.shut_until_ns, view.counters.strays) == (rig.now_ns + 2500 * MS, 1)
+
+
+def test_key_when_the_venue_refuses_it_then_no_create_is_written_but_cancels_are(rig: Rig) -> None:
+    """AUTH disables creates until the next connection and says so."""
+    rig.tell(rig.order("first", "buy", "1", "99.00"))
+    rig.refuse(rig.asked("order.place"), -2015, "Invalid API-key.")
+    assert rig.told[0] == AccountState(ACCOUNT, connected=False, reason="AUTH: Invalid API-key.")
+    rig.heard()
+    rig.tell(rig.order("me", "buy", "1", "99.00"))
+    rig.cancel_now("first")
+    assert rig.heard() == [not_sent("AUTH")]
+    assert len(rig.written("cancel")) == 1
+    rig.close()
+    rig.run(SECOND)
+    rig.accept()
+    assert rig.gateway.view().auth == ""
+
+
+def test_garbage_when_it_comes_then_it_is_set_aside_and_much_of_it_ends_the_connection(rig: Rig) -> None:
+    """One bad frame costs nothing; twenty in ten seconds are a broken socket."""
+    for number in range(GARBAGE_MAX - 1):
+        rig.say(b"{" if number % 2 else {"subscriptionId": 0, "event": {"e": "executionReport"}})
+    rig.run(11 * SECOND)
+    rig.say(b"{")
+    view = rig.gateway.view()
+    assert (view.connected, view.counters.garbage, len(view.quarantine)) == (True, GARBAGE_MAX, GARBAGE_MAX)
+    for _ in range(GARBAGE_MAX - 1):
+        rig.say(b"{")
+    assert rig.gateway.view().phase == Phase.BACKOFF
+
+
+def test_answers_when_none_come_then_a_deaf_connection_is_given_up(rig: Rig) -> None:
+    """A time-out may be one lost answer; several without a single frame are a dead socket."""
+    for number in range(DEAF_MAX):
+        assert rig.gateway.view().connected
+        rig.cancel_now(f"o{number}")
+        rig.run(5 * SECOND)
+    assert rig.gateway.view().reason != "subscribed"
+
+
+def test_late_answers_when_too_many_are_waited_for_then_the_oldest_are_forgotten(rig: Rig) -> None:
+    """Memory is bounded; a forgotten answer counts as a stray."""
+    for number in range(LATE_MAX + 1):
+        rig.cancel_now(f"o{number}")
+    first = rig.sent()[1]
+    rig.close()
+    assert rig.gateway.view().late == LATE_MAX
+    rig.run(SECOND)
+    rig.accept()
+    rig.refuse(first, -2011, "Unknown order sent.")
+    assert rig.gateway.view().counters.strays == 1
+
+
+# --- user stream ----------------------------------------------------------------------------------------
+
+
+def test_stream_when_a_trade_comes_then_the_fill_is_told_before_the_report(rig: Rig) -> None:
+    """Nobody ever sees more filled than traded."""
+    event = {"e": "executionReport", "s": "BTCUSDT", "c": "me", "S": "BUY", "q": "1", "p": "99", "x": "TRADE"}
+    event |= {"X": "FILLED", "i": 9, "z": "1", "l": "1", "L": "99", "n": "0.001", "N": "BTC", "T": 5}  # type: ignore[dict-item]
+    rig.say({"subscriptionId": 0, "event": event | {"t": 3, "m": False}})
+    fill, report = rig.heard()
+    assert isinstance(fill, VenueFill)
+    assert isinstance(report, ExecutionReport)
+    assert (fill.trade_id, fill.client_order_id, report.status) == ("3", "me", OrderStatus.FILLED)
+
+
+def test_stream_when_balances_change_then_everybody_hears(rig: Rig) -> None:
+    """The OMS first, then the observers."""
+    rig.desk.clear()
+    event = {"e": "outboundAccountPosition", "u": 5, "B": [{"a": "BTC", "f": "1", "l": "0"}]}
+    rig.say({"subscriptionId": 0, "event": event})
+    (balances,) = rig.heard()
+    assert isinstance(balances, Balances)
+    assert rig.desk == [balances]
+
+
+# --- looks ----------------------------------------------------------------------------------------------
+
+
+def look(*names: str, cursor: str | None = "7", balances: bool = True) -> Look:
+    orders = tuple((BTC, ClientOrderId(name)) for name in names)
+    return Look(ACCOUNT, 4, orders, ((BTC, None if cursor is None else TradeId(cursor)),), balances)
+
+
+def test_look_when_everything_is_answered_then_facts_come_singly_and_it_is_complete(rig: Rig) -> None:
+    """Reports, then fills with their orders' ids, then balances, then the end with new cursors."""
+    rig.tell(look("me", "gone"))
+    asked_ns = rig.now_ns
+    assert [body["method"] for _, body in rig.sent()[1:]] == [
+        "openOrders.status",
+        "myTrades",
+        "account.status",
+    ]
+    rig.answer(rig.asked("openOrders.status"), [result(clientOrderId="other", orderId=8)])
+    rig.answer(rig.asked("account.status"), {"balances": [{"asset": "BTC", "free": "1", "locked": "0"}]})
+    rig.run(100 * MS)
+    rig.answer(rig.asked("myTrades"), [trade(9), trade(8, order_id=8), trade(10, order_id=55)])
+    by_id = [(req, body["params"]) for req, body in rig.sent()[4:]]
+    assert [(p.get("origClientOrderId"), p.get("orderId")) for _, p in by_id] == [
+        ("me", None),
+        ("gone", None),
+        (None, 9),
+        (None, 55),
+    ]
+    rig.answer(by_id[0], result())
+    rig.refuse(by_id[1], -2013, "Order does not exist.")
+    rig.answer(by_id[2], result())
+    rig.answer(by_id[3], result(clientOrderId="web_1", orderId=55))
+    heard = rig.heard()
+    reports = [msg.client_order_id for msg in heard if isinstance(msg, ExecutionReport)]
+    assert reports == ["other", "me", "me", "web_1"]
+    fills = [(msg.trade_id, msg.client_order_id) for msg in heard if isinstance(msg, VenueFill)]
+    assert fills == [("8", "other"), ("9", "me"), ("10", "web_1")]
+    assert [type(msg) for msg in heard[-2:]] == [Balances, LookDone]
+    assert heard[-1] == LookDone(
+        account=ACCOUNT,
+        look_id=4,
+        asked_ns=asked_ns,
+        complete=True,
+        missing=(ClientOrderId("gone"),),
+        cursors=((BTC, TradeId("10")),),
+    )
+
+
+def test_look_when_a_page_is_full_then_the_next_is_asked(rig: Rig) -> None:
+    """A thousand rows may not be all."""
+    rig.tell(look(balances=False))
+    rig.answer(rig.asked("openOrders.status"), [result()])
+    rig.answer(rig.asked("myTrades"), [trade(number) for number in range(8, 1008)])
+    assert rig.asked("myTrades")[1]["params"]["fromId"] == 1008
+    rig.answer(rig.asked("myTrades"), [trade(1008)])
+    heard = rig.heard()
+    assert len(heard) == 1 + FACTS_PER_TURN
+    rig.run(0)
+    heard += rig.heard()
+    assert sum(isinstance(msg, VenueFill) for msg in heard) == 1001
+    done = heard[-1]
+    assert isinstance(done, LookDone)
+    assert (done.complete, done.cursors) == (True, ((BTC, "1008"),))
+
+
+@pytest.mark.parametrize("end", ["refused", "malformed", "timeout", "closed", "not written", "archived"])
+def test_look_when_one_answer_is_missing_then_it_proves_nothing(rig: Rig, end: str) -> None:
+    """What came is told, cursors stay where they were, and it says that it is not complete."""
+    rig.tell(look("me"))
+    rig.answer(rig.asked("myTrades"), [])
+    rig.answer(rig.asked("account.status"), {"balances": []})
+    request = rig.asked("openOrders.status")
+    if end in ("refused", "archived"):
+        rig.refuse(request, -1003 if end == "refused" else -2026, "No.")
+    elif end == "malformed":
+        rig.answer(request, {"not": "a list"})
+    elif end == "timeout":
+        rig.run(5 * SECOND)
+    elif end == "closed":
+        rig.close()
+    else:
+        rig.tell(NotWritten("account", rig.gen, request[0], "link_down"))
+    done = rig.heard()[-1]
+    assert isinstance(done, LookDone)
+    assert (done.complete, done.missing, done.cursors) == (False, (), ((BTC, "7"),))
+    assert done.reason.startswith("open_orders" if end != "malformed" else "UNREADABLE")
+    assert rig.gateway.state.looks == {}
+
+
+def test_look_when_it_fails_half_way_then_fills_without_an_owner_are_kept_back(rig: Rig) -> None:
+    """A fill whose order is not known would be booked to nobody: the cursor has not passed it."""
+    rig.tell(look(balances=False))
+    rig.answer(rig.asked("openOrders.status"), [result()])
+    rig.answer(rig.asked("myTrades"), [trade(8), trade(9, order_id=77)])
+    rig.refuse(rig.asked("order.status"), -1000, "Unknown.")
+    heard = rig.heard()
+    assert [msg.trade_id for msg in heard if isinstance(msg, VenueFill)] == ["8"]
+    assert isinstance(heard[-1], LookDone)
+    assert (heard[-1].complete, heard[-1].cursors) == (False, ((BTC, "7"),))
+
+
+def test_look_when_many_orders_are_named_then_fifty_are_in_flight(rig: Rig) -> None:
+    """A recovery asks in bounded steps; an answer lets the next question out."""
+    names = tuple(f"o{number}" for number in range(60))
+    rig.tell(look(*names, balances=False))
+    rig.answer(rig.asked("openOrders.status"), [])
+    rig.answer(rig.asked("myTrades"), [])
+    queries = [row for row in rig.sent() if row[1]["method"] == "order.status"]
+    assert len(queries) == 50
+    for query in queries:
+        rig.refuse(query, -2013, "Order does not exist.")
+    rest = [row for row in rig.sent() if row[1]["method"] == "order.status"][50:]
+    assert len(rest) == 10
+    for query in rest:
+        rig.refuse(query, -2013, "Order does not exist.")
+    done = rig.heard()[-1]
+    assert isinstance(done, LookDone)
+    assert done.missing == names
+
+
+@pytest.mark.parametrize("why", ["busy", "unknown instrument", "no room"])
+def test_look_when_it_cannot_be_asked_then_it_ends_at_once(rig: Rig, why: str) -> None:
+    """Every look has an end."""
+    asked = look()
+    if why == "busy":
+        rig.tell(asked)
+    elif why == "no room":
+        rig.ctx.port_full = True
+    else:
+        asked = Look(ACCOUNT, 4, ((InstrumentId("binance:X/Y"), ME),), ())
+    rig.tell(asked)
+    done = rig.heard()[-1]
+    assert isinstance(done, LookDone)
+    assert not done.complete
+    expected = {"busy": "BUSY", "no room": "open_orders: QUEUE_FULL"}
+    assert done.reason.startswith(expected.get(why, "UNKNOWN_INSTRUMENT"))
+
+
+def test_look_when_there_are_too_many_pages_then_it_is_incomplete(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Paging is bounded."""
+    monkeypatch.setattr("tradefan.actors.gateway_look.PAGES_MAX", 1)
+    rig.tell(look(balances=False))
+    rig.answer(rig.asked("openOrders.status"), [result()])
+    rig.answer(rig.asked("myTrades"), [trade(number) for number in range(8, 1008)])
+    done = rig.heard()[-1]
+    assert isinstance(done, LookDone)
+    assert (done.complete, done.reason) == (False, "trades: more than 1 pages")
+
+
+# --- state ----------------------------------------------------------------------------------------------
+
+
+def test_state_when_it_is_encoded_in_mid_flight_then_a_successor_goes_on(rig: Rig) -> None:
+    """All knowledge is in State: flights, looks and tombstones survive a snapshot."""
+    rig.tell(rig.order("me", "buy", "1", "99.00"), look(balances=False))
+    rig.cancel_now("other")
+    data = msgspec.msgpack.encode(rig.gateway.state)
+    state = msgspec.msgpack.decode(data, type=GatewayState)
+    assert state == rig.gateway.state
+    rig.gateway = Gateway(rig.wiring, state)
+    rig.answer(rig.asked("order.place"), result())
+    rig.answer(rig.asked("openOrders.status"), [])
+    rig.answer(rig.asked("myTrades"), [])
+    heard = rig.heard()
+    assert [type(msg) for msg in heard] == [ExecutionReport, LookDone]
+
+
+def test_message_when_it_means_nothing_to_a_gateway_then_it_is_ignored(rig: Rig) -> None:
+    """Timers and kinds of others change nothing."""
+    rig.run(60 * SECOND)
+    before = msgspec.msgpack.encode(rig.gateway.state)
+    rig.tell(Stopped("someone"), Timer("request", "me", 4711), Timer("else"))
+    rig.run(3600 * SECOND)
+    assert msgspec.msgpack.encode(rig.gateway.state) == before

@@ -1,0 +1,216 @@
+"""Records and rows for the tests of journal and stores."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import apsw
+
+from tradefan.messages.account import EquityPoint
+from tradefan.messages.market import Bar, Gap, Trade
+from tradefan.messages.orders import (
+    FillUpdate,
+    OrderStatus,
+    OrderUpdate,
+    ParentOrder,
+    ParentUpdate,
+    Phase,
+    PositionUpdate,
+    Refusal,
+)
+from tradefan.messages.records import Cursor, Fill, Record, Transfer
+from tradefan.units import AccountId, Asset, ClientOrderId, InstrumentId, OwnerId, ParentId, Side, TradeId
+
+ACCOUNT = AccountId("paper:main")
+BTC = InstrumentId("binance:BTC/USDT")
+OWNER = OwnerId("rebalance")
+
+
+def transfers(count: int, first: int = 1) -> tuple[Record, ...]:
+    """Records that can be told apart by their quantity."""
+    return tuple(
+        Transfer(number, ACCOUNT, Asset("USDT"), Decimal(number), "test")
+        for number in range(first, first + count)
+    )
+
+
+def fill_record(number: int) -> Fill:
+    return Fill(
+        at_ns=number,
+        account=ACCOUNT,
+        instrument=BTC,
+        owner=OWNER,
+        trade_id=TradeId(str(number)),
+        client_order_id=ClientOrderId("c1"),
+        venue_order_id="v1",
+        side="buy",
+        qty=Decimal("0.5"),
+        price=Decimal("60000.10"),
+        base=Asset("BTC"),
+        quote=Asset("USDT"),
+        fee=Decimal("0.0005"),
+        fee_asset=Asset("BTC"),
+        liquidity="taker",
+        event_ns=number,
+    )
+
+
+def cursor_record(number: int) -> Cursor:
+    return Cursor(number, ACCOUNT, BTC, TradeId(str(number)))
+
+
+def trade(number: int, at_ns: int | None = None, price: float = 60_000.5) -> Trade:
+    return Trade(BTC, number, price, 0.25, "buy", number if at_ns is None else at_ns, number + 5)
+
+
+def bar(open_ns: int, timeframe: str = "1m", close: float = 3.0) -> Bar:
+    return Bar(BTC, timeframe, open_ns, open_ns + 60, 1.0, 4.0, 0.5, close, 12.5, 1250, 7)
+
+
+def gap(from_ns: int) -> Gap:
+    return Gap(BTC, "trade", from_ns, from_ns + 5, 3, None, "reconnect")
+
+
+def fill(number: int, lsn: int, side: Side = "buy") -> FillUpdate:
+    return FillUpdate(
+        account=ACCOUNT,
+        instrument=BTC,
+        owner=OWNER,
+        parent_id=ParentId("p1"),
+        client_order_id=None,
+        trade_id=TradeId(str(number)),
+        side=side,
+        qty=Decimal("0.5"),
+        price=Decimal("60000.10"),
+        fee=Decimal("0.0005"),
+        fee_asset=Asset("BTC"),
+        liquidity="taker",
+        event_ns=number,
+        lsn=lsn,
+        realised=Decimal("-1.50"),
+    )
+
+
+def order(number: int, status: OrderStatus = OrderStatus.NEW, updated_ns: int = 10) -> OrderUpdate:
+    return OrderUpdate(
+        account=ACCOUNT,
+        instrument=BTC,
+        owner=OWNER,
+        parent_id=ParentId("p1"),
+        client_order_id=ClientOrderId(f"c{number}"),
+        venue_order_id=None,
+        side="buy",
+        order_type="limit",
+        time_in_force="GTC",
+        order_qty=Decimal("0.5"),
+        limit_price=Decimal("60000.10"),
+        status=status,
+        in_doubt=None,
+        cum_qty=Decimal(0),
+        avg_px=None,
+        reason="",
+        created_ns=5,
+        updated_ns=updated_ns,
+    )
+
+
+def parent(number: int, updated_ns: int = 10, phase: Phase = Phase.WORKING) -> ParentUpdate:
+    wish = ParentOrder(
+        parent_id=ParentId(f"p{number}"),
+        account=ACCOUNT,
+        instrument=BTC,
+        owner=OWNER,
+        ref="r1",
+        side="buy",
+        order_qty=Decimal(5),
+        algo="limit",
+        settings={"post_only": True},
+        limit_price=Decimal(60_000),
+        intent_id="i1",
+        reason="test",
+        reduce_only=False,
+        position_side="net",
+        protective=False,
+        created_ns=5,
+    )
+    return ParentUpdate(
+        order=wish,
+        status=OrderStatus.NEW,
+        phase=phase,
+        reason="",
+        cum_qty=Decimal(1),
+        working_qty=Decimal(4),
+        in_doubt_qty=Decimal(0),
+        avg_px=Decimal("60000.05"),
+        children=1,
+        updated_ns=updated_ns,
+    )
+
+
+def position(qty: str, updated_ns: int = 10) -> PositionUpdate:
+    return PositionUpdate(
+        account=ACCOUNT,
+        owner=OWNER,
+        instrument=BTC,
+        qty=Decimal(qty),
+        avg_px=Decimal("60000.05"),
+        realised=Decimal(3),
+        fees={Asset("BTC"): Decimal("0.001")},
+        working_qty=Decimal(0),
+        in_doubt_qty=Decimal(0),
+        updated_ns=updated_ns,
+    )
+
+
+def equity(at_ns: int, amount: str = "1000000") -> EquityPoint:
+    return EquityPoint(
+        account=ACCOUNT,
+        numeraire=Asset("USDT"),
+        at_ns=at_ns,
+        equity=Decimal(amount),
+        realised=Decimal(1),
+        unrealised=Decimal(2),
+        fees=Decimal(3),
+        seam=Decimal(0),
+        drawdown=Decimal("0.01"),
+        exposure=Decimal("0.15"),
+    )
+
+
+def refusal(at_ns: int, ref: str = "r1") -> Refusal:
+    return Refusal(
+        account=None,
+        instrument=None,
+        owner=OWNER,
+        ref=ref,
+        code="RISK_EXPOSURE",
+        text="too much",
+        limit="0.80",
+        used="0.81",
+        would_pass="0",
+        at_ns=at_ns,
+    )
+
+
+class Disk:
+    """Connections to a disk that is full once `pages` is set."""
+
+    def __init__(self) -> None:
+        self.pages: int | None = None
+        self.db: apsw.Connection | None = None
+
+    def connect(self, path: str, flags: int) -> apsw.Connection:
+        self.db = apsw.Connection(path, flags)
+        self.limit()
+        return self.db
+
+    def limit(self) -> None:
+        if self.db is not None and self.pages is not None:
+            self.db.pragma("max_page_count", self.pages)
+
+    def fill_up(self) -> None:
+        self.pages = 1
+        self.limit()
+
+    def make_room(self) -> None:
+        self.pages = 1_000_000

@@ -1,0 +1,243 @@
+"""Catching up: what follows from the journal's records, and only that, is in the store."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from itertools import pairwise
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from tests.unit.stores.made import ACCOUNT, BTC, OWNER, equity, fill, order, parent, position, trade
+from tradefan.actors.oms_view import order_update, parent_update, positions_of
+from tradefan.core.trading import Trading, apply
+from tradefan.messages.control import StoreBatch
+from tradefan.messages.orders import OrderStatus, OrderUpdate, ParentOrder, Phase
+from tradefan.messages.records import (
+    Epoch,
+    Fill,
+    Intent,
+    NotSent,
+    Opening,
+    Parent,
+    ParentFailed,
+    PhaseChange,
+    Record,
+    Report,
+)
+from tradefan.stores.journal import JournalFile
+from tradefan.stores.projection import catch_up
+from tradefan.stores.sqlite import StoreFile
+from tradefan.units import Asset, ClientOrderId, ParentId, Side, TradeId
+
+
+def wish(number: int, at_ns: int) -> ParentOrder:
+    return msgspec.structs.replace(parent(number).order, created_ns=at_ns, order_qty=Decimal(1))
+
+
+def intent(at_ns: int, name: str, parent_id: str, side: Side = "buy") -> Intent:
+    return Intent(
+        at_ns=at_ns,
+        account=ACCOUNT,
+        instrument=BTC,
+        owner=OWNER,
+        parent_id=ParentId(parent_id),
+        client_order_id=ClientOrderId(name),
+        sequence=at_ns,
+        side=side,
+        order_type="limit",
+        time_in_force="GTC",
+        post_only=False,
+        order_qty=Decimal(1),
+        limit_price=Decimal(100),
+        reserve_px=Decimal(100),
+        config_id="c",
+        instrument_version=1,
+        reference_px=Decimal(100),
+        reference_age_ns=0,
+        not_after_ns=at_ns + 10,
+        reduce_only=False,
+        reserve_asset=Asset("USDT"),
+        reserve_per_unit=Decimal(100),
+    )
+
+
+def filled(at_ns: int, name: str | None, trade_id: str, side: Side, qty: str, price: str) -> Fill:
+    return Fill(
+        at_ns=at_ns,
+        account=ACCOUNT,
+        instrument=BTC,
+        owner=OWNER,
+        trade_id=TradeId(trade_id),
+        client_order_id=None if name is None else ClientOrderId(name),
+        venue_order_id="v",
+        side=side,
+        qty=Decimal(qty),
+        price=Decimal(price),
+        base=Asset("BTC"),
+        quote=Asset("USDT"),
+        fee=Decimal("0.1"),
+        fee_asset=Asset("USDT"),
+        liquidity="taker",
+        event_ns=at_ns - 1,
+    )
+
+
+def report(at_ns: int, name: str, status: OrderStatus, cum_qty: str) -> Report:
+    return Report(at_ns, ACCOUNT, ClientOrderId(name), "v", status, Decimal(cum_qty), "", at_ns - 1)
+
+
+RECORDS: tuple[Record, ...] = (
+    Epoch(1, 1, "abc", "c", "0.1"),
+    Opening(2, ACCOUNT, Asset("USDT"), Decimal(1000), None),
+    Parent(3, wish(1, 3)),
+    intent(3, "a", "p1"),
+    report(5, "a", OrderStatus.NEW, "0"),
+    filled(6, "a", "t1", "buy", "0.4", "100"),
+    filled(7, "a", "t2", "buy", "0.6", "110"),
+    report(7, "a", OrderStatus.FILLED, "1"),
+    PhaseChange(8, ParentId("p1"), Phase.DONE, OrderStatus.FILLED, "filled"),
+    Parent(9, wish(2, 9)),
+    intent(9, "b", "p2", "sell"),
+    filled(10, "b", "t3", "sell", "0.5", "120"),
+    filled(11, "b", "t3", "sell", "0.5", "120"),
+    filled(12, None, "t4", "sell", "0.1", "120"),
+    intent(13, "c", "p2", "sell"),
+    NotSent(14, ACCOUNT, ClientOrderId("c"), "expired"),
+    ParentFailed(15, ParentId("p2"), "boom"),
+)
+
+
+@pytest.fixture
+def journal() -> JournalFile:
+    file = JournalFile(":memory:")
+    file.append(1, 1, RECORDS)
+    return file
+
+
+def everything(store: StoreFile) -> tuple[object, ...]:
+    return (store.orders(), store.parents(), store.fills(), store.positions(), store.applied_lsn)
+
+
+def test_catch_up_when_store_is_empty_then_has_what_follows_from_the_records(journal: JournalFile) -> None:
+    """Orders, parents, fills with realised results, and positions, computed by hand."""
+    store = StoreFile(":memory:")
+    assert catch_up(store, journal) == len(RECORDS)
+    fills = store.fills()
+    assert [(row.trade_id, row.lsn, row.parent_id, row.realised) for row in fills] == [
+        ("t1", 6, "p1", 0),
+        ("t2", 7, "p1", 0),
+        # Bought 1 for 106, so half of it cost 53.
+        ("t3", 12, "p2", 60 - 53),
+        ("t4", 14, None, Decimal(12) - Decimal("10.6")),
+    ]
+    (held,) = store.positions()
+    assert (held.qty, held.avg_px, held.realised, held.fees) == (
+        Decimal("0.4"),
+        Decimal(106),
+        Decimal("8.4"),
+        {"USDT": Decimal("0.4")},
+    )
+    assert [
+        (row.client_order_id, row.status, row.cum_qty, row.avg_px, row.created_ns) for row in store.orders()
+    ] == [
+        ("c", "EXPIRED", 0, None, 13),
+        ("b", "PARTIALLY_FILLED", Decimal("0.5"), 120, 9),
+        ("a", "FILLED", 1, 106, 3),
+    ]
+    assert [
+        (row.order, row.status, row.phase, row.reason, row.cum_qty, row.working_qty, row.children)
+        for row in store.parents()
+    ] == [
+        (wish(2, 9), "PARTIALLY_FILLED", "PAUSED", "defect", Decimal("0.5"), Decimal("0.5"), 2),
+        (wish(1, 3), "FILLED", "DONE", "filled", 1, 0, 1),
+    ]
+
+
+def test_catch_up_when_done_in_any_two_parts_then_ends_the_same() -> None:
+    """It does not matter how far the store was when the daemon died."""
+    whole = StoreFile(":memory:")
+    full = JournalFile(":memory:")
+    full.append(1, 1, RECORDS)
+    catch_up(whole, full)
+    for cut in range(1, len(RECORDS)):
+        store, file = StoreFile(":memory:"), JournalFile(":memory:")
+        file.append(1, 1, RECORDS[:cut])
+        catch_up(store, file)
+        file.append(cut + 1, 1, RECORDS[cut:])
+        catch_up(store, file)
+        assert everything(store) == everything(whole)
+
+
+def test_catch_up_when_up_to_date_then_changes_nothing(journal: JournalFile) -> None:
+    """Every start does it; most find nothing to do."""
+    store = StoreFile(":memory:")
+    catch_up(store, journal)
+    before = everything(store)
+    catch_up(store, journal)
+    assert everything(store) == before
+
+
+def test_catch_up_when_store_ran_ahead_then_what_was_never_durable_goes(journal: JournalFile) -> None:
+    """A crash between a message to the store and the commit of its record leaves no ghost."""
+    store = StoreFile(":memory:")
+    catch_up(store, journal)
+    before = everything(store)
+    ghost: OrderUpdate = msgspec.structs.replace(order(9), created_ns=99)
+    store.write(StoreBatch(1, (ghost, fill(9, 99), trade(1), equity(99)), 99))
+    assert catch_up(store, journal) == len(RECORDS)
+    assert everything(store) == before
+    assert (len(store.trades(BTC)), len(store.equity(ACCOUNT))) == (1, 1)
+
+
+def test_catch_up_when_daemon_runs_then_takes_nothing_away(journal: JournalFile) -> None:
+    """While the OMS runs its messages may be ahead of the disk by a commit."""
+    store = StoreFile(":memory:")
+    catch_up(store, journal)
+    ahead = fill(9, 99)
+    store.write(StoreBatch(1, (ahead,), 99))
+    catch_up(store, journal, at_start=False)
+    assert ahead in store.fills()
+
+
+def test_catch_up_when_journal_is_another_then_history_stays_and_positions_go() -> None:
+    """A new journal beside an old store: what was traded stays written, what is held begins anew."""
+    store, first, second = StoreFile(":memory:"), JournalFile(":memory:"), JournalFile(":memory:")
+    first.append(1, 1, RECORDS)
+    catch_up(store, first)
+    store.write(StoreBatch(1, (position("7"),), None))
+    second.append(1, 1, (Epoch(500, 1, "xyz", "c", "0.1"), Parent(501, wish(3, 501))))
+    assert catch_up(store, second) == 2
+    assert (store.positions(), len(store.fills()), len(store.orders())) == ((), 4, 3)
+    assert store.parents(limit=1)[0].order == wish(3, 501)
+
+
+def test_catch_up_when_there_is_much_then_moves_forward_in_batches(tmp_path: Path) -> None:
+    """A long way is written in several transactions, each with its own place."""
+    store, file = StoreFile(str(tmp_path / "s.db")), JournalFile(":memory:")
+    many = tuple(filled(10 + number, None, f"t{number}", "buy", "1", "100") for number in range(700))
+    file.append(1, 1, many)
+    places: list[int] = []
+    whole = store.write
+    store.write = lambda batch: places.append(batch.applied_lsn or 0) or whole(batch)  # type: ignore[method-assign, func-returns-value, redundant-expr]
+    assert catch_up(store, file) == 700
+    assert len(places) > 1
+    assert all(one < other for one, other in pairwise(places))
+    assert len(store.fills()) == 700
+
+
+def test_rows_when_projected_then_are_the_messages_that_the_oms_sends() -> None:
+    """Whether a row came by message or by the journal cannot be told from it."""
+    state, store, file = Trading(), StoreFile(":memory:"), JournalFile(":memory:")
+    file.append(1, 1, RECORDS)
+    for record in RECORDS:
+        apply(state, record)
+    catch_up(store, file)
+    assert {row.client_order_id: row for row in store.orders()} == {
+        name: order_update(one) for name, one in state.orders.items()
+    }
+    assert {row.order.parent_id: row for row in store.parents()} == {
+        name: parent_update(one) for name, one in state.parents.items()
+    }
+    assert list(store.positions()) == positions_of(state, None)

@@ -1,0 +1,215 @@
+"""The store behind the data writer: room, answers, a disk that fails, and catching up at the start."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.unit.stores.made import BTC, Disk, fill, fill_record, trade
+from tradefan.errors import Defect, Outage
+from tradefan.messages.base import Message
+from tradefan.messages.control import StoreAck, StoreBatch, StoreFailed
+from tradefan.messages.wire import Close, Credit
+from tradefan.stores.journal import JournalFile
+from tradefan.stores.sqlite import StoreFile
+from tradefan.stores.store_link import StoreLink, StoreMachine
+from tradefan.units import MS
+
+
+class Heard:
+    """What a link delivered."""
+
+    def __init__(self) -> None:
+        self.messages: list[Message] = []
+        self._more = asyncio.Event()
+
+    def deliver(self, message: Message) -> None:
+        self.messages.append(message)
+        self._more.set()
+
+    async def until(self, kind: type[Message], count: int = 1) -> list[Message]:
+        """Wait until so many of a kind came and return everything."""
+        async with asyncio.timeout(5):
+            while sum(isinstance(message, kind) for message in self.messages) < count:
+                self._more.clear()
+                await self._more.wait()
+        return self.messages
+
+
+@asynccontextmanager
+async def running(link: StoreLink) -> Any:
+    task = asyncio.ensure_future(link.run())
+    try:
+        yield task
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> str:
+    return str(tmp_path / "store.db")
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> str:
+    """A journal that holds one fill at lsn 1."""
+    path = str(tmp_path / "journal.db")
+    file = JournalFile(path)
+    file.append(1, 1, (fill_record(1),))
+    file.close()
+    return path
+
+
+async def test_link_when_started_then_announces_room_and_where_it_stands(path: str) -> None:
+    """The data writer learns from the greeting that the link is up."""
+    heard = Heard()
+    async with running(StoreLink(path, heard.deliver, batches_max=3)):
+        assert await heard.until(StoreAck) == [Credit("store", 3), StoreAck(0, 0, None, 0)]
+
+
+async def test_link_when_batches_come_then_answers_each_and_room_grows(path: str) -> None:
+    """Credit is cumulative: one more for every batch that left the queue."""
+    heard = Heard()
+    link = StoreLink(path, heard.deliver, batches_max=2)
+    async with running(link):
+        link.apply(StoreBatch(11, (trade(1),), None))
+        link.apply(StoreBatch(12, (trade(2), fill(1, 5)), 5))
+        messages = await heard.until(StoreAck, 3)
+    assert messages[2:] == [
+        Credit("store", 3),
+        StoreAck(11, 1, None, 0),
+        Credit("store", 4),
+        StoreAck(12, 2, None, 5),
+    ]
+    assert StoreFile(path).trades(BTC) == (trade(1), trade(2))
+
+
+async def test_link_when_started_then_catches_up_with_its_journal(path: str, journal: str) -> None:
+    """What was decided but never reached the store is there before the first batch."""
+    heard = Heard()
+    async with running(StoreLink(path, heard.deliver, journal=journal)):
+        assert (await heard.until(StoreAck))[-1] == StoreAck(0, 0, None, 1)
+    assert [row.lsn for row in StoreFile(path).fills()] == [1]
+
+
+async def test_link_when_given_an_empty_batch_then_catches_up_again(path: str, journal: str) -> None:
+    """A data writer that began anew may have lost rows that only the journal still has."""
+    heard = Heard()
+    link = StoreLink(path, heard.deliver, journal=journal)
+    async with running(link):
+        await heard.until(StoreAck)
+        file = JournalFile(journal)
+        file.append(2, 1, (fill_record(2),))
+        link.apply(StoreBatch(7, (), None))
+        assert (await heard.until(StoreAck, 2))[-1] == StoreAck(7, 0, None, 2)
+        file.close()
+
+
+async def test_link_when_its_journal_is_damaged_then_says_so_and_stores_all_the_same(
+    path: str, tmp_path: Path
+) -> None:
+    """The store is no part of recovery: the market goes on being stored."""
+    broken = tmp_path / "journal.db"
+    broken.write_bytes(b"no journal at all" * 100)
+    heard = Heard()
+    link = StoreLink(path, heard.deliver, journal=str(broken))
+    async with running(link):
+        link.apply(StoreBatch(1, (trade(1),), None))
+        messages = await heard.until(StoreAck, 2)
+    greeting = messages[1]
+    assert isinstance(greeting, StoreAck)
+    assert greeting.reason is not None
+    assert "NotADBError" in greeting.reason
+    assert messages[-1] == StoreAck(1, 1, None, 0)
+
+
+async def test_link_when_disk_is_full_then_keeps_the_batch_and_its_order(path: str) -> None:
+    """Nothing is dropped here: room simply does not grow until the disk takes the batch."""
+    disk, heard = Disk(), Heard()
+    link = StoreLink(path, heard.deliver, retry_ns=MS, open_file=partial(StoreFile, connect=disk.connect))
+    rows = tuple(trade(number) for number in range(1, 3000))
+    async with running(link):
+        await heard.until(StoreAck)
+        disk.fill_up()
+        link.apply(StoreBatch(1, rows, None))
+        link.apply(StoreBatch(2, (trade(9_000),), None))
+        failed = (await heard.until(StoreFailed))[-1]
+        assert isinstance(failed, StoreFailed)
+        assert "FullError" in failed.reason
+        disk.make_room()
+        disk.limit()
+        messages = await heard.until(StoreAck, 3)
+    assert [type(message) for message in messages[2:]] == [StoreFailed, Credit, StoreAck, Credit, StoreAck]
+    assert len(StoreFile(path).trades(BTC, limit=5000)) == len(rows) + 1
+
+
+async def test_link_when_stopped_then_writes_what_waits(path: str) -> None:
+    """A stop loses no batch that the disk would take."""
+    link = StoreLink(path, Heard().deliver)
+    async with running(link):
+        await asyncio.sleep(0)
+        for number in range(1, 20):
+            link.apply(StoreBatch(number, (trade(number),), None))
+    assert len(StoreFile(path).trades(BTC)) == 19
+
+
+async def test_link_when_stopped_with_a_full_disk_then_ends(path: str) -> None:
+    """A disk that takes nothing does not hold up the stop."""
+    disk, heard = Disk(), Heard()
+    link = StoreLink(path, heard.deliver, open_file=partial(StoreFile, connect=disk.connect))
+    async with running(link) as task:
+        await heard.until(StoreAck)
+        disk.fill_up()
+        link.apply(StoreBatch(1, tuple(trade(number) for number in range(1, 3000)), None))
+        await heard.until(StoreFailed)
+    assert task.cancelled()
+
+
+async def test_link_when_file_cannot_be_opened_then_is_down_with_the_reason(tmp_path: Path) -> None:
+    """A link that cannot open its file ends."""
+    async with running(StoreLink(str(tmp_path / "no" / "store.db"), Heard().deliver)) as task:
+        with pytest.raises(Outage, match="CantOpenError"):
+            await task
+
+
+def test_link_when_given_something_else_then_is_a_defect(path: str) -> None:
+    """Wiring that sends anything but batches here is wrong."""
+    with pytest.raises(Defect, match="does not take Close"):
+        StoreLink(path, lambda message: None).apply(Close("x", 1))
+
+
+# --- the machine --------------------------------------------------------------------------------
+
+
+def test_machine_when_new_then_greets_at_once() -> None:
+    """The first thing a driver takes is room and place."""
+    machine = StoreMachine(StoreFile(":memory:"), batches_max=4)
+    assert machine.next_ns() == 0
+    assert machine.take(5, 9) == [Credit("store", 4), StoreAck(0, 0, None, 0)]
+    assert machine.next_ns() is None
+
+
+def test_machine_when_batches_queue_then_each_takes_its_time() -> None:
+    """One behind the other, each answered when it is stored; a late look changes nothing."""
+    machine = StoreMachine(StoreFile(":memory:"), batches_max=4, write_ns=MS)
+    machine.take(0, 9)
+    machine.apply(0, StoreBatch(1, (trade(1),), None))
+    machine.apply(MS // 2, StoreBatch(2, (trade(2),), 6))
+    assert (machine.next_ns(), machine.take(MS - 1, 9)) == (MS, [])
+    assert machine.take(MS, 9) == [Credit("store", 5), StoreAck(1, 1, None, 0)]
+    assert (machine.next_ns(), machine.take(9 * MS, 1)) == (2 * MS, [Credit("store", 6)])
+    assert (machine.next_ns(), machine.take(9 * MS, 9)) == (0, [StoreAck(2, 1, None, 6)])
+    assert machine.file.trades(BTC) == (trade(1), trade(2))
+    machine.close()
+
+
+def test_machine_when_given_something_else_then_is_a_defect() -> None:
+    """Wiring that sends anything but batches here is wrong."""
+    with pytest.raises(Defect, match="does not take Close"):
+        StoreMachine(StoreFile(":memory:")).apply(0, Close("x", 1))

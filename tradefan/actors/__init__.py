@@ -1,0 +1,1 @@
+"""Actors: functions of (state, message), one per failure domain."""

@@ -1,0 +1,333 @@
+"""Collects what is worth keeping and hands it to the store in batches, by size and by age.
+
+Nothing that trades waits for it. While the store has no room rows wait here, bounded: the oldest
+market rows go first and are counted, then equity points and refusals; orders, parents, fills and
+positions never go. What a crash takes from this actor the store's link finds in the journal: an
+empty batch, sent at every start, asks it to look.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from msgspec import Struct, field
+
+from tradefan.config.schema import Config
+from tradefan.errors import Defect
+from tradefan.messages.account import EquityPoint
+from tradefan.messages.base import Message
+from tradefan.messages.control import (
+    ConfigChanged,
+    Ready,
+    Started,
+    Stop,
+    Stopped,
+    StoreAck,
+    StoreBatch,
+    Stored,
+    StoreFailed,
+    Timer,
+)
+from tradefan.messages.market import Bar, BarsClosed, Gap, Trade
+from tradefan.messages.orders import (
+    FillUpdate,
+    OrderUpdate,
+    ParentUpdate,
+    PositionUpdate,
+    Refusal,
+)
+from tradefan.messages.wire import Credit, LinkDown
+from tradefan.runtime.actor import Context
+from tradefan.runtime.system import RIM
+from tradefan.units import MS, Ref
+
+FLUSH = "flush"
+LAST = "last"
+STOP = "stop"
+LAST_WORD_NS = 50 * MS
+"""How long before the stop's deadline it gives up on the store."""
+GREETING = 0
+"""The batch id with which a link that has just started says where it stands."""
+DROPPABLE: tuple[type[Any], ...] = (Trade, Bar, Gap, EquityPoint, Refusal)
+OWN: tuple[type[Any], ...] = (OrderUpdate, ParentUpdate, FillUpdate, PositionUpdate)
+
+
+class DataWriterWiring(Struct, frozen=True):
+    """Where batches go. `under_way_max` is the room of the store's link."""
+
+    store: Ref
+    name: str = "data_writer"
+    under_way_max: int = 8
+    supervisor: Ref = RIM
+
+
+class DataWriterState(Struct):
+    """Rows that wait by how dear they are, and batches that have no answer yet."""
+
+    own: list[Stored] = field(default_factory=list)
+    notes: list[Stored] = field(default_factory=list)
+    market: list[Stored] = field(default_factory=list)
+    under_way: dict[int, StoreBatch] = field(default_factory=dict)
+    linked: bool = False
+    armed: bool = False
+    overdue: bool = False
+    stopping: bool = False
+    stopped: bool = False
+    failing: str = ""
+    applied_lsn: int = 0
+    batches: int = 0
+    stored: int = 0
+    set_aside: int = 0
+    dropped: dict[str, int] = field(default_factory=lambda: {kind.__name__: 0 for kind in DROPPABLE})
+
+    @property
+    def waiting(self) -> int:
+        """Count the rows that wait for a batch."""
+        return len(self.own) + len(self.notes) + len(self.market)
+
+
+class DataWriterView(Struct, frozen=True):
+    """The writer for status and metrics; `failing` is why the store cannot write."""
+
+    linked: bool
+    failing: str
+    waiting: int
+    under_way: int
+    batches: int
+    stored: int
+    set_aside: int
+    dropped: dict[str, int]
+    applied_lsn: int
+
+
+class DataWriter:
+    """Batches rows for one store."""
+
+    def __init__(self, wiring: DataWriterWiring, state: DataWriterState | None = None) -> None:
+        """Begin empty, or where a snapshot was."""
+        self.wiring = wiring
+        self.state = state or DataWriterState()
+
+    def handle(self, msg: Any, ctx: Context) -> None:
+        """Take one message."""
+        handler = _HANDLERS.get(type(msg))
+        if handler is None:
+            raise Defect(f"the data writer does not take {type(msg).__name__}")
+        handler(self, msg, ctx)
+
+    def view(self) -> DataWriterView:
+        """Return a picture for status and metrics."""
+        state = self.state
+        return DataWriterView(
+            linked=state.linked,
+            failing=state.failing,
+            waiting=state.waiting,
+            under_way=len(state.under_way),
+            batches=state.batches,
+            stored=state.stored,
+            set_aside=state.set_aside,
+            dropped=dict(state.dropped),
+            applied_lsn=state.applied_lsn,
+        )
+
+    # --- rows ---------------------------------------------------------------------------------------
+
+    def _on_market(self, msg: Trade | Gap, ctx: Context) -> None:
+        if self.state.stopping:
+            # The market does not end with us: a last batch must not be followed by another for ever.
+            return
+        self.state.market.append(msg)
+        self._added(ctx)
+
+    def _on_bars(self, msg: BarsClosed, ctx: Context) -> None:
+        """Keep the timeframes that the configuration names, whatever else strategies asked for."""
+        if self.state.stopping:
+            return
+        feed = ctx.config.feeds.get(msg.instrument)
+        kept = [bar for bar in msg.bars if feed is None or feed.bars.get(bar.timeframe, False)]
+        if kept:
+            self.state.market.extend(kept)
+            self._added(ctx)
+
+    def _on_note(self, msg: EquityPoint | Refusal, ctx: Context) -> None:
+        self.state.notes.append(msg)
+        self._added(ctx)
+
+    def _on_own(self, msg: OrderUpdate | ParentUpdate | FillUpdate | PositionUpdate, ctx: Context) -> None:
+        self.state.own.append(msg)
+        self._added(ctx)
+
+    def _added(self, ctx: Context) -> None:
+        state, config = self.state, _config(ctx)
+        if state.waiting > config.store.queue_max:
+            self._drop(config.store.queue_max)
+        if not state.armed:
+            state.armed = True
+            ctx.after(config.store.flush_interval, Timer(FLUSH))
+        if state.overdue or state.waiting >= config.store.batch_size:
+            self._send(ctx)
+
+    def _drop(self, most: int) -> None:
+        """Let the oldest market rows go, some at once so that a long outage costs little."""
+        state = self.state
+        excess = state.waiting - most + most // 100
+        for rows in (state.market, state.notes):
+            gone = rows[:excess]
+            del rows[:excess]
+            excess -= len(gone)
+            for row in gone:
+                state.dropped[type(row).__name__] += 1
+
+    # --- batches --------------------------------------------------------------------------------------
+
+    def _send(self, ctx: Context) -> None:
+        """Send what is due while there is room: full batches, and all that is overdue."""
+        state, size = self.state, _config(ctx).store.batch_size
+        while state.waiting and (state.overdue or state.waiting >= size):
+            if not state.linked or len(state.under_way) >= self.wiring.under_way_max:
+                return
+            batch = self._batch(ctx.next_id(), size)
+            if not ctx.send(self.wiring.store, batch):
+                return
+            self._take(batch)
+        state.overdue = state.stopping
+
+    def _batch(self, batch_id: int, size: int) -> StoreBatch:
+        """Return the next rows: the dear ones first, each kind in its order."""
+        state = self.state
+        rows: list[Stored] = []
+        for waiting in (state.own, state.notes, state.market):
+            rows += waiting[: size - len(rows)]
+        lsns = [row.lsn for row in rows if isinstance(row, FillUpdate)]
+        return StoreBatch(batch_id, tuple(rows), max(lsns, default=None))
+
+    def _take(self, batch: StoreBatch) -> None:
+        state, left = self.state, len(batch.rows)
+        for waiting in (state.own, state.notes, state.market):
+            count = min(left, len(waiting))
+            del waiting[:count]
+            left -= count
+        state.under_way[batch.batch_id] = batch
+        state.batches += 1
+
+    def _put_back(self) -> None:
+        """Let batches without an answer wait again, in front; a row that comes twice is one row."""
+        state = self.state
+        rows = [row for batch in state.under_way.values() for row in batch.rows]
+        state.under_way.clear()
+        state.own[:0] = [row for row in rows if isinstance(row, OWN)]
+        state.notes[:0] = [row for row in rows if isinstance(row, EquityPoint | Refusal)]
+        state.market[:0] = [row for row in rows if isinstance(row, Trade | Bar | Gap)]
+
+    # --- the link -------------------------------------------------------------------------------------
+
+    def _on_started(self, msg: Started, ctx: Context) -> None:
+        """Ask the link to catch up: a predecessor may have died with rows in hand."""
+        hello = StoreBatch(ctx.next_id(), (), None)
+        if ctx.send(self.wiring.store, hello):
+            self.state.under_way[hello.batch_id] = hello
+
+    def _on_ack(self, msg: StoreAck, ctx: Context) -> None:
+        state = self.state
+        state.applied_lsn = msg.applied_lsn
+        if msg.batch_id == GREETING:
+            # A link that has just begun knows nothing of the batches that its predecessor had.
+            self._put_back()
+        batch = state.under_way.pop(msg.batch_id, None)
+        state.stored += msg.stored
+        state.linked = True
+        if state.failing:
+            ctx.log("info", "store_recovered", reason=state.failing)
+            state.failing = ""
+        if msg.reason is not None:
+            state.set_aside += 0 if batch is None else len(batch.rows) - msg.stored
+            ctx.log("warning", "store_complains", reason=msg.reason)
+        self._send(ctx)
+        self._perhaps_stopped(ctx)
+
+    def _on_failed(self, msg: StoreFailed, ctx: Context) -> None:
+        self.state.failing = msg.reason
+        ctx.log("error", "store_failing", reason=msg.reason)
+
+    def _on_link_down(self, msg: LinkDown, ctx: Context) -> None:
+        self.state.linked = False
+        self.state.failing = msg.reason
+        self._put_back()
+        self._perhaps_stopped(ctx)
+
+    def _on_credit(self, msg: Credit, ctx: Context) -> None:
+        self._send(ctx)
+
+    # --- time -----------------------------------------------------------------------------------------
+
+    def _on_timer(self, msg: Timer, ctx: Context) -> None:
+        state = self.state
+        if msg.name == STOP:
+            self._stopped(ctx)
+            return
+        if msg.name == LAST:
+            state.stopping = state.overdue = True
+            self._send(ctx)
+            self._perhaps_stopped(ctx)
+            return
+        state.armed = False
+        state.overdue = True
+        self._send(ctx)
+        if state.waiting:
+            # No room: the answer that makes some sends the rest, and this timer is for when none comes.
+            state.armed = True
+            ctx.after(_config(ctx).store.flush_interval, Timer(FLUSH))
+
+    def _on_stop(self, msg: Stop, ctx: Context) -> None:
+        """Write everything; what comes after the answer is written too, as long as the link lives.
+
+        The stop overtook the rows that still wait in the mailbox: a timer of no delay lies behind them.
+        """
+        ctx.after(0, Timer(LAST))
+        ctx.after(max(0, msg.deadline_ns - LAST_WORD_NS - ctx.now_ns), Timer(STOP))
+
+    def _perhaps_stopped(self, ctx: Context) -> None:
+        state = self.state
+        if state.stopping and (not state.linked or not (state.waiting or state.under_way)):
+            self._stopped(ctx)
+
+    def _stopped(self, ctx: Context) -> None:
+        """Answer the stop once; rows of one's own that are left come back from the journal."""
+        state = self.state
+        if state.stopped:
+            return
+        state.stopped = True
+        if state.waiting or state.under_way:
+            ctx.log("warning", "store_left_behind", rows=state.waiting, batches=len(state.under_way))
+        ctx.send(self.wiring.supervisor, Stopped(self.wiring.name))
+
+    def _on_nothing(self, msg: Message, ctx: Context) -> None:
+        """The configuration is read anew at every use, and what the OMS folds the store finds itself."""
+
+
+def _config(ctx: Context) -> Config:
+    config: Config = ctx.config
+    return config
+
+
+_HANDLERS: dict[type[Any], Callable[[DataWriter, Any, Context], None]] = {
+    Trade: DataWriter._on_market,  # noqa: SLF001 the table of this very class
+    Gap: DataWriter._on_market,  # noqa: SLF001
+    BarsClosed: DataWriter._on_bars,  # noqa: SLF001
+    EquityPoint: DataWriter._on_note,  # noqa: SLF001
+    Refusal: DataWriter._on_note,  # noqa: SLF001
+    OrderUpdate: DataWriter._on_own,  # noqa: SLF001
+    ParentUpdate: DataWriter._on_own,  # noqa: SLF001
+    FillUpdate: DataWriter._on_own,  # noqa: SLF001
+    PositionUpdate: DataWriter._on_own,  # noqa: SLF001
+    Started: DataWriter._on_started,  # noqa: SLF001
+    Stop: DataWriter._on_stop,  # noqa: SLF001
+    Timer: DataWriter._on_timer,  # noqa: SLF001
+    StoreAck: DataWriter._on_ack,  # noqa: SLF001
+    StoreFailed: DataWriter._on_failed,  # noqa: SLF001
+    LinkDown: DataWriter._on_link_down,  # noqa: SLF001
+    Credit: DataWriter._on_credit,  # noqa: SLF001
+    ConfigChanged: DataWriter._on_nothing,  # noqa: SLF001
+    Ready: DataWriter._on_nothing,  # noqa: SLF001
+}

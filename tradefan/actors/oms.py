@@ -1,0 +1,290 @@
+"""The order manager: one actor for all accounts, the only writer of `Trading` and of the journal.
+
+`handle` is one atomic turn: a handler reads the state, emits records (each folded at once by
+`core/trading.apply`), and collects effects. At its end parents that changed are given to their
+executors, everybody concerned is told, the records go to the journal as one Append, and guarded
+effects wait in the outbox until that is durable. Parts: `oms_submit` (wishes), `oms_engine`
+(parents), `oms_gate` (modes, reference, risk), `oms_venue` (reports, fills), `oms_look` and
+`oms_recovery` (looks, fold, READY), `oms_desk` (modes, books), `oms_stop`, `oms_view`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+from tradefan.actors.oms_desk import on_actor_state, on_ask_positions, on_equity_mark, on_set_mode
+from tradefan.actors.oms_engine import advance, on_wake
+from tradefan.actors.oms_look import on_look_timer
+from tradefan.actors.oms_recovery import (
+    drop_creates,
+    on_account_state,
+    on_balances,
+    on_durable,
+    on_durable_timer,
+    on_fold_timer,
+    on_journal_failed,
+    on_look_done,
+    on_rows,
+    on_started,
+    watch_durable,
+)
+from tradefan.actors.oms_state import STASH_MAX, OmsState, OmsWiring, Stashed, Turn
+from tradefan.actors.oms_stop import answer_if_done, on_stop, on_stop_timer, verified
+from tradefan.actors.oms_submit import (
+    on_cancel_all,
+    on_cancel_parent,
+    on_submit,
+    on_target,
+    resolve_waiting,
+)
+from tradefan.actors.oms_venue import (
+    not_sent,
+    on_cancel_rejected,
+    on_cancel_timer,
+    on_fill,
+    on_gateway_reset,
+    on_in_doubt,
+    on_not_sent,
+    on_report,
+)
+from tradefan.actors.oms_view import OmsView, oms_view, publish
+from tradefan.core import outbox
+from tradefan.errors import Defect
+from tradefan.messages.account import AccountState, Balances, EquityMark, SetMode
+from tradefan.messages.base import Fact
+from tradefan.messages.control import (
+    ActorState,
+    Append,
+    ConfigChanged,
+    Durable,
+    JournalFailed,
+    Rows,
+    Started,
+    Stop,
+    Timer,
+)
+from tradefan.messages.instrument import InstrumentUpdate
+from tradefan.messages.market import FeedQuality, Quality, Quote, SessionBreak
+from tradefan.messages.orders import (
+    AskPositions,
+    CancelAll,
+    CancelParent,
+    CancelRejected,
+    CreateOrder,
+    ExecutionReport,
+    GatewayReset,
+    LookDone,
+    OrderInDoubt,
+    OrderNotSent,
+    SetTarget,
+    SubmitOrder,
+    VenueFill,
+)
+from tradefan.runtime.actor import Context
+
+__all__ = ["Oms", "OmsState", "OmsView", "OmsWiring"]
+
+ADVANCES_MAX = 1_000
+"""Executor questions of one turn beyond one per open parent; more means that they never end."""
+
+Handler: TypeAlias = Callable[[Turn, Any], None]
+
+
+class Oms:
+    """The order manager of all accounts."""
+
+    def __init__(self, wiring: OmsWiring, state: OmsState | None = None) -> None:
+        """Begin empty: what it knows comes from the journal after `Started`."""
+        self.wiring = wiring
+        self.state = OmsState() if state is None else state
+
+    def handle(self, msg: Any, ctx: Context) -> None:
+        """Take one message."""
+        kind = type(msg)
+        if kind is Quote:
+            self.state.live.quotes[msg.instrument] = msg
+            return
+        turn = Turn(self.state, self.wiring, ctx)
+        if kind in _WAITS and not self.state.live.running:
+            _stash(turn, msg)
+        else:
+            _dispatch(turn, msg)
+        _finish(turn)
+
+    def view(self) -> OmsView:
+        """Return a bounded picture; it changes nothing."""
+        return oms_view(self.state, self.wiring)
+
+
+def _dispatch(turn: Turn, msg: Any) -> None:
+    if isinstance(msg, Fact) and (key := msg.fact_key()) is not None and key in turn.trading.poisons:
+        # It killed the OMS once; a human resolves it.
+        turn.live.counters.skipped += 1
+        return
+    handler = _HANDLERS.get(type(msg))
+    if handler is None:
+        turn.live.counters.ignored += 1
+    else:
+        handler(turn, msg)
+
+
+def _stash(turn: Turn, msg: Stashed) -> None:
+    """Keep a fact until the fold is done; commands of that time are refused instead."""
+    if len(turn.live.stash) >= STASH_MAX:
+        raise Defect(f"expected a fold within {STASH_MAX} facts, got none")
+    turn.live.stash.append(msg)
+
+
+# --- the end of a turn ------------------------------------------------------------------------------
+
+
+def _finish(turn: Turn) -> None:
+    """Ask executors, tell everybody, journal, and let out what is durable."""
+    _advance_all(turn)
+    publish(turn)
+    answer_if_done(turn)
+    _journal(turn)
+    _release(turn)
+
+
+def _advance_all(turn: Turn) -> None:
+    most = ADVANCES_MAX + len(turn.trading.parents_open)
+    for _ in range(most):
+        if turn.woken:
+            name = next(iter(turn.woken))
+            del turn.woken[name]
+            advance(turn, name)
+        elif turn.ended:
+            name = next(iter(turn.ended))
+            del turn.ended[name]
+            parent = turn.trading.parents.get(name)
+            if parent is not None:
+                resolve_waiting(turn, parent)
+        else:
+            return
+    raise Defect(f"expected a turn to end, but its parents woke each other {most} times")
+
+
+def _journal(turn: Turn) -> None:
+    """Hand the turn's records over as one Append; its guarded effects wait for its last lsn."""
+    trading, live = turn.trading, turn.live
+    if turn.records:
+        first = trading.lsn - len(turn.records) + 1
+        turn.send(turn.wiring.journal, Append(first, trading.epoch, tuple(turn.records)))
+        watch_durable(turn)
+    for effect in turn.guarded:
+        outbox.put(live.outbox, trading.lsn, effect)
+
+
+def _release(turn: Turn) -> None:
+    """Send what is durable. A gateway without room refuses a create, which then never was."""
+    refused = []
+    for effect in outbox.release(turn.live.outbox):
+        if not isinstance(effect, CreateOrder):
+            turn.send(turn.wiring.api, effect)
+        elif not turn.send(turn.wiring.gateways[effect.account], effect):
+            refused.append(effect)
+    if refused:
+        again = turn.next()
+        for create in refused:
+            order = again.trading.orders.get(create.client_order_id)
+            if order is not None:
+                not_sent(again, order, "QUEUE_FULL")
+        _finish(again)
+
+
+# --- what needs no file of its own -------------------------------------------------------------------
+
+
+def _on_quality(turn: Turn, msg: FeedQuality) -> None:
+    """A feed that cannot be trusted has no reference, and the creates that wait go with it."""
+    turn.live.qualities[msg.instrument] = msg
+    if msg.quality in (Quality.STALE, Quality.BLIND):
+        turn.live.quotes.pop(msg.instrument, None)
+        drop_creates(turn, lambda create: create.instrument == msg.instrument, f"feed {msg.quality}")
+
+
+def _on_break(turn: Turn, msg: SessionBreak) -> None:
+    turn.live.quotes.pop(msg.instrument, None)
+
+
+def _on_instrument(turn: Turn, msg: InstrumentUpdate) -> None:
+    turn.live.instruments[msg.instrument.id] = msg.instrument
+
+
+def _on_rows(turn: Turn, msg: Rows) -> None:
+    on_rows(turn, msg, _dispatch)
+
+
+def _on_look_done(turn: Turn, msg: LookDone) -> None:
+    on_look_done(turn, msg)
+    if msg.complete:
+        verified(turn)
+
+
+def _on_timer(turn: Turn, timer: Timer) -> None:
+    handler = _TIMERS.get(timer.name)
+    if handler is not None and (turn.live.running or timer.name in ("fold", "stop")):
+        handler(turn, timer)
+
+
+def _nothing(turn: Turn, msg: ConfigChanged) -> None:
+    """The configuration is read at each turn."""
+
+
+_TIMERS: dict[str, Callable[[Turn, Timer], None]] = {
+    "fold": on_fold_timer,
+    "look": on_look_timer,
+    "wake": on_wake,
+    "cancel": on_cancel_timer,
+    "durable": on_durable_timer,
+    "stop": on_stop_timer,
+}
+
+_WAITS: dict[type[Any], None] = dict.fromkeys(
+    (
+        ExecutionReport,
+        VenueFill,
+        Balances,
+        OrderNotSent,
+        OrderInDoubt,
+        CancelRejected,
+        LookDone,
+        GatewayReset,
+        EquityMark,
+        AskPositions,
+        SetMode,
+    )
+)
+"""What waits for the fold (`oms_state.Stashed`)."""
+
+_HANDLERS: dict[type[Any], Handler] = {
+    Started: on_started,
+    Rows: _on_rows,
+    Durable: on_durable,
+    JournalFailed: on_journal_failed,
+    Timer: _on_timer,
+    Stop: on_stop,
+    ConfigChanged: _nothing,
+    SubmitOrder: on_submit,
+    SetTarget: on_target,
+    CancelParent: on_cancel_parent,
+    CancelAll: on_cancel_all,
+    AskPositions: on_ask_positions,
+    ExecutionReport: on_report,
+    VenueFill: on_fill,
+    OrderNotSent: on_not_sent,
+    OrderInDoubt: on_in_doubt,
+    CancelRejected: on_cancel_rejected,
+    GatewayReset: on_gateway_reset,
+    Balances: on_balances,
+    LookDone: _on_look_done,
+    AccountState: on_account_state,
+    ActorState: on_actor_state,
+    SetMode: on_set_mode,
+    EquityMark: on_equity_mark,
+    FeedQuality: _on_quality,
+    SessionBreak: _on_break,
+    InstrumentUpdate: _on_instrument,
+}

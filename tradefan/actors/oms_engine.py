@@ -1,0 +1,419 @@
+"""Parents and their executors: the next clip is asked for, checked outside the plug-in, and placed.
+
+A plug-in that raises, or asks for what it may not, pauses its own parent and has its children
+cancelled; the OMS lives on. An order of an earlier start gets no new child: what rested at the
+venue goes on, and nothing is sent without a new decision.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
+
+from tradefan.actors.oms_gate import COLLAR_BPS, Wanted, admit, collar_price, fee_rate, reference
+from tradefan.actors.oms_state import Turn
+from tradefan.contracts import (
+    CancelChild,
+    ChildView,
+    EndParent,
+    Executor,
+    ExecutorCommand,
+    MarketView,
+    ParentView,
+    PlaceChild,
+    RiskRefused,
+    Wake,
+    lookup,
+    read_settings,
+)
+from tradefan.core import outbox
+from tradefan.core.ids import client_order_id
+from tradefan.core.order import Order
+from tradefan.core.trading import ParentState
+from tradefan.errors import Defect
+from tradefan.executors import limit as _limit  # noqa: F401 importing registers the executors
+from tradefan.messages.control import Timer
+from tradefan.messages.instrument import Instrument
+from tradefan.messages.orders import TERMINAL, CancelOrder, CreateOrder, OrderStatus, ParentOrder, Phase
+from tradefan.messages.records import CancelIntent, Intent, NotSent, ParentFailed, PhaseChange
+from tradefan.units import MS, SECOND, ZERO, ParentId
+
+REPEATS = (250 * MS, 500 * MS, SECOND, 2 * SECOND, 5 * SECOND, 10 * SECOND)
+"""When an unanswered question is asked again (R3), then every 10 s."""
+CHILDREN_MAX = 10_000
+_TRACEBACK_MAX = 4_000
+
+
+def repeat_after(step: int) -> int:
+    """Return the delay before the next repetition."""
+    return REPEATS[min(step, len(REPEATS) - 1)]
+
+
+# --- asking the executor ----------------------------------------------------------------------------
+
+
+def advance(turn: Turn, name: ParentId) -> None:
+    """Do what follows from a parent's state: end it, or ask its executor for the next step."""
+    parent = turn.trading.parents.get(name)
+    if parent is None or parent.phase is Phase.DONE or _finished(turn, parent):
+        return
+    if parent.phase is not Phase.WORKING or turn.live.stopping is not None:
+        return
+    for command in _ask(turn, parent):
+        if parent.phase is Phase.WORKING:
+            _PERFORM[type(command)](turn, parent, command)
+    _finished(turn, parent)
+
+
+def make_executor(order: ParentOrder) -> Executor:
+    """Return the executor of a parent.
+
+    Raises:
+        Refused: UNKNOWN_ALGO, UNKNOWN_SETTING or BAD_SETTING.
+    """
+    plugin = lookup("executor", order.algo)
+    made: Executor = plugin.make(read_settings(plugin.settings, order.settings, order.algo))
+    return made
+
+
+def view_of(turn: Turn, parent: ParentState) -> ParentView:
+    """Return all that an executor may know at this instant."""
+    order = parent.order
+    instrument = turn.instrument(order.instrument)
+    assert instrument is not None, f"{order.parent_id} is in {order.instrument}, which nobody may trade"
+    market = reference(turn, instrument, crossing=True)
+    collar = touch = None
+    if isinstance(market, MarketView):
+        collar = collar_price(instrument, order.side, market, collar_bps(order))
+        touch = market.ask if order.side == "buy" else market.bid
+    known = turn.trading.orders
+    children = (known[name] for name in (*parent.ended, *parent.live) if name in known)
+    return ParentView(
+        now_ns=turn.now,
+        order=order,
+        instrument=instrument,
+        cum_qty=parent.cum_qty,
+        working_qty=parent.working_qty,
+        in_doubt_qty=parent.in_doubt_qty,
+        open_qty=parent.open_qty,
+        children=tuple(_child_view(child) for child in children),
+        attempts=parent.attempts,
+        last_end_ns=parent.last_end_ns,
+        collar_px=collar,
+        touch_px=touch,
+    )
+
+
+def collar_bps(order: ParentOrder) -> Decimal:
+    """Return how far a crossing child of this parent may go from the mid."""
+    plugin = lookup("executor", order.algo)
+    settings = read_settings(plugin.settings, order.settings, order.algo)
+    value = getattr(settings, "collar_bps", COLLAR_BPS)
+    assert isinstance(value, Decimal)
+    return value
+
+
+def _child_view(child: Order) -> ChildView:
+    return ChildView(
+        client_order_id=child.client_order_id,
+        status=child.status,
+        in_doubt=child.in_doubt,
+        live=child.live,
+        order_qty=child.order_qty,
+        cum_qty=child.cum_qty,
+        limit_price=child.limit_price,
+        reason=child.reason,
+        created_ns=child.created_ns,
+    )
+
+
+def _ask(turn: Turn, parent: ParentState) -> tuple[ExecutorCommand, ...]:
+    """Return what the executor wants, or nothing when it raised or answered nonsense."""
+    try:
+        commands = make_executor(parent.order).decide(view_of(turn, parent))
+        for command in commands:
+            _require_sane(command)
+    except Exception as error:  # noqa: BLE001 the fence around pure plug-ins (ARCHITECTURE.md part 4)
+        fail(turn, parent, error)
+        return ()
+    return commands
+
+
+def _require_sane(command: object) -> None:
+    """Raise a Defect unless the fields are what their types promise: beyond the fence nothing checks that."""
+    match command:
+        case PlaceChild(order_qty=Decimal() as qty, limit_price=Decimal() as price, time_in_force=tif):
+            sane = qty.is_finite() and price.is_finite() and tif in ("GTC", "IOC", "FOK")
+        case EndParent(status=OrderStatus() as status, reason=str()):
+            sane = status in TERMINAL
+        case CancelChild(client_order_id=str(), reason=str()) | Wake(at_ns=int()):
+            sane = True
+        case _:
+            sane = False
+    if not sane:
+        raise Defect(f"expected a command of an executor, got {command!r}")
+
+
+def fail(turn: Turn, parent: ParentState, error: Exception) -> None:
+    """Pause a parent whose plug-in raised or broke its bounds; its children are cancelled."""
+    text = "".join(traceback.format_exception(error))[-_TRACEBACK_MAX:]
+    turn.emit(ParentFailed(turn.now, parent.order.parent_id, text))
+    turn.parents[parent.order.parent_id] = None
+    turn.live.counters.failed_parents += 1
+    turn.log("error", "parent_failed", parent_id=parent.order.parent_id, algo=parent.order.algo, error=text)
+    cancel_children(turn, parent, "defect")
+
+
+# --- ending a parent --------------------------------------------------------------------------------
+
+
+def complete(turn: Turn, parent: ParentState, status: OrderStatus, reason: str) -> None:
+    """Let a parent place nothing more: its children go to evidence, then it is DONE with `status`."""
+    if parent.phase is Phase.DONE:
+        return
+    if parent.phase is not Phase.COMPLETING or parent.status is not status:
+        turn.emit(PhaseChange(turn.now, parent.order.parent_id, Phase.COMPLETING, status, reason))
+        turn.parents[parent.order.parent_id] = None
+    cancel_children(turn, parent, reason)
+    _finished(turn, parent)
+
+
+def cancel_children(turn: Turn, parent: ParentState, reason: str) -> None:
+    """Ask for the end of all live children."""
+    for name in tuple(parent.live):
+        cancel_order(turn, turn.trading.orders[name], reason)
+
+
+def _finished(turn: Turn, parent: ParentState) -> bool:
+    """End a parent that has nothing left to do; True when it is DONE."""
+    if parent.phase is Phase.DONE:
+        return True
+    full = parent.cum_qty >= parent.order.order_qty
+    if parent.live or not (full or parent.phase is Phase.COMPLETING):
+        return False
+    status = OrderStatus.FILLED if full else parent.status
+    if status is OrderStatus.REJECTED and parent.cum_qty:
+        # What traded in part was not rejected: its rest has expired.
+        status = OrderStatus.EXPIRED
+    reason = "" if full else parent.reason
+    turn.emit(PhaseChange(turn.now, parent.order.parent_id, Phase.DONE, status, reason))
+    turn.parents[parent.order.parent_id] = None
+    turn.live.wakes.pop(parent.order.parent_id, None)
+    turn.ended[parent.order.parent_id] = None
+    return True
+
+
+# --- commands of an executor --------------------------------------------------------------------------
+
+
+def _place(turn: Turn, parent: ParentState, command: PlaceChild) -> None:
+    """Check a clip outside the plug-in; then it exists, is journaled, and waits for the disk."""
+    instrument = turn.instrument(parent.order.instrument)
+    assert instrument is not None
+    if parent.epoch != turn.trading.epoch:
+        complete(turn, parent, OrderStatus.EXPIRED, "restart")
+        return
+    broken = _broken_bounds(turn, parent, command, instrument)
+    if broken is not None:
+        fail(turn, parent, Defect(f"executor {parent.order.algo!r}: {broken}"))
+        return
+    refused = admit(turn, wanted_of(parent.order, instrument, command))
+    if refused is not None:
+        ended = OrderStatus.EXPIRED if parent.attempts else OrderStatus.REJECTED
+        turn.log("warning", "child_refused", parent_id=parent.order.parent_id, code=refused.code)
+        complete(turn, parent, ended, refused.code)
+        return
+    create(turn, parent.order, instrument, command)
+
+
+def wanted_of(order: ParentOrder, instrument: Instrument, command: PlaceChild) -> Wanted:
+    """Return a clip as the gates read it."""
+    return Wanted(
+        order.account,
+        instrument,
+        order.owner,
+        order.side,
+        command.order_qty,
+        command.limit_price,
+        "limit",
+        order.reduce_only,
+        takes=command.time_in_force != "GTC",
+    )
+
+
+def _broken_bounds(
+    turn: Turn, parent: ParentState, command: PlaceChild, instrument: Instrument
+) -> str | None:
+    """Return which bound a clip breaks: parent budget, lot, tick, limit, collar."""
+    qty, price, order = command.order_qty, command.limit_price, parent.order
+    if parent.attempts >= CHILDREN_MAX:
+        return f"expected at most {CHILDREN_MAX} children, and it wants one more"
+    if not ZERO < qty <= parent.open_qty:
+        return f"expected 0 < quantity <= {parent.open_qty}, got {qty} (parent budget)"
+    if qty % instrument.qty_lot:
+        return f"expected whole lots of {instrument.qty_lot}, got {qty}"
+    if price <= 0 or price % instrument.price_tick:
+        return f"expected a positive multiple of the tick {instrument.price_tick}, got {price}"
+    if order.limit_price is not None:
+        return _beyond(order, price, order.limit_price, "the parent's limit")
+    market = reference(turn, instrument, crossing=True)
+    if isinstance(market, RiskRefused):
+        # Without a reference the gate refuses in its own words.
+        return None
+    return _beyond(
+        order, price, collar_price(instrument, order.side, market, collar_bps(order)), "the collar"
+    )
+
+
+def _beyond(order: ParentOrder, price: Decimal, worst: Decimal, name: str) -> str | None:
+    beyond = price > worst if order.side == "buy" else price < worst
+    return f"{order.side} at {price} is beyond {name} {worst}" if beyond else None
+
+
+def create(turn: Turn, order: ParentOrder, instrument: Instrument, command: PlaceChild) -> None:
+    """Reserve, allocate the id, write the INTENT; the create leaves when that is durable."""
+    trading = turn.trading
+    sequence = trading.sequence + 1
+    name = client_order_id(trading.instance, trading.epoch, sequence)
+    not_after_ns = turn.now + turn.account_config(order.account).order_deadline
+    market = reference(turn, instrument, crossing=False)
+    assert isinstance(market, MarketView), "the gate has seen the reference in this very turn"
+    asset, each = _reserve(turn, order, instrument, command)
+    turn.emit(
+        Intent(
+            at_ns=turn.now,
+            account=order.account,
+            instrument=order.instrument,
+            owner=order.owner,
+            parent_id=order.parent_id,
+            client_order_id=name,
+            sequence=sequence,
+            side=order.side,
+            order_type="limit",
+            time_in_force=command.time_in_force,
+            post_only=command.post_only,
+            order_qty=command.order_qty,
+            limit_price=command.limit_price,
+            reserve_px=max(command.limit_price, market.mid),
+            config_id=turn.ctx.config_id,
+            instrument_version=instrument.version,
+            reference_px=market.mid,
+            reference_age_ns=market.age_ns,
+            not_after_ns=not_after_ns,
+            reduce_only=order.reduce_only,
+            reserve_asset=asset,
+            reserve_per_unit=each,
+        )
+    )
+    turn.guard(
+        CreateOrder(
+            account=order.account,
+            instrument=order.instrument,
+            owner=order.owner,
+            parent_id=order.parent_id,
+            client_order_id=name,
+            side=order.side,
+            order_type="limit",
+            time_in_force=command.time_in_force,
+            post_only=command.post_only,
+            order_qty=command.order_qty,
+            limit_price=command.limit_price,
+            reduce_only=order.reduce_only,
+            not_after_ns=not_after_ns,
+        )
+    )
+    turn.live.counters.orders += 1
+    _note_rate(turn, order)
+    turn.orders[name] = None
+    turn.parents[order.parent_id] = None
+    turn.positions[order.account, order.owner, order.instrument] = None
+
+
+def _reserve(
+    turn: Turn, order: ParentOrder, instrument: Instrument, command: PlaceChild
+) -> tuple[Any, Decimal]:
+    """Return the asset, and how much of it each unit of a clip can cost."""
+    if instrument.kind == "spot" and order.side == "sell":
+        return instrument.base, Decimal(1)
+    return instrument.quote, command.limit_price * (1 + fee_rate(turn, order.account))
+
+
+def _note_rate(turn: Turn, order: ParentOrder) -> None:
+    recent = turn.live.recent
+    recent[order.owner] = [*(at for at in recent.get(order.owner, ()) if at > turn.now - SECOND), turn.now]
+
+
+def _cancel(turn: Turn, parent: ParentState, command: CancelChild) -> None:
+    if command.client_order_id in parent.live:
+        cancel_order(turn, turn.trading.orders[command.client_order_id], command.reason)
+
+
+def _wake(turn: Turn, parent: ParentState, command: Wake) -> None:
+    """Ask again at an instant, not before a millisecond has passed; the newest replaces the older."""
+    name = parent.order.parent_id
+    at_ns = max(command.at_ns, turn.now + MS)
+    turn.live.wakes[name] = at_ns
+    turn.ctx.after(at_ns - turn.now, Timer("wake", name, at_ns))
+
+
+def _end(turn: Turn, parent: ParentState, command: EndParent) -> None:
+    complete(turn, parent, command.status, command.reason)
+
+
+_PERFORM: dict[type[Any], Callable[[Turn, ParentState, Any], None]] = {
+    PlaceChild: _place,
+    CancelChild: _cancel,
+    Wake: _wake,
+    EndParent: _end,
+}
+
+
+def on_wake(turn: Turn, timer: Timer) -> None:
+    """Give a parent to its executor at the instant that it asked for."""
+    name = ParentId(timer.subject)
+    if turn.live.wakes.get(name) == timer.number:
+        del turn.live.wakes[name]
+        turn.woken[name] = None
+
+
+# --- cancelling a child -------------------------------------------------------------------------------
+
+
+def cancel_order(turn: Turn, order: Order, reason: str) -> None:
+    """Cancel to evidence: now, without waiting for the disk, and again until the order is terminal.
+
+    A create that still waits is taken out instead: nothing of it ever left.
+    """
+    if order.status in TERMINAL or order.cancel_ns is not None:
+        return
+    turn.touch(order)
+    if take_back(turn, order):
+        turn.emit(NotSent(turn.now, order.account, order.client_order_id, "LOCAL_EXPIRED"))
+        return
+    turn.emit(CancelIntent(turn.now, order.account, order.client_order_id, reason))
+    send_cancel(turn, order, 0)
+
+
+def take_back(turn: Turn, order: Order) -> bool:
+    """Take a create out of the outbox, or out of this very turn; False when it has left."""
+    kept = [
+        item
+        for item in turn.guarded
+        if not (isinstance(item, CreateOrder) and item.client_order_id == order.client_order_id)
+    ]
+    if len(kept) < len(turn.guarded):
+        turn.guarded = kept
+        return True
+    return outbox.remove(turn.live.outbox, order.client_order_id)
+
+
+def send_cancel(turn: Turn, order: Order, step: int) -> None:
+    """Send a cancel and arm its repetition."""
+    turn.send(
+        turn.wiring.gateways.get(order.account),
+        CancelOrder(order.account, order.instrument, order.owner, order.client_order_id),
+    )
+    turn.live.cancels[order.client_order_id] = step
+    turn.ctx.after(repeat_after(step), Timer("cancel", order.client_order_id, step))

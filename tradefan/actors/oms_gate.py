@@ -1,0 +1,237 @@
+"""What stands before every create: readiness, modes, a trusted reference, the risk check.
+
+Each gate answers None, or why not, with what would have passed.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from msgspec import Struct
+
+from tradefan.actors.oms_state import Live, ModeNow, OmsWiring, Turn
+from tradefan.contracts import Held, MarketView, RiskIntent, RiskRefused, RiskState
+from tradefan.core.exposure import Sides, account_sides, owner_sides, reserved
+from tradefan.core.ledger import balance, held_before, net, position
+from tradefan.core.trading import Trading
+from tradefan.messages.account import MODES, Mode
+from tradefan.messages.instrument import Instrument
+from tradefan.messages.market import Quality
+from tradefan.messages.orders import OrderType
+from tradefan.messages.records import ModeChange
+from tradefan.risk import check, reduces
+from tradefan.units import SECOND, ZERO, AccountId, InstrumentId, OwnerId, Side, ceil_step, exact, floor_step
+
+COLLAR_BPS = Decimal(50)
+IN_DOUBT_MAX = 3
+_BPS = Decimal(10_000)
+_HUMANS = ("api", "cli")
+_BOTH = Decimal(2)
+
+
+class Wanted(Struct, frozen=True):
+    """A child that somebody wants to place; `price` is the worst price it may trade at."""
+
+    account: AccountId
+    instrument: Instrument
+    owner: OwnerId
+    side: Side
+    order_qty: Decimal
+    price: Decimal
+    order_type: OrderType
+    reduce_only: bool
+    takes: bool
+
+
+def admit(turn: Turn, wanted: Wanted) -> RiskRefused | None:
+    """Return why this create may not exist now, or None; nothing is reserved yet."""
+    refused = not_ready(turn, wanted.account)
+    if refused is not None:
+        return refused
+    market = reference(turn, wanted.instrument, crossing=crosses(turn, wanted))
+    if isinstance(market, RiskRefused):
+        return market
+    state = risk_state(turn, wanted.account, wanted.instrument, wanted.owner)
+    refused = _by_mode(turn, wanted, state)
+    if refused is not None:
+        return refused
+    intent = RiskIntent(
+        wanted.account,
+        wanted.instrument,
+        wanted.owner,
+        wanted.side,
+        wanted.order_qty,
+        wanted.price,
+        wanted.order_type,
+        wanted.reduce_only,
+    )
+    verdict = check(state, intent, market, turn.config.risk)
+    return verdict if isinstance(verdict, RiskRefused) else None
+
+
+def not_ready(turn: Turn, account: AccountId) -> RiskRefused | None:
+    """Refuse before the fold, before the venue was asked, while it is away, and while we stop."""
+    live = turn.live
+    if live.stopping is not None:
+        return RiskRefused("NOT_READY", "TradeFan is stopping")
+    if not live.running:
+        return RiskRefused("NOT_READY", "the journal is being read")
+    here = turn.account(account)
+    if not here.connected:
+        return RiskRefused("NOT_READY", f"{account} is not connected: {here.reason}")
+    if not here.ready:
+        return RiskRefused("NOT_READY", f"{account} is being reconciled with its venue")
+    return None
+
+
+# --- modes ------------------------------------------------------------------------------------------
+
+
+def scopes(account: AccountId, instrument: InstrumentId, owner: OwnerId) -> tuple[str, ...]:
+    """Return the scopes whose modes hold for an order; a venue is the first part of an id."""
+    venues = dict.fromkeys((account.partition(":")[0], instrument.partition(":")[0]))
+    return ("all", instrument, account, owner, *venues)
+
+
+def mode_of(turn: Turn, account: AccountId, instrument: InstrumentId, owner: OwnerId) -> ModeNow:
+    """Return the tightest mode of an order's scopes; of equal ones the first."""
+    tightest = ModeNow("NORMAL", "", "")
+    journaled = _journaled(turn.trading, scopes(account, instrument, owner))
+    for found in (*journaled, *_own(turn.trading, turn.live, turn.wiring, account, instrument)):
+        if MODES.index(found.mode) > MODES.index(tightest.mode):
+            tightest = found
+    return tightest
+
+
+def mode_shown(trading: Trading, live: Live, wiring: OmsWiring) -> ModeNow:
+    """Return the tightest mode that holds anywhere, for status."""
+    found = _journaled(trading, tuple(trading.modes))
+    for account, instruments in wiring.accounts.items():
+        for instrument in instruments:
+            found += _own(trading, live, wiring, account, instrument)
+    return max(found, key=lambda mode: MODES.index(mode.mode), default=ModeNow("NORMAL", "", ""))
+
+
+def _journaled(trading: Trading, wanted: tuple[str, ...]) -> list[ModeNow]:
+    modes = trading.modes
+    return [_from_record(record) for scope in wanted for record in modes.get(scope, {}).values()]
+
+
+def _from_record(record: ModeChange) -> ModeNow:
+    code = record.code or f"MODE_{record.mode}"
+    return ModeNow(record.mode, code, record.text, record.limit, record.used, record.would_pass)
+
+
+def _own(
+    trading: Trading, live: Live, wiring: OmsWiring, account: AccountId, instrument: InstrumentId
+) -> list[ModeNow]:
+    """Return the modes that the OMS enters and leaves by itself (RELIABILITY.md 2b)."""
+    found = []
+    if live.journal_failing is not None:
+        found.append(_now("CANCEL_ONLY", f"the journal cannot write: {live.journal_failing}"))
+    if wiring.risk_desk is not None and live.risk_desk != "READY":
+        found.append(_now("NO_NEW_RISK", f"the risk desk is {live.risk_desk}, not READY"))
+    if trading.exposure.in_doubt.get(account, 0) > IN_DOUBT_MAX:
+        found.append(_now("CANCEL_ONLY", f"{account} has more than {IN_DOUBT_MAX} orders in doubt"))
+    held = live.holds.get(instrument)
+    if held is not None:
+        found.append(_now("CANCEL_ONLY", f"{instrument} is on hold until a human resolves {held!r}"))
+    return found
+
+
+def _now(mode: Mode, text: str) -> ModeNow:
+    return ModeNow(mode, f"MODE_{mode}", text)
+
+
+def _by_mode(turn: Turn, wanted: Wanted, state: RiskState) -> RiskRefused | None:
+    """Refuse what the mode forbids; NO_NEW_RISK and REDUCE_ONLY let through what can only reduce."""
+    now = mode_of(turn, wanted.account, wanted.instrument.id, wanted.owner)
+    if now.mode == "NORMAL":
+        return None
+    reducing = now.mode in ("NO_NEW_RISK", "REDUCE_ONLY") and reduces(state, wanted.side, wanted.order_qty)
+    # KILLED is the latch, which a rule reads from the state.
+    if reducing or now.mode == "KILLED":
+        return None
+    return RiskRefused(now.code, now.text, now.limit, now.used, now.would_pass)
+
+
+# --- reference and state --------------------------------------------------------------------------------
+
+
+def reference(turn: Turn, instrument: Instrument, *, crossing: bool) -> MarketView | RiskRefused:
+    """Return the reference of an instrument, or why there is none: no default price exists (RK-01).
+
+    What crosses needs a LIVE feed; a passive order may also be placed on a SUSPECT one.
+    """
+    quality = turn.live.qualities.get(instrument.id)
+    quote = turn.live.quotes.get(instrument.id)
+    trusted = (Quality.LIVE,) if crossing else (Quality.LIVE, Quality.SUSPECT)
+    if quality is None or quality.quality not in trusted:
+        shown = "BLIND (not heard of)" if quality is None else f"{quality.quality} ({quality.reason})"
+        return RiskRefused("NO_REFERENCE", f"the feed of {instrument.id} is {shown}", "LIVE", shown)
+    if quote is None:
+        return RiskRefused("NO_REFERENCE", f"{instrument.id} has no quote yet")
+    age_ns, most_ns = turn.now - quote.recv_ns, turn.config.risk.reference_age_max
+    if age_ns > most_ns:
+        text = f"the quote of {instrument.id} is {age_ns / SECOND:.1f} s old"
+        return RiskRefused("NO_REFERENCE", text, f"{most_ns / SECOND:g} s", f"{age_ns / SECOND:.1f} s")
+    bid, ask = exact(quote.bid), exact(quote.ask)
+    return MarketView(bid, ask, (bid + ask) / _BOTH, age_ns, quality.quality)
+
+
+def collar_price(instrument: Instrument, side: Side, market: MarketView, collar_bps: Decimal) -> Decimal:
+    """Return the worst price of a crossing child, rounded inward (EXECUTION.md part 2, "Collar")."""
+    total = market.bid + market.ask
+    if side == "buy":
+        return floor_step(total * (_BPS + collar_bps) / (2 * _BPS), instrument.price_tick)
+    return ceil_step(total * (_BPS - collar_bps) / (2 * _BPS), instrument.price_tick)
+
+
+def crosses(turn: Turn, wanted: Wanted) -> bool:
+    """Say whether an order would take from the book as it was last seen."""
+    quote = turn.live.quotes.get(wanted.instrument.id)
+    if wanted.takes or quote is None:
+        return wanted.takes
+    return wanted.price >= exact(quote.ask) if wanted.side == "buy" else wanted.price <= exact(quote.bid)
+
+
+def risk_state(turn: Turn, account: AccountId, instrument: Instrument, owner: OwnerId) -> RiskState:
+    """Return what the books say, read without a scan."""
+    trading, books = turn.trading, turn.trading.ledger
+    mine = owner_sides(trading.exposure, account, instrument.id, owner)
+    own_qty = position(books, account, owner, instrument.id).qty
+    whole_qty = net(books, account, instrument.id)
+    base_free = balance(books, account, instrument.base) - reserved(
+        trading.exposure, account, instrument.base
+    )
+    if instrument.kind == "spot":
+        whole_qty += held_before(books, account, instrument.base)
+        if owner not in _HUMANS:
+            # A strategy sells what it bought: what the account held before is never its to trade.
+            base_free = min(base_free, own_qty + mine.unbooked - mine.sell_qty)
+    latch = mode_of(turn, account, instrument.id, owner)
+    return RiskState(
+        account=_held(whole_qty, account_sides(trading.exposure, account, instrument.id)),
+        owner=_held(own_qty, mine),
+        free_base=base_free,
+        free_quote=balance(books, account, instrument.quote)
+        - reserved(trading.exposure, account, instrument.quote),
+        fee_rate=fee_rate(turn, account),
+        orders_recent=len(recent_orders(turn, owner)),
+        latched=latch.text or latch.code if latch.mode == "KILLED" else None,
+    )
+
+
+def fee_rate(turn: Turn, account: AccountId) -> Decimal:
+    """Return the largest fee that a fill may cost, as a share of its worth."""
+    config = turn.account_config(account)
+    return max(config.maker_fee_bps, config.taker_fee_bps, ZERO) / _BPS
+
+
+def recent_orders(turn: Turn, owner: OwnerId) -> list[int]:
+    """Return the instants of an owner's creates within the last second of kernel time."""
+    return [at_ns for at_ns in turn.live.recent.get(owner, ()) if at_ns > turn.now - SECOND]
+
+
+def _held(qty: Decimal, sides: Sides) -> Held:
+    return Held(qty + sides.unbooked, sides.buy_qty, sides.sell_qty)

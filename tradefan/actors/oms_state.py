@@ -1,0 +1,288 @@
+"""What the OMS knows (`Trading` durable, `Live` rebuilt), what wiring gives it, and one turn of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any, TypeAlias
+
+from msgspec import Struct, field
+
+from tradefan.config.schema import AccountConfig, Config
+from tradefan.core.order import Order
+from tradefan.core.outbox import Guarded, Outbox
+from tradefan.core.trading import ParentState, Trading, apply
+from tradefan.messages.account import Balances, EquityMark, Mode, SetMode
+from tradefan.messages.base import Message
+from tradefan.messages.control import Stop
+from tradefan.messages.instrument import Instrument
+from tradefan.messages.market import FeedQuality, Quote
+from tradefan.messages.orders import (
+    AskPositions,
+    CancelRejected,
+    ExecutionReport,
+    FillUpdate,
+    GatewayReset,
+    LookDone,
+    OrderInDoubt,
+    OrderNotSent,
+    Phase,
+    Refusal,
+    SetTarget,
+    VenueFill,
+)
+from tradefan.messages.records import Fill, Record
+from tradefan.runtime.actor import Context
+from tradefan.runtime.system import RIM
+from tradefan.units import (
+    AccountId,
+    Asset,
+    ClientOrderId,
+    InstrumentId,
+    OwnerId,
+    ParentId,
+    Ref,
+)
+
+REFUSALS_KEPT = 20
+FILLS_KEPT = 20
+STASH_MAX = 100_000
+
+Stashed: TypeAlias = (
+    ExecutionReport
+    | VenueFill
+    | Balances
+    | OrderNotSent
+    | OrderInDoubt
+    | CancelRejected
+    | LookDone
+    | GatewayReset
+    | EquityMark
+    | AskPositions
+    | SetMode
+    | Stop
+)
+"""What waits for the fold; the commands of that time are refused."""
+
+
+class OmsWiring(Struct, frozen=True):
+    """Who the OMS talks to, and what it may trade.
+
+    `accounts` maps each account to its instruments. `risk_desk` hears of fills and positions before
+    the owner, `observers` (data writer) after it. `markets` answer `AskFeeds`, and `supervisor` takes
+    `Stopped`.
+    `instance` is three characters `a-z2-7`, the beginning of every id.
+    """
+
+    journal: Ref
+    gateways: dict[AccountId, Ref]
+    accounts: dict[AccountId, tuple[InstrumentId, ...]]
+    instruments: dict[InstrumentId, Instrument]
+    owners: dict[OwnerId, Ref]
+    instance: str
+    numeraire: Asset
+    risk_desk: Ref | None = None
+    observers: tuple[Ref, ...] = ()
+    markets: tuple[Ref, ...] = ()
+    api: Ref | None = None
+    supervisor: Ref = RIM
+    name: str = "oms"
+    version: str = ""
+
+
+class AccountLive(Struct):
+    """One account's connection, readiness and looks. `look_id` 0 means that none is under way.
+
+    `heard` is False until its gateway or a complete look has said whether it is connected.
+    """
+
+    connected: bool = False
+    heard: bool = False
+    reason: str = "not heard of yet"
+    ready: bool = False
+    announced: bool = False
+    look_id: int = 0
+    look_sent_ns: int = 0
+    look_due_ns: int | None = None
+    look_serial: int = 0
+    look_failures: int = 0
+    period_ns: int = 0
+    doubt_step: int = 0
+    seen: dict[ClientOrderId, None] = field(default_factory=dict)
+    queries: dict[ClientOrderId, None] = field(default_factory=dict)
+    named: dict[ClientOrderId, None] = field(default_factory=dict)
+    negatives: dict[ClientOrderId, int] = field(default_factory=dict)
+    totals: dict[Asset, Decimal] | None = None
+    differences: dict[Asset, Decimal] = field(default_factory=dict)
+    differences_ns: int = 0
+    activity_ns: int = 0
+
+
+class Counters(Struct):
+    """What metrics and status show; since the start of this OMS."""
+
+    orders: int = 0
+    fills: int = 0
+    duplicates: int = 0
+    refusals: int = 0
+    illegal: int = 0
+    foreign: int = 0
+    orphans: int = 0
+    adopted: int = 0
+    skipped: int = 0
+    ignored: int = 0
+    looks: int = 0
+    overfills: int = 0
+    failed_parents: int = 0
+
+
+class Stopping(Struct):
+    """A stop under way: `looks` is what each account still owes to the verification."""
+
+    deadline_ns: int
+    unverified: dict[AccountId, None]
+    answered: bool = False
+
+
+class Live(Struct):
+    """All that is not journaled."""
+
+    running: bool = False
+    fold_gen: int = 0
+    stash: list[Stashed] = field(default_factory=list)
+    outbox: Outbox = field(default_factory=Outbox)
+    instruments: dict[InstrumentId, Instrument] = field(default_factory=dict)
+    quotes: dict[InstrumentId, Quote] = field(default_factory=dict)
+    qualities: dict[InstrumentId, FeedQuality] = field(default_factory=dict)
+    accounts: dict[AccountId, AccountLive] = field(default_factory=dict)
+    risk_desk: str = "STARTING"
+    journal_failing: str | None = None
+    durable_due_ns: int = 0
+    wishes: dict[str, SetTarget] = field(default_factory=dict)
+    wakes: dict[ParentId, int] = field(default_factory=dict)
+    cancels: dict[ClientOrderId, int] = field(default_factory=dict)
+    recent: dict[OwnerId, list[int]] = field(default_factory=dict)
+    holds: dict[InstrumentId, str] = field(default_factory=dict)
+    poison: tuple[str, str] | None = None
+    refusals: list[Refusal] = field(default_factory=list)
+    fills: list[Fill] = field(default_factory=list)
+    counters: Counters = field(default_factory=Counters)
+    stopping: Stopping | None = None
+
+
+class OmsState(Struct):
+    """`trading` equals the fold of the journal; nothing changes it but `emit`."""
+
+    trading: Trading = field(default_factory=Trading)
+    live: Live = field(default_factory=Live)
+
+
+class ModeNow(Struct, frozen=True):
+    """The tightest mode of an order's scopes, with the words for a refusal."""
+
+    mode: Mode
+    code: str
+    text: str
+    limit: str | None = None
+    used: str | None = None
+    would_pass: str | None = None
+
+
+class Turn:
+    """One message's turn: `emit` is the only way to change `trading`; the rest is collected.
+
+    Orders, parents and positions that were touched are published when the turn ends; before that,
+    parents in `woken` are given to their executors, and those in `ended` to a wish that waits.
+    """
+
+    __slots__ = (
+        "config",
+        "ctx",
+        "ended",
+        "fills",
+        "guarded",
+        "live",
+        "now",
+        "orders",
+        "parents",
+        "positions",
+        "records",
+        "state",
+        "trading",
+        "wiring",
+        "woken",
+    )
+
+    def __init__(self, state: OmsState, wiring: OmsWiring, ctx: Context) -> None:
+        """Begin a turn."""
+        self.state = state
+        self.trading = state.trading
+        self.live = state.live
+        self.wiring = wiring
+        self.ctx = ctx
+        self.now = ctx.now_ns
+        self.config: Config = ctx.config
+        self.records: list[Record] = []
+        self.guarded: list[Guarded] = []
+        self.fills: list[FillUpdate] = []
+        self.orders: dict[ClientOrderId, None] = {}
+        self.parents: dict[ParentId, None] = {}
+        self.positions: dict[tuple[AccountId, OwnerId, InstrumentId], None] = {}
+        self.woken: dict[ParentId, None] = {}
+        self.ended: dict[ParentId, None] = {}
+
+    def next(self) -> Turn:
+        """Return a further turn of the same message, for what came out only when this one ended."""
+        return Turn(self.state, self.wiring, self.ctx)
+
+    def emit(self, record: Record) -> None:
+        """Fold a record at once, so that later decisions of the turn see it, and journal it."""
+        apply(self.trading, record)
+        self.records.append(record)
+        if type(record) is Fill:
+            self.live.fills = [*self.live.fills, record][-FILLS_KEPT:]
+
+    def guard(self, effect: Guarded) -> None:
+        """Let an effect wait until the records of this turn are durable."""
+        self.guarded.append(effect)
+
+    def send(self, ref: Ref | None, msg: Message) -> bool:
+        """Send at once; nobody there is no trouble."""
+        return ref is None or self.ctx.send(ref, msg)
+
+    def touch(self, order: Order) -> None:
+        """Note that an order changed, and with it its parent and its owner's position."""
+        self.orders[order.client_order_id] = None
+        self.positions[order.account, order.owner, order.instrument] = None
+        if order.parent_id in self.trading.parents:
+            self.parents[order.parent_id] = None
+            self.woken[order.parent_id] = None
+
+    def instrument(self, instrument: InstrumentId) -> Instrument | None:
+        """Return an instrument's newest rules."""
+        return self.live.instruments.get(instrument) or self.wiring.instruments.get(instrument)
+
+    def account(self, account: AccountId) -> AccountLive:
+        """Return an account's live side."""
+        return self.live.accounts.setdefault(account, AccountLive())
+
+    def account_config(self, account: AccountId) -> AccountConfig:
+        """Return an account's configuration, its defaults where it has no block."""
+        return self.config.accounts.get(account, _DEFAULTS)
+
+    def open_parents(self, match: Callable[[ParentState], bool]) -> list[ParentState]:
+        """Return the open parents that match, oldest first."""
+        found = (self.trading.parents[name] for name in self.trading.parents_open)
+        return [parent for parent in found if parent.phase is not Phase.DONE and match(parent)]
+
+    def live_orders(self, account: AccountId | None = None) -> list[Order]:
+        """Return the live orders, of one account or of all, oldest first."""
+        found = (self.trading.orders[name] for name in self.trading.orders_live)
+        return [order for order in found if account is None or order.account == account]
+
+    def log(self, level: str, event: str, **fields: Any) -> None:
+        """Write one structured line when the turn returns."""
+        self.ctx.log(level, event, **fields)
+
+
+_DEFAULTS = AccountConfig()

@@ -1,0 +1,117 @@
+"""Stopping: no new orders, own orders by policy, verified by a look, flushed; or cut by the deadline."""
+
+from __future__ import annotations
+
+from tradefan.actors.oms_engine import complete
+from tradefan.actors.oms_look import ask_soon
+from tradefan.actors.oms_recovery import drop_creates
+from tradefan.actors.oms_state import Stopping, Turn
+from tradefan.actors.oms_submit import on_target
+from tradefan.actors.oms_view import positions_of
+from tradefan.core.order import Order
+from tradefan.core.trading import ParentState
+from tradefan.messages.control import Stop, Stopped, Timer
+from tradefan.messages.orders import OrderStatus, Phase, SetTarget
+from tradefan.units import EXTERNAL, MS, ZERO, OwnerId
+
+MARGIN_NS = 100 * MS
+"""The answer leaves this long before the deadline: it still has to arrive."""
+FLATTEN_REF = "on_stop"
+
+
+def on_stop(turn: Turn, msg: Stop) -> None:
+    """Begin to stop; what waits does not leave any more."""
+    live = turn.live
+    if live.stopping is not None:
+        return
+    turn.ctx.after(max(msg.deadline_ns - turn.now - MARGIN_NS, 0), Timer("stop"))
+    if not live.running:
+        # What is to be cancelled is known after the fold.
+        live.stash.append(msg)
+        return
+    live.wishes.clear()
+    drop_creates(turn, lambda _: True, "stop")
+    for parent in turn.open_parents(lambda item: _policy(turn, item.order.owner) != "leave"):
+        if not parent.order.protective:
+            complete(turn, parent, OrderStatus.CANCELED, "stop")
+    _flatten(turn)
+    live.stopping = Stopping(msg.deadline_ns, {})
+    for order in _unwanted(turn):
+        live.stopping.unverified[order.account] = None
+        ask_soon(turn, order.account, MARGIN_NS)
+
+
+def _flatten(turn: Turn) -> None:
+    """Sell once, at the collar, what owners hold whose policy says so."""
+    for held in positions_of(turn.trading, None):
+        if held.owner != EXTERNAL and _policy(turn, held.owner) == "flatten":
+            wish = SetTarget(
+                account=held.account,
+                instrument=held.instrument,
+                owner=held.owner,
+                ref=f"{FLATTEN_REF}-{turn.trading.epoch}-{held.instrument}",
+                target_qty=ZERO,
+                band=ZERO,
+                algo="market",
+                reason=FLATTEN_REF,
+            )
+            on_target(turn, wish)
+
+
+def _policy(turn: Turn, owner: OwnerId) -> str:
+    config = turn.config.strategies.get(owner)
+    return "cancel" if config is None else config.on_stop
+
+
+def _unwanted(turn: Turn) -> list[Order]:
+    """Return the live orders that shall not stay at the venue."""
+    return [order for order in turn.live_orders() if not _may_stay(turn, order)]
+
+
+def _may_stay(turn: Turn, order: Order) -> bool:
+    parent = turn.trading.parents.get(order.parent_id)
+    protective = parent is not None and parent.order.protective
+    return protective or (_policy(turn, order.owner) == "leave" and not _ending(parent))
+
+
+def _ending(parent: ParentState | None) -> bool:
+    return parent is not None and parent.phase is Phase.COMPLETING
+
+
+def verified(turn: Turn) -> None:
+    """Take note of a complete look: an account without unwanted orders is as we want it."""
+    stopping = turn.live.stopping
+    if stopping is None:
+        return
+    left = {order.account: None for order in _unwanted(turn)}
+    for account in tuple(stopping.unverified):
+        if account not in left:
+            del stopping.unverified[account]
+        else:
+            ask_soon(turn, account, MARGIN_NS)
+
+
+def answer_if_done(turn: Turn) -> None:
+    """Say Stopped when nothing unwanted is left, all is verified and every record is on the disk."""
+    live = turn.live
+    stopping = live.stopping
+    if stopping is None or stopping.answered or not live.running or stopping.unverified:
+        return
+    flushed = not turn.records and live.outbox.durable >= turn.trading.lsn
+    if flushed and not _unwanted(turn):
+        _answer(turn, stopping)
+
+
+def on_stop_timer(turn: Turn, timer: Timer) -> None:
+    """Answer at the deadline with what is left."""
+    stopping = turn.live.stopping or Stopping(turn.now, {})
+    if not stopping.answered:
+        _answer(turn, stopping)
+
+
+def _answer(turn: Turn, stopping: Stopping) -> None:
+    stopping.answered = True
+    left = tuple((order.account, order.owner, order.client_order_id) for order in _unwanted(turn))
+    unverified = bool(stopping.unverified) or not turn.live.running
+    turn.log("warning" if left or unverified else "info", "stopped", left=len(left), unverified=unverified)
+    turn.send(turn.wiring.supervisor, Stopped(turn.wiring.name, left, unverified))

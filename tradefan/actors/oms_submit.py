@@ -1,0 +1,421 @@
+"""Commands of owners: submit, target, cancel. Every wish becomes a parent, or is refused in words.
+
+A wish is validated, checked by the gates and written as PARENT and INTENT in one turn. (owner, ref)
+is its idempotency key: the same ref again gives the first answer.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import TypeAlias
+
+from tradefan.actors.oms_engine import (
+    advance,
+    cancel_children,
+    collar_bps,
+    complete,
+    make_executor,
+)
+from tradefan.actors.oms_gate import Wanted, admit, collar_price, not_ready, reference
+from tradefan.actors.oms_state import REFUSALS_KEPT, Turn
+from tradefan.contracts import MarketView, RiskRefused, suggest
+from tradefan.core.exposure import owner_sides
+from tradefan.core.ids import parent_id
+from tradefan.core.ledger import position
+from tradefan.core.trading import ParentState
+from tradefan.errors import Refused
+from tradefan.messages.instrument import Instrument
+from tradefan.messages.orders import (
+    Answer,
+    CancelAll,
+    CancelParent,
+    CreateOrder,
+    OrderStatus,
+    ParentOrder,
+    Phase,
+    Refusal,
+    SetTarget,
+    SubmitOrder,
+)
+from tradefan.messages.records import Parent
+from tradefan.units import EXTERNAL, ZERO, AccountId, InstrumentId, OwnerId, ParentId, Side, ceil_step, plain
+
+Command: TypeAlias = SubmitOrder | SetTarget | CancelParent | CancelAll | CreateOrder
+
+
+def on_submit(turn: Turn, wish: SubmitOrder) -> None:
+    """Turn a wish into a parent with its first child, or refuse it."""
+    if _known(turn, wish):
+        return
+    try:
+        _accept(turn, _parent_of(turn, wish), None)
+    except Refused as no:
+        refuse(turn, wish, RiskRefused(no.code, no.text))
+    except _No as no:
+        refuse(turn, wish, no.refused)
+    else:
+        if wish.req is not None:
+            turn.guard(Answer(wish.req, (_newest(turn),)))
+
+
+def _known(turn: Turn, wish: SubmitOrder | SetTarget) -> bool:
+    """Give the first answer again to a ref that is known."""
+    known = turn.trading.refs.get(wish.owner, {}).get(wish.ref) if wish.ref else None
+    req = wish.req if isinstance(wish, SubmitOrder) else None
+    if known is not None and req is not None:
+        turn.guard(Answer(req, (known,), known=True))
+    return known is not None
+
+
+class _No(Exception):
+    """A refusal on its way out of the checks."""
+
+    def __init__(self, refused: RiskRefused) -> None:
+        super().__init__(refused.code)
+        self.refused = refused
+
+
+# --- checks at entry ----------------------------------------------------------------------------------
+
+
+def _parent_of(turn: Turn, wish: SubmitOrder) -> ParentOrder:
+    """Return the parent that a wish asks for; nothing exists yet."""
+    name = parent_id(turn.trading.instance or "aaa", turn.trading.epoch, turn.trading.parent_sequence + 1)
+    return ParentOrder(
+        parent_id=name,
+        account=wish.account,
+        instrument=wish.instrument,
+        owner=wish.owner,
+        ref=wish.ref,
+        side=wish.side,
+        order_qty=wish.order_qty,
+        algo=wish.algo,
+        settings=wish.settings,
+        limit_price=wish.limit_price,
+        intent_id=wish.intent_id or name,
+        reason=wish.reason,
+        reduce_only=wish.reduce_only,
+        position_side=wish.position_side,
+        protective=wish.protective,
+        created_ns=turn.now,
+    )
+
+
+def _accept(turn: Turn, order: ParentOrder, target: SetTarget | None) -> None:
+    """Check a parent as a whole, then write it and let its executor place the first child.
+
+    Raises:
+        Refused, _No: why it may not exist; nothing was written then.
+    """
+    if order.owner == EXTERNAL:
+        raise Refused("UNKNOWN_OWNER", "external is what nobody here ordered: it has no orders")
+    instrument = _tradable(turn, order.account, order.instrument)
+    make_executor(order)
+    _check_shape(order, instrument)
+    refused = not_ready(turn, order.account)
+    if refused is not None:
+        raise _No(refused)
+    price = _worst_price(turn, order, instrument)
+    _check_size(order, instrument, price)
+    wanted = Wanted(
+        order.account,
+        instrument,
+        order.owner,
+        order.side,
+        order.order_qty,
+        price,
+        "limit",
+        order.reduce_only,
+        takes=order.limit_price is None,
+    )
+    refused = admit(turn, wanted)
+    if refused is not None:
+        raise _No(refused)
+    turn.emit(Parent(turn.now, order, None if target is None else target.target_qty))
+    turn.parents[order.parent_id] = None
+    turn.log(
+        "info",
+        "parent_accepted",
+        parent_id=order.parent_id,
+        owner=order.owner,
+        account=order.account,
+        instrument=order.instrument,
+        side=order.side,
+        order_qty=plain(order.order_qty),
+        algo=order.algo,
+        reason=order.reason,
+    )
+    advance(turn, order.parent_id)
+
+
+def _tradable(turn: Turn, account: AccountId, instrument: InstrumentId) -> Instrument:
+    tradable = turn.wiring.accounts.get(account)
+    if tradable is None:
+        raise Refused(
+            "UNKNOWN_ACCOUNT", f"no account is called {account!r}{suggest(account, turn.wiring.accounts)}"
+        )
+    found = turn.instrument(instrument) if instrument in tradable else None
+    if found is None:
+        raise Refused("UNKNOWN_INSTRUMENT", f"{account} has no {instrument!r}{suggest(instrument, tradable)}")
+    found.require_supported()
+    if found.status != "TRADING":
+        raise Refused(f"INSTRUMENT_{found.status}", f"{instrument} is {found.status} at its venue")
+    return found
+
+
+def _check_shape(order: ParentOrder, instrument: Instrument) -> None:
+    """Refuse what cannot be an order whatever the market is; no size changes silently."""
+    if order.position_side != "net":
+        raise Refused("UNSUPPORTED_KIND", f"position_side {order.position_side!r}: only net is supported")
+    if order.algo == "limit" and order.limit_price is None:
+        raise Refused("BAD_SETTING", "limit needs a limit_price")
+    qty, lot = order.order_qty, instrument.qty_lot
+    if not qty.is_finite() or qty <= 0:
+        raise _No(RiskRefused("BELOW_MIN_QTY", f"expected a quantity above zero, got {qty}"))
+    if qty % lot:
+        text = f"{plain(qty)} is no multiple of the lot {plain(lot)}"
+        passes = f"order_qty {plain(instrument.floor_qty(qty))}"
+        raise _No(RiskRefused("OFF_GRID", text, plain(lot), plain(qty), passes))
+    price, tick = order.limit_price, instrument.price_tick
+    if price is not None and (not price.is_finite() or price <= 0 or price % tick):
+        text = f"{price} is no positive multiple of the tick {plain(tick)}"
+        near = plain(instrument.price_within(order.side, abs(price))) if price.is_finite() else None
+        raise _No(RiskRefused("OFF_GRID", text, plain(tick), str(price), near and f"limit_price {near}"))
+
+
+def _check_size(order: ParentOrder, instrument: Instrument, price: Decimal) -> None:
+    """Refuse what the venue's filters would: too small, too large, worth too little."""
+    qty = order.order_qty
+    if qty < instrument.min_qty:
+        least = plain(instrument.min_qty)
+        text = f"{plain(qty)} is below the venue's minimum"
+        raise _No(RiskRefused("BELOW_MIN_QTY", text, least, plain(qty), f"order_qty {least}"))
+    if instrument.max_qty and qty > instrument.max_qty:
+        most = plain(instrument.max_qty)
+        text = f"{plain(qty)} is above the venue's maximum"
+        raise _No(RiskRefused("ABOVE_MAX_QTY", text, most, plain(qty), f"order_qty {most}"))
+    worth = instrument.notional(qty, price)
+    if worth < instrument.min_notional:
+        least = plain(instrument.min_notional)
+        text = f"worth {plain(worth)} {instrument.quote}, below the venue's minimum"
+        passes = plain(ceil_step(instrument.min_notional / price, instrument.qty_lot))
+        raise _No(RiskRefused("BELOW_MIN_NOTIONAL", text, least, plain(worth), f"order_qty {passes}"))
+
+
+def _worst_price(turn: Turn, order: ParentOrder, instrument: Instrument) -> Decimal:
+    """Return the worst price that a parent may trade at: its limit, or the collar around the mid."""
+    if order.limit_price is not None:
+        return order.limit_price
+    market = reference(turn, instrument, crossing=True)
+    if not isinstance(market, MarketView):
+        raise _No(market)
+    return collar_price(instrument, order.side, market, collar_bps(order))
+
+
+# --- targets ------------------------------------------------------------------------------------------
+
+
+def on_target(turn: Turn, wish: SetTarget) -> None:
+    """Resolve a wish for a position in this turn; an unchanged wish does nothing.
+
+    What the owner holds, has working and has in doubt is subtracted here, so repeating is free and
+    a restart cannot double it. A running parent of an earlier, different wish is cancelled to
+    evidence first; the newest wish waits for that.
+    """
+    if _known(turn, wish):
+        return
+    running = turn.open_parents(
+        lambda parent: (
+            parent.target_qty is not None
+            and _place_of(parent.order) == (wish.account, wish.instrument, wish.owner)
+        )
+    )
+    for parent in running:
+        if parent.phase is Phase.WORKING and _same_wish(wish, parent):
+            turn.live.wishes.pop(_wish_key(wish), None)
+            return
+    if running:
+        turn.live.wishes[_wish_key(wish)] = wish
+        for parent in running:
+            complete(turn, parent, OrderStatus.CANCELED, "new_target")
+    # What had not left yet is gone at once, and then nothing is left to wait for.
+    if all(parent.phase is Phase.DONE for parent in running):
+        turn.live.wishes.pop(_wish_key(wish), None)
+        _resolve(turn, wish)
+
+
+def resolve_waiting(turn: Turn, parent: ParentState) -> None:
+    """Take up the wish that waited for the end of a parent."""
+    key = " ".join(_place_of(parent.order))
+    wish = turn.live.wishes.pop(key, None)
+    if wish is not None:
+        on_target(turn, wish)
+
+
+def _resolve(turn: Turn, wish: SetTarget) -> None:
+    """Order the difference between wish and position, if it is worth an order."""
+    try:
+        instrument = _tradable(turn, wish.account, wish.instrument)
+        refused = not_ready(turn, wish.account)
+        if refused is not None:
+            raise _No(refused)  # noqa: TRY301 one way out for all refusals
+        delta = wish.target_qty - _expected(turn, wish)
+        if _is_small(turn, wish, instrument, delta):
+            return
+        side: Side = "buy" if delta > 0 else "sell"
+        qty = instrument.floor_qty(_sellable(turn, wish, instrument, abs(delta), side))
+        _accept(turn, _parent_of(turn, _submit_of(wish, side, qty)), wish)
+    except Refused as no:
+        refuse(turn, wish, RiskRefused(no.code, no.text))
+    except _No as no:
+        refuse(turn, wish, no.refused)
+
+
+def _expected(turn: Turn, wish: SetTarget) -> Decimal:
+    """Return what the owner will hold when all that runs has traded and all that traded is booked."""
+    held = position(turn.trading.ledger, wish.account, wish.owner, wish.instrument).qty
+    place = (wish.account, wish.instrument, wish.owner)
+    running = turn.open_parents(lambda parent: _place_of(parent.order) == place)
+    unbooked = owner_sides(turn.trading.exposure, wish.account, wish.instrument, wish.owner).unbooked
+    return held + unbooked + sum((parent.pending_signed for parent in running), ZERO)
+
+
+def _sellable(turn: Turn, wish: SetTarget, instrument: Instrument, qty: Decimal, side: Side) -> Decimal:
+    """Return how much of a sale is there already: what a working buy may still bring comes later."""
+    if side == "buy" or instrument.kind != "spot":
+        return qty
+    held = position(turn.trading.ledger, wish.account, wish.owner, wish.instrument).qty
+    free = held - owner_sides(turn.trading.exposure, wish.account, wish.instrument, wish.owner).sell_qty
+    return min(qty, free) if free > 0 else qty
+
+
+def _is_small(turn: Turn, wish: SetTarget, instrument: Instrument, delta: Decimal) -> bool:
+    """Say whether a difference does nothing: inside the band, or below what the venue takes.
+
+    A target of zero ignores the band; what the venue does not take stays, as dust.
+    """
+    qty = instrument.floor_qty(abs(delta))
+    if not qty or qty < instrument.min_qty:
+        return True
+    if wish.target_qty and abs(delta) < wish.band * abs(wish.target_qty):
+        return True
+    market = reference(turn, instrument, crossing=False)
+    # Without a reference the gate refuses in its own words.
+    return isinstance(market, MarketView) and instrument.notional(qty, market.mid) < instrument.min_notional
+
+
+def _same_wish(wish: SetTarget, parent: ParentState) -> bool:
+    """Say whether a running parent works for this very wish, as far as the band can tell."""
+    assert parent.target_qty is not None
+    if not wish.target_qty or not parent.target_qty:
+        return wish.target_qty == parent.target_qty
+    same_order = wish.algo == parent.order.algo and wish.limit_price == parent.order.limit_price
+    difference = abs(wish.target_qty - parent.target_qty)
+    return same_order and difference <= wish.band * abs(wish.target_qty)
+
+
+def _submit_of(wish: SetTarget, side: Side, qty: Decimal) -> SubmitOrder:
+    return SubmitOrder(
+        account=wish.account,
+        instrument=wish.instrument,
+        owner=wish.owner,
+        ref=wish.ref,
+        side=side,
+        order_qty=qty,
+        algo=wish.algo,
+        settings=wish.settings,
+        limit_price=wish.limit_price,
+        reason=wish.reason,
+    )
+
+
+def _place_of(order: ParentOrder) -> tuple[AccountId, InstrumentId, OwnerId]:
+    return (order.account, order.instrument, order.owner)
+
+
+def _wish_key(wish: SetTarget) -> str:
+    return f"{wish.account} {wish.instrument} {wish.owner}"
+
+
+# --- cancels --------------------------------------------------------------------------------------------
+
+
+def on_cancel_parent(turn: Turn, wish: CancelParent) -> None:
+    """End one parent of its owner; a parent that has ended already is no trouble."""
+    parent = turn.trading.parents.get(wish.parent_id)
+    if not turn.live.running:
+        refuse(turn, wish, RiskRefused("NOT_READY", "the journal is being read"))
+        return
+    if parent is None or not _may_cancel(wish.owner, parent.order.owner):
+        refuse(turn, wish, RiskRefused("UNKNOWN_PARENT", f"{wish.owner} has no parent {wish.parent_id}"))
+        return
+    end_parents(turn, [parent], "cancelled")
+    if wish.req is not None:
+        turn.guard(Answer(wish.req, (wish.parent_id,)))
+
+
+def on_cancel_all(turn: Turn, wish: CancelAll) -> None:
+    """End all parents of an owner, in one instrument or in all; a waiting wish goes too."""
+    if not turn.live.running:
+        refuse(turn, wish, RiskRefused("NOT_READY", "the journal is being read"))
+        return
+    for key in tuple(turn.live.wishes):
+        held = turn.live.wishes[key]
+        if held.owner == wish.owner and wish.instrument in (None, held.instrument):
+            del turn.live.wishes[key]
+    found = turn.open_parents(
+        lambda parent: parent.order.owner == wish.owner and wish.instrument in (None, parent.order.instrument)
+    )
+    if turn.live.stopping is not None:
+        # The stop has cancelled what its policies say; what it flattens is to go through.
+        found = []
+    end_parents(turn, found, "cancelled")
+    if wish.req is not None:
+        turn.guard(Answer(wish.req, tuple(parent.order.parent_id for parent in found)))
+
+
+def end_parents(turn: Turn, parents: list[ParentState], reason: str) -> None:
+    """Cancel parents to evidence."""
+    for parent in parents:
+        if parent.phase is Phase.COMPLETING:
+            cancel_children(turn, parent, reason)
+        else:
+            complete(turn, parent, OrderStatus.CANCELED, reason)
+
+
+def _may_cancel(who: OwnerId, owner: OwnerId) -> bool:
+    """An owner ends its own; the humans at CLI and API end everybody's."""
+    return who == owner or who in ("api", "cli")
+
+
+# --- refusals -------------------------------------------------------------------------------------------
+
+
+def refuse(turn: Turn, wish: Command, no: RiskRefused) -> None:
+    """Tell everybody concerned why a wish was turned down, and what would have passed."""
+    refusal = Refusal(
+        account=getattr(wish, "account", None),
+        instrument=getattr(wish, "instrument", None),
+        owner=wish.owner,
+        ref=str(getattr(wish, "ref", None) or getattr(wish, "parent_id", "")),
+        code=no.code,
+        text=no.text,
+        limit=no.limit,
+        used=no.used,
+        would_pass=no.would_pass,
+        at_ns=turn.now,
+        req=getattr(wish, "req", None),
+    )
+    live = turn.live
+    live.counters.refusals += 1
+    live.refusals = [*live.refusals, refusal][-REFUSALS_KEPT:]
+    turn.log("warning", "refused", owner=wish.owner, code=no.code, text=no.text, would_pass=no.would_pass)
+    turn.send(turn.wiring.owners.get(wish.owner), refusal)
+    for ref in turn.wiring.observers:
+        turn.send(ref, refusal)
+    if refusal.req is not None:
+        turn.send(turn.wiring.api, refusal)
+
+
+def _newest(turn: Turn) -> ParentId:
+    return next(reversed(turn.trading.parents))

@@ -1,0 +1,207 @@
+"""What the OMS shows: updates to owners, risk desk and store at the end of a turn, and its view.
+
+Order of telling: risk desk, owner, observers. An update is the whole picture of its subject, so the
+newest alone is enough; fills are single facts.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import msgspec
+from msgspec import Struct
+
+from tradefan.actors.oms_gate import mode_shown
+from tradefan.actors.oms_state import Counters, ModeNow, OmsState, OmsWiring, Turn
+from tradefan.core.exposure import owner_sides
+from tradefan.core.ledger import position
+from tradefan.core.order import Order
+from tradefan.core.outbox import creates
+from tradefan.core.trading import ParentState, Trading
+from tradefan.messages.base import Message
+from tradefan.messages.orders import FillUpdate, OrderUpdate, ParentUpdate, PositionUpdate, Refusal
+from tradefan.messages.records import Fill
+from tradefan.units import EXTERNAL, AccountId, Asset, InstrumentId, OwnerId
+
+PARENTS_SHOWN = 50
+ORDERS_SHOWN = 100
+POSITIONS_SHOWN = 100
+
+
+class AccountView(Struct, frozen=True):
+    """One account; `balances` are the ledger's."""
+
+    account: AccountId
+    connected: bool
+    ready: bool
+    reason: str
+    in_doubt: int
+    balances: dict[Asset, Decimal]
+
+
+class OmsView(Struct, frozen=True):
+    """The order manager for status and metrics; lists are bounded, newest first."""
+
+    state: str
+    mode: ModeNow
+    epoch: int
+    lsn: int
+    durable_lsn: int
+    waiting_creates: int
+    accounts: tuple[AccountView, ...]
+    parents: tuple[ParentUpdate, ...]
+    parents_open: int
+    orders: tuple[OrderUpdate, ...]
+    orders_open: int
+    in_doubt: int
+    positions: tuple[PositionUpdate, ...]
+    refusals: tuple[Refusal, ...]
+    holds: dict[InstrumentId, str]
+    fills: int
+    last_fills: tuple[Fill, ...]
+    unapplied: int
+    counters: Counters
+
+
+def publish(turn: Turn) -> None:
+    """Tell everybody what this turn changed."""
+    positions = [
+        position_update(turn.trading, account, owner, instrument)
+        for account, owner, instrument in turn.positions
+    ]
+    known = turn.trading.parents
+    parents = [parent_update(known[name]) for name in turn.parents if name in known]
+    orders = [order_update(turn.trading.orders[name]) for name in turn.orders if name in turn.trading.orders]
+    owned: list[FillUpdate | PositionUpdate] = [*turn.fills, *positions]
+    for news in owned:
+        turn.send(turn.wiring.risk_desk, news)
+    for news in owned:
+        turn.send(turn.wiring.owners.get(news.owner), news)
+    for parent in parents:
+        turn.send(turn.wiring.owners.get(parent.order.owner), parent)
+    everything: list[Message] = [*orders, *owned, *parents]
+    for ref in turn.wiring.observers:
+        for item in everything:
+            turn.send(ref, item)
+
+
+def parent_update(parent: ParentState) -> ParentUpdate:
+    """Return the whole picture of a parent."""
+    return ParentUpdate(
+        order=parent.order,
+        status=parent.shown_status,
+        phase=parent.phase,
+        reason=parent.reason,
+        cum_qty=parent.cum_qty,
+        working_qty=parent.working_qty,
+        in_doubt_qty=parent.in_doubt_qty,
+        avg_px=parent.value / parent.filled if parent.filled else None,
+        children=parent.attempts,
+        updated_ns=parent.updated_ns,
+    )
+
+
+def order_update(order: Order) -> OrderUpdate:
+    """Return the whole picture of a child."""
+    return OrderUpdate(
+        account=order.account,
+        instrument=order.instrument,
+        owner=order.owner,
+        parent_id=order.parent_id,
+        client_order_id=order.client_order_id,
+        venue_order_id=order.venue_order_id,
+        side=order.side,
+        order_type=order.order_type,
+        time_in_force=order.time_in_force,
+        order_qty=order.order_qty,
+        limit_price=order.limit_price,
+        status=order.status,
+        in_doubt=order.in_doubt,
+        cum_qty=order.cum_qty,
+        avg_px=order.avg_px,
+        reason=order.reason,
+        created_ns=order.created_ns,
+        updated_ns=order.updated_ns,
+    )
+
+
+def position_update(
+    trading: Trading, account: AccountId, owner: OwnerId, instrument: InstrumentId
+) -> PositionUpdate:
+    """Return what an owner holds in an instrument; working and in-doubt quantities are signed."""
+    held = position(trading.ledger, account, owner, instrument)
+    sides = owner_sides(trading.exposure, account, instrument, owner)
+    return PositionUpdate(
+        account=account,
+        owner=owner,
+        instrument=instrument,
+        qty=held.qty,
+        avg_px=held.avg_px,
+        realised=held.realised,
+        fees=dict(held.fees),
+        working_qty=sides.working_qty,
+        in_doubt_qty=sides.in_doubt_qty,
+        updated_ns=held.updated_ns,
+    )
+
+
+def positions_of(trading: Trading, owner: OwnerId | None) -> list[PositionUpdate]:
+    """Return all positions of an owner, or of all."""
+    return [
+        position_update(trading, account, name, instrument)
+        for account, by_owner in trading.ledger.positions.items()
+        for name, by_instrument in by_owner.items()
+        if owner in (None, name)
+        for instrument in by_instrument
+    ]
+
+
+def oms_view(state: OmsState, wiring: OmsWiring) -> OmsView:
+    """Return a bounded picture between steps; it changes nothing."""
+    trading, live = state.trading, state.live
+    parents = [*reversed(trading.parents.values())][:PARENTS_SHOWN]
+    orders = [trading.orders[name] for name in reversed(trading.orders_live)][:ORDERS_SHOWN]
+    positions = [item for item in positions_of(trading, None) if item.owner != EXTERNAL or item.qty]
+    return OmsView(
+        state=_state_word(state, wiring),
+        mode=mode_shown(trading, live, wiring),
+        epoch=trading.epoch,
+        lsn=trading.lsn,
+        durable_lsn=live.outbox.durable,
+        waiting_creates=len(creates(live.outbox)),
+        accounts=tuple(_account_view(state, account) for account in wiring.accounts),
+        parents=tuple(parent_update(parent) for parent in parents),
+        parents_open=len(trading.parents_open),
+        orders=tuple(order_update(order) for order in orders),
+        orders_open=len(trading.orders_live),
+        in_doubt=sum(trading.exposure.in_doubt.values()),
+        positions=tuple(positions[:POSITIONS_SHOWN]),
+        refusals=tuple(reversed(live.refusals)),
+        holds=dict(live.holds),
+        fills=trading.fills,
+        last_fills=tuple(reversed(live.fills)),
+        unapplied=trading.unapplied,
+        counters=msgspec.structs.replace(live.counters),
+    )
+
+
+def _account_view(state: OmsState, account: AccountId) -> AccountView:
+    here = state.live.accounts.get(account)
+    return AccountView(
+        account=account,
+        connected=here is not None and here.connected,
+        ready=here is not None and here.ready,
+        reason="not heard of" if here is None else here.reason,
+        in_doubt=state.trading.exposure.in_doubt.get(account, 0),
+        balances=dict(state.trading.ledger.balances.get(account, {})),
+    )
+
+
+def _state_word(state: OmsState, wiring: OmsWiring) -> str:
+    """Return STARTING until the fold is done and every account was reconciled once, then READY."""
+    live = state.live
+    if live.stopping is not None:
+        return "STOPPING"
+    seen = [here for name in wiring.accounts if (here := live.accounts.get(name)) is not None]
+    ready = live.running and len(seen) == len(wiring.accounts) and all(here.announced for here in seen)
+    return "READY" if ready else "STARTING"

@@ -1,0 +1,146 @@
+"""From book and marks to modes: values an account, follows day and peak, tells the OMS what does not hold."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from tradefan.actors.risk_desk_state import Account, Desk, Watch
+from tradefan.core.equity import Breach, Curve, Limits, day_start, judge, parse_roll
+from tradefan.messages.account import EquityMark, Mode, SetMode
+from tradefan.units import SECOND, AccountId, InstrumentId, plain
+
+MARK_NS = SECOND
+"""Day start and peak are told at most this often."""
+CLEAR_NS = 30 * SECOND
+"""So long must a position limit hold again before its mode goes."""
+LATCHING = ("drawdown", "daily_loss")
+"""They stay until a human, or for the daily loss the next day."""
+
+
+def evaluate(desk: Desk, name: AccountId, account: Account) -> None:
+    """Value an account and tell the OMS which limits do not hold, in the turn that learns it."""
+    if account.book is None:
+        return
+    worth = account.worth = desk.valuer.worth(account.book, desk.state.marks)
+    if worth.missing:
+        return
+    time = desk.config.time
+    today_ns = day_start(desk.ctx.now_ns, parse_roll(time.day_roll), time.zone)
+    if account.curve is None:
+        account.curve = Curve(today_ns, worth.equity, worth.equity, day_fees=account.fees())
+    elif account.curve.roll(today_ns, worth.equity, account.fees()):
+        account.latched.pop("daily_loss", None)
+        set_mode(desk, name, "daily_loss", "NORMAL")
+    account.curve.follow(worth.equity)
+    limits = desk.state.limits = _limits(desk)
+    account.breaches = judge(worth, account.curve, limits, desk.wiring.numeraire)
+    _latch(desk, name, account)
+    _watch(desk, name, account)
+    _tell_mark(desk, name, account, account.curve)
+
+
+def repeat_latched(desk: Desk, name: AccountId, account: Account) -> None:
+    """Say again what stays, to an OMS that began anew; what may go again is said by `evaluate`."""
+    account.watches.clear()
+    for breach in account.latched.values():
+        set_mode(desk, name, breach.cause, "NO_NEW_RISK", breach)
+
+
+def let_go(account: Account, cause: str) -> None:
+    """A human has seen a loss: it is measured anew from here."""
+    curve, worth = account.curve, account.worth
+    if curve is None or worth is None or worth.missing:
+        return
+    if cause == "drawdown":
+        curve.peak = worth.equity
+    elif cause == "daily_loss":
+        curve.day_equity = worth.equity
+    account.latched.pop(cause, None)
+
+
+def book_seams(desk: Desk, seams: dict[InstrumentId, Decimal]) -> None:
+    """Book apart what the first marks after a break do to equity."""
+    state = desk.state
+    marks = state.marks | seams
+    for name, account in state.accounts.items():
+        if account.book is None or account.curve is None:
+            continue
+        before, after = (desk.valuer.worth(account.book, one) for one in (state.marks, marks))
+        jump = after.equity - before.equity
+        if before.missing or not jump:
+            continue
+        account.curve.book_seam(jump)
+        state.counters.seams += 1
+        desk.ctx.log("info", "seam_booked_apart", account=name, jump=plain(jump))
+
+
+def set_mode(desk: Desk, scope: str, cause: str, mode: Mode, breach: Breach | None = None) -> None:
+    """Tell the OMS a mode; NORMAL needs no words."""
+    if breach is None:
+        desk.ctx.send(desk.wiring.oms, SetMode(scope, cause, mode, "", ""))
+        return
+    desk.state.counters.modes += 1
+    words = (breach.code, breach.text, breach.limit, breach.used, breach.would_pass)
+    desk.ctx.send(desk.wiring.oms, SetMode(scope, cause, mode, *words))
+
+
+def _latch(desk: Desk, name: AccountId, account: Account) -> None:
+    for breach in account.breaches:
+        if breach.cause in LATCHING and breach.cause not in account.latched:
+            account.latched[breach.cause] = breach
+            set_mode(desk, name, breach.cause, "NO_NEW_RISK", breach)
+
+
+def _watch(desk: Desk, name: AccountId, account: Account) -> None:
+    """Exposure stops an account's new risk, concentration that of the instruments it is about."""
+    found = {breach.subject: breach for breach in account.breaches if breach.cause not in LATCHING}
+    _watch_one(desk, account, name, "exposure", found.get(""))
+    for instrument in desk.state.instruments.values():
+        part = instrument.base if instrument.kind == "spot" else instrument.id
+        _watch_one(desk, account, instrument.id, f"concentration {name}", found.get(part))
+
+
+def _watch_one(desk: Desk, account: Account, scope: str, cause: str, breach: Breach | None) -> None:
+    """Enter at once, leave when the limit has held for a while; say either at the start."""
+    key = f"{scope} {cause}"
+    watch = account.watches.get(key)
+    entered = watch is not None and watch.mode != "NORMAL"
+    if breach is not None:
+        if not entered:
+            account.watches[key] = Watch("NO_NEW_RISK")
+            set_mode(desk, scope, cause, "NO_NEW_RISK", breach)
+        elif watch is not None:
+            watch.inside_ns = None
+        return
+    if watch is not None and entered:
+        watch.inside_ns = desk.ctx.now_ns if watch.inside_ns is None else watch.inside_ns
+        if desk.ctx.now_ns - watch.inside_ns < CLEAR_NS:
+            return
+    if watch is None or entered:
+        account.watches[key] = Watch("NORMAL")
+        set_mode(desk, scope, cause, "NORMAL")
+
+
+def _tell_mark(desk: Desk, name: AccountId, account: Account, curve: Curve) -> None:
+    """Let the OMS journal day start and peak: a new day at once, a peak at most once a second."""
+    mark = EquityMark(
+        account=name,
+        numeraire=desk.wiring.numeraire,
+        day_start_ns=curve.day_start_ns,
+        day_equity=curve.day_equity,
+        peak_equity=curve.peak,
+        seam=curve.seam,
+        day_fees=curve.day_fees,
+    )
+    known, now_ns = account.marked, desk.ctx.now_ns
+    if mark == known:
+        return
+    new_day = known is None or known.day_start_ns != mark.day_start_ns
+    if new_day or desk.state.stopping or now_ns - account.marked_ns >= MARK_NS:
+        account.marked, account.marked_ns = mark, now_ns
+        desk.ctx.send(desk.wiring.oms, mark)
+
+
+def _limits(desk: Desk) -> Limits:
+    risk = desk.config.risk
+    return Limits(risk.max_drawdown, risk.max_daily_loss, risk.max_exposure, risk.max_concentration)

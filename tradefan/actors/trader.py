@@ -1,0 +1,423 @@
+"""One strategy instance as an actor: warms it, shows it the world, sends what it wishes.
+
+No handler runs before everything is there at once: the OMS is ready and has said what this owner
+holds, each declared series is warm, each named instrument has a LIVE feed and a quote. While any of
+it is missing again (a seam, a stale feed, an OMS that restarts), bars only warm, quotes and trades
+pass by, and own facts and schedules are held until all is there again.
+
+What a control message changes is settled by a timer of zero delay: control overtakes facts, and bars
+of history that still wait in the mailbox must be seen before the first handler.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from tradefan.actors.trader_state import (
+    Held,
+    OnStop,
+    TraderState,
+    TraderView,
+    TraderWiring,
+    make_strategy,
+    needs,
+    view_of,
+    waits_for,
+)
+from tradefan.config.schema import Config
+from tradefan.core.declare import AnyStrategy, Handler
+from tradefan.core.desk import Declared
+from tradefan.core.wish import Sender, decision_text, message_of
+from tradefan.errors import Defect, Refused
+from tradefan.messages.base import Message
+from tradefan.messages.control import ConfigChanged, Ready, Started, Stop, Stopped, Timer
+from tradefan.messages.instrument import InstrumentUpdate
+from tradefan.messages.market import (
+    AskBars,
+    AskFeeds,
+    Bar,
+    BarHistory,
+    BarsClosed,
+    FeedQuality,
+    Quality,
+    Quote,
+    SessionBreak,
+    Trade,
+)
+from tradefan.messages.orders import (
+    AskPositions,
+    CancelAll,
+    FillUpdate,
+    ParentUpdate,
+    Phase,
+    PositionsSent,
+    PositionUpdate,
+    Refusal,
+    SetTarget,
+)
+from tradefan.runtime.actor import Context
+from tradefan.runtime.system import RIM
+from tradefan.strategy.view import Picture, View, find_instrument
+from tradefan.strategy.wishes import CancelWish, Commands, Wish
+from tradefan.units import ZERO, InstrumentId
+
+__all__ = ["Trader", "TraderState", "TraderView", "TraderWiring", "needs"]
+
+HELD_MAX = 256
+"""Own facts that wait for readiness; the oldest go first, and positions are whole in any case."""
+EVERY = "every"
+SETTLE = "settle"
+
+
+class Trader:
+    """The actor around one strategy instance."""
+
+    def __init__(
+        self,
+        wiring: TraderWiring,
+        state: TraderState | None = None,
+        strategy: type[AnyStrategy] | None = None,
+    ) -> None:
+        """Make the strategy and let it declare; `strategy` replaces what `wiring.use` names."""
+        self.wiring = wiring
+        self._made = make_strategy(wiring, state, strategy)
+        if state is None:
+            state = TraderState(Picture(instruments=dict(wiring.instruments)))
+            state.quotes_awaited = dict.fromkeys(self._made.declared.instruments, True)
+        self.state = state
+        state.series, state.indicators = self._made.series_states, self._made.indicators
+        self._strategy = self._made.strategy
+        state.memory = self._strategy.state
+        self._quotes = dict.fromkeys(self._made.declared.quotes, self._made.on_quote)
+        self._trades = dict.fromkeys(self._made.declared.trades, self._made.on_trade)
+        self._view = View(state.picture, wiring.venue, wiring.capital, wiring.numeraire, self._made.series)
+
+    def handle(self, msg: Message, ctx: Context) -> None:
+        """Take one message; an exception of the strategy ends this trader, and only this one."""
+        if self.state.stopped:
+            return
+        self.state.picture.now_ns = ctx.now_ns
+        handler = _HANDLERS.get(type(msg))
+        if handler is None:
+            raise Defect(f"{self.wiring.name} does not take {type(msg).__name__}")
+        handler(self, msg, ctx)
+
+    @property
+    def declared(self) -> Declared:
+        """What the strategy follows."""
+        return self._made.declared
+
+    @property
+    def strategy(self) -> AnyStrategy:
+        """The strategy itself."""
+        return self._strategy
+
+    def view(self) -> TraderView:
+        """Return the picture for status."""
+        return view_of(self.wiring, self.state, self._made)
+
+    # --- life -------------------------------------------------------------------------------------
+
+    def _on_started(self, msg: Started, ctx: Context) -> None:
+        declared = self._made.declared
+        for timer in declared.timers:
+            self._arm(timer.name, ctx)
+        ctx.send(self.wiring.oms, AskPositions(self.wiring.owner))
+        if self.wiring.market is None:
+            return
+        ctx.send(self.wiring.market, AskFeeds())
+        for instrument in declared.instruments:
+            depths = {need.timeframe: need.depth for need in declared.bars if need.instrument == instrument}
+            self.state.bars_awaited[instrument] = True
+            ctx.send(self.wiring.market, AskBars(self.wiring.owner, instrument, depths))
+
+    def _on_ready(self, msg: Ready, ctx: Context) -> None:
+        """The OMS has folded, perhaps anew: what it said before may be over."""
+        state = self.state
+        if state.positions_known and state.generation == msg.generation:
+            return
+        state.generation = msg.generation
+        state.positions_known = state.ready = False
+        state.picture.positions.clear()
+        state.picture.parents.clear()
+        ctx.send(self.wiring.oms, AskPositions(self.wiring.owner))
+
+    def _on_positions_sent(self, msg: PositionsSent, ctx: Context) -> None:
+        state = self.state
+        if state.generation in {None, msg.generation}:
+            state.generation = msg.generation
+            state.positions_known = True
+            self._settle_later(ctx)
+
+    def _on_stop(self, msg: Stop, ctx: Context) -> None:
+        if self.state.started:
+            self.act(self._strategy.on_stop(self._view), ctx, again=False)
+        self._let_go(ctx)
+        self.state.ready = False
+        self.state.stopped = True
+        ctx.send(RIM, Stopped(self.wiring.name))
+
+    def _let_go(self, ctx: Context) -> None:
+        """Do with orders and positions what the instance's `on_stop` says."""
+        wiring = self.wiring
+        mine = ctx.config.strategies.get(wiring.owner) if isinstance(ctx.config, Config) else None
+        policy: OnStop = wiring.on_stop if mine is None else mine.on_stop
+        if policy == "leave":
+            return
+        ctx.send(wiring.oms, CancelAll(wiring.owner))
+        held = self.state.picture.positions.values() if policy == "flatten" else ()
+        for one in held:
+            if one.qty:
+                ref = self._ref(ctx)
+                flat = SetTarget(
+                    wiring.account, one.instrument, wiring.owner, ref, ZERO, ZERO, "market", reason="on_stop"
+                )
+                ctx.send(wiring.oms, flat)
+
+    def _on_config(self, msg: ConfigChanged, ctx: Context) -> None:
+        """Settings are read at the start; `on_stop` is read when it counts."""
+
+    # --- market -----------------------------------------------------------------------------------
+
+    def _on_bars(self, msg: BarsClosed, ctx: Context) -> None:
+        """Feed all series of this instant first, then run handlers, finest first."""
+        if msg.instrument in self.state.bars_awaited:
+            return
+        fed = [bar for bar in msg.bars if self._feed(bar)]
+        if not fed:
+            return
+        if not msg.live:
+            self._settle_later(ctx)
+            return
+        if self._settle(ctx):
+            for bar in fed:
+                handler = self._made.on_bar.get(bar.timeframe)
+                if handler is not None and self.state.ready:
+                    self._run(handler, bar, ctx)
+
+    def _feed(self, bar: Bar) -> bool:
+        series = self._made.series.get((bar.instrument, bar.timeframe))
+        if series is None or not series.update(bar):
+            return False
+        self.state.counters.bars += 1
+        if not series.ready:
+            # A hole began it anew: no handler until it is warm again.
+            self.state.ready = False
+        return True
+
+    def _on_history(self, msg: BarHistory, ctx: Context) -> None:
+        if self.state.bars_awaited.pop(msg.instrument, None):
+            for bar in msg.bars:
+                self._feed(bar)
+            self._settle_later(ctx)
+
+    def _on_quote(self, msg: Quote, ctx: Context) -> None:
+        state, instrument = self.state, msg.instrument
+        state.picture.quotes[instrument] = msg
+        if state.ready:
+            handler = self._quotes.get(instrument)
+            if handler is not None:
+                self._run(handler, msg, ctx)
+        elif state.quotes_awaited.pop(instrument, None):
+            self._settle_later(ctx)
+
+    def _on_trade(self, msg: Trade, ctx: Context) -> None:
+        handler = self._trades.get(msg.instrument)
+        if handler is not None and self.state.ready:
+            self._run(handler, msg, ctx)
+
+    def _on_quality(self, msg: FeedQuality, ctx: Context) -> None:
+        self.state.picture.quality[msg.instrument] = msg
+        if msg.instrument not in self._made.declared.instruments:
+            return
+        if msg.quality is Quality.LIVE:
+            self._settle_later(ctx)
+        else:
+            self.state.ready = False
+
+    def _on_break(self, msg: SessionBreak, ctx: Context) -> None:
+        """What comes next does not connect: series, indicators and quote of this instrument begin anew."""
+        if msg.instrument not in self._made.declared.instruments:
+            return
+        for series in self._made.series.values():
+            if series.instrument == msg.instrument:
+                series.begin_anew()
+        self.state.quotes_awaited[msg.instrument] = True
+        self.state.ready = False
+
+    def _on_instrument(self, msg: InstrumentUpdate, ctx: Context) -> None:
+        self.state.picture.instruments[msg.instrument.id] = msg.instrument
+
+    # --- own facts and schedules ------------------------------------------------------------------
+
+    def _on_position(self, msg: PositionUpdate, ctx: Context) -> None:
+        self.state.picture.positions[msg.instrument] = msg
+
+    def _on_parent(self, msg: ParentUpdate, ctx: Context) -> None:
+        parents = self.state.picture.parents
+        if msg.phase is Phase.DONE:
+            parents.pop(msg.order.parent_id, None)
+        else:
+            parents[msg.order.parent_id] = msg
+        self._tell(msg, ctx)
+
+    def _on_fill(self, msg: FillUpdate, ctx: Context) -> None:
+        self._tell(msg, ctx)
+
+    def _on_refusal(self, msg: Refusal, ctx: Context) -> None:
+        self._note_refusal(msg)
+        self._tell(msg, ctx)
+
+    def _on_timer(self, msg: Timer, ctx: Context) -> None:
+        if msg.name == SETTLE:
+            self.state.settling = False
+            self._settle(ctx)
+        else:
+            self._arm(msg.subject, ctx)
+            self._tell(msg, ctx)
+
+    def _arm(self, name: str, ctx: Context) -> None:
+        need = next(timer for timer in self._made.declared.timers if timer.name == name)
+        due_ns = need.next_ns(ctx.now_ns)
+        ctx.after(due_ns - ctx.now_ns, Timer(EVERY, name, due_ns))
+
+    def _tell(self, msg: Held, ctx: Context) -> None:
+        """Run the handler of an own fact, or hold the fact until everything is there again."""
+        state = self.state
+        if not state.started:
+            return
+        if state.ready:
+            self._run(self._handler_of(msg), msg, ctx)
+            return
+        if isinstance(msg, Timer):
+            state.held = [
+                one for one in state.held if not (isinstance(one, Timer) and one.subject == msg.subject)
+            ]
+        state.held.append(msg)
+        if len(state.held) > HELD_MAX:
+            del state.held[0]
+            state.counters.held_dropped += 1
+
+    def _handler_of(self, msg: Held) -> Handler:
+        if isinstance(msg, Timer):
+            return self._made.on_timer[msg.subject]
+        name = _OWN[type(msg)]
+        handler: Handler = getattr(self._strategy, name)
+        return handler
+
+    # --- readiness ----------------------------------------------------------------------------------
+
+    def _settle_later(self, ctx: Context) -> None:
+        """Look behind the facts that wait already whether everything is there."""
+        if not self.state.settling and not self.state.ready:
+            self.state.settling = True
+            ctx.after(0, Timer(SETTLE))
+
+    def _settle(self, ctx: Context) -> bool:
+        """Become ready if everything is there: start once, then hand out what was held."""
+        state = self.state
+        if state.ready or waits_for(state, self._made) is not None:
+            return state.ready
+        state.ready = True
+        ctx.log("info", "strategy_ready", owner=self.wiring.owner, first=not state.started)
+        held, state.held = state.held, []
+        if not state.started:
+            state.started = True
+            self._keep(self._strategy.on_start(self._view), ctx)
+        for msg in held:
+            self._run(self._handler_of(msg), msg, ctx)
+        return True
+
+    # --- wishes -------------------------------------------------------------------------------------
+
+    def _run(self, handler: Handler, event: Message, ctx: Context) -> None:
+        self._keep(handler(event, self._view), ctx)
+
+    def _keep(self, wishes: Commands, ctx: Context) -> None:
+        """Carry out what a handler returned; it may have put a new object into `self.state`."""
+        self.state.memory = self._strategy.state
+        if wishes != ():
+            self.act(wishes, ctx)
+
+    def act(self, wishes: Commands, ctx: Context, *, again: bool = True) -> None:
+        """Send wishes in order; a wish that is refused here is told to the strategy, once."""
+        listed: tuple[object, ...] = tuple(wishes) if isinstance(wishes, tuple | list) else (wishes,)
+        refused = [refusal for wish in listed if (refusal := self._send(wish, ctx)) is not None]
+        for refusal in refused:
+            self._note_refusal(refusal)
+            ctx.log("warning", "wish_refused", owner=self.wiring.owner, code=refusal.code, text=refusal.text)
+            answer = self._strategy.on_refused(refusal, self._view) if again else ()
+            self.act(answer, ctx, again=False)
+
+    def _send(self, wish: object, ctx: Context) -> Refusal | None:
+        if not isinstance(wish, Wish):
+            name = type(self._strategy).__name__
+            raise Defect(f"{name}: a handler returns wishes (target, buy, sell, cancel) or (), not {wish!r}")
+        wiring, picture = self.wiring, self.state.picture
+        sender = Sender(wiring.account, wiring.owner, self._ref(ctx), wiring.capital)
+        instrument: InstrumentId | None = None
+        try:
+            symbol = None if isinstance(wish, CancelWish) else wish.symbol
+            if symbol is not None:
+                instrument = find_instrument(picture.instruments, wiring.venue, symbol)
+            rules = picture.instruments[instrument] if instrument else None
+            msg = message_of(wish, sender, rules, picture.quotes.get(instrument) if instrument else None)
+        except Refused as error:
+            return self._refusal(sender.ref, instrument, error.code, error.text)
+        if not ctx.send(wiring.oms, msg):
+            return self._refusal(
+                sender.ref, instrument, "QUEUE_FULL", "the order manager takes no more commands now"
+            )
+        self._note_decision(wish, ctx)
+        return None
+
+    def _ref(self, ctx: Context) -> str:
+        """Return an id that this owner never used: the OMS's generation is durable, the number the run's."""
+        return f"t-{self.state.generation}-{ctx.next_id()}"
+
+    def _refusal(self, ref: str, instrument: InstrumentId | None, code: str, text: str) -> Refusal:
+        wiring, now_ns = self.wiring, self.state.picture.now_ns
+        return Refusal(wiring.account, instrument, wiring.owner, ref, code, text, None, None, None, now_ns)
+
+    def _note_refusal(self, refusal: Refusal) -> None:
+        self.state.counters.refusals += 1
+        self.state.refusal = f"{refusal.code}: {refusal.text}"
+
+    def _note_decision(self, wish: Wish, ctx: Context) -> None:
+        """Count a command; a wish that repeats the last one of its symbol is no new decision."""
+        state = self.state
+        state.counters.commands += 1
+        key, text = decision_text(wish)
+        if state.decisions.get(key) == text:
+            return
+        state.decisions[key] = text
+        state.decision, state.decided_ns = text, ctx.now_ns
+        ctx.log("info", "strategy_decided", owner=self.wiring.owner, decision=text)
+
+
+_OWN: dict[type[Message], str] = {
+    FillUpdate: "on_fill",
+    ParentUpdate: "on_parent",
+    Refusal: "on_refused",
+}
+
+_HANDLERS: dict[type[Message], Callable[[Trader, Any, Context], None]] = {
+    Started: Trader._on_started,  # noqa: SLF001 the table of this very class
+    Ready: Trader._on_ready,  # noqa: SLF001
+    PositionsSent: Trader._on_positions_sent,  # noqa: SLF001
+    Stop: Trader._on_stop,  # noqa: SLF001
+    ConfigChanged: Trader._on_config,  # noqa: SLF001
+    BarsClosed: Trader._on_bars,  # noqa: SLF001
+    BarHistory: Trader._on_history,  # noqa: SLF001
+    Quote: Trader._on_quote,  # noqa: SLF001
+    Trade: Trader._on_trade,  # noqa: SLF001
+    FeedQuality: Trader._on_quality,  # noqa: SLF001
+    SessionBreak: Trader._on_break,  # noqa: SLF001
+    InstrumentUpdate: Trader._on_instrument,  # noqa: SLF001
+    PositionUpdate: Trader._on_position,  # noqa: SLF001
+    ParentUpdate: Trader._on_parent,  # noqa: SLF001
+    FillUpdate: Trader._on_fill,  # noqa: SLF001
+    Refusal: Trader._on_refusal,  # noqa: SLF001
+    Timer: Trader._on_timer,  # noqa: SLF001
+}

@@ -1,0 +1,1 @@
+"""Journal and stores: what is written to disk, each by one thread of its own."""
