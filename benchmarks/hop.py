@@ -11,6 +11,7 @@ import statistics
 import time
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import uvloop
@@ -44,7 +45,7 @@ class Count(Struct):
 class Player:
     """Counts and returns the ball."""
 
-    def __init__(self, other: Ref) -> None:
+    def __init__(self, other: Ref, _state: Count | None = None) -> None:
         """Know the other one."""
         self.other = other
         self.state = Count()
@@ -63,7 +64,7 @@ class Player:
 def _system() -> System:
     limits = Limits(10_000, 20_000, 10, 10)
     specs = tuple(
-        ActorSpec(name, lambda _state, other=other: Player(other), Count, limits)
+        ActorSpec(name, partial(Player, other), Count, limits)
         for name, other in (("a", Ref(2)), ("b", Ref(1)))
     )
     tree = Supervisor("root", (Child("a", "actor"), Child("b", "actor")), 3, 10**9, "escalate")
@@ -134,6 +135,10 @@ def bare_loop() -> float:
     return (time.perf_counter() - start) / HOPS
 
 
+def _on(trace: bool) -> str:
+    return "on " if trace else "off"
+
+
 def median(measure: Callable[[], float]) -> float:
     """Return the median of several rounds."""
     return statistics.median(measure() for _ in range(ROUNDS))
@@ -147,7 +152,7 @@ def main() -> None:
             ours = median(lambda n=in_flight, t=trace: kernel_hops(n, trace=t))  # type: ignore[misc]
             note = "" if trace else f"   required {required}, goal {goal}"
             print(
-                f"hop, {in_flight:2} in flight, trace {'on ' if trace else 'off'}: queue {queues * 1e6:.2f} us,"
+                f"hop, {in_flight:2} in flight, trace {_on(trace)}: queue {queues * 1e6:.2f} us,"
                 f" kernel {ours * 1e6:.2f} us: {queues / ours:.2f}x cheaper{note}"
             )
     bare = median(bare_loop)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Literal
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from tradefan.messages.base import Control, Fact
 from tradefan.units import AccountId, Asset, InstrumentId, OwnerId
@@ -76,7 +76,8 @@ class SetMode(Control, frozen=True, array_like=True, tag=True):
 class EquityMark(Fact, frozen=True, array_like=True, tag=True):
     """Day start and peak of equity, journaled by the OMS so that limits survive a restart.
 
-    `seam` is the sum of equity jumps booked apart at the seams of a looped recording.
+    `seam` is the sum of equity jumps booked apart at the seams of a looped recording, `day_fees` what
+    the account had paid in fees when the day began.
     """
 
     account: AccountId
@@ -85,6 +86,7 @@ class EquityMark(Fact, frozen=True, array_like=True, tag=True):
     day_equity: Decimal
     peak_equity: Decimal
     seam: Decimal
+    day_fees: dict[Asset, Decimal] = field(default_factory=dict)
 
 
 class EquityPoint(Fact, frozen=True, array_like=True, tag=True):
@@ -106,10 +108,8 @@ class OwnBook(Fact, frozen=True, array_like=True, tag=True):
     """What the OMS's book says; the risk desk starts its own book from it, and compares it later.
 
     With an instrument: what an owner holds of it; `asset` is its base, `cost` the position's cost.
-    Without: the account's whole balance of `asset`, opening + fills - fees and transfers, whoever
-    owns it; owner is `external`. Zero balances of assets that were ever held are told too.
-    The answer to `AskPositions(None)` is these, `PositionUpdate`s and each account's `EquityMark`
-    (where one is journaled), then `PositionsSent(None)`.
+    Without: the rest of the account's balance of `asset`, cash and what was there before us; owner is
+    `external`. Of spot the quantities of an asset add up to its balance, a linear contract is apart.
     """
 
     account: AccountId

@@ -93,12 +93,6 @@ class Ready(Control, frozen=True, array_like=True, tag=True):
     generation: int
 
 
-class AskState(Fact, frozen=True, array_like=True, tag=True):
-    """An actor that began anew asks for what is told only when it changes (`FeedQuality`, `Quote`)."""
-
-    name: str
-
-
 class ActorState(Control, frozen=True, array_like=True, tag=True):
     """An actor tells the OMS and status how far it is: STARTING WARMING READY DOWN."""
 

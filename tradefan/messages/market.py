@@ -118,6 +118,13 @@ class AskBars(Fact, frozen=True, array_like=True, tag=True):
     depths: dict[str, int]
 
 
+class AskFeeds(Fact, frozen=True, array_like=True, tag=True):
+    """Somebody who begins asks how every feed is: quality is told on change, and he heard none.
+
+    All who hear of a feed's quality hear it again; that changes nothing for those who knew it.
+    """
+
+
 class BarHistory(Fact, frozen=True, array_like=True, tag=True):
     """Bars that closed before this message was sent, oldest first per timeframe; they only warm.
 

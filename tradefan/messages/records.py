@@ -10,7 +10,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Literal, TypeAlias
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from tradefan.messages.account import Mode
 from tradefan.messages.orders import (
@@ -240,7 +240,7 @@ class ModeChange(RecordBase, frozen=True, array_like=True, tag=True):
 
 
 class Equity(RecordBase, frozen=True, array_like=True, tag=True):
-    """Day start and peak of an account's equity, and the seams booked apart."""
+    """Day start and peak of an account's equity, the seams booked apart, the fees before this day."""
 
     account: AccountId
     numeraire: Asset
@@ -248,6 +248,7 @@ class Equity(RecordBase, frozen=True, array_like=True, tag=True):
     day_equity: Decimal
     peak_equity: Decimal
     seam: Decimal
+    day_fees: dict[Asset, Decimal] = field(default_factory=dict)
 
 
 Record: TypeAlias = (

@@ -28,7 +28,7 @@ from tradefan.messages.control import (
     Timer,
 )
 from tradefan.messages.wire import Credit, LinkDown
-from tradefan.runtime.supervisor import Tree, Verdict
+from tradefan.runtime.supervisor import Child, Tree, Verdict
 from tradefan.runtime.system import RIM, Cell
 from tradefan.units import SECOND
 
@@ -237,28 +237,30 @@ class Life:
         assert stopping is not None
         stopping.waiting = None
         while stopping.queue:
-            if self._ask_to_stop(stopping.queue.pop(0), stopping):
+            if self._ask_to_stop(self.tree.spec(stopping.queue.pop(0)), stopping):
                 return
         if self.exited is None:
             self.exited = stopping.code or int(stopping.left > 0 or stopping.unverified)
             self.kernel.effects.append((RIM, Exit(self.exited, "stopped")))
 
-    def _ask_to_stop(self, child_id: str, stopping: Stopping) -> bool:
-        """Ask one child to stop; False when it is down already."""
+    def _ask_to_stop(self, child: Child, stopping: Stopping) -> bool:
+        """Ask one child to stop, within its own share of the time; False when it is down already."""
         kernel = self.kernel
-        port = kernel.ports.get(kernel.refs[child_id])
+        now_ns = kernel.state.now_ns
+        # Behind the deadline each child still gets a moment: cutting it at once would lose its answer.
+        deadline_ns = max(min(stopping.deadline_ns, now_ns + child.shutdown_ns), now_ns + SECOND // 4)
+        port = kernel.ports.get(kernel.refs[child.id])
         if port is not None:
             if not port.running:
                 return False
             port.running = False
-            kernel.effects.append((RIM, StopLink(child_id, port.generation)))
-        elif self._cell(child_id).actor is None:
+            kernel.effects.append((RIM, StopLink(child.id, port.generation)))
+        elif self._cell(child.id).actor is None:
             return False
         else:
-            self._tell(child_id, Stop(stopping.deadline_ns))
-        stopping.waiting = child_id
-        # Behind the deadline each child still gets a moment: cutting it at once would lose its answer.
-        self._timer(max(stopping.deadline_ns, kernel.state.now_ns + SECOND // 4), "stop", child_id)
+            self._tell(child.id, Stop(deadline_ns))
+        stopping.waiting = child.id
+        self._timer(deadline_ns, "stop", child.id)
         return True
 
     def _on_stopped(self, msg: Stopped) -> None:

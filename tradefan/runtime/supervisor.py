@@ -24,7 +24,7 @@ class Child(Struct, frozen=True):
     id: str
     kind: Literal["actor", "link"]
     restart: Restart = "permanent"
-    shutdown_ns: int = 5_000_000_000
+    shutdown_ns: int = 2_000_000_000
 
 
 class Supervisor(Struct, frozen=True):
@@ -76,6 +76,10 @@ class Tree:
     def child(self, child_id: str) -> ChildState:
         """Return the state of one child."""
         return self.state.children[child_id]
+
+    def spec(self, child_id: str) -> Child:
+        """Return the specification of one child."""
+        return self._specs[child_id]
 
     def started(self, child_id: str) -> None:
         """Note that a child was spawned; readiness is its own business."""

@@ -1,0 +1,535 @@
+"""scripts/deploy.sh as its users meet it: words, exit codes, and a daemon that lives or does not.
+
+What needs no daemon runs in small copies of the checkout. What needs one starts the real one from this
+checkout on a free port with its data in a temporary folder.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+TOOLS = ("awk", "basename", "bash", "cat", "dirname", "grep", "id", "mkdir", "readlink", "sed", "tr")
+NOBODY = 65534
+
+Done = subprocess.CompletedProcess[str]
+
+
+def call(*command: str | Path, env: Mapping[str, str] | None = None, cwd: Path | None = None) -> Done:
+    """Run a command as a machine would: no terminal, no standard input, a session of its own."""
+    return subprocess.run(
+        [str(part) for part in command],
+        env={**os.environ, **(env or {})},
+        cwd=cwd,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        start_new_session=True,
+        check=False,
+    )
+
+
+def deploy(checkout: Path, *arguments: str, env: Mapping[str, str] | None = None) -> Done:
+    return call("bash", checkout / "scripts" / "deploy.sh", *arguments, env=env)
+
+
+def function(checkout: Path, code: str, env: Mapping[str, str] | None = None) -> Done:
+    """Run functions of deploy.sh without its main."""
+    return call("bash", "-c", f"source '{checkout}/scripts/deploy.sh'; {code}", env=env)
+
+
+def make_checkout(folder: Path) -> Path:
+    """Copy what the script itself reads: of the configuration only the names of the environments."""
+    shutil.copytree(ROOT / "scripts", folder / "scripts")
+    for name in ("pyproject.toml", "requirements.txt", "requirements-dev.txt"):
+        shutil.copy(ROOT / name, folder / name)
+    (folder / "config" / "environments").mkdir(parents=True)
+    for name in ("development", "testing", "staging", "production"):
+        (folder / "config" / "environments" / f"{name}.yaml").touch()
+    return folder
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    return make_checkout(tmp_path / "checkout")
+
+
+@pytest.fixture
+def bare_path(tmp_path: Path) -> Path:
+    """A PATH that holds the tools of the script and no Python."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    for tool in TOOLS:
+        found = shutil.which(tool)
+        assert found is not None, tool
+        (folder / tool).symlink_to(found)
+    return folder
+
+
+def put_program(path: Path, text: str) -> None:
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+
+
+# Usage.
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ((), "Add -a with one of: deploy start stop"),
+        (("-e", "development"), "Add -a with one of: deploy start stop"),
+        (("-a", "deploy"), "Add -e with one of: development production staging testing"),
+        (("-a", "satus", "-e", "development"), "Did you mean 'status'?"),
+        (("-a", "deploy", "-e", "prod"), "Did you mean 'production'?"),
+        (("-a", "deploy", "-e", "develpoment"), "Did you mean 'development'?"),
+        (("-a",), "-a needs a value"),
+        (("-a", "logs", "--tail"), "--tail needs a value"),
+        (("--force",), "There is no option '--force'"),
+    ],
+)
+def test_usage_when_wrong_then_exit_2_with_what_is_allowed(
+    checkout: Path, arguments: tuple[str, ...], words: str
+) -> None:
+    """A wrong word costs one look: the message holds the right ones."""
+    done = deploy(checkout, *arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert words in done.stderr
+
+
+def test_help_when_asked_then_names_every_action(checkout: Path) -> None:
+    """`-h` is complete and no error."""
+    done = deploy(checkout, "-h")
+    assert done.returncode == 0
+    for action in ("deploy", "start", "stop", "restart", "status", "logs", "cleanup", "test"):
+        assert f"\n  {action} " in done.stdout
+
+
+@pytest.mark.parametrize("script", ["scripts/deploy.sh", "scripts/tradefan", ".ci/run"])
+def test_script_when_checked_then_shellcheck_is_quiet(script: str) -> None:
+    """The scripts are held to a linter like the Python."""
+    done = call(Path(sys.executable).parent / "shellcheck", "-x", script, cwd=ROOT)
+    assert (done.returncode, done.stdout) == (0, "")
+
+
+# Finding Python.
+
+
+def test_find_python_when_shims_fail_then_takes_the_one_that_runs(checkout: Path, bare_path: Path) -> None:
+    """A pyenv shim exists for each version that is installed, and fails for those that are not active."""
+    put_program(bare_path / "python3.13", "echo 'pyenv: python3.13: command not found' >&2; exit 127")
+    put_program(bare_path / "python3.12", "echo 3.10.9; exit 1")
+    put_program(bare_path / "python3", f'exec {sys.executable} "$@"')
+    done = function(checkout, "find_python", env={"PATH": str(bare_path)})
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"{bare_path}/python3\n", "")
+
+
+def test_deploy_when_no_python_then_exit_69_says_what_to_install(checkout: Path, bare_path: Path) -> None:
+    """A machine without Python is told so before anything is written."""
+    done = deploy(checkout, "-e", "development", "-a", "deploy", env={"PATH": str(bare_path)})
+    assert done.returncode == 69
+    assert "needs Python 3.11 or newer" in done.stderr
+    assert "sudo apt install python3" in done.stderr
+    assert not (checkout / ".venv").exists()
+
+
+def test_deploy_when_python_has_no_venv_then_exit_69_names_the_package(
+    checkout: Path, bare_path: Path
+) -> None:
+    """Debian's python3 comes without ensurepip."""
+    put_program(
+        bare_path / "python3", f'case "$*" in *ensurepip*) exit 1 ;; esac; exec {sys.executable} "$@"'
+    )
+    done = deploy(checkout, "-e", "development", "-a", "deploy", env={"PATH": str(bare_path)})
+    assert done.returncode == 69
+    assert "python3-venv" in done.stderr
+
+
+# The environment.
+
+
+@pytest.fixture
+def small_venv(checkout: Path) -> Path:
+    """An environment without packages whose stamps say that it is complete."""
+    call(sys.executable, "-m", "venv", "--without-pip", checkout / ".venv")
+    stamps = "for kind in runtime dev; do stamp_of $kind >$VENV/.tradefan-$kind; done"
+    assert function(checkout, stamps).returncode == 0
+    return checkout
+
+
+def current(checkout: Path, kind: str) -> bool:
+    return function(checkout, f"environment_is_current {kind}").returncode == 0
+
+
+def test_environment_when_nothing_changed_then_is_kept(small_venv: Path) -> None:
+    """The second deploy does not touch .venv."""
+    done = function(small_venv, "ensure_environment runtime; ensure_environment dev")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_environment_when_a_lock_changed_then_is_made_again(small_venv: Path) -> None:
+    """The tools' lock concerns only the environment with tools."""
+    with (small_venv / "requirements-dev.txt").open("a") as lock:
+        lock.write("# one more line\n")
+    assert (current(small_venv, "runtime"), current(small_venv, "dev")) == (True, False)
+    with (small_venv / "pyproject.toml").open("a") as project:
+        project.write("# one more line\n")
+    assert current(small_venv, "runtime") is False
+
+
+def test_environment_when_checkout_moved_then_is_made_again(small_venv: Path, tmp_path: Path) -> None:
+    """The programs in .venv name the folder that they were made in."""
+    moved = small_venv.rename(tmp_path / "moved")
+    assert current(moved, "runtime") is False
+    assert function(moved, "venv_is_usable").returncode == 1
+
+
+def test_environment_when_its_python_is_gone_then_is_made_again(small_venv: Path) -> None:
+    """An upgrade of the system's Python leaves a dangling link."""
+    (small_venv / ".venv" / "bin" / "python").unlink()
+    (small_venv / ".venv" / "bin" / "python").symlink_to("/nowhere/python3")
+    assert current(small_venv, "runtime") is False
+
+
+@pytest.mark.slow
+def test_environment_when_nothing_can_be_fetched_then_says_where_to_look(checkout: Path) -> None:
+    """A failed installation leaves no stamp, so that the next try resumes."""
+    done = function(checkout, "ensure_environment runtime", env={"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": ""})
+    assert done.returncode == 1
+    assert "[1/3] Making .venv with" in done.stdout
+    assert ".venv/install.log is above" in done.stderr
+    assert "No matching distribution" in done.stderr
+    assert current(checkout, "runtime") is False
+
+
+# Users without rights.
+
+
+@pytest.fixture
+def foreign_checkout() -> Iterator[Path]:
+    """A checkout that another user may read; pytest's own folders are closed to them."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        yield make_checkout(folder / "checkout")
+
+
+def as_somebody(*capabilities: str) -> list[str]:
+    """Give the words in front of a command that make it run without root's rights."""
+    if os.getuid() != 0:
+        return []
+    if shutil.which("setpriv") is None:
+        pytest.skip("root cannot drop its rights here: there is no setpriv")
+    words = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
+    for name in capabilities:
+        words += [f"--inh-caps=+{name}", f"--ambient-caps=+{name}"]
+    return words
+
+
+def test_deploy_when_checkout_is_not_writable_then_exit_69_names_it(foreign_checkout: Path) -> None:
+    """Somebody else's checkout is no place for an environment."""
+    foreign_checkout.chmod(0o555)
+    done = call(*as_somebody(), foreign_checkout / "scripts/deploy.sh", "-e", "development", "-a", "deploy")
+    foreign_checkout.chmod(0o755)
+    assert done.returncode == 69
+    assert f"cannot write to {foreign_checkout}." in done.stderr
+    assert not (foreign_checkout / ".venv").exists()
+
+
+def test_start_when_data_directory_is_not_writable_then_exit_69_names_it(small_venv: Path) -> None:
+    """A data directory that cannot even be made is met before the daemon is started."""
+    done = deploy(
+        small_venv, "-e", "development", "-a", "start", env={"TRADEFAN__DATA_DIR": "/proc/nowhere/data"}
+    )
+    assert done.returncode == 69
+    assert "cannot write to /proc/nowhere/data." in done.stderr
+
+
+# Cleaning up.
+
+
+@pytest.fixture
+def used_checkout(checkout: Path) -> Path:
+    for name in (".venv/bin", "tradefan/__pycache__", "data/development", "logs", "config"):
+        (checkout / name).mkdir(parents=True, exist_ok=True)
+    (checkout / "config" / "local.yaml").touch()
+    return checkout
+
+
+def left(checkout: Path) -> set[str]:
+    names = (".venv", "tradefan/__pycache__", "data", "logs", "config/local.yaml")
+    return {name for name in names if (checkout / name).exists()}
+
+
+EVERYTHING = {".venv", "tradefan/__pycache__", "data", "logs", "config/local.yaml"}
+
+
+@pytest.mark.parametrize("arguments", [(), ("--all",)])
+def test_cleanup_when_nobody_can_be_asked_then_removes_nothing(
+    used_checkout: Path, arguments: tuple[str, ...]
+) -> None:
+    """Without a terminal only --yes is a yes; what --all removes is worth the extra word at any time."""
+    done = deploy(used_checkout, "-a", "cleanup", *arguments)
+    assert done.returncode == 2
+    assert "\n  .venv\n  tradefan/__pycache__\n" in done.stdout.replace("  data\n  logs\n", "")
+    assert "--yes" in done.stderr
+    assert left(used_checkout) == EVERYTHING
+
+
+def test_cleanup_when_yes_then_spares_data_and_logs(used_checkout: Path) -> None:
+    """What was built goes, what was earned stays."""
+    assert deploy(used_checkout, "-a", "cleanup", "--yes").returncode == 0
+    assert left(used_checkout) == {"data", "logs", "config/local.yaml"}
+    assert deploy(used_checkout, "-a", "cleanup", "--yes").stdout == "There is nothing to remove.\n"
+
+
+def test_cleanup_when_all_and_yes_then_spares_the_users_own_files(used_checkout: Path) -> None:
+    """The local configuration is the user's work, not the program's."""
+    assert deploy(used_checkout, "-a", "cleanup", "--all", "--yes").returncode == 0
+    assert left(used_checkout) == {"config/local.yaml"}
+
+
+@pytest.mark.parametrize(("answer", "code", "kept"), [("n\n", 1, True), ("\n", 1, True), ("y\n", 0, False)])
+def test_cleanup_when_at_a_terminal_then_obeys_the_answer(
+    used_checkout: Path, answer: str, code: int, kept: bool
+) -> None:
+    """Only a yes is a yes."""
+    controller, terminal = pty.openpty()
+    os.write(controller, answer.encode())
+    try:
+        done = subprocess.run(
+            ["bash", used_checkout / "scripts" / "deploy.sh", "-a", "cleanup"],
+            stdin=terminal,
+            capture_output=True,
+            timeout=60,
+            check=False,
+        )
+    finally:
+        os.close(terminal)
+        os.close(controller)
+    assert done.returncode == code
+    assert (used_checkout / ".venv").exists() is kept
+
+
+# Stopping, and asking, without a daemon.
+
+
+def test_stop_when_not_running_then_exit_3_says_how_to_start(checkout: Path) -> None:
+    """Stopping twice is told apart from stopping."""
+    done = deploy(checkout, "-e", "development", "-a", "stop")
+    assert done.returncode == 3
+    assert "-e development -a deploy" in done.stderr
+
+
+@pytest.fixture
+def bystander() -> Iterator[subprocess.Popen[bytes]]:
+    with subprocess.Popen(["sleep", "300"]) as process:
+        yield process
+        process.kill()
+
+
+def test_stop_when_pid_belongs_to_another_process_then_leaves_it_alone(
+    checkout: Path, bystander: subprocess.Popen[bytes]
+) -> None:
+    """After a reboot the recorded number may be anybody's."""
+    record = checkout / "data" / "testing" / "deploy.pid"
+    record.parent.mkdir(parents=True)
+    record.write_text(f"{bystander.pid}\n")
+    done = deploy(checkout, "-e", "testing", "-a", "stop")
+    assert done.returncode == 3
+    assert "the process is not touched" in done.stdout
+    assert bystander.poll() is None
+    assert not record.exists()
+
+
+@pytest.mark.parametrize("text", ["", "-1\n", "1 2\n", "$(touch /tmp/x)\n"])
+def test_stop_when_record_is_garbage_then_signals_nobody(checkout: Path, text: str) -> None:
+    """`kill -1` would end everything that this user runs."""
+    record = checkout / "data" / "testing" / "deploy.pid"
+    record.parent.mkdir(parents=True)
+    record.write_text(text)
+    assert deploy(checkout, "-e", "testing", "-a", "stop").returncode == 3
+
+
+@pytest.mark.parametrize("action", ["status", "logs"])
+def test_client_action_when_no_environment_then_exit_69_says_deploy(checkout: Path, action: str) -> None:
+    """A fresh clone answers with its first command."""
+    done = deploy(checkout, "-e", "development", "-a", action)
+    assert done.returncode == 69
+    assert f"{checkout}/scripts/deploy.sh -e development -a deploy" in done.stderr
+
+
+def test_wrapper_when_called_through_a_link_then_finds_its_checkout(checkout: Path, tmp_path: Path) -> None:
+    """Somebody puts a link into ~/bin."""
+    (tmp_path / "tradefan").symlink_to(checkout / "scripts" / "tradefan")
+    done = call(tmp_path / "tradefan", "status", cwd=tmp_path)
+    assert done.returncode == 69
+    assert f"{checkout}/.venv" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("line", "env", "expected"),
+    [
+        ("", {}, "{root}/data/testing {root}/logs"),
+        ('data_dir: ""  # none', {}, "{root}/data/testing {root}/logs"),
+        ('data_dir: "/srv/fan"  # a disk', {}, "/srv/fan /srv/fan/logs"),
+        ("data_dir: elsewhere", {}, "{root}/elsewhere {root}/elsewhere/logs"),
+        ("data_dir: /srv/fan", {"TRADEFAN__DATA_DIR": "/tmp/fan"}, "/tmp/fan /tmp/fan/logs"),
+    ],
+)
+def test_places_when_data_dir_is_configured_then_are_the_daemons(
+    checkout: Path, line: str, env: Mapping[str, str], expected: str
+) -> None:
+    """The script looks for the daemon where the daemon's own configuration puts it."""
+    (checkout / "config" / "local.yaml").write_text(f"api:\n  port: 8000\n{line}\n")
+    done = function(checkout, 'ENVIRONMENT=testing; locate_daemon; echo "$DATA_DIR $LOG_DIR"', env=env)
+    assert done.stdout == expected.format(root=checkout) + "\n"
+
+
+# The real daemon.
+
+
+@dataclass
+class Daemon:
+    """A place where one daemon of this checkout runs, side by side with any other."""
+
+    port: int
+    data: Path
+    before: tuple[str, ...] = ()
+
+    @property
+    def env(self) -> dict[str, str]:
+        return {"TRADEFAN__API__PORT": str(self.port), "TRADEFAN__DATA_DIR": str(self.data)}
+
+    def act(self, action: str, *arguments: str, env: Mapping[str, str] | None = None) -> Done:
+        script = ROOT / "scripts" / "deploy.sh"
+        words: tuple[str | Path, ...] = (*self.before, script, "-e", "development", "-a", action, *arguments)
+        return call(*words, env={**self.env, **(env or {})})
+
+    def pid(self) -> int:
+        return int((self.data / "deploy.pid").read_text())
+
+    def status(self) -> dict[str, object]:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/status", timeout=10) as answer:
+            found: dict[str, object] = json.load(answer)
+        return found
+
+
+@pytest.fixture
+def daemon(tmp_path: Path, free_port: Callable[[], int]) -> Iterator[Daemon]:
+    place = Daemon(free_port(), tmp_path / "data")
+    yield place
+    place.act("stop")
+
+
+def gone(pid: int) -> bool:
+    """Tell whether a process has ended, also where nobody has asked for its exit code yet."""
+    try:
+        return not Path(f"/proc/{pid}/cmdline").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+
+
+def done_well(done: Done) -> str:
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.mark.slow
+def test_daemon_when_deployed_then_lives_through_all_actions(daemon: Daemon) -> None:
+    """The way of a first user: deploy, look, deploy again, stop."""
+    said = done_well(daemon.act("deploy"))
+    first = daemon.pid()
+    assert f"http://127.0.0.1:{daemon.port}/status" in said
+    assert "-a logs -f" in said
+    assert daemon.status()["environment"] == "development"
+
+    assert "PAPER" in done_well(daemon.act("status")).splitlines()[0]
+    assert done_well(daemon.act("logs", "--tail", "3")).count("\n") >= 3
+    assert f"runs already (pid {first})" in done_well(daemon.act("start"))
+
+    said = done_well(daemon.act("deploy"))
+    assert f"Stopping development (pid {first})" in said
+    assert gone(first)
+    assert not gone(daemon.pid())
+    assert daemon.pid() != first
+
+    last = daemon.pid()
+    assert "Stopped." in done_well(daemon.act("stop"))
+    assert gone(last)
+    assert daemon.act("stop").returncode == 3
+    assert daemon.act("status").returncode == 3
+
+
+@pytest.mark.slow
+def test_daemon_when_killed_then_next_start_is_clean(daemon: Daemon) -> None:
+    """kill -9 leaves the record and the lock's file behind; neither is in the way."""
+    done_well(daemon.act("deploy"))
+    killed = daemon.pid()
+    os.kill(killed, signal.SIGKILL)
+    deadline = time.monotonic() + 10
+    while not gone(killed) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    done_well(daemon.act("start"))
+    assert daemon.pid() != killed
+
+
+@pytest.mark.slow
+def test_deploy_when_port_is_busy_then_exit_69_and_the_other_lives(daemon: Daemon, tmp_path: Path) -> None:
+    """The second daemon says what to do, and the first does not notice."""
+    done_well(daemon.act("deploy"))
+    done = Daemon(daemon.port, tmp_path / "second").act("deploy")
+    assert done.returncode == 69, done.stdout + done.stderr
+    assert str(daemon.port) in done.stderr
+    assert "TRADEFAN__API__PORT=" in done.stderr
+    assert "last lines of" in done.stderr
+    assert not (tmp_path / "second" / "deploy.pid").exists()
+    assert daemon.status()["environment"] == "development"
+
+
+@pytest.mark.slow
+def test_deploy_when_configuration_is_wrong_then_exit_2_shows_the_mistake(daemon: Daemon) -> None:
+    """The daemon's own words are shown; nobody has to look for its output."""
+    done = daemon.act("deploy", env={"TRADEFAN__API__PORT": "eighty"})
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert "eighty" in done.stderr
+    assert "scripts/tradefan check -e development" in done.stderr
+
+
+@pytest.mark.slow
+def test_daemon_when_user_is_not_root_then_deploys_and_stops(daemon: Daemon) -> None:
+    """Nothing needs root: a user who may only read the checkout runs it with data of their own.
+
+    The capability lets that user read an interpreter in root's home, as pyenv's is; it writes nothing.
+    """
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        if os.getuid() == 0:
+            os.chown(folder, NOBODY, NOBODY)
+        place = Daemon(daemon.port, folder / "data", tuple(as_somebody("dac_read_search")))
+        # The environment was made by whoever runs the tests; only they may bring it up to date.
+        assert function(ROOT, "ensure_environment runtime").returncode == 0
+        try:
+            done_well(place.act("deploy"))
+            assert (folder / "data" / "deploy.pid").stat().st_uid == (
+                NOBODY if os.getuid() == 0 else os.getuid()
+            )
+            done_well(place.act("status"))
+        finally:
+            stopped = place.act("stop")
+        assert stopped.returncode == 0, stopped.stdout + stopped.stderr

@@ -1,0 +1,152 @@
+"""Development as a whole, in virtual time: trading, crashes of each actor, kill -9, replay, laps."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from tests.simulation.world import T0, World, development, recordings
+from tradefan.drivers.replay import replay
+from tradefan.runtime import snapshot
+from tradefan.units import SECOND
+from tradefan.wiring import encode_config
+
+REBALANCE = ("rebalance_btc", "binance:BTC/USDT")
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> World:
+    """A development run of one virtual minute."""
+    made = World(development(), tmp_path_factory.mktemp("dev"), recordings(), trace=True)
+    made.run_until(made.ready, 30)
+    made.run(60)
+    return made
+
+
+def test_development_when_ready_then_rebalance_orders_within_two_seconds(tmp_path: Path) -> None:
+    """The first order comes within 2 s of READY and brings the target weight, less fees."""
+    made = World(development(), tmp_path, recordings())
+    took = made.run_until(made.ready, 30)
+    waited = made.run_until(lambda: made.positions().get(REBALANCE, 0) > 0, 5)
+    assert took <= 20
+    assert waited <= 2
+    assert not made.errors()
+
+
+def test_development_when_a_minute_has_passed_then_rebalance_was_quiet_after_its_first_order(
+    world: World,
+) -> None:
+    """A constant weight does not churn, and its position is 15 % of its capital."""
+    parents = [one for one in world.view("oms").parents if one.order.owner == "rebalance_btc"]
+    assert [(one.status, one.order.side) for one in parents] == [("FILLED", "buy")]
+    mark = Decimal(str(world.view("market_data:binance").feeds[0].bid))
+    weight = world.positions()[REBALANCE] * mark / 1_000_000
+    assert abs(weight - Decimal("0.15")) < Decimal("0.002")
+
+
+def test_development_when_it_traded_then_books_agree(world: World) -> None:
+    """I-05: the OMS's ledger, the risk desk's own book and the venue's balances are one."""
+    oms, risk = world.view("oms"), world.view("risk_desk")
+    ledger = oms.accounts[0].balances
+    store = world.paper._store
+    venue = {asset: one.free + one.locked for asset, one in store.load().balances.items()}
+    assert {asset: qty for asset, qty in ledger.items() if qty} == {
+        asset: qty for asset, qty in venue.items() if qty
+    }
+    assert not risk.differences
+    assert not world.errors()
+
+
+def test_replay_when_the_recorded_steps_run_again_then_the_same_hash(world: World) -> None:
+    """The list of steps is the recording; effects go nowhere."""
+    assert world.kernel.trace is not None
+    assert replay(world.fresh_kernel(), world.steps.steps) == world.kernel.trace.hexdigest()
+
+
+def test_snapshot_when_the_whole_system_is_restored_then_it_goes_on_alike(world: World) -> None:
+    """Snapshot, restore, continue: every actor's state encodes and means the same."""
+    head = len(world.steps.steps) // 2
+    first = world.fresh_kernel()
+    replay(first, world.steps.steps[:head])
+    data = snapshot.take(first, encode_config(world.config), "code")
+    second = snapshot.restore(data, world.system, "code")
+    assert replay(second, world.steps.steps[head:]) == replay(first, world.steps.steps[head:])
+
+
+@pytest.mark.parametrize(
+    "actor",
+    [
+        "market_data:binance",
+        "gateway:paper:main",
+        "oms",
+        "risk_desk",
+        "strategy:rebalance_btc",
+        "data_writer",
+    ],
+)
+def test_crash_when_an_actor_dies_then_it_alone_is_restarted_and_all_is_well_again(
+    actor: str, tmp_path: Path
+) -> None:
+    """One crash: one restart of that actor, READY again, positions as they were, no order of its own."""
+    made = World(development("strategies.ema_cross_eth.enabled=false"), tmp_path, recordings())
+    made.run_until(made.ready, 30)
+    made.run_until(lambda: made.positions().get(REBALANCE, 0) > 0, 5)
+    made.run(3)
+    before, orders = made.positions(), made.view("oms").counters.orders
+    made.break_actor(actor)
+    made.run(1)
+    took = made.run_until(made.ready, 60)
+    made.run(20)
+    restarts = {name: child.restarts for name, child in made.kernel.life.tree.state.children.items()}
+    assert {name: count for name, count in restarts.items() if count} == {actor: 1}
+    assert [letter.actor for letter in made.kernel.life.dead_letters] == [actor]
+    assert took <= 45
+    assert made.positions() == before
+    trader = made.view("strategy:rebalance_btc")
+    assert trader.phase == "READY"
+    if actor != "oms":
+        assert made.view("oms").counters.orders == orders
+    assert len(made.view("oms").parents) == 1
+
+
+def test_kill_when_three_times_in_a_row_then_positions_and_owners_are_as_they_were(tmp_path: Path) -> None:
+    """kill -9 and start again, three times: nothing is bought twice, epochs rise, ids do not repeat."""
+    config = development("strategies.ema_cross_eth.enabled=false")
+    made = World(config, tmp_path, recordings())
+    made.run_until(made.ready, 30)
+    made.run_until(lambda: made.positions().get(REBALANCE, 0) > 0, 5)
+    made.run(2)
+    position, epoch = made.positions(), made.view("oms").epoch
+    for _ in range(3):
+        now_ns = made.driver.now_ns + SECOND
+        made.crash()
+        made = World(config, tmp_path, recordings(), start_ns=now_ns, origin_ns=T0)
+        made.run_until(made.ready, 60)
+        made.run(10)
+        assert made.positions() == position
+        assert made.view("oms").epoch == epoch + 1
+        assert made.view("oms").counters.orders == 0
+        epoch += 1
+
+
+@pytest.mark.slow
+def test_laps_when_two_hundred_then_ids_rise_ledger_is_exact_and_memory_is_flat(tmp_path: Path) -> None:
+    """200 laps of a short tape: sessions break and mend, nothing grows, the books agree at the end."""
+    config = development("strategies.ema_cross_eth.settings.timeframe=1s", "time.bar_grace=500ms")
+    made = World(config, tmp_path, recordings(24 * SECOND), history_ns=4 * SECOND)
+    sizes: list[int] = []
+    for lap in range(200):
+        made.run(20)
+        made.steps.steps.clear()
+        made.log.clear()
+        if lap % 20 == 19:
+            sizes.append(len(snapshot.take(made.kernel, encode_config(config), "code")))
+    feeds = made.view("market_data:binance").feeds
+    assert all(feed.session >= 199 for feed in feeds)
+    # A trade id that did not rise would count as a duplicate, one that jumped inside a lap as a gap.
+    assert all(feed.counters.duplicates == feed.counters.gaps == 0 for feed in feeds)
+    assert made.view("oms").fills > 100
+    test_development_when_it_traded_then_books_agree(made)
+    assert max(sizes[5:]) <= 1.2 * max(sizes[:5])

@@ -1,0 +1,324 @@
+"""Starts and stops a wired system: opens links and files, runs the live driver, cleans up."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+
+import uvloop
+
+from tradefan import __version__
+from tradefan.api.guard import load_token
+from tradefan.api.server import ApiLink, ApiSettings
+from tradefan.config.schema import Config
+from tradefan.drivers.live import LinkFactory, LinkHandle, LiveDriver, SteadyClock
+from tradefan.drivers.machines import TimedMachine
+from tradefan.drivers.watchdog import Watchdog
+from tradefan.environment import Environment
+from tradefan.errors import Outage, Refused
+from tradefan.infra import DaemonFile
+from tradefan.links.paper import open_paper
+from tradefan.links.public import PublicLink
+from tradefan.links.tape import load_origin, open_recordings
+from tradefan.messages.control import CloseLatch, LogLine
+from tradefan.messages.instrument import Instrument
+from tradefan.runtime.kernel import Kernel
+from tradefan.status import Picture
+from tradefan.stores.journal_link import JournalLink
+from tradefan.stores.store_link import StoreLink
+from tradefan.telemetry import Logging, start_logging
+from tradefan.units import SECOND, AccountId, InstrumentId, use_decimal_context
+from tradefan.venues.binance import parse_instruments
+from tradefan.venues.paper_state import PaperConfig
+from tradefan.venues.tape import Tape
+from tradefan.wiring import account_port, market_port, plan, wire
+
+_BPS = 10_000
+_EXCHANGE_INFO_TIMEOUT_S = 15
+
+
+class Latch:
+    """One plain object at the rim: closed for a scope, no create is written there any more."""
+
+    def __init__(self) -> None:
+        self.closed: dict[str, str] = {}
+
+    def close(self, effect: CloseLatch) -> None:
+        """Close it; nothing but a new start opens it."""
+        self.closed.setdefault(effect.scope, effect.reason)
+
+    def is_closed(self, account: str) -> bool:
+        """Say whether creates of an account must not be written."""
+        return bool(self.closed) and ("all" in self.closed or account in self.closed)
+
+
+class Daemon:
+    """One environment, wired and ready to run."""
+
+    def __init__(self, environment: Environment, log: Logging) -> None:
+        """Open files and wire; nothing runs before `run`."""
+        config, places = environment.loaded.config, environment.places
+        self.environment = environment
+        self.config = config
+        self.latch = Latch()
+        self.clock = SteadyClock()
+        self._log = log
+        instruments = load_instruments(config)
+        self.plan = plan(config, instruments)
+        system = wire(config, instruments, places.instance(), __version__)
+        self.kernel = Kernel(
+            system,
+            config,
+            environment.loaded.config_id,
+            now_ns=self.clock.now_ns(),
+            seed=config.runtime.seed or secrets.randbits(63),
+            per_step=config.runtime.messages_per_step,
+            per_visit=config.runtime.messages_per_visit,
+        )
+        self.watchdog = Watchdog(config.runtime.loop_stall_warn / SECOND, self._on_stall)
+        self.machines = self._machines()
+        self.driver = LiveDriver(
+            self.kernel,
+            self.machines,
+            self._links(),
+            clock=self.clock,
+            log=self._on_log,
+            close_latch=self.latch.close,
+            stop_deadline_ns=config.runtime.stop_deadline,
+            watchdog=self.watchdog,
+        )
+        self.picture = Picture(environment, self.kernel, self.plan, self.clock.now_ns, self.watchdog, log)
+
+    async def run(self, seconds: float | None = None) -> int:
+        """Run until stopped, or for some seconds; return the exit code."""
+        if seconds is not None:
+            asyncio.get_running_loop().call_later(seconds, self.driver.stop)
+        return await self.driver.run()
+
+    def close(self) -> None:
+        """Close the files of the timed machines."""
+        for machine in self.machines.values():
+            close = getattr(machine, "close", None)
+            if close is not None:
+                close()
+
+    # --- links and machines ---------------------------------------------------------------------
+
+    def _machines(self) -> dict[str, TimedMachine]:
+        config, places = self.config, self.environment.places
+        machines: dict[str, TimedMachine] = {}
+        for venue in self.plan.venues:
+            if config.venues[venue].source == "tape":
+                machines[market_port(venue)] = self._tape(venue)
+        for account in self.plan.accounts:
+            one = config.accounts[account]
+            if one.venue == "paper":
+                paper = PaperConfig(
+                    maker_fee=one.maker_fee_bps / _BPS,
+                    taker_fee=one.taker_fee_bps / _BPS,
+                    latency_ns=one.latency,
+                )
+                machines[account_port(account)] = open_paper(
+                    places.paper,
+                    AccountId(account),
+                    tuple(self.plan.instruments.values()),
+                    one.balances,
+                    config=paper,
+                    latched=lambda name=account: self.latch.is_closed(name),  # type: ignore[misc]
+                )
+        return machines
+
+    def _tape(self, venue: str) -> Tape:
+        tape = self.config.venues[venue].tape
+        symbols = {
+            one.symbol.replace("/", "") for one in self.plan.instruments.values() if one.venue == venue
+        }
+        recordings = open_recordings(recordings_dir(tape.recordings, self.environment.base))
+        missing = sorted(symbols - set(recordings))
+        if missing:
+            raise Refused(
+                "NO_RECORDING", f"venue {venue}: expected recordings of {missing}, got {sorted(recordings)}"
+            )
+        return Tape(
+            # All of them: the length of a lap numbers the ids, and must not change with the feeds.
+            recordings,
+            origin_ns=load_origin(self.environment.places.tape, self.clock.now_ns(), tape.speed),
+            exchange_info=packaged_exchange_info(),
+            history_ns=tape.history,
+            speed=tape.speed,
+        )
+
+    def _links(self) -> Mapping[str, LinkFactory]:
+        config, places = self.config, self.environment.places
+        links: dict[str, LinkFactory] = {
+            "journal": lambda handle: JournalLink(
+                str(places.journal),
+                handle.deliver,
+                backlog_max=config.journal.backlog_max,
+                group_bytes_max=config.journal.group_bytes_max,
+            ),
+            "store": lambda handle: StoreLink(str(places.store), handle.deliver, journal=str(places.journal)),
+            "api": self._api,
+        }
+        for venue in self.plan.venues:
+            settings = config.venues[venue]
+            if settings.source == "live":
+                links[market_port(venue)] = lambda handle, url=settings.rest_url: PublicLink(  # type: ignore[misc]
+                    handle.deliver, handle.now_ns, url
+                )
+        return links
+
+    def _api(self, handle: LinkHandle) -> ApiLink:
+        api, places = self.config.api, self.environment.places
+        settings = ApiSettings(
+            host=api.host,
+            port=api.port,
+            token=load_token(places.token),
+            requests_per_second=api.requests_per_second,
+            connections_max=api.connections_max,
+            body_max=api.body_max,
+        )
+        link = ApiLink(handle, settings, self.picture, self._on_listening)
+        self.driver.on_rejected(link.rejected)
+        return link
+
+    def _on_listening(self, port: int) -> None:
+        host = self.config.api.host
+        url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+        self.picture.url = url
+        self.environment.places.announce(
+            DaemonFile(os.getpid(), url, self.clock.now_ns(), self.environment.name, __version__)
+        )
+        self._log.log("info", "listening", url=url)
+
+    def _on_log(self, _now_ns: int, line: LogLine) -> None:
+        self._log.log(line.level, line.event, actor=line.actor, **line.fields)
+
+    def _on_stall(self, seconds: float, stack: str) -> None:
+        self._log.log("warning", "loop_stalled", seconds=round(seconds, 3), stack=stack)
+
+
+def run_daemon(environment: Environment, seconds: float | None) -> int:
+    """Run the daemon in the foreground; return its exit code.
+
+    Raises:
+        Refused: the environment cannot run, or its data directory is in use.
+        Outage: a file or folder that is needed cannot be had.
+    """
+    use_decimal_context()
+    config, places = environment.loaded.config, environment.places
+    _require_runnable(environment)
+    places.take()
+    log = start_logging(
+        places.logs / "tradefan.log",
+        config.logs.level,
+        file_max_bytes=config.logs.file_max,
+        files=config.logs.files,
+        console=config.logs.console,
+    )
+    try:
+        paper = all(account.venue == "paper" for account in config.accounts.values())
+        log.log(
+            "info",
+            "starting",
+            version=__version__,
+            environment=environment.name,
+            accounts=sorted(config.accounts),
+            money="PAPER" if paper else "REAL MONEY",
+            data_dir=str(places.root),
+            config_id=environment.loaded.config_id,
+            strategies_hash=environment.code,
+            pid=os.getpid(),
+        )
+        daemon = Daemon(environment, log)
+        try:
+            code = uvloop.run(daemon.run(seconds))
+        finally:
+            daemon.close()
+        log.log("info", "stopped", code=code)
+    except (Refused, Outage) as error:
+        log.log("critical", "cannot_start", reason=str(error))
+        raise
+    finally:
+        log.stop()
+        places.release()
+    return code
+
+
+def _require_runnable(environment: Environment) -> None:
+    """Refuse an environment that would trade with what is not built, naming what is missing."""
+    config = environment.loaded.config
+    missing = [
+        f"accounts.{name}.venue is {account.venue!r}: TradeFan {__version__} trades on paper only"
+        for name, account in sorted(config.accounts.items())
+        if account.venue != "paper"
+    ]
+    missing += [
+        f"accounts.{name}.{key} is not set"
+        for name, account in sorted(config.accounts.items())
+        if account.venue != "paper"
+        for key in ("api_key", "api_secret")
+        if not getattr(account, key)
+    ]
+    if environment.name == "production" and not config.production.confirm:
+        missing.append("production.confirm is false")
+    if not config.accounts:
+        missing.append("no account is configured")
+    if missing:
+        text = "\n  ".join([f"environment {environment.name} cannot run:", *missing])
+        raise Refused("NOT_RUNNABLE", text)
+
+
+# --- instruments and recordings ---------------------------------------------------------------------
+
+
+def packaged_exchange_info() -> bytes:
+    """Return the exchangeInfo that comes with the recordings."""
+    return resources.files("tradefan").joinpath("recordings", "instruments.json").read_bytes()
+
+
+def recordings_dir(name: str, base: Path) -> Path:
+    """Return the directory of a recording: one that comes with TradeFan, or the user's own."""
+    packaged = Path(str(resources.files("tradefan").joinpath("recordings"))) / name
+    if packaged.is_dir():
+        return packaged
+    own = Path(name).expanduser()
+    return own if own.is_absolute() else base / own
+
+
+def load_instruments(config: Config) -> dict[InstrumentId, Instrument]:
+    """Return the rules of every instrument that has a feed; unknown ones of a live venue are asked for.
+
+    Raises:
+        Refused: UNKNOWN_INSTRUMENT for a feed that nobody describes.
+        Outage: the venue did not answer.
+    """
+    known = {one.id: one for one in parse_instruments(packaged_exchange_info())}
+    missing = sorted(name for name in config.feeds if name not in known)
+    for name in missing:
+        venue, _, symbol = name.partition(":")
+        settings = config.venues.get(venue)
+        if settings is None or settings.source != "live":
+            raise Refused(
+                "UNKNOWN_INSTRUMENT", f"feeds.{name}: no recording describes it; known {sorted(known)}"
+            )
+        known.update((one.id, one) for one in _ask_exchange_info(settings.rest_url, symbol.replace("/", "")))
+    return {InstrumentId(name): known[InstrumentId(name)] for name in config.feeds}
+
+
+def _ask_exchange_info(rest_url: str, venue_symbol: str) -> tuple[Instrument, ...]:
+    url = f"{rest_url}/api/v3/exchangeInfo?symbol={venue_symbol}"
+    try:
+        with urllib.request.urlopen(url, timeout=_EXCHANGE_INFO_TIMEOUT_S) as response:  # noqa: S310 the schema asks for http(s)
+            return parse_instruments(response.read())
+    except urllib.error.HTTPError as error:
+        region = ": this region is refused by the venue" if error.code in (403, 451) else ""
+        raise Outage(f"{url}: HTTP {error.code}{region}") from error
+    except (urllib.error.URLError, TimeoutError) as error:
+        raise Outage(f"{url}: {error}") from error

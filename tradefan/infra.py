@@ -1,0 +1,158 @@
+"""The data directory: who owns it, where its files are, what other programs may read there."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+import time
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+from tradefan.config.schema import Config
+from tradefan.core.ids import is_instance
+from tradefan.errors import Outage, Refused
+
+_LETTERS = "abcdefghijklmnopqrstuvwxyz234567"
+_TRIES, _PAUSE_S = 10, 0.05
+"""A client that asks whether a daemon runs holds the lock for a moment."""
+_TOKEN_MIN = 32
+
+
+class DaemonFile(Struct, frozen=True):
+    """`daemon.json`: how clients and `deploy.sh` find a running daemon."""
+
+    pid: int
+    url: str
+    started_ns: int
+    environment: str
+    version: str
+
+
+class DataDir:
+    """One run's directory; a second daemon on it is refused by name."""
+
+    def __init__(self, root: Path, logs: Path, journal: str = "journal.db", store: str = "store.db") -> None:
+        """Name the places; nothing is made before `take`."""
+        self.root = root
+        self.logs = logs
+        self.log = logs / "tradefan.log"
+        self.journal = root / journal
+        self.store = root / store
+        self.paper = root / "paper.db"
+        self.token = root / "token"
+        self.tape = root / "tape.json"
+        self.daemon_file = root / "daemon.json"
+        self._instance_file = root / "instance"
+        self._lock_file = root / "lock"
+        self._lock: int | None = None
+
+    @classmethod
+    def of(cls, config: Config, base: Path) -> DataDir:
+        """Return the places for a configuration; relative ones lie under `base`."""
+        root, logs = (base / Path(path).expanduser() for path in (config.data_path, config.logs_path))
+        return cls(root, logs, config.journal.path, config.store.path)
+
+    def take(self) -> None:
+        """Make the directories and lock them.
+
+        Raises:
+            Refused: DATA_DIR_IN_USE with the pid that holds it.
+            Outage: the directories cannot be made or written.
+        """
+        try:
+            for folder in (self.root, self.logs):
+                folder.mkdir(parents=True, exist_ok=True)
+            lock = os.open(self._lock_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            text = f"expected a writable data directory, got {error.strerror} for {error.filename}"
+            raise Outage(text) from error
+        if not _locked(lock):
+            holder = os.read(lock, 64).decode("ascii", "replace").strip()
+            os.close(lock)
+            text = f"{self.root} is used by the daemon with pid {holder or 'unknown'}; stop that one first"
+            raise Refused("DATA_DIR_IN_USE", text)
+        os.ftruncate(lock, 0)
+        os.pwrite(lock, f"{os.getpid()}\n".encode("ascii"), 0)
+        self._lock = lock
+
+    def release(self) -> None:
+        """Take back what says that a daemon runs here."""
+        if self._lock is not None:
+            self.daemon_file.unlink(missing_ok=True)
+            os.ftruncate(self._lock, 0)
+            os.close(self._lock)
+            self._lock = None
+
+    def instance(self) -> str:
+        """Return the three letters that begin every order id from this directory; drawn once.
+
+        Raises:
+            Refused: BAD_INSTANCE when the file says something else: other letters would make the
+                orders at the venue look like a stranger's.
+        """
+        if not self._instance_file.exists():
+            write_whole(self._instance_file, "".join(secrets.choice(_LETTERS) for _ in range(3)))
+        text = self._instance_file.read_text(encoding="utf-8", errors="replace").strip()
+        if not is_instance(text):
+            raise Refused("BAD_INSTANCE", f"{self._instance_file}: expected 3 of a-z2-7, got {text[:20]!r}")
+        return text
+
+    def load_token(self) -> str:
+        """Return what control calls must carry; made for its owner's eyes only at the first start.
+
+        Raises:
+            Refused: BAD_TOKEN when the file holds none: an empty one would let everybody in.
+        """
+        if not self.token.exists():
+            write_whole(self.token, f"{secrets.token_urlsafe(32)}\n", 0o600)
+        self.token.chmod(0o600)
+        token = self.token.read_text(encoding="utf-8", errors="replace").strip()
+        if len(token) < _TOKEN_MIN or not token.isascii():
+            text = f"{self.token}: expected at least {_TOKEN_MIN} ASCII characters; remove it for a new one"
+            raise Refused("BAD_TOKEN", text)
+        return token
+
+    def announce(self, record: DaemonFile) -> None:
+        """Let clients find us; a file of an earlier run is replaced in one piece."""
+        write_whole(self.daemon_file, msgspec.json.encode(record).decode())
+
+    def running(self) -> DaemonFile | None:
+        """Return what a running daemon announced, None when none holds the lock."""
+        try:
+            record = msgspec.json.decode(self.daemon_file.read_bytes(), type=DaemonFile)
+            probe = os.open(self._lock_file, os.O_RDONLY | os.O_CLOEXEC)
+        except (OSError, msgspec.MsgspecError):
+            return None
+        try:
+            # A shared lock, so that two clients that look at the same moment do not see each other.
+            fcntl.flock(probe, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return record
+        finally:
+            os.close(probe)
+        return None
+
+
+def write_whole(path: Path, text: str, mode: int = 0o644) -> None:
+    """Write a file that is never seen half, not even after a power loss."""
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(descriptor)
+    temporary.replace(path)
+
+
+def _locked(descriptor: int) -> bool:
+    for _ in range(_TRIES):
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(_PAUSE_S)
+        else:
+            return True
+    return False
