@@ -4,26 +4,30 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 import traceback
-from collections import deque
+from collections.abc import Iterable
+from contextlib import suppress
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
+from shutil import which
 from typing import Annotated, Any, NoReturn
 
 import orjson
 import typer
-from rich.console import Console
 
 from tradefan import __version__
-from tradefan.client import Client, Unanswered
+from tradefan.client import NOT_RUNNING, USAGE, Client, Unanswered, read_token
+from tradefan.config.mistakes import ConfigInvalid
 from tradefan.errors import Outage, Refused
-from tradefan.units import parse_duration, parse_iso, use_decimal_context
+from tradefan.units import use_decimal_context
 
-USAGE = 2
 PREREQUISITE = 69
 DEFECT = 70
+_MISSING = ("DATA_DIR_IN_USE",)
+"""Refusals that are about something outside: there is nothing wrong with the words of the command."""
 
 app = typer.Typer(
     add_completion=False,
@@ -45,12 +49,17 @@ for name, part in (
 ):
     app.add_typer(part, name=name)
 
-Env = Annotated[str, typer.Option("-e", "--env", help="development, testing, staging or production")]
+Env = Annotated[
+    str, typer.Option("-e", "--env", "--environment", help="development, testing, staging or production")
+]
 ConfigDir = Annotated[
-    Path | None, typer.Option("--config", help="directory with base.yaml and environments/")
+    Path | None, typer.Option("--config", metavar="DIR", help="directory with base.yaml and environments/")
 ]
 Sets = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="override one key")]
-Url = Annotated[str | None, typer.Option("--url", help="a daemon's address, else it is found by environment")]
+Url = Annotated[
+    str | None,
+    typer.Option("--url", help="a daemon's address; else TRADEFAN_URL, else it is found by environment"),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="print JSON")]
 
 
@@ -61,8 +70,12 @@ def main() -> None:
         app(prog_name="tradefan")
     except Unanswered as error:
         _fail(str(error), error.code)
+    except ConfigInvalid as error:
+        lines = [str(mistake) for mistake in error.mistakes]
+        count = "1 mistake" if len(lines) == 1 else f"{len(lines)} mistakes"
+        _fail(f"{count} in the configuration", USAGE, lines)
     except Refused as error:
-        _fail(str(error), USAGE)
+        _fail(str(error), PREREQUISITE if error.code in _MISSING else USAGE)
     except Outage as error:
         _fail(str(error), PREREQUISITE)
     except Exception:  # noqa: BLE001 the last fence: a defect has its own exit code
@@ -70,8 +83,8 @@ def main() -> None:
         raise SystemExit(DEFECT) from None
 
 
-def _fail(text: str, code: int) -> NoReturn:
-    print(f"tradefan: {text}", file=sys.stderr)
+def _fail(text: str, code: int, lines: Iterable[str] = ()) -> NoReturn:
+    print(*lines, f"tradefan: {text}", sep="\n", file=sys.stderr)
     raise SystemExit(code)
 
 
@@ -86,9 +99,21 @@ def _environment(env: str, config: Path | None, sets: list[str] | None = None) -
 
 
 def _client(env: str, config: Path | None, url: str | None) -> Client:
-    places = _environment(env, config).places
+    """Find the daemon; with an address the configuration is read only where a token is needed."""
+    from tradefan.environment import find_places
+
+    if address := url or os.environ.get("TRADEFAN_URL"):
+        return Client(address, lambda: read_token(find_places(env, config).token))
+    places = find_places(env, config)
     running = places.running()
-    return Client.find(places.root, running.url if running else None, url)
+    if running is None:
+        _fail(f"no daemon runs in {places.root}; start one: {_program()} run -e {env}", NOT_RUNNING)
+    return Client(running.url, lambda: read_token(places.token))
+
+
+def _program() -> str:
+    """Return how the user can call this program again."""
+    return "tradefan" if which("tradefan") else "scripts/tradefan"
 
 
 # --- the daemon -------------------------------------------------------------------------------------
@@ -100,7 +125,7 @@ def run(
     config: ConfigDir = None,
     sets: Sets = None,
     seconds: Annotated[
-        float | None, typer.Option("--for", help="stop in order after so many seconds")
+        float | None, typer.Option("--for", min=0, metavar="SECONDS", help="then stop in order")
     ] = None,
 ) -> None:
     """Run the daemon in the foreground until it is stopped."""
@@ -124,7 +149,11 @@ def check(
 
         _print_json(json_schema())
         return
-    print(_environment(env, config, sets).render())
+    environment = _environment(env, config, sets)
+    environment.check_strategies()
+    print(environment.render(), end="")
+    for lack in environment.missing_to_run():
+        print(f"to run, {env} lacks {lack}", file=sys.stderr)
 
 
 @app.command()
@@ -146,72 +175,49 @@ def status(
     if as_json:
         _print_json(client.get("/status"))
         return
+    from rich.console import Console
     from rich.live import Live
 
     from tradefan.screen import status_screen
 
-    console = Console()
+    console = Console(highlight=False)
+    screen = status_screen(client.get("/status"), _program())
     if not watch:
-        console.print(status_screen(client.get("/status")))
+        console.print(screen)
         return
-    with Live(status_screen(client.get("/status")), console=console, refresh_per_second=4) as live:
+    with suppress(KeyboardInterrupt), Live(screen, console=console, auto_refresh=False) as live:
         while True:
             time.sleep(1)
-            live.update(status_screen(client.get("/status")))
+            live.update(status_screen(client.get("/status"), _program()), refresh=True)
 
 
 @app.command()
 def logs(
     env: Env = "development",
     config: ConfigDir = None,
-    tail: Annotated[int, typer.Option("--tail", min=0, help="last lines")] = 40,
+    tail: Annotated[
+        int | None, typer.Option("--tail", min=0, help="last lines; 40 unless --since is given")
+    ] = None,
     since: Annotated[
-        str | None, typer.Option("--since", help="an instant, or a duration such as 10m")
+        str | None, typer.Option("--since", metavar="T", help="an instant, or a duration such as 10m")
     ] = None,
     follow: Annotated[bool, typer.Option("-f", "--follow", help="go on as lines come")] = False,
 ) -> None:
     """Print the daemon's log, one JSON object a line."""
-    path = _environment(env, config).places.logs / "tradefan.log"
+    from tradefan.environment import find_places
+    from tradefan.logs import follow_log, read_log, since_ns
+
+    path = find_places(env, config).log
+    from_ns = None if since is None else since_ns(since, time.time_ns())
+    lines = 40 if tail is None and since is None else tail
     if not path.is_file():
-        _fail(f"no log at {path}; has the daemon been started?", 3)
-    from_ns = _since(since)
-    with path.open(encoding="utf-8") as file:
-        lines = deque((line for line in file if _is_since(line, from_ns)), maxlen=tail or None)
-        sys.stdout.writelines(lines if tail else ())
+        _fail(f"no log at {path}; has the daemon been started?", NOT_RUNNING)
+    with path.open(encoding="utf-8", errors="replace") as file, suppress(KeyboardInterrupt):
+        sys.stdout.writelines(read_log(path, file, lines, from_ns))
         sys.stdout.flush()
-        while follow:
-            line = file.readline()
-            if line:
-                sys.stdout.write(line)
-                sys.stdout.flush()
-            elif path.stat().st_ino != _inode(file.fileno()):
-                return logs(env, config, 0, None, follow)
-            else:
-                time.sleep(0.2)
-    return None
-
-
-def _inode(descriptor: int) -> int:
-    import os
-
-    return os.fstat(descriptor).st_ino
-
-
-def _since(text: str | None) -> int | None:
-    if text is None:
-        return None
-    if text[-1:].isalpha() and text[:-1].isdecimal():
-        return time.time_ns() - parse_duration(text)
-    return parse_iso(text)
-
-
-def _is_since(line: str, from_ns: int | None) -> bool:
-    if from_ns is None:
-        return True
-    try:
-        return parse_iso(orjson.loads(line)["ts"]) >= from_ns
-    except (orjson.JSONDecodeError, KeyError, Refused):
-        return True
+        if follow:
+            for line in follow_log(path, file):
+                print(line, end="", flush=True)
 
 
 # --- orders -----------------------------------------------------------------------------------------
@@ -237,21 +243,21 @@ def order_submit(
     as_json: AsJson = False,
 ) -> None:
     """Submit an order; it is durable when this returns."""
+    if side not in ("buy", "sell"):
+        raise Refused("BAD_SIDE", f"--side: expected buy or sell, got {side!r}")
     body: dict[str, Any] = {
         "symbol": symbol,
         "side": side,
-        "quantity": _decimal("--quantity", quantity),
+        "quantity": _number("--quantity", quantity),
         "algo": algo or ("market" if limit is None else "limit"),
         "owner": "cli",
-        "settings": _settings(settings or []),
+        "settings": _pairs("--set", settings or []),
     }
     if limit is not None:
-        body["limit_price"] = _decimal("--limit", limit)
-    if account is not None:
-        body["account"] = account
-    if ref is not None:
-        body["ref"] = ref
-    _show_order(_client(env, config, url).post("/api/v1/orders", body), as_json)
+        body["limit_price"] = _number("--limit", limit)
+    body |= {key: value for key, value in (("account", account), ("ref", ref)) if value is not None}
+    order = _client(env, config, url).post("/api/v1/orders", body)
+    _print_json(order) if as_json else print(_sentence(order))
 
 
 @orders.command("list")
@@ -264,7 +270,7 @@ def order_list(
         _print_json(found)
         return
     for order in found:
-        _show_order(order, as_json=False)
+        print(_sentence(order))
 
 
 @orders.command("show")
@@ -276,18 +282,17 @@ def order_show(
     as_json: AsJson = False,
 ) -> None:
     """Show one order with its children."""
-    order = _client(env, config, url).get(f"/api/v1/orders/{parent_id}")
+    order = _client(env, config, url).get(f"/api/v1/orders/{_id(parent_id)}")
     if as_json:
         _print_json(order)
         return
     for key, value in order.items():
         if key != "children_orders":
-            print(f"{key:16} {'-' if value is None else value}")
+            print(f"{key:16} {'-' if value in (None, '') else value}")
     for child in order["children_orders"]:
         doubt = f" IN DOUBT ({child['in_doubt']})" if child["in_doubt"] else ""
-        print(
-            f"  child {child['client_order_id']} {child['status']}{doubt} {child['cum_qty']}/{child['order_qty']}"
-        )
+        done = f"{child['cum_qty']}/{child['order_qty']}"
+        print(f"  child {child['client_order_id']} {child['status']}{doubt} {done}")
 
 
 @orders.command("cancel")
@@ -299,38 +304,41 @@ def order_cancel(
     as_json: AsJson = False,
 ) -> None:
     """Cancel an order; the venue's word ends it."""
-    _show_order(_client(env, config, url).post(f"/api/v1/orders/{parent_id}/cancel", {}), as_json)
+    order = _client(env, config, url).post(f"/api/v1/orders/{_id(parent_id)}/cancel", {})
+    _print_json(order) if as_json else print(_sentence(order))
 
 
-def _show_order(order: dict[str, Any], as_json: bool) -> None:
-    if as_json:
-        _print_json(order)
-        return
-    price = f" at {order['limit_price']}" if order["limit_price"] is not None else ""
-    average = f" avg {order['avg_px']}" if order["avg_px"] is not None else ""
-    print(
-        f"{order['parent_id']} {order['owner']} {order['side']} {order['order_qty']} {order['symbol']}"
-        f" {order['algo']}{price}: {order['status']} {order['phase']} done {order['cum_qty']}{average}"
-        + (f" ({order['reason']})" if order["reason"] else "")
-    )
+def _sentence(order: dict[str, Any]) -> str:
+    words = [order["parent_id"], order["owner"], order["side"], order["order_qty"], order["symbol"]]
+    words.append(order["algo"])
+    words += ["at", order["limit_price"]] if order["limit_price"] is not None else []
+    words[-1] += ":"
+    words += [order["status"], order["phase"], "done", order["cum_qty"]]
+    words += ["avg", order["avg_px"]] if order["avg_px"] is not None else []
+    words += [f"({order['reason']})"] if order["reason"] else []
+    return " ".join(words)
 
 
-def _decimal(option: str, text: str) -> str:
-    try:
-        value = Decimal(text)
-    except InvalidOperation:
-        raise Refused("BAD_NUMBER", f"{option}: expected a number, got {text!r}") from None
-    if not value.is_finite() or value <= 0:
-        raise Refused("BAD_NUMBER", f"{option}: expected a number above zero, got {text}")
+def _id(text: str) -> str:
+    if not text.isalnum() or not text.isascii():
+        raise Refused("BAD_ID", f"expected an order's id of letters and digits, got {text!r}")
     return text
 
 
-def _settings(pairs: list[str]) -> dict[str, str]:
+def _number(option: str, text: str) -> str:
+    with suppress(InvalidOperation):
+        value = Decimal(text)
+        if value.is_finite() and value > 0:
+            return text
+    raise Refused("BAD_NUMBER", f"{option}: expected a number above zero, got {text!r}")
+
+
+def _pairs(option: str, texts: list[str]) -> dict[str, str]:
     found: dict[str, str] = {}
-    for pair in pairs:
-        key, separator, value = pair.partition("=")
+    for text in texts:
+        key, separator, value = text.partition("=")
         if not separator or not key:
-            raise Refused("BAD_SETTING", f"--set: expected KEY=VALUE, got {pair!r}")
+            raise Refused("BAD_SETTING", f"{option}: expected KEY=VALUE, got {text!r}")
         found[key] = value
     return found
 
@@ -348,11 +356,17 @@ def strategy_list(
         _print_json(found)
         return
     for one in found:
-        print(f"{one['owner']:20} {one['use']:14} {one['account']:12} {one['state']} {one['text']}")
+        print(
+            f"{one['owner']:20} {one['use']:14} {one['account']:12} {one['state']:8} {one['text']}".rstrip()
+        )
 
 
 @strategies.command("show")
-def strategy_show(use: str, env: Env = "development", config: ConfigDir = None) -> None:
+def strategy_show(
+    use: Annotated[str, typer.Argument(metavar="NAME", help="an instance, or a registered strategy")],
+    env: Env = "development",
+    config: ConfigDir = None,
+) -> None:
     """Show what a strategy declares: subscriptions, warm-up, settings."""
     print(_environment(env, config).describe_strategy(use))
 
@@ -367,27 +381,39 @@ def position_list(
         _print_json(found)
         return
     for one in found:
-        average = "-" if one["avg_px"] is None else one["avg_px"]
-        print(f"{one['account']:12} {one['owner']:16} {one['instrument']:20} {one['qty']} avg {average}")
+        print(f"{one['account']:12} {one['owner']:16} {one['instrument']:18} {one['qty']:>14}", end="")
+        for key in ("avg_px", "mark", "unrealised"):
+            print(f"  {key} {'-' if one[key] is None else one[key]}", end="")
+        print()
 
 
 @paper.command("reset")
 def paper_reset(
-    balance: Annotated[list[str] | None, typer.Option("--balance", metavar="ASSET=AMOUNT")] = None,
+    balance: Annotated[
+        list[str] | None, typer.Option("--balance", metavar="ASSET=AMOUNT", help="else as configured")
+    ] = None,
     account: Annotated[str, typer.Option("--account")] = "paper:main",
     env: Env = "development",
     config: ConfigDir = None,
 ) -> None:
-    """Give the paper account new balances; its old history is kept. The daemon must be stopped."""
+    """Give a paper account new balances; its old history is kept. The daemon must be stopped."""
     environment = _environment(env, config)
-    balances = {
-        asset: Decimal(_decimal("--balance", text)) for asset, text in _settings(balance or []).items()
-    }
-    print(environment.reset_paper(account, balances or None))
+    texts = _pairs("--balance", balance or []).items()
+    print(
+        environment.reset_paper(
+            account, {a: Decimal(_number("--balance", text)) for a, text in texts} or None
+        )
+    )
 
 
 @new.command("strategy")
-def new_strategy(strategy_name: str, config: ConfigDir = None) -> None:
+def new_strategy(
+    strategy_name: Annotated[str, typer.Argument(metavar="NAME")], config: ConfigDir = None
+) -> None:
     """Write a strategy of about twenty lines, and its test, into strategies/."""
-    for path in _environment("development", config).new_strategy(strategy_name):
+    from tradefan import scaffold
+    from tradefan.environment import own_strategies
+
+    for path in scaffold.new_strategy(strategy_name, own_strategies(config)):
         print(f"wrote {path}")
+    print(f"next: name it under strategies: in config/local.yaml, then {_program()} check")

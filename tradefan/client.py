@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import urllib.error
 import urllib.request
+from collections.abc import Callable
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +14,12 @@ import orjson
 
 from tradefan.errors import TradeFanError
 
+FAILED = 1
+USAGE = 2
 NOT_RUNNING = 3
 NOT_READY = 4
-FAILED = 1
+_TIMEOUT_S = 10
+_CONTROL = "/api/"
 
 
 class Unanswered(TradeFanError):
@@ -25,67 +30,75 @@ class Unanswered(TradeFanError):
         self.code = code
 
 
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """The token goes to the daemon that was named and to nobody whom an answer names."""
+
+    def redirect_request(self, *_: Any) -> None:
+        """Follow nothing."""
+
+
+# A proxy in the environment is not meant for the daemon, which listens on this machine.
+_OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}), _NoRedirect())
+
+
 class Client:
     """Asks one daemon over HTTP; control calls carry the token."""
 
-    def __init__(self, url: str, token: str | None) -> None:
+    def __init__(self, url: str, token: Callable[[], str | None]) -> None:
+        """Name the daemon; `token` is called when one is needed."""
+        if not url.startswith(("http://", "https://")):
+            raise Unanswered(USAGE, f"expected a URL that begins with http:// or https://, got {url!r}")
         self.url = url.rstrip("/")
         self._token = token
-
-    @classmethod
-    def find(cls, data_dir: Path, running_url: str | None, url: str | None) -> Client:
-        """Return a client for `--url`, else `TRADEFAN_URL`, else the daemon of the data directory.
-
-        Raises:
-            Unanswered: NOT_RUNNING when no daemon was found.
-        """
-        found = url or os.environ.get("TRADEFAN_URL") or running_url
-        if found is None:
-            raise Unanswered(
-                NOT_RUNNING, f"no daemon is running on {data_dir}; start one with 'tradefan run'"
-            )
-        token = os.environ.get("TRADEFAN_TOKEN")
-        token_file = data_dir / "token"
-        if token is None and token_file.is_file():
-            token = token_file.read_text(encoding="ascii").strip()
-        return cls(found, token)
 
     def get(self, path: str) -> Any:  # noqa: ANN401 JSON
         """Return the JSON of a GET."""
         return self._ask("GET", path, None)
 
-    def post(self, path: str, body: dict[str, Any], key: str | None = None) -> Any:  # noqa: ANN401 JSON
-        """Return the JSON of a POST; `key` is its Idempotency-Key."""
-        return self._ask("POST", path, orjson.dumps(body), key)
+    def post(self, path: str, body: dict[str, Any]) -> Any:  # noqa: ANN401 JSON
+        """Return the JSON of a POST."""
+        return self._ask("POST", path, orjson.dumps(body))
 
-    def _ask(self, method: str, path: str, body: bytes | None, key: str | None = None) -> Any:  # noqa: ANN401 JSON
+    def _ask(self, method: str, path: str, body: bytes | None) -> Any:  # noqa: ANN401 JSON
         headers = {"Content-Type": "application/json", "User-Agent": "tradefan-cli"}
-        if self._token is not None:
-            headers["Authorization"] = f"Bearer {self._token}"
-        if key is not None:
-            headers["Idempotency-Key"] = key
-        if not self.url.startswith(("http://", "https://")):
-            raise Unanswered(2, f"expected a URL that begins with http:// or https://, got {self.url!r}")
+        token = self._token() if path.startswith(_CONTROL) else None
+        if token is not None:
+            headers["Authorization"] = f"Bearer {token}"
         request = urllib.request.Request(self.url + path, body, headers, method=method)  # noqa: S310 checked above
         try:
-            with urllib.request.urlopen(request, timeout=10) as response:  # noqa: S310 checked above
+            with _OPENER.open(request, timeout=_TIMEOUT_S) as response:
                 return orjson.loads(response.read())
         except urllib.error.HTTPError as error:
-            raise self._problem(error) from error
-        except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
+            raise _unanswered(error) from error
+        except (OSError, HTTPException) as error:
             raise Unanswered(NOT_RUNNING, f"no answer from {self.url}: {error}") from error
+        except orjson.JSONDecodeError as error:
+            raise Unanswered(FAILED, f"{self.url}{path}: expected JSON; is it TradeFan?") from error
 
-    @staticmethod
-    def _problem(error: urllib.error.HTTPError) -> Unanswered:
-        try:
-            problem = orjson.loads(error.read())["error"]
-        except (orjson.JSONDecodeError, KeyError, TypeError):
-            return Unanswered(FAILED, f"HTTP {error.code} {error.reason}")
-        parts = [f"{problem['code']}: {problem['text']}"]
-        parts += [
-            f"{name.replace('_', ' ')}: {problem[name]}"
-            for name in ("limit", "used", "would_pass")
-            if problem.get(name)
-        ]
-        code = NOT_READY if problem["code"] in ("NOT_READY", "RESTARTING") else FAILED
-        return Unanswered(code, "\n  ".join(parts))
+
+def read_token(path: Path) -> str | None:
+    """Return `TRADEFAN_TOKEN`, else the token of a data directory, None where there is none.
+
+    Raises:
+        Unanswered: the file is there, and not for this user.
+    """
+    if (given := os.environ.get("TRADEFAN_TOKEN")) is not None:
+        return given
+    try:
+        return path.read_text(encoding="ascii").strip()
+    except FileNotFoundError:
+        return None
+    except (OSError, UnicodeDecodeError) as error:
+        raise Unanswered(FAILED, f"expected to read the token in {path}: {error}") from error
+
+
+def _unanswered(error: urllib.error.HTTPError) -> Unanswered:
+    """Return what the daemon's refusal says: code, sentence, and what would have passed."""
+    try:
+        problem = orjson.loads(error.read())["error"]
+        lines = [f"{problem['code']}: {problem['text']}"]
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        return Unanswered(FAILED, f"HTTP {error.code} {error.reason}")
+    words = {"limit": "limit", "used": "used", "would_pass": "would pass"}
+    lines += [f"{word}: {problem[key]}" for key, word in words.items() if problem.get(key)]
+    return Unanswered(NOT_READY if error.code == 503 else FAILED, "\n  ".join(lines))

@@ -117,7 +117,8 @@ def read_settings(settings: type[Struct], given: Mapping[str, Any], where: str) 
     Raises:
         Refused: UNKNOWN_SETTING names the key and what was probably meant, BAD_SETTING the value.
     """
-    known = [item.encode_name for item in msgspec.structs.fields(settings)]
+    # Not msgspec.structs.fields: it evaluates the annotations anew at each call, 60 us of a submit.
+    known = settings.__struct_encode_fields__
     for key in given:
         if key not in known:
             raise Refused("UNKNOWN_SETTING", f"{where} has no setting {key!r}{suggest(key, known)}")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import secrets
+import socket
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
@@ -14,8 +16,8 @@ from pathlib import Path
 import uvloop
 
 from tradefan import __version__
-from tradefan.api.guard import load_token
 from tradefan.api.server import ApiLink, ApiSettings
+from tradefan.config.check import PAPER
 from tradefan.config.schema import Config
 from tradefan.drivers.live import LinkFactory, LinkHandle, LiveDriver, SteadyClock
 from tradefan.drivers.machines import TimedMachine
@@ -118,7 +120,7 @@ class Daemon:
                 machines[market_port(venue)] = self._tape(venue)
         for account in self.plan.accounts:
             one = config.accounts[account]
-            if one.venue == "paper":
+            if one.venue == PAPER:
                 paper = PaperConfig(
                     maker_fee=one.maker_fee_bps / _BPS,
                     taker_fee=one.taker_fee_bps / _BPS,
@@ -179,7 +181,8 @@ class Daemon:
         settings = ApiSettings(
             host=api.host,
             port=api.port,
-            token=load_token(places.token),
+            metrics=self.config.telemetry.metrics,
+            token=places.load_token(),
             requests_per_second=api.requests_per_second,
             connections_max=api.connections_max,
             body_max=api.body_max,
@@ -189,9 +192,7 @@ class Daemon:
         return link
 
     def _on_listening(self, port: int) -> None:
-        host = self.config.api.host
-        url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
-        self.picture.url = url
+        url = self.picture.url = _url(self.config.api.host, port)
         self.environment.places.announce(
             DaemonFile(os.getpid(), url, self.clock.now_ns(), self.environment.name, __version__)
         )
@@ -212,67 +213,94 @@ def run_daemon(environment: Environment, seconds: float | None) -> int:
         Outage: a file or folder that is needed cannot be had.
     """
     use_decimal_context()
-    config, places = environment.loaded.config, environment.places
+    places = environment.places
     _require_runnable(environment)
     places.take()
-    log = start_logging(
-        places.logs / "tradefan.log",
-        config.logs.level,
-        file_max_bytes=config.logs.file_max,
-        files=config.logs.files,
-        console=config.logs.console,
-    )
     try:
-        paper = all(account.venue == "paper" for account in config.accounts.values())
-        log.log(
-            "info",
-            "starting",
-            version=__version__,
-            environment=environment.name,
-            accounts=sorted(config.accounts),
-            money="PAPER" if paper else "REAL MONEY",
-            data_dir=str(places.root),
-            config_id=environment.loaded.config_id,
-            strategies_hash=environment.code,
-            pid=os.getpid(),
-        )
-        daemon = Daemon(environment, log)
+        log = _start_log(environment)
         try:
-            code = uvloop.run(daemon.run(seconds))
+            code = _run(environment, log, seconds)
+        except Exception as error:
+            log.log("critical", "cannot_run", reason=f"{type(error).__name__}: {error}")
+            raise
         finally:
-            daemon.close()
-        log.log("info", "stopped", code=code)
-    except (Refused, Outage) as error:
-        log.log("critical", "cannot_start", reason=str(error))
-        raise
+            log.stop()
     finally:
-        log.stop()
         places.release()
     return code
 
 
-def _require_runnable(environment: Environment) -> None:
-    """Refuse an environment that would trade with what is not built, naming what is missing."""
+def _run(environment: Environment, log: Logging, seconds: float | None) -> int:
     config = environment.loaded.config
-    missing = [
-        f"accounts.{name}.venue is {account.venue!r}: TradeFan {__version__} trades on paper only"
-        for name, account in sorted(config.accounts.items())
-        if account.venue != "paper"
-    ]
-    missing += [
-        f"accounts.{name}.{key} is not set"
-        for name, account in sorted(config.accounts.items())
-        if account.venue != "paper"
-        for key in ("api_key", "api_secret")
-        if not getattr(account, key)
-    ]
-    if environment.name == "production" and not config.production.confirm:
-        missing.append("production.confirm is false")
-    if not config.accounts:
-        missing.append("no account is configured")
+    paper = all(account.venue == PAPER for account in config.accounts.values())
+    log.log(
+        "info",
+        "starting",
+        version=__version__,
+        environment=environment.name,
+        accounts=sorted(config.accounts),
+        money="PAPER" if paper else "REAL MONEY",
+        data_dir=str(environment.places.root),
+        config_id=environment.loaded.config_id,
+        strategies_hash=environment.code or None,
+        pid=os.getpid(),
+    )
+    require_port(config.api.host, config.api.port)
+    daemon = Daemon(environment, log)
+    try:
+        code = uvloop.run(daemon.run(seconds))
+    finally:
+        daemon.close()
+    log.log("info", "stopped", code=code)
+    return code
+
+
+def _start_log(environment: Environment) -> Logging:
+    logs = environment.loaded.config.logs
+    try:
+        return start_logging(
+            environment.places.log,
+            logs.level,
+            file_max_bytes=logs.file_max,
+            files=logs.files,
+            console=logs.console,
+            queue_max=logs.queue_max,
+        )
+    except OSError as error:
+        raise Outage(f"expected a writable log, got {error.strerror} for {error.filename}") from error
+
+
+def _require_runnable(environment: Environment) -> None:
+    """Refuse an environment that would trade with what is not there, naming all that it lacks."""
+    missing = environment.missing_to_run()
     if missing:
-        text = "\n  ".join([f"environment {environment.name} cannot run:", *missing])
+        text = "\n  ".join([f"{environment.name} cannot run. It lacks:", *missing])
         raise Refused("NOT_RUNNABLE", text)
+
+
+def require_port(host: str, port: int) -> None:
+    """See whether the API will be able to listen, before anything else is begun.
+
+    Raises:
+        Outage: the port is taken or may not be opened, with what to do about it.
+    """
+    try:
+        (family, kind, _, _, address), *_ = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        with socket.socket(family, kind) as probe:
+            # As the server itself will do: connections of an earlier daemon that fade away do not count.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as error:
+        taken = "another program listens on" if error.errno == errno.EADDRINUSE else "cannot listen on"
+        text = f"{taken} api.host {host}, api.port {port} ({error.strerror}): end it or choose another port,"
+        other = port + 1 if port < 65_535 else 0
+        raise Outage(f"{text} TRADEFAN__API__PORT={other} or --set api.port={other}") from error
+
+
+def _url(host: str, port: int) -> str:
+    # Who listens on every address is reached on this machine by the loopback one.
+    name = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 compared, not bound
+    return f"http://{f'[{name}]' if ':' in name else name}:{port}"
 
 
 # --- instruments and recordings ---------------------------------------------------------------------

@@ -13,6 +13,7 @@ import msgspec
 
 import tradefan.strategies
 from tradefan import scaffold
+from tradefan.config.check import missing_to_run
 from tradefan.config.loader import Loaded, load_texts
 from tradefan.config.mistakes import meant
 from tradefan.config.render import render
@@ -60,6 +61,19 @@ class Environment:
         """Return the configuration in force, each value with its origin."""
         return render(self.loaded)
 
+    def missing_to_run(self) -> tuple[str, ...]:
+        """Return what `run` still needs; nothing means that it can start."""
+        return missing_to_run(self.loaded.config, secret_is_set)
+
+    def check_strategies(self) -> None:
+        """See that every instance can be declared with its settings.
+
+        Raises:
+            Refused: as `describe`, for the first that cannot.
+        """
+        for one in self.loaded.config.strategies.values():
+            describe(one.use, one.settings)
+
     def describe_strategy(self, name: str) -> str:
         """Return what an instance or a registered strategy declares."""
         instance = self.loaded.config.strategies.get(name)
@@ -97,6 +111,15 @@ def find_places(name: str, config_dir: Path | None) -> DataDir:
     """
     folder = _config_dir(config_dir)
     return DataDir.of(_load(folder, name, (), None).config, folder.parent)
+
+
+def secret_is_set(reference: str) -> bool:
+    """Say whether `${NAME}` or `${file:PATH}` leads to something; the secret itself goes nowhere."""
+    name = reference[2:-1]
+    if not name.startswith("file:"):
+        return bool(os.environ.get(name))
+    path = Path(name.removeprefix("file:")).expanduser()
+    return path.is_file() and path.stat().st_size > 0
 
 
 def own_strategies(config_dir: Path | None) -> Path:

@@ -74,6 +74,8 @@ class DataDir:
             os.close(lock)
             text = f"{self.root} is used by the daemon with pid {holder or 'unknown'}; stop that one first"
             raise Refused("DATA_DIR_IN_USE", text)
+        # A daemon that was killed left it behind, and clients would ask at its address.
+        self.daemon_file.unlink(missing_ok=True)
         os.ftruncate(lock, 0)
         os.pwrite(lock, f"{os.getpid()}\n".encode("ascii"), 0)
         self._lock = lock

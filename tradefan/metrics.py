@@ -1,20 +1,15 @@
 """Prometheus metrics: counters live in actors' states and are read when somebody scrapes.
 
-Names are `tradefan_<noun>_<unit>[_total]`; ids are never labels.
+Names are `tradefan_<noun>_<unit>[_total]`; ids are never labels, because each would be a series for
+ever. Children follow from the wiring, so that they exist from the start and while an actor is down.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from prometheus_client import (
-    CollectorRegistry,
-    GCCollector,
-    PlatformCollector,
-    ProcessCollector,
-    generate_latest,
-)
+from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
@@ -24,11 +19,27 @@ from tradefan.drivers.watchdog import Watchdog
 from tradefan.messages.market import Quality
 from tradefan.telemetry import Logging
 from tradefan.units import SECOND
-from tradefan.views import Views
+from tradefan.views import DOWN, Views
 
-Samples = Iterable[tuple[tuple[str, ...], Any]]
+Rows = Iterable[tuple[tuple[str, ...], Any]]
 
-_QUALITIES = tuple(Quality)
+_LANES = ("control", "facts", "commands", "market")
+_FEED_COUNTERS = {
+    "trades": "Public trades",
+    "deltas": "Changes of the book",
+    "bars": "Bars closed",
+    "duplicates": "Trades seen before",
+    "gaps": "Holes in the ids",
+    "resyncs": "Books built anew",
+}
+_ACCOUNT_GAUGES = {
+    "equity": ("equity", "In the numeraire"),
+    "drawdown": ("drawdown_ratio", "Share below the peak"),
+    "exposure": ("exposure_ratio", "Positions as a share of equity"),
+    "concentration": ("concentration_ratio", "Largest position as a share of equity"),
+    "fees": ("fees_paid", "In the numeraire, since the account is traded"),
+    "seam": ("seam", "Equity booked apart at the seams of a recording"),
+}
 
 
 class Metrics(Collector):
@@ -37,6 +48,7 @@ class Metrics(Collector):
     def __init__(
         self, views: Views, watchdog: Watchdog, log: Logging, environment: str, now_ns: Callable[[], int]
     ) -> None:
+        """Remember whom to ask at a scrape."""
         self._views = views
         self._watchdog = watchdog
         self._log = log
@@ -46,8 +58,6 @@ class Metrics(Collector):
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(self)
         ProcessCollector(registry=self._registry)
-        PlatformCollector(registry=self._registry)
-        GCCollector(registry=self._registry)
 
     def text(self) -> bytes:
         """Return the exposition text."""
@@ -60,157 +70,126 @@ class Metrics(Collector):
     def collect(self) -> Iterator[Metric]:
         """Read every view once."""
         yield from self._process()
-        yield from self._actors()
+        yield from self._parts()
         yield from self._feeds()
         yield from self._orders()
         yield from self._money()
         yield from self._stores()
 
     def _process(self) -> Iterator[Metric]:
-        state = self._views.kernel.state
-        labels = ("version", "environment")
-        build = GaugeMetricFamily(
-            "tradefan_build_info", "Version and environment of this daemon", labels=labels
-        )
-        build.add_metric([__version__, self._environment], 1)
-        yield build
+        state, log, watchdog = self._views.kernel.state, self._log, self._watchdog
+        build = (((__version__, self._environment), 1),)
+        yield _family(GaugeMetricFamily, "build_info", "What runs here", build, ("version", "environment"))
         yield _gauge(
-            "uptime_seconds", "Since this daemon began", (((), (self._now_ns() - self._started_ns) / SECOND),)
+            "uptime_seconds", "Since this daemon began", (self._now_ns() - self._started_ns) / SECOND
         )
-        yield _counter("steps", "Steps of the kernel", (((), state.steps),))
-        yield _counter("messages", "Messages handled by actors", (((), state.messages),))
-        yield _counter(
-            "messages_lost_to_down", "Messages to actors that stayed down", (((), state.lost_to_down),)
-        )
-        yield _gauge(
-            "loop_lag_worst_seconds",
-            "Longest delay of the loop's heartbeat",
-            (((), self._watchdog.worst_lag_s),),
-        )
-        yield _counter("loop_stalls", "Stalls that the watchdog reported", (((), self._watchdog.stalls),))
-        yield _counter(
-            "log_lines_dropped", "Log lines that the writer could not keep", (((), self._log.dropped),)
-        )
+        yield _counter("steps", "Steps of the kernel", state.steps)
+        yield _counter("messages", "Messages handled by actors", state.messages)
+        yield _counter("messages_lost_to_down", "Messages to actors that stayed down", state.lost_to_down)
+        yield _gauge("loop_lag_worst_seconds", "Longest delay of the loop's heartbeat", watchdog.worst_lag_s)
+        yield _counter("loop_stalls", "Stalls that the watchdog reported", watchdog.stalls)
+        yield _counter("log_lines_dropped", "Log lines that a full queue pushed out", log.dropped)
+        yield _counter("log_lines_lost", "Log lines that the disk refused", log.lost)
 
-    def _actors(self) -> Iterator[Metric]:
-        kernel = self._views.kernel
+    def _parts(self) -> Iterator[Metric]:
+        kernel, actor = self._views.kernel, ("actor",)
+        parts = self._views.parts()
+        yield _gauge(
+            "actor_up", "1 while an actor or link runs", {p.name: p.state != DOWN for p in parts}, actor
+        )
+        yield _counter("actor_restarts", "Of an actor or link", {p.name: p.restarts for p in parts}, actor)
         cells = [cell for cell in kernel.cells if cell is not None]
-        actor = ("actor",)
-        yield _gauge(
-            "actor_up",
-            "1 while the actor runs",
-            (((c.spec.name,), c.actor is not None) for c in cells),
-            actor,
-        )
-        yield _counter("actor_turns", "Messages handled", (((c.spec.name,), c.turns) for c in cells), actor)
-        yield _counter(
-            "actor_crashes", "Turns that raised", (((c.spec.name,), c.crashes) for c in cells), actor
-        )
-        restarts = kernel.life.tree
-        yield _counter(
-            "actor_restarts",
-            "Restarts",
-            (((c.spec.name,), restarts.child(c.spec.name).restarts) for c in cells),
-            actor,
-        )
+        yield _counter("actor_turns", "Messages handled", {c.spec.name: c.turns for c in cells}, actor)
+        yield _counter("actor_crashes", "Turns that raised", {c.spec.name: c.crashes for c in cells}, actor)
         lanes = kernel.statistics()
-        rows = [
-            (name, lane, getattr(one, lane))
-            for name, one in lanes.items()
-            for lane in ("control", "facts", "commands", "market")
-        ]
-        yield _gauge(
-            "lane_depth",
-            "Messages that wait",
-            (((name, lane), depth) for name, lane, depth in rows),
-            ("actor", "lane"),
-        )
+        depths = (((name, lane), getattr(one, lane)) for name, one in lanes.items() for lane in _LANES)
+        yield _family(GaugeMetricFamily, "lane_depth", "Messages that wait", depths, ("actor", "lane"))
         for word, text in (
             ("refused", "Commands refused"),
             ("conflated", "Quotes replaced"),
             ("dropped", "Quotes dropped"),
         ):
-            yield _counter(
-                f"lane_{word}", text, (((name,), getattr(one, word)) for name, one in lanes.items()), actor
-            )
+            yield _counter(f"lane_{word}", text, {n: getattr(one, word) for n, one in lanes.items()}, actor)
 
     def _feeds(self) -> Iterator[Metric]:
-        feeds, now_ns = self._views.feeds(), self._now_ns()
-        label = ("instrument",)
-        ages = [((f.instrument,), (now_ns - f.heard_ns) / SECOND) for f in feeds if f.heard_ns is not None]
+        """Give a feed's counters as 0 while its market is down, and its quality as BLIND."""
+        now_ns, label = self._now_ns(), ("instrument",)
+        known = {feed.instrument: feed for feed in self._views.feeds()}
+        feeds = {name: known.get(name) for name in self._views.plan.instruments}
+        qualities = {name: feed.quality if feed else Quality.BLIND for name, feed in feeds.items()}
+        rows = (((name, str(q)), held is q) for name, held in qualities.items() for q in Quality)
+        yield _family(
+            GaugeMetricFamily, "feed_quality", "1 for the present one", rows, ("instrument", "status")
+        )
+        heard = {name: feed.heard_ns for name, feed in known.items() if feed.heard_ns is not None}
+        ages = {name: (now_ns - at_ns) / SECOND for name, at_ns in heard.items()}
         yield _gauge("feed_age_seconds", "Since the newest frame", ages, label)
-        states = [((f.instrument, str(q)), f.quality is q) for f in feeds for q in _QUALITIES]
-        yield _gauge("feed_quality", "1 for the quality that holds", states, ("instrument", "status"))
-        for word, text in (
-            ("trades", "Public trades"),
-            ("deltas", "Changes of the book"),
-            ("bars", "Bars closed"),
-            ("duplicates", "Trades seen before"),
-            ("gaps", "Holes in the ids"),
-            ("resyncs", "Books built anew"),
-        ):
-            yield _counter(
-                f"feed_{word}", text, (((f.instrument,), getattr(f.counters, word)) for f in feeds), label
-            )
-        markets = [(venue, self._views.market(venue)) for venue in self._views.plan.venues]
-        bad = [((venue,), sum(view.bad_frames.values())) for venue, view in markets if view is not None]
+        for word, text in _FEED_COUNTERS.items():
+            counts = {name: getattr(feed.counters, word) if feed else 0 for name, feed in feeds.items()}
+            yield _counter(f"feed_{word}", text, counts, label)
+        venues = {venue: self._views.market(venue) for venue in self._views.plan.venues}
+        bad = {venue: sum(view.bad_frames.values()) if view else 0 for venue, view in venues.items()}
         yield _counter("frames_quarantined", "Frames that said nothing usable", bad, ("venue",))
 
     def _orders(self) -> Iterator[Metric]:
         oms = self._views.oms()
         if oms is None:
             return
-        yield _counter("fills", "Fills booked, each once", (((), oms.fills),))
-        yield _counter("orders", "Orders sent", (((), oms.counters.orders),))
-        yield _counter("refusals", "Wishes refused", (((), oms.counters.refusals),))
-        yield _gauge("orders_open", "Orders that are not terminal", (((), oms.orders_open),))
-        yield _gauge("orders_in_doubt", "Orders of unknown outcome", (((), oms.in_doubt),))
-        yield _gauge("parents_open", "Parents that work", (((), oms.parents_open),))
-        yield _counter(
-            "order_reports_illegal", "Reports that the order table forbids", (((), oms.counters.illegal),)
-        )
-        yield _gauge("journal_lsn", "Last record", (((), oms.lsn),))
-        yield _gauge("journal_durable_lsn", "Last record on the disk", (((), oms.durable_lsn),))
-        rows = [((p.account, p.owner, p.instrument), p.qty) for p in oms.positions]
-        yield _gauge("position_qty", "Signed, in the base asset", rows, ("account", "owner", "instrument"))
+        count = oms.counters
+        yield _counter("fills", "Fills booked, each once, since the account is traded", oms.fills)
+        yield _counter("orders", "Orders sent", count.orders)
+        yield _counter("refusals", "Wishes refused", count.refusals)
+        yield _gauge("orders_open", "Orders that are not terminal", oms.orders_open)
+        yield _gauge("orders_in_doubt", "Orders of unknown outcome", oms.in_doubt)
+        yield _gauge("parents_open", "Parents that work", oms.parents_open)
+        yield _counter("order_reports_illegal", "Reports that the order table forbids", count.illegal)
+        yield _gauge("journal_lsn", "Last record", oms.lsn)
+        yield _gauge("journal_durable_lsn", "Last record on the disk", oms.durable_lsn)
+        rows = (((p.account, p.owner, p.instrument), p.qty) for p in oms.positions)
+        names = ("account", "owner", "instrument")
+        yield _family(GaugeMetricFamily, "position_qty", "Signed, in the base asset", rows, names)
 
     def _money(self) -> Iterator[Metric]:
         risk = self._views.risk()
-        if risk is None:
-            return
-        for word, text in (
-            ("equity", "In the numeraire"),
-            ("drawdown", "Share below the peak"),
-            ("exposure", "Positions as a share of equity"),
-            ("concentration", "Largest position as a share of equity"),
-            ("seam", "Booked apart at the seams of a recording"),
-        ):
-            rows = [((a.account,), value) for a in risk.accounts if (value := getattr(a, word)) is not None]
-            name = word if word in ("equity", "seam") else f"{word}_ratio"
-            yield _gauge(name, text, rows, ("account",))
+        for word, (name, text) in _ACCOUNT_GAUGES.items():
+            values = {a.account: getattr(a, word) for a in risk.accounts} if risk else {}
+            known = {account: value for account, value in values.items() if value is not None}
+            yield _gauge(name, text, known, ("account",))
 
     def _stores(self) -> Iterator[Metric]:
         writer = self._views.writer()
-        if writer is None:
-            return
-        yield _counter("store_rows", "Rows written", (((("store",)), writer.stored),), ("store",))
-        yield _counter(
-            "store_rows_dropped",
-            "Rows lost, oldest first",
-            ((("store",), sum(writer.dropped.values())),),
-            ("store",),
-        )
+        stored = {"store": writer.stored if writer else 0}
+        yield _counter("store_rows", "Rows written", stored, ("store",))
+        dropped = {"store": sum(writer.dropped.values()) if writer else 0}
+        yield _counter("store_rows_dropped", "Rows lost, the oldest first", dropped, ("store",))
 
 
-def _gauge(name: str, text: str, rows: Samples, labels: tuple[str, ...] = ()) -> Metric:
-    family = GaugeMetricFamily(f"tradefan_{name}", text, labels=labels)
-    for values, value in rows:
-        family.add_metric(values, float(value))
-    return family
+Values = Mapping[Any, Any] | float
+"""One value, or one for each child of a family with one label."""
 
 
-def _counter(name: str, text: str, rows: Samples, labels: tuple[str, ...] = ()) -> Metric:
-    family = CounterMetricFamily(f"tradefan_{name}", text, labels=labels)
-    for values, value in rows:
-        family.add_metric(values, float(value))
+def _gauge(name: str, text: str, values: Values, labels: tuple[str, ...] = ()) -> Metric:
+    return _family(GaugeMetricFamily, name, text, _rows(values), labels)
+
+
+def _counter(name: str, text: str, values: Values, labels: tuple[str, ...] = ()) -> Metric:
+    return _family(CounterMetricFamily, name, text, _rows(values), labels)
+
+
+def _rows(values: Values) -> Rows:
+    if isinstance(values, Mapping):
+        return [((child,), value) for child, value in values.items()]
+    return [((), values)]
+
+
+def _family(
+    make: type[CounterMetricFamily | GaugeMetricFamily],
+    name: str,
+    text: str,
+    rows: Rows,
+    labels: tuple[str, ...],
+) -> Metric:
+    family = make(f"tradefan_{name}", text, labels=labels)
+    for children, value in rows:
+        family.add_metric(children, float(value))
     return family

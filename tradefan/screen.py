@@ -1,7 +1,8 @@
-"""`tradefan status` on one screen: what a trader looks at first stands first."""
+"""`tradefan status` on one screen of 80 by 24: what a trader looks at first stands first."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -9,125 +10,187 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from tradefan.units import plain
+
+JSON = dict[str, Any]
 Row = tuple[RenderableType | str, ...]
 
+FEEDS_MAX, POSITIONS_MAX, WORKING_MAX, REFUSED_MAX = 4, 4, 3, 3
+_RIGHT = ("age", "last", "qty", "avg", "unrealised", "realised", "done", "equity", "gross", "fees", "net")
+_NAME_MAX = 16
 
-def status_screen(status: dict[str, Any]) -> Group:
-    """Return the status as renderables of at most 80 columns."""
+
+def status_screen(status: JSON, program: str = "tradefan") -> Group:
+    """Return the status as renderables of at most 80 columns; `program` is how the user called us."""
+    positions = [_position(one) for one in status["positions"]]
+    refused = [_refusal(one) for one in status["refusals"]]
     return Group(
         _headline(status),
+        *_causes(status["mode"]),
         _money(status),
-        _table("feed", ("quality", "age", "last", "why"), [_feed(feed) for feed in status["feeds"]]),
+        _table("feed", ("quality", "age", "last", "why"), [_feed(one) for one in status["feeds"]], FEEDS_MAX),
+        _table("position", ("owner", "qty", "avg", "unrealised", "realised"), positions, POSITIONS_MAX),
         _table(
-            "position", ("owner", "qty", "avg", "unrealised", "realised"),
-            [_position(position) for position in status["positions"]],
+            "working",
+            ("owner", "side", "qty", "done", "algo"),
+            [_parent(one) for one in status["parents"]],
+            WORKING_MAX,
         ),
-        _table(
-            "working", ("owner", "side", "qty", "done", "algo"), [_parent(one) for one in status["parents"]]
-        ),
-        _table("refused", ("owner", "code", "would pass"), [_refusal(one) for one in status["refusals"][:3]]),
-        _line("actors", _actors(status["actors"])),
-        _line("stores", ", ".join(f"{store['name']} {store['state']}" for store in status["stores"])),
-        _next(status),
+        _last_fill(status["fills"]),
+        _table("refused", ("owner", "code", "what passes"), refused, REFUSED_MAX),
+        _line("actors", _unwell(status["actors"])),
+        _line("links", _unwell(status["links"])),
+        _line("stores", ", ".join(_store(store) for store in status["stores"])),
+        *_next(status, program),
     )  # fmt: skip
 
 
-def _headline(status: dict[str, Any]) -> Text:
-    paper = status["paper"]
-    mode = status["mode"]["mode"]
+def _headline(status: JSON) -> Text:
+    paper, mode, ready = status["paper"], status["mode"]["mode"], status["ready"]
     return Text.assemble(
         ("PAPER" if paper else "REAL MONEY", "bold green" if paper else "bold white on red"),
-        f"  {status['environment']}  up {_age(status['uptime_s'])}  config {status['config_id']}  mode ",
+        f"  {status['environment']}  ",
+        ("ready" if ready else "NOT READY", "green" if ready else "bold yellow"),
+        "  mode ",
         (mode, "green" if mode == "NORMAL" else "bold yellow"),
-        *(f"\n  {cause['scope']}: {cause['text']}" for cause in status["mode"]["causes"][:3]),
+        f"  up {_age(status['uptime_s'])}  config {status['config_id']}",
     )
 
 
-def _money(status: dict[str, Any]) -> Text:
-    lines = []
-    for equity, today, drawdown in zip(status["equity"], status["today"], status["drawdown"], strict=True):
-        lines.append(
-            f"{equity['account']} equity {_money_text(equity['equity'])} {equity['numeraire']}   "
-            f"today gross {_money_text(today['gross'])} fees {_money_text(today['fees'])}   "
-            f"drawdown {_share(drawdown['value'])} of {_share(drawdown['limit'])}"
+def _causes(mode: JSON) -> list[Text]:
+    return [Text(f"  {_short(cause['scope'])}: {cause['text']}", "yellow") for cause in mode["causes"][:2]]
+
+
+def _money(status: JSON) -> RenderableType:
+    """Return a line for each account: what it is worth, what today brought, how far it fell."""
+    rows = [
+        (
+            equity["account"],
+            f"{_money_text(equity['equity'])} {equity['numeraire']}",
+            _money_text(today["gross"]),
+            _money_text(today["fees"]),
+            _money_text(today["net"]),
+            f"{_share(drawdown['value'])} of {_share(drawdown['limit'])}",
         )
-    return Text("\n".join(lines) or "equity: the risk desk is down")
+        for equity, today, drawdown in zip(status["equity"], status["today"], status["drawdown"], strict=True)
+    ]
+    if not rows:
+        return Text("equity: the risk desk is down", "bold yellow")
+    return _table("account", ("equity", "today gross", "fees", "net", "drawdown"), rows, len(rows))
 
 
-def _feed(feed: dict[str, Any]) -> Row:
+def _feed(feed: JSON) -> Row:
     quality = feed["quality"]
     age = "-" if feed["age_ms"] is None else f"{feed['age_ms'] / 1000:.1f} s"
     colour = "green" if quality == "LIVE" else "yellow"
     return (feed["instrument"], Text(quality, colour), age, _number(feed["last"]), feed["reason"] or "")
 
 
-def _position(position: dict[str, Any]) -> Row:
+def _position(position: JSON) -> Row:
     return (
         position["instrument"],
-        position["owner"],
+        _short(position["owner"]),
         _number(position["qty"]),
-        _number(position["avg_px"]),
+        _price(position["avg_px"]),
         _money_text(position["unrealised"]),
         _money_text(position["realised"]),
     )
 
 
-def _parent(parent: dict[str, Any]) -> Row:
+def _parent(parent: JSON) -> Row:
+    doubt = " IN DOUBT" if Decimal(parent["in_doubt_qty"]) else ""
     return (
         parent["parent_id"],
-        parent["owner"],
+        _short(parent["owner"]),
         parent["side"],
         f"{_number(parent['order_qty'])} {parent['symbol']}",
         _number(parent["cum_qty"]),
-        f"{parent['algo']} {parent['phase']}",
+        f"{parent['algo']}{doubt}"
+        if parent["phase"] == "WORKING"
+        else f"{parent['algo']} {parent['phase']}{doubt}",
     )
 
 
-def _refusal(refusal: dict[str, Any]) -> Row:
-    return (refusal["at"][11:19], refusal["owner"], refusal["code"], refusal["would_pass"] or refusal["text"])
+def _last_fill(fills: JSON) -> Text:
+    if not fills["last"]:
+        return _line("fills", "-" if fills["total"] is None else str(fills["total"]))
+    last = fills["last"][0]
+    symbol = last["instrument"].partition(":")[2]
+    what = f"{last['side']} {_number(last['qty'])} {symbol} at {_price(last['price'])}"
+    when = f"the last at {last['at'][11:19]}"
+    return _line("fills", f"{fills['total']}, {when}: {what} for {_short(last['owner'])}")
 
 
-def _actors(actors: list[dict[str, Any]]) -> str:
-    unwell = [actor for actor in actors if actor["state"] not in ("READY", "UP") or actor["restarts"]]
-    well = len(actors) - len(unwell)
-    parts = [f"{well} up"]
-    for actor in unwell:
-        restarts = f" restarts {actor['restarts']}" if actor["restarts"] else ""
-        text = f" {actor['text']}" if actor["text"] else ""
-        parts.append(f"{actor['name']} {actor['state']}{restarts}{text}")
-    return ", ".join(parts)
-
-
-def _next(status: dict[str, Any]) -> Text:
-    environment = status["environment"]
-    return Text(
-        f"next: tradefan order submit -e {environment} --symbol BTC/USDT --side buy --quantity 0.01"
-        f" | tradefan logs -e {environment} -f",
-        style="dim",
+def _refusal(refusal: JSON) -> Row:
+    return (
+        refusal["at"][11:19],
+        _short(refusal["owner"]),
+        refusal["code"],
+        refusal["would_pass"] or refusal["text"],
     )
 
 
-def _table(first: str, columns: tuple[str, ...], rows: list[Row]) -> RenderableType:
+def _unwell(parts: list[JSON]) -> str:
+    """Return how many are well, and each that is not or was not."""
+    unwell = [part for part in parts if part["state"] != "READY" or part["restarts"]]
+    texts = [f"{len(parts) - len(unwell)} ready"]
+    for part in unwell:
+        restarts = f", restarts {part['restarts']}" if part["restarts"] else ""
+        text = f" ({part['text']})" if part["text"] else ""
+        texts.append(f"{part['name']} {part['state']}{text}{restarts}")
+    return "; ".join(texts)
+
+
+def _store(store: JSON) -> str:
+    behind = (store.get("lsn") or 0) - (store.get("durable_lsn") or 0)
+    waits = f", {behind} records wait" if behind else ""
+    failing = f", failing: {store['failing']}" if store.get("failing") else ""
+    return f"{store['name']} {store['state']}{waits}{failing}"
+
+
+def _next(status: JSON, program: str) -> list[Text]:
+    """Return commands to go on with: one line each, short enough not to wrap."""
+    where = "" if status["environment"] == "development" else f" -e {status['environment']}"
+    symbol = status["feeds"][0]["instrument"].partition(":")[2] if status["feeds"] else "BTC/USDT"
+    order = f"{program} order submit{where} --symbol {symbol} --side buy --quantity 0.01"
+    return [Text(f"next: {program} logs{where} -f", "dim"), Text(f"      {order}", "dim")]
+
+
+# --- how it is written --------------------------------------------------------------------------------
+
+
+def _table(first: str, columns: tuple[str, ...], rows: Sequence[Row], most: int) -> RenderableType:
     if not rows:
-        return Text(f"{first}: none", style="dim")
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+        return _line(first, "none")
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="dim")
     for column in (first, *columns):
-        numeric = column in ("age", "last", "qty", "avg", "unrealised", "realised", "done")
-        table.add_column(column, justify="right" if numeric else "left", no_wrap=True)
-    for row in rows:
+        right = column in _RIGHT or column.split(" ")[-1] in _RIGHT
+        table.add_column(column, justify="right" if right else "left", no_wrap=True, overflow="ellipsis")
+    for row in rows[:most]:
         table.add_row(*row)
+    if len(rows) > most:
+        table.add_row(f"and {len(rows) - most} more")
     return table
 
 
 def _line(name: str, text: str) -> Text:
-    return Text.assemble((f"{name} ", "dim"), text)
+    return Text.assemble((f"{name} ", "dim"), text, overflow="ellipsis", no_wrap=True)
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= _NAME_MAX else f"{name[: _NAME_MAX - 1]}…"
 
 
 def _number(value: object) -> str:
+    return "-" if value is None else plain(Decimal(str(value)))
+
+
+def _price(value: object) -> str:
+    """Return a price in at most eight digits, as much as a chart shows."""
     if value is None:
         return "-"
-    text = format(Decimal(str(value)), "f")
-    return text.rstrip("0").rstrip(".") if "." in text else text
+    price = Decimal(str(value))
+    return plain(round(price, max(0, 7 - price.adjusted())))
 
 
 def _money_text(value: object) -> str:
@@ -135,11 +198,13 @@ def _money_text(value: object) -> str:
 
 
 def _share(value: object) -> str:
-    return "-" if value is None else f"{100 * Decimal(str(value)):.2f} %"
+    return "-" if value is None else f"{100 * Decimal(str(value)):.2f}%"
 
 
 def _age(seconds: float) -> str:
     whole = int(seconds)
+    if whole < 60:
+        return f"{whole}s"
     if whole < 3600:
-        return f"{whole // 60} m {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} m"
+        return f"{whole // 60}m{whole % 60:02d}s"
+    return f"{whole // 3600}h{whole % 3600 // 60:02d}m"

@@ -3,39 +3,32 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypeVar
 
 from tradefan import __version__
 from tradefan.actors.market_state import FeedView
-from tradefan.actors.oms import Oms
 from tradefan.actors.oms_view import OmsView, order_update, parent_update
 from tradefan.actors.risk_desk_state import AccountRiskView
+from tradefan.config.check import PAPER
 from tradefan.config.schema import Config
 from tradefan.contracts import suggest
 from tradefan.drivers.watchdog import Watchdog
 from tradefan.environment import Environment
 from tradefan.errors import Refused
-from tradefan.messages.market import Quality
 from tradefan.messages.orders import OrderUpdate, ParentUpdate, PositionUpdate, Refusal
+from tradefan.messages.records import Fill
 from tradefan.metrics import Metrics
 from tradefan.runtime.kernel import Kernel
 from tradefan.telemetry import Logging
-from tradefan.units import MS, SECOND, AccountId, InstrumentId, exact, iso
-from tradefan.views import Views
-from tradefan.wiring import (
-    Plan,
-    account_port,
-    gateway_name,
-    market_name,
-    market_port,
-    resolve_symbol,
-    strategy_name,
-)
+from tradefan.units import MS, SECOND, AccountId, InstrumentId, ParentId, exact, iso
+from tradefan.views import DOWN, Part, Views
+from tradefan.wiring import Plan, resolve_symbol
 
 SCHEMA = 1
 JSON = dict[str, Any]
+T = TypeVar("T")
 
 
 class Picture:
@@ -50,6 +43,7 @@ class Picture:
         watchdog: Watchdog,
         log: Logging,
     ) -> None:
+        """Remember where to look; `url` is set by whoever listens."""
         self.url = ""
         self._environment = environment
         self._kernel = kernel
@@ -65,75 +59,69 @@ class Picture:
         assert isinstance(config, Config)
         return config
 
-    # --- health and readiness -------------------------------------------------------------------------
+    # --- health and readiness ---------------------------------------------------------------------
 
     def health(self) -> JSON:
-        """Return what is up; `down` when a critical part is not."""
-        checks = {"journal": _check(self._views.running("journal"), "link")}
-        checks["oms"] = _check(self._views.oms() is not None, "actor")
-        checks["risk_desk"] = _check(self._views.risk() is not None, "actor")
-        for venue in self._plan.venues:
-            up = self._views.market(venue) is not None and self._views.running(market_port(venue))
-            checks[market_name(venue)] = _check(up, "actor and link")
-        for account in self._plan.accounts:
-            up = self._views.gateway(account) is not None and self._views.running(account_port(account))
-            checks[gateway_name(account)] = _check(up, "actor and link")
-        down = [name for name, check in checks.items() if check["status"] != "ok"]
+        """Return what runs; `down` when a critical part does not."""
+        parts = self._views.parts()
+        down = any(part.critical and part.state == DOWN for part in parts)
         return {
             "status": "down" if down else "ok",
             "timestamp": iso(self._now_ns()),
-            "checks": checks,
+            "checks": {part.name: _check(part) for part in parts},
         }
 
     def ready(self) -> JSON:
         """Return whether orders can be placed on every feed, and what is waited for."""
-        waiting = {name: "down" for name, check in self.health()["checks"].items() if check["status"] != "ok"}
-        oms, risk = self._views.oms(), self._views.risk()
-        if oms is not None and oms.state != "READY":
-            waiting["oms"] = oms.state
-        if risk is not None and risk.state != "READY":
-            waiting["risk_desk"] = risk.state
-        for feed in self._views.feeds():
-            if feed.quality is not Quality.LIVE:
-                waiting[feed.instrument] = f"{feed.quality}: {feed.reason}"
+        waiting = self._views.waiting()
         return {"ready": not waiting, "waiting": waiting}
 
-    # --- status ---------------------------------------------------------------------------------------
+    def metrics(self) -> bytes:
+        """Return the Prometheus exposition text."""
+        return self._metrics.text()
+
+    # --- status -----------------------------------------------------------------------------------
 
     def status(self) -> JSON:
-        """Return everything that one screen shows."""
-        now_ns, oms, risk = self._now_ns(), self._views.oms(), self._views.risk()
+        """Return everything that one screen shows; no list is longer than `telemetry.top`."""
+        now_ns, oms, risk, feeds = self._now_ns(), self._views.oms(), self._views.risk(), self._views.feeds()
+        accounts = risk.accounts if risk else ()
         return {
             "schema": SCHEMA,
             "version": __version__,
             "environment": self._environment.name,
-            "paper": all(account.venue == "paper" for account in self._config.accounts.values()),
+            "paper": all(account.venue == PAPER for account in self._config.accounts.values()),
             "pid": os.getpid(),
             "url": self.url,
             "data_dir": str(self._environment.places.root),
             "now": iso(now_ns),
             "uptime_s": round((now_ns - self._started_ns) / SECOND, 1),
             "config_id": self._kernel.state.config_id,
+            "ready": not self._views.waiting(),
             "mode": _mode(oms),
-            "equity": [_equity(one) for one in risk.accounts] if risk else [],
-            "today": [_today(one) for one in risk.accounts] if risk else [],
-            "drawdown": [_drawdown(one, self._config) for one in risk.accounts] if risk else [],
-            "limits": [_limits(one) for one in risk.accounts] if risk else [],
-            "feeds": [_feed(feed, now_ns) for feed in self._views.feeds()],
-            "positions": self._positions(oms),
-            "parents": [_parent(one) for one in _working(oms)],
-            "orders": _orders(oms),
-            "fills": {"total": oms.fills if oms else None},
+            "equity": [_equity(one) for one in accounts],
+            "today": [_today(one) for one in accounts],
+            "drawdown": [_drawdown(one, self._config) for one in accounts],
+            "limits": [_limits(one) for one in accounts],
+            "feeds": [_feed(feed, now_ns) for feed in feeds],
+            "positions": self._positions(oms, feeds),
+            "parents": [_parent(one) for one in self._top(_working(oms))],
+            "orders": self._orders_now(oms),
+            "fills": _fills(oms),
             "refusals": [_refusal(one) for one in oms.refusals] if oms else [],
             "strategies": self.strategies(),
-            "actors": self._actors(),
+            **self._who_runs(),
             "stores": self._stores(oms),
         }
 
-    def _positions(self, oms: OmsView | None) -> list[JSON]:
-        marks = {feed.instrument: _mid(feed) for feed in self._views.feeds()}
-        positions = oms.positions if oms else ()
-        return [self._position(one, marks.get(one.instrument)) for one in positions]
+    def _top(self, rows: Sequence[T]) -> Sequence[T]:
+        return rows[: self._config.telemetry.top]
+
+    def _positions(self, oms: OmsView | None, feeds: list[FeedView]) -> list[JSON]:
+        marks = {feed.instrument: _mid(feed) for feed in feeds}
+        return [
+            self._position(one, marks.get(one.instrument)) for one in self._top(oms.positions if oms else ())
+        ]
 
     def _position(self, one: PositionUpdate, mark: Decimal | None) -> JSON:
         instrument = self._plan.instruments.get(one.instrument)
@@ -145,101 +133,84 @@ class Picture:
             "instrument": one.instrument,
             "owner": one.owner,
             "qty": one.qty,
-            "avg_px": None if one.avg_px is None else round(one.avg_px, 8),
+            "avg_px": _money(one.avg_px),
             "mark": mark,
-            "unrealised": None if unrealised is None else round(unrealised, 8),
-            "realised": one.realised,
+            "unrealised": _money(unrealised),
+            "realised": _money(one.realised),
             "fees": one.fees,
             "working_qty": one.working_qty,
             "in_doubt_qty": one.in_doubt_qty,
         }
 
-    def _actors(self) -> list[JSON]:
-        lanes = self._kernel.statistics()
-        found = []
-        for cell in self._kernel.cells:
-            if cell is None:
-                continue
-            name = cell.spec.name
-            state, text = self._actor_state(name, up=cell.actor is not None)
-            found.append(
-                {
-                    "name": name,
-                    "state": state,
-                    "text": text,
-                    "restarts": self._kernel.life.tree.child(name).restarts,
-                    "turns": cell.turns,
-                    "facts_peak": lanes[name].facts_peak,
-                    "refused": lanes[name].refused,
-                    "dropped": lanes[name].dropped,
-                }
-            )
-        return found
+    def _orders_now(self, oms: OmsView | None) -> JSON:
+        if oms is None:
+            return {"open": None, "in_doubt": None, "total": None, "list": []}
+        return {
+            "open": oms.orders_open,
+            "in_doubt": oms.in_doubt,
+            "total": oms.counters.orders,
+            "list": [_child(one) for one in self._top(oms.orders)],
+        }
 
-    def _actor_state(self, name: str, *, up: bool) -> tuple[str, str]:
-        if not up:
-            return "DOWN", "restarts exhausted"
-        oms, risk = self._views.oms(), self._views.risk()
-        if name == "oms" and oms is not None:
-            return oms.state, ""
-        if name == "risk_desk" and risk is not None:
-            return risk.state, ""
-        for owner in self._plan.strategies:
-            view = self._views.trader(owner)
-            if name == strategy_name(owner) and view is not None:
-                return str(view.phase), view.forecast
-        return "UP", ""
+    def _who_runs(self) -> JSON:
+        """Return actors with what their lanes went through, and links."""
+        lanes = self._kernel.statistics()
+        turns = {cell.spec.name: cell.turns for cell in self._kernel.cells if cell is not None}
+        actors: list[JSON] = []
+        links: list[JSON] = []
+        for part in self._views.parts():
+            row = {"name": part.name, "state": part.state, "text": part.text, "restarts": part.restarts}
+            if part.kind == "link":
+                links.append(row)
+                continue
+            lane = lanes[part.name]
+            row |= {"turns": turns[part.name], "facts_peak": lane.facts_peak}
+            actors.append({**row, "refused": lane.refused, "dropped": lane.dropped})
+        return {"actors": actors, "links": links}
 
     def _stores(self, oms: OmsView | None) -> list[JSON]:
-        writer = self._views.writer()
-        journal: JSON = {
-            "name": "journal",
-            "state": "UP" if self._views.running("journal") else "DOWN",
-            "lsn": oms.lsn if oms else None,
-            "durable_lsn": oms.durable_lsn if oms else None,
-        }
-        store: JSON = {"name": "store", "state": "UP" if self._views.running("store") else "DOWN"}
-        if writer is not None:
-            store.update(_fields(writer))
-        return [journal, store]
+        writer, journal, store = self._views.writer(), self._views.part("journal"), self._views.part("store")
+        return [
+            {
+                "name": "journal",
+                "state": journal.state,
+                "lsn": oms.lsn if oms else None,
+                "durable_lsn": oms.durable_lsn if oms else None,
+            },
+            {"name": "store", "state": store.state, **({} if writer is None else _fields(writer))},
+        ]
 
     def strategies(self) -> list[JSON]:
         """Return the strategy instances."""
-        found = []
-        for owner, one in self._plan.strategies.items():
-            view = self._views.trader(owner)
-            found.append(
-                {
-                    "owner": owner,
-                    "use": one.use,
-                    "account": one.account,
-                    "capital": one.capital,
-                    "state": "DOWN" if view is None else str(view.phase),
-                    "text": "" if view is None else view.forecast,
-                    "bars": None if view is None else view.bars,
-                    "commands": None if view is None else view.commands,
-                    "refusals": None if view is None else view.refusals,
-                    "decision": None if view is None else view.decision or None,
-                    "refusal": None if view is None else view.refusal or None,
-                }
-            )
-        return found
+        return [self._strategy(owner) for owner in self._plan.strategies]
 
-    # --- orders ---------------------------------------------------------------------------------------
+    def _strategy(self, owner: str) -> JSON:
+        one, view = self._config.strategies[owner], self._views.trader(owner)
+        known: JSON = {"bars": None, "commands": None, "refusals": None, "decision": None, "refusal": None}
+        if view is not None:
+            known = {key: getattr(view, key) for key in known}
+        return {
+            "owner": owner,
+            "use": one.use,
+            "account": one.account,
+            "capital": one.capital,
+            "state": DOWN if view is None else view.phase,
+            "text": "" if view is None else view.forecast,
+            **{key: None if value == "" else value for key, value in known.items()},
+        }
+
+    # --- orders -----------------------------------------------------------------------------------
 
     def orders(self) -> list[JSON]:
         """Return the newest parents."""
         oms = self._views.oms()
-        return [_parent(one) for one in oms.parents] if oms else []
+        return [_parent(one) for one in self._top(oms.parents)] if oms else []
 
     def order(self, parent_id: str) -> JSON | None:
         """Return one parent with its children, None when memory does not hold it."""
-        cell = self._kernel.cells[self._kernel.refs["oms"]]
-        if cell is None or not isinstance(cell.actor, Oms):
-            return None
-        trading = cell.actor.state.trading
-        parent = trading.parents.get(parent_id)  # type: ignore[call-overload]  # a user's text is no ParentId yet
-        if parent is None:
+        trading = self._views.trading()
+        parent = None if trading is None else trading.parents.get(ParentId(parent_id))
+        if trading is None or parent is None:
             return None
         names = [*parent.ended, *parent.live]
         children = [order_update(trading.orders[name]) for name in names if name in trading.orders]
@@ -261,13 +232,26 @@ class Picture:
             raise Refused("UNKNOWN_ACCOUNT", f"no account {account!r}{suggest(account, accounts)}")
         return AccountId(account), instrument
 
-    def metrics(self) -> bytes:
-        """Return the Prometheus exposition text."""
-        return self._metrics.text()
+
+# --- shapes -------------------------------------------------------------------------------------------
 
 
-def _check(up: bool, kind: str) -> JSON:
-    return {"status": "ok" if up else "down", "kind": kind}
+def _fields(struct: Any) -> JSON:  # noqa: ANN401 any Struct
+    return {name: getattr(struct, name) for name in struct.__struct_fields__}
+
+
+def _money(value: Decimal | None) -> Decimal | None:
+    """Return an amount as people and programs need it: thirty digits of a quotient help nobody."""
+    return value if value is None or not value.is_finite() else round(value, 8)
+
+
+def _check(part: Part) -> JSON:
+    return {
+        "status": "down" if part.state == DOWN else "ok",
+        "state": part.state,
+        "kind": part.kind,
+        "critical": part.critical,
+    }
 
 
 def _mode(oms: OmsView | None) -> JSON:
@@ -279,23 +263,8 @@ def _mode(oms: OmsView | None) -> JSON:
     return {"mode": now.mode, "causes": causes}
 
 
-def _fields(struct: Any) -> JSON:  # noqa: ANN401 any Struct
-    return {name: getattr(struct, name) for name in struct.__struct_fields__}
-
-
 def _working(oms: OmsView | None) -> list[ParentUpdate]:
     return [one for one in oms.parents if one.phase != "DONE"] if oms else []
-
-
-def _orders(oms: OmsView | None) -> JSON:
-    if oms is None:
-        return {"open": None, "in_doubt": None, "total": None, "list": []}
-    return {
-        "open": oms.orders_open,
-        "in_doubt": oms.in_doubt,
-        "total": oms.counters.orders,
-        "list": [_child(one) for one in oms.orders],
-    }
 
 
 def _parent(one: ParentUpdate) -> JSON:
@@ -307,8 +276,8 @@ def _parent(one: ParentUpdate) -> JSON:
         "symbol": order.instrument.partition(":")[2],
         "owner": order.owner,
         "ref": order.ref,
-        "status": str(one.status),
-        "phase": str(one.phase),
+        "status": one.status,
+        "phase": one.phase,
         "reason": one.reason,
         "side": order.side,
         "algo": order.algo,
@@ -317,7 +286,7 @@ def _parent(one: ParentUpdate) -> JSON:
         "leaves_qty": one.leaves_qty,
         "working_qty": one.working_qty,
         "in_doubt_qty": one.in_doubt_qty,
-        "avg_px": None if one.avg_px is None else round(one.avg_px, 8),
+        "avg_px": _money(one.avg_px),
         "limit_price": order.limit_price,
         "created_ns": order.created_ns,
         "start_ns": None,
@@ -329,11 +298,19 @@ def _parent(one: ParentUpdate) -> JSON:
 
 
 def _child(one: OrderUpdate) -> JSON:
-    shown = _fields(one)
-    shown["status"] = str(one.status)
-    shown["avg_px"] = None if one.avg_px is None else round(one.avg_px, 8)
-    shown["in_doubt"] = None if one.in_doubt is None else str(one.in_doubt)
-    return shown
+    return {**_fields(one), "avg_px": _money(one.avg_px)}
+
+
+def _fills(oms: OmsView | None) -> JSON:
+    if oms is None:
+        return {"total": None, "last": []}
+    return {"total": oms.fills, "last": [_fill(one) for one in oms.last_fills]}
+
+
+def _fill(one: Fill) -> JSON:
+    shown = ("account", "instrument", "owner", "side", "qty", "price", "fee", "fee_asset", "liquidity")
+    ids = ("trade_id", "client_order_id")
+    return {"at": iso(one.event_ns), **{name: getattr(one, name) for name in (*shown, *ids)}}
 
 
 def _refusal(one: Refusal) -> JSON:
@@ -343,7 +320,7 @@ def _refusal(one: Refusal) -> JSON:
 def _feed(feed: FeedView, now_ns: int) -> JSON:
     return {
         "instrument": feed.instrument,
-        "quality": str(feed.quality),
+        "quality": feed.quality,
         "reason": feed.reason or None,
         "age_ms": None if feed.heard_ns is None else max(0, now_ns - feed.heard_ns) // MS,
         "last": feed.last_price,
@@ -364,41 +341,36 @@ def _equity(one: AccountRiskView) -> JSON:
     return {
         "account": one.account,
         "numeraire": one.numeraire,
-        "equity": one.equity,
-        "realised": one.realised,
-        "unrealised": one.unrealised,
-        "fees": one.fees,
-        "seam": one.seam,
-        "exposure": one.exposure,
-        "concentration": one.concentration,
+        "equity": _money(one.equity),
+        "realised": _money(one.realised),
+        "unrealised": _money(one.unrealised),
+        "fees": _money(one.fees),
+        "seam": _money(one.seam),
+        "exposure": _money(one.exposure),
+        "concentration": _money(one.concentration),
         "largest": one.largest,
     }
 
 
 def _today(one: AccountRiskView) -> JSON:
-    """Net is the change of equity since the day began, seams booked apart; gross is before fees."""
-    known = one.equity is not None and one.day_equity is not None
-    net = (
-        one.equity - one.day_equity
-        if known and one.equity is not None and one.day_equity is not None
-        else None
-    )
+    """Net is what equity changed since the day began, without seams; gross is before the day's fees."""
+    net = None if one.equity is None or one.day_equity is None else one.equity - one.day_equity
     return {
         "account": one.account,
         "since": None if one.day_start_ns is None else iso(one.day_start_ns),
-        "gross": None if net is None else net + one.fees,
-        "fees": one.fees,
-        "net": net,
+        "gross": None if net is None else _money(net + one.fees_today),
+        "fees": _money(one.fees_today),
+        "net": _money(net),
     }
 
 
 def _drawdown(one: AccountRiskView, config: Config) -> JSON:
     return {
         "account": one.account,
-        "value": one.drawdown,
+        "value": _money(one.drawdown),
         "limit": config.risk.max_drawdown,
-        "peak": one.peak,
-        "daily_loss": one.daily_loss,
+        "peak": _money(one.peak),
+        "daily_loss": _money(one.daily_loss),
         "daily_loss_limit": config.risk.max_daily_loss,
     }
 
@@ -406,6 +378,8 @@ def _drawdown(one: AccountRiskView, config: Config) -> JSON:
 def _limits(one: AccountRiskView) -> JSON:
     return {
         "account": one.account,
-        "room": None if one.room is None else _fields(one.room),
+        "room": None
+        if one.room is None
+        else {key: _money(value) for key, value in _fields(one.room).items()},
         "breaches": [_fields(breach) for breach in (*one.breaches, *one.latched)],
     }

@@ -1,4 +1,4 @@
-"""Logs through a bounded queue and a writer thread, and metrics that are read when somebody scrapes.
+"""Logs through a bounded queue and a writer thread.
 
 Nothing here may slow or stop trading: a full queue drops its oldest line, a full disk loses lines, and
 both are counted.
@@ -8,30 +8,22 @@ from __future__ import annotations
 
 import json
 import logging
-import platform
 import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable
 from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal, TextIO
+from typing import Any, TextIO
 from urllib.parse import quote
 
 import msgspec
 import structlog
-from msgspec import Struct
-from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
-from prometheus_client.exposition import CONTENT_TYPE_LATEST
-from prometheus_client.registry import Collector
 
-from tradefan.errors import Defect
 from tradefan.units import iso
 
-CONTENT_TYPE = CONTENT_TYPE_LATEST
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
 _STOP_SECONDS = 5.0
 _HIDDEN = "***"
@@ -242,69 +234,3 @@ def _printable(value: object) -> str:
     """Return what a terminal may show: no text of a stranger moves its cursor."""
     text = str(value)
     return text if text.isprintable() else repr(text)
-
-
-# --- metrics ------------------------------------------------------------------------------------
-
-LABELS = ["venue", "account", "instrument", "owner", "side", "status", "actor", "lane", "algo", "limit"]
-LABELS += ["store", "measurement", "pool", "reason"]
-"""The only labels; ids are never labels, because each would be a series for ever."""
-
-
-class Sample(Struct, frozen=True):
-    """One value at the instant of a scrape; counters are named `..._total`."""
-
-    name: str
-    help: str
-    kind: Literal["counter", "gauge"]
-    value: float
-    labels: Mapping[str, str] = {}
-
-
-class Registry(Collector):
-    """Asks its sources when it is scraped; `render` is what `/metrics` answers.
-
-    `always` are the label children that exist from the start: a source that does not know one yet
-    leaves it at the value given here.
-    """
-
-    def __init__(self, version: str, environment: str, always: Iterable[Sample] = ()) -> None:
-        self._sources: list[Callable[[], Iterable[Sample]]] = []
-        self._always = tuple(always)
-        self._info = {"version": version, "environment": environment, "python": platform.python_version()}
-        self._registry = CollectorRegistry(auto_describe=False)
-        self._registry.register(self)
-        ProcessCollector(registry=self._registry)
-
-    def add(self, source: Callable[[], Iterable[Sample]]) -> None:
-        """Ask this function at every scrape."""
-        self._sources.append(source)
-
-    def collect(self) -> Iterable[Metric]:
-        """Give all families, in order of their names."""
-        info = GaugeMetricFamily("tradefan_build_info", "What runs.", labels=list(self._info))
-        info.add_metric(list(self._info.values()), 1)
-        yield info
-        latest: dict[str, dict[tuple[str, ...], Sample]] = {}
-        for source in (lambda: self._always, *self._sources):
-            for sample in source():
-                latest.setdefault(sample.name, {})[tuple(sample.labels.values())] = sample
-        for _, children in sorted(latest.items()):
-            yield _family(list(children.values()))
-
-    def render(self) -> bytes:
-        """Return the text format of Prometheus."""
-        return generate_latest(self._registry)
-
-
-def _family(samples: list[Sample]) -> Metric:
-    first = samples[0]
-    make = CounterMetricFamily if first.kind == "counter" else GaugeMetricFamily
-    family = make(first.name, first.help, labels=list(first.labels))
-    for sample in samples:
-        total = sample.name.endswith("_total") == (sample.kind == "counter")
-        named = sample.name.startswith("tradefan_") and total and set(sample.labels) <= set(LABELS)
-        if not named or (sample.kind, [*sample.labels]) != (first.kind, [*first.labels]):
-            raise Defect(f"expected tradefan_*, counters *_total, labels like {first}, got {sample}")
-        family.add_metric(list(sample.labels.values()), sample.value)
-    return family

@@ -1,23 +1,53 @@
-"""Typed access to the actors' views between steps."""
+"""Typed access to the actors' views between steps, and who is up: the source of status, health, metrics."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 from tradefan.actors.data_writer import DataWriterView
 from tradefan.actors.gateway_state import GatewayView
 from tradefan.actors.market_state import FeedView, MarketDataView
+from tradefan.actors.oms import Oms
 from tradefan.actors.oms_view import OmsView
 from tradefan.actors.risk_desk_state import RiskView
 from tradefan.actors.trader_state import TraderView
+from tradefan.core.trading import Trading
+from tradefan.messages.market import Quality
 from tradefan.runtime.kernel import Kernel
-from tradefan.wiring import Plan, gateway_name, market_name, strategy_name
+from tradefan.units import iso
+from tradefan.wiring import Plan, account_port, gateway_name, market_name, market_port, strategy_name
+
+READY = "READY"
+DOWN = "DOWN"
+WARMING = "WARMING"
+
+
+@dataclass(frozen=True)
+class Part:
+    """One actor or link: `state` is STARTING, WARMING, READY or DOWN, `text` what is missing."""
+
+    name: str
+    kind: str
+    state: str
+    text: str
+    restarts: int
+    critical: bool
 
 
 class Views:
     """One system's views; each is None while its actor is down."""
 
     def __init__(self, kernel: Kernel, plan: Plan) -> None:
+        """Remember whom to ask; nothing is kept between two questions."""
         self.kernel = kernel
         self.plan = plan
+        self._owners = {strategy_name(owner): owner for owner in plan.strategies}
+        self._venues = {market_name(venue): venue for venue in plan.venues}
+        self._accounts = {gateway_name(account): account for account in plan.accounts}
+        links = [*map(market_port, plan.venues), *map(account_port, plan.accounts)]
+        self._critical = {"journal", "oms", "risk_desk", *links, *self._venues, *self._accounts}
+
+    # --- one actor's picture ----------------------------------------------------------------------
 
     def oms(self) -> OmsView | None:
         """Return the order manager's."""
@@ -54,6 +84,61 @@ class Views:
         views = [self.market(venue) for venue in self.plan.venues]
         return [feed for view in views if view is not None for feed in view.feeds]
 
-    def running(self, port: str) -> bool:
-        """Say whether a port's link runs."""
-        return self.kernel.ports[self.kernel.refs[port]].running
+    def trading(self) -> Trading | None:
+        """Return what the order manager knows of orders, to look one of them up and not to change it."""
+        cell = self.kernel.cells[self.kernel.refs["oms"]]
+        actor = None if cell is None else cell.actor
+        return actor.state.trading if isinstance(actor, Oms) else None
+
+    # --- who is up --------------------------------------------------------------------------------
+
+    def parts(self) -> list[Part]:
+        """Return every actor and link in the order of their start."""
+        return [self._part(child.id, child.kind) for child in self.kernel.life.tree.order]
+
+    def part(self, name: str) -> Part:
+        """Return one actor or link."""
+        return self._part(name, "link" if self.kernel.refs[name] in self.kernel.ports else "actor")
+
+    def waiting(self) -> dict[str, str]:
+        """Return why orders cannot be placed on every feed now; nothing means that they can.
+
+        A dead link stands here by its own name, beside what it makes unusable.
+        """
+        waits = {
+            part.name: f"{part.state}: {part.text}" if part.text else part.state
+            for part in self.parts()
+            if part.critical and part.state != READY
+        }
+        for feed in self.feeds():
+            if feed.quality is not Quality.LIVE:
+                waits[feed.instrument] = f"{feed.quality}: {feed.reason}"
+        return waits
+
+    def _part(self, name: str, kind: str) -> Part:
+        child = self.kernel.life.tree.child(name)
+        state, text = self._link(name) if kind == "link" else self._actor(name)
+        if state == DOWN and child.retry_ns is not None:
+            text = f"next try at {iso(child.retry_ns)}"
+        return Part(name, kind, state, text, child.restarts, name in self._critical)
+
+    def _link(self, name: str) -> tuple[str, str]:
+        running = self.kernel.ports[self.kernel.refs[name]].running
+        return (READY, "") if running else (DOWN, "")
+
+    def _actor(self, name: str) -> tuple[str, str]:
+        """Return an actor's own word for how far it is."""
+        view = self.kernel.view(name)
+        if view is None:
+            return DOWN, ""
+        if isinstance(view, OmsView):
+            return view.state, ""
+        if isinstance(view, RiskView):
+            return view.state, view.reason
+        if isinstance(view, TraderView):
+            return str(view.phase), view.forecast
+        if isinstance(view, MarketDataView):
+            return (READY, "") if view.phase == "LIVE" else (WARMING, view.reason or view.phase)
+        if isinstance(view, GatewayView):
+            return (READY, "") if view.connected else (WARMING, view.auth or view.reason or view.phase)
+        return READY, ""

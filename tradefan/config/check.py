@@ -177,9 +177,6 @@ def _orders(config: Config) -> Iterator[Problem]:
     if runtime.messages_per_visit > runtime.messages_per_step:
         text = f"up to messages_per_step ({runtime.messages_per_step})"
         yield Problem("runtime.messages_per_visit", str(runtime.messages_per_visit), text)
-    if runtime.loop_stall_warn > runtime.loop_stall_dump:
-        bound = f"up to loop_stall_dump ({duration_text(runtime.loop_stall_dump)})"
-        yield Problem("runtime.loop_stall_warn", duration_text(runtime.loop_stall_warn), bound)
     for name, venue in config.venues.items():
         if venue.backoff_base > venue.backoff_cap:
             bound = f"up to backoff_cap ({duration_text(venue.backoff_cap)})"

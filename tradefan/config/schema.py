@@ -264,9 +264,8 @@ class RuntimeConfig(Section, frozen=True, kw_only=True):
         60 * SECOND
     )
     loop_stall_warn: Annotated[
-        Duration, restart("a loop that stands still this long is logged", le=MINUTE)
+        Duration, restart("a loop that stands still this long is logged, with its stack", le=MINUTE)
     ] = 250 * MS
-    loop_stall_dump: Annotated[Duration, restart("and this long: with its stack", le=MINUTE)] = 2 * SECOND
     stop_deadline: Annotated[Duration, restart("a stop takes at most this", le=5 * MINUTE)] = 10 * SECOND
 
 

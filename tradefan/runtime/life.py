@@ -13,6 +13,7 @@ from msgspec import Struct
 from tradefan.errors import Defect
 from tradefan.messages.base import Message
 from tradefan.messages.control import (
+    ActorState,
     CloseLatch,
     ConfigChanged,
     ConfigResult,
@@ -134,6 +135,8 @@ class Life:
         letter = DeadLetter(kernel.state.now_ns, name, encoded, type(msg).__name__, text)
         self.dead_letters.append(letter)
         kernel.log("error", "actor_crashed", name, {"message": letter.message_type, "traceback": text})
+        for watcher in cell.spec.watchers:
+            self._tell(watcher, ActorState(name, "DOWN", f"{type(error).__name__}: {error}"))
         self._obey(self.tree.ended(name, kernel.state.now_ns, crashed=True))
 
     def _obey(self, verdict: Verdict) -> None:

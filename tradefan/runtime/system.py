@@ -21,12 +21,16 @@ Ingress = tuple[Ref, Message]
 
 @dataclass(frozen=True)
 class ActorSpec:
-    """How to build an actor and how much mail it may have; `state_type` decodes its snapshot."""
+    """How to build an actor and how much mail it may have; `state_type` decodes its snapshot.
+
+    `watchers` hear `ActorState(name, "DOWN")` when it dies; that it is well again it says itself.
+    """
 
     name: str
     factory: Callable[[Any], Actor]
     state_type: Any
     limits: Limits
+    watchers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from tests.unit.actors.oms_bench import (
 )
 from tradefan.core.ids import client_order_id
 from tradefan.core.ledger import balance, held_before, position
+from tradefan.errors import Defect
 from tradefan.messages.account import AccountState
 from tradefan.messages.control import Ready
 from tradefan.messages.orders import (
@@ -34,6 +35,7 @@ from tradefan.messages.orders import (
     FillUpdate,
     GatewayReset,
     Look,
+    LookDone,
     OrderInDoubt,
     OrderNotSent,
     OrderStatus,
@@ -55,6 +57,7 @@ from tradefan.messages.records import (
     Sealed,
     Transfer,
 )
+from tradefan.messages.wire import LinkDown
 from tradefan.units import EXTERNAL, MINUTE, SECOND, InstrumentId, ParentId, TradeId
 
 D = Decimal
@@ -158,7 +161,7 @@ def test_order_when_found_in_spite_of_the_proof_then_it_is_adopted(bench: Bench)
 def test_never_sent_order_when_the_venue_shows_it_then_it_is_adopted_and_its_end_is_no_news(
     bench: Bench,
 ) -> None:
-    """A terminal word without quantity about an order that never was says nothing new; life does."""
+    """A terminal word without quantity says nothing new; life does, and nobody wants that order any more."""
     create = bench.limit()
     bench.tell(OrderNotSent(ACCOUNT, create.client_order_id, "EXPIRED"))
     bench.tell(OrderNotSent(ACCOUNT, create.client_order_id, "EXPIRED"))
@@ -166,7 +169,8 @@ def test_never_sent_order_when_the_venue_shows_it_then_it_is_adopted_and_its_end
     assert bench.made(Report) == []
     assert len(bench.made(NotSent)) == 1
     bench.report(create, S.NEW)
-    assert bench.trading.orders[create.client_order_id].status is S.NEW
+    assert bench.trading.orders[create.client_order_id].status is S.PENDING_CANCEL
+    assert len(bench.take(GATEWAY, CancelOrder)) == 1
     bench.check()
 
 
@@ -368,6 +372,32 @@ def test_restart_in_the_process_when_nobody_says_connected_then_a_look_tells(ben
     again.done(again.one(GATEWAY, Look))
     assert again.one(TRADER, Ready) == Ready(2)
     assert again.oms.view().accounts[0].connected
+
+
+def test_journal_link_when_it_dies_then_the_oms_begins_anew(bench: Bench) -> None:
+    """What waited in the link is gone: only a new fold knows what the disk holds, so this OMS ends."""
+    with pytest.raises(Defect, match="fold again"):
+        bench.oms.handle(LinkDown("journal", 1, "died"), bench)
+
+
+def test_restart_when_an_append_never_arrived_then_its_create_never_was(bench: Bench) -> None:
+    """Records that died before the disk had them have sent nothing: no order, no doubt, no id twice."""
+    bench.auto_durable = False
+    bench.submit(1)
+    assert bench.take(GATEWAY, CreateOrder) == []
+    again = Bench(records=bench.records[:-2]).ready()
+    assert again.trading.orders == {}
+    again.submit(1)
+    assert again.one(GATEWAY, CreateOrder).client_order_id == client_order_id("dev", 2, 1)
+    again.check()
+
+
+def test_look_when_of_an_earlier_life_then_its_end_means_nothing(bench: Bench) -> None:
+    """Facts of a look that nobody waits for still merge; its end proves nothing."""
+    create = doubtful(bench)
+    bench.tell(LookDone(ACCOUNT, 999_999, bench.now_ns, True, (create.client_order_id,), ()))
+    assert bench.oms.state.live.accounts[ACCOUNT].negatives == {}
+    assert bench.trading.orders[create.client_order_id].in_doubt is Doubt.CREATE
 
 
 def test_r4_when_the_intent_is_of_an_earlier_epoch_then_the_deadline_counts_from_this_start(

@@ -95,10 +95,6 @@ def changed(config: Config, **sections: Any) -> Config:
             "runtime.messages_per_visit: expected up to messages_per_step (256), got 300",
         ),
         (
-            "runtime: {loop_stall_warn: 3s}",
-            "runtime.loop_stall_warn: expected up to loop_stall_dump (2s), got 3s",
-        ),
-        (
             "venues: {binance: {backoff_base: 20s, backoff_cap: 10s}}",
             "venues.binance.backoff_base: expected up to backoff_cap (10s), got 20s",
         ),

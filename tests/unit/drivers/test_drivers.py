@@ -169,10 +169,13 @@ def test_live_when_a_link_raises_then_it_is_started_again_and_both_hear_of_it() 
     )  # fmt: skip
     kernel.state.now_ns = 0
 
+    def heard() -> bool:
+        return kernel.view("b") is not None and "from the third life" in seen(kernel, "b")
+
     async def work() -> int:
         running = asyncio.ensure_future(driver.run())
         async with asyncio.timeout(5):
-            while kernel.view("b") is None or "from the third life" not in seen(kernel, "b"):
+            while not heard():
                 await asyncio.sleep(0.005)
         driver.stop()
         return await running
