@@ -135,6 +135,8 @@ class Kernel:
         """
         ready, staged, cells, ctx = self.ready, self.staged, self.cells, self.context
         trace, budget, per_visit = self.trace, self.per_step, self.per_visit
+        if trace is not None:
+            encode, buffer = trace.encode, trace.buffer
         ctx.now_ns, late = now_ns, ctx.late
         while ready and budget > 0:
             cell = ready.popleft()
@@ -145,8 +147,10 @@ class Kernel:
                 continue
             ctx.cell = cell
             control, facts, commands, market = cell.lanes
-            if len(facts) > cell.mail.facts_peak:
-                cell.mail.note_facts(cell.spec.name)
+            if len(facts) > cell.facts_peak:
+                cell.note_facts()
+            if trace is not None:
+                trace.visit(now_ns, cell.ref)
             turns = visit = per_visit if budget > per_visit else budget  # noqa: FURB136 min() costs more
             try:
                 while visit:
@@ -159,10 +163,11 @@ class Kernel:
                     elif market:
                         msg = market.pop(next(iter(market)))
                     else:
+                        cell.queued = False
                         break
                     visit -= 1
                     if trace is not None:
-                        trace.message(now_ns, cell.ref, msg)
+                        encode(msg, buffer, -1)
                     handle(msg, ctx)
                     if late:
                         ctx.commit()
@@ -173,22 +178,21 @@ class Kernel:
                                 self._emit(ref, sent)
                                 continue
                             if sent.lane == 1:
-                                target.mail.facts.append(sent)
+                                target.facts.append(sent)
                             else:
                                 target.mail.put(sent)
                             if not target.queued:
                                 target.queued = True
                                 ready.append(target)
                         staged.clear()
+                else:
+                    ready.append(cell)
             except Exception as error:  # noqa: BLE001 the fence: any exception is a defect of this actor
                 self.life.crashed(cell, msg, error)
+                ready.append(cell)
             turns -= visit
             budget -= turns
             cell.turns += turns
-            if control or facts or commands or market:
-                ready.append(cell)
-            else:
-                cell.queued = False
         self.state.messages += self.per_step - budget
 
     def _emit(self, ref: Ref, msg: Message) -> None:

@@ -9,7 +9,6 @@ from collections import deque
 
 from msgspec import Struct
 
-from tradefan.errors import Defect
 from tradefan.messages.base import COMMANDS, CONTROL, FACTS, Message
 from tradefan.messages.control import AnyCommand
 
@@ -113,16 +112,6 @@ class Mailbox:
         known = key in lane
         lane[key] = msg
         return known
-
-    def note_facts(self, name: str) -> None:
-        """Remember a new depth of the facts lane.
-
-        Raises:
-            Defect: the lane is over the capacity that wiring computed.
-        """
-        self.facts_peak = len(self.facts)
-        if self.facts_peak > self.limits.facts_max:
-            raise Defect(f"{name}: {self.facts_peak} facts, wiring computed at most {self.limits.facts_max}")
 
     def take_commands(self) -> tuple[AnyCommand, ...]:
         """Remove and return the waiting commands: a successor refuses them in its own words."""

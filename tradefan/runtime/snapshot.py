@@ -179,6 +179,7 @@ def _restore_cell(kernel: Kernel, saved: CellSnapshot) -> None:
     mail.market.update(_keyed(market))
     for name, value in zip(_COUNTERS, saved.mail.counters, strict=True):
         setattr(mail, name, value)
+    cell.facts_peak = mail.facts_peak
     if saved.state is not None:
         state = msgspec.msgpack.decode(saved.state, type=cell.spec.state_type)
         cell.place(cell.spec.factory(state))

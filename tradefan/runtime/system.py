@@ -81,6 +81,8 @@ class Cell:
     __slots__ = (
         "actor",
         "crashes",
+        "facts",
+        "facts_peak",
         "generation",
         "handle",
         "lanes",
@@ -100,6 +102,8 @@ class Cell:
         self.rng = rng
         self.mail = mail = Mailbox(spec.limits)
         # Kept beside the mailbox and the actor because the kernel's loop reads them at every visit.
+        self.facts = mail.facts
+        self.facts_peak = 0
         self.lanes = (mail.control, mail.facts, mail.commands, mail.market)
         self.handle: Callable[[Any, Context], None] | None = None
         self.actor: Actor | None = None
@@ -108,6 +112,17 @@ class Cell:
         self.turns = 0
         self.crashes = 0
         self.poison: tuple[str | None, str] = (None, "")
+
+    def note_facts(self) -> None:
+        """Remember a new depth of the facts lane.
+
+        Raises:
+            Defect: the lane is over the capacity that wiring computed.
+        """
+        self.facts_peak = self.mail.facts_peak = len(self.facts)
+        most = self.mail.limits.facts_max
+        if self.facts_peak > most:
+            raise Defect(f"{self.spec.name}: {self.facts_peak} facts, wiring computed at most {most}")
 
     def place(self, actor: Actor | None) -> None:
         """Let an actor take this place, or nobody."""

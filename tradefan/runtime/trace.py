@@ -18,31 +18,36 @@ _encoder = msgspec.msgpack.Encoder()
 class Trace:
     """blake2b over (virtual time, ref, message, send results) of every turn, in order."""
 
-    __slots__ = ("_buffer", "_hash")
+    __slots__ = ("_hash", "buffer", "encode")
 
     def __init__(self) -> None:
         """Start empty."""
         self._hash = hashlib.blake2b(digest_size=32)
-        self._buffer = bytearray()
+        self.buffer = bytearray()
+        # The kernel calls `encode(message, buffer, -1)`, which appends, at every turn of a visit.
+        self.encode = _encoder.encode_into
+
+    def visit(self, now_ns: int, ref: Ref) -> None:
+        """Begin a visit: the instant and the actor of the messages that `encode` adds next."""
+        if len(self.buffer) > _FLUSH_BYTES:
+            self._hash.update(self.buffer)
+            self.buffer.clear()
+        self.buffer += _HEAD.pack(now_ns, ref)
 
     def message(self, now_ns: int, ref: Ref, msg: Message) -> None:
-        """Add a message that is about to be handled."""
-        buffer = self._buffer
-        buffer += _HEAD.pack(now_ns, ref)
-        _encoder.encode_into(msg, buffer, len(buffer))
-        if len(buffer) > _FLUSH_BYTES:
-            self._hash.update(buffer)
-            buffer.clear()
+        """Add a message that is handled outside a visit."""
+        self.visit(now_ns, ref)
+        self.encode(msg, self.buffer, -1)
 
     def sent(self, ref: Ref, accepted: bool) -> None:
         """Add what an actor was told about a send."""
-        self._buffer += b"\x01" if accepted else b"\x00"
-        self._buffer.append(ref & 0xFF)
+        self.buffer += b"\x01" if accepted else b"\x00"
+        self.buffer.append(ref & 0xFF)
 
     def hexdigest(self) -> str:
         """Return the hash of everything so far, as 64 hex digits."""
-        self._hash.update(self._buffer)
-        self._buffer.clear()
+        self._hash.update(self.buffer)
+        self.buffer.clear()
         return self._hash.hexdigest()
 
     def checkpoint(self) -> bytes:
@@ -53,5 +58,5 @@ class Trace:
 
     def restart(self, digest: bytes) -> None:
         """Go on behind the digest of an earlier part."""
-        self._buffer.clear()
+        self.buffer.clear()
         self._hash = hashlib.blake2b(digest, digest_size=32)
