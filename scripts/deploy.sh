@@ -422,9 +422,25 @@ stop_failed() {
 }
 
 do_deploy() {
+    local pid
     ensure_environment runtime
-    stop_if_running
+    if pid="$(running_pid)"; then
+        check_before_stopping "$pid"
+        stop_daemon "$pid"
+    fi
     start_daemon
+}
+
+# check_before_stopping PID: a configuration that cannot run must not cost the daemon that does.
+check_before_stopping() {
+    local said code=0
+    # From the checkout, as the daemon: elsewhere a ./config of somebody else's would be taken.
+    said="$(cd -- "$ROOT" && scripts/tradefan check -e "$ENVIRONMENT" 2>&1 >/dev/null </dev/null)" || code=$?
+    # Where a secret is missing, `check` only remarks on it, but `run` refuses.
+    if ((code == 0)) && [[ "$said" == *"to run, $ENVIRONMENT lacks "* ]]; then code=$USAGE; fi
+    if ((code == 0)); then return; fi
+    fail "$code" "$said" "Nothing was stopped: the running daemon (pid $1) goes on untouched, as it was started." \
+        "Mend the configuration, check it with: scripts/tradefan check -e $ENVIRONMENT"
 }
 
 do_start() {
@@ -434,11 +450,6 @@ do_start() {
 
 do_restart() {
     do_deploy
-}
-
-stop_if_running() {
-    local pid
-    if pid="$(running_pid)"; then stop_daemon "$pid"; fi
 }
 
 do_stop() {
@@ -473,16 +484,39 @@ removable() {
     find . -name __pycache__ -type d -not -path './.venv/*' | sed 's|^\./||' | sort
 }
 
+# Print the pids of all processes that may be daemons. Few machines lack /proc, and some that have it lack ps.
+pids_to_look_at() {
+    if [[ -r /proc/self/cmdline ]]; then
+        grep -ls -- tradefan /proc/[0-9]*/cmdline | cut -d / -f 3
+    else
+        ps -A -o pid=,args= | awk '/tradefan/ { print $1 }'
+    fi
+}
+
+# runs_from_here PID: whether it is a daemon in this .venv, whoever started it and wherever its data lies.
+runs_from_here() {
+    local line folder form='^(.*/)?python[0-9.]* (-[^ ]+ )*(-m tradefan|[^ ].*/bin/tradefan) run( |$)'
+    line="$(command_line_of "$1" 2>/dev/null)" || return 1
+    [[ "$line" =~ $form ]] || return 1
+    folder="${BASH_REMATCH[1]%/}"
+    # An activated environment is called by the bare name.
+    if [[ -z "$folder" ]]; then
+        tr '\0' '\n' 2>/dev/null <"/proc/$1/environ" | grep -qxF -- "VIRTUAL_ENV=$VENV"
+        return
+    fi
+    if [[ "$folder" != /* ]]; then folder="/proc/$1/cwd/$folder"; fi
+    [[ "$folder" == "$VENV/bin" || "$folder" -ef "$VENV/bin" ]]
+}
+
 # A daemon whose environment is pulled from under it would fail much later and far from the cause.
 refuse_while_daemons_run() {
-    local file pid
-    for file in data/*/deploy.pid; do
-        pid="$(cat -- "$file" 2>/dev/null)" || continue
-        ENVIRONMENT="$(basename -- "$(dirname -- "$file")")"
-        if is_our_daemon "$pid"; then
-            fail "$FAILED" "$ENVIRONMENT still runs (pid $pid)." "Stop it first: scripts/deploy.sh -e $ENVIRONMENT -a stop"
-        fi
-    done
+    local pid lines=()
+    while IFS= read -r pid; do
+        if runs_from_here "$pid"; then lines+=("A daemon of this checkout still runs: pid $pid, $(command_line_of "$pid")"); fi
+    done < <(pids_to_look_at || true)
+    if ((${#lines[@]} == 0)); then return; fi
+    fail "$FAILED" "${lines[@]}" "Nothing was removed. Stop it first: 'kill PID' ends it in order, as does" \
+        "  scripts/deploy.sh -e ENVIRONMENT -a stop, with the TRADEFAN__DATA_DIR that it was started with."
 }
 
 do_cleanup() {

@@ -10,6 +10,7 @@ import socket
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
+from functools import partial
 from importlib import resources
 from pathlib import Path
 
@@ -18,7 +19,7 @@ import uvloop
 from tradefan import __version__
 from tradefan.api.server import ApiLink, ApiSettings
 from tradefan.config.check import PAPER
-from tradefan.config.schema import Config
+from tradefan.config.schema import Config, VenueConfig
 from tradefan.drivers.live import LinkFactory, LinkHandle, LiveDriver, SteadyClock
 from tradefan.drivers.machines import TimedMachine
 from tradefan.drivers.watchdog import Watchdog
@@ -28,6 +29,7 @@ from tradefan.infra import DaemonFile
 from tradefan.links.paper import open_paper
 from tradefan.links.public import PublicLink
 from tradefan.links.tape import load_origin, open_recordings
+from tradefan.links.transport import Transport
 from tradefan.messages.control import CloseLatch, LogLine
 from tradefan.messages.instrument import Instrument
 from tradefan.runtime.kernel import Kernel
@@ -71,6 +73,7 @@ class Daemon:
         self.latch = Latch()
         self.clock = SteadyClock()
         self._log = log
+        self._token = places.load_token()
         instruments = load_instruments(config)
         self.plan = plan(config, instruments)
         system = wire(config, instruments, places.instance(), __version__)
@@ -171,18 +174,16 @@ class Daemon:
         for venue in self.plan.venues:
             settings = config.venues[venue]
             if settings.source == "live":
-                links[market_port(venue)] = lambda handle, url=settings.rest_url: PublicLink(  # type: ignore[misc]
-                    handle.deliver, handle.now_ns, url
-                )
+                links[market_port(venue)] = partial(_public_link, settings)
         return links
 
     def _api(self, handle: LinkHandle) -> ApiLink:
-        api, places = self.config.api, self.environment.places
+        api = self.config.api
         settings = ApiSettings(
             host=api.host,
             port=api.port,
             metrics=self.config.telemetry.metrics,
-            token=places.load_token(),
+            token=self._token,
             requests_per_second=api.requests_per_second,
             connections_max=api.connections_max,
             body_max=api.body_max,
@@ -203,6 +204,11 @@ class Daemon:
 
     def _on_stall(self, seconds: float, stack: str) -> None:
         self._log.log("warning", "loop_stalled", seconds=round(seconds, 3), stack=stack)
+
+
+def _public_link(settings: VenueConfig, handle: LinkHandle) -> PublicLink:
+    transport = Transport(open_s=settings.connect_timeout / SECOND)
+    return PublicLink(handle.deliver, handle.now_ns, settings.rest_url, transport)
 
 
 def run_daemon(environment: Environment, seconds: float | None) -> int:

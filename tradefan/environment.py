@@ -22,7 +22,7 @@ from tradefan.contracts import lookup, names
 from tradefan.core.describe import describe
 from tradefan.errors import Refused
 from tradefan.infra import DataDir
-from tradefan.links.paper import reset_paper
+from tradefan.links.paper import accounts_in, reset_paper
 from tradefan.units import AccountId, plain
 
 _ = tradefan.strategies  # Importing the package registers the strategies that come with TradeFan.
@@ -69,10 +69,16 @@ class Environment:
         """See that every instance can be declared with its settings.
 
         Raises:
-            Refused: as `describe`, for the first that cannot.
+            Refused: with all that cannot, by the name of the instance.
         """
-        for one in self.loaded.config.strategies.values():
-            describe(one.use, one.settings)
+        mistakes = []
+        for name, one in self.loaded.config.strategies.items():
+            try:
+                describe(one.use, one.settings)
+            except Refused as no:
+                mistakes.append(f"strategies.{name}: {no}")
+        if mistakes:
+            raise Refused("BAD_STRATEGY", "\n".join(mistakes))
 
     def describe_strategy(self, name: str) -> str:
         """Return what an instance or a registered strategy declares."""
@@ -84,6 +90,9 @@ class Environment:
     def reset_paper(self, account: str, balances: Mapping[str, Decimal] | None) -> str:
         """Begin a new epoch of a paper account; its history is kept.
 
+        The journal knows positions that the venue then has no more, so it is set aside with the store
+        before: if that is all that happens, what the account holds is `external`.
+
         Raises:
             Refused: UNKNOWN_ACCOUNT, or DATA_DIR_IN_USE while the daemon runs.
         """
@@ -93,13 +102,17 @@ class Environment:
         wanted = configured.balances if balances is None else balances
         self.places.take()
         try:
-            done = reset_paper(self.places.paper, wanted, AccountId(account))
+            known = accounts_in(self.places.paper)
+            if account not in known:
+                return f"nothing to reset: {account} is made at the first start"
+            aside = self.places.set_aside()
+            reset_paper(self.places.paper, wanted, AccountId(account))
         finally:
             self.places.release()
-        if not done:
-            return f"nothing to reset: {account} is made at the first start"
         held = ", ".join(f"{plain(qty)} {asset}" for asset, qty in wanted.items())
-        return f"{account}: new epoch with {held}; orders and trades of before are kept"
+        first = f"{account}: new epoch with {held}; orders and trades of before are kept"
+        others = [f"{name}: what it holds is external now" for name in known if name != account]
+        return "\n".join((first, *aside, *others))
 
 
 def find_places(name: str, config_dir: Path | None) -> DataDir:

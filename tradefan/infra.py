@@ -6,6 +6,7 @@ import fcntl
 import os
 import secrets
 import time
+from itertools import count
 from pathlib import Path
 
 import msgspec
@@ -14,6 +15,7 @@ from msgspec import Struct
 from tradefan.config.schema import Config
 from tradefan.core.ids import is_instance
 from tradefan.errors import Outage, Refused
+from tradefan.stores.disk import checkpoint
 
 _LETTERS = "abcdefghijklmnopqrstuvwxyz234567"
 _TRIES, _PAUSE_S = 10, 0.05
@@ -96,11 +98,43 @@ class DataDir:
                 orders at the venue look like a stranger's.
         """
         if not self._instance_file.exists():
-            write_whole(self._instance_file, "".join(secrets.choice(_LETTERS) for _ in range(3)))
+            write_whole(self._instance_file, _draw())
         text = self._instance_file.read_text(encoding="utf-8", errors="replace").strip()
         if not is_instance(text):
             raise Refused("BAD_INSTANCE", f"{self._instance_file}: expected 3 of a-z2-7, got {text[:20]!r}")
         return text
+
+    def set_aside(self) -> list[str]:
+        """Put journal and store beside themselves under the next number, and draw new letters.
+
+        The letters come first and are never those of before: whatever fails after that, no order id
+        repeats one that the venue's history has.
+
+        Raises:
+            Outage: a file cannot be brought to rest or moved.
+        """
+        files = [path for path in (self.journal, self.store) if path.exists()]
+        for path in files:
+            checkpoint(str(path))
+        kept = (self.journal, self.store, self._instance_file)
+        number = next(n for n in count(1) if not any(_numbered(path, n).exists() for path in kept))
+        done = [self._draw_again(number)]
+        for path in files:
+            aside = _numbered(path, number)
+            for end in ("-wal", "-shm", ""):
+                side = path.with_name(path.name + end)
+                if side.exists():
+                    side.rename(aside.with_name(aside.name + end))
+            done.append(f"{path.name} is kept as {aside.name}")
+        return done
+
+    def _draw_again(self, number: int) -> str:
+        before = self.instance()
+        used = {file.read_text(encoding="utf-8").strip() for file in self.root.glob("instance*")}
+        write_whole(_numbered(self._instance_file, number), before)
+        letters = next(drawn for drawn in iter(_draw, None) if drawn not in used)
+        write_whole(self._instance_file, letters)
+        return f"order ids begin with {letters}, no more with {before}"
 
     def load_token(self) -> str:
         """Return what control calls must carry; made for its owner's eyes only at the first start.
@@ -136,6 +170,14 @@ class DataDir:
         finally:
             os.close(probe)
         return None
+
+
+def _draw() -> str:
+    return "".join(secrets.choice(_LETTERS) for _ in range(3))
+
+
+def _numbered(path: Path, number: int) -> Path:
+    return path.with_name(f"{path.stem}-{number}{path.suffix}")
 
 
 def write_whole(path: Path, text: str, mode: int = 0o644) -> None:

@@ -36,7 +36,7 @@ class {cls}(Strategy[{cls}Settings, State]):
 
     def setup(self) -> None:
         """Declare what to follow; the warm-up follows from it."""
-        self.mean = self.bars("1m").ema(self.s.length)
+        self.mean = self.bars("5s").ema(self.s.length)
 
     def on_bar(self, bar: Bar, view: View) -> Commands:
         """Wish for a position; repeating a wish is free."""
@@ -55,7 +55,7 @@ from tradefan.testing import Scenario, conform, make_bars
 def test_a_close_above_the_mean_is_bought() -> None:
     """It wishes for its weight as soon as it is warm and the close is above the mean, else for none."""
     closes = [100.0] * 6 + [110.0, 90.0]
-    outcome = Scenario({cls}, {{"length": 2, "weight": 0.5}}, bars=make_bars(closes, timeframe="1m")).run()
+    outcome = Scenario({cls}, {{"length": 2, "weight": 0.5}}, bars=make_bars(closes, timeframe="5s")).run()
     assert outcome.commands == [
         target("BTC/USDT", weight=0.5, reason="{name}"),
         target("BTC/USDT", weight=0, reason="{name}"),

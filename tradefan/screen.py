@@ -15,9 +15,9 @@ from tradefan.units import plain
 JSON = dict[str, Any]
 Row = tuple[RenderableType | str, ...]
 
-FEEDS_MAX, POSITIONS_MAX, WORKING_MAX, REFUSED_MAX = 4, 4, 3, 3
+FEEDS_MAX, POSITIONS_MAX, WORKING_MAX, REFUSED_MAX = 3, 4, 2, 2
 _RIGHT = ("age", "last", "qty", "avg", "unrealised", "realised", "done", "equity", "gross", "fees", "net")
-_NAME_MAX = 16
+WIDTH = 80
 
 
 def status_screen(status: JSON, program: str = "tradefan") -> Group:
@@ -32,7 +32,7 @@ def status_screen(status: JSON, program: str = "tradefan") -> Group:
         _table("position", ("owner", "qty", "avg", "unrealised", "realised"), positions, POSITIONS_MAX),
         _table(
             "working",
-            ("owner", "side", "qty", "done", "algo"),
+            ("owner", "what", "done", "algo"),
             [_parent(one) for one in status["parents"]],
             WORKING_MAX,
         ),
@@ -58,7 +58,7 @@ def _headline(status: JSON) -> Text:
 
 
 def _causes(mode: JSON) -> list[Text]:
-    return [Text(f"  {_short(cause['scope'])}: {cause['text']}", "yellow") for cause in mode["causes"][:2]]
+    return [_line(f"  {_short(cause['scope'])}:", cause["text"], "yellow") for cause in mode["causes"][:2]]
 
 
 def _money(status: JSON) -> RenderableType:
@@ -98,16 +98,14 @@ def _position(position: JSON) -> Row:
 
 
 def _parent(parent: JSON) -> Row:
-    doubt = " IN DOUBT" if Decimal(parent["in_doubt_qty"]) else ""
+    """Return an order; its id, which a user has to type again, is never cut."""
+    state = "IN DOUBT" if Decimal(parent["in_doubt_qty"]) else parent["phase"]
     return (
         parent["parent_id"],
-        _short(parent["owner"]),
-        parent["side"],
-        f"{_number(parent['order_qty'])} {parent['symbol']}",
-        _number(parent["cum_qty"]),
-        f"{parent['algo']}{doubt}"
-        if parent["phase"] == "WORKING"
-        else f"{parent['algo']} {parent['phase']}{doubt}",
+        _short(parent["owner"], 12),
+        _short(f"{parent['side']} {_number(parent['order_qty'])} {parent['symbol']}", 24),
+        f"{100 * parent['progress']:.1f}%",
+        _short(f"{parent['algo']} {state}", 17),
     )
 
 
@@ -124,9 +122,9 @@ def _last_fill(fills: JSON) -> Text:
 def _refusal(refusal: JSON) -> Row:
     return (
         refusal["at"][11:19],
-        _short(refusal["owner"]),
+        _short(refusal["owner"], 12),
         refusal["code"],
-        refusal["would_pass"] or refusal["text"],
+        _short(refusal["would_pass"] or refusal["text"], 56 - len(refusal["code"])),
     )
 
 
@@ -152,8 +150,10 @@ def _next(status: JSON, program: str) -> list[Text]:
     """Return commands to go on with: one line each, short enough not to wrap."""
     where = "" if status["environment"] == "development" else f" -e {status['environment']}"
     symbol = status["feeds"][0]["instrument"].partition(":")[2] if status["feeds"] else "BTC/USDT"
-    order = f"{program} order submit{where} --symbol {symbol} --side buy --quantity 0.01"
-    return [Text(f"next: {program} logs{where} -f", "dim"), Text(f"      {order}", "dim")]
+    order = f"      {program} order submit{where} --symbol {symbol} --side buy --quantity 0.01"
+    if len(order) > WIDTH:
+        order = f"      {program} order submit{where} --help"
+    return [Text(f"next: {program} logs{where} -f", "dim"), Text(order, "dim")]
 
 
 # --- how it is written --------------------------------------------------------------------------------
@@ -165,7 +165,7 @@ def _table(first: str, columns: tuple[str, ...], rows: Sequence[Row], most: int)
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="dim")
     for column in (first, *columns):
         right = column in _RIGHT or column.split(" ")[-1] in _RIGHT
-        table.add_column(column, justify="right" if right else "left", no_wrap=True, overflow="ellipsis")
+        table.add_column(column, justify="right" if right else "left", no_wrap=True)
     for row in rows[:most]:
         table.add_row(*row)
     if len(rows) > most:
@@ -173,12 +173,12 @@ def _table(first: str, columns: tuple[str, ...], rows: Sequence[Row], most: int)
     return table
 
 
-def _line(name: str, text: str) -> Text:
-    return Text.assemble((f"{name} ", "dim"), text, overflow="ellipsis", no_wrap=True)
+def _line(name: str, text: str, style: str = "") -> Text:
+    return Text.assemble((f"{name} ", "dim"), (text, style), overflow="ellipsis", no_wrap=True)
 
 
-def _short(name: str) -> str:
-    return name if len(name) <= _NAME_MAX else f"{name[: _NAME_MAX - 1]}…"
+def _short(text: str, most: int = 16) -> str:
+    return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 def _number(value: object) -> str:

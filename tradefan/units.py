@@ -7,6 +7,7 @@ what is observed (books, quotes, indicators). Time is integer nanoseconds, stead
 from __future__ import annotations
 
 import decimal
+import math
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Literal, NewType
@@ -38,6 +39,11 @@ MINUTE = 60 * SECOND
 HOUR = 60 * MINUTE
 DAY = 24 * HOUR
 
+NUMBER_DIGITS = 15
+"""Digits before the point of a quantity or price; with the places they stay below the context's 38."""
+NUMBER_PLACES = 18
+_SHOWN_MAX = 60
+
 _SUFFIXES = {"ms": MS, "s": SECOND, "m": MINUTE, "h": HOUR, "d": DAY}
 
 
@@ -58,6 +64,32 @@ def use_decimal_context() -> None:
             ],
         )
     )
+
+
+def is_number(value: Decimal | float) -> bool:
+    """Say whether arithmetic with a number from outside cannot fail: finite, of bounded size and places."""
+    if not isinstance(value, Decimal):
+        return math.isfinite(value) and abs(value) < 10**NUMBER_DIGITS
+    if not value.is_finite() or value.adjusted() >= NUMBER_DIGITS:
+        return False
+    exponent = value.as_tuple().exponent
+    return isinstance(exponent, int) and exponent >= -NUMBER_PLACES
+
+
+def require_number(name: str, value: Decimal | float) -> None:
+    """Let a number from outside pass, before anything is computed with it.
+
+    Raises:
+        Refused: BAD_NUMBER names the field, the value and what was expected.
+    """
+    if not is_number(value):
+        text = f"expected a finite {name} below 1e{NUMBER_DIGITS} with at most {NUMBER_PLACES} places"
+        raise Refused("BAD_NUMBER", f"{text}, got {str(value)[:_SHOWN_MAX]}")
+
+
+def clean(text: str) -> str:
+    """Return a text from outside that UTF-8 can carry: lone surrogates become question marks."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def sign(side: Side) -> int:

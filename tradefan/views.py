@@ -137,8 +137,8 @@ class Views:
             return view.state, view.reason
         if isinstance(view, TraderView):
             return str(view.phase), view.forecast
-        if isinstance(view, MarketDataView):
-            return (READY, "") if view.phase == "LIVE" else (WARMING, view.reason or view.phase)
-        if isinstance(view, GatewayView):
-            return (READY, "") if view.connected else (WARMING, view.auth or view.reason or view.phase)
+        if isinstance(view, MarketDataView) and view.phase != "LIVE":
+            return WARMING, f"{market_port(self._venues[name])}: {view.reason or view.phase}"
+        if isinstance(view, GatewayView) and not view.connected:
+            return WARMING, f"{account_port(self._accounts[name])}: {view.auth or view.reason or view.phase}"
         return READY, ""

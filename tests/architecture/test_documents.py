@@ -56,7 +56,7 @@ def test_readme_when_it_shows_a_strategy_then_the_strategy_works(tmp_path: Path)
     load_strategies(tmp_path)
     text = describe("readme_trend")
     assert "BTC/USDT" in text
-    assert "1m" in text
+    assert "5s, warm-up 61 bars" in text
 
 
 def test_architecture_when_it_names_a_file_then_the_file_exists() -> None:

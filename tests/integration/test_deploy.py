@@ -326,6 +326,123 @@ def test_cleanup_when_at_a_terminal_then_obeys_the_answer(
     assert (used_checkout / ".venv").exists() is kept
 
 
+# Processes that look like daemons: a small environment, and a package that only sleeps or answers `check`.
+
+STAND_IN = """
+import os, sys, time
+if sys.argv[1] == "run":
+    time.sleep(300)
+print("# what is in force")
+print(os.environ["SAYS"], file=sys.stderr)
+sys.exit(int(os.environ["CODE"]))
+"""
+
+
+class StandIns:
+    """Starts them, and ends each by its own pid."""
+
+    def __init__(self, folder: Path) -> None:
+        (folder / "tradefan").mkdir(parents=True)
+        (folder / "tradefan" / "__main__.py").write_text(STAND_IN)
+        self.env = {"PYTHONPATH": str(folder)}
+        self.started: list[subprocess.Popen[bytes]] = []
+
+    def start(
+        self, *words: str | Path, program: Path, cwd: Path, env: Mapping[str, str] | None = None
+    ) -> subprocess.Popen[bytes]:
+        """Run `program` with `words` as its command line; it is to be seen there when this returns."""
+        process = subprocess.Popen(
+            [str(word) for word in words],
+            executable=program,
+            cwd=cwd,
+            env={**os.environ, **self.env, **(env or {})},
+        )
+        self.started.append(process)
+        return process
+
+
+@pytest.fixture
+def stand_ins(tmp_path: Path) -> Iterator[StandIns]:
+    made = StandIns(tmp_path / "stand-in")
+    yield made
+    for process in made.started:
+        process.kill()
+        process.wait(10)
+
+
+RUN = ("-m", "tradefan", "run", "-e", "testing")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("{root}/.venv/bin/python", *RUN),
+        ("{root}/.venv/bin/python3", "-P", "-m", "tradefan", "run"),
+        (".venv/bin/python", *RUN),
+        ("../checkout/.venv/bin/python", *RUN),
+        ("python", *RUN),
+    ],
+)
+def test_cleanup_when_a_daemon_runs_with_data_elsewhere_then_refuses_by_pid(
+    small_venv: Path, stand_ins: StandIns, words: tuple[str, ...]
+) -> None:
+    """What counts is whose environment a daemon runs in, not where its record lies or how it was called."""
+    process = stand_ins.start(
+        *(word.format(root=small_venv) for word in words),
+        program=small_venv / ".venv" / "bin" / "python",
+        cwd=small_venv,
+        env={"TRADEFAN__DATA_DIR": "/tmp/elsewhere", "VIRTUAL_ENV": str(small_venv / ".venv")},
+    )
+    done = deploy(small_venv, "-a", "cleanup", "--all", "--yes")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert f"still runs: pid {process.pid}, " in done.stderr
+    assert (small_venv / ".venv" / "bin" / "python").exists()
+    assert process.poll() is None
+
+
+def test_cleanup_when_only_others_run_then_is_not_in_their_way(small_venv: Path, stand_ins: StandIns) -> None:
+    """The daemon of another checkout, or another command of this one, is no reason to keep anything."""
+    python = small_venv / ".venv" / "bin" / "python"
+    elsewhere = Path(sys.executable)
+    others = [
+        stand_ins.start(elsewhere, *RUN, program=elsewhere, cwd=small_venv),
+        stand_ins.start("python", *RUN, program=elsewhere, cwd=small_venv, env={"VIRTUAL_ENV": "/other"}),
+        stand_ins.start(
+            python, "-c", "import time; time.sleep(300)", "tradefan", program=python, cwd=small_venv
+        ),
+    ]
+    done = deploy(small_venv, "-a", "cleanup", "--yes")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert not (small_venv / ".venv").exists()
+    assert [other.poll() for other in others] == [None, None, None]
+
+
+@pytest.mark.parametrize("action", ["deploy", "restart"])
+@pytest.mark.parametrize(
+    ("says", "code", "expected"),
+    [
+        ("local.yaml:3: api.prot: there is no such key", 2, 2),
+        ("to run, testing lacks api_key of binance:main", 0, 2),
+        ("RuntimeError: a defect", 70, 70),
+    ],
+)
+def test_deploy_when_check_refuses_then_the_running_daemon_is_not_stopped(
+    small_venv: Path, stand_ins: StandIns, action: str, says: str, code: int, expected: int
+) -> None:
+    """A mistake in the new configuration is met while the old one still trades."""
+    python = small_venv / ".venv" / "bin" / "python"
+    process = stand_ins.start(python, *RUN, program=python, cwd=small_venv)
+    record = small_venv / "data" / "testing" / "deploy.pid"
+    record.parent.mkdir(parents=True)
+    record.write_text(f"{process.pid}\n")
+    env = {**stand_ins.env, "SAYS": says, "CODE": str(code)}
+    done = deploy(small_venv, "-e", "testing", "-a", action, env=env)
+    assert (done.returncode, done.stdout) == (expected, "")
+    assert done.stderr.startswith(f"{says}\nNothing was stopped: the running daemon (pid {process.pid}) ")
+    assert process.poll() is None
+    assert record.read_text() == f"{process.pid}\n"
+
+
 # Stopping, and asking, without a daemon.
 
 
@@ -512,6 +629,24 @@ def test_deploy_when_configuration_is_wrong_then_exit_2_shows_the_mistake(daemon
     assert done.returncode == 2, done.stdout + done.stderr
     assert "eighty" in done.stderr
     assert "scripts/tradefan check -e development" in done.stderr
+
+
+@pytest.mark.slow
+def test_deploy_when_new_configuration_is_wrong_then_the_daemon_trades_on(daemon: Daemon) -> None:
+    """Before anything is stopped, the real check reads what the next daemon would."""
+    done_well(daemon.act("deploy"))
+    first = daemon.pid()
+    for action in ("deploy", "restart"):
+        done = daemon.act(action, env={"TRADEFAN__API__PORT": "eighty"})
+        assert (done.returncode, done.stdout) == (2, "")
+        assert "got eighty" in done.stderr
+        assert f"the running daemon (pid {first}) goes on untouched" in done.stderr
+    assert daemon.pid() == first
+    assert daemon.status()["environment"] == "development"
+    # Without --yes and a terminal nothing is ever removed; here not even the question is reached.
+    done = deploy(ROOT, "-a", "cleanup")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert f"still runs: pid {first}, " in done.stderr
 
 
 @pytest.mark.slow

@@ -78,11 +78,12 @@ class MailboxMachine(RuleBasedStateMachine):
 
     @rule()
     def restart(self) -> None:
-        """A successor gets the commands; quotes fall; facts stay."""
+        """A successor gets the commands; quotes fall and are counted; facts stay."""
         assert self.mail.take_commands() == tuple(self.commands)
         self.commands.clear()
         self.mail.begin_with(ConfigChanged("x"))
         assert self.mail.control.pop("ConfigChanged") == ConfigChanged("x")
+        self.dropped += len(self.slots)
         self.slots.clear()
 
     @invariant()

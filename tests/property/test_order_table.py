@@ -65,7 +65,12 @@ def test_order_when_anything_comes_then_quantities_rise_and_ends_hold(
 
 
 @given(
-    st.lists(st.tuples(st.sampled_from([S.NEW, S.PARTIALLY_FILLED]), st.integers(0, 9)), max_size=6),
+    st.lists(
+        st.tuples(
+            st.sampled_from([S.NEW, S.PARTIALLY_FILLED, S.SUSPENDED, S.DONE_FOR_DAY]), st.integers(0, 9)
+        ),
+        max_size=6,
+    ),
     st.sampled_from([S.FILLED, S.CANCELED, S.EXPIRED]),
     st.data(),
 )

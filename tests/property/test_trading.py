@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from tests.unit.core.order_builders import ACCOUNT, BTC, USDT, fill, intent, parent, report
 from tradefan.core.exposure import Sides, account_sides, reserved
-from tradefan.core.trading import Trading, apply
+from tradefan.core.trading import Trading, apply, place_key
 from tradefan.messages.orders import TERMINAL, Doubt, OrderStatus, Phase
 from tradefan.messages.records import (
     CancelIntent,
@@ -124,6 +124,14 @@ class Folding(RuleBasedStateMachine):
             assert (name in state.orders_ended) != order.live
             assert order.live or order.status in TERMINAL
         assert len(state.orders_live) + len(state.orders_ended) == len(state.orders)
+
+    @invariant()
+    def places_have_the_open_parents(self) -> None:
+        found: dict[str, dict[ParentId, None]] = {}
+        for name in self.state.parents_open:
+            order = self.state.parents[name].order
+            found.setdefault(place_key(order.account, order.instrument, order.owner), {})[name] = None
+        assert found == self.state.parents_at
 
     def teardown(self) -> None:
         """I-08: the fold of the records, and the decoded encoding, are the state."""

@@ -69,6 +69,7 @@ class World:
     trace: bool = False
     commit_ns: int = 1 * MS
     orders_max: int = 200
+    instance: str = "tst"
     log: list[tuple[int, LogLine]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -76,7 +77,7 @@ class World:
         info = (RECORDINGS / "instruments.json").read_bytes()
         instruments = {one.id: one for one in parse_instruments(info) if one.id in self.config.feeds}
         self.plan = plan(self.config, instruments)
-        self.system: System = wire(self.config, instruments, "tst", "test")
+        self.system: System = wire(self.config, instruments, self.instance, "test")
         self.kernel = self._kernel()
         self.steps = StepList(encode)
         account = self.config.accounts[ACCOUNT]

@@ -36,6 +36,8 @@ from tradefan.actors.oms_submit import (
     on_cancel_parent,
     on_submit,
     on_target,
+    refuse,
+    require_numbers,
     resolve_waiting,
 )
 from tradefan.actors.oms_venue import (
@@ -49,8 +51,9 @@ from tradefan.actors.oms_venue import (
     on_report,
 )
 from tradefan.actors.oms_view import OmsView, oms_view, publish
+from tradefan.contracts import RiskRefused
 from tradefan.core import outbox
-from tradefan.errors import Defect
+from tradefan.errors import Defect, Refused
 from tradefan.messages.account import AccountState, Balances, EquityMark, SetMode
 from tradefan.messages.base import Fact
 from tradefan.messages.control import (
@@ -235,6 +238,20 @@ def _on_timer(turn: Turn, timer: Timer) -> None:
         handler(turn, timer)
 
 
+def _if_sound(handler: Handler) -> Handler:
+    """Return the handler of a wish behind the check of its numbers."""
+
+    def handle(turn: Turn, wish: SubmitOrder | SetTarget) -> None:
+        try:
+            require_numbers(wish)
+        except Refused as no:
+            refuse(turn, wish, RiskRefused(no.code, no.text))
+        else:
+            handler(turn, wish)
+
+    return handle
+
+
 def _nothing(turn: Turn, msg: ConfigChanged) -> None:
     """The configuration is read at each turn."""
 
@@ -273,8 +290,8 @@ _HANDLERS: dict[type[Any], Handler] = {
     Timer: _on_timer,
     Stop: on_stop,
     ConfigChanged: _nothing,
-    SubmitOrder: on_submit,
-    SetTarget: on_target,
+    SubmitOrder: _if_sound(on_submit),
+    SetTarget: _if_sound(on_target),
     CancelParent: on_cancel_parent,
     CancelAll: on_cancel_all,
     AskPositions: on_ask_positions,

@@ -10,7 +10,10 @@ from __future__ import annotations
 import traceback
 from collections.abc import Callable
 from decimal import Decimal
+from itertools import islice
 from typing import Any
+
+import msgspec
 
 from tradefan.actors.oms_gate import COLLAR_BPS, Wanted, admit, collar_price, fee_rate, reference
 from tradefan.actors.oms_state import Turn
@@ -32,18 +35,23 @@ from tradefan.core import outbox
 from tradefan.core.ids import client_order_id
 from tradefan.core.order import Order
 from tradefan.core.trading import ParentState
-from tradefan.errors import Defect
+from tradefan.errors import Defect, Refused
 from tradefan.executors import limit as _limit  # noqa: F401 importing registers the executors
 from tradefan.messages.control import Timer
 from tradefan.messages.instrument import Instrument
 from tradefan.messages.orders import TERMINAL, CancelOrder, CreateOrder, OrderStatus, ParentOrder, Phase
 from tradefan.messages.records import CancelIntent, Intent, NotSent, ParentFailed, PhaseChange
-from tradefan.units import MS, SECOND, ZERO, ParentId
+from tradefan.units import DAY, MS, SECOND, ZERO, ParentId, clean, is_number
 
 REPEATS = (250 * MS, 500 * MS, SECOND, 2 * SECOND, 5 * SECOND, 10 * SECOND)
 """When an unanswered question is asked again (R3), then every 10 s."""
 CHILDREN_MAX = 10_000
+WAKE_MAX = 30 * DAY
+COMMANDS_MAX = 1_000
+"""Commands of one answer; an endless generator is a defect like any other."""
+_COLLAR_MAX = Decimal(10_000)
 _TRACEBACK_MAX = 4_000
+_REASON_MAX = 1_000
 
 
 def repeat_after(step: int) -> int:
@@ -71,11 +79,26 @@ def make_executor(order: ParentOrder) -> Executor:
     """Return the executor of a parent.
 
     Raises:
-        Refused: UNKNOWN_ALGO, UNKNOWN_SETTING or BAD_SETTING.
+        Refused: UNKNOWN_ALGO, UNKNOWN_SETTING, BAD_SETTING, or EXECUTOR_FAILED when it raised.
     """
     plugin = lookup("executor", order.algo)
-    made: Executor = plugin.make(read_settings(plugin.settings, order.settings, order.algo))
+    made: Executor = _fenced(order, lambda: plugin.make(_settings_of(order)))
     return made
+
+
+def _settings_of(order: ParentOrder) -> Any:
+    return read_settings(lookup("executor", order.algo).settings, order.settings, order.algo)
+
+
+def _fenced(order: ParentOrder, make: Callable[[], Any]) -> Any:
+    """Return what a plug-in's own code makes before there is a parent to pause: it refuses instead."""
+    try:
+        return make()
+    except Refused as no:
+        raise Refused(clean(str(no.code)), clean(str(no.text))) from None
+    except (Exception, SystemExit) as error:  # noqa: BLE001 the fence around plug-ins
+        text = f"executor {order.algo!r} raised {type(error).__name__} when it was made"
+        raise Refused("EXECUTOR_FAILED", text) from None
 
 
 def view_of(turn: Turn, parent: ParentState) -> ParentView:
@@ -107,11 +130,15 @@ def view_of(turn: Turn, parent: ParentState) -> ParentView:
 
 
 def collar_bps(order: ParentOrder) -> Decimal:
-    """Return how far a crossing child of this parent may go from the mid."""
-    plugin = lookup("executor", order.algo)
-    settings = read_settings(plugin.settings, order.settings, order.algo)
-    value = getattr(settings, "collar_bps", COLLAR_BPS)
-    assert isinstance(value, Decimal)
+    """Return how far a crossing child of this parent may go from the mid.
+
+    Raises:
+        Refused: BAD_SETTING for a collar that is none.
+    """
+    value = _fenced(order, lambda: getattr(_settings_of(order), "collar_bps", COLLAR_BPS))
+    if not (isinstance(value, Decimal) and is_number(value) and 0 < value < _COLLAR_MAX):
+        shown = type(value).__name__ if not isinstance(value, Decimal) else str(value)[:60]
+        raise Refused("BAD_SETTING", f"expected a Decimal 0 < collar_bps < {_COLLAR_MAX}, got {shown}")
     return value
 
 
@@ -132,38 +159,69 @@ def _child_view(child: Order) -> ChildView:
 def _ask(turn: Turn, parent: ParentState) -> tuple[ExecutorCommand, ...]:
     """Return what the executor wants, or nothing when it raised or answered nonsense."""
     try:
-        commands = make_executor(parent.order).decide(view_of(turn, parent))
-        for command in commands:
-            _require_sane(command)
-    except Exception as error:  # noqa: BLE001 the fence around pure plug-ins (ARCHITECTURE.md part 4)
+        return _decided(turn, parent)
+    except (Exception, SystemExit) as error:  # noqa: BLE001 the fence around plug-ins (ARCHITECTURE.md part 4)
         fail(turn, parent, error)
         return ()
+
+
+def _decided(turn: Turn, parent: ParentState) -> tuple[ExecutorCommand, ...]:
+    """Return an executor's commands, all of them: a generator runs its code here, inside the fence."""
+    answer = make_executor(parent.order).decide(view_of(turn, parent))
+    commands = tuple(_sane(turn, command) for command in islice(answer, COMMANDS_MAX + 1))
+    if len(commands) > COMMANDS_MAX:
+        raise Defect(f"expected at most {COMMANDS_MAX} commands at once")
     return commands
 
 
-def _require_sane(command: object) -> None:
-    """Raise a Defect unless the fields are what their types promise: beyond the fence nothing checks that."""
+def _sane(turn: Turn, command: object) -> ExecutorCommand:
+    """Return a command whose fields are what their types promise: beyond the fence nothing checks that.
+
+    What is returned has been encoded and read again, so that it can be journaled and read again.
+
+    Raises:
+        Defect, or what the encoder raises.
+    """
     match command:
         case PlaceChild(order_qty=Decimal() as qty, limit_price=Decimal() as price, time_in_force=tif):
-            sane = qty.is_finite() and price.is_finite() and tif in ("GTC", "IOC", "FOK")
-        case EndParent(status=OrderStatus() as status, reason=str()):
-            sane = status in TERMINAL
-        case CancelChild(client_order_id=str(), reason=str()) | Wake(at_ns=int()):
-            sane = True
+            sane = is_number(qty) and is_number(price) and tif in ("GTC", "IOC", "FOK")
+        case EndParent(status=OrderStatus() as status, reason=str() as reason):
+            sane = status in TERMINAL and len(reason) <= _REASON_MAX
+        case CancelChild(client_order_id=str(), reason=str() as reason):
+            sane = len(reason) <= _REASON_MAX
+        case Wake(at_ns=int() as at_ns):
+            sane = at_ns <= turn.now + WAKE_MAX
         case _:
             sane = False
-    if not sane:
-        raise Defect(f"expected a command of an executor, got {command!r}")
+    reader = _READERS.get(type(command))
+    if not sane or reader is None:
+        raise Defect(f"expected a command of an executor, got {command!r}"[:_REASON_MAX])
+    return reader.decode(_encoder.encode(command))
 
 
-def fail(turn: Turn, parent: ParentState, error: Exception) -> None:
+_encoder = msgspec.msgpack.Encoder()
+_READERS: dict[type[Any], msgspec.msgpack.Decoder[ExecutorCommand]] = {
+    kind: msgspec.msgpack.Decoder(kind) for kind in (PlaceChild, CancelChild, Wake, EndParent)
+}
+
+
+def fail(turn: Turn, parent: ParentState, error: BaseException) -> None:
     """Pause a parent whose plug-in raised or broke its bounds; its children are cancelled."""
-    text = "".join(traceback.format_exception(error))[-_TRACEBACK_MAX:]
+    text = _text_of(error)
     turn.emit(ParentFailed(turn.now, parent.order.parent_id, text))
     turn.parents[parent.order.parent_id] = None
     turn.live.counters.failed_parents += 1
     turn.log("error", "parent_failed", parent_id=parent.order.parent_id, algo=parent.order.algo, error=text)
     cancel_children(turn, parent, "defect")
+
+
+def _text_of(error: BaseException) -> str:
+    """Return a traceback that can be journaled, whatever the error says of itself."""
+    try:
+        text = "".join(traceback.format_exception(error))
+    except Exception:  # noqa: BLE001 its own words raise: its type must do
+        text = type(error).__name__
+    return clean(text[-_TRACEBACK_MAX:])
 
 
 # --- ending a parent --------------------------------------------------------------------------------
@@ -219,6 +277,11 @@ def _place(turn: Turn, parent: ParentState, command: PlaceChild) -> None:
     if broken is not None:
         fail(turn, parent, Defect(f"executor {parent.order.algo!r}: {broken}"))
         return
+    if _below_minimum(instrument, parent.open_qty, command.limit_price):
+        # While a child lives its end may bring more to place; else nothing that is left can be sent.
+        if not parent.live:
+            complete(turn, parent, OrderStatus.EXPIRED, "dust")
+        return
     refused = admit(turn, wanted_of(parent.order, instrument, command))
     if refused is not None:
         ended = OrderStatus.EXPIRED if parent.attempts else OrderStatus.REJECTED
@@ -256,6 +319,8 @@ def _broken_bounds(
         return f"expected whole lots of {instrument.qty_lot}, got {qty}"
     if price <= 0 or price % instrument.price_tick:
         return f"expected a positive multiple of the tick {instrument.price_tick}, got {price}"
+    if _below_minimum(instrument, qty, price) and not _below_minimum(instrument, parent.open_qty, price):
+        return f"expected a clip that its venue takes, got {qty} at {price} (minimum)"
     if order.limit_price is not None:
         return _beyond(order, price, order.limit_price, "the parent's limit")
     market = reference(turn, instrument, crossing=True)
@@ -265,6 +330,11 @@ def _broken_bounds(
     return _beyond(
         order, price, collar_price(instrument, order.side, market, collar_bps(order)), "the collar"
     )
+
+
+def _below_minimum(instrument: Instrument, qty: Decimal, price: Decimal) -> bool:
+    """Say whether a venue would reject a clip as too small."""
+    return qty < instrument.min_qty or instrument.notional(qty, price) < instrument.min_notional
 
 
 def _beyond(order: ParentOrder, price: Decimal, worst: Decimal, name: str) -> str | None:

@@ -50,6 +50,8 @@ UNANSWERED_NS = 10 * SECOND
 """A create without any word this long after its deadline is in doubt, whoever lost it."""
 SEAL_MIN_NS = 10 * MINUTE
 QUIET_NS = 5 * SECOND
+MISSING_NS = 30 * SECOND
+"""Fills this long behind the venue's quantity are an error; until they come nothing is a transfer."""
 
 Replay = Callable[[Turn, Stashed], None]
 
@@ -270,8 +272,11 @@ def _mark(turn: Turn, account: AccountId, asset: Asset) -> Decimal | None:
 
 
 def _move_cursors(turn: Turn, msg: LookDone) -> None:
+    """Note up to where trades are booked; not past a fill that is poison, which still waits for a human."""
     known = turn.trading.cursors.get(msg.account, {})
     for instrument, trade_id in msg.cursors:
+        if instrument in turn.live.holds:
+            continue
         if trade_id is not None and known.get(instrument) != trade_id:
             turn.emit(Cursor(turn.now, msg.account, instrument, trade_id))
 
@@ -321,7 +326,8 @@ def _check_unseen(turn: Turn, msg: LookDone, here: AccountLive) -> None:
 def _check_balances(turn: Turn, msg: LookDone, here: AccountLive) -> None:
     """Book a difference between venue and ledger to `external`: a deposit, a withdrawal, a correction.
 
-    Two looks have to agree on it, 5 s apart, with nothing of ours under way in between.
+    Two looks have to agree on it, 5 s apart, with nothing of ours under way in between. The assets of
+    an instrument on hold are left alone: a fill of it that nobody booked explains the difference.
     """
     if here.totals is None:
         return
@@ -331,8 +337,9 @@ def _check_balances(turn: Turn, msg: LookDone, here: AccountLive) -> None:
         asset: here.totals.get(asset, ZERO) - balance(turn.trading.ledger, msg.account, asset)
         for asset in names
     }
-    found = {asset: qty for asset, qty in found.items() if qty}
-    quiet = not turn.live_orders(msg.account) and turn.now - here.activity_ns >= QUIET_NS
+    held = _held_assets(turn, msg.account)
+    found = {asset: qty for asset, qty in found.items() if qty and asset not in held}
+    quiet = not _under_way(turn, msg.account) and turn.now - here.activity_ns >= QUIET_NS
     if not quiet or found != here.differences:
         here.differences, here.differences_ns = (found if quiet else {}), turn.now
         return
@@ -342,6 +349,24 @@ def _check_balances(turn: Turn, msg: LookDone, here: AccountLive) -> None:
         turn.emit(Transfer(turn.now, msg.account, asset, qty, "two looks agree"))
         turn.log("warning", "transfer", account=msg.account, asset=asset, qty=plain(qty))
     here.differences = {}
+
+
+def _under_way(turn: Turn, account: AccountId) -> bool:
+    """Say whether something of ours may still move money: a live order, or fills that have not come."""
+    for order in turn.trading.orders.values():
+        missing = order.filled < order.venue_cum
+        if order.account != account or not (missing or order.live):
+            continue
+        if missing and turn.now - order.updated_ns >= MISSING_NS:
+            turn.log("error", "fills_missing", client_order_id=order.client_order_id)
+        return True
+    return False
+
+
+def _held_assets(turn: Turn, account: AccountId) -> dict[Asset, None]:
+    names = [name for name in turn.live.holds if name in turn.wiring.accounts.get(account, ())]
+    found = [one for one in map(turn.instrument, names) if one is not None]
+    return dict.fromkeys(asset for one in found for asset in (one.base, one.quote, one.settle))
 
 
 def _seal(turn: Turn, msg: LookDone) -> None:

@@ -11,7 +11,7 @@ from msgspec import Struct, field
 from tradefan.config.schema import AccountConfig, Config
 from tradefan.core.order import Order
 from tradefan.core.outbox import Guarded, Outbox
-from tradefan.core.trading import ParentState, Trading, apply
+from tradefan.core.trading import ParentState, Trading, apply, place_key
 from tradefan.messages.account import Balances, EquityMark, Mode, SetMode
 from tradefan.messages.base import Message
 from tradefan.messages.control import Stop
@@ -274,6 +274,13 @@ class Turn:
         """Return the open parents that match, oldest first."""
         found = (self.trading.parents[name] for name in self.trading.parents_open)
         return [parent for parent in found if parent.phase is not Phase.DONE and match(parent)]
+
+    def open_parents_at(
+        self, account: AccountId, instrument: InstrumentId, owner: OwnerId
+    ) -> list[ParentState]:
+        """Return an owner's open parents in one instrument, oldest first, however many others there are."""
+        names = self.trading.parents_at.get(place_key(account, instrument, owner), {})
+        return [self.trading.parents[name] for name in names]
 
     def live_orders(self, account: AccountId | None = None) -> list[Order]:
         """Return the live orders, of one account or of all, oldest first."""

@@ -113,5 +113,12 @@ def _answer(turn: Turn, stopping: Stopping) -> None:
     stopping.answered = True
     left = tuple((order.account, order.owner, order.client_order_id) for order in _unwanted(turn))
     unverified = bool(stopping.unverified) or not turn.live.running
-    turn.log("warning" if left or unverified else "info", "stopped", left=len(left), unverified=unverified)
+    unwanted = [name for _, _, name in left]
+    turn.log(
+        "warning" if left or unverified else "info",
+        "stopped",
+        left=unwanted,
+        resting=[order.client_order_id for order in turn.live_orders() if _may_stay(turn, order)],
+        unverified=unverified,
+    )
     turn.send(turn.wiring.supervisor, Stopped(turn.wiring.name, left, unverified))

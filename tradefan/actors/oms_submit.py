@@ -22,7 +22,7 @@ from tradefan.contracts import MarketView, RiskRefused, suggest
 from tradefan.core.exposure import owner_sides
 from tradefan.core.ids import parent_id
 from tradefan.core.ledger import position
-from tradefan.core.trading import ParentState
+from tradefan.core.trading import ParentState, place_key
 from tradefan.errors import Refused
 from tradefan.messages.instrument import Instrument
 from tradefan.messages.orders import (
@@ -38,7 +38,18 @@ from tradefan.messages.orders import (
     SubmitOrder,
 )
 from tradefan.messages.records import Parent
-from tradefan.units import EXTERNAL, ZERO, AccountId, InstrumentId, OwnerId, ParentId, Side, ceil_step, plain
+from tradefan.units import (
+    EXTERNAL,
+    ZERO,
+    AccountId,
+    InstrumentId,
+    OwnerId,
+    ParentId,
+    Side,
+    ceil_step,
+    plain,
+    require_number,
+)
 
 Command: TypeAlias = SubmitOrder | SetTarget | CancelParent | CancelAll | CreateOrder
 
@@ -56,6 +67,21 @@ def on_submit(turn: Turn, wish: SubmitOrder) -> None:
     else:
         if wish.req is not None:
             turn.guard(Answer(wish.req, (_newest(turn),)))
+
+
+def require_numbers(wish: SubmitOrder | SetTarget) -> None:
+    """Let a wish in whose numbers can be computed with.
+
+    Raises:
+        Refused: BAD_NUMBER, before any arithmetic; the ref stays free.
+    """
+    if isinstance(wish, SubmitOrder):
+        require_number("order_qty", wish.order_qty)
+    else:
+        require_number("target_qty", wish.target_qty)
+        require_number("band", wish.band)
+    if wish.limit_price is not None:
+        require_number("limit_price", wish.limit_price)
 
 
 def _known(turn: Turn, wish: SubmitOrder | SetTarget) -> bool:
@@ -111,6 +137,7 @@ def _accept(turn: Turn, order: ParentOrder, target: SetTarget | None) -> None:
         raise Refused("UNKNOWN_OWNER", "external is what nobody here ordered: it has no orders")
     instrument = _tradable(turn, order.account, order.instrument)
     make_executor(order)
+    collar_bps(order)
     _check_shape(order, instrument)
     refused = not_ready(turn, order.account)
     if refused is not None:
@@ -170,17 +197,17 @@ def _check_shape(order: ParentOrder, instrument: Instrument) -> None:
     if order.algo == "limit" and order.limit_price is None:
         raise Refused("BAD_SETTING", "limit needs a limit_price")
     qty, lot = order.order_qty, instrument.qty_lot
-    if not qty.is_finite() or qty <= 0:
+    if qty <= 0:
         raise _No(RiskRefused("BELOW_MIN_QTY", f"expected a quantity above zero, got {qty}"))
     if qty % lot:
         text = f"{plain(qty)} is no multiple of the lot {plain(lot)}"
         passes = f"order_qty {plain(instrument.floor_qty(qty))}"
         raise _No(RiskRefused("OFF_GRID", text, plain(lot), plain(qty), passes))
     price, tick = order.limit_price, instrument.price_tick
-    if price is not None and (not price.is_finite() or price <= 0 or price % tick):
+    if price is not None and (price <= 0 or price % tick):
         text = f"{price} is no positive multiple of the tick {plain(tick)}"
-        near = plain(instrument.price_within(order.side, abs(price))) if price.is_finite() else None
-        raise _No(RiskRefused("OFF_GRID", text, plain(tick), str(price), near and f"limit_price {near}"))
+        near = plain(instrument.price_within(order.side, abs(price)))
+        raise _No(RiskRefused("OFF_GRID", text, plain(tick), str(price), f"limit_price {near}"))
 
 
 def _check_size(order: ParentOrder, instrument: Instrument, price: Decimal) -> None:
@@ -224,12 +251,8 @@ def on_target(turn: Turn, wish: SetTarget) -> None:
     """
     if _known(turn, wish):
         return
-    running = turn.open_parents(
-        lambda parent: (
-            parent.target_qty is not None
-            and _place_of(parent.order) == (wish.account, wish.instrument, wish.owner)
-        )
-    )
+    here = turn.open_parents_at(wish.account, wish.instrument, wish.owner)
+    running = [parent for parent in here if parent.target_qty is not None]
     for parent in running:
         if parent.phase is Phase.WORKING and _same_wish(wish, parent):
             turn.live.wishes.pop(_wish_key(wish), None)
@@ -246,8 +269,8 @@ def on_target(turn: Turn, wish: SetTarget) -> None:
 
 def resolve_waiting(turn: Turn, parent: ParentState) -> None:
     """Take up the wish that waited for the end of a parent."""
-    key = " ".join(_place_of(parent.order))
-    wish = turn.live.wishes.pop(key, None)
+    order = parent.order
+    wish = turn.live.wishes.pop(place_key(order.account, order.instrument, order.owner), None)
     if wish is not None:
         on_target(turn, wish)
 
@@ -274,8 +297,7 @@ def _resolve(turn: Turn, wish: SetTarget) -> None:
 def _expected(turn: Turn, wish: SetTarget) -> Decimal:
     """Return what the owner will hold when all that runs has traded and all that traded is booked."""
     held = position(turn.trading.ledger, wish.account, wish.owner, wish.instrument).qty
-    place = (wish.account, wish.instrument, wish.owner)
-    running = turn.open_parents(lambda parent: _place_of(parent.order) == place)
+    running = turn.open_parents_at(wish.account, wish.instrument, wish.owner)
     unbooked = owner_sides(turn.trading.exposure, wish.account, wish.instrument, wish.owner).unbooked
     return held + unbooked + sum((parent.pending_signed for parent in running), ZERO)
 
@@ -329,12 +351,8 @@ def _submit_of(wish: SetTarget, side: Side, qty: Decimal) -> SubmitOrder:
     )
 
 
-def _place_of(order: ParentOrder) -> tuple[AccountId, InstrumentId, OwnerId]:
-    return (order.account, order.instrument, order.owner)
-
-
 def _wish_key(wish: SetTarget) -> str:
-    return f"{wish.account} {wish.instrument} {wish.owner}"
+    return place_key(wish.account, wish.instrument, wish.owner)
 
 
 # --- cancels --------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from tradefan.core import outbox
 from tradefan.core.ids import is_own
 from tradefan.core.ledger import position
 from tradefan.core.order import TABLE, Event, Move, Order, judge, tells_news
-from tradefan.core.trading import knows_fill
+from tradefan.core.trading import in_opening, knows_fill
 from tradefan.messages.control import Timer
 from tradefan.messages.instrument import Instrument
 from tradefan.messages.orders import (
@@ -75,10 +75,13 @@ def on_report(turn: Turn, msg: ExecutionReport) -> None:
 def on_fill(turn: Turn, msg: VenueFill) -> None:
     """Book a fill once; one that belongs to no order of ours is `external`."""
     here = turn.account(msg.account)
-    if msg.source == "look" and msg.account not in turn.trading.opened:
-        # Before the opening books an account, its past is in its balances.
+    if msg.account not in turn.trading.opened:
+        # Before the opening books an account, its past is in its balances; what happens now puts it off.
+        if msg.source != "look":
+            here.activity_ns = turn.now
         return
-    if knows_fill(turn.trading, msg.account, msg.instrument, msg.trade_id):
+    key = (msg.account, msg.instrument, msg.trade_id)
+    if knows_fill(turn.trading, *key) or in_opening(turn.trading, *key):
         turn.live.counters.duplicates += 1
         return
     instrument = turn.instrument(msg.instrument)
@@ -264,7 +267,11 @@ def _resolve_placed(turn: Turn, order: Order, evidence: str) -> None:
     turn.live.counters.adopted += 1
     turn.log("critical", "order_adopted", client_order_id=order.client_order_id, evidence=evidence)
     parent = turn.trading.parents.get(order.parent_id)
-    if parent is None or parent.phase is Phase.DONE:
+    if order.cancel_ns is not None:
+        # Its end was wished before the proof, and the repetition ended with that.
+        turn.emit(CancelIntent(turn.now, order.account, order.client_order_id, "adopted"))
+        send_cancel(turn, order, 0)
+    elif parent is None or parent.phase is not Phase.WORKING:
         # Nobody waits for it any more; what it still trades belongs to its owner all the same.
         cancel_order(turn, order, "adopted")
 

@@ -22,7 +22,7 @@ from tradefan.errors import Refused
 from tradefan.messages.base import Message
 from tradefan.messages.control import Rejected
 from tradefan.messages.orders import Answer, CancelParent, Refusal, SubmitOrder
-from tradefan.units import AccountId, InstrumentId, OwnerId, ParentId, plain
+from tradefan.units import AccountId, InstrumentId, OwnerId, ParentId, plain, require_number
 
 ANSWER_TIMEOUT_S = 5.0
 BODY_TIMEOUT_S = 5.0
@@ -102,6 +102,12 @@ class OrderBody(Struct, forbid_unknown_fields=True, kw_only=True):
             if value is not None and not (value.is_finite() and value > 0):
                 return f"expected a {name} above zero, got {value}"
         return None
+
+    def require_numbers(self) -> None:
+        """Raise Refused (BAD_NUMBER) for what nobody can compute with."""
+        require_number("quantity", self.quantity)
+        if self.limit_price is not None:
+            require_number("limit_price", self.limit_price)
 
 
 class ApiSettings(Struct, frozen=True):
@@ -246,6 +252,10 @@ class ApiLink:
             return problem(400, "BAD_REQUEST", str(error))
         if (mistake := body.mistake()) is not None:
             return problem(400, "BAD_REQUEST", mistake)
+        try:
+            body.require_numbers()
+        except Refused as refused:
+            return problem(400, refused.code, refused.text)
         try:
             account, instrument = self._pictures.resolve(body.symbol, body.account)
         except Refused as refused:

@@ -177,7 +177,8 @@ class InstrumentRisk(Section, frozen=True, kw_only=True):
         Decimal | None, live("position, working included", unit="numeraire", gt=0, le="1e15")
     ] = None
     price_band_bps: Annotated[
-        Decimal | None, live("a limit price's distance from the reference", unit="bps", gt=0, le=5000)
+        Decimal | None,
+        live("how much worse than the reference a limit price may be", unit="bps", gt=0, le=5000),
     ] = None
 
 
@@ -195,7 +196,7 @@ class RiskConfig(Section, frozen=True, kw_only=True):
         Decimal, live("position, working included", unit="numeraire", gt=0, le="1e15")
     ] = Decimal(600_000)
     price_band_bps: Annotated[
-        Decimal, live("a limit price's distance from the reference", unit="bps", gt=0, le=5000)
+        Decimal, live("how much worse than the reference a limit price may be", unit="bps", gt=0, le=5000)
     ] = Decimal(200)
     orders_per_second: Annotated[
         int, live("new orders of one owner", unit="orders per second", ge=1, le=1000)
@@ -315,7 +316,7 @@ class ApiConfig(Section, frozen=True, kw_only=True):
     ] = "127.0.0.1"
     port: Annotated[int, restart("0 takes a free one", ge=0, le=65535)] = 8000
     requests_per_second: Annotated[
-        int, restart("of all clients", unit="requests per second", ge=1, le=10**5)
+        int, restart("of control, and as many of open pages", unit="requests per second", ge=1, le=10**5)
     ] = 20
     connections_max: Annotated[int, restart("at one time", unit="connections", ge=1, le=10**5)] = 64
     body_max: Annotated[int, restart("of a request", unit="bytes", ge=1024, le=2**24)] = 65_536

@@ -79,15 +79,16 @@ _GRID: Final[dict[OrderStatus, str]] = {
     OrderStatus.NEW: "== == PF FI PC CX PR RJ EX DD SU !!   PF   FI   PC   ==   !!   !!   !!",
     # NEW after a part was filled is an acknowledgement that a fill overtook; what traded cannot be rejected.
     OrderStatus.PARTIALLY_FILLED: "== == == FI PC CX PR !! EX DD SU !!   ==   FI   PC   ==   !!   !!   !!",
-    # Filled takes precedence (FIX D11): older words say nothing new, another end contradicts it.
+    # Filled takes precedence (FIX D11): older words say nothing new, SUSPENDED and DONE_FOR_DAY too, which
+    # are words of a live order that may come late; another end contradicts it.
     # A rejected cancel after it is "too late to cancel" (FIX B.1.c).
-    OrderStatus.FILLED: "== == == == == !! == !! !! !! !! !!   ==   ==   !!   ==   !!   !!   !!",
+    OrderStatus.FILLED: "== == == == == !! == !! !! == == !!   ==   ==   !!   ==   !!   !!   !!",
     # Our request out takes precedence over live words (FIX D4); a fill of all or the create's own
     # rejection still ends it, and a rejected cancel takes it back to what the quantities say.
     OrderStatus.PENDING_CANCEL: "== == == FI == CX == RJ EX == == !!   ==   FI   ==   <<   EX   EX   !!",
     # A fill may overtake the cancel on its way to us: quantities merge, and FILLED wins when all traded.
     # Two roads (stream, query) may call the same end CANCELED and EXPIRED.
-    OrderStatus.CANCELED: "== == == FI == == == !! == !! !! !!   ==   FI   !!   ==   !!   !!   !!",
+    OrderStatus.CANCELED: "== == == FI == == == !! == == == !!   ==   FI   !!   ==   !!   !!   !!",
     # Decided by the next live word (FIX C.1.b, D11, 15) or by a rejection, which takes it back (16).
     OrderStatus.PENDING_REPLACE: "== NW PF FI PC CX == !! EX DD SU !!   ==   FI   PC   <<   !!   !!   !!",
     # A rejected order never lived: every word of life contradicts it, and so does a fill, which is
@@ -95,7 +96,7 @@ _GRID: Final[dict[OrderStatus, str]] = {
     OrderStatus.REJECTED: "== !! !! !! !! !! !! == !! !! !! !!   !!   !!   !!   ==   !!   !!   !!",
     # As CANCELED. It is also how an order ends that never was (NOT_SENT, NOT_PLACED): the venue's word
     # for such a one is adopted first (R5).
-    OrderStatus.EXPIRED: "== == == FI == == == !! == !! !! !!   ==   FI   !!   ==   !!   !!   PN",
+    OrderStatus.EXPIRED: "== == == FI == == == !! == == == !!   ==   FI   !!   ==   !!   !!   PN",
     # Not terminal: a GTC order is restated the next day and goes on (FIX D27).
     OrderStatus.DONE_FOR_DAY: "== NW PF FI PC CX PR !! EX == SU !!   ==   FI   PC   ==   !!   !!   !!",
     # Accepted but not on the book: its trigger may reject it for want of funds.

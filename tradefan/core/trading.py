@@ -114,7 +114,10 @@ class ParentState(Struct):
 
 
 class Trading(Struct):
-    """Everything durable. `lsn` is the number of records folded."""
+    """Everything durable. `lsn` is the number of records folded.
+
+    `parents_at` has the open parents by `place_key`: what a target meets is never searched for.
+    """
 
     lsn: int = 0
     unapplied: int = 0
@@ -126,6 +129,7 @@ class Trading(Struct):
     parents: dict[ParentId, ParentState] = field(default_factory=dict)
     parents_open: dict[ParentId, None] = field(default_factory=dict)
     parents_done: dict[ParentId, None] = field(default_factory=dict)
+    parents_at: dict[str, dict[ParentId, None]] = field(default_factory=dict)
     orders: dict[ClientOrderId, Order] = field(default_factory=dict)
     orders_live: dict[ClientOrderId, None] = field(default_factory=dict)
     orders_ended: dict[ClientOrderId, None] = field(default_factory=dict)
@@ -135,6 +139,7 @@ class Trading(Struct):
     refs: dict[OwnerId, dict[str, ParentId]] = field(default_factory=dict)
     cursors: dict[AccountId, dict[InstrumentId, TradeId | None]] = field(default_factory=dict)
     opened: dict[AccountId, int] = field(default_factory=dict)
+    opening_cursors: dict[AccountId, dict[InstrumentId, TradeId | None]] = field(default_factory=dict)
     modes: dict[str, dict[str, ModeChange]] = field(default_factory=dict)
     poisons: dict[str, Poison] = field(default_factory=dict)
     equity: dict[AccountId, Equity] = field(default_factory=dict)
@@ -160,6 +165,22 @@ def knows_fill(state: Trading, account: AccountId, instrument: InstrumentId, tra
     return trade_id in state.fill_keys.get(account, {}).get(instrument, {})
 
 
+def in_opening(state: Trading, account: AccountId, instrument: InstrumentId, trade_id: TradeId) -> bool:
+    """Say whether the balances that OPENING booked hold a fill already: it is not behind their cursor.
+
+    Ids of digits rise; of others only the cursor itself is known to be inside.
+    """
+    cursor = state.opening_cursors.get(account, {}).get(instrument)
+    if cursor is None or not (cursor.isdecimal() and trade_id.isdecimal()):
+        return cursor == trade_id
+    return int(trade_id) <= int(cursor)
+
+
+def place_key(account: AccountId, instrument: InstrumentId, owner: OwnerId) -> str:
+    """Name the place that a target is about."""
+    return f"{account} {instrument} {owner}"
+
+
 def _on_epoch(state: Trading, record: Epoch) -> bool:
     if record.epoch <= state.epoch:
         return False
@@ -180,6 +201,8 @@ def _on_parent(state: Trading, record: Parent) -> bool:
         order, record.target_qty, state.epoch, updated_ns=record.at_ns, phase=Phase.WORKING
     )
     state.parents_open[order.parent_id] = None
+    place = place_key(order.account, order.instrument, order.owner)
+    state.parents_at.setdefault(place, {})[order.parent_id] = None
     _remember(state.refs.setdefault(order.owner, {}), order.ref, order.parent_id, REFS_MAX)
     return True
 
@@ -192,9 +215,18 @@ def _on_phase(state: Trading, record: PhaseChange) -> bool:
     parent.updated_ns = record.at_ns
     if record.phase is Phase.DONE:
         state.parents_open.pop(record.parent_id, None)
+        _leave_place(state, parent.order)
         state.parents_done[record.parent_id] = None
         _forget_parents(state)
     return True
+
+
+def _leave_place(state: Trading, order: ParentOrder) -> None:
+    place = place_key(order.account, order.instrument, order.owner)
+    here = state.parents_at.get(place, {})
+    here.pop(order.parent_id, None)
+    if not here:
+        state.parents_at.pop(place, None)
 
 
 def _on_parent_failed(state: Trading, record: ParentFailed) -> bool:
@@ -371,6 +403,7 @@ def _on_opening(state: Trading, record: Opening) -> bool:
     book_opening(state.ledger, record)
     state.opened.setdefault(record.account, record.at_ns)
     state.cursors.setdefault(record.account, {}).update(record.cursors)
+    state.opening_cursors.setdefault(record.account, {}).update(record.cursors)
     return True
 
 

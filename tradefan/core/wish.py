@@ -5,14 +5,19 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import TypeAlias
 
+import msgspec
 from msgspec import Struct
 
 from tradefan.errors import Defect, Refused
 from tradefan.messages.instrument import Instrument
 from tradefan.messages.market import Quote
 from tradefan.messages.orders import CancelAll, CancelParent, SetTarget, SubmitOrder
+from tradefan.messages.union import decode, encode
 from tradefan.strategy.wishes import CancelAllWish, CancelWish, OrderWish, TargetWish, Wish
-from tradefan.units import AccountId, OwnerId, exact, to_lots, to_ticks
+from tradefan.units import AccountId, OwnerId, clean, exact, require_number, to_lots, to_ticks
+
+_BAND_PLACES = 12
+"""What a band is read to: a third has more places as a float than a number may have."""
 
 Order: TypeAlias = SetTarget | SubmitOrder | CancelParent | CancelAll
 
@@ -31,8 +36,19 @@ def message_of(wish: Wish, sender: Sender, instrument: Instrument | None, quote:
 
     Raises:
         Refused: NO_REFERENCE without a quote where a value must become a quantity, BELOW_MIN_QTY for
-            an order of less than half a lot.
+            an order of less than half a lot, BAD_NUMBER for what is no quantity or price, BAD_WISH for
+            what cannot be written and read again.
     """
+    command = _command_of(wish, sender, instrument, quote)
+    try:
+        decode(encode(command))
+    except (msgspec.MsgspecError, ValueError, TypeError, OverflowError, RecursionError) as error:
+        # Beyond here it would be journaled, and make the journal unreadable.
+        raise Refused("BAD_WISH", f"a wish that cannot be written: {clean(str(error))}") from None
+    return command
+
+
+def _command_of(wish: Wish, sender: Sender, instrument: Instrument | None, quote: Quote | None) -> Order:
     if isinstance(wish, CancelWish):
         return CancelParent(sender.owner, wish.parent_id)
     if isinstance(wish, CancelAllWish):
@@ -51,7 +67,7 @@ def _target(wish: TargetWish, sender: Sender, instrument: Instrument, quote: Quo
         owner=sender.owner,
         ref=sender.ref,
         target_qty=_lots(_target_qty(wish, sender.capital, instrument, quote), instrument),
-        band=exact(wish.band),
+        band=exact(round(wish.band, _BAND_PLACES)),
         algo=wish.by,
         settings=wish.settings,
         limit_price=_on_grid(wish.limit_price, instrument),
@@ -96,12 +112,14 @@ def _order(wish: OrderWish, sender: Sender, instrument: Instrument) -> SubmitOrd
 
 def _lots(qty: float, instrument: Instrument) -> Decimal:
     """Return a quantity in whole lots, the nearest: 0.3 as a float is just under three lots of 0.1."""
+    require_number("quantity", qty)
     return to_lots(qty, float(instrument.qty_lot)) * instrument.qty_lot
 
 
 def _on_grid(price: float | None, instrument: Instrument) -> Decimal | None:
     if price is None:
         return None
+    require_number("limit_price", price)
     return to_ticks(price, float(instrument.price_tick)) * instrument.price_tick
 
 

@@ -110,6 +110,7 @@ class _Runner:
             return
         work = self._run(self.link, generation)
         self.task = asyncio.get_running_loop().create_task(work, name=f"link {self.name}")
+        self.driver.own(self.task)
 
     async def _run(self, link: Link, generation: int) -> None:
         reason = "ended"
@@ -202,6 +203,8 @@ class LiveDriver:
                 owner = RIM if port.owner is None else kernel.refs[port.owner]
                 runner = _Runner(self, port.name, owner, links[port.name])
                 self._runners[kernel.refs[port.name]] = self._names[port.name] = runner
+        # A link that is started again may still be cleaning up in its former task.
+        self._tasks: set[asyncio.Task[None]] = set()
         self._scheduled = False
         self._alarm: asyncio.Handle | None = None
         self._alarm_ns: int | None = None
@@ -245,8 +248,13 @@ class LiveDriver:
             if self._watchdog is not None:
                 self._watchdog.stop()
 
+    def own(self, task: asyncio.Task[None]) -> None:
+        """Keep a link's task until it has ended, whatever has become of its link."""
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
     async def _end_links(self) -> None:
-        tasks = [runner.task for runner in self._runners.values() if runner.task is not None]
+        tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

@@ -94,6 +94,19 @@ def open_paper(
     return PaperVenue(instruments, SqlitePaperStore(path, account, balances), config, latched)
 
 
+def accounts_in(path: Path) -> tuple[AccountId, ...]:
+    """Return the accounts that a file has."""
+    if not path.exists():
+        return ()
+    connection = _connect(path)
+    try:
+        with _outages(path):
+            rows = connection.execute("SELECT account FROM account ORDER BY account")
+            return tuple(AccountId(row[0]) for row in rows)
+    finally:
+        connection.close()
+
+
 def reset_paper(
     path: Path, balances: Mapping[str, Decimal], account: AccountId | None = None
 ) -> tuple[Reset, ...]:

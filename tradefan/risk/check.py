@@ -1,13 +1,14 @@
 """The risk check: every registered rule in order of registration, behind a fence.
 
 It is called in the OMS turn that writes the INTENT, so nothing can slip between check and
-reservation. Rules are pure; one that raises refuses.
+reservation. Rules are pure; one that raises, or answers anything but None and RiskRefused, refuses.
 """
 
 from __future__ import annotations
 
 from decimal import Decimal
 
+import msgspec
 from msgspec import Struct
 
 from tradefan.config.schema import RiskConfig
@@ -28,6 +29,8 @@ class Approved(Struct, frozen=True):
 
 
 _APPROVED = Approved()
+_encoder = msgspec.msgpack.Encoder()
+_refusals = msgspec.msgpack.Decoder(RiskRefused)
 
 
 def check(
@@ -38,12 +41,23 @@ def check(
     for plugin in plugins("risk_rule"):
         try:
             rule: RiskRule = plugin.make()
-            refused = rule.check(state, intent, market, limits)
-        except Exception as error:  # noqa: BLE001 the fence: a rule that raises refuses (RELIABILITY 2b)
-            return RiskRefused("RISK_RULE_FAILED", f"risk rule {plugin.name!r} raised {error!r}")
+            refused = _sound(rule.check(state, intent, market, limits))
+        except (Exception, SystemExit) as error:  # noqa: BLE001 the fence: a rule that raises refuses
+            # By its type only: what the error says of itself may raise, too.
+            text = f"risk rule {plugin.name!r} raised {type(error).__name__}"
+            return RiskRefused("RISK_RULE_FAILED", text)
         if refused is not None:
             return refused
     return _APPROVED
+
+
+def _sound(answer: object) -> RiskRefused | None:
+    """Return a rule's answer as it can be told and journaled; anything else fails closed."""
+    if answer is None:
+        return None
+    if type(answer) is not RiskRefused:
+        raise TypeError
+    return _refusals.decode(_encoder.encode(answer))
 
 
 def reduces(state: RiskState, side: Side, qty: Decimal) -> bool:

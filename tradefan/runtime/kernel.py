@@ -18,7 +18,7 @@ from msgspec import Struct
 
 from tradefan.errors import Defect
 from tradefan.messages.base import COMMANDS, FACTS, Message
-from tradefan.messages.control import AnyCommand, LogLine, Rejected
+from tradefan.messages.control import ActorState, AnyCommand, LogLine, Rejected
 from tradefan.runtime.context import TurnContext
 from tradefan.runtime.life import Life
 from tradefan.runtime.mailbox import LaneStatistics
@@ -28,6 +28,8 @@ from tradefan.units import Ref
 
 PER_VISIT = 64
 PER_STEP = 256
+OVERFLOW: Message = ActorState("kernel", "DOWN", "facts overflow")
+"""The dead letter's message where an actor falls because too many facts wait for it."""
 _MASK = (1 << 64) - 1
 _GOLDEN = 0x9E3779B97F4A7C15
 
@@ -128,7 +130,7 @@ class Kernel:
             heapq.heappop(timers)
         return Stepped(self.effects, timers[0][0] if timers else None, bool(self.ready), admitted)
 
-    def _run(self, now_ns: int) -> None:  # noqa: C901, PLR0912 one inlined loop, see the docstring
+    def _run(self, now_ns: int) -> None:  # noqa: C901, PLR0912, PLR0915 one inlined loop, see the docstring
         """Visit ready actors until quiet or until the step's budget is gone.
 
         Puts, takes and turns are inlined: a method each costs more than the work itself.
@@ -147,12 +149,14 @@ class Kernel:
                 continue
             ctx.cell = cell
             control, facts, commands, market = cell.lanes
-            if len(facts) > cell.facts_peak:
-                cell.note_facts()
             if trace is not None:
                 trace.visit(now_ns, cell.ref)
             turns = visit = per_visit if budget > per_visit else budget  # noqa: FURB136 min() costs more
             try:
+                if len(facts) > cell.facts_peak:
+                    # No fact is to blame for their number: none of them may become the poison.
+                    msg = OVERFLOW
+                    cell.note_facts()
                 while visit:
                     if control:
                         msg = control.pop(next(iter(control)))

@@ -17,7 +17,7 @@ class Limits(Struct, frozen=True):
     """Capacities of one mailbox, in messages.
 
     A port blocks at `facts_high`; actors may go on to `facts_max`, which wiring computes as high
-    water + 256 x the most facts of one turn. Beyond it is a defect.
+    water + 256 x the most facts of one turn. Beyond it is a defect of that actor: it falls, the facts stay.
     """
 
     facts_high: int
@@ -120,11 +120,12 @@ class Mailbox:
         return waiting  # type: ignore[return-value]  # the lane is chosen by class: only commands are here
 
     def begin_with(self, first: Message) -> None:
-        """Put a new actor's first message in front of control and facts that survive; drop quotes."""
+        """Put a new actor's first message in front of control and facts that survive; quotes are dropped."""
         survivors = dict(self.control)
         self.control.clear()
         self.control[first.key()] = first
         self.control.update(survivors)
+        self.dropped += len(self.market)
         self.market.clear()
 
     def clear(self) -> int:

@@ -116,8 +116,12 @@ class Cell:
     def note_facts(self) -> None:
         """Remember a new depth of the facts lane.
 
+        The peak is noted first, and the kernel calls this only beyond the peak: the facts are lossless
+        and stay, so the successor works them off and falls again only if their number grows further.
+        What grows without end exhausts the supervisor, and an actor that stays down loses its mail.
+
         Raises:
-            Defect: the lane is over the capacity that wiring computed.
+            Defect: the lane is over the capacity that wiring computed; a crash of this actor alone.
         """
         self.facts_peak = self.mail.facts_peak = len(self.facts)
         most = self.mail.limits.facts_max

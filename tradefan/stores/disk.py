@@ -22,6 +22,23 @@ def open_flags(*, read_only: bool) -> int:
     return apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
 
 
+def checkpoint(path: str) -> None:
+    """Bring all that the WAL holds into the file itself, so that it can be moved.
+
+    Raises:
+        Outage: the file is broken, or another program reads it.
+    """
+    with Trouble(path):
+        connection = apsw.Connection(path, apsw.SQLITE_OPEN_READWRITE)
+        try:
+            connection.set_busy_timeout(BUSY_MS)
+            busy = next(connection.execute("PRAGMA wal_checkpoint(TRUNCATE)"))[0]
+        finally:
+            connection.close()
+    if busy:
+        raise Outage(f"{path}: another program uses it")
+
+
 class Trouble:
     """Turns what SQLite raises into an Outage that names the file."""
 

@@ -21,6 +21,9 @@ SUBSCRIPTION = 0
 Params = dict[str, Any]
 _TIMES_IN_FORCE = ("GTC", "IOC", "FOK")
 _DIGITS = Decimal("0.00000001")
+_NUMBER_MAX = Decimal(10**15)
+"""Far above the MAX_* of any filter, far below where 38 digits no longer hold a number in steps."""
+_INT_MAX = 2**63 - 1
 
 
 class Request(Struct):
@@ -61,8 +64,8 @@ def read_wish(params: Params) -> Wish:
         side=cast("Side", side.lower()),
         type=cast("WireType", kind),
         time_in_force=cast("WireTimeInForce", time_in_force),
-        price=ZERO if kind == "MARKET" else _number(params, "price"),
-        qty=_number(params, "quantity"),
+        price=ZERO if kind == "MARKET" else _number(params, "price", "PRICE_FILTER"),
+        qty=_number(params, "quantity", "LOT_SIZE"),
     )
 
 
@@ -79,9 +82,10 @@ def read_int(params: Params, name: str) -> int | None:
     value = params.get(name)
     if value is None:
         return None
-    if isinstance(value, str) and value.isascii() and value.isdecimal():
+    # Longer texts are not read at all: `int` refuses thousands of digits by an exception of its own.
+    if isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) < len(str(_INT_MAX)):
         return int(value)
-    if isinstance(value, int):
+    if isinstance(value, int) and abs(value) <= _INT_MAX:
         return value
     raise VenueError(-1130, f"Data sent for parameter '{name}' is not valid.")
 
@@ -93,13 +97,15 @@ def _word(params: Params, name: str) -> str:
     return value
 
 
-def _number(params: Params, name: str) -> Decimal:
+def _number(params: Params, name: str, filter_name: str) -> Decimal:
     try:
         value = Decimal(_word(params, name))
     except InvalidOperation as error:
         raise VenueError(-1100, f"Illegal characters found in parameter '{name}'.") from error
     if not value.is_finite() or value <= 0:
         raise VenueError(-1100, f"Illegal characters found in parameter '{name}'.")
+    if value >= _NUMBER_MAX:
+        raise VenueError(-1013, f"Filter failure: {filter_name}")
     return value
 
 

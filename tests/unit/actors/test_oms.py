@@ -268,6 +268,30 @@ def test_ref_when_repeated_then_the_first_answer_comes_again(bench: Bench) -> No
     assert len(bench.made(Parent)) == 2
 
 
+@pytest.mark.parametrize(
+    "text", ["1E+15", "1E+40", "1E+999999999", "1E-19", "1E-60", "NaN", "sNaN", "Infinity", "-Infinity"]
+)
+def test_wish_when_a_number_is_none_then_it_is_refused_before_anything_is_computed(
+    bench: Bench, text: str
+) -> None:
+    """BAD_NUMBER names field and value; the OMS lives, nothing is written, the ref stays free."""
+    number, records = D(text), len(bench.records)
+    bench.submit(number)
+    bench.submit(1, algo="limit", limit_price=number)
+    bench.target(number)
+    bench.target(1, band=number)
+    bench.target(1, algo="limit", limit_price=number)
+    refusals = bench.take(TRADER, Refusal)
+    fields = ("order_qty", "limit_price", "target_qty", "band", "limit_price")
+    assert [one.code for one in refusals] == ["BAD_NUMBER"] * 5
+    for one, field in zip(refusals, fields, strict=True):
+        wanted = f"expected a finite {field} below 1e15 with at most 18 places, got {number}"
+        assert one.text == wanted
+    assert len(bench.records) == records
+    bench.submit(1, ref=refusals[0].ref)
+    assert len(bench.take(GATEWAY, CreateOrder)) == 1
+
+
 BAD: dict[str, tuple[dict[str, Any], str, str | None]] = {
     "account": ({"account": "paper:mian"}, "UNKNOWN_ACCOUNT", None),
     "instrument": ({"instrument": InstrumentId("binance:XRP/USDT")}, "UNKNOWN_INSTRUMENT", None),
@@ -277,10 +301,11 @@ BAD: dict[str, tuple[dict[str, Any], str, str | None]] = {
     "limit without price": ({"algo": "limit"}, "BAD_SETTING", None),
     "hedge mode": ({"position_side": "long"}, "UNSUPPORTED_KIND", None),
     "nothing": ({"order_qty": D(0)}, "BELOW_MIN_QTY", None),
-    "no number": ({"order_qty": D("NaN")}, "BELOW_MIN_QTY", None),
+    "no number": ({"order_qty": D("NaN")}, "BAD_NUMBER", None),
     "lot": ({"order_qty": D("1.0005")}, "OFF_GRID", "order_qty 1"),
     "tick": ({"algo": "limit", "limit_price": D("99.999")}, "OFF_GRID", "limit_price 99.99"),
-    "price": ({"algo": "limit", "limit_price": D("Infinity")}, "OFF_GRID", None),
+    "price": ({"algo": "limit", "limit_price": D("Infinity")}, "BAD_NUMBER", None),
+    "negative price": ({"algo": "limit", "limit_price": D(-99)}, "OFF_GRID", "limit_price 99"),
     "too much": ({"order_qty": D(2000)}, "ABOVE_MAX_QTY", "order_qty 1000"),
     "worth too little": ({"order_qty": D("0.001")}, "BELOW_MIN_NOTIONAL", "order_qty 0.05"),
     "risk": ({"order_qty": D(11)}, "RISK_MAX_ORDER_QTY", "order_qty 10"),

@@ -96,6 +96,49 @@ def test_executor_when_broken_then_its_parent_pauses_and_all_else_goes_on(
     bench.check()
 
 
+def test_clip_when_the_rest_is_below_the_venues_minimum_then_the_parent_ends_as_dust(bench: Bench) -> None:
+    """What is left after 1.999 of 2 is worth 0.1: nothing is sent that the venue would reject."""
+    bench.submit(2)
+    create = bench.one(GATEWAY, CreateOrder)
+    bench.fill(create, "1.999")
+    bench.report(create, S.EXPIRED, "1.999")
+    bench.advance(SECOND)
+    assert bench.take(GATEWAY, CreateOrder) == []
+    parent = bench.take(TRADER, ParentUpdate)[-1]
+    assert (parent.phase, parent.status, parent.reason) == (Phase.DONE, S.EXPIRED, "dust")
+    assert parent.cum_qty == D("1.999")
+    bench.check()
+
+
+def test_clip_when_the_rest_is_dust_and_a_child_lives_then_the_child_goes_on(
+    bench: Bench, plug: Callable[[Decide], None]
+) -> None:
+    """Its end may bring back more than dust, so nothing ends before it."""
+
+    def decide(view: ParentView) -> Any:
+        size = view.open_qty if view.attempts else D("1.999")
+        return (PlaceChild(size, D(99), "GTC"),) if size else ()
+
+    plug(decide)
+    bench.submit(2, algo="test")
+    create = bench.one(GATEWAY, CreateOrder)
+    bench.report(create, S.NEW)
+    assert bench.take(GATEWAY, CancelOrder) == []
+    bench.report(create, S.CANCELED)
+    assert [again.order_qty for again in bench.take(GATEWAY, CreateOrder)] == [D(2)]
+    assert bench.made(ParentFailed) == []
+
+
+def test_clip_when_it_is_below_the_minimum_by_choice_then_the_executor_fails(
+    bench: Bench, plug: Callable[[Decide], None]
+) -> None:
+    """A slice that the venue would reject while more is left is the plug-in's mistake."""
+    plug(lambda view: (PlaceChild(D("0.001"), D(99), "GTC"),))
+    bench.submit(2, algo="test")
+    assert "(minimum)" in bench.made(ParentFailed)[0].traceback
+    assert bench.take(GATEWAY, CreateOrder) == []
+
+
 def test_executor_when_it_breaks_later_then_its_resting_child_is_cancelled(
     bench: Bench, plug: Callable[[Decide], None]
 ) -> None:

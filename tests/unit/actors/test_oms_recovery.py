@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
@@ -12,6 +13,7 @@ from tests.unit.actors.oms_bench import (
     BASE,
     BTC,
     DESK,
+    ETH,
     GATEWAY,
     PAUSE,
     START,
@@ -58,7 +60,7 @@ from tradefan.messages.records import (
     Transfer,
 )
 from tradefan.messages.wire import LinkDown
-from tradefan.units import EXTERNAL, MINUTE, SECOND, InstrumentId, ParentId, TradeId
+from tradefan.units import EXTERNAL, MINUTE, SECOND, ClientOrderId, InstrumentId, ParentId, TradeId
 
 D = Decimal
 S = OrderStatus
@@ -591,3 +593,143 @@ def test_order_when_quiet_long_after_its_end_then_it_is_sealed(bench: Bench) -> 
     assert len(bench.made(Sealed)) == 1
     assert bench.trading.orders[bench.made(Sealed)[0].client_order_id].sealed
     bench.check()
+
+
+def test_balance_when_a_filled_order_lacks_its_fill_then_nothing_is_a_transfer(bench: Bench) -> None:
+    """Our own money on its way is no deposit: a report said FILLED, and the fill itself comes late."""
+    bench.submit()
+    create = bench.one(GATEWAY, CreateOrder)
+    bench.report(create, S.FILLED, 1)
+    venue = {"USDT": 999_900, "BTC": 1}
+    look_for(bench, 40, venue)
+    bench.fill(create, 1)
+    look_for(bench, 40, venue)
+    assert bench.made(Transfer) == []
+    assert balance(bench.trading.ledger, ACCOUNT, USDT) == D(999_900)
+    assert position(bench.trading.ledger, ACCOUNT, TREND, BTC).qty == D(1)
+    assert "fills_missing" in bench.logs
+    bench.check()
+
+
+@pytest.mark.parametrize("ours", [True, False])
+def test_poison_when_looks_find_its_money_then_no_transfer_and_the_cursor_waits_before_it(
+    bench: Bench, ours: bool
+) -> None:
+    """A human still has to resolve the fill: it is neither passed nor booked under another name."""
+    create = bench.limit()
+    bench.report(create, S.NEW)
+    key = f"fill {ACCOUNT} {BTC} 77"
+    again = Bench(records=bench.records)
+    again.fold(poison=key, poison_text="boom")
+    again.tell(AccountState(ACCOUNT, True, ""))
+    again.fill(create, 1, "77", client_order_id=create.client_order_id if ours else None)
+    again.report(create, *((S.FILLED, 1) if ours else (S.CANCELED, 0)), source="look")
+    cursors = ((BTC, TradeId("77")), (ETH, TradeId("5")))
+    look_for(again, 40, {"USDT": 999_901, "BTC": 1}, cursors=cursors)
+    assert again.made(Transfer) == []
+    assert again.trading.cursors == {ACCOUNT: {BTC: "0", ETH: "5"}}
+    # An asset of no held instrument still is a deposit, once nothing of ours is under way.
+    look_for(again, 40, {"USDT": 999_901, "BTC": 1, "BNB": 2}, cursors=cursors)
+    assert [one.asset for one in again.made(Transfer)] == ([] if ours else ["BNB"])
+    again.check()
+
+
+def look_for(bench: Bench, seconds: int, held: dict[str, Any], **changes: Any) -> None:
+    """Let time pass; each look finds these balances and has no order missing."""
+    for _ in range(seconds):
+        bench.advance(SECOND)
+        for look in bench.take(GATEWAY, Look):
+            bench.done(look, held, missing=(), **changes)
+
+
+@pytest.mark.parametrize("client_order_id", [None, client_id("web"), client_order_id("dev", 9, 9)])
+def test_fill_when_streamed_before_the_opening_then_its_money_is_counted_once(
+    client_order_id: ClientOrderId | None,
+) -> None:
+    """What traded before OPENING is in its balances: foreign fills and orphans, before it and late."""
+    bench = Bench()
+    bench.fold()
+    bench.tell(AccountState(ACCOUNT, True, ""))
+    create = CreateOrder(
+        ACCOUNT,
+        BTC,
+        TREND,
+        ParentId("p"),
+        client_id("web"),
+        "buy",
+        "limit",
+        "GTC",
+        False,
+        D(1),
+        D(1),
+        False,
+        1,
+    )
+    fill = {"client_order_id": client_order_id}
+    bench.fill(create, 1, "41", **fill)
+    bench.done(bench.take(GATEWAY, Look)[-1], {"BTC": 1, "USDT": 900})
+    assert bench.trading.opened == {}
+    bench.advance(SECOND)
+    bench.done(bench.one(GATEWAY, Look), {"BTC": 2, "USDT": 800}, cursors=((BTC, TradeId("100")),))
+    # Traded before the opening's cursor, told after it, on both roads; the last one is news.
+    bench.fill(create, 1, "42", **fill)
+    bench.fill(create, 1, "100", source="look", **fill)
+    bench.fill(create, 1, "101", **fill)
+    assert [one.trade_id for one in bench.made(Fill)] == ["101"]
+    assert balance(bench.trading.ledger, ACCOUNT, BASE) == D(3)
+    assert balance(bench.trading.ledger, ACCOUNT, USDT) == D(700)
+    bench.check()
+
+
+@pytest.mark.parametrize("word", ["report", "fill"])
+def test_adopted_order_when_its_cancel_was_wished_before_then_it_is_cancelled_again(
+    bench: Bench, word: str
+) -> None:
+    """R5 after a cancel: the repetition ended with NOT_PLACED, so the adoption begins it anew (R6)."""
+    create = resolved(bench, cancelled=True)
+    if word == "report":
+        bench.report(create, S.NEW)
+    else:
+        bench.fill(create, "0.4")
+    assert bench.one(GATEWAY, CancelOrder).client_order_id == create.client_order_id
+    for wait in (PAUSE, 2 * PAUSE, SECOND, 2 * SECOND, 5 * SECOND, 10 * SECOND, 10 * SECOND):
+        bench.advance(wait)
+        assert len(bench.take(GATEWAY, CancelOrder)) == 1
+    bench.report(create, S.CANCELED, bench.trading.orders[create.client_order_id].cum_qty)
+    bench.advance(MINUTE)
+    assert bench.take(GATEWAY, CancelOrder) == []
+    bench.check()
+
+
+def test_adopted_order_when_its_parent_is_ending_then_it_is_cancelled(bench: Bench) -> None:
+    """Cancelled while one child was proved missing and another lives: the one that turns up goes too."""
+    first = resolved(bench, cancelled=False, algo="market", limit_price=None)
+    bench.advance(SECOND)
+    second = bench.one(GATEWAY, CreateOrder)
+    bench.report(second, S.NEW)
+    bench.tell(CancelParent(TREND, ParentId(first.parent_id)))
+    assert [one.client_order_id for one in bench.take(GATEWAY, CancelOrder)] == [second.client_order_id]
+    bench.report(first, S.NEW)
+    assert [one.client_order_id for one in bench.take(GATEWAY, CancelOrder)] == [first.client_order_id]
+    bench.report(second, S.CANCELED)
+    bench.report(first, S.CANCELED)
+    parent = bench.trading.parents[first.parent_id]
+    assert (parent.phase, parent.status) == (Phase.DONE, S.CANCELED)
+    bench.check()
+
+
+def resolved(bench: Bench, *, cancelled: bool, **changes: Any) -> CreateOrder:
+    """Return an order that was in doubt, cancelled perhaps, and then proved missing (R4)."""
+    bench.submit(1, **{"algo": "limit", "limit_price": D(99), **changes})
+    create = bench.one(GATEWAY, CreateOrder)
+    bench.tell(OrderInDoubt(ACCOUNT, create.client_order_id, Doubt.CREATE, "TIMEOUT"))
+    if cancelled:
+        bench.tell(CancelParent(TREND, ParentId(create.parent_id)))
+    while not bench.trading.orders[create.client_order_id].never_was:
+        bench.advance(SECOND, answering=True)
+        bench.quote(BTC, 100)
+    if cancelled:
+        # The repetition of the cancel ends with the proof.
+        bench.advance(MINUTE, answering=True)
+        bench.take(GATEWAY, CancelOrder)
+    return create

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.unit.actors.oms_bench import BTC, CLI, ETH, GATEWAY, PAUSE, TRADER, Bench
+from tradefan.actors.oms_state import Turn
 from tradefan.core.ledger import position
 from tradefan.messages.market import Quality
 from tradefan.messages.orders import (
@@ -49,6 +50,20 @@ def test_target_when_flat_then_the_difference_is_ordered_and_then_nothing(bench:
     bench.target(2)
     assert bench.take(GATEWAY, CreateOrder) == []
     assert [record.target_qty for record in bench.made(Parent)] == [D(2)]
+    bench.check()
+
+
+def test_target_when_many_others_are_open_then_they_are_not_walked_over(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A turn costs what its own place holds, whatever rests elsewhere: the index is all that it reads."""
+    for place in ({"owner": CLI}, {"instrument": ETH}, {}):
+        bench.limit(1, 9, **place)
+    monkeypatch.setattr(Turn, "open_parents", None)
+    bench.target(2)
+    assert bench.one(GATEWAY, CreateOrder).order_qty == D(1)
+    bench.target(5)
+    assert len(bench.take(GATEWAY, CancelOrder)) == 1
     bench.check()
 
 

@@ -8,12 +8,13 @@ import msgspec
 import pytest
 
 from tradefan.core.wish import Sender, decision_text, message_of
-from tradefan.errors import Defect
+from tradefan.errors import Defect, Refused
 from tradefan.messages.market import Quote
 from tradefan.messages.orders import SetTarget
-from tradefan.strategy import buy, cancel_all, target
+from tradefan.strategy import buy, cancel, cancel_all, target
+from tradefan.strategy.wishes import Wish
 from tradefan.testing import make_instrument
-from tradefan.units import AccountId, OwnerId
+from tradefan.units import AccountId, OwnerId, ParentId
 
 SENDER = Sender(AccountId("paper:main"), OwnerId("me"), "t-1-1", Decimal(1000))
 
@@ -44,3 +45,32 @@ def test_wish_when_its_instrument_was_forgotten_then_it_is_a_defect() -> None:
 def test_decision_when_all_of_a_symbol_is_cancelled_then_the_symbol_is_named() -> None:
     """The words of a cancel."""
     assert decision_text(cancel_all("BTC/USDT")) == ("cancel BTC/USDT", "cancel all of BTC/USDT")
+
+
+@pytest.mark.parametrize(
+    ("wish", "code", "text"),
+    [
+        (buy("BTC/USDT", 1e35), "BAD_NUMBER", "quantity"),
+        (buy("BTC/USDT", 1e308), "BAD_NUMBER", "quantity"),
+        (target("BTC/USDT", qty=-1e35), "BAD_NUMBER", "quantity"),
+        (target("BTC/USDT", weight=1e308), "BAD_NUMBER", "quantity"),
+        (buy("BTC/USDT", 1, by="limit", limit_price=1e45), "BAD_NUMBER", "limit_price"),
+        (buy("BTC/USDT", 1, reason="\ud800"), "BAD_WISH", "surrogates not allowed"),
+        (buy("BTC/USDT", 1, reason=5), "BAD_WISH", "Expected `str`"),  # type: ignore[arg-type]
+        (target("BTC/USDT", qty=1, tries=object()), "BAD_WISH", "object"),
+        (cancel(ParentId("\ud800")), "BAD_WISH", "surrogates not allowed"),
+    ],
+)
+def test_wish_when_nobody_could_take_it_then_it_is_refused_here(wish: Wish, code: str, text: str) -> None:
+    """A strategy's slip is told to it (`on_refused`); it never reaches the OMS or the journal."""
+    quote = Quote(make_instrument().id, 99.0, 1.0, 101.0, 1.0, 1, 1)
+    with pytest.raises(Refused, match=text) as caught:
+        message_of(wish, SENDER, make_instrument(), quote)
+    assert caught.value.code == code
+
+
+def test_band_when_it_is_a_third_then_it_is_a_number_that_the_oms_takes() -> None:
+    """A float has more places than a number may have."""
+    sent = message_of(target("BTC/USDT", qty=1, band=0.01 / 3), SENDER, make_instrument(), None)
+    assert isinstance(sent, SetTarget)
+    assert sent.band == Decimal("0.003333333333")

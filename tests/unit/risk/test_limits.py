@@ -221,6 +221,52 @@ def test_rule_when_it_raises_then_it_refuses(monkeypatch: pytest.MonkeyPatch) ->
     assert "'broken' raised ZeroDivisionError" in verdict.text
 
 
+class Mute(Exception):
+    """An error that cannot even say its name."""
+
+    def __repr__(self) -> str:
+        raise RuntimeError("repr")
+
+    __str__ = __repr__
+
+
+def mute() -> Any:
+    raise Mute
+
+
+def leaves() -> Any:
+    raise SystemExit(3)
+
+
+@pytest.mark.parametrize(
+    ("answer", "word"),
+    [
+        (lambda: False, "TypeError"),
+        (lambda: "no way", "TypeError"),
+        (lambda: ("RISK_X", "no"), "TypeError"),
+        (lambda: RiskRefused(5, "no"), "ValidationError"),  # type: ignore[arg-type]
+        (lambda: RiskRefused("RISK_X", "\ud800"), "UnicodeEncodeError"),
+        (mute, "Mute"),
+        (leaves, "SystemExit"),
+    ],
+)
+def test_rule_when_it_answers_nonsense_then_it_refuses(
+    monkeypatch: pytest.MonkeyPatch, answer: Any, word: str
+) -> None:
+    """Fails closed: what is neither None nor a refusal that can be told lets no order leave."""
+
+    class Broken:
+        """Answers as it is told."""
+
+        def check(self, *_: Any) -> Any:
+            return answer()
+
+    monkeypatch.setattr(contracts, "_plugins", dict(contracts._plugins))
+    contracts.register("risk_rule", "broken")(Broken)
+    verdict = check(state(), intent(), MARKET, CONFIG)
+    assert verdict == RiskRefused("RISK_RULE_FAILED", f"risk rule 'broken' raised {word}")
+
+
 @pytest.mark.parametrize(
     ("side", "qty", "position", "wanted"),
     [

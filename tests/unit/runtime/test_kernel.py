@@ -311,10 +311,45 @@ def test_next_id_when_an_actor_is_rebuilt_then_never_repeated() -> None:
     assert len(set(numbers)) == len(numbers) == 2
 
 
-def test_facts_when_capacity_was_computed_wrong_then_defect() -> None:
-    """Facts between actors are lossless; overflow is a defect, never a loss."""
+def test_facts_when_capacity_was_computed_wrong_then_a_crash_of_that_actor_and_no_fact_is_lost() -> None:
+    """Overflow is a Defect of the actor whose lane it is: supervised, inside the fence, facts kept."""
     limits = Limits(facts_high=1, facts_max=2, commands_max=1, market_max=1)
     kernel = kernel_of(build({"a": {"go": send_to(B, "1", "2", "3")}, "b": {}}, limits=limits))
     kernel.step(T0)
-    with pytest.raises(Defect, match="3 facts"):
-        kernel.step(T0, [(A, say("go"))])
+    stepped = kernel.step(T0, [(A, say("go"))])
+    assert (seen(kernel, "a"), seen(kernel, "b")) == (["Started", "go"], ["Started", "1", "2", "3"])
+    assert [(one.actor, one.message_type) for one in kernel.life.dead_letters] == [("b", "ActorState")]
+    assert "3 facts, wiring computed at most 2" in kernel.life.dead_letters[0].traceback
+    assert (stepped.more, kernel.state.lost_to_down) == (False, 0)
+    assert kernel.life.tree.child("b").restarts == 1
+    kernel.step(T0, [(A, say("go"))])
+    assert kernel.life.tree.child("b").restarts == 1
+    assert seen(kernel, "b")[-3:] == ["1", "2", "3"]
+    assert kernel.statistics()["b"].facts_peak == 3
+
+
+def test_facts_when_they_overflow_then_no_fact_is_called_the_poison() -> None:
+    """The successor is told why, but of no fact: each of them is worked off."""
+    told: list[tuple[str | None, str]] = []
+    limits = Limits(facts_high=1, facts_max=2, commands_max=1, market_max=1)
+    b: Script = {"Started": lambda _s, msg, _c: told.append((msg.poison, msg.poison_text))}  # type: ignore[attr-defined]
+    kernel = kernel_of(build({"a": {"go": send_to(B, "1", "2", "3")}, "b": b}, limits=limits))
+    kernel.step(T0)
+    kernel.step(T0, [(A, say("go"))])
+    assert [poison for poison, _ in told] == [None, None]
+    assert "3 facts" in told[1][1]
+
+
+def test_facts_when_they_grow_without_end_then_the_supervisor_gives_up_and_mail_stays_bounded() -> None:
+    """Each new peak is one crash; an actor that stays down loses its mail, and that is counted."""
+    limits = Limits(facts_high=1, facts_max=2, commands_max=1, market_max=1)
+    script: Script = {f"go{n}": send_to(B, *("x",) * n) for n in range(2, 7)}
+    kernel = kernel_of(build({"a": script, "b": {}}, limits=limits, restarts_max=3))
+    kernel.step(T0)
+    for number in (2, 3, 4, 5):
+        kernel.step(T0, [(A, say(f"go{number}"))])
+        assert kernel.view("b") is not None
+    kernel.step(T0, [(A, say("go6"))])
+    assert (kernel.view("b"), kernel.state.lost_to_down) == (None, 6)
+    assert kernel.statistics()["b"].facts == 0
+    assert seen(kernel, "a")[-1] == "go6"

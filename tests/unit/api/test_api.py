@@ -1,0 +1,467 @@
+"""The HTTP face over a small stand-in for the daemon: who may call, what is refused, what is answered."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from aiohttp import ClientSession, ServerDisconnectedError
+
+from tradefan.api.guard import Bucket
+from tradefan.api.server import ApiLink, ApiSettings
+from tradefan.errors import Refused
+from tradefan.messages.base import Message
+from tradefan.messages.control import Rejected
+from tradefan.messages.orders import Answer, CancelParent, Refusal, SubmitOrder
+from tradefan.units import SECOND, AccountId, InstrumentId, OwnerId, ParentId
+
+TOKEN = "t" * 43
+CONTROL = {"Authorization": f"Bearer {TOKEN}"}
+ORDER = {"symbol": "BTC/USDT", "side": "buy", "quantity": "0.5"}
+BTC, MAIN = InstrumentId("binance:BTC/USDT"), AccountId("paper:main")
+Reply = Callable[[Any], Answer | Refusal | Rejected | None]
+
+
+class Daemon:
+    """What the API asks of a daemon: pictures, a clock that stands, and an OMS that replies at once."""
+
+    def __init__(self) -> None:
+        self.health_now: dict[str, Any] = {"status": "ok"}
+        self.waiting: dict[str, str] = {}
+        self.known: dict[str, dict[str, Any]] = {}
+        self.heard: list[Message] = []
+        self.reply: Reply = lambda _: None
+        self.now = 0
+        self.link: ApiLink
+
+    def now_ns(self) -> int:
+        return self.now
+
+    def deliver_to(self, actor: str, msg: Message) -> None:
+        assert actor == "oms"
+        self.heard.append(msg)
+        reply = self.reply(msg)
+        if isinstance(reply, Rejected):
+            self.link.rejected(reply)
+        elif reply is not None:
+            self.link.apply(reply)
+
+    def health(self) -> dict[str, Any]:
+        return self.health_now
+
+    def ready(self) -> dict[str, Any]:
+        return {"ready": not self.waiting, "waiting": self.waiting}
+
+    def status(self) -> dict[str, Any]:
+        return {"equity": Decimal("1000000.5000"), "owner": OwnerId("me")}
+
+    def metrics(self) -> bytes:
+        return b"tradefan_fills_total 0.0\n"
+
+    def orders(self) -> list[dict[str, Any]]:
+        return list(self.known.values())
+
+    def order(self, parent_id: str) -> dict[str, Any] | None:
+        return self.known.get(parent_id)
+
+    def strategies(self) -> list[dict[str, Any]]:
+        return []
+
+    def resolve(self, symbol: str, account: str | None) -> tuple[AccountId, InstrumentId]:
+        if symbol != "BTC/USDT":
+            raise Refused("UNKNOWN_INSTRUMENT", f"no feed carries {symbol!r}")
+        return MAIN, BTC
+
+    def accept(self, parent_id: str, *, known: bool = False) -> None:
+        """Let the OMS accept every wish as this parent."""
+        self.known[parent_id] = {"parent_id": parent_id, "owner": "api"}
+        self.reply = lambda wish: Answer(wish.req, (ParentId(parent_id),), known)
+
+
+class Web:
+    """A client of a listening link; `call` returns status and JSON."""
+
+    def __init__(self, session: ClientSession, daemon: Daemon, port: int) -> None:
+        self.session = session
+        self.daemon = daemon
+        self.port = port
+
+    async def call(self, method: str, path: str, **options: Any) -> tuple[int, Any]:
+        async with self.session.request(method, f"http://127.0.0.1:{self.port}{path}", **options) as answer:
+            if answer.content_type != "application/json":
+                return answer.status, await answer.text()
+            return answer.status, await answer.json()
+
+    async def code(self, method: str, path: str, **options: Any) -> tuple[int, str]:
+        """Return the status and the code of a refusal."""
+        status, body = await self.call(method, path, **options)
+        return status, body["error"]["code"]
+
+
+Start = Callable[..., Any]
+
+
+@pytest.fixture
+async def start() -> AsyncIterator[Start]:
+    """Give a function that makes a link with these settings listen, and a client of it."""
+    tasks: list[asyncio.Task[None]] = []
+    sessions: list[ClientSession] = []
+
+    async def begin(**settings: Any) -> Web:
+        daemon = Daemon()
+        port: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        usual = {"requests_per_second": 20, "connections_max": 64, "body_max": 2048}
+        chosen = ApiSettings(host="127.0.0.1", port=0, token=TOKEN, **{**usual, **settings})
+        daemon.link = ApiLink(daemon, chosen, daemon, port.set_result)
+        tasks.append(asyncio.get_running_loop().create_task(daemon.link.run()))
+        sessions.append(ClientSession())
+        return Web(sessions[-1], daemon, await port)
+
+    yield begin
+    for session in sessions:
+        await session.close()
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+# --- pictures -----------------------------------------------------------------------------------------
+
+
+async def test_pages_when_well_then_200_without_a_token(start: Start) -> None:
+    """What runs, what it is ready for, status and metrics are open on this machine."""
+    web = await start()
+    assert await web.call("GET", "/health") == (200, {"status": "ok"})
+    assert await web.call("GET", "/ready") == (200, {"ready": True, "waiting": {}})
+    assert await web.call("GET", "/status") == (200, {"equity": "1000000.5", "owner": "me"})
+    assert await web.call("GET", "/metrics") == (200, "tradefan_fills_total 0.0\n")
+
+
+async def test_pages_when_something_is_down_then_503_with_its_name(start: Start) -> None:
+    """A load balancer reads the number, a human the name."""
+    web = await start()
+    web.daemon.health_now = {"status": "down"}
+    web.daemon.waiting = {"market:binance": "DOWN"}
+    assert (await web.call("GET", "/health"))[0] == 503
+    assert await web.call("GET", "/ready") == (503, {"ready": False, "waiting": {"market:binance": "DOWN"}})
+
+
+async def test_metrics_when_switched_off_then_404_as_json(start: Start) -> None:
+    """`telemetry.metrics: false`; every error is JSON, also those of the library."""
+    web = await start(metrics=False)
+    assert await web.code("GET", "/metrics") == (404, "NOT_FOUND")
+    assert await web.code("PUT", "/status") == (405, "METHOD_NOT_ALLOWED")
+
+
+# --- who may call -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"Authorization": "Bearer "},
+        {"Authorization": f"Bearer {TOKEN}x"},
+        {"Authorization": f"Basic {TOKEN}"},
+        {"Authorization": TOKEN},
+    ],
+)
+async def test_control_when_the_token_is_wrong_then_401(start: Start, headers: dict[str, str]) -> None:
+    """Also reading orders is control; a token in the query is no token."""
+    web = await start()
+    assert await web.code("GET", f"/api/v1/orders?token={TOKEN}", headers=headers) == (401, "NO_TOKEN")
+    assert await web.code("POST", "/api/v1/orders", headers=headers, json=ORDER) == (401, "NO_TOKEN")
+    assert web.daemon.heard == []
+    assert await web.call("GET", "/api/v1/orders", headers=CONTROL) == (200, {"orders": []})
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"Host": "localhost"}, 200),
+        ({"Host": "LOCALHOST:8000"}, 200),
+        ({"Host": "[::1]:8000"}, 200),
+        ({"Host": "evil.example"}, 403),
+        ({"Host": "evil.example:8000"}, 403),
+        ({"Host": "127.0.0.1.evil.example"}, 403),
+        ({"Host": ""}, 403),
+        ({"Origin": "http://localhost:8000"}, 200),
+        ({"Origin": "https://evil.example"}, 403),
+        ({"Origin": "null"}, 403),
+        ({"Origin": "http://["}, 403),
+    ],
+)
+async def test_page_of_another_host_or_origin_then_403(
+    start: Start, headers: dict[str, str], status: int
+) -> None:
+    """A web page whose name points to this machine, or that posts from its own, is not served."""
+    web = await start()
+    got, body = await web.call("GET", "/status", headers=headers)
+    assert got == status
+    assert status == 200 or body["error"]["code"] == "BAD_HOST"
+
+
+async def test_control_when_it_is_no_json_then_415(start: Start) -> None:
+    """A form of a strange page cannot say application/json."""
+    web = await start()
+    options = {"headers": CONTROL, "data": b'{"symbol": "BTC/USDT"}'}
+    assert await web.code("POST", "/api/v1/orders", **options) == (415, "NOT_JSON")
+
+
+async def test_flood_without_a_token_then_429_and_the_owner_still_comes_in(start: Start) -> None:
+    """Who guesses tokens or floods the open pages spends from another bucket than the owner."""
+    web = await start(requests_per_second=3)
+    answers = [await web.code("GET", "/api/v1/orders") for _ in range(3)]
+    assert answers == [(401, "NO_TOKEN")] * 3
+    assert await web.code("GET", "/api/v1/orders") == (429, "RATE_LIMIT")
+    assert await web.code("GET", "/status") == (429, "RATE_LIMIT")
+    assert (await web.call("GET", "/api/v1/orders", headers=CONTROL))[0] == 200
+    web.daemon.now += SECOND // 3 + 1
+    assert (await web.call("GET", "/status"))[0] == 200
+
+
+def test_bucket_when_time_passes_then_never_holds_more_than_a_second() -> None:
+    """An idle hour is no burst of an hour."""
+    now = [0]
+    bucket = Bucket(2, lambda: now[0])
+    assert [bucket.spend() for _ in range(3)] == [True, True, False]
+    now[0] = 3600 * SECOND
+    assert [bucket.spend() for _ in range(3)] == [True, True, False]
+    now[0] += SECOND // 2
+    assert [bucket.spend() for _ in range(2)] == [True, False]
+
+
+async def test_body_when_too_large_then_413(start: Start) -> None:
+    """`api.body_max` bounds what one request can cost."""
+    web = await start()
+    large = {**ORDER, "reason": "x" * 4096}
+    status, code = await web.code("POST", "/api/v1/orders", headers=CONTROL, json=large)
+    assert (status, code) == (413, "REQUEST_ENTITY_TOO_LARGE")
+
+
+async def test_connections_when_too_many_then_the_next_is_hung_up_on(start: Start) -> None:
+    """Clients that open connections and say nothing keep their places, not those of trading."""
+    web = await start(connections_max=2)
+    silent = [await asyncio.open_connection("127.0.0.1", web.port) for _ in range(2)]
+    with pytest.raises((ServerDisconnectedError, ConnectionResetError, OSError)):
+        await web.call("GET", "/status")
+    for _, writer in silent:
+        writer.close()
+        await writer.wait_closed()
+    async with asyncio.timeout(5):
+        while True:
+            try:
+                assert (await web.call("GET", "/status"))[0] == 200
+            except (ServerDisconnectedError, OSError):
+                await asyncio.sleep(0)
+            else:
+                break
+
+
+# --- orders -------------------------------------------------------------------------------------------
+
+
+async def test_submit_then_the_oms_hears_the_whole_wish_and_its_answer_is_201(start: Start) -> None:
+    """Every field arrives; the answer is the order as memory holds it."""
+    web = await start()
+    web.daemon.accept("p1")
+    body = {
+        **ORDER,
+        "algo": "limit",
+        "limit_price": "61000.10",
+        "owner": "cli",
+        "ref": "r1",
+        "settings": {"post_only": True},
+        "reason": "a test",
+        "reduce_only": True,
+    }
+    status, order = await web.call("POST", "/api/v1/orders", headers=CONTROL, json=body)
+    assert (status, order) == (201, {"parent_id": "p1", "owner": "api"})
+    assert web.daemon.heard == [
+        SubmitOrder(
+            account=MAIN,
+            instrument=BTC,
+            owner=OwnerId("cli"),
+            ref="r1",
+            side="buy",
+            order_qty=Decimal("0.5"),
+            algo="limit",
+            settings={"post_only": True},
+            limit_price=Decimal("61000.10"),
+            reason="a test",
+            reduce_only=True,
+            req=1,
+        )
+    ]
+
+
+async def test_submit_when_the_ref_is_known_then_200_with_the_first_order(start: Start) -> None:
+    """Asking again after a lost answer is safe; without a ref each wish is one of its own."""
+    web = await start()
+    web.daemon.accept("p1", known=True)
+    status, order = await web.call("POST", "/api/v1/orders", headers=CONTROL, json={**ORDER, "ref": "r1"})
+    assert (status, order["parent_id"]) == (200, "p1")
+    for _ in range(2):
+        await web.call("POST", "/api/v1/orders", headers=CONTROL, json=ORDER)
+    refs = [msg.ref for msg in web.daemon.heard if isinstance(msg, SubmitOrder)]
+    assert refs[0] == "r1"
+    assert len({*refs}) == 3
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"quantity": "0"},
+        {"quantity": "-1"},
+        {"quantity": "NaN"},
+        {"quantity": "Infinity"},
+        {"quantity": "much"},
+        {"quantity": None},
+        {"limit_price": "0"},
+        {"limit_price": "NaN"},
+        {"side": "by"},
+        {"owner": "external"},
+        {"ref": ""},
+        {"ref": "r" * 65},
+        {"qty": "1"},
+        {"reduce_only": "yes"},
+    ],
+)
+async def test_submit_when_the_body_is_wrong_then_400_and_nothing_is_asked(
+    start: Start, change: dict[str, Any]
+) -> None:
+    """Unknown keys, numbers that are none, and owners that one cannot be."""
+    web = await start()
+    got = await web.code("POST", "/api/v1/orders", headers=CONTROL, json={**ORDER, **change})
+    assert got == (400, "BAD_REQUEST")
+    assert web.daemon.heard == []
+
+
+@pytest.mark.parametrize("change", [{"quantity": "1e40"}, {"limit_price": "1e45"}, {"quantity": 1e-40}])
+async def test_submit_when_a_number_is_out_of_bounds_then_400_names_it(
+    start: Start, change: dict[str, Any]
+) -> None:
+    """What nobody can compute with never reaches the OMS."""
+    web = await start()
+    got = await web.code("POST", "/api/v1/orders", headers=CONTROL, json={**ORDER, **change})
+    assert got == (400, "BAD_NUMBER")
+    assert web.daemon.heard == []
+
+
+async def test_submit_when_the_body_is_no_json_then_400(start: Start) -> None:
+    """Half a request is no wish."""
+    web = await start()
+    options = {"headers": {**CONTROL, "Content-Type": "application/json"}, "data": b'{"symbol": "BTC'}
+    assert await web.code("POST", "/api/v1/orders", **options) == (400, "BAD_REQUEST")
+
+
+async def test_submit_when_nobody_knows_the_symbol_then_422_in_the_words_of_the_daemon(start: Start) -> None:
+    """The refusal of a name is as good as one of risk."""
+    web = await start()
+    status, body = await web.call("POST", "/api/v1/orders", headers=CONTROL, json={**ORDER, "symbol": "X/Y"})
+    assert (status, body["error"]) == (
+        422,
+        {"code": "UNKNOWN_INSTRUMENT", "text": "no feed carries 'X/Y'"},
+    )
+
+
+def refusal(code: str, req: int | None, **words: str) -> Refusal:
+    return Refusal(
+        account=MAIN,
+        instrument=BTC,
+        owner=OwnerId("api"),
+        ref="r",
+        code=code,
+        text="no",
+        limit=words.get("limit"),
+        used=words.get("used"),
+        would_pass=words.get("would_pass"),
+        at_ns=0,
+        req=req,
+    )
+
+
+async def test_submit_when_risk_refuses_then_422_with_what_would_pass(start: Start) -> None:
+    """Code, limit, used and what would pass: the caller needs no second look."""
+    web = await start()
+    web.daemon.reply = lambda wish: refusal(
+        "RISK_MAX_ORDER_QTY", wish.req, limit="10", used="50", would_pass="10"
+    )
+    status, body = await web.call("POST", "/api/v1/orders", headers=CONTROL, json=ORDER)
+    assert (status, body["error"]) == (
+        422,
+        {"code": "RISK_MAX_ORDER_QTY", "text": "no", "limit": "10", "used": "50", "would_pass": "10"},
+    )
+
+
+async def test_submit_when_the_oms_is_not_ready_then_503(start: Start) -> None:
+    """The same wish may pass later: that is another kind of no."""
+    web = await start()
+    web.daemon.reply = lambda wish: refusal("NOT_READY", wish.req)
+    assert await web.code("POST", "/api/v1/orders", headers=CONTROL, json=ORDER) == (503, "NOT_READY")
+
+
+@pytest.mark.parametrize(("reason", "code"), [("full", "QUEUE_FULL"), ("down", "NOT_READY")])
+async def test_submit_when_the_oms_cannot_take_it_then_503(start: Start, reason: str, code: str) -> None:
+    """A full lane and a dead OMS answer at once, not by a time-out."""
+    web = await start()
+    web.daemon.reply = lambda wish: Rejected("oms", wish, reason)
+    assert await web.code("POST", "/api/v1/orders", headers=CONTROL, json=ORDER) == (503, code)
+
+
+async def test_submit_when_nobody_answers_then_504_says_that_the_outcome_is_in_doubt(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may have become an order: the caller must look, or ask again with the same ref."""
+    monkeypatch.setattr("tradefan.api.server.ANSWER_TIMEOUT_S", 0.01)
+    web = await start()
+    assert await web.code("POST", "/api/v1/orders", headers=CONTROL, json=ORDER) == (504, "IN_DOUBT")
+    web.daemon.link.apply(Answer(1, (ParentId("p1"),)))
+
+
+async def test_body_when_it_never_comes_then_408(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A slow client gives its place back."""
+    monkeypatch.setattr("tradefan.api.server.BODY_TIMEOUT_S", 0.01)
+    web = await start()
+    reader, writer = await asyncio.open_connection("127.0.0.1", web.port)
+    head = "POST /api/v1/orders HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    writer.write(f"{head}Authorization: Bearer {TOKEN}\r\nContent-Length: 50\r\n\r\n{{".encode())
+    assert (await reader.readline()).startswith(b"HTTP/1.1 408")
+    writer.close()
+    await writer.wait_closed()
+
+
+async def test_order_when_shown_or_cancelled_then_its_owner_cancels_it(start: Start) -> None:
+    """A human may cancel whatever TradeFan made; the venue's word ends it."""
+    web = await start()
+    web.daemon.accept("p1")
+    assert (await web.call("GET", "/api/v1/orders/p1", headers=CONTROL))[0] == 200
+    status, _ = await web.call("POST", "/api/v1/orders/p1/cancel", headers=CONTROL, json={})
+    assert (status, web.daemon.heard) == (202, [CancelParent(OwnerId("api"), ParentId("p1"), 1)])
+
+
+async def test_order_when_unknown_then_404(start: Start) -> None:
+    """To show and to cancel alike; nobody is asked."""
+    web = await start()
+    assert await web.code("GET", "/api/v1/orders/p9", headers=CONTROL) == (404, "UNKNOWN_ORDER")
+    cancel = await web.code("POST", "/api/v1/orders/p9/cancel", headers=CONTROL, json={})
+    assert (cancel, web.daemon.heard) == ((404, "UNKNOWN_ORDER"), [])
+
+
+async def test_link_when_cancelled_then_requests_in_flight_end_and_the_port_is_free(start: Start) -> None:
+    """A stop does not wait for those who ask."""
+    web = await start()
+    asking = asyncio.ensure_future(web.call("POST", "/api/v1/orders", headers=CONTROL, json=ORDER))
+    while not web.daemon.heard:
+        await asyncio.sleep(0)
+    (serving,) = [task for task in asyncio.all_tasks() if "ApiLink.run" in repr(task)]
+    serving.cancel()
+    with pytest.raises((ServerDisconnectedError, OSError)):
+        await asking
+    with pytest.raises(asyncio.CancelledError):
+        await serving
+    with pytest.raises(ConnectionRefusedError):
+        await asyncio.open_connection("127.0.0.1", web.port)

@@ -1,0 +1,436 @@
+"""The command line: words, exit codes, and how it talks to a daemon over HTTP."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tradefan import __version__, cli, contracts
+from tradefan.infra import DaemonFile, DataDir
+from tradefan.logs import follow_log, read_log, since_ns
+from tradefan.units import MINUTE, parse_iso
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a command left behind."""
+
+    code: int
+    out: str
+    err: str
+
+
+class Shell:
+    """Runs commands in this process, on a configuration of its own."""
+
+    def __init__(
+        self, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        self.config = folder / "config"
+        shutil.copytree(ROOT / "config", self.config, ignore=shutil.ignore_patterns("local.yaml"))
+        self.data = DataDir(folder / "data" / "development", folder / "logs")
+        monkeypatch.setattr("tradefan.contracts._plugins", dict(contracts._plugins))
+        self._monkeypatch = monkeypatch
+        self._capsys = capsys
+
+    def __call__(self, *words: str) -> Done:
+        """Run one command; those that read a configuration get ours."""
+        self._monkeypatch.setattr("sys.argv", ["tradefan", *words])
+        try:
+            cli.main()
+        except SystemExit as end:
+            code = end.code
+        else:
+            code = 0
+        out, err = self._capsys.readouterr()
+        assert isinstance(code, int)
+        return Done(code, out, err)
+
+    def ours(self, *words: str) -> Done:
+        return self(*words, "--config", str(self.config))
+
+
+@pytest.fixture
+def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Shell:
+    return Shell(tmp_path, monkeypatch, capsys)
+
+
+# --- words and exit codes -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (("stauts",), "Did you mean 'status'?"),
+        (("status", "--jsno"), "No such option"),
+        (("order", "submit", "--symbol", "BTC/USDT"), "Missing option '--side'"),
+        (("run", "--for", "x"), "Invalid value for '--for'"),
+        (("status", "-e", "developmnt"), "did you mean development?"),
+        (("run", "--config", "/nowhere"), "expected base.yaml in /nowhere"),
+        (("status", "--url", "localhost:8000"), "begins with http://"),
+        (("logs", "--since", "yesterday"), "expected an instant"),
+        (("order", "show", "../x", "--url", "http://127.0.0.1:1"), "expected an order's id"),
+        (("strategy", "show", "ema_cros"), "did you mean 'ema_cross'?"),
+        (("new", "strategy", "Bad-Name"), "expected a name such as my_trend"),
+    ],
+)
+def test_command_when_its_words_are_wrong_then_2_with_what_is_meant(
+    shell: Shell, words: tuple[str, ...], text: str
+) -> None:
+    """Usage is always 2, and the message holds what would do."""
+    done = shell(*words)
+    assert (done.code, done.out) == (2, "")
+    assert text in done.err
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (("--side", "by", "--quantity", "1"), "--side: expected buy or sell, got 'by'"),
+        (("--side", "buy", "--quantity", "0"), "--quantity: expected a number above zero, got '0'"),
+        (("--side", "buy", "--quantity", "NaN"), "--quantity: expected a number above zero, got 'NaN'"),
+        (("--side", "buy", "--quantity", "1", "--limit", "x"), "--limit: expected a number above zero"),
+        (("--side", "buy", "--quantity", "1", "--set", "x"), "--set: expected KEY=VALUE, got 'x'"),
+    ],
+)
+def test_order_when_its_numbers_are_none_then_2_before_anybody_is_asked(
+    shell: Shell, words: tuple[str, ...], text: str
+) -> None:
+    """No daemon is needed to see that."""
+    done = shell("order", "submit", "--symbol", "BTC/USDT", *words)
+    assert (done.code, done.out) == (2, "")
+    assert text in done.err
+
+
+def test_help_and_version_when_asked_then_0(shell: Shell) -> None:
+    """Every command of the issue is there."""
+    assert shell("version") == Done(0, f"{__version__}\n", "")
+    done = shell("--help")
+    assert done.code == 0
+    for command in ("run", "check", "status", "order", "strategy", "position", "paper", "new", "logs"):
+        assert f" {command} " in done.out
+
+
+def test_configuration_when_wrong_then_every_mistake_on_a_line_and_2(shell: Shell) -> None:
+    """Nothing is printed as in force."""
+    (shell.config / "local.yaml").write_text("api:\n  prt: 1\nrisk:\n  max_drawdown: 2\n")
+    for command in ("check", "run"):
+        done = shell.ours(command)
+        assert (done.code, done.out) == (2, "")
+        first, second, last = done.err.splitlines()
+        assert first.endswith("local.yaml:2: api.prt: expected a key that exists; did you mean port?")
+        assert second.startswith(f"{shell.config}/local.yaml:4: risk.max_drawdown: expected")
+        assert last == "tradefan: 2 mistakes in the configuration"
+
+
+def test_check_when_right_then_prints_what_is_in_force_and_what_run_would_lack(shell: Shell) -> None:
+    """Each value with its origin; the output loads to the same configuration."""
+    done = shell.ours("check", "-e", "production", "--set", "api.port=8123")
+    assert done.code == 0
+    (port,) = [line for line in done.out.splitlines() if line.startswith("  port: ")]
+    assert port.split() == ["port:", "8123", "#", "--set", "api.port"]
+    assert "to run, production lacks api_key of binance:main" in done.err
+    assert json.loads(shell("check", "--schema").out)["properties"]["api"]["type"] == ["object", "null"]
+
+
+def test_run_when_the_environment_cannot_trade_then_2_and_names_what_is_missing(shell: Shell) -> None:
+    """Nothing was made: no data, no log."""
+    done = shell.ours("run", "-e", "production")
+    assert (done.code, done.out) == (2, "")
+    for text in ("api_key of binance:main", "trades on paper only", "production.confirm: true"):
+        assert text in done.err
+    assert not (shell.config.parent / "data").exists()
+
+
+def test_run_when_the_port_is_taken_then_69_says_which_key_to_change(shell: Shell, daemon: Daemon) -> None:
+    """Not a daemon whose face restarts for ever."""
+    port = daemon.port
+    done = shell.ours("run", "--set", f"api.port={port}", "--set", "logs.console=false")
+    assert done.code == 69
+    assert f"another program listens on api.host 127.0.0.1, api.port {port}" in done.err
+    assert f"TRADEFAN__API__PORT={port + 1}" in done.err
+    assert "cannot_run" in (shell.config.parent / "logs" / "tradefan.log").read_text()
+
+
+def test_run_when_another_daemon_has_the_directory_then_69_names_its_pid(shell: Shell) -> None:
+    """Two daemons on one journal would be two owners of the same orders."""
+    shell.data.take()
+    done = shell.ours("run")
+    shell.data.release()
+    assert done.code == 69
+    assert f"DATA_DIR_IN_USE: {shell.data.root} is used by the daemon with pid" in done.err
+
+
+def test_defect_when_met_then_70_with_its_traceback(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The service manager and the user can tell it from a mistake of theirs."""
+    monkeypatch.setattr(cli, "_environment", lambda *_: 1 / 0)
+    done = shell("check")
+    assert done.code == 70
+    assert "ZeroDivisionError" in done.err
+
+
+def test_new_strategy_when_made_then_can_be_checked_and_shown(shell: Shell) -> None:
+    """It lies beside the configuration; a second one of that name is refused."""
+    done = shell.ours("new", "strategy", "cli_made")
+    folder = shell.config.parent / "strategies"
+    assert done.out.splitlines()[:2] == [
+        f"wrote {folder}/cli_made.py",
+        f"wrote {folder}/test_cli_made.py",
+    ]
+    assert "cli_made: Hold while" in shell.ours("strategy", "show", "cli_made").out
+    assert shell.ours("new", "strategy", "cli_made").code == 2
+
+
+def test_paper_reset_when_nothing_is_there_or_the_daemon_runs_then_says_so(shell: Shell) -> None:
+    """Balances are checked first; a running daemon holds the file."""
+    assert shell.ours("paper", "reset", "--balance", "USDT=x").code == 2
+    assert shell.ours("paper", "reset", "--account", "paper:other").code == 2
+    done = shell.ours("paper", "reset", "--balance", "USDT=1000")
+    assert (done.code, done.out) == (0, "nothing to reset: paper:main is made at the first start\n")
+    shell.data.take()
+    assert shell.ours("paper", "reset").code == 69
+    shell.data.release()
+
+
+# --- talking to a daemon --------------------------------------------------------------------------------
+
+ORDER = {
+    "parent_id": "pabc",
+    "owner": "cli",
+    "side": "buy",
+    "order_qty": "0.5",
+    "symbol": "BTC/USDT",
+    "algo": "limit",
+    "limit_price": "61000",
+    "status": "NEW",
+    "phase": "WORKING",
+    "cum_qty": "0",
+    "avg_px": None,
+    "reason": "",
+    "children_orders": [
+        {"client_order_id": "c1", "status": "NEW", "in_doubt": "CREATE", "cum_qty": "0", "order_qty": "0.5"}
+    ],
+}
+REFUSED = {"code": "RISK_MAX_ORDER_QTY", "text": "no", "limit": "10", "used": "50", "would_pass": "10"}
+
+
+@dataclass
+class Daemon:
+    """A server that answers as it is told, and remembers what it was asked."""
+
+    port: int = 0
+    answers: dict[str, tuple[int, Any]] = field(default_factory=dict)
+    asked: list[tuple[str, str, str | None, Any]] = field(default_factory=list)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+
+@pytest.fixture
+def daemon() -> Iterator[Daemon]:
+    told = Daemon()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self._answer("GET")
+
+        def do_POST(self) -> None:
+            self._answer("POST")
+
+        def _answer(self, method: str) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            told.asked.append(
+                (method, self.path, self.headers.get("Authorization"), json.loads(body) if body else None)
+            )
+            status, value = told.answers.get(self.path, (404, {"error": {"code": "X", "text": "x"}}))
+            self.send_response(status)
+            if status == 302:
+                self.send_header("Location", value)
+            self.end_headers()
+            self.wfile.write(value.encode() if isinstance(value, str) else json.dumps(value).encode())
+
+        def log_message(self, *_: Any) -> None:
+            """Say nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    told.port = server.server_address[1]
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    yield told
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_client_when_nobody_runs_then_3_and_how_to_start(shell: Shell) -> None:
+    """Also where a daemon was killed and its address lies there still."""
+    done = shell.ours("status")
+    assert (done.code, done.out) == (3, "")
+    assert f"no daemon runs in {shell.data.root}; start one: " in done.err
+    assert shell.ours("logs").code == 3
+    shell.data.take()
+    shell.data.announce(DaemonFile(1, "http://127.0.0.1:1", 0, "development", "1"))
+    assert "no answer from http://127.0.0.1:1" in shell.ours("status").err
+    shell.data.release()
+    assert shell("status", "--url", "http://127.0.0.1:1").code == 3
+
+
+@pytest.mark.parametrize("how", ["announced", "--url", "TRADEFAN_URL"])
+def test_client_when_a_daemon_runs_then_is_found_by_each_way(
+    shell: Shell, daemon: Daemon, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """By environment, by option, by variable; reading the status needs no token and gives none away."""
+    daemon.answers["/status"] = (200, {"positions": []})
+    shell.data.take()
+    if how == "announced":
+        shell.data.announce(DaemonFile(1, daemon.url, 0, "development", "1"))
+    if how == "TRADEFAN_URL":
+        monkeypatch.setenv("TRADEFAN_URL", daemon.url)
+    done = shell.ours("status", "--json", *(("--url", daemon.url) if how == "--url" else ()))
+    shell.data.release()
+    assert (done.code, json.loads(done.out)) == (0, {"positions": []})
+    assert daemon.asked == [("GET", "/status", None, None)]
+
+
+def test_order_when_submitted_then_the_token_goes_along_and_the_wish_is_whole(
+    shell: Shell, daemon: Daemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The token of the data directory, unless TRADEFAN_TOKEN holds another; a proxy is passed by."""
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    monkeypatch.setenv("TRADEFAN_URL", daemon.url)
+    daemon.answers["/api/v1/orders"] = (201, ORDER)
+    shell.data.root.mkdir(parents=True)
+    token = shell.data.load_token()
+    words = ["order", "submit", "--symbol", "BTC/USDT", "--side", "buy", "--quantity", "0.50"]
+    done = shell.ours(*words, "--limit", "61000", "--ref", "r1", "--account", "paper:main", "--set", "a=b")
+    assert done == Done(0, "pabc cli buy 0.5 BTC/USDT limit at 61000: NEW WORKING done 0\n", "")
+    monkeypatch.setenv("TRADEFAN_TOKEN", "another")
+    assert json.loads(shell.ours(*words, "--json").out) == ORDER
+    plain = {"symbol": "BTC/USDT", "side": "buy", "quantity": "0.50", "owner": "cli"}
+    whole = {
+        "algo": "limit",
+        "limit_price": "61000",
+        "account": "paper:main",
+        "ref": "r1",
+        "settings": {"a": "b"},
+    }
+    assert daemon.asked == [
+        ("POST", "/api/v1/orders", f"Bearer {token}", plain | whole),
+        ("POST", "/api/v1/orders", "Bearer another", plain | {"algo": "market", "settings": {}}),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("status", "answer", "code", "text"),
+    [
+        (422, {"error": REFUSED}, 1, "RISK_MAX_ORDER_QTY: no\n  limit: 10\n  used: 50\n  would pass: 10"),
+        (503, {"error": {"code": "NOT_READY", "text": "starting"}}, 4, "NOT_READY: starting"),
+        (401, {"error": {"code": "NO_TOKEN", "text": "expected a token"}}, 1, "NO_TOKEN: expected a token"),
+        (500, "500 Internal Server Error", 1, "HTTP 500 Internal Server Error"),
+        (200, "<html>", 1, "expected JSON; is it TradeFan?"),
+        (302, "http://127.0.0.1:1/stolen", 1, "HTTP 302 Found"),
+    ],
+)
+def test_order_when_refused_then_the_code_says_of_which_kind(
+    shell: Shell, daemon: Daemon, status: int, answer: Any, code: int, text: str
+) -> None:
+    """Refused is 1, not ready is 4; nobody is sent elsewhere with the token."""
+    daemon.answers["/api/v1/orders/pabc/cancel"] = (status, answer)
+    done = shell("order", "cancel", "pabc", "--url", daemon.url)
+    assert (done.code, done.out) == (code, "")
+    assert text in done.err
+
+
+def test_lists_when_asked_then_readable_or_json(shell: Shell, daemon: Daemon) -> None:
+    """Everything that prints a table takes --json."""
+    strategy = {"owner": "me", "use": "ema", "account": "paper:main", "state": "READY", "text": ""}
+    position = {"account": "paper:main", "owner": "me", "instrument": "b:X/Y", "qty": "1", "avg_px": None}
+    position |= {"mark": "2", "unrealised": None}
+    daemon.answers = {
+        "/status": (200, {"positions": [position]}),
+        "/api/v1/orders": (200, {"orders": [ORDER]}),
+        "/api/v1/orders/pabc": (200, ORDER),
+        "/api/v1/strategies": (200, {"strategies": [strategy]}),
+    }
+    url = ("--url", daemon.url)
+    for words, value, text in (
+        (("order", "list"), [ORDER], "pabc cli buy 0.5"),
+        (("order", "show", "pabc"), ORDER, "  child c1 NEW IN DOUBT (CREATE) 0/0.5"),
+        (("strategy", "list"), [strategy], "me                   ema            paper:main   READY\n"),
+        (("position", "list"), [position], "avg_px -  mark 2  unrealised -"),
+    ):
+        assert text in shell(*words, *url).out
+        assert json.loads(shell(*words, *url, "--json").out) == value
+
+
+# --- logs -----------------------------------------------------------------------------------------------
+
+
+def line(second: int) -> str:
+    return json.dumps({"ts": f"2026-11-21T12:00:{second:02d}.000Z", "event": f"e{second}"}) + "\n"
+
+
+def test_logs_when_asked_then_the_last_or_those_since_also_from_older_files(shell: Shell) -> None:
+    """The newest file may have been begun a moment ago."""
+    shell.data.logs.mkdir()
+    (shell.data.logs / "tradefan.log.1").write_text("".join(map(line, range(50))))
+    shell.data.log.write_text("".join(map(line, range(50, 55))))
+    everything = [line(second) for second in range(55)]
+
+    def told(*words: str) -> list[str]:
+        done = shell.ours("logs", *words)
+        assert (done.code, done.err) == (0, "")
+        return done.out.splitlines(keepends=True)
+
+    assert told() == everything[-40:]
+    assert told("--tail", "7") == everything[-7:]
+    assert told("--tail", "0") == []
+    assert told("--since", "2026-11-21T12:00:03Z") == everything[3:]
+    assert told("--since", "2026-11-21T12:00:03Z", "--tail", "2") == everything[-2:]
+    assert told("--since", "2026-11-21T13:00:00") == []
+
+
+def test_since_when_a_duration_then_counts_back_from_now() -> None:
+    """`10m` ago, or an instant."""
+    now = parse_iso("2026-11-21T12:00:00Z")
+    assert since_ns("10m", now) == now - 10 * MINUTE
+    assert since_ns("250ms", now) == now - 250_000_000
+    assert since_ns("2026-11-21T12:00:00Z", 0) == now
+
+
+def test_log_when_a_line_is_unreadable_then_shown_all_the_same(tmp_path: Path) -> None:
+    """What a crash cut off may be what somebody looks for."""
+    path = tmp_path / "log"
+    path.write_text('{"ts": "20\n' + line(5))
+    with path.open() as file:
+        assert [*read_log(path, file, None, parse_iso("2026-11-21T12:00:01Z"))] == ['{"ts": "20\n', line(5)]
+
+
+def test_log_when_followed_then_no_line_is_lost_where_files_change(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half a line waits for its end; the old file is read to its end before the new one is begun."""
+    path = tmp_path / "log"
+    path.write_text(line(1)[:10])
+    steps = iter(
+        [
+            lambda: path.write_text(line(1) + line(2)),
+            lambda: (path.rename(tmp_path / "log.1"), path.write_text(line(3))),
+        ]
+    )
+    monkeypatch.setattr("tradefan.logs.time.sleep", lambda _: next(steps)())
+    with path.open() as file:
+        lines = follow_log(path, file)
+        assert [next(lines) for _ in range(3)] == [line(1), line(2), line(3)]
+        lines.close()  # type: ignore[attr-defined]

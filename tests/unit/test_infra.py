@@ -1,0 +1,147 @@
+"""The data directory: one daemon at a time, files that are never half, secrets for their owner only."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from tradefan.config.schema import Config, JournalConfig, StoreConfig
+from tradefan.errors import Outage, Refused
+from tradefan.infra import DaemonFile, DataDir, write_whole
+
+RECORD = DaemonFile(7, "http://127.0.0.1:8000", 5, "testing", "1")
+
+
+@pytest.fixture
+def places(tmp_path: Path) -> DataDir:
+    return DataDir(tmp_path / "data", tmp_path / "logs")
+
+
+def test_places_when_nothing_is_said_then_lie_under_the_checkout(tmp_path: Path) -> None:
+    """Data by environment, logs beside it; file names are the configuration's."""
+    config = Config(environment="testing", journal=JournalConfig(path="j.db"), store=StoreConfig(path="s.db"))
+    found = DataDir.of(config, tmp_path)
+    assert (found.root, found.log) == (tmp_path / "data" / "testing", tmp_path / "logs" / "tradefan.log")
+    assert (found.journal, found.store) == (found.root / "j.db", found.root / "s.db")
+
+
+@pytest.mark.parametrize(("said", "root"), [("mine", "{base}/mine"), ("/some/where", "/some/where")])
+def test_places_when_data_dir_is_said_then_logs_lie_in_it(tmp_path: Path, said: str, root: str) -> None:
+    """Everything that such a run writes is in one place."""
+    found = DataDir.of(Config(data_dir=said), tmp_path)
+    assert found.root == Path(root.format(base=tmp_path))
+    assert found.logs == found.root / "logs"
+
+
+def test_take_when_another_holds_it_then_refused_by_pid_and_directory(places: DataDir) -> None:
+    """Two daemons on one journal would give out the same order ids."""
+    places.take()
+    second = DataDir(places.root, places.logs)
+    with pytest.raises(Refused, match=f"DATA_DIR_IN_USE: {places.root} is used by.* pid {os.getpid()}"):
+        second.take()
+    second.release()
+    places.announce(RECORD)
+    assert second.running() == RECORD
+    places.release()
+    second.take()
+    second.release()
+
+
+def test_take_when_a_client_looks_at_that_moment_then_waits_for_it(
+    places: DataDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`tradefan status` in a loop must not keep a daemon from starting."""
+    places.take()
+    places.release()
+    probe = os.open(places.root / "lock", os.O_RDONLY)
+    fcntl.flock(probe, fcntl.LOCK_SH)
+    monkeypatch.setattr("tradefan.infra.time.sleep", lambda _: os.close(probe))
+    places.take()
+    places.release()
+
+
+def test_take_when_a_killed_daemon_left_its_address_then_nobody_asks_there(places: DataDir) -> None:
+    """Between start and listening there is no daemon to be found."""
+    places.root.mkdir()
+    places.announce(RECORD)
+    assert places.running() is None
+    places.take()
+    assert DataDir(places.root, places.logs).running() is None
+    places.release()
+
+
+def test_release_when_not_taken_then_leaves_what_is_another_ones(places: DataDir) -> None:
+    """A refused second daemon cleans up nothing."""
+    places.take()
+    places.announce(RECORD)
+    DataDir(places.root, places.logs).release()
+    assert places.running() == RECORD
+    places.release()
+    assert not places.daemon_file.exists()
+
+
+def test_take_when_the_folder_cannot_be_made_then_outage_names_it(tmp_path: Path) -> None:
+    """A file where the folder should be; the same as a folder without the right to write."""
+    (tmp_path / "data").write_text("")
+    with pytest.raises(Outage, match=f"writable data directory, got .* for .*{tmp_path}/data"):
+        DataDir(tmp_path / "data", tmp_path / "logs").take()
+
+
+def test_instance_when_drawn_then_kept_for_ever(places: DataDir) -> None:
+    """Own orders are known by it after any number of starts."""
+    places.root.mkdir()
+    drawn = places.instance()
+    assert len(drawn) == 3
+    assert places.instance() == drawn
+    assert [path.name for path in places.root.iterdir()] == ["instance"]
+
+
+@pytest.mark.parametrize("text", ["", "ab", "a1c", "ABC", "abcd", "äbc"])
+def test_instance_when_the_file_is_damaged_then_refused(places: DataDir, text: str) -> None:
+    """Drawing a new one in silence would make our own orders a stranger's."""
+    places.root.mkdir()
+    (places.root / "instance").write_text(text)
+    with pytest.raises(Refused, match=r"BAD_INSTANCE: .*/instance: expected 3 of a-z2-7"):
+        places.instance()
+
+
+def test_token_when_made_then_only_its_owner_reads_it(places: DataDir) -> None:
+    """256 bits, 0600, the same at each start; rights that were loosened are tightened again."""
+    places.root.mkdir()
+    token = places.load_token()
+    assert len(token) >= 43
+    assert stat.S_IMODE(places.token.stat().st_mode) == 0o600
+    places.token.chmod(0o644)
+    assert places.load_token() == token
+    assert stat.S_IMODE(places.token.stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("text", ["", "\n", "short", "ä" * 40])
+def test_token_when_the_file_holds_none_then_refused(places: DataDir, text: str) -> None:
+    """An empty token would let everybody in."""
+    places.root.mkdir()
+    places.token.write_text(text)
+    with pytest.raises(Refused, match=r"BAD_TOKEN: .*/token"):
+        places.load_token()
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"pid": "x"}'])
+def test_running_when_the_file_says_nothing_then_none(places: DataDir, text: str) -> None:
+    """A client meets whatever lies there."""
+    places.take()
+    places.daemon_file.write_text(text)
+    assert DataDir(places.root, places.logs).running() is None
+    places.release()
+
+
+def test_write_when_done_then_one_file_of_that_mode(tmp_path: Path) -> None:
+    """The old text or the new one, never half of either, and nothing else is left."""
+    path = tmp_path / "file"
+    write_whole(path, "one", 0o600)
+    write_whole(path, "two", 0o600)
+    assert (path.read_text(), stat.S_IMODE(path.stat().st_mode)) == ("two", 0o600)
+    assert [one.name for one in tmp_path.iterdir()] == ["file"]

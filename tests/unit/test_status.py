@@ -1,0 +1,254 @@
+"""Pictures and metrics of a wired system in virtual time: figures that agree, names that stay."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.simulation.world import T0, World, development, recordings
+from tradefan.drivers.watchdog import Watchdog
+from tradefan.environment import Environment
+from tradefan.errors import Refused
+from tradefan.messages.wire import LinkDown
+from tradefan.runtime.system import RIM
+from tradefan.status import Picture
+from tradefan.telemetry import start_logging
+from tradefan.units import SECOND, iso
+
+ROOT = Path(__file__).resolve().parents[2]
+# DOMAIN.md, part Faces.
+PROMISED = """
+    schema environment paper uptime_s config_id mode equity today drawdown feeds positions parents
+    orders fills refusals actors stores
+"""
+LABELS = "venue account instrument owner side status actor lane algo limit store measurement pool reason"
+EMA_OFF = "strategies.ema_cross_eth=null"
+
+
+class Seen:
+    """A world and the pictures of it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.world = World(development(EMA_OFF), folder, recordings(60 * SECOND), history_ns=5 * SECOND)
+        environment = Environment.load("development", ROOT / "config", (EMA_OFF, f"data_dir={folder}"))
+        self.log = start_logging(folder / "log", "info", console=False)
+        self.picture = Picture(
+            environment,
+            self.world.kernel,
+            self.world.plan,
+            lambda: self.world.driver.now_ns,
+            Watchdog(1, lambda *_: None),
+            self.log,
+        )
+
+    def links_die(self, name: str, times: int) -> None:
+        """Let a link end so many times, each time as soon as it runs again."""
+        kernel, driver = self.world.kernel, self.world.driver
+        for _ in range(times):
+            generation = kernel.ports[kernel.refs[name]].generation
+            driver.inject(RIM, LinkDown(name, generation, "scripted"))
+            driver.settle()
+
+
+@pytest.fixture
+def seen(tmp_path: Path) -> Iterator[Seen]:
+    found = Seen(tmp_path)
+    yield found
+    found.log.stop()
+    found.world.crash()
+
+
+@pytest.fixture(scope="module")
+def trading(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seen]:
+    """A system that has bought its position; only to be looked at."""
+    found = Seen(tmp_path_factory.mktemp("trading"))
+    found.world.run_until(found.world.ready)
+    found.world.run_until(lambda: found.world.view("oms").fills > 0)
+    found.world.run(3)
+    yield found
+    found.log.stop()
+    found.world.crash()
+
+
+def test_pictures_when_nothing_has_started_then_say_so(seen: Seen) -> None:
+    """No picture needs an actor: the first request may come before the first step."""
+    picture = seen.picture
+    assert picture.health()["status"] == "down"
+    assert {"oms": "DOWN", "journal": "DOWN", "market:binance": "DOWN"}.items() <= picture.ready()[
+        "waiting"
+    ].items()
+    status = picture.status()
+    assert (status["equity"], status["positions"], status["fills"]) == ([], [], {"total": None, "last": []})
+    assert status["mode"]["mode"] == "CANCEL_ONLY"
+    assert picture.orders() == []
+    assert picture.order("p1") is None
+    assert b"tradefan_actor_up" in picture.metrics()
+
+
+def test_status_when_trading_then_carries_what_was_promised(trading: Seen) -> None:
+    """Other programs rely on these names."""
+    status = trading.picture.status()
+    assert [name for name in PROMISED.split() if name not in status] == []
+    assert (status["schema"], status["environment"], status["paper"], status["ready"]) == (
+        1,
+        "development",
+        True,
+        True,
+    )
+    assert {row["state"] for row in (*status["actors"], *status["links"], *status["stores"])} == {"READY"}
+    assert trading.picture.ready() == {"ready": True, "waiting": {}}
+    health = trading.picture.health()
+    assert (health["status"], {check["status"] for check in health["checks"].values()}) == ("ok", {"ok"})
+
+
+def test_status_when_trading_then_its_figures_agree_with_each_other(trading: Seen) -> None:
+    """Position, equity, today and drawdown are views of one book."""
+    status = trading.picture.status()
+    (position,) = status["positions"]
+    assert (position["owner"], position["instrument"]) == ("rebalance_btc", "binance:BTC/USDT")
+    worth = position["qty"] * (position["mark"] - position["avg_px"])
+    assert abs(position["unrealised"] - worth) < Decimal("0.000001")
+    (equity,), (today,), (drawdown,) = status["equity"], status["today"], status["drawdown"]
+    assert today["since"] == iso(T0 // (86_400 * SECOND) * 86_400 * SECOND)
+    assert today["net"] == equity["equity"] - 1_000_000
+    assert abs(today["gross"] - today["fees"] - today["net"]) < Decimal("0.0000001")
+    assert today["fees"] == equity["fees"] > 100
+    assert drawdown["value"] == round(1 - equity["equity"] / drawdown["peak"], 8)
+    assert drawdown["limit"] == Decimal("0.2")
+    assert Decimal("0.14") < equity["exposure"] < Decimal("0.16")
+
+
+def test_status_when_trading_then_the_last_fills_stand_newest_first(trading: Seen) -> None:
+    """At most twenty, of all that were booked; they are those of the order."""
+    fills = trading.picture.status()["fills"]
+    assert len(fills["last"]) == min(20, fills["total"])
+    times = [fill["at"] for fill in fills["last"]]
+    assert times == sorted(times, reverse=True)
+    assert {(fill["owner"], fill["side"], fill["liquidity"]) for fill in fills["last"]} == {
+        ("rebalance_btc", "buy", "taker")
+    }
+    (parent,) = trading.picture.orders()
+    order = trading.picture.order(parent["parent_id"])
+    assert order is not None
+    (child,) = order["children_orders"]
+    assert {fill["client_order_id"] for fill in fills["last"]} == {child["client_order_id"]}
+    assert (child["cum_qty"], order["status"], order["progress"]) == (order["order_qty"], "FILLED", 1.0)
+
+
+def test_resolve_when_the_words_name_nothing_then_refused(trading: Seen) -> None:
+    """A user says BTC/USDT; the only account need not be named."""
+    assert trading.picture.resolve("BTC/USDT", None) == ("paper:main", "binance:BTC/USDT")
+    assert trading.picture.resolve("binance:BTC/USDT", "paper:main")[0] == "paper:main"
+    with pytest.raises(Refused, match=r"UNKNOWN_INSTRUMENT.*did you mean 'BTC/USDT'"):
+        trading.picture.resolve("BTC/USD", None)
+    with pytest.raises(Refused, match=r"UNKNOWN_ACCOUNT.*did you mean 'paper:main'"):
+        trading.picture.resolve("BTC/USDT", "paper:man")
+
+
+# --- parts that die -------------------------------------------------------------------------------------
+
+
+def states(seen: Seen, key: str) -> dict[str, tuple[str, int]]:
+    return {row["name"]: (row["state"], row["restarts"]) for row in seen.picture.status()[key]}
+
+
+def test_strategy_when_it_crashes_then_it_alone_is_restarted_and_that_is_seen(seen: Seen) -> None:
+    """Status and metric name it; everybody else goes on."""
+    world = seen.world
+    world.run_until(world.ready)
+    before = states(seen, "actors")
+    world.break_actor("strategy:rebalance_btc")
+    world.run(5)
+    after = states(seen, "actors")
+    assert after.pop("strategy:rebalance_btc")[1] == 1
+    before.pop("strategy:rebalance_btc")
+    assert after == before
+    metrics = values(seen)
+    assert metrics["tradefan_actor_restarts_total", "strategy:rebalance_btc"] == 1
+    assert metrics["tradefan_actor_crashes_total", "strategy:rebalance_btc"] == 1
+    assert sum(value for (name, _), value in metrics.items() if name == "tradefan_actor_crashes_total") == 1
+    assert seen.picture.ready()["ready"]
+
+
+def test_link_when_it_dies_again_and_again_then_it_is_named_until_its_next_try(seen: Seen) -> None:
+    """Ready and health say which link is dead and when it is tried again; then the feed recovers."""
+    world = seen.world
+    world.run_until(world.ready)
+    seen.links_die("market:binance", 6)
+    waiting, health = seen.picture.ready()["waiting"], seen.picture.health()
+    assert waiting["market:binance"].startswith("DOWN: next try at 20")
+    assert (health["status"], health["checks"]["market:binance"]["status"]) == ("down", "down")
+    assert values(seen)["tradefan_actor_up", "market:binance"] == 0
+    world.run_until(world.ready)
+    assert (seen.picture.ready()["ready"], seen.picture.health()["status"]) == (True, "ok")
+
+
+def test_risk_desk_when_down_then_money_is_unknown_and_nothing_else_is_made_up(seen: Seen) -> None:
+    """Numbers that nobody stands behind are absent, not zero."""
+    world = seen.world
+    world.run_until(world.ready)
+    for _ in range(4):
+        world.break_actor("risk_desk")
+        world.run(1.1)
+    assert states(seen, "actors")["risk_desk"][0] == "DOWN"
+    status = seen.picture.status()
+    assert (status["equity"], status["today"], status["drawdown"], status["limits"]) == ([], [], [], [])
+    assert "risk_desk" in seen.picture.ready()["waiting"]
+    assert not [name for name, _ in values(seen) if name == "tradefan_equity"]
+
+
+# --- metrics --------------------------------------------------------------------------------------------
+
+
+def values(seen: Seen) -> dict[tuple[str, str], float]:
+    """Return every sample by its name and its first label."""
+    families = text_string_to_metric_families(seen.picture.metrics().decode())
+    samples = [sample for family in families for sample in family.samples]
+    return {(sample.name, next(iter(sample.labels.values()), "")): sample.value for sample in samples}
+
+
+def test_metrics_when_scraped_then_names_and_labels_keep_the_rules(trading: Seen) -> None:
+    """`tradefan_` in front, `_total` behind counters, and no label that could become a series for ever."""
+    families = [*text_string_to_metric_families(trading.picture.metrics().decode())]
+    assert len(families) > 40
+    for family in families:
+        labels = {label for sample in family.samples for label in sample.labels}
+        assert family.name.startswith(("tradefan_", "process_")), family.name
+        assert family.type in ("counter", "gauge")
+        assert family.documentation
+        if family.type == "counter":
+            assert {sample.name for sample in family.samples} == {f"{family.name}_total"}, family.name
+        assert labels <= {*LABELS.split()} or family.name == "tradefan_build_info", family.name
+
+
+def test_metrics_when_nothing_has_happened_then_the_children_are_there(seen: Seen, trading: Seen) -> None:
+    """A rate over the first crash, gap or lost row needs the zero before it."""
+    started = values(seen)
+    counters = {key for key in values(trading) if key[0].endswith("_total")}
+    of_orders = ("tradefan_fills", "tradefan_orders", "tradefan_refusals", "tradefan_order_")
+    missing = [key for key in counters - started.keys() if not key[0].startswith(of_orders)]
+    assert missing == []
+    assert started["tradefan_feed_gaps_total", "binance:ETH/USDT"] == 0
+
+
+def test_metrics_when_trading_then_equal_status(trading: Seen) -> None:
+    """One truth on two faces."""
+    status, metrics = trading.picture.status(), values(trading)
+    assert metrics["tradefan_fills_total", ""] == status["fills"]["total"] > 0
+    assert round(metrics["tradefan_equity", "paper:main"], 6) == round(
+        float(status["equity"][0]["equity"]), 6
+    )
+    assert metrics["tradefan_position_qty", "paper:main"] == float(status["positions"][0]["qty"])
+    assert metrics["tradefan_journal_durable_lsn", ""] == status["stores"][0]["durable_lsn"]
+    assert metrics["tradefan_feed_quality", "binance:BTC/USDT"] in (0.0, 1.0)
+
+
+def test_lists_when_longer_than_the_bound_then_cut(trading: Seen) -> None:
+    """`telemetry.top` holds for each list."""
+    many: list[Any] = [*range(80)]
+    assert trading.picture._top(many) == many[:50]
