@@ -87,10 +87,22 @@ def require_numbers(wish: SubmitOrder | SetTarget) -> None:
 def _known(turn: Turn, wish: SubmitOrder | SetTarget) -> bool:
     """Give the first answer again to a ref that is known."""
     known = turn.trading.refs.get(wish.owner, {}).get(wish.ref) if wish.ref else None
-    req = wish.req if isinstance(wish, SubmitOrder) else None
-    if known is not None and req is not None:
-        turn.guard(Answer(req, (known,), known=True))
-    return known is not None
+    if known is None:
+        return False
+    parent = turn.trading.parents.get(known)
+    if isinstance(wish, SubmitOrder) and parent is not None and not _same(parent.order, wish):
+        # The first answer would look as if this wish had been heard.
+        text = f"ref {wish.ref!r} of {wish.owner} is {known}, which is another order"
+        refuse(turn, wish, RiskRefused("REF_REUSED", text, None, wish.ref, "another ref"))
+    elif isinstance(wish, SubmitOrder) and wish.req is not None:
+        turn.guard(Answer(wish.req, (known,), known=True))
+    return True
+
+
+def _same(order: ParentOrder, wish: SubmitOrder) -> bool:
+    """Say whether a wish repeats the one that became this order."""
+    names = ("account", "instrument", "side", "order_qty", "algo", "limit_price", "settings", "reduce_only")
+    return all(getattr(order, name) == getattr(wish, name) for name in names)
 
 
 class _No(Exception):
@@ -201,7 +213,8 @@ def _check_shape(order: ParentOrder, instrument: Instrument) -> None:
         raise _No(RiskRefused("BELOW_MIN_QTY", f"expected a quantity above zero, got {qty}"))
     if qty % lot:
         text = f"{plain(qty)} is no multiple of the lot {plain(lot)}"
-        passes = f"order_qty {plain(instrument.floor_qty(qty))}"
+        # What is less than one lot has nothing below it that would pass.
+        passes = f"order_qty {plain(max(instrument.floor_qty(qty), instrument.min_qty))}"
         raise _No(RiskRefused("OFF_GRID", text, plain(lot), plain(qty), passes))
     price, tick = order.limit_price, instrument.price_tick
     if price is not None and (price <= 0 or price % tick):

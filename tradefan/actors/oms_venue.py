@@ -31,7 +31,7 @@ from tradefan.messages.orders import (
     VenueFill,
 )
 from tradefan.messages.records import CancelIntent, CancelRefused, Fill, InDoubt, NotSent, Report, Resolved
-from tradefan.units import EXTERNAL, AccountId, ClientOrderId, plain, sign
+from tradefan.units import EXTERNAL, AccountId, ClientOrderId, plain
 
 
 def on_report(turn: Turn, msg: ExecutionReport) -> None:
@@ -148,8 +148,18 @@ def _book(turn: Turn, msg: VenueFill, instrument: Instrument, order: Order | Non
         )
     )
     turn.positions[msg.account, owner, msg.instrument] = None
-    signed = plain(msg.qty * sign(msg.side))
-    turn.log("info", "fill", owner=owner, instrument=msg.instrument, qty=signed, price=plain(msg.price))
+    turn.log(
+        "info",
+        "fill",
+        account=msg.account,
+        owner=owner,
+        instrument=msg.instrument,
+        client_order_id=msg.client_order_id,
+        trade_id=msg.trade_id,
+        side=msg.side,
+        qty=plain(msg.qty),
+        price=plain(msg.price),
+    )
     if order is not None:
         _after_fill(turn, order, late=late)
 

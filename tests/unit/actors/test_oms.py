@@ -259,9 +259,11 @@ def test_market_when_the_book_is_thin_then_the_rest_goes_again_four_times(bench:
 
 
 def test_ref_when_repeated_then_the_first_answer_comes_again(bench: Bench) -> None:
-    """(owner, ref) is the idempotency key; another owner may use the same ref."""
+    """(owner, ref) is the idempotency key; another owner may use the same ref, another order may not."""
     wish = bench.submit(owner=API, ref="once", req=1)
-    bench.tell(msgspec.structs.replace(wish, req=2, order_qty=D(9)))
+    bench.tell(msgspec.structs.replace(wish, req=2))
+    bench.tell(msgspec.structs.replace(wish, req=3, order_qty=D(9)))
+    assert [(one.code, one.req) for one in bench.take(FACE, Refusal)] == [("REF_REUSED", 3)]
     first, again = bench.take(FACE, Answer)
     assert (again.req, again.parent_ids, again.known, first.known) == (2, first.parent_ids, True, False)
     bench.submit(owner=CLI, ref="once")
@@ -336,7 +338,7 @@ def test_submit_when_below_the_minimum_quantity_then_the_minimum_would_pass() ->
     bench.submit("0.001", instrument=ETH, owner=API)
     bench.submit(1, instrument=ETH, algo="limit", limit_price=D("0.1"))
     codes = [(one.code, one.would_pass) for one in bench.take(STORE, Refusal)]
-    assert codes == [("OFF_GRID", "order_qty 0"), ("BELOW_MIN_NOTIONAL", "order_qty 50")]
+    assert codes == [("OFF_GRID", "order_qty 0.01"), ("BELOW_MIN_NOTIONAL", "order_qty 50")]
 
 
 def test_sale_when_a_strategy_holds_less_than_the_account_then_only_its_own_sells() -> None:

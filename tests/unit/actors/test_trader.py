@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import msgspec
 import pytest
 
+import tradefan.strategies  # noqa: F401 registers what the wiring test names
 from tradefan.actors.trader import HELD_MAX, Trader, TraderState, TraderWiring, needs
 from tradefan.config.schema import Config, StrategyConfig
 from tradefan.core.indicators import EMA, SMA
