@@ -9,11 +9,12 @@ from typing import Any, TypeVar
 
 from tradefan import __version__
 from tradefan.actors.market_state import FeedView
-from tradefan.actors.oms_view import OmsView, order_update, parent_update
+from tradefan.actors.oms_view import OmsView
 from tradefan.actors.risk_desk_state import AccountRiskView
 from tradefan.config.check import PAPER
 from tradefan.config.schema import Config
 from tradefan.contracts import suggest
+from tradefan.core.updates import order_update, parent_update
 from tradefan.drivers.watchdog import Watchdog
 from tradefan.environment import Environment
 from tradefan.errors import Refused

@@ -8,9 +8,10 @@ from tradefan.actors.oms_engine import cancel_order
 from tradefan.actors.oms_gate import scopes
 from tradefan.actors.oms_recovery import drop_creates
 from tradefan.actors.oms_state import Turn
-from tradefan.actors.oms_view import parent_update, positions_of
+from tradefan.actors.oms_view import positions_of
 from tradefan.core.ledger import net
 from tradefan.core.order import Order
+from tradefan.core.updates import parent_update
 from tradefan.messages.account import EquityMark, Mode, OwnBook, SetMode
 from tradefan.messages.control import ActorState
 from tradefan.messages.orders import AskPositions, CreateOrder, PositionsSent

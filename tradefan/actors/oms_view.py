@@ -13,11 +13,9 @@ from msgspec import Struct
 
 from tradefan.actors.oms_gate import mode_shown
 from tradefan.actors.oms_state import Counters, ModeNow, OmsState, OmsWiring, Turn
-from tradefan.core.exposure import owner_sides
-from tradefan.core.ledger import position
-from tradefan.core.order import Order
 from tradefan.core.outbox import creates
-from tradefan.core.trading import ParentState, Trading
+from tradefan.core.trading import Trading
+from tradefan.core.updates import order_update, parent_update, position_update
 from tradefan.messages.base import Message
 from tradefan.messages.orders import FillUpdate, OrderUpdate, ParentUpdate, PositionUpdate, Refusal
 from tradefan.messages.records import Fill
@@ -83,66 +81,6 @@ def publish(turn: Turn) -> None:
     for ref in turn.wiring.observers:
         for item in everything:
             turn.send(ref, item)
-
-
-def parent_update(parent: ParentState) -> ParentUpdate:
-    """Return the whole picture of a parent."""
-    return ParentUpdate(
-        order=parent.order,
-        status=parent.shown_status,
-        phase=parent.phase,
-        reason=parent.reason,
-        cum_qty=parent.cum_qty,
-        working_qty=parent.working_qty,
-        in_doubt_qty=parent.in_doubt_qty,
-        avg_px=parent.value / parent.filled if parent.filled else None,
-        children=parent.attempts,
-        updated_ns=parent.updated_ns,
-    )
-
-
-def order_update(order: Order) -> OrderUpdate:
-    """Return the whole picture of a child."""
-    return OrderUpdate(
-        account=order.account,
-        instrument=order.instrument,
-        owner=order.owner,
-        parent_id=order.parent_id,
-        client_order_id=order.client_order_id,
-        venue_order_id=order.venue_order_id,
-        side=order.side,
-        order_type=order.order_type,
-        time_in_force=order.time_in_force,
-        order_qty=order.order_qty,
-        limit_price=order.limit_price,
-        status=order.status,
-        in_doubt=order.in_doubt,
-        cum_qty=order.cum_qty,
-        avg_px=order.avg_px,
-        reason=order.reason,
-        created_ns=order.created_ns,
-        updated_ns=order.updated_ns,
-    )
-
-
-def position_update(
-    trading: Trading, account: AccountId, owner: OwnerId, instrument: InstrumentId
-) -> PositionUpdate:
-    """Return what an owner holds in an instrument; working and in-doubt quantities are signed."""
-    held = position(trading.ledger, account, owner, instrument)
-    sides = owner_sides(trading.exposure, account, instrument, owner)
-    return PositionUpdate(
-        account=account,
-        owner=owner,
-        instrument=instrument,
-        qty=held.qty,
-        avg_px=held.avg_px,
-        realised=held.realised,
-        fees=dict(held.fees),
-        working_qty=sides.working_qty,
-        in_doubt_qty=sides.in_doubt_qty,
-        updated_ns=held.updated_ns,
-    )
 
 
 def positions_of(trading: Trading, owner: OwnerId | None) -> list[PositionUpdate]:

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from tradefan.core.exposure import owner_sides
 from tradefan.core.ledger import position
-from tradefan.core.order import Order
-from tradefan.core.trading import ParentState, Trading, apply
+from tradefan.core.trading import Trading, apply
+from tradefan.core.updates import order_update, parent_update, position_update
 from tradefan.messages.control import StoreBatch, Stored
-from tradefan.messages.orders import FillUpdate, OrderUpdate, ParentUpdate, PositionUpdate
+from tradefan.messages.orders import FillUpdate
 from tradefan.messages.records import (
     CancelIntent,
     CancelRefused,
@@ -31,7 +30,7 @@ from tradefan.messages.records import (
 )
 from tradefan.stores.journal import JournalFile, Row
 from tradefan.stores.sqlite import StoreFile
-from tradefan.units import ZERO, AccountId, ClientOrderId, InstrumentId, OwnerId, ParentId
+from tradefan.units import ClientOrderId, ParentId
 
 MARGIN = 1_000
 """More records than one turn makes."""
@@ -114,7 +113,7 @@ def _follow_fill(state: Trading, lsn: int, record: Fill) -> Iterator[Stored]:
         lsn=lsn,
         realised=position(state.ledger, *where).realised - realised,
     )
-    yield _position_row(state, *where)
+    yield position_update(state, *where)
     if order is not None:
         yield from _order_rows(state, order.client_order_id)
 
@@ -122,68 +121,11 @@ def _follow_fill(state: Trading, lsn: int, record: Fill) -> Iterator[Stored]:
 def _order_rows(state: Trading, name: ClientOrderId) -> Iterator[Stored]:
     order = state.orders.get(name)
     if order is not None:
-        yield _order_row(order)
+        yield order_update(order)
         yield from _parent_rows(state, order.parent_id)
 
 
 def _parent_rows(state: Trading, name: ParentId) -> Iterator[Stored]:
     parent = state.parents.get(name)
     if parent is not None:
-        yield _parent_row(parent)
-
-
-def _order_row(order: Order) -> OrderUpdate:
-    return OrderUpdate(
-        account=order.account,
-        instrument=order.instrument,
-        owner=order.owner,
-        parent_id=order.parent_id,
-        client_order_id=order.client_order_id,
-        venue_order_id=order.venue_order_id,
-        side=order.side,
-        order_type=order.order_type,
-        time_in_force=order.time_in_force,
-        order_qty=order.order_qty,
-        limit_price=order.limit_price,
-        status=order.status,
-        in_doubt=order.in_doubt,
-        cum_qty=order.cum_qty,
-        avg_px=order.avg_px,
-        reason=order.reason,
-        created_ns=order.created_ns,
-        updated_ns=order.updated_ns,
-    )
-
-
-def _parent_row(parent: ParentState) -> ParentUpdate:
-    return ParentUpdate(
-        order=parent.order,
-        status=parent.shown_status,
-        phase=parent.phase,
-        reason=parent.reason,
-        cum_qty=parent.cum_qty,
-        working_qty=parent.working_qty,
-        in_doubt_qty=parent.in_doubt_qty,
-        avg_px=parent.value / parent.filled if parent.filled else None,
-        children=parent.attempts,
-        updated_ns=parent.updated_ns,
-    )
-
-
-def _position_row(
-    state: Trading, account: AccountId, owner: OwnerId, instrument: InstrumentId
-) -> PositionUpdate:
-    held = position(state.ledger, account, owner, instrument)
-    sides = owner_sides(state.exposure, account, instrument, owner)
-    return PositionUpdate(
-        account=account,
-        owner=owner,
-        instrument=instrument,
-        qty=held.qty,
-        avg_px=held.avg_px,
-        realised=held.realised,
-        fees=dict(held.fees),
-        working_qty=sides.working_qty or ZERO,
-        in_doubt_qty=sides.in_doubt_qty or ZERO,
-        updated_ns=held.updated_ns,
-    )
+        yield parent_update(parent)

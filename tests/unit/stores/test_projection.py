@@ -10,8 +10,9 @@ import msgspec
 import pytest
 
 from tests.unit.stores.made import ACCOUNT, BTC, OWNER, equity, fill, order, parent, position, trade
-from tradefan.actors.oms_view import order_update, parent_update, positions_of
+from tradefan.actors.oms_view import positions_of
 from tradefan.core.trading import Trading, apply
+from tradefan.core.updates import order_update, parent_update
 from tradefan.messages.control import StoreBatch
 from tradefan.messages.orders import OrderStatus, OrderUpdate, ParentOrder, Phase
 from tradefan.messages.records import (

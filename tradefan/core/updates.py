@@ -1,0 +1,70 @@
+"""Whole pictures of parents, orders and positions, as owners hear them and stores keep them."""
+
+from __future__ import annotations
+
+from tradefan.core.exposure import owner_sides
+from tradefan.core.ledger import position
+from tradefan.core.order import Order
+from tradefan.core.trading import ParentState, Trading
+from tradefan.messages.orders import OrderUpdate, ParentUpdate, PositionUpdate
+from tradefan.units import AccountId, InstrumentId, OwnerId
+
+
+def parent_update(parent: ParentState) -> ParentUpdate:
+    """Return the whole picture of a parent."""
+    return ParentUpdate(
+        order=parent.order,
+        status=parent.shown_status,
+        phase=parent.phase,
+        reason=parent.reason,
+        cum_qty=parent.cum_qty,
+        working_qty=parent.working_qty,
+        in_doubt_qty=parent.in_doubt_qty,
+        avg_px=parent.value / parent.filled if parent.filled else None,
+        children=parent.attempts,
+        updated_ns=parent.updated_ns,
+    )
+
+
+def order_update(order: Order) -> OrderUpdate:
+    """Return the whole picture of a child."""
+    return OrderUpdate(
+        account=order.account,
+        instrument=order.instrument,
+        owner=order.owner,
+        parent_id=order.parent_id,
+        client_order_id=order.client_order_id,
+        venue_order_id=order.venue_order_id,
+        side=order.side,
+        order_type=order.order_type,
+        time_in_force=order.time_in_force,
+        order_qty=order.order_qty,
+        limit_price=order.limit_price,
+        status=order.status,
+        in_doubt=order.in_doubt,
+        cum_qty=order.cum_qty,
+        avg_px=order.avg_px,
+        reason=order.reason,
+        created_ns=order.created_ns,
+        updated_ns=order.updated_ns,
+    )
+
+
+def position_update(
+    trading: Trading, account: AccountId, owner: OwnerId, instrument: InstrumentId
+) -> PositionUpdate:
+    """Return what an owner holds in an instrument; working and in-doubt quantities are signed."""
+    held = position(trading.ledger, account, owner, instrument)
+    sides = owner_sides(trading.exposure, account, instrument, owner)
+    return PositionUpdate(
+        account=account,
+        owner=owner,
+        instrument=instrument,
+        qty=held.qty,
+        avg_px=held.avg_px,
+        realised=held.realised,
+        fees=dict(held.fees),
+        working_qty=sides.working_qty,
+        in_doubt_qty=sides.in_doubt_qty,
+        updated_ns=held.updated_ns,
+    )
