@@ -31,12 +31,13 @@ from tradefan.messages.instrument import Instrument, InstrumentUpdate
 from tradefan.messages.market import (
     AskBars,
     AskFeeds,
+    AskRules,
     BookSnapshot,
 )
 from tradefan.messages.wire import Closed, LinkDown, NotWritten, Opened, Received, Written
 from tradefan.runtime.actor import Context
 from tradefan.runtime.system import RIM
-from tradefan.units import MINUTE, MS, InstrumentId
+from tradefan.units import MINUTE, MS, SECOND, InstrumentId
 from tradefan.venues.binance import BinanceSpot, Shift
 from tradefan.venues.feed_events import (
     Ack,
@@ -49,6 +50,8 @@ from tradefan.venues.feed_events import (
 
 RULES_NS = 10 * MINUTE
 """Rules of instruments are read again this often: a venue changes ticks and lots while we run."""
+RULES_MIN_NS = 10 * SECOND
+"""And not more often than this, however many orders are rejected."""
 UNMAPPED_MAX = 100
 LOOK_MIN_NS = MS
 
@@ -288,6 +291,12 @@ class MarketData:
         for feed in self._feeds.values():
             feed.tell_again(ctx)
 
+    def _on_ask_rules(self, msg: AskRules, ctx: Context) -> None:
+        """Read the rules again, once for all rejects of a moment."""
+        if msg.instrument in self.state.instruments and ctx.now_ns >= self.state.rules_ns + RULES_MIN_NS:
+            self.state.rules_ns = ctx.now_ns
+            self._ask("exchangeInfo", ctx)
+
     def _on_rules(self, event: Instruments, ctx: Context) -> None:
         for told in event.instruments:
             known = self.state.instruments.get(told.id)
@@ -355,6 +364,7 @@ _HANDLERS: dict[type[Message], Callable[[MarketData, Any, Context], None]] = {
     Timer: MarketData._on_timer,  # noqa: SLF001
     AskBars: MarketData._on_ask_bars,  # noqa: SLF001
     AskFeeds: MarketData._on_ask_feeds,  # noqa: SLF001
+    AskRules: MarketData._on_ask_rules,  # noqa: SLF001
     Started: MarketData._on_started,  # noqa: SLF001
     Stop: MarketData._on_stop,  # noqa: SLF001
     ConfigChanged: MarketData._on_config,  # noqa: SLF001

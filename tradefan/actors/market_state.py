@@ -168,6 +168,7 @@ class MarketState(Struct):
     heard_ns: int = 0
     unmapped: dict[str, int] = {}
     stopping: bool = False
+    rules_ns: int = 0
 
 
 class FeedView(Struct, frozen=True):

@@ -17,6 +17,7 @@ from tradefan.core.order import TABLE, Event, Move, Order, judge, tells_news
 from tradefan.core.trading import in_opening, knows_fill
 from tradefan.messages.control import Timer
 from tradefan.messages.instrument import Instrument
+from tradefan.messages.market import AskRules
 from tradefan.messages.orders import (
     TERMINAL,
     CancelRejected,
@@ -32,6 +33,9 @@ from tradefan.messages.orders import (
 )
 from tradefan.messages.records import CancelIntent, CancelRefused, Fill, InDoubt, NotSent, Report, Resolved
 from tradefan.units import EXTERNAL, AccountId, ClientOrderId, plain
+
+FILTER = "FILTER"
+"""Begins the reason of a reject by a filter (VENUES.md 3): the instrument is read again, nothing repeated."""
 
 
 def on_report(turn: Turn, msg: ExecutionReport) -> None:
@@ -66,6 +70,9 @@ def on_report(turn: Turn, msg: ExecutionReport) -> None:
             )
         )
         turn.touch(order)
+        if msg.status is OrderStatus.REJECTED and msg.reason.startswith(FILTER):
+            for market in turn.wiring.markets:
+                turn.send(market, AskRules(msg.instrument))
     if order.filled < order.venue_cum:
         # The fills are on their way, or were lost: then a look brings them.
         query(turn, order)

@@ -125,6 +125,15 @@ class AskFeeds(Fact, frozen=True, array_like=True, tag=True):
     """
 
 
+class AskRules(Fact, frozen=True, array_like=True, tag=True):
+    """An order broke a filter that we thought it kept: the venue's rules may have changed, read them again.
+
+    The answer, if anything changed, is an `InstrumentUpdate` to all who follow the instrument.
+    """
+
+    instrument: InstrumentId
+
+
 class BarHistory(Fact, frozen=True, array_like=True, tag=True):
     """Bars that closed before this message was sent, oldest first per timeframe; they only warm.
 

@@ -19,6 +19,7 @@ from tradefan.messages.instrument import InstrumentUpdate
 from tradefan.messages.market import (
     AskBars,
     AskFeeds,
+    AskRules,
     Bar,
     BarHistory,
     BarsClosed,
@@ -34,7 +35,7 @@ from tradefan.messages.market import (
 )
 from tradefan.messages.wire import Close, NotWritten, Open, Received, Write
 from tradefan.runtime.system import RIM
-from tradefan.units import MS, SECOND, Ref
+from tradefan.units import MS, SECOND, InstrumentId, Ref
 
 
 def states(world: World) -> list[tuple[str, str]]:
@@ -668,6 +669,22 @@ def test_rules_when_the_venue_changed_them_then_a_new_version_for_everybody() ->
     assert (update.instrument, str(changed.qty_lot)) == (changed, "0.0001")
     assert world.actor.state.feeds[BTC].bars.lot == 0.0001
     assert world.actor.state.feeds[BTC].bars.begun_ns is None
+
+
+OTHER = InstrumentId("other:BTC/USDT")
+
+
+def test_rules_when_an_order_broke_a_filter_then_read_again_once_for_a_moment() -> None:
+    """A reject by a filter reads the venue's rules again; twenty rejects are one question."""
+    world = World().live()
+    world.answer("exchangeInfo", {"symbols": []})
+    for _ in range(20):
+        world.give(AskRules(BTC))
+    assert len(world.asked("exchangeInfo")) == 1
+    world.give(AskRules(OTHER))
+    world.busy(10)
+    world.give(AskRules(BTC))
+    assert len(world.asked("exchangeInfo")) == 1
 
 
 def test_link_when_down_or_deaf_then_the_connection_reconnects() -> None:

@@ -34,7 +34,7 @@ from tradefan.core.ids import is_own
 from tradefan.core.ledger import balance, position
 from tradefan.messages.account import AccountState
 from tradefan.messages.control import Durable, Fold, JournalFailed, Ready, Started
-from tradefan.messages.market import AskFeeds, Quality, SessionBreak
+from tradefan.messages.market import AskFeeds, AskRules, Quality, SessionBreak
 from tradefan.messages.orders import (
     Answer,
     CancelAll,
@@ -476,6 +476,17 @@ def test_limit_when_rejected_by_the_venue_then_the_parent_is(bench: Bench) -> No
     bench.report(create, S.REJECTED, reason="post_only")
     parent = bench.take(TRADER, ParentUpdate)[-1]
     assert (parent.status, parent.reason, parent.phase) == (S.REJECTED, "post_only", Phase.DONE)
+
+
+def test_filter_when_the_venue_names_one_then_its_rules_are_read_again_and_nothing_is_repeated(
+    bench: Bench,
+) -> None:
+    """A reject by a filter is definite: the rules are read again, and the order is not repeated."""
+    bench.submit(algo="limit", limit_price=D(100))
+    create = bench.take(GATEWAY, CreateOrder)[0]
+    bench.report(create, S.REJECTED, reason="FILTER: Filter failure: LOT_SIZE")
+    assert bench.take(MARKET, AskRules) == [AskRules(create.instrument)]
+    assert bench.take(GATEWAY, CreateOrder) == []
 
 
 def test_create_when_the_gateway_is_full_then_it_never_was(bench: Bench) -> None:

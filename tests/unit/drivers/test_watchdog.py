@@ -1,0 +1,38 @@
+"""The watchdog sees a loop that stands still, and says what it was doing."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import uvloop
+
+from tradefan.drivers.watchdog import Watchdog
+
+
+def stand_still(seconds: float) -> None:
+    """Hold the loop, as a handler that computes too long would."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        pass
+
+
+def test_watchdog_when_the_loop_stalls_then_one_report_with_its_stack() -> None:
+    """One stall is one report, with the function that held the loop; a quiet loop gives none."""
+    reports: list[tuple[float, str]] = []
+    watchdog = Watchdog(0.5, lambda seconds, stack: reports.append((seconds, stack)))
+
+    async def work() -> None:
+        watchdog.start(asyncio.get_running_loop())
+        await asyncio.sleep(0.3)
+        assert reports == []
+        stand_still(1.3)
+        await asyncio.sleep(0.15)
+        watchdog.stop()
+
+    uvloop.run(work())
+    assert len(reports) == watchdog.stalls == 1
+    seconds, stack = reports[0]
+    assert seconds >= 0.5
+    assert "stand_still" in stack
+    assert watchdog.worst_lag_s >= 1.0
