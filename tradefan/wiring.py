@@ -31,6 +31,7 @@ from tradefan.errors import Refused
 from tradefan.messages.base import Message
 from tradefan.messages.instrument import Instrument, InstrumentUpdate
 from tradefan.messages.market import (
+    BarCorrected,
     BarsClosed,
     BookDelta,
     BookSnapshot,
@@ -241,7 +242,7 @@ def _fanout(names: Plan, declared: Mapping[OwnerId, Declared]) -> Fanout:
             (refs["oms"], (Quote, FeedQuality, SessionBreak, InstrumentUpdate)),
             (refs["risk_desk"], (Quote, FeedQuality, SessionBreak, InstrumentUpdate)),
             *((ref, _needs(declared[owner], id_)) for owner, ref in traders.items()),
-            (refs["data_writer"], (Trade, BarsClosed, Gap)),
+            (refs["data_writer"], (Trade, BarsClosed, BarCorrected, Gap)),
             *(
                 (refs[account_port(name)], (Trade, BookDelta, BookSnapshot, SessionBreak))
                 for name in names.accounts

@@ -29,7 +29,7 @@ from tradefan.messages.control import (
     StoreFailed,
     Timer,
 )
-from tradefan.messages.market import Bar, BarsClosed, Gap, Trade
+from tradefan.messages.market import Bar, BarCorrected, BarsClosed, Gap, Trade
 from tradefan.messages.orders import (
     FillUpdate,
     OrderUpdate,
@@ -40,7 +40,7 @@ from tradefan.messages.orders import (
 from tradefan.messages.wire import Credit, LinkDown
 from tradefan.runtime.actor import Context
 from tradefan.runtime.system import RIM
-from tradefan.units import MS, Ref
+from tradefan.units import MS, InstrumentId, Ref
 
 FLUSH = "flush"
 LAST = "last"
@@ -144,8 +144,16 @@ class DataWriter:
         """Keep the timeframes that the configuration names, whatever else strategies asked for."""
         if self.state.stopping:
             return
-        feed = ctx.config.feeds.get(msg.instrument)
-        kept = [bar for bar in msg.bars if feed is None or feed.bars.get(bar.timeframe, False)]
+        self._keep_bars(msg.instrument, msg.bars, ctx)
+
+    def _on_correction(self, msg: BarCorrected, ctx: Context) -> None:
+        """Write a bar again: the row of its instant takes its place."""
+        if not self.state.stopping:
+            self._keep_bars(msg.instrument, (msg.bar,), ctx)
+
+    def _keep_bars(self, instrument: InstrumentId, bars: tuple[Bar, ...], ctx: Context) -> None:
+        feed = ctx.config.feeds.get(instrument)
+        kept = [bar for bar in bars if feed is None or feed.bars.get(bar.timeframe, False)]
         if kept:
             self.state.market.extend(kept)
             self._added(ctx)
@@ -315,6 +323,7 @@ _HANDLERS: dict[type[Any], Callable[[DataWriter, Any, Context], None]] = {
     Trade: DataWriter._on_market,  # noqa: SLF001 the table of this very class
     Gap: DataWriter._on_market,  # noqa: SLF001
     BarsClosed: DataWriter._on_bars,  # noqa: SLF001
+    BarCorrected: DataWriter._on_correction,  # noqa: SLF001
     EquityPoint: DataWriter._on_note,  # noqa: SLF001
     Refusal: DataWriter._on_note,  # noqa: SLF001
     OrderUpdate: DataWriter._on_own,  # noqa: SLF001

@@ -13,11 +13,12 @@ from typing import Any
 
 from tradefan.actors.market_book import Ask, BookFeed
 from tradefan.actors.market_state import FANNED, Fanout, FeedSpec, FeedState, MarketState, quality_of
-from tradefan.core.bars import Closing, new_bars
+from tradefan.core.bars import Closing, corrected, new_bars
 from tradefan.core.book import Book
 from tradefan.core.quality import BLIND, BLIND_NS, NEVER, SUSPECT, FeedWatch, Stream
 from tradefan.messages.market import (
     Bar,
+    BarCorrected,
     BarsClosed,
     BookDelta,
     FeedQuality,
@@ -29,7 +30,7 @@ from tradefan.messages.market import (
     Trade,
 )
 from tradefan.runtime.actor import Context
-from tradefan.units import SECOND, Ref
+from tradefan.units import SECOND, Ref, to_lots
 from tradefan.venues.feed_events import AggTrade, Kline
 
 BARS_KEPT = 1_000
@@ -88,9 +89,23 @@ class Feed:
         closed = state.bars.trade(trade.price, trade.qty, event_ns)
         if closed:
             self._close(closed, ctx)
+        elif event_ns < state.bars.open_ns:
+            self._correct(trade, ctx)
         if not self.shared.history:
             for ref in self._trade_refs:
                 ctx.send(ref, trade)
+
+    def _correct(self, trade: Trade, ctx: Context) -> None:
+        """Put a late trade into the bars that it belongs to: for the store only."""
+        lot = self.state.bars.lot
+        for bars in self.state.kept.values():
+            for place in range(len(bars) - 1, -1, -1):
+                bar = bars[place]
+                if bar.open_ns <= trade.event_ns < bar.close_ns:
+                    bars[place] = corrected(bar, trade.price, to_lots(trade.qty, lot), lot)
+                    self._send(BarCorrected(self.id, bars[place]), ctx)
+                if bar.open_ns <= trade.event_ns:
+                    break
 
     def on_agg_trade(self, agg: AggTrade, ctx: Context) -> None:
         """Take aggregated trades where single ones are not subscribed; their ids are consecutive too."""
@@ -269,6 +284,8 @@ class Feed:
         if ours != (kline.open, kline.high, kline.low, kline.close, kline.volume_lots):
             self.state.counters.klines_differ += 1
 
-    def _send(self, msg: SessionBreak | Gap | BarsClosed | FeedQuality | Quote, ctx: Context) -> None:
+    def _send(
+        self, msg: SessionBreak | Gap | BarsClosed | BarCorrected | FeedQuality | Quote, ctx: Context
+    ) -> None:
         for ref in self._refs[type(msg)]:
             ctx.send(ref, msg)

@@ -14,6 +14,7 @@ from tradefan.messages.base import Message
 from tradefan.messages.instrument import Instrument, InstrumentUpdate
 from tradefan.messages.market import (
     Bar,
+    BarCorrected,
     BarsClosed,
     BookDelta,
     BookSnapshot,
@@ -31,6 +32,7 @@ FANNED = (
     Trade,
     Quote,
     BarsClosed,
+    BarCorrected,
     BookDelta,
     BookSnapshot,
     FeedQuality,

@@ -19,6 +19,7 @@ from math import gcd
 from typing import NamedTuple
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from tradefan.messages.market import Bar
 from tradefan.units import InstrumentId, exact, parse_duration, to_lots
@@ -228,3 +229,12 @@ def _clear(growing: Growing) -> None:
     """Forget trades; the close stays, a flat bar needs it."""
     growing.lots = growing.trades = 0
     growing.exact = True
+
+
+def corrected(bar: Bar, price: float, lots: int, lot: float) -> Bar:
+    """Return a closed bar with one more trade in it; open and close stay what was seen."""
+    total = bar.volume_lots + lots
+    changed = replace(bar, volume=float(total * exact(lot)), volume_lots=total, trades=bar.trades + 1)
+    if not bar.trades:
+        return replace(changed, open=price, high=price, low=price, close=price)
+    return replace(changed, high=max(bar.high, price), low=min(bar.low, price))

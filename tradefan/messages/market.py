@@ -107,6 +107,13 @@ class BarsClosed(Fact, frozen=True, array_like=True, tag=True):
     live: bool
 
 
+class BarCorrected(Fact, frozen=True, array_like=True, tag=True):
+    """A trade came late for a bar that is closed: stores take the bar as it is now, nobody decides again."""
+
+    instrument: InstrumentId
+    bar: Bar
+
+
 class AskBars(Fact, frozen=True, array_like=True, tag=True):
     """A trader that begins asks for the newest closed bars, so many of each timeframe.
 

@@ -21,6 +21,7 @@ from tradefan.messages.market import (
     AskFeeds,
     AskRules,
     Bar,
+    BarCorrected,
     BarHistory,
     BarsClosed,
     BookDelta,
@@ -669,6 +670,28 @@ def test_rules_when_the_venue_changed_them_then_a_new_version_for_everybody() ->
     assert (update.instrument, str(changed.qty_lot)) == (changed, "0.0001")
     assert world.actor.state.feeds[BTC].bars.lot == 0.0001
     assert world.actor.state.feeds[BTC].bars.begun_ns is None
+
+
+def test_late_trade_when_its_bar_is_closed_then_the_store_alone_hears_of_the_bar_again() -> None:
+    """A closed bar stays closed for everybody who decides; the store's row takes the trade."""
+    world = World().live()
+    start = world.now_ns - world.now_ns % (60 * SECOND) + 60 * SECOND
+    world.busy((start - world.now_ns) / SECOND + 1)
+    seen = world.actor.state.feeds[BTC].last_trade_id
+    world.trade(seen + 1, 100.0, 0.5, event_ns=start + SECOND)
+    world.busy(60)
+    world.trade(seen + 2, 101.0, 0.5, event_ns=world.now_ns)
+    closed = [bar for one in world.take(BarsClosed) for bar in one.bars if bar.open_ns == start]
+    assert [(bar.timeframe, bar.high, bar.trades) for bar in closed if bar.timeframe == "1m"] == [
+        ("1m", 100.0, 1)
+    ]
+    world.trade(seen + 3, 105.0, 0.25, event_ns=start + 2 * SECOND)
+    assert world.take(BarsClosed) == []
+    minute = [one.bar for one in world.take(BarCorrected) if one.bar.timeframe == "1m"]
+    assert [(bar.open_ns, bar.open, bar.high, bar.low, bar.close) for bar in minute] == [
+        (start, 100.0, 105.0, 100.0, 100.0)
+    ]
+    assert (minute[0].trades, minute[0].volume) == (2, 0.75)
 
 
 OTHER = InstrumentId("other:BTC/USDT")
