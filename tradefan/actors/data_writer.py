@@ -320,23 +320,23 @@ def _config(ctx: Context) -> Config:
 
 
 _HANDLERS: dict[type[Any], Callable[[DataWriter, Any, Context], None]] = {
-    Trade: DataWriter._on_market,  # noqa: SLF001 the table of this very class
-    Gap: DataWriter._on_market,  # noqa: SLF001
-    BarsClosed: DataWriter._on_bars,  # noqa: SLF001
-    BarCorrected: DataWriter._on_correction,  # noqa: SLF001
-    EquityPoint: DataWriter._on_note,  # noqa: SLF001
-    Refusal: DataWriter._on_note,  # noqa: SLF001
-    OrderUpdate: DataWriter._on_own,  # noqa: SLF001
-    ParentUpdate: DataWriter._on_own,  # noqa: SLF001
-    FillUpdate: DataWriter._on_own,  # noqa: SLF001
-    PositionUpdate: DataWriter._on_own,  # noqa: SLF001
-    Started: DataWriter._on_started,  # noqa: SLF001
-    Stop: DataWriter._on_stop,  # noqa: SLF001
-    Timer: DataWriter._on_timer,  # noqa: SLF001
-    StoreAck: DataWriter._on_ack,  # noqa: SLF001
-    StoreFailed: DataWriter._on_failed,  # noqa: SLF001
-    LinkDown: DataWriter._on_link_down,  # noqa: SLF001
-    Credit: DataWriter._on_credit,  # noqa: SLF001
-    ConfigChanged: DataWriter._on_nothing,  # noqa: SLF001
-    Ready: DataWriter._on_nothing,  # noqa: SLF001
+    Trade: DataWriter._on_market,
+    Gap: DataWriter._on_market,
+    BarsClosed: DataWriter._on_bars,
+    BarCorrected: DataWriter._on_correction,
+    EquityPoint: DataWriter._on_note,
+    Refusal: DataWriter._on_note,
+    OrderUpdate: DataWriter._on_own,
+    ParentUpdate: DataWriter._on_own,
+    FillUpdate: DataWriter._on_own,
+    PositionUpdate: DataWriter._on_own,
+    Started: DataWriter._on_started,
+    Stop: DataWriter._on_stop,
+    Timer: DataWriter._on_timer,
+    StoreAck: DataWriter._on_ack,
+    StoreFailed: DataWriter._on_failed,
+    LinkDown: DataWriter._on_link_down,
+    Credit: DataWriter._on_credit,
+    ConfigChanged: DataWriter._on_nothing,
+    Ready: DataWriter._on_nothing,
 }

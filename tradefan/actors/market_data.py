@@ -355,26 +355,26 @@ def _next_version(known: Instrument, told: Instrument) -> Instrument:
 
 
 _HANDLERS: dict[type[Message], Callable[[MarketData, Any, Context], None]] = {
-    Received: MarketData._on_received,  # noqa: SLF001 the table of this very class
-    Opened: MarketData._on_opened,  # noqa: SLF001
-    Closed: MarketData._on_closed,  # noqa: SLF001
-    Written: MarketData._on_written,  # noqa: SLF001
-    NotWritten: MarketData._on_not_written,  # noqa: SLF001
-    LinkDown: MarketData._on_link_down,  # noqa: SLF001
-    Timer: MarketData._on_timer,  # noqa: SLF001
-    AskBars: MarketData._on_ask_bars,  # noqa: SLF001
-    AskFeeds: MarketData._on_ask_feeds,  # noqa: SLF001
-    AskRules: MarketData._on_ask_rules,  # noqa: SLF001
-    Started: MarketData._on_started,  # noqa: SLF001
-    Stop: MarketData._on_stop,  # noqa: SLF001
-    ConfigChanged: MarketData._on_config,  # noqa: SLF001
+    Received: MarketData._on_received,
+    Opened: MarketData._on_opened,
+    Closed: MarketData._on_closed,
+    Written: MarketData._on_written,
+    NotWritten: MarketData._on_not_written,
+    LinkDown: MarketData._on_link_down,
+    Timer: MarketData._on_timer,
+    AskBars: MarketData._on_ask_bars,
+    AskFeeds: MarketData._on_ask_feeds,
+    AskRules: MarketData._on_ask_rules,
+    Started: MarketData._on_started,
+    Stop: MarketData._on_stop,
+    ConfigChanged: MarketData._on_config,
 }
 _NEWS: dict[type, Callable[[MarketData, Any, Context], None]] = {
-    Ack: MarketData._on_ack,  # noqa: SLF001
-    Unmapped: MarketData._on_unmapped,  # noqa: SLF001
+    Ack: MarketData._on_ack,
+    Unmapped: MarketData._on_unmapped,
 }
 _ANSWERS: dict[type, Callable[[MarketData, Any, Context], None]] = {
-    BookSnapshot: MarketData._on_snapshot,  # noqa: SLF001
-    Klines: MarketData._on_klines,  # noqa: SLF001
-    Instruments: MarketData._on_rules,  # noqa: SLF001
+    BookSnapshot: MarketData._on_snapshot,
+    Klines: MarketData._on_klines,
+    Instruments: MarketData._on_rules,
 }

@@ -228,19 +228,19 @@ class RiskDesk:
 
 
 _HANDLERS: dict[type[Any], Callable[[RiskDesk, Any, Context], None]] = {
-    Quote: RiskDesk._on_quote,  # noqa: SLF001 the table of this very class
-    Timer: RiskDesk._on_timer,  # noqa: SLF001
-    FillUpdate: RiskDesk._on_fill,  # noqa: SLF001
-    PositionUpdate: RiskDesk._on_position,  # noqa: SLF001
-    OwnBook: RiskDesk._on_own_book,  # noqa: SLF001
-    EquityMark: RiskDesk._on_equity_mark,  # noqa: SLF001
-    PositionsSent: RiskDesk._on_positions_sent,  # noqa: SLF001
-    FeedQuality: RiskDesk._on_quality,  # noqa: SLF001
-    SessionBreak: RiskDesk._on_break,  # noqa: SLF001
-    InstrumentUpdate: RiskDesk._on_instrument,  # noqa: SLF001
-    SetMode: RiskDesk._on_set_mode,  # noqa: SLF001
-    Started: RiskDesk._on_started,  # noqa: SLF001
-    Ready: RiskDesk._on_ready,  # noqa: SLF001
-    ConfigChanged: RiskDesk._on_config,  # noqa: SLF001
-    Stop: RiskDesk._on_stop,  # noqa: SLF001
+    Quote: RiskDesk._on_quote,
+    Timer: RiskDesk._on_timer,
+    FillUpdate: RiskDesk._on_fill,
+    PositionUpdate: RiskDesk._on_position,
+    OwnBook: RiskDesk._on_own_book,
+    EquityMark: RiskDesk._on_equity_mark,
+    PositionsSent: RiskDesk._on_positions_sent,
+    FeedQuality: RiskDesk._on_quality,
+    SessionBreak: RiskDesk._on_break,
+    InstrumentUpdate: RiskDesk._on_instrument,
+    SetMode: RiskDesk._on_set_mode,
+    Started: RiskDesk._on_started,
+    Ready: RiskDesk._on_ready,
+    ConfigChanged: RiskDesk._on_config,
+    Stop: RiskDesk._on_stop,
 }

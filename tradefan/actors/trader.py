@@ -403,21 +403,21 @@ _OWN: dict[type[Message], str] = {
 }
 
 _HANDLERS: dict[type[Message], Callable[[Trader, Any, Context], None]] = {
-    Started: Trader._on_started,  # noqa: SLF001 the table of this very class
-    Ready: Trader._on_ready,  # noqa: SLF001
-    PositionsSent: Trader._on_positions_sent,  # noqa: SLF001
-    Stop: Trader._on_stop,  # noqa: SLF001
-    ConfigChanged: Trader._on_config,  # noqa: SLF001
-    BarsClosed: Trader._on_bars,  # noqa: SLF001
-    BarHistory: Trader._on_history,  # noqa: SLF001
-    Quote: Trader._on_quote,  # noqa: SLF001
-    Trade: Trader._on_trade,  # noqa: SLF001
-    FeedQuality: Trader._on_quality,  # noqa: SLF001
-    SessionBreak: Trader._on_break,  # noqa: SLF001
-    InstrumentUpdate: Trader._on_instrument,  # noqa: SLF001
-    PositionUpdate: Trader._on_position,  # noqa: SLF001
-    ParentUpdate: Trader._on_parent,  # noqa: SLF001
-    FillUpdate: Trader._on_fill,  # noqa: SLF001
-    Refusal: Trader._on_refusal,  # noqa: SLF001
-    Timer: Trader._on_timer,  # noqa: SLF001
+    Started: Trader._on_started,
+    Ready: Trader._on_ready,
+    PositionsSent: Trader._on_positions_sent,
+    Stop: Trader._on_stop,
+    ConfigChanged: Trader._on_config,
+    BarsClosed: Trader._on_bars,
+    BarHistory: Trader._on_history,
+    Quote: Trader._on_quote,
+    Trade: Trader._on_trade,
+    FeedQuality: Trader._on_quality,
+    SessionBreak: Trader._on_break,
+    InstrumentUpdate: Trader._on_instrument,
+    PositionUpdate: Trader._on_position,
+    ParentUpdate: Trader._on_parent,
+    FillUpdate: Trader._on_fill,
+    Refusal: Trader._on_refusal,
+    Timer: Trader._on_timer,
 }

@@ -279,10 +279,10 @@ class Life:
 
 
 _TAKES: dict[type[Message], Callable[[Life, Any], None]] = {
-    LinkDown: Life._on_link_down,  # noqa: SLF001 the table of this very class
-    Credit: Life._on_credit,  # noqa: SLF001
-    SwapConfig: Life._on_swap,  # noqa: SLF001
-    Timer: Life._on_timer,  # noqa: SLF001
-    StopAll: Life._on_stop_all,  # noqa: SLF001
-    Stopped: Life._on_stopped,  # noqa: SLF001
+    LinkDown: Life._on_link_down,
+    Credit: Life._on_credit,
+    SwapConfig: Life._on_swap,
+    Timer: Life._on_timer,
+    StopAll: Life._on_stop_all,
+    Stopped: Life._on_stopped,
 }
