@@ -311,6 +311,7 @@ class MarketData:
             bars = self.state.feeds[known.id].bars
             bars.begin_anew()
             bars.lot = float(changed.qty_lot)
+            self.state.feeds[known.id].kept.clear()
         self._codec = BinanceSpot(self.state.instruments.values())
         for ref in self.fanout.refs(InstrumentUpdate, known.id):
             ctx.send(ref, InstrumentUpdate(changed))

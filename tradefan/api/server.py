@@ -22,6 +22,7 @@ from tradefan.errors import Refused
 from tradefan.messages.base import Message
 from tradefan.messages.control import Rejected
 from tradefan.messages.orders import Answer, CancelParent, Refusal, SubmitOrder
+from tradefan.messages.union import encode
 from tradefan.units import AccountId, InstrumentId, OwnerId, ParentId, plain, require_number
 
 ANSWER_TIMEOUT_S = 5.0
@@ -275,6 +276,11 @@ class ApiLink:
             reduce_only=body.reduce_only,
             req=req,
         )
+        try:
+            encode(wish)
+        except (msgspec.MsgspecError, OverflowError, ValueError) as error:
+            # What no record can hold (a setting beyond 64 bits, half a surrogate pair) stays outside.
+            return problem(400, "BAD_REQUEST", f"expected values that a record can hold: {error}")
         return await self._ask(req, wish, 201)
 
     async def _cancel(self, request: web.Request) -> web.Response:

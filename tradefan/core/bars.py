@@ -69,12 +69,12 @@ class Bars(Struct):
     restarts: int = 0
 
     def trade(self, price: float, qty: float, event_ns: int) -> Sequence[Closing]:
-        """Count a trade and return what it closed; a trade of a closed bar is late and only counted."""
+        """Count a trade and return what it closed; a trade of a closed bar closes nothing."""
         closed: Sequence[Closing] = ()
         if event_ns >= self.close_ns:
             closed = self._reach(event_ns)
         elif event_ns < self.open_ns:
-            self.late += 1
+            self._late(price, to_lots(qty, self.lot), event_ns)
             return ()
         base = self.base
         if base.trades:
@@ -88,6 +88,19 @@ class Bars(Struct):
         base.lots += to_lots(qty, self.lot)
         base.trades += 1
         return closed
+
+    def _late(self, price: float, lots: int, event_ns: int) -> None:
+        """Count a trade of a closed bar; bars of longer timeframes that are still open take it."""
+        self.late += 1
+        for growing in self.frames:
+            if event_ns < self.open_ns - self.open_ns % growing.size_ns:
+                continue
+            if not growing.trades:
+                growing.open = growing.high = growing.low = growing.close = price
+            growing.high = max(growing.high, price)
+            growing.low = min(growing.low, price)
+            growing.lots += lots
+            growing.trades += 1
 
     def advance(self, venue_ns: int) -> Sequence[Closing]:
         """Close what ended more than the grace before this venue time."""

@@ -351,6 +351,17 @@ async def test_submit_when_a_number_is_out_of_bounds_then_400_names_it(
     assert web.daemon.heard == []
 
 
+@pytest.mark.parametrize("settings", [{"tries": 2**70}, {"tries": -(2**70)}, {"deep": [{"a": 2**64}]}])
+async def test_submit_when_settings_fit_no_record_then_400_and_nothing_is_asked(
+    start: Start, settings: dict[str, Any]
+) -> None:
+    """A wish that the journal could not write never becomes ingress."""
+    web = await start()
+    body = {**ORDER, "settings": settings}
+    assert await web.code("POST", "/api/v1/orders", headers=CONTROL, json=body) == (400, "BAD_REQUEST")
+    assert web.daemon.heard == []
+
+
 async def test_submit_when_the_body_is_no_json_then_400(start: Start) -> None:
     """Half a request is no wish."""
     web = await start()

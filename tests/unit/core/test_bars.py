@@ -271,3 +271,25 @@ def test_recorded_bars_when_listed_then_no_instant_is_missing() -> None:
     coarse = fold(fine, "1m")
     assert [one.volume_lots for one in coarse] == [one.volume_lots for one in listed if one.timeframe == "1m"]
     assert {one.close_ns - one.open_ns for one in coarse} == {MINUTE}
+
+
+def test_late_trade_when_a_longer_bar_is_open_then_that_bar_takes_it() -> None:
+    """The closed 1 s bar stays as it was; the open 5 s bar counts the trade."""
+    bars = new_bars(InstrumentId("binance:BTC/USDT"), ("1s", "5s"), 0.5, SECOND)
+    start = 1_000 * 5 * SECOND
+    for second in range(6):
+        bars.trade(100.0, 0.5, start + second * SECOND + 1)
+    bars.trade(120.0, 1.0, start + 4 * SECOND + 2)
+    assert bars.late == 1
+    for second in range(6, 8):
+        bars.trade(100.0, 0.5, start + second * SECOND + 1)
+    bars.trade(130.0, 1.0, start + 6 * SECOND + 2)
+    closed = [
+        bar
+        for second in range(8, 11)
+        for one in bars.trade(100.0, 0.5, start + second * SECOND + 1)
+        for bar in one.bars
+    ]
+    (five,) = [bar for bar in closed if bar.timeframe == "5s"]
+    assert (five.open_ns, five.high, five.volume_lots, five.trades) == (start + 5 * SECOND, 130.0, 7, 6)
+    assert bars.late == 2
