@@ -11,6 +11,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from functools import partial
+from http.client import HTTPException
 from importlib import resources
 from pathlib import Path
 
@@ -39,6 +40,7 @@ from tradefan.stores.store_link import StoreLink
 from tradefan.telemetry import Logging, start_logging
 from tradefan.units import SECOND, AccountId, InstrumentId, use_decimal_context
 from tradefan.venues.binance import parse_instruments
+from tradefan.venues.feed_events import BadFrame
 from tradefan.venues.paper_state import PaperConfig
 from tradefan.venues.tape import Tape
 from tradefan.wiring import account_port, market_port, plan, wire
@@ -342,11 +344,20 @@ def load_instruments(config: Config) -> dict[InstrumentId, Instrument]:
             raise Refused(
                 "UNKNOWN_INSTRUMENT", f"feeds.{name}: no recording describes it; known {sorted(known)}"
             )
-        known.update((one.id, one) for one in _ask_exchange_info(settings.rest_url, symbol.replace("/", "")))
+        known.update((one.id, one) for one in ask_exchange_info(settings.rest_url, symbol.replace("/", "")))
+        if name not in known:
+            raise Refused(
+                "UNKNOWN_INSTRUMENT", f"feeds.{name}: the venue does not know it; known {sorted(known)}"
+            )
     return {InstrumentId(name): known[InstrumentId(name)] for name in config.feeds}
 
 
-def _ask_exchange_info(rest_url: str, venue_symbol: str) -> tuple[Instrument, ...]:
+def ask_exchange_info(rest_url: str, venue_symbol: str) -> tuple[Instrument, ...]:
+    """Return what a venue says of one of its symbols.
+
+    Raises:
+        Outage: there was no answer, or one that says nothing usable.
+    """
     url = f"{rest_url}/api/v3/exchangeInfo?symbol={venue_symbol}"
     try:
         with urllib.request.urlopen(url, timeout=_EXCHANGE_INFO_TIMEOUT_S) as response:  # noqa: S310 the schema asks for http(s)
@@ -354,5 +365,5 @@ def _ask_exchange_info(rest_url: str, venue_symbol: str) -> tuple[Instrument, ..
     except urllib.error.HTTPError as error:
         region = ": this region is refused by the venue" if error.code in (403, 451) else ""
         raise Outage(f"{url}: HTTP {error.code}{region}") from error
-    except (urllib.error.URLError, TimeoutError) as error:
-        raise Outage(f"{url}: {error}") from error
+    except (OSError, HTTPException, BadFrame) as error:
+        raise Outage(f"{url}: {type(error).__name__}: {error}") from error

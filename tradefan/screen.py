@@ -28,6 +28,7 @@ def status_screen(status: JSON, program: str = "tradefan") -> Group:
         _headline(status),
         *_causes(status["mode"]),
         _money(status),
+        *_seams(status["equity"]),
         _table("feed", ("quality", "age", "last", "why"), [_feed(one) for one in status["feeds"]], FEEDS_MAX),
         _table("position", ("owner", "qty", "avg", "unrealised", "realised"), positions, POSITIONS_MAX),
         _table(
@@ -77,6 +78,16 @@ def _money(status: JSON) -> RenderableType:
     if not rows:
         return Text("equity: the risk desk is down", "bold yellow")
     return _table("account", ("equity", "today gross", "fees", "net", "drawdown"), rows, len(rows))
+
+
+def _seams(equity: list[JSON]) -> list[Text]:
+    """Name the jumps of a looped recording: they are no gain and no loss, and stand in neither."""
+    jumps = [(one["account"], Decimal(str(one.get("seam") or 0))) for one in equity]
+    return [
+        Text(f"{account} seam {jump:+,.2f}: the recording began anew, booked apart", "dim")
+        for account, jump in jumps
+        if jump
+    ]
 
 
 def _feed(feed: JSON) -> Row:

@@ -88,6 +88,14 @@ def test_screen_when_all_is_well_then_reads_like_this() -> None:
     ]
 
 
+def test_screen_when_the_recording_began_anew_then_the_jump_stands_apart() -> None:
+    """The equity jump of a seam is shown, beside a net that does not contain it."""
+    equity = [{**STATUS["equity"][0], "seam": "-936.6"}]
+    assert (
+        shown(changed(equity=equity))[3] == "paper:main seam -936.60: the recording began anew, booked apart"
+    )
+
+
 def test_screen_when_money_is_real_then_its_first_words_say_so() -> None:
     """Nobody takes one for the other."""
     assert shown(changed(paper=False))[0].startswith("REAL MONEY  ")
