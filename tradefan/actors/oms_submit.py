@@ -7,7 +7,6 @@ is its idempotency key: the same ref again gives the first answer.
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import TypeAlias
 
 from tradefan.actors.oms_engine import (
     advance,
@@ -24,16 +23,17 @@ from tradefan.core.ids import parent_id
 from tradefan.core.ledger import position
 from tradefan.core.trading import ParentState, place_key
 from tradefan.errors import Refused
+from tradefan.messages.control import AnyCommand
 from tradefan.messages.instrument import Instrument
 from tradefan.messages.orders import (
     Answer,
     CancelAll,
     CancelParent,
-    CreateOrder,
     OrderStatus,
     ParentOrder,
     Phase,
     Refusal,
+    ReplaceOrder,
     SetTarget,
     SubmitOrder,
 )
@@ -50,8 +50,6 @@ from tradefan.units import (
     plain,
     require_number,
 )
-
-Command: TypeAlias = SubmitOrder | SetTarget | CancelParent | CancelAll | CreateOrder
 
 
 def on_submit(turn: Turn, wish: SubmitOrder) -> None:
@@ -422,12 +420,13 @@ def _may_cancel(who: OwnerId, owner: OwnerId) -> bool:
 # --- refusals -------------------------------------------------------------------------------------------
 
 
-def refuse(turn: Turn, wish: Command, no: RiskRefused) -> None:
+def refuse(turn: Turn, wish: AnyCommand, no: RiskRefused) -> None:
     """Tell everybody concerned why a wish was turned down, and what would have passed."""
+    owner = wish.create.owner if isinstance(wish, ReplaceOrder) else wish.owner
     refusal = Refusal(
         account=getattr(wish, "account", None),
         instrument=getattr(wish, "instrument", None),
-        owner=wish.owner,
+        owner=owner,
         ref=str(getattr(wish, "ref", None) or getattr(wish, "parent_id", "")),
         code=no.code,
         text=no.text,
@@ -440,8 +439,8 @@ def refuse(turn: Turn, wish: Command, no: RiskRefused) -> None:
     live = turn.live
     live.counters.refusals += 1
     live.refusals = [*live.refusals, refusal][-REFUSALS_KEPT:]
-    turn.log("warning", "refused", owner=wish.owner, code=no.code, text=no.text, would_pass=no.would_pass)
-    turn.send(turn.wiring.owners.get(wish.owner), refusal)
+    turn.log("warning", "refused", owner=owner, code=no.code, text=no.text, would_pass=no.would_pass)
+    turn.send(turn.wiring.owners.get(owner), refusal)
     for ref in turn.wiring.observers:
         turn.send(ref, refusal)
     if refusal.req is not None:

@@ -46,6 +46,12 @@ class AccountState(Control, frozen=True, array_like=True, tag=True):
     account: AccountId
     connected: bool
     reason: str
+    auth: str = ""
+    """Why the venue does not take our key; only a human helps."""
+    shut_until_ns: int = 0
+    """The venue asked for silence until then."""
+    shut: str = ""
+    """`BAN` or `RATE_LIMIT` while it did."""
 
     def key(self) -> str:
         """One slot per account."""

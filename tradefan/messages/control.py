@@ -10,21 +10,37 @@ from tradefan.messages.account import EquityPoint
 from tradefan.messages.base import Control, Fact, Message
 from tradefan.messages.market import Bar, Gap, Trade
 from tradefan.messages.orders import (
+    AssignPosition,
     CancelAll,
     CancelParent,
     CreateOrder,
     FillUpdate,
     OrderUpdate,
+    OwnerTurn,
     ParentUpdate,
     PositionUpdate,
     Refusal,
+    ReplaceOrder,
+    ResolveOrder,
+    ResumeTrading,
     SetTarget,
     SubmitOrder,
 )
 from tradefan.messages.records import Record
 from tradefan.units import AccountId, ClientOrderId, OwnerId
 
-AnyCommand: TypeAlias = SubmitOrder | SetTarget | CancelParent | CancelAll | CreateOrder
+AnyCommand: TypeAlias = (
+    SubmitOrder
+    | SetTarget
+    | CancelParent
+    | CancelAll
+    | CreateOrder
+    | ReplaceOrder
+    | OwnerTurn
+    | ResolveOrder
+    | AssignPosition
+    | ResumeTrading
+)
 Stored: TypeAlias = (
     Trade | Bar | Gap | OrderUpdate | ParentUpdate | FillUpdate | PositionUpdate | EquityPoint | Refusal
 )
@@ -131,18 +147,76 @@ class Fold(Fact, frozen=True, array_like=True, tag=True):
 class Rows(Control, frozen=True, array_like=True, tag=True):
     """What the disk holds and, behind it, every Append that still waits in the link.
 
-    Records are in lsn order from lsn 1; all of them are durable up to `durable`.
+    `snapshot` is an encoded `Trading` as of `snapshot_lsn`, None where there is none; `records` follow
+    it in lsn order, and all of them are durable up to `durable`. `killed` is the kill byte: 0 open,
+    1 some scope (the journal says which), 2 all. `failing` says why the disk cannot write now, `lost`
+    what an operator accepted as lost (`--accept-loss`).
     """
 
     gen: int
     records: tuple[Record, ...]
     durable: int
+    snapshot: bytes | None = None
+    snapshot_lsn: int = 0
+    killed: int = 0
+    failing: str | None = None
+    lost: str = ""
+
+
+class Snap(Fact, frozen=True, array_like=True, tag=True):
+    """Keep this encoded `Trading`, as of `lsn`, in the transaction that holds that lsn; two are kept."""
+
+    lsn: int
+    state: bytes
+
+
+class KillByte(Fact, frozen=True, array_like=True, tag=True):
+    """Overwrite and sync the kill byte (0, 1, 2 as in `Rows`); answered by `KillByteSet`, never refused."""
+
+    value: int
+    serial: int
+
+
+class KillByteSet(Control, frozen=True, array_like=True, tag=True):
+    """The kill byte was written and synced, or why not."""
+
+    serial: int
+    value: int
+    error: str | None = None
+
+    def key(self) -> str:
+        """One slot per request."""
+        return f"KillByteSet {self.serial}"
+
+
+class AskHistory(Fact, frozen=True, array_like=True, tag=True):
+    """Ask the journal for what has left memory: `subject` is `fill ACCOUNT INSTRUMENT ID` or `order ID`."""
+
+    subject: str
+
+
+class History(Fact, frozen=True, array_like=True, tag=True):
+    """All records of that subject, in order: the FILL of a trade id, or the INTENT of an order."""
+
+    subject: str
+    records: tuple[Record, ...]
 
 
 class JournalFailed(Control, frozen=True, array_like=True, tag=True):
     """The journal cannot write; records wait in the link."""
 
     reason: str
+
+
+class JournalWorks(Control, frozen=True, array_like=True, tag=True):
+    """A probe reached the disk although nothing waited: the journal can write again."""
+
+
+class ChainBroken(Control, frozen=True, array_like=True, tag=True):
+    """The background verification found an old part of the journal altered."""
+
+    lsn: int
+    text: str
 
 
 # --- store --------------------------------------------------------------------------------------
@@ -171,6 +245,46 @@ class StoreFailed(Control, frozen=True, array_like=True, tag=True):
     reason: str
 
 
+# --- kill and human modes -------------------------------------------------------------------------
+
+
+class KillSwitch(Control, frozen=True, array_like=True, tag=True):
+    """Nothing new leaves in a scope from now on, and what rests there is cancelled.
+
+    Whoever sends it from the rim has closed the latch already.
+    """
+
+    scope: str
+    reason: str
+    principal: str
+    including_external: bool = False
+    keep_protection: bool = False
+    req: int | None = None
+
+    def key(self) -> str:
+        """One slot per scope."""
+        return f"KillSwitch {self.scope}"
+
+
+class KillAnswer(Fact, frozen=True, array_like=True, tag=True):
+    """The latch is closed; `persisted` when byte or journal hold it already.
+
+    `naked` names positions whose protection the kill cancelled.
+    """
+
+    req: int
+    scope: str
+    closed: bool
+    persisted: bool
+    naked: tuple[str, ...] = ()
+
+
+class LoopLag(Control, frozen=True, array_like=True, tag=True):
+    """How late the event loop was at worst since the last word; 0 again when it keeps time."""
+
+    lag_ns: int
+
+
 # --- what a step may ask of its driver ----------------------------------------------------------
 
 
@@ -193,6 +307,12 @@ class CloseLatch(Message, frozen=True, array_like=True, tag=True):
 
     scope: str
     reason: str
+
+
+class OpenLatch(Message, frozen=True, array_like=True, tag=True):
+    """Open the rim's latch for a scope; only behind a durable RESUME."""
+
+    scope: str
 
 
 class Exit(Message, frozen=True, array_like=True, tag=True):

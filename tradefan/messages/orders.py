@@ -132,6 +132,57 @@ class CancelAll(Command, frozen=True, array_like=True, tag=True):
     req: int | None = None
 
 
+class OwnerTurn(Command, frozen=True, array_like=True, tag=True):
+    """One turn of a strategy: its commands, and its state where that changed, journaled as one.
+
+    `turn` rises by one with every such message of an owner; `state` None: unchanged.
+    """
+
+    owner: OwnerId
+    turn: int
+    state: bytes | None
+    commands: tuple[SubmitOrder | SetTarget | CancelParent | CancelAll, ...] = ()
+
+
+class ResolveOrder(Command, frozen=True, array_like=True, tag=True):
+    """A human ends what only a human may end (`tradefan order resolve`).
+
+    `subject` is the id of an order in doubt (PLACED or NOT_PLACED), or the key of a poisoned fact
+    (RETRY or DROP).
+    """
+
+    subject: str
+    verdict: Literal["PLACED", "NOT_PLACED", "RETRY", "DROP"]
+    reason: str
+    principal: str
+    owner: OwnerId = OwnerId("cli")
+    req: int | None = None
+
+
+class AssignPosition(Command, frozen=True, array_like=True, tag=True):
+    """A human moves a quantity between owners; `price` None takes the giver's average, else the mark."""
+
+    account: AccountId
+    instrument: InstrumentId
+    giver: OwnerId
+    taker: OwnerId
+    qty: Decimal
+    price: Decimal | None
+    principal: str
+    owner: OwnerId = OwnerId("cli")
+    req: int | None = None
+
+
+class ResumeTrading(Command, frozen=True, array_like=True, tag=True):
+    """A human opens a scope's latch, and lets the modes of that scope go that wait for a human."""
+
+    scope: str
+    reason: str
+    principal: str
+    owner: OwnerId = OwnerId("cli")
+    req: int | None = None
+
+
 class AskPositions(Fact, frozen=True, array_like=True, tag=True):
     """An owner (or the risk desk, owner None: all) asks for `PositionUpdate`s; sent after `Ready`."""
 
@@ -190,6 +241,24 @@ class ParentUpdate(Fact, frozen=True, array_like=True, tag=True):
     def leaves_qty(self) -> Decimal:
         """What is still to be done, or zero once the parent has ended."""
         return Decimal(0) if self.phase is Phase.DONE else self.order.order_qty - self.cum_qty
+
+
+class ParentSnapshot(Fact, frozen=True, array_like=True, tag=True):
+    """An open parent as it stands, for an owner that began anew; no event, so no handler hears it."""
+
+    owner: OwnerId
+    update: ParentUpdate
+
+
+class OwnerMemory(Fact, frozen=True, array_like=True, tag=True):
+    """The state that an owner journaled last; answers `AskPositions` before `PositionsSent`.
+
+    `turn` 0 and None: it never journaled any.
+    """
+
+    owner: OwnerId
+    turn: int
+    state: bytes | None
 
 
 class OrderUpdate(Fact, frozen=True, array_like=True, tag=True):
@@ -296,6 +365,17 @@ class CreateOrder(Command, frozen=True, array_like=True, tag=True):
     not_after_ns: int
 
 
+class ReplaceOrder(Command, frozen=True, array_like=True, tag=True):
+    """Cancel one child and place another in one request that stops when the cancel fails.
+
+    The venue must know nothing of `old_id`'s fills beyond what was sent: `ONLY_NEW` (EXECUTION.md).
+    """
+
+    account: AccountId
+    create: CreateOrder
+    old_id: ClientOrderId
+
+
 class CancelOrder(Fact, frozen=True, array_like=True, tag=True):
     """Cancel one child by client id; a fact, so that a kill's cancels always fit."""
 
@@ -366,6 +446,22 @@ class VenueFill(Fact, frozen=True, array_like=True, tag=True):
     def fact_key(self) -> str | None:
         """Fills are named by (account, instrument, trade id)."""
         return f"fill {self.account} {self.instrument} {self.trade_id}"
+
+
+class FillBusted(Fact, frozen=True, array_like=True, tag=True):
+    """The venue took a trade back, or changed it: then `qty` and `price` are what holds now."""
+
+    account: AccountId
+    instrument: InstrumentId
+    trade_id: TradeId
+    event_ns: int
+    recv_ns: int
+    qty: Decimal | None = None
+    price: Decimal | None = None
+
+    def fact_key(self) -> str | None:
+        """A bust is named by its trade."""
+        return f"bust {self.account} {self.instrument} {self.trade_id}"
 
 
 class OrderNotSent(Fact, frozen=True, array_like=True, tag=True):

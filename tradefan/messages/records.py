@@ -48,6 +48,20 @@ class Epoch(RecordBase, frozen=True, array_like=True, tag=True):
     instance: str
     config_id: str
     version: str
+    restart: int = 0
+    """0 for a start of the process, else the restart of the order manager inside it."""
+
+
+class CleanStop(RecordBase, frozen=True, array_like=True, tag=True):
+    """An orderly stop came to its end: the next start does not count as one after a crash."""
+
+    left: int
+
+
+class ConfigChange(RecordBase, frozen=True, array_like=True, tag=True):
+    """Another configuration is in force since this turn."""
+
+    config_id: str
 
 
 class Parent(RecordBase, frozen=True, array_like=True, tag=True):
@@ -101,6 +115,30 @@ class Intent(RecordBase, frozen=True, array_like=True, tag=True):
     reduce_only: bool
     reserve_asset: Asset
     reserve_per_unit: Decimal
+    replaces: ClientOrderId | None = None
+    """The order that this one takes the place of, in one request with its cancel."""
+    reference_quality: str = "LIVE"
+    collar_px: Decimal | None = None
+
+
+class ExternalOrder(RecordBase, frozen=True, array_like=True, tag=True):
+    """An open order at the venue that is not ours: it counts in exposure and is never touched.
+
+    `orphan` where its id has our form, but no INTENT of ours is known.
+    """
+
+    account: AccountId
+    instrument: InstrumentId
+    client_order_id: ClientOrderId
+    venue_order_id: str | None
+    side: Side
+    order_qty: Decimal
+    cum_qty: Decimal
+    limit_price: Decimal | None
+    reserve_px: Decimal
+    reserve_asset: Asset
+    reserve_per_unit: Decimal
+    orphan: bool
 
 
 class NotSent(RecordBase, frozen=True, array_like=True, tag=True):
@@ -134,7 +172,7 @@ class InDoubt(RecordBase, frozen=True, array_like=True, tag=True):
 
 
 class Resolved(RecordBase, frozen=True, array_like=True, tag=True):
-    """A doubt ended by evidence."""
+    """A doubt ended by evidence, or by a human (`evidence` begins with `human`)."""
 
     account: AccountId
     client_order_id: ClientOrderId
@@ -188,6 +226,52 @@ class Fill(RecordBase, frozen=True, array_like=True, tag=True):
     kind: Literal["spot", "linear"] = "spot"
 
 
+class FillInferred(RecordBase, frozen=True, array_like=True, tag=True):
+    """What the venue says has traded and no trade tells us of: booked at the order's price, tagged.
+
+    `fill.trade_id` is made by us (`inferred ...`); the real fills replace it.
+    """
+
+    fill: Fill
+
+
+class FillReplaced(RecordBase, frozen=True, array_like=True, tag=True):
+    """A real fill has come: so much of an inferred one is taken back. The FILL follows in the same turn."""
+
+    account: AccountId
+    instrument: InstrumentId
+    trade_id: TradeId
+    qty: Decimal
+
+
+class Bust(RecordBase, frozen=True, array_like=True, tag=True):
+    """The venue took a trade back; `fill` is what was booked, None where it was not seen yet."""
+
+    account: AccountId
+    instrument: InstrumentId
+    trade_id: TradeId
+    fill: Fill | None
+
+
+class Correct(RecordBase, frozen=True, array_like=True, tag=True):
+    """The venue changed a trade: `fill` is taken back and booked anew with this quantity and price."""
+
+    account: AccountId
+    instrument: InstrumentId
+    trade_id: TradeId
+    fill: Fill | None
+    qty: Decimal
+    price: Decimal
+
+
+class OwnerState(RecordBase, frozen=True, array_like=True, tag=True):
+    """A strategy's state behind its turn `turn`, msgpack; in one transaction with the turn's PARENTs."""
+
+    owner: OwnerId
+    turn: int
+    state: bytes | None
+
+
 class Opening(RecordBase, frozen=True, array_like=True, tag=True):
     """What an account held before us, booked to `external`, with the trade cursor of each instrument.
 
@@ -210,6 +294,33 @@ class Transfer(RecordBase, frozen=True, array_like=True, tag=True):
     reason: str
 
 
+class Assign(RecordBase, frozen=True, array_like=True, tag=True):
+    """A human moved a quantity from one owner's position to another's, at a price in the quote asset."""
+
+    account: AccountId
+    instrument: InstrumentId
+    base: Asset
+    giver: OwnerId
+    taker: OwnerId
+    qty: Decimal
+    price: Decimal
+    principal: str
+    kind: Literal["spot", "linear"] = "spot"
+
+
+class Difference(RecordBase, frozen=True, array_like=True, tag=True):
+    """DIFF: two agreeing looks found venue and books apart, or equal again (`apart` False).
+
+    `subject` is an order's id or an asset.
+    """
+
+    account: AccountId
+    instrument: InstrumentId | None
+    subject: str
+    apart: bool
+    text: str
+
+
 class Cursor(RecordBase, frozen=True, array_like=True, tag=True):
     """A complete look has seen every trade up to this one."""
 
@@ -224,6 +335,33 @@ class Poison(RecordBase, frozen=True, array_like=True, tag=True):
     fact_key: str
     instrument: InstrumentId | None
     text: str
+
+
+class PoisonResolved(RecordBase, frozen=True, array_like=True, tag=True):
+    """A human has seen a poisoned fact: it may be taken again (`RETRY`), or never counts (`DROP`)."""
+
+    fact_key: str
+    verdict: Literal["RETRY", "DROP"]
+    reason: str
+    principal: str
+
+
+class Kill(RecordBase, frozen=True, array_like=True, tag=True):
+    """The latch of a scope is closed: nothing new leaves there until RESUME."""
+
+    scope: str
+    reason: str
+    principal: str
+    including_external: bool = False
+    keep_protection: bool = False
+
+
+class Resume(RecordBase, frozen=True, array_like=True, tag=True):
+    """A human opened a scope again: its latch, and every mode that waited for a human."""
+
+    scope: str
+    reason: str
+    principal: str
 
 
 class ModeChange(RecordBase, frozen=True, array_like=True, tag=True):
@@ -271,5 +409,18 @@ Record: TypeAlias = (
     | Poison
     | ModeChange
     | Equity
+    | CleanStop
+    | ConfigChange
+    | ExternalOrder
+    | FillInferred
+    | FillReplaced
+    | Bust
+    | Correct
+    | OwnerState
+    | Assign
+    | Difference
+    | PoisonResolved
+    | Kill
+    | Resume
 )
 """Everything that may stand in the journal."""

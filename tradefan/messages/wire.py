@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from tradefan.messages.base import Control, Fact
 
-Op = Literal["subscribe", "query", "create", "cancel"]
+Op = Literal["subscribe", "query", "create", "cancel", "replace"]
 
 
 class Text(Struct, frozen=True, array_like=True, tag=True):
@@ -57,6 +57,8 @@ class Write(Fact, frozen=True, array_like=True, tag=True):
     not_after_ns: int | None
     body: Text | Http
     sign: bool = False
+    scopes: tuple[str, ...] = ()
+    """Of a create or replace: where a closed latch forbids it (`all`, instrument, account, owner, venues)."""
 
 
 class Opened(Fact, frozen=True, array_like=True, tag=True):
