@@ -20,7 +20,6 @@ PURE = (
     "messages",
     "risk",
     "runtime",
-    "sim",
     "strategies",
     "strategy",
     "units",
@@ -51,8 +50,9 @@ IMPURE = (
 )
 """May touch asyncio, threads, sockets, files or the clock. Of the drivers, only the virtual ones may not."""
 
-NEITHER = ("__init__", "recordings", "telemetry", "testing")
-"""No code of the daemon's core: the version, packaged frames, the observer, and what authors test with."""
+NEITHER = ("__init__", "recordings", "sim", "telemetry", "testing")
+"""No code of the daemon's core: the version, packaged frames, the simulated world (seeded chance, SQLite on a
+simulated disk), the observer, and what authors test with."""
 
 
 def module_name(path: Path) -> str:
