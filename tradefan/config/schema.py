@@ -152,6 +152,10 @@ class StrategyConfig(Section, frozen=True, kw_only=True):
         Literal["cancel", "leave", "flatten"],
         live("its resting orders at a stop: cancelled, left, or cancelled and the position sold"),
     ] = "cancel"
+    on_owner_loss: Annotated[
+        Literal["cancel", "keep"],
+        live("its orders when it stays down: cancelled, or kept; protective ones are always kept"),
+    ] = "cancel"
     enabled: Annotated[bool, restart("false keeps the block and starts nothing")] = True
 
 
@@ -268,6 +272,22 @@ class RuntimeConfig(Section, frozen=True, kw_only=True):
         Duration, restart("a loop that stands still this long is logged, with its stack", le=MINUTE)
     ] = 250 * MS
     stop_deadline: Annotated[Duration, restart("a stop takes at most this", le=5 * MINUTE)] = 10 * SECOND
+    starts_max: Annotated[
+        int,
+        restart(
+            "within the window, those after a clean stop not counted; more: only cancels leave",
+            unit="starts",
+            ge=1,
+            le=10**6,
+        ),
+    ] = 3
+    starts_window: Annotated[Duration, restart("in which starts are counted", le=1440 * MINUTE)] = 10 * MINUTE
+    turn_max: Annotated[
+        Duration, restart("a strategy that thinks longer is broken off, which counts as a crash", le=MINUTE)
+    ] = 1 * SECOND
+    loop_lag_max: Annotated[Duration, live("a loop that is later than this takes no new risk", le=MINUTE)] = (
+        2 * SECOND
+    )
 
 
 class JournalConfig(Section, frozen=True, kw_only=True):
@@ -285,6 +305,12 @@ class JournalConfig(Section, frozen=True, kw_only=True):
     durable_timeout: Annotated[
         Duration, live("records not on the disk after this: only cancels leave", le=MINUTE)
     ] = 1 * SECOND
+    snapshot_every: Annotated[
+        int, live("records between two pictures of the whole state", unit="records", ge=100, le=10**7)
+    ] = 50_000
+    disk_free_min: Annotated[
+        int, restart("below it store and debug log stop, the journal goes on", unit="bytes", ge=0, le=2**50)
+    ] = 1_073_741_824
 
 
 class StoreConfig(Section, frozen=True, kw_only=True):
