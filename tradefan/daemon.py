@@ -21,6 +21,7 @@ from tradefan import __version__
 from tradefan.api.server import ApiLink, ApiSettings
 from tradefan.config.check import PAPER
 from tradefan.config.schema import Config, VenueConfig
+from tradefan.drivers.latch import Latch
 from tradefan.drivers.live import LinkFactory, LinkHandle, LiveDriver, SteadyClock
 from tradefan.drivers.machines import TimedMachine
 from tradefan.drivers.watchdog import Watchdog
@@ -31,7 +32,7 @@ from tradefan.links.paper import open_paper
 from tradefan.links.public import PublicLink
 from tradefan.links.tape import load_origin, open_recordings
 from tradefan.links.transport import Transport
-from tradefan.messages.control import CloseLatch, LogLine
+from tradefan.messages.control import LogLine
 from tradefan.messages.instrument import Instrument
 from tradefan.runtime.kernel import Kernel
 from tradefan.status import Picture
@@ -47,21 +48,6 @@ from tradefan.wiring import account_port, market_port, plan, wire
 
 _BPS = 10_000
 _EXCHANGE_INFO_TIMEOUT_S = 15
-
-
-class Latch:
-    """One plain object at the rim: closed for a scope, no create is written there any more."""
-
-    def __init__(self) -> None:
-        self.closed: dict[str, str] = {}
-
-    def close(self, effect: CloseLatch) -> None:
-        """Close it; nothing but a new start opens it."""
-        self.closed.setdefault(effect.scope, effect.reason)
-
-    def is_closed(self, account: str) -> bool:
-        """Say whether creates of an account must not be written."""
-        return bool(self.closed) and ("all" in self.closed or account in self.closed)
 
 
 class Daemon:
@@ -96,7 +82,7 @@ class Daemon:
             self._links(),
             clock=self.clock,
             log=self._on_log,
-            close_latch=self.latch.close,
+            latch=self.latch,
             stop_deadline_ns=config.runtime.stop_deadline,
             watchdog=self.watchdog,
         )
@@ -137,7 +123,7 @@ class Daemon:
                     tuple(self.plan.instruments.values()),
                     one.balances,
                     config=paper,
-                    latched=lambda name=account: self.latch.is_closed(name),  # type: ignore[misc]
+                    latched=self.latch.is_closed,
                 )
         return machines
 

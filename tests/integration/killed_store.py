@@ -54,7 +54,6 @@ async def main(path: str, first: int) -> None:
         {"store": link},
         clock=clock,
         log=lambda _now, _line: None,
-        close_latch=lambda _: None,
     )
     async with asyncio.TaskGroup() as group:
         group.create_task(driver.run())

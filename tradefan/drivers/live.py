@@ -12,10 +12,11 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
+from tradefan.drivers.latch import Latch
 from tradefan.drivers.machines import Hosted, TimedMachine
 from tradefan.drivers.watchdog import Watchdog
 from tradefan.messages.base import Message
-from tradefan.messages.control import CloseLatch, Exit, LogLine, Rejected, StartLink, StopAll, StopLink
+from tradefan.messages.control import Exit, LogLine, Rejected, StartLink, StopAll, StopLink
 from tradefan.messages.wire import Closed, Credit, LinkDown, NotWritten, Open, Opened, Write
 from tradefan.runtime.kernel import Kernel
 from tradefan.runtime.recording import Recorder
@@ -183,17 +184,16 @@ class LiveDriver:
         *,
         clock: Clock,
         log: Callable[[int, LogLine], None],
-        close_latch: Callable[[CloseLatch], None],
+        latch: Latch | None = None,
         recorder: Recorder | None = None,
         stop_deadline_ns: int = 10 * SECOND,
         watchdog: Watchdog | None = None,
     ) -> None:
         """Bind links to the ports of their names; nothing starts before `run`."""
         self.kernel = kernel
-        self.hosted = Hosted(kernel, machines, recorder)
+        self.hosted = Hosted(kernel, machines, recorder, latch)
         self.clock = clock
         self._log = log
-        self._close_latch = close_latch
         self._stop_deadline_ns = stop_deadline_ns
         self._watchdog = watchdog
         self._runners: dict[Ref, _Runner] = {}
@@ -276,9 +276,6 @@ class LiveDriver:
             self._log(now_ns, LogLine("critical", "kernel_broken", "kernel", {"error": repr(error)}))
             self._finish(EXIT_DEFECT)
             raise
-        for _, effect in rim:
-            if isinstance(effect, CloseLatch):
-                self._close_latch(effect)
         for ref, effect in rim:
             self._apply(now_ns, ref, effect)
         self._press_back()

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
+from tradefan.drivers.latch import Latch
 from tradefan.messages.base import Message
-from tradefan.messages.control import Rejected
+from tradefan.messages.control import CloseLatch, OpenLatch, Rejected
 from tradefan.messages.wire import Credit
 from tradefan.runtime.kernel import Kernel
 from tradefan.runtime.recording import Recorder
@@ -37,11 +38,16 @@ class Hosted:
     """A kernel with its timed machines: collects ingress, steps, hands effects to whoever takes them."""
 
     def __init__(
-        self, kernel: Kernel, machines: Mapping[str, TimedMachine], recorder: Recorder | None = None
+        self,
+        kernel: Kernel,
+        machines: Mapping[str, TimedMachine],
+        recorder: Recorder | None = None,
+        latch: Latch | None = None,
     ) -> None:
         """Bind machines to the ports of their names; the order of ports is the order of ingress."""
         self.kernel = kernel
         self.recorder = recorder
+        self.latch = Latch() if latch is None else latch
         self.pending: list[Ingress] = []
         self._next_ns: int | None = None
         self.rejected: Callable[[Rejected], None] = lambda _rejected: None
@@ -68,18 +74,28 @@ class Hosted:
         if self.recorder is not None:
             self.recorder.record(now_ns, ingress[:admitted])
         self.pending = ingress[admitted:] if admitted else ingress
+        rim = self._obey(now_ns, stepped.effects)
+        self._next_ns = stepped.next_ns
+        return rim, stepped.more or (bool(self.pending) and admitted > 0)
+
+    def _obey(self, now_ns: int, effects: list[Ingress]) -> list[Ingress]:
+        """Close the latch before anything else of the step leaves; open it in its turn."""
+        for _, effect in effects:
+            if type(effect) is CloseLatch:
+                self.latch.close(effect.scope, effect.reason)
         rim: list[Ingress] = []
         machines = self._machines
-        for ref, effect in stepped.effects:
+        for ref, effect in effects:
             target = machines.get(ref)
             if target is not None:
                 target.apply(now_ns, effect)
             elif isinstance(effect, Rejected):
                 self.rejected(effect)
-            else:
+            elif isinstance(effect, OpenLatch):
+                self.latch.open(effect.scope)
+            elif not isinstance(effect, CloseLatch):
                 rim.append((ref, effect))
-        self._next_ns = stepped.next_ns
-        return rim, stepped.more or (bool(self.pending) and admitted > 0)
+        return rim
 
     def _empty_machines(self, now_ns: int) -> None:
         """Take what is due; while ingress waits for room nothing more is read: that is back-pressure."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from tradefan.drivers.latch import Latch
 from tradefan.drivers.machines import Hosted, TimedMachine
 from tradefan.errors import Defect
 from tradefan.messages.base import Message
@@ -27,9 +28,10 @@ class VirtualDriver:
         *,
         recorder: Recorder | None = None,
         on_log: Callable[[int, LogLine], None] | None = None,
+        latch: Latch | None = None,
     ) -> None:
         """Host a kernel; `on_log` gets every log line with its instant."""
-        self.hosted = Hosted(kernel, machines, recorder)
+        self.hosted = Hosted(kernel, machines, recorder, latch)
         self.now_ns = kernel.state.now_ns
         self.exit: Exit | None = None
         self.unhandled: list[Message] = []

@@ -83,7 +83,7 @@ def open_paper(
     balances: Mapping[str, Decimal],
     *,
     config: PaperConfig | None = None,
-    latched: Callable[[], bool] = lambda: False,
+    latched: Callable[[tuple[str, ...]], bool] = lambda _scopes: False,
 ) -> PaperVenue:
     """Open an account of the paper venue; `balances` only matter when it is made.
 

@@ -13,13 +13,13 @@ from tradefan.messages.wire import Open, Write
 
 
 class Transport(Struct, frozen=True):
-    """How to reach a venue; `latched` says whether the latch is closed for a write's scope.
+    """How to reach a venue; `latched` says whether the latch is closed for a write's scopes.
 
     `tls` None verifies with the system's authorities. A proxy is used only where it is named here:
     the environment of the process does not decide how orders travel.
     """
 
-    latched: Callable[[Write], bool] = lambda _write: False
+    latched: Callable[[tuple[str, ...]], bool] = lambda _scopes: False
     tls: ssl.SSLContext | None = None
     proxy: str | None = None
     open_s: float = 10.0
@@ -29,7 +29,7 @@ class Transport(Struct, frozen=True):
 
     def refusal(self, write: Write, is_open: bool, now_ns: int) -> str | None:
         """Return why a write must not happen; only what creates risk is held up by the latch."""
-        latched = write.op == "create" and self.latched(write)
+        latched = write.op in ("create", "replace") and self.latched(write.scopes)
         return may_write(latched, (write.gen, write.gen if is_open else 0), write.not_after_ns, now_ns)
 
     async def dial(self, effect: Open, bytes_max: int) -> ClientConnection:

@@ -63,14 +63,14 @@ class _Conn(Struct):
 
 
 class PaperVenue:
-    """One paper account as a timed machine; `latched` is the rim's latch, read before each create."""
+    """One paper account as a timed machine; `latched` is the rim's latch, asked before each create."""
 
     def __init__(
         self,
         instruments: tuple[Instrument, ...],
         store: PaperStore,
         config: PaperConfig | None = None,
-        latched: Callable[[], bool] = lambda: False,
+        latched: Callable[[tuple[str, ...]], bool] = lambda _scopes: False,
     ) -> None:
         """Take up what the store holds."""
         self.config = PaperConfig() if config is None else config
@@ -138,7 +138,7 @@ class PaperVenue:
 
     def _write(self, write: Write, now_ns: int) -> None:
         conn = self._conns.get((write.conn, write.gen))
-        latched = write.op == "create" and self._latched()
+        latched = write.op in ("create", "replace") and self._latched(write.scopes)
         generation = (write.gen, conn.gen if conn is not None else 0)
         refused = may_write(latched, generation, write.not_after_ns, now_ns)
         if refused is not None:

@@ -95,7 +95,6 @@ def run_live(system: System) -> tuple[Kernel, StepList]:
         {},
         clock=clock,
         log=lambda *_: None,
-        close_latch=lambda _: None,
         recorder=steps,
     )
 
@@ -165,7 +164,7 @@ def test_live_when_a_link_raises_then_it_is_started_again_and_both_hear_of_it() 
     kernel = kernel_of(system)
     driver = LiveDriver(
         kernel, {}, {"p": Frail}, clock=SteadyClock(),
-        log=lambda _now, line: lines.append(line), close_latch=lambda _: None,
+        log=lambda _now, line: lines.append(line),
     )  # fmt: skip
     kernel.state.now_ns = 0
 

@@ -75,7 +75,7 @@ def run(
     kernel.state.now_ns = 0
     driver = LiveDriver(
         kernel, {}, {name: link(name, script, lives) for name, script in ends.items()}, clock=SteadyClock(),
-        log=lambda _now, line: lines.append(line), close_latch=lambda _: None,
+        log=lambda _now, line: lines.append(line),
     )  # fmt: skip
 
     async def work() -> tuple[int, list[str]]:

@@ -40,7 +40,7 @@ class Rig:
     def __init__(self, store: MemoryStore | None = None, **config: Any) -> None:
         self.store = MemoryStore(OPENING) if store is None else store
         self.latched = False
-        self.venue = PaperVenue(INSTRUMENTS, self.store, PaperConfig(**config), lambda: self.latched)
+        self.venue = PaperVenue(INSTRUMENTS, self.store, PaperConfig(**config), lambda _: self.latched)
         self.now_ns = T0
         self.heard: list[Message] = []
         self.req = 0
