@@ -4,28 +4,36 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 import traceback
-from collections.abc import Iterable
 from contextlib import suppress
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from pathlib import Path
-from shutil import which
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
-import orjson
 import typer
 
 from tradefan import __version__
-from tradefan.client import NOT_RUNNING, USAGE, Client, Unanswered, read_token
+from tradefan.client import NOT_RUNNING, USAGE, Unanswered
 from tradefan.config.mistakes import ConfigInvalid
 from tradefan.errors import Outage, Refused
+from tradefan.terminal import (
+    DEFECT,
+    PREREQUISITE,
+    AsJson,
+    ConfigDir,
+    Env,
+    Sets,
+    Url,
+    fail,
+    number,
+    print_json,
+    program,
+)
+from tradefan.terminal import client as _client
 from tradefan.units import use_decimal_context
 
-PREREQUISITE = 69
-DEFECT = 70
 _MISSING = ("DATA_DIR_IN_USE",)
 """Refusals that are about something outside: there is nothing wrong with the words of the command."""
 
@@ -49,19 +57,6 @@ for name, part in (
 ):
     app.add_typer(part, name=name)
 
-Env = Annotated[
-    str, typer.Option("-e", "--env", "--environment", help="development, testing, staging or production")
-]
-ConfigDir = Annotated[
-    Path | None, typer.Option("--config", metavar="DIR", help="directory with base.yaml and environments/")
-]
-Sets = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="override one key")]
-Url = Annotated[
-    str | None,
-    typer.Option("--url", help="a daemon's address; else TRADEFAN_URL, else it is found by environment"),
-]
-AsJson = Annotated[bool, typer.Option("--json", help="print JSON")]
-
 
 def main() -> None:
     """Run the command line."""
@@ -69,51 +64,24 @@ def main() -> None:
     try:
         app(prog_name="tradefan")
     except Unanswered as error:
-        _fail(str(error), error.code)
+        fail(str(error), error.code)
     except ConfigInvalid as error:
         lines = [str(mistake) for mistake in error.mistakes]
         count = "1 mistake" if len(lines) == 1 else f"{len(lines)} mistakes"
-        _fail(f"{count} in the configuration", USAGE, lines)
+        fail(f"{count} in the configuration", USAGE, lines)
     except Refused as error:
-        _fail(str(error), PREREQUISITE if error.code in _MISSING else USAGE)
+        fail(str(error), PREREQUISITE if error.code in _MISSING else USAGE)
     except Outage as error:
-        _fail(str(error), PREREQUISITE)
+        fail(str(error), PREREQUISITE)
     except Exception:  # noqa: BLE001 the last fence: a defect has its own exit code
         traceback.print_exc()
         raise SystemExit(DEFECT) from None
-
-
-def _fail(text: str, code: int, lines: Iterable[str] = ()) -> NoReturn:
-    print(*lines, f"tradefan: {text}", sep="\n", file=sys.stderr)
-    raise SystemExit(code)
-
-
-def _print_json(value: object) -> None:
-    print(orjson.dumps(value, option=orjson.OPT_INDENT_2, default=str).decode())
 
 
 def _environment(env: str, config: Path | None, sets: list[str] | None = None) -> Any:  # noqa: ANN401 lazy import
     from tradefan.environment import Environment
 
     return Environment.load(env, config, tuple(sets or ()))
-
-
-def _client(env: str, config: Path | None, url: str | None) -> Client:
-    """Find the daemon; with an address the configuration is read only where a token is needed."""
-    from tradefan.environment import find_places
-
-    if address := url or os.environ.get("TRADEFAN_URL"):
-        return Client(address, lambda: read_token(find_places(env, config).token))
-    places = find_places(env, config)
-    running = places.running()
-    if running is None:
-        _fail(f"no daemon runs in {places.root}; start one: {_program()} run -e {env}", NOT_RUNNING)
-    return Client(running.url, lambda: read_token(places.token))
-
-
-def _program() -> str:
-    """Return how the user can call this program again."""
-    return "tradefan" if which("tradefan") else "scripts/tradefan"
 
 
 # --- the daemon -------------------------------------------------------------------------------------
@@ -147,7 +115,7 @@ def check(
     if schema:
         from tradefan.config.render import json_schema
 
-        _print_json(json_schema())
+        print_json(json_schema())
         return
     environment = _environment(env, config, sets)
     environment.check_strategies()
@@ -173,7 +141,7 @@ def status(
     """Show mode, money, feeds, positions, working orders and refusals on one screen."""
     client = _client(env, config, url)
     if as_json:
-        _print_json(client.get("/status"))
+        print_json(client.get("/status"))
         return
     from rich.console import Console
     from rich.live import Live
@@ -181,14 +149,14 @@ def status(
     from tradefan.screen import status_screen
 
     console = Console(highlight=False)
-    screen = status_screen(client.get("/status"), _program())
+    screen = status_screen(client.get("/status"), program())
     if not watch:
         console.print(screen)
         return
     with suppress(KeyboardInterrupt), Live(screen, console=console, auto_refresh=False) as live:
         while True:
             time.sleep(1)
-            live.update(status_screen(client.get("/status"), _program()), refresh=True)
+            live.update(status_screen(client.get("/status"), program()), refresh=True)
 
 
 @app.command()
@@ -211,7 +179,7 @@ def logs(
     from_ns = None if since is None else since_ns(since, time.time_ns())
     lines = 40 if tail is None and since is None else tail
     if not path.is_file():
-        _fail(f"no log at {path}; has the daemon been started?", NOT_RUNNING)
+        fail(f"no log at {path}; has the daemon been started?", NOT_RUNNING)
     with path.open(encoding="utf-8", errors="replace") as file, suppress(KeyboardInterrupt):
         sys.stdout.writelines(read_log(path, file, lines, from_ns))
         sys.stdout.flush()
@@ -248,16 +216,16 @@ def order_submit(
     body: dict[str, Any] = {
         "symbol": symbol,
         "side": side,
-        "quantity": _number("--quantity", quantity),
+        "quantity": number("--quantity", quantity),
         "algo": algo or ("market" if limit is None else "limit"),
         "owner": "cli",
         "settings": _pairs("--set", settings or []),
     }
     if limit is not None:
-        body["limit_price"] = _number("--limit", limit)
+        body["limit_price"] = number("--limit", limit)
     body |= {key: value for key, value in (("account", account), ("ref", ref)) if value is not None}
     order = _client(env, config, url).post("/api/v1/orders", body)
-    _print_json(order) if as_json else print(_sentence(order))
+    print_json(order) if as_json else print(_sentence(order))
 
 
 @orders.command("list")
@@ -267,7 +235,7 @@ def order_list(
     """List the newest orders."""
     found = _client(env, config, url).get("/api/v1/orders")["orders"]
     if as_json:
-        _print_json(found)
+        print_json(found)
         return
     for order in found:
         print(_sentence(order))
@@ -284,7 +252,7 @@ def order_show(
     """Show one order with its children."""
     order = _client(env, config, url).get(f"/api/v1/orders/{_id(parent_id)}")
     if as_json:
-        _print_json(order)
+        print_json(order)
         return
     for key, value in order.items():
         if key != "children_orders":
@@ -305,7 +273,7 @@ def order_cancel(
 ) -> None:
     """Cancel an order; the venue's word ends it."""
     order = _client(env, config, url).post(f"/api/v1/orders/{_id(parent_id)}/cancel", {})
-    _print_json(order) if as_json else print(_sentence(order))
+    print_json(order) if as_json else print(_sentence(order))
 
 
 def _sentence(order: dict[str, Any]) -> str:
@@ -323,14 +291,6 @@ def _id(text: str) -> str:
     if not text.isalnum() or not text.isascii():
         raise Refused("BAD_ID", f"expected an order's id of letters and digits, got {text!r}")
     return text
-
-
-def _number(option: str, text: str) -> str:
-    with suppress(InvalidOperation):
-        value = Decimal(text)
-        if value.is_finite() and value > 0:
-            return text
-    raise Refused("BAD_NUMBER", f"{option}: expected a number above zero, got {text!r}")
 
 
 def _pairs(option: str, texts: list[str]) -> dict[str, str]:
@@ -353,7 +313,7 @@ def strategy_list(
     """List the running strategy instances."""
     found = _client(env, config, url).get("/api/v1/strategies")["strategies"]
     if as_json:
-        _print_json(found)
+        print_json(found)
         return
     for one in found:
         print(
@@ -378,7 +338,7 @@ def position_list(
     """List positions with their owners."""
     found = _client(env, config, url).get("/status")["positions"]
     if as_json:
-        _print_json(found)
+        print_json(found)
         return
     for one in found:
         print(f"{one['account']:12} {one['owner']:16} {one['instrument']:18} {one['qty']:>14}", end="")
@@ -400,9 +360,7 @@ def paper_reset(
     environment = _environment(env, config)
     texts = _pairs("--balance", balance or []).items()
     print(
-        environment.reset_paper(
-            account, {a: Decimal(_number("--balance", text)) for a, text in texts} or None
-        )
+        environment.reset_paper(account, {a: Decimal(number("--balance", text)) for a, text in texts} or None)
     )
 
 
@@ -416,4 +374,4 @@ def new_strategy(
 
     for path in scaffold.new_strategy(strategy_name, own_strategies(config)):
         print(f"wrote {path}")
-    print(f"next: name it under strategies: in config/local.yaml, then {_program()} check")
+    print(f"next: name it under strategies: in config/local.yaml, then {program()} check")

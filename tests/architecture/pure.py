@@ -33,6 +33,7 @@ IMPURE = (
     "api",
     "cli",
     "client",
+    "commands",
     "daemon",
     "drivers",
     "environment",
@@ -46,6 +47,7 @@ IMPURE = (
     "screen",
     "status",
     "stores",
+    "terminal",
     "views",
 )
 """May touch asyncio, threads, sockets, files or the clock. Of the drivers, only the virtual ones may not."""

@@ -1,0 +1,81 @@
+"""What all commands of the command line have in common: options, how they print, how they end."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable
+from contextlib import suppress
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from shutil import which
+from typing import Annotated, NoReturn
+
+import orjson
+import typer
+
+from tradefan.client import NOT_RUNNING, Client, read_token
+from tradefan.errors import Refused
+
+PREREQUISITE = 69
+DEFECT = 70
+
+Env = Annotated[
+    str, typer.Option("-e", "--env", "--environment", help="development, testing, staging or production")
+]
+ConfigDir = Annotated[
+    Path | None, typer.Option("--config", metavar="DIR", help="directory with base.yaml and environments/")
+]
+Sets = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="override one key")]
+Url = Annotated[
+    str | None,
+    typer.Option("--url", help="a daemon's address; else TRADEFAN_URL, else it is found by environment"),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="print JSON")]
+
+
+def fail(text: str, code: int, lines: Iterable[str] = ()) -> NoReturn:
+    """Say what is wrong on standard error and end with this code."""
+    print(*lines, f"tradefan: {text}", sep="\n", file=sys.stderr)
+    raise SystemExit(code)
+
+
+def print_json(value: object) -> None:
+    """Print a value as indented JSON."""
+    print(orjson.dumps(value, option=orjson.OPT_INDENT_2, default=str).decode())
+
+
+def program() -> str:
+    """Return how the user can call this program again."""
+    return "tradefan" if which("tradefan") else "scripts/tradefan"
+
+
+def address(url: str | None) -> str | None:
+    """Return the address that the user named, None where the daemon is to be found by its environment."""
+    return url or os.environ.get("TRADEFAN_URL")
+
+
+def client(env: str, config: Path | None, url: str | None) -> Client:
+    """Find the daemon; with an address the configuration is read only where a token is needed."""
+    from tradefan.environment import find_places
+
+    if named := address(url):
+        return Client(named, lambda: read_token(find_places(env, config).token))
+    places = find_places(env, config)
+    running = places.running()
+    if running is None:
+        fail(f"no daemon runs in {places.root}; start one: {program()} run -e {env}", NOT_RUNNING)
+    return Client(running.url, lambda: read_token(places.token))
+
+
+def number(option: str, text: str) -> str:
+    """Return a text that is a number above zero.
+
+    Raises:
+        Refused: BAD_NUMBER for everything else.
+    """
+    with suppress(InvalidOperation):
+        value = Decimal(text)
+        if value.is_finite() and value > 0:
+            return text
+    raise Refused("BAD_NUMBER", f"{option}: expected a number above zero, got {text!r}")
