@@ -13,7 +13,7 @@ from typing import Any, Literal, Protocol
 from msgspec import Struct
 
 from tradefan.config.schema import Config
-from tradefan.messages.control import LogLine
+from tradefan.messages.control import KillAnswer, LogLine
 from tradefan.messages.records import Record
 from tradefan.runtime.kernel import Kernel
 from tradefan.units import ClientOrderId, InstrumentId, Side
@@ -125,6 +125,15 @@ class Injected(Struct, frozen=True):
     text: str = ""
 
 
+class KillSeen(Struct, frozen=True):
+    """The acknowledgement of a kill as whoever asked for it got it; `writes` had been made before it."""
+
+    at_ns: int
+    life: int
+    answer: KillAnswer
+    writes: int
+
+
 class Violation(Struct, frozen=True):
     """A broken invariant with both values."""
 
@@ -162,6 +171,20 @@ class Witness:
     faults: list[Injected] = field(default_factory=list)
     healed_ns: int | None = None
     """Since when nothing new goes wrong."""
+    appends: list[tuple[int, int]] = field(default_factory=list)
+    """First and last lsn of every Append that was handed to the journal, over all lives, in order."""
+    kills: list[KillSeen] = field(default_factory=list)
+    latched: tuple[str, ...] = ()
+    """The scopes that the rim's latch holds closed now."""
+    configs: dict[str, Config] = field(default_factory=dict)
+    """Every valid configuration that was offered, by its id, the first one too."""
+    heard: dict[InstrumentId, int] = field(default_factory=dict)
+    """When TradeFan was last given a frame from which it could make a quote of an instrument."""
+    skew_ns: int = 0
+    """What the kernel's time of this life is ahead of the world's, in which all else here is measured.
+
+    Records and log lines carry the kernel's.
+    """
 
 
 class Checker(Protocol):
