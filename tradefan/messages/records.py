@@ -33,6 +33,8 @@ from tradefan.units import (
 )
 
 RECORD_VERSION = 1
+TRADING_VERSION = 1
+"""Of the encoded `Trading` in a snapshot; another one is not read, the records are folded instead."""
 
 
 class RecordBase(Struct, frozen=True, array_like=True, tag=True):
