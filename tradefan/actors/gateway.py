@@ -1,10 +1,10 @@
 """The gateway of one account: requests in flight, deadlines, outcome classes, looks.
 
 It is the machine of the account's connection: one request, one answer, no queue and no retry. A
-create is written at most once and never after its deadline; whatever becomes of it is told to the
-OMS as one of
+create or a replacement is written at most once and never after its deadline; whatever becomes of it
+is told to the OMS as one of
 
-* `OrderNotSent`: proof that nothing left us,
+* `OrderNotSent`: proof that nothing left us, or that the venue did not attempt it,
 * `ExecutionReport` (REJECTED, or what the venue says), with the fills of a FULL answer before it,
 * `OrderInDoubt`: time-out, lost connection, an answer that the outcome table does not know. A later
   answer is still evidence and is told when it comes.
@@ -23,9 +23,9 @@ from msgspec import Struct
 
 from tradefan.actors.gateway_flights import Flights
 from tradefan.actors.gateway_look import Looks
+from tradefan.actors.gateway_orders import Orders
 from tradefan.actors.gateway_state import (
     QUARANTINE_MAX,
-    TOMBSTONES_MAX,
     Flight,
     GatewayState,
     GatewayView,
@@ -40,39 +40,29 @@ from tradefan.core.connection_state import (
     Timing,
     Turn,
 )
-from tradefan.errors import Refused
 from tradefan.messages.account import AccountState, Balances
 from tradefan.messages.base import Message
 from tradefan.messages.control import Started, Stop, Stopped, Timer
 from tradefan.messages.instrument import Instrument
-from tradefan.messages.orders import (
-    CancelOrder,
-    CancelRejected,
-    CreateOrder,
-    Doubt,
-    ExecutionReport,
-    GatewayReset,
-    Look,
-    OrderInDoubt,
-    OrderNotSent,
-    OrderStatus,
-)
+from tradefan.messages.orders import CancelOrder, CreateOrder, GatewayReset, Look, ReplaceOrder
 from tradefan.messages.wire import Closed, NotWritten, Opened, Received, Text, Written
 from tradefan.runtime.actor import Context
 from tradefan.runtime.system import RIM
-from tradefan.units import DAY, MS, SECOND, ZERO, AccountId, ClientOrderId, InstrumentId, Ref
+from tradefan.units import DAY, MINUTE, MS, SECOND, AccountId, InstrumentId, Ref
 from tradefan.venues.binance_account_wire import Frame, read_frame
 from tradefan.venues.binance_orders import Event, OrderCodec, StreamEnded
 from tradefan.venues.binance_outcome import Outcome, Verdict, outcome
 from tradefan.venues.feed_events import BadFrame, Unmapped
 
-TOMBSTONE_NS = 60 * SECOND
 GARBAGE_MAX = 20
 GARBAGE_WINDOW_NS = 10 * SECOND
 DEAF_MAX = 3
 """Time-outs in a row without a single frame between them: the connection is dead."""
 SHUT_MAX_NS = 3 * DAY
 """Binance's longest ban."""
+AUTH_NS = MINUTE
+"""So long nothing new is placed with a key that the venue refused: what is under way shall not knock
+again and again. After it the OMS alone decides, which waits for a human."""
 USER_STREAM = "user"
 
 
@@ -106,13 +96,15 @@ class Gateway:
             self.state.connection,
         )
         self._flights = Flights(wiring.account, wiring.link, wiring.conn, self.state, self._lost)
+        self._orders = Orders(self._codec, self._flights, self.state, self._tell, self._event, self._heed_key)
         self._looks = Looks(self._codec, self.state.looks, self.state.counters, self._ask, self._tell)
         self._handlers: dict[type[Message], Callable[[Any, Context], None]] = {
             Started: self._started,
             Stop: self._stop,
-            CreateOrder: self._create,
-            CancelOrder: self._cancel,
-            Look: self._look,
+            CreateOrder: self._orders.create,
+            ReplaceOrder: self._orders.replace,
+            CancelOrder: self._orders.cancel,
+            Look: lambda msg, ctx: self._looks.begin(msg, self._flights.shut(ctx), ctx),
             Timer: self._timer,
             Opened: lambda msg, ctx: self._turned(self._connection.opened(msg, ctx), ctx),
             Closed: lambda msg, ctx: self._turned(self._connection.closed(msg, ctx), ctx),
@@ -155,8 +147,8 @@ class Gateway:
         if msg.restart:
             self._tell(ctx, GatewayReset(self.wiring.account))
         for command in msg.commands:
-            if isinstance(command, CreateOrder):
-                self._refuse(command, "RESTARTING", ctx)
+            if isinstance(command, CreateOrder | ReplaceOrder):
+                self._orders.refuse(command, "RESTARTING", ctx)
         self._turned(self._connection.want(ctx), ctx)
 
     def _stop(self, _msg: Stop, ctx: Context) -> None:
@@ -170,6 +162,8 @@ class Gateway:
             self._timed_out(msg.number, ctx)
         elif msg.name == "look":
             self._looks.go_on_telling(msg.number, ctx)
+        elif msg.name == "silence":
+            self._silence_ends(msg.number, ctx)
 
     def _turned(self, turn: Turn, ctx: Context) -> None:
         """Do what the connection decided; requests of a generation that ended have no answer."""
@@ -182,92 +176,19 @@ class Gateway:
             level = "warning" if move.target in (Phase.BACKOFF, Phase.BANNED) else "info"
             ctx.log(level, "account_connection", phase=move.target.value, reason=move.reason)
             if move.target is Phase.LIVE:
-                self.state.auth, self.state.deaf = "", 0
+                self.state.auth, self.state.auth_until_ns, self.state.deaf = "", 0, 0
             if Phase.LIVE in (move.source, move.target) or move.target is not Phase.SUBSCRIBING:
                 self._announce(move.reason, ctx)
 
     def _announce(self, reason: str, ctx: Context) -> None:
-        state = self.state
-        connected = state.connection.phase is Phase.LIVE and not state.auth
-        self._tell_all(ctx, AccountState(self.wiring.account, connected, reason))
-
-    # --- wishes of the OMS ----------------------------------------------------------------------------
-
-    def _create(self, order: CreateOrder, ctx: Context) -> None:
-        """Write a create once, or prove that it was not written."""
-        state = self.state
-        if self._flights.creating(order.client_order_id):
-            state.counters.duplicates += 1
-            ctx.log("error", "create_repeated", client_order_id=order.client_order_id)
-            return
-        reason = self._why_not(order, ctx)
-        if reason is None:
-            codec, now_ns, client_order_id = self._codec, ctx.now_ns, order.client_order_id
-            try:
-                reason = self._flights.write(
-                    ctx,
-                    "create",
-                    lambda req: codec.create(req, order, now_ns),
-                    order.instrument,
-                    client_order_id,
-                    order=order,
-                )
-            except Refused as error:
-                reason = error.code
-        if reason is not None:
-            self._refuse(order, reason, ctx)
-        else:
-            state.counters.creates += 1
-
-    def _why_not(self, order: CreateOrder, ctx: Context) -> str | None:
-        state = self.state
-        if state.tombstones.get(order.client_order_id, 0) > ctx.now_ns:
-            return "CANCELED_BEFORE_SENT"
-        if ctx.now_ns > order.not_after_ns:
-            return "EXPIRED"
-        if state.auth:
-            return "AUTH"
-        if state.connection.phase is not Phase.LIVE:
-            return "NOT_CONNECTED"
-        return None
-
-    def _refuse(self, order: CreateOrder, reason: str, ctx: Context) -> None:
-        self.state.counters.not_sent += 1
-        self._tell(ctx, OrderNotSent(order.account, order.client_order_id, reason))
-        ctx.log("warning", "create_not_sent", client_order_id=order.client_order_id, reason=reason)
-
-    def _cancel(self, order: CancelOrder, ctx: Context) -> None:
-        """Write a cancel at once, and see to it that a create behind it is not written any more."""
-        self._bury(order.client_order_id, ctx.now_ns)
-        codec, now_ns = self._codec, ctx.now_ns
-        try:
-            reason = self._flights.write(
-                ctx,
-                "cancel",
-                lambda req: codec.cancel(req, order, now_ns),
-                order.instrument,
-                order.client_order_id,
-            )
-        except Refused as error:
-            reason = error.code
-        if reason is None:
-            self.state.counters.cancels += 1
-        else:
-            self._tell(ctx, CancelRejected(order.account, order.client_order_id, f"NOT_SENT: {reason}"))
-
-    def _bury(self, client_order_id: ClientOrderId, now_ns: int) -> None:
-        """Set a tombstone; the oldest leave first."""
-        tombstones = self.state.tombstones
-        tombstones.pop(client_order_id, None)
-        tombstones[client_order_id] = now_ns + TOMBSTONE_NS
-        while tombstones:
-            oldest = next(iter(tombstones))
-            if tombstones[oldest] > now_ns and len(tombstones) <= TOMBSTONES_MAX:
-                return
-            del tombstones[oldest]
-
-    def _look(self, look: Look, ctx: Context) -> None:
-        self._looks.begin(look, self._flights.shut(ctx), ctx)
+        """Say how the account stands; a refused connection (418 among others) is a silence as well."""
+        state, connection = self.state, self.state.connection
+        until_ns, shut = state.shut_until_ns, state.shut_reason
+        if connection.phase is Phase.BANNED and connection.retry_ns > until_ns:
+            until_ns, shut = connection.retry_ns, "BAN"
+        connected = connection.phase is Phase.LIVE
+        told = AccountState(self.wiring.account, connected, reason, state.auth, until_ns, shut)
+        self._tell_all(ctx, told)
 
     # --- requests -------------------------------------------------------------------------------------
 
@@ -296,27 +217,17 @@ class Gateway:
         if flight.op == "query":
             self._looks.failed(flight, reason, ctx)
         else:
-            self._doubt(flight, reason, ctx)
-
-    def _doubt(self, flight: Flight, reason: str, ctx: Context) -> None:
-        self.state.counters.in_doubt += 1
-        doubt = Doubt.CREATE if flight.what == "create" else Doubt.CANCEL
-        order_id = ClientOrderId(flight.subject)
-        self._tell(ctx, OrderInDoubt(self.wiring.account, order_id, doubt, reason))
-        ctx.log("warning", "order_in_doubt", client_order_id=order_id, doubt=doubt.value, reason=reason)
+            self._orders.lost(flight, reason, ctx)
 
     def _not_written(self, msg: NotWritten, ctx: Context) -> None:
         """Take the proof that a request never left, also for a generation that ended meanwhile."""
         flight = self._flights.land(msg.req, ctx)
         if flight is None:
             self._turned(self._connection.not_written(msg, ctx), ctx)
-        elif flight.order is not None:
-            self._refuse(flight.order, msg.reason, ctx)
-        elif flight.what == "cancel":
-            order_id = ClientOrderId(flight.subject)
-            self._tell(ctx, CancelRejected(self.wiring.account, order_id, f"NOT_SENT: {msg.reason}"))
-        else:
+        elif flight.op == "query":
             self._looks.failed(flight, f"NOT_SENT: {msg.reason}", ctx)
+        else:
+            self._orders.not_written(flight, msg.reason, ctx)
 
     # --- what the venue says --------------------------------------------------------------------------
 
@@ -344,7 +255,7 @@ class Gateway:
         flight = self._flights.land(req, ctx) if req is not None else None
         op = flight.op if flight is not None else "query"
         found = outcome(op, msg.status, msg.body)
-        self._obey(found, msg, ctx)
+        self._obey(flight, found, msg, ctx)
         if req is not None and req in state.connection.acks:
             error = None if found.verdict is Verdict.DONE else found.why
             self._turned(self._connection.acknowledged(req, ctx, error), ctx)
@@ -352,86 +263,60 @@ class Gateway:
             state.counters.strays += 1
         else:
             state.counters.late_answers += flight.late
-            self._settle(flight, found, bytes(frame.result), ctx)
+            if flight.op == "query":
+                self._looks.answered(flight, found, bytes(frame.result), ctx)
+            else:
+                self._orders.answered(flight, found, frame, ctx)
 
-    def _settle(self, flight: Flight, found: Outcome, result: bytes, ctx: Context) -> None:
-        if flight.what == "create":
-            self._created(flight, found, result, ctx)
-        elif flight.what == "cancel":
-            self._canceled(flight, found, result, ctx)
-        else:
-            self._looks.answered(flight, found, result, ctx)
+    def _obey(self, flight: Flight | None, found: Outcome, msg: Received, ctx: Context) -> None:
+        """Keep silent when the venue asks for it; note whether it takes our key."""
+        if flight is not None and flight.op != "query":
+            self._heed_key(found, ctx)
+        elif found.reason == "AUTH":
+            self._key_refused(found, ctx)
+        if found.shut_ns:
+            self._keep_silent(found, msg.retry_after_s, ctx)
 
-    def _created(self, flight: Flight, found: Outcome, result: bytes, ctx: Context) -> None:
-        assert flight.order is not None, f"create {flight.req} has no order"
-        if found.verdict is Verdict.REJECTED:
-            self._rejected(flight.order, found, ctx)
-            return
-        if found.verdict is not Verdict.DONE:
-            self._doubt(flight, found.why, ctx)
-            return
-        try:
-            events = self._codec.placed(result, ctx.now_ns)
-        except BadFrame as error:
-            self._doubt(flight, f"UNREADABLE: {error}", ctx)
-            return
-        ids = {e.client_order_id: 1 for e in events if isinstance(e, ExecutionReport)}
-        if list(ids) != [flight.subject]:
-            self._doubt(flight, f"ECHO: sent {flight.subject}, answered {list(ids)}", ctx)
-        for event in events:
-            self._event(event, ctx)
-
-    def _rejected(self, order: CreateOrder, found: Outcome, ctx: Context) -> None:
-        self.state.counters.rejected += 1
-        report = ExecutionReport(
-            account=order.account,
-            instrument=order.instrument,
-            client_order_id=order.client_order_id,
-            venue_order_id=None,
-            status=OrderStatus.REJECTED,
-            side=order.side,
-            order_qty=order.order_qty,
-            cum_qty=ZERO,
-            limit_price=order.limit_price,
-            reason=found.why,
-            event_ns=ctx.now_ns,
-            recv_ns=ctx.now_ns,
-            source="answer",
-        )
-        self._tell(ctx, report)
-        ctx.log("warning", "create_rejected", client_order_id=order.client_order_id, reason=found.why)
-
-    def _canceled(self, flight: Flight, found: Outcome, result: bytes, ctx: Context) -> None:
-        if found.verdict is Verdict.IN_DOUBT:
-            self._doubt(flight, found.why, ctx)
-        elif found.verdict is not Verdict.DONE:
-            # Information, not proof: an unknown order may have filled, or may not have arrived yet.
-            order_id = ClientOrderId(flight.subject)
-            self._tell(ctx, CancelRejected(self.wiring.account, order_id, found.why))
-        else:
-            try:
-                self._event(self._codec.order(result, ctx.now_ns, "answer"), ctx)
-            except BadFrame as error:
-                self._doubt(flight, f"UNREADABLE: {error}", ctx)
-
-    def _obey(self, found: Outcome, msg: Received, ctx: Context) -> None:
-        """Keep silent when the venue asks for it; note that it does not know our key."""
+    def _heed_key(self, found: Outcome, ctx: Context) -> None:
+        """Note what an answer about an order says of our key: one that may only read passes queries."""
         state = self.state
-        if found.reason == "AUTH" and not state.auth:
-            state.auth = found.why
+        if found.reason == "AUTH":
+            self._key_refused(found, ctx)
+        elif state.auth and found.verdict in (Verdict.DONE, Verdict.NOT_FOUND):
+            state.auth, state.auth_until_ns = "", 0
+            self._announce("the venue takes our key", ctx)
+
+    def _key_refused(self, found: Outcome, ctx: Context) -> None:
+        state = self.state
+        known, state.auth = state.auth, found.why
+        state.auth_until_ns = ctx.now_ns + AUTH_NS
+        if not known:
             self._announce(found.why, ctx)
             ctx.log("error", "account_refused", reason=found.why)
-        if not found.shut_ns:
-            return
+
+    def _keep_silent(self, found: Outcome, retry_after_s: float | None, ctx: Context) -> None:
+        state, now_ns = self.state, ctx.now_ns
         wait_ns = found.shut_ns
-        if msg.retry_after_s is not None:
-            wait_ns = int(msg.retry_after_s * 1000) * MS
+        # A header is foreign text: also `nan` and `inf` are numbers.
+        if retry_after_s is not None and retry_after_s >= 0:
+            wait_ns = int(min(retry_after_s, SHUT_MAX_NS / SECOND) * 1000) * MS
         elif found.shut_until_ns is not None:
-            wait_ns = max(found.shut_until_ns - ctx.now_ns, SECOND)
+            wait_ns = max(found.shut_until_ns - now_ns, SECOND)
+        until_ns = now_ns + min(wait_ns, SHUT_MAX_NS)
         state.counters.rate_limits += 1
-        state.shut_until_ns = max(state.shut_until_ns, ctx.now_ns + min(wait_ns, SHUT_MAX_NS))
-        state.shut_reason = "BAN" if found.reason == "BAN" else "RATE_LIMIT"
-        ctx.log("warning", "venue_asks_for_silence", until_ns=state.shut_until_ns, reason=found.why)
+        ctx.log("warning", "venue_asks_for_silence", until_ns=until_ns, reason=found.why)
+        if found.reason == "BAN" or state.shut_until_ns <= now_ns:
+            state.shut_reason = "BAN" if found.reason == "BAN" else "RATE_LIMIT"
+        if until_ns > state.shut_until_ns:
+            state.shut_until_ns = until_ns
+            ctx.after(until_ns - now_ns, Timer("silence", number=until_ns))
+        self._announce(found.why, ctx)
+
+    def _silence_ends(self, until_ns: int, ctx: Context) -> None:
+        """Say that we may speak again, unless the silence was prolonged meanwhile."""
+        if until_ns == self.state.shut_until_ns:
+            self.state.shut_until_ns, self.state.shut_reason = 0, ""
+            self._announce("silence is over", ctx)
 
     def _event(self, event: Event, ctx: Context) -> None:
         if isinstance(event, StreamEnded):

@@ -6,11 +6,12 @@ from collections.abc import Callable
 
 from tradefan.actors.gateway_state import LATE_MAX, Flight, GatewayState, What
 from tradefan.core.connection_state import Phase
+from tradefan.core.scopes import scopes
 from tradefan.messages.control import Timer
 from tradefan.messages.orders import CreateOrder
 from tradefan.messages.wire import Text, Write
 from tradefan.runtime.actor import Context
-from tradefan.units import AccountId, InstrumentId, Ref
+from tradefan.units import AccountId, ClientOrderId, InstrumentId, Ref
 
 
 class Flights:
@@ -40,10 +41,10 @@ class Flights:
             return "NOT_CONNECTED"
         return None
 
-    def creating(self, client_order_id: str) -> bool:
-        """Say whether a create of this order was written and has no end yet."""
+    def placing(self, client_order_id: str) -> bool:
+        """Say whether a create or replacement with this new order was written and has no end yet."""
         flights = self._state.flights.values()
-        return any(flight.what == "create" and flight.subject == client_order_id for flight in flights)
+        return any(flight.order is not None and flight.subject == client_order_id for flight in flights)
 
     def write(
         self,
@@ -55,15 +56,21 @@ class Flights:
         *,
         look_id: int | None = None,
         order: CreateOrder | None = None,
+        old_id: ClientOrderId | None = None,
     ) -> str | None:
-        """Write one request; return why it was not written, which proves that it never left."""
+        """Write one request; return why it was not written, which proves that it never left.
+
+        `order` is what a create or a replacement would place: its deadline and scopes go with it.
+        """
         shut = self.shut(ctx)
         if shut is not None:
             return shut
         req, gen = ctx.next_id(), self._state.connection.gen
-        flight = Flight(req, what, gen, instrument, subject, 0, look_id, order)
+        flight = Flight(req, what, gen, instrument, subject, 0, look_id, order, old_id)
         not_after_ns = order.not_after_ns if order is not None else None
-        if not ctx.send(self._link, Write(self._conn, gen, req, flight.op, not_after_ns, body(req))):
+        latched = scopes(order.account, order.instrument, order.owner) if order is not None else ()
+        write = Write(self._conn, gen, req, flight.op, not_after_ns, body(req), scopes=latched)
+        if not ctx.send(self._link, write):
             return "QUEUE_FULL"
         timeout_ns: int = ctx.config.accounts[self._account].request_timeout
         flight.timer_id = ctx.after(timeout_ns, Timer("request", subject, req))
@@ -91,7 +98,7 @@ class Flights:
             self._lose(flight, "CLOSED", ctx)
 
     def _lose(self, flight: Flight, reason: str, ctx: Context) -> None:
-        """A create or cancel is remembered, because a late answer or a proof still counts."""
+        """A request about an order is remembered, because a late answer or a proof still counts."""
         ctx.cancel(flight.timer_id)
         flights = self._state.flights
         if flight.op == "query":

@@ -2,14 +2,16 @@
 
 The first questions leave together, so that a venue that works them off in order answers with one
 picture. What they leave open is asked by id. Fills come last, each with the client id of its order,
-then balances, then `LookDone`, which moves cursors only when every answer came.
+then balances, then `LookDone`, which moves cursors only when every answer came, and only as far as
+nothing can be hidden (`gateway_trades`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from tradefan.actors.gateway_state import Counters, Flight, Looking, Question, What
+from tradefan.actors.gateway_state import Counters, Flight, Looking, Question, Reading, What
+from tradefan.actors.gateway_trades import horizon_ns, newest_id, safe_cursor, take_page
 from tradefan.errors import Refused
 from tradefan.messages.base import Message
 from tradefan.messages.control import Timer
@@ -17,7 +19,7 @@ from tradefan.messages.orders import ExecutionReport, Look, LookDone, VenueFill
 from tradefan.messages.wire import Text
 from tradefan.runtime.actor import Context
 from tradefan.units import ClientOrderId, InstrumentId, TradeId
-from tradefan.venues.binance_orders import NO_TRADE, TRADES_MAX, OrderCodec
+from tradefan.venues.binance_orders import Event, OrderCodec
 from tradefan.venues.binance_outcome import Outcome, Verdict
 from tradefan.venues.feed_events import BadFrame
 
@@ -72,8 +74,7 @@ class Looks:
             codec.symbol(instrument)
         self._send(looking, ctx, "open_orders", lambda req: codec.open_orders(req, now_ns))
         for instrument, cursor in look.cursors:
-            looking.cursors[instrument] = cursor
-            looking.trades[instrument] = []
+            looking.trades[instrument] = Reading(cursor)
             self._ask_trades(looking, ctx, instrument, cursor)
         if look.balances:
             self._send(looking, ctx, "balances", lambda req: codec.balances(req, now_ns))
@@ -135,31 +136,39 @@ class Looks:
             looking.balances = self._codec.account_balances(result, ctx.now_ns, "look")
         elif flight.what == "open_orders":
             for event in self._codec.orders(result, ctx.now_ns, "look"):
-                self._take_report(looking, event, ctx)
+                self._take_report(looking, event)
         else:
-            self._take_report(looking, self._codec.order(result, ctx.now_ns, "look"), ctx)
+            self._take_named(looking, flight, result, ctx)
 
-    def _take_report(self, looking: Looking, event: object, ctx: Context) -> None:
+    def _take_named(self, looking: Looking, flight: Flight, result: bytes, ctx: Context) -> None:
+        """Take the answer to a query, if it is about the order that was asked for."""
+        event = self._codec.order(result, ctx.now_ns, "look")
+        by_name = flight.what == "query"
+        told = None
+        if isinstance(event, ExecutionReport) and event.instrument == flight.instrument:
+            told = event.client_order_id if by_name else event.venue_order_id
+        if told == flight.subject:
+            self._take_report(looking, event)
+        else:
+            looking.failures.append(f"ECHO: asked for {flight.subject}, answered {told}")
+
+    def _take_report(self, looking: Looking, event: Event) -> None:
+        """Take a report; a symbol that we do not trade is nobody's business here."""
         if isinstance(event, ExecutionReport):
             looking.reported[event.client_order_id] = 1
             looking.owners[_order_key(event.instrument, event.venue_order_id)] = event.client_order_id
             looking.outgoing.append(event)
 
     def _take_trades(self, looking: Looking, instrument: InstrumentId, result: bytes, ctx: Context) -> None:
-        rows = self._codec.trade_rows(result)
-        known = looking.trades[instrument]
-        if looking.cursors[instrument] is None:
-            # Only the newest id is wanted: what came before it is not ours to book.
-            looking.cursors[instrument] = TradeId(str(rows[-1].id)) if rows else NO_TRADE
-            return
-        known.extend(rows)
-        if rows:
-            looking.cursors[instrument] = TradeId(str(rows[-1].id))
-        if len(rows) >= TRADES_MAX:
+        rows, reading = self._codec.trade_rows(instrument, result), looking.trades[instrument]
+        if reading.after is None:
+            # What came before the newest is not ours to book.
+            reading.after = newest_id(rows)
+        elif take_page(reading, rows):
             if looking.pages >= PAGES_MAX:
                 looking.failures.append(f"trades: more than {PAGES_MAX} pages")
             else:
-                self._ask_trades(looking, ctx, instrument, looking.cursors[instrument])
+                self._ask_trades(looking, ctx, instrument, reading.after)
 
     # --- progress -------------------------------------------------------------------------------------
 
@@ -207,8 +216,8 @@ class Looks:
             if client_order_id not in looking.reported
         ]
         behind: dict[str, Question] = {}
-        for instrument, rows in looking.trades.items():
-            for row in rows:
+        for instrument, reading in looking.trades.items():
+            for row in reading.rows:
                 key = _order_key(instrument, str(row.order_id))
                 if key not in looking.owners:
                     behind[key] = Question("query_venue_id", instrument, str(row.order_id))
@@ -227,26 +236,39 @@ class Looks:
     def _done(self, looking: Looking, ctx: Context) -> None:
         look = looking.look
         complete = not looking.failures
-        cursors = tuple((key, looking.cursors[key]) for key, _ in look.cursors) if complete else look.cursors
         done = LookDone(
             account=look.account,
             look_id=look.look_id,
             asked_ns=looking.asked_ns,
             complete=complete,
             missing=tuple(looking.missing),
-            cursors=cursors,
+            cursors=self._moved(looking, ctx) if complete else look.cursors,
             reason="; ".join(looking.failures[:3]),
         )
         self._emit(ctx, done)
         if not complete:
             ctx.log("warning", "look_incomplete", look_id=look.look_id, reason=done.reason)
 
+    def _moved(self, looking: Looking, ctx: Context) -> tuple[tuple[InstrumentId, TradeId | None], ...]:
+        """Return the cursors behind this look; one that only learnt the newest trade stands there."""
+        visible_ns: int = ctx.config.accounts[looking.look.account].visible_bound
+        known_ns = horizon_ns(looking.asked_ns, visible_ns)
+        return tuple(
+            (
+                key,
+                looking.trades[key].after if old is None else safe_cursor(looking.trades[key], old, known_ns),
+            )
+            for key, old in looking.look.cursors
+        )
+
     def _fills(self, looking: Looking, ctx: Context) -> list[VenueFill]:
         """Return the trades of orders that are known; the others wait for the next look."""
         return [
-            self._codec.fill(row, instrument, owner, ctx.now_ns)
-            for instrument, rows in looking.trades.items()
-            for row in rows
+            self._codec.fill(row, instrument, trade_id, owner, ctx.now_ns)
+            for instrument, reading in looking.trades.items()
+            for row, trade_id in zip(
+                reading.rows, self._codec.trade_ids(instrument, reading.rows), strict=True
+            )
             if (owner := looking.owners.get(_order_key(instrument, str(row.order_id)))) is not None
         ]
 

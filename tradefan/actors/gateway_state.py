@@ -13,16 +13,19 @@ from tradefan.messages.wire import Op
 from tradefan.units import ClientOrderId, InstrumentId, TradeId
 from tradefan.venues.binance_account_wire import AccountTrade
 
-What = Literal["create", "cancel", "open_orders", "trades", "balances", "query", "query_venue_id"]
+What = Literal["create", "cancel", "replace", "open_orders", "trades", "balances", "query", "query_venue_id"]
 
 QUARANTINE_MAX = 100
 LATE_MAX = 1_000
-"""Creates and cancels whose time is up: a later answer, or proof, still counts."""
+"""Requests about orders whose time is up: a later answer, or proof, still counts."""
 TOMBSTONES_MAX = 10_000
 
 
 class Flight(Struct):
-    """One request without an answer; `subject` is the order's id where there is one."""
+    """One request without an answer; `subject` is the order's id where there is one.
+
+    Of a replacement `subject` and `order` are the new one, `old_id` is the one it takes the place of.
+    """
 
     req: int
     what: What
@@ -32,12 +35,13 @@ class Flight(Struct):
     timer_id: int
     look_id: int | None = None
     order: CreateOrder | None = None
+    old_id: ClientOrderId | None = None
     late: bool = False
 
     @property
     def op(self) -> Op:
         """What it is to the link and to the outcome table."""
-        return self.what if self.what in ("create", "cancel") else "query"
+        return self.what if self.what in ("create", "cancel", "replace") else "query"
 
 
 class Question(Struct, frozen=True):
@@ -46,6 +50,16 @@ class Question(Struct, frozen=True):
     what: Literal["query", "query_venue_id"]
     instrument: InstrumentId
     subject: str
+
+
+class Reading(Struct):
+    """The trades of one instrument behind a cursor, page by page.
+
+    `after` is where the next page begins, None when only the newest trade's id is wanted.
+    """
+
+    after: TradeId | None
+    rows: list[AccountTrade] = []
 
 
 class Looking(Struct):
@@ -62,8 +76,7 @@ class Looking(Struct):
     questions: list[Question] = []
     reported: dict[ClientOrderId, int] = {}
     owners: dict[str, ClientOrderId] = {}
-    trades: dict[InstrumentId, list[AccountTrade]] = {}
-    cursors: dict[InstrumentId, TradeId | None] = {}
+    trades: dict[InstrumentId, Reading] = {}
     pages: int = 0
     missing: list[ClientOrderId] = []
     balances: Balances | None = None
@@ -80,6 +93,7 @@ class Counters(Struct):
     """Since this gateway began."""
 
     creates: int = 0
+    replaces: int = 0
     cancels: int = 0
     queries: int = 0
     looks: int = 0
@@ -96,7 +110,10 @@ class Counters(Struct):
 
 
 class GatewayState(Struct):
-    """All of it; `shut_until_ns`: nothing is written before. `auth`: why the venue does not know us."""
+    """All of it; `shut_until_ns`: nothing is written before, for `shut_reason`.
+
+    `auth`: why the venue does not take our key; until `auth_until_ns` nothing new is placed with it.
+    """
 
     connection: ConnectionState
     budget: Budget
@@ -104,8 +121,9 @@ class GatewayState(Struct):
     looks: dict[int, Looking] = {}
     tombstones: dict[ClientOrderId, int] = {}
     shut_until_ns: int = 0
-    shut_reason: str = ""
+    shut_reason: Literal["", "BAN", "RATE_LIMIT"] = ""
     auth: str = ""
+    auth_until_ns: int = 0
     deaf: int = 0
     garbage_ns: list[int] = []
     quarantine: list[str] = []

@@ -51,6 +51,8 @@ __all__ = [
 
 STREAMS_PER_SUBSCRIBE = 200
 """Binance takes up to this many names in one SUBSCRIBE."""
+WAIT_MAX_S = 3 * 24 * 3600
+"""Binance's longest ban."""
 MINE = Turn()
 NOT_MINE = Turn(mine=False)
 _ATTEMPTS_MAX = 32
@@ -61,7 +63,8 @@ def may_write(
 ) -> str | None:
     """Return why a guarded write must not happen, or None; called in the statement before the write.
 
-    `generation` is (the write's, the link's); a cancel, query or subscription passes the latch.
+    `generation` is (the write's, the link's). Only a create and a replacement may find the latch
+    closed, by their `Write.scopes`: a cancel, query or subscription passes it.
     """
     if latched:
         return "LATCHED"
@@ -353,4 +356,5 @@ class Connection:
 
 
 def _ns(seconds: float) -> int:
-    return int(seconds * SECOND)
+    """Return a wait that a header asked for; it is foreign text, in which `inf` is a number too."""
+    return int(min(seconds, WAIT_MAX_S) * SECOND)

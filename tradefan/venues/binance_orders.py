@@ -6,15 +6,25 @@ proves is `binance_outcome`'s. Source: binance-spot-api-docs at a5e0bc3 (2026-07
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal, TypeAlias
 
 import msgspec
 from msgspec import Struct
 
+from tradefan.core.fill_id import derived_ids
 from tradefan.errors import Refused
 from tradefan.messages.account import Balance, Balances
 from tradefan.messages.instrument import Instrument
-from tradefan.messages.orders import CancelOrder, CreateOrder, ExecutionReport, OrderStatus, VenueFill
+from tradefan.messages.orders import (
+    CancelOrder,
+    CreateOrder,
+    ExecutionReport,
+    FillBusted,
+    OrderStatus,
+    ReplaceOrder,
+    VenueFill,
+)
 from tradefan.messages.wire import Text
 from tradefan.units import (
     MS,
@@ -28,7 +38,7 @@ from tradefan.units import (
 )
 from tradefan.venues import binance_account_wire as wire
 from tradefan.venues.binance_account_wire import AccountTrade, OrderRow, Report
-from tradefan.venues.feed_events import Unmapped
+from tradefan.venues.feed_events import BadFrame, Unmapped
 
 RECV_WINDOW_MS = 2_000
 TRADES_MAX = 1_000
@@ -59,7 +69,11 @@ class StreamEnded(Struct, frozen=True):
     reason: str
 
 
-Event: TypeAlias = ExecutionReport | VenueFill | Balances | StreamEnded | Unmapped
+Event: TypeAlias = ExecutionReport | VenueFill | FillBusted | Balances | StreamEnded | Unmapped
+NAMELESS = Unmapped("trade", "without an id")
+"""An execution that the stream or an answer tells without an id. Nobody could tell it from the same
+one told again, so it is not booked: its order's report says that there is more than was told, and
+the next look brings it, named by its place in a complete reading (`core/fill_id.py`)."""
 
 
 def venue_symbol(instrument: Instrument) -> str:
@@ -80,26 +94,20 @@ class OrderCodec:
 
     def create(self, req: int, order: CreateOrder, now_ns: int) -> Text:
         """Write `order.place`; FULL answers carry the fills."""
-        params: dict[str, Any] = {
-            "symbol": self.symbol(order.instrument),
-            "side": order.side.upper(),
-            "quantity": plain(order.order_qty),
-            "newClientOrderId": order.client_order_id,
-            "newOrderRespType": "FULL",
-            "selfTradePreventionMode": "EXPIRE_TAKER",
+        return self._timed(req, "order.place", self._wish(order), now_ns)
+
+    def replace(self, req: int, order: ReplaceOrder, now_ns: int) -> Text:
+        """Write `order.cancelReplace`: nothing is placed when the old order cannot be cancelled whole.
+
+        ONLY_NEW makes the cancel fail when a fill is on its way, so that old and new together never
+        exceed what was wished. Source: web-socket-api.md, "Cancel and replace order".
+        """
+        params = self._wish(order.create) | {
+            "cancelReplaceMode": "STOP_ON_FAILURE",
+            "cancelRestrictions": "ONLY_NEW",
+            "cancelOrigClientOrderId": order.old_id,
         }
-        if order.order_type == "market":
-            params["type"] = "MARKET"
-        elif order.limit_price is None:
-            raise Refused("BAD_ORDER", f"{order.client_order_id} is a limit order without a price")
-        else:
-            params |= {
-                "type": "LIMIT_MAKER" if order.post_only else "LIMIT",
-                "price": plain(order.limit_price),
-            }
-            if not order.post_only:
-                params["timeInForce"] = order.time_in_force
-        return self._timed(req, "order.place", params, now_ns)
+        return self._timed(req, "order.cancelReplace", params, now_ns)
 
     def cancel(self, req: int, order: CancelOrder, now_ns: int) -> Text:
         """Write `order.cancel` by client id."""
@@ -172,6 +180,8 @@ class OrderCodec:
                 recv_ns=recv_ns,
                 source="answer",
             )
+            if fill.trade_id is not None and fill.trade_id >= 0
+            else NAMELESS
             for fill in order.fills
         )
         return (*fills, report)
@@ -185,19 +195,41 @@ class OrderCodec:
         rows = wire.read_orders(result)
         return tuple(self._told(row, recv_ns, source) for row in rows)
 
-    def trade_rows(self, result: bytes) -> tuple[AccountTrade, ...]:
-        """Read the result of `myTrades`, oldest first."""
+    def trade_rows(self, instrument: InstrumentId, result: bytes) -> tuple[AccountTrade, ...]:
+        """Read the result of `myTrades`, oldest first.
+
+        Where every row has an id they are sorted by it, else the venue's order has to be believed.
+
+        Raises:
+            BadFrame: also when a row is another symbol's.
+        """
         rows = wire.read_trades(result)
-        return tuple(sorted(rows, key=lambda row: row.id))
+        strange = next((row.symbol for row in rows if self._ids.get(row.symbol) != instrument), None)
+        if strange is not None:
+            raise BadFrame("trade", f"asked for {instrument}, got {strange}")
+        if any(row.trade_id is None for row in rows):
+            return tuple(rows)
+        return tuple(sorted(rows, key=lambda row: row.trade_id or 0))
+
+    def trade_ids(self, instrument: InstrumentId, rows: Sequence[AccountTrade]) -> tuple[TradeId, ...]:
+        """Return the id of each row of one complete reading, made by us where the venue has none."""
+        nameless = [row for row in rows if row.trade_id is None]
+        made = iter(derived_ids(self._fields(instrument, row) for row in nameless))
+        return tuple(next(made) if row.trade_id is None else TradeId(str(row.trade_id)) for row in rows)
 
     def fill(
-        self, row: AccountTrade, instrument: InstrumentId, owner: ClientOrderId, recv_ns: int
+        self,
+        row: AccountTrade,
+        instrument: InstrumentId,
+        trade_id: TradeId,
+        owner: ClientOrderId,
+        recv_ns: int,
     ) -> VenueFill:
         """Return a row of `myTrades` as a fill, once its order's client id is known."""
         return VenueFill(
             account=self.account,
             instrument=instrument,
-            trade_id=TradeId(str(row.id)),
+            trade_id=trade_id,
             client_order_id=owner,
             venue_order_id=str(row.order_id),
             side="buy" if row.is_buyer else "sell",
@@ -232,6 +264,8 @@ class OrderCodec:
             position = wire.read_position(body)
             rows = tuple(Balance(Asset(row.a), row.f, row.l) for row in position.B)
             return (Balances(self.account, rows, False, position.u * MS, recv_ns, "stream"),)
+        if kind == "tradeBust":
+            return self._busted(wire.read_bust(body), recv_ns)
         if kind == "eventStreamTerminated":
             return (StreamEnded(kind),)
         return (Unmapped("event", kind),)
@@ -258,8 +292,10 @@ class OrderCodec:
             recv_ns=recv_ns,
             source="stream",
         )
-        if report.t < 0 or not report.l:
+        if not report.l:
             return _with_words(told, report.X)
+        if report.t < 0:
+            return (*_with_words(told, report.X), NAMELESS)
         fill = VenueFill(
             account=self.account,
             instrument=instrument,
@@ -278,7 +314,39 @@ class OrderCodec:
         )
         return (fill, *_with_words(told, report.X))
 
+    def _busted(self, bust: wire.Bust, recv_ns: int) -> tuple[Event, ...]:
+        instrument = self._ids.get(bust.s)
+        if instrument is None:
+            return (Unmapped("symbol", bust.s),)
+        trade_id, event_ns = TradeId(str(bust.t)), bust.T * MS
+        return (FillBusted(self.account, instrument, trade_id, event_ns, recv_ns, bust.q, bust.p),)
+
     # --- leaves ---------------------------------------------------------------------------------------
+
+    def _wish(self, order: CreateOrder) -> dict[str, Any]:
+        """Return the parameters that describe a new order."""
+        params: dict[str, Any] = {
+            "symbol": self.symbol(order.instrument),
+            "side": order.side.upper(),
+            "quantity": plain(order.order_qty),
+            "newClientOrderId": order.client_order_id,
+            "newOrderRespType": "FULL",
+            "selfTradePreventionMode": "EXPIRE_TAKER",
+        }
+        if order.order_type == "market":
+            return params | {"type": "MARKET"}
+        if order.limit_price is None:
+            raise Refused("BAD_ORDER", f"{order.client_order_id} is a limit order without a price")
+        params["price"] = plain(order.limit_price)
+        if order.post_only:
+            return params | {"type": "LIMIT_MAKER"}
+        return params | {"type": "LIMIT", "timeInForce": order.time_in_force}
+
+    def _fields(self, instrument: InstrumentId, row: AccountTrade) -> tuple[str, ...]:
+        """Return everything that a row says of its trade, in one spelling."""
+        side, liquidity = "buy" if row.is_buyer else "sell", "maker" if row.is_maker else "taker"
+        amounts = (plain(row.qty), plain(row.price), plain(row.commission), row.commission_asset)
+        return (self.account, instrument, str(row.order_id), side, *amounts, liquidity, str(row.time))
 
     def _timed(self, req: int, method: str, params: dict[str, Any], now_ns: int) -> Text:
         timed = params | {"recvWindow": RECV_WINDOW_MS, "timestamp": now_ns // MS}

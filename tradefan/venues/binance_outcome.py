@@ -53,6 +53,10 @@ class Outcome(Struct, frozen=True):
         return f"{self.reason}: {self.text}" if self.text else self.reason
 
 
+LEGS = "LEGS"
+"""Reason of an answer whose two legs have to be read, each for itself."""
+TEXT_MAX = 300
+"""Of the venue's own words so much goes into reasons, which are journaled."""
 _Row = tuple[Verdict, str]
 _REJECTED, _DOUBT = Verdict.REJECTED, Verdict.IN_DOUBT
 
@@ -75,9 +79,9 @@ CODES: dict[int, _Row] = {
     -2015: (_REJECTED, "AUTH"),
     # Ended without a fill over 90 days ago: known, but not told.
     -2026: (_DOUBT, "ARCHIVED"),
-    # Cancel-replace answers leg by leg; until the legs are read nothing is known.
-    -2021: (_DOUBT, "LEGS"),
-    -2022: (_DOUBT, "LEGS"),
+    # Cancel-replace answers leg by leg; until the legs are read (`binance_legs`) nothing is known.
+    -2021: (_DOUBT, LEGS),
+    -2022: (_DOUBT, LEGS),
     -2038: (_REJECTED, "UNCHANGED"),
     -2039: (_REJECTED, "DEFECT"),
 }
@@ -88,6 +92,10 @@ RANGES: tuple[tuple[int, int, _Row], ...] = (
 )
 BY_TEXT = (-1010, -1013, -2010, -2011)
 """Codes that mean what their text says."""
+_OF_A_LEG = (-1010, -2010, -2011)
+"""Codes of the matching engine: about a cancel-replace they say something of one leg only."""
+_WHOLE = ("AUTH", "UNSUPPORTED")
+"""What they may say of both: the symbol or the account takes no such request."""
 TEXTS: tuple[tuple[str, _Row], ...] = (
     # It says that an order of this id exists, which may be ours.
     ("duplicate order sent", (_DOUBT, "DUPLICATE")),
@@ -162,6 +170,11 @@ def outcome(op: Op, status: int | None, body: bytes) -> Outcome:
     return _unreadable(status)
 
 
+def leg(op: Op, code: int, text: str) -> Outcome:
+    """Class the failure of one leg of a cancel-replace, as if `op` had been sent alone."""
+    return _by_table(op, code, text)
+
+
 def _listed(body: bytes) -> Outcome:
     """A REST answer that is a list has no envelope: it is read or it is not."""
     try:
@@ -178,15 +191,20 @@ def _unreadable(status: int | None) -> Outcome:
 
 
 def _classed(op: Op, status: int, error: _Error) -> Outcome:
-    code, text = error.code, error.msg
     if status in _GATES:
         return _gate(status, error)
     if not 400 <= status < 500:
-        return Outcome(_DOUBT, "VENUE", text, code)
+        return Outcome(_DOUBT, "VENUE", error.msg[:TEXT_MAX], error.code)
+    return _by_table(op, error.code, error.msg)
+
+
+def _by_table(op: Op, code: int, text: str) -> Outcome:
     verdict, reason = _row(code, text)
-    if verdict is Verdict.NOT_FOUND and op not in ("query", "cancel"):
-        return Outcome(_DOUBT, reason, text, code)
-    return Outcome(verdict, reason, text, code)
+    unknown = verdict is Verdict.NOT_FOUND and op not in ("query", "cancel")
+    # Filters are looked at before either leg; what the engine refuses comes leg by leg, so alone it
+    # does not say what became of the other (web-socket-api.md, "Cancel and replace order").
+    halved = op == "replace" and code in _OF_A_LEG and reason not in _WHOLE
+    return Outcome(_DOUBT if unknown or halved else verdict, reason, text[:TEXT_MAX], code)
 
 
 def _row(code: int, text: str) -> _Row:
@@ -206,11 +224,12 @@ def _gate(status: int, error: _Error) -> Outcome:
     """Classify 403, 418 and 429 with the venue's JSON; the latter two say when to come back."""
     until_ms = error.data.retry_after if error.data is not None else _banned_until_ms(error.msg)
     until_ns = until_ms * 1_000_000 if until_ms is not None else None
-    if status == 429 and error.code in (-1003, -1015):
-        return Outcome(_REJECTED, "RATE_LIMIT", error.msg, error.code, SHUT_UNKNOWN_NS, until_ns)
-    if status == 418 and error.code == -1003:
-        return Outcome(_REJECTED, "BAN", error.msg, error.code, SHUT_BAN_NS, until_ns)
-    return Outcome(_DOUBT, "UNLISTED", error.msg, error.code, SHUT_UNKNOWN_NS, until_ns)
+    code, text = error.code, error.msg[:TEXT_MAX]
+    if status == 429 and code in (-1003, -1015):
+        return Outcome(_REJECTED, "RATE_LIMIT", text, code, SHUT_UNKNOWN_NS, until_ns)
+    if status == 418 and code == -1003:
+        return Outcome(_REJECTED, "BAN", text, code, SHUT_BAN_NS, until_ns)
+    return Outcome(_DOUBT, "UNLISTED", text, code, SHUT_UNKNOWN_NS, until_ns)
 
 
 def _banned_until_ms(text: str) -> int | None:

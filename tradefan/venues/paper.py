@@ -38,7 +38,7 @@ from tradefan.units import MS, InstrumentId
 from tradefan.venues import paper_codec as codec
 from tradefan.venues.binance_orders import venue_symbol
 from tradefan.venues.paper_account import PaperAccount, Told, VenueError
-from tradefan.venues.paper_state import PaperConfig, PaperStore
+from tradefan.venues.paper_state import PaperConfig, PaperOrder, PaperStore
 
 TRADES_MAX = 1_000
 """Most rows of one `myTrades`, as on Binance."""
@@ -211,11 +211,39 @@ class PaperVenue:
         self._check_time(params, at_ns)
         instrument = self._instrument(params)
         order = self.account.open_order(instrument, *codec.read_ids(params))
+        return self._canceled(order, params.get("newClientOrderId"), at_ns)
+
+    def _canceled(
+        self, order: PaperOrder | None, cancel_id: object, at_ns: int, *, only_new: bool = False
+    ) -> dict[str, Any]:
         if order is None:
             raise VenueError(-2011, "Unknown order sent.")
-        cancel_id = str(params.get("newClientOrderId") or f"cancel-{order.order_id}")
-        self._cancel_ids[order.order_id] = cancel_id
-        return codec.canceled(self.account.cancel(order, at_ns), self._symbols[instrument], cancel_id)
+        if only_new and order.status != "NEW":
+            raise VenueError(-2011, "Order was not canceled due to cancel restrictions.")
+        name = str(cancel_id or f"cancel-{order.order_id}")
+        self._cancel_ids[order.order_id] = name
+        return codec.canceled(self.account.cancel(order, at_ns), self._symbols[order.instrument], name)
+
+    def _replace(self, params: codec.Params, _write: Write, at_ns: int) -> dict[str, Any]:
+        """Cancel an order and place another; both are saved in one transaction, whatever they come to.
+
+        Filters are looked at before the cancel, the rest when the new order's turn comes: a cancel
+        that was done stays done (web-socket-api.md, "Cancel and replace order").
+        """
+        self._check_time(params, at_ns)
+        instrument, wish = self._instrument(params), codec.read_wish(params)
+        order = self.account.open_order(instrument, *codec.read_replaced(params))
+        self.account.check_filters(instrument, wish)
+        only_new, cancel_id = "cancelRestrictions" in params, params.get("cancelNewClientOrderId")
+        try:
+            canceled = self._canceled(order, cancel_id, at_ns, only_new=only_new)
+        except VenueError as error:
+            raise codec.replace_failed(error, None) from error
+        try:
+            new, trades = self.account.place(instrument, wish, at_ns)
+        except VenueError as error:
+            raise codec.replace_failed(canceled, error) from error
+        return codec.replaced(canceled, codec.placed(new, trades, self._symbols[instrument]))
 
     def _status(self, params: codec.Params, _write: Write, _at_ns: int) -> dict[str, Any]:
         instrument = self._instrument(params)
@@ -277,6 +305,7 @@ class PaperVenue:
     _METHODS: ClassVar[dict[str, _Method]] = {
         "order.place": _place,
         "order.cancel": _cancel,
+        "order.cancelReplace": _replace,
         "order.status": _status,
         "openOrders.status": _open_orders,
         "myTrades": _trades,

@@ -40,13 +40,14 @@ MarketEvent = Trade | BookDelta | BookSnapshot | SessionBreak
 
 
 class VenueError(Exception):
-    """The venue refuses a request in its own words."""
+    """The venue refuses a request in its own words; `data` says more where only a part was refused."""
 
-    def __init__(self, code: int, text: str, status: int = 400) -> None:
+    def __init__(self, code: int, text: str, status: int = 400, data: object = None) -> None:
         super().__init__(f"{code}: {text}")
         self.code = code
         self.text = text
         self.status = status
+        self.data = data
 
 
 class Wish(Struct, frozen=True):
@@ -145,7 +146,7 @@ class PaperAccount:
     def place(self, instrument: InstrumentId, wish: Wish, now_ns: int) -> tuple[PaperOrder, list[PaperTrade]]:
         """Take an order; a VenueError changed nothing."""
         market = self.markets[instrument]
-        self._check_filters(market, wish)
+        self.check_filters(instrument, wish)
         self._check_open(market, wish)
         self._check_funds(market, wish)
         order = self._new_order(instrument, wish, now_ns)
@@ -214,8 +215,9 @@ class PaperAccount:
 
     # --- checks, in the venue's order -----------------------------------------------------------------
 
-    def _check_filters(self, market: Market, wish: Wish) -> None:
-        instrument = market.instrument
+    def check_filters(self, instrument_id: InstrumentId, wish: Wish) -> None:
+        """Refuse what breaks a filter; a replacement is looked at before its cancel is carried out."""
+        instrument = self.markets[instrument_id].instrument
         if wish.type != "MARKET" and (wish.price <= 0 or wish.price % instrument.price_tick):
             raise VenueError(-1013, "Filter failure: PRICE_FILTER")
         in_range = instrument.min_qty <= wish.qty <= instrument.max_qty

@@ -77,6 +77,21 @@ def read_ids(params: Params) -> tuple[str | None, int | None]:
     return client_order_id, read_int(params, "orderId")
 
 
+def read_replaced(params: Params) -> tuple[str | None, int | None]:
+    """Return (client id, venue id) of the order that `order.cancelReplace` takes away.
+
+    Only the mode that places nothing when the cancel fails is offered.
+    """
+    if _word(params, "cancelReplaceMode") != "STOP_ON_FAILURE":
+        raise VenueError(-1020, "This operation is not supported.")
+    if params.get("cancelRestrictions", "ONLY_NEW") != "ONLY_NEW":
+        raise VenueError(-1145, "Invalid cancelRestrictions")
+    client_order_id, order_id = params.get("cancelOrigClientOrderId"), params.get("cancelOrderId")
+    if client_order_id is None and order_id is None:
+        raise VenueError(-1102, "Param 'cancelOrigClientOrderId' or 'cancelOrderId' must be sent.")
+    return client_order_id, read_int(params, "cancelOrderId")
+
+
 def read_int(params: Params, name: str) -> int | None:
     """Return a whole number, None where it is absent."""
     value = params.get(name)
@@ -120,6 +135,7 @@ def answer(request_id: str | int | None, result: object) -> bytes:
 def refusal(request_id: str | int | None, error: VenueError) -> bytes:
     """Return the envelope of an error."""
     body = {"code": error.code, "msg": error.text}
+    body |= {} if error.data is None else {"data": error.data}
     return msgspec.json.encode({"id": request_id, "status": error.status, "error": body, "rateLimits": []})
 
 
@@ -138,6 +154,41 @@ def placed(order: PaperOrder, trades: list[PaperTrade], symbol: str) -> dict[str
     head = {"symbol": symbol, "orderId": order.order_id, "orderListId": -1}
     head |= {"clientOrderId": order.client_order_id, "transactTime": _ms(order.updated_ns)}
     return head | _amounts(order) | {"workingTime": _ms(order.created_ns), "fills": fills}
+
+
+def replaced(canceled: dict[str, Any], placed: dict[str, Any]) -> dict[str, Any]:
+    """Return the result of an `order.cancelReplace` of which both legs were carried out."""
+    return _legs(canceled, placed)
+
+
+def replace_failed(canceled: VenueError | dict[str, Any], placed: VenueError | None) -> VenueError:
+    """Return the error of an `order.cancelReplace`: the cancel failed, or the new order behind it.
+
+    Status and code as in web-socket-api.md: 400 and -2022 when nothing was carried out, 409 and -2021
+    when one leg was.
+    """
+    if isinstance(canceled, VenueError):
+        return VenueError(-2022, "Order cancel-replace failed.", 400, _legs(canceled, placed))
+    return VenueError(-2021, "Order cancel-replace partially failed.", 409, _legs(canceled, placed))
+
+
+def _legs(
+    canceled: VenueError | dict[str, Any], placed: VenueError | dict[str, Any] | None
+) -> dict[str, Any]:
+    word, response = _leg(canceled)
+    new_word, new_response = ("NOT_ATTEMPTED", None) if placed is None else _leg(placed)
+    return {
+        "cancelResult": word,
+        "newOrderResult": new_word,
+        "cancelResponse": response,
+        "newOrderResponse": new_response,
+    }
+
+
+def _leg(leg: VenueError | dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    if isinstance(leg, VenueError):
+        return "FAILURE", {"code": leg.code, "msg": leg.text}
+    return "SUCCESS", leg
 
 
 def canceled(order: PaperOrder, symbol: str, cancel_id: str) -> dict[str, Any]:

@@ -7,9 +7,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from tests.conformance.venue.bench import ACCOUNT, BTC, T0, Bench, D
+from tests.conformance.venue.bench import ACCOUNT, BTC, D
+from tests.unit.actors.gateway_rig import ME, RESTRICTIONS, Rig, live_rig, look, result
 from tradefan.actors.gateway import DEAF_MAX, GARBAGE_MAX, Gateway
-from tradefan.actors.gateway_look import FACTS_PER_TURN
 from tradefan.actors.gateway_state import LATE_MAX, TOMBSTONES_MAX, GatewayState
 from tradefan.core.connection_state import Phase
 from tradefan.messages.account import AccountState, Balances
@@ -29,112 +29,13 @@ from tradefan.messages.orders import (
     OrderStatus,
     VenueFill,
 )
-from tradefan.messages.wire import Closed, NotWritten, Open, Opened, Received, Text, Written
-from tradefan.units import MS, SECOND, ClientOrderId, InstrumentId, OwnerId, TradeId
-
-
-class Script:
-    """A link that answers nothing by itself: the test says what the venue says."""
-
-    def __init__(self) -> None:
-        self.effects: list[Message] = []
-
-    def apply(self, now_ns: int, effect: Message) -> None:
-        self.effects.append(effect)
-
-    def next_ns(self) -> int | None:
-        return None
-
-    def take(self, now_ns: int, limit: int) -> list[Message]:
-        return []
-
-
-class Rig(Bench):
-    """A bench whose venue is the test."""
-
-    def __init__(self, state: GatewayState | None = None) -> None:
-        self.script = Script()
-        super().__init__(self.script, state)
-
-    @property
-    def gen(self) -> int:
-        return self.gateway.state.connection.gen
-
-    def live(self) -> None:
-        """Connect and subscribe."""
-        self.tell(Started(0))
-        self.accept()
-
-    def accept(self) -> None:
-        """Let the venue accept the connection that was asked for, and the subscription."""
-        self.tell(Opened("account", self.gen, self.now_ns))
-        self.answer(self.sent()[-1], {"subscriptionId": 0})
-        assert self.gateway.view().connected
-
-    def sent(self) -> list[tuple[int, dict[str, Any]]]:
-        """Return (request, body) of all writes."""
-        found = []
-        for write in self.writes:
-            assert isinstance(write.body, Text)
-            found.append((write.req, msgspec.json.decode(write.body.text)))
-        return found
-
-    def asked(self, method: str) -> tuple[int, dict[str, Any]]:
-        """Return the newest request of a method."""
-        return next(row for row in reversed(self.sent()) if row[1]["method"] == method)
-
-    def answer(self, request: tuple[int, Any], result: Any) -> None:
-        """Answer a request with a result."""
-        self.say({"id": str(request[0]), "status": 200, "result": result})
-
-    def refuse(self, request: tuple[int, Any], code: int, text: str, status: int = 400, **data: Any) -> None:
-        """Answer a request with an error."""
-        error: dict[str, Any] = {"code": code, "msg": text} | ({"data": data} if data else {})
-        self.say({"id": str(request[0]), "status": status, "error": error})
-
-    def say(self, body: Any, gen: int | None = None) -> None:
-        """Let a frame come in."""
-        data = body if isinstance(body, bytes) else msgspec.json.encode(body)
-        self.tell(Received("account", self.gen if gen is None else gen, self.now_ns, data))
-
-    def close(self, reason: str = "reset") -> None:
-        """Let the connection end."""
-        self.tell(Closed("account", self.gen, self.now_ns, 1006, reason))
-
-    def heard(self) -> list[Message]:
-        """Return what the OMS heard since it was asked last, without connection news."""
-        found = [msg for msg in self.told if not isinstance(msg, AccountState)]
-        self.told.clear()
-        return found
-
-    def cancel_now(self, name: str) -> None:
-        """Give a cancel without waiting."""
-        self.tell(CancelOrder(ACCOUNT, BTC, OwnerId("api"), ClientOrderId(name)))
-
-
-ME = ClientOrderId("me")
-RESTRICTIONS = "Order was not canceled due to cancel restrictions."
-
-
-def result(**more: Any) -> dict[str, Any]:
-    """Return an order as the venue shows it."""
-    row = {"symbol": "BTCUSDT", "orderId": 9, "clientOrderId": "me", "price": "99.00", "origQty": "1.0"}
-    return row | {"executedQty": "0.0", "status": "NEW", "side": "BUY", "updateTime": T0 // MS} | more
-
-
-def trade(number: int, order_id: int = 9, **more: Any) -> dict[str, Any]:
-    """Return a row of `myTrades`."""
-    row = {"symbol": "BTCUSDT", "id": number, "orderId": order_id, "price": "99.0", "qty": "0.1"}
-    row |= {"commission": "0.1", "commissionAsset": "BTC", "time": 5, "isBuyer": True, "isMaker": False}
-    return row | more
+from tradefan.messages.wire import NotWritten, Open, Opened, Received, Written
+from tradefan.units import MS, SECOND, ClientOrderId, InstrumentId, OwnerId
 
 
 @pytest.fixture
 def rig() -> Rig:
-    rig = Rig()
-    rig.live()
-    rig.told.clear()
-    return rig
+    return live_rig()
 
 
 def not_sent(reason: str) -> OrderNotSent:
@@ -497,10 +398,11 @@ def test_silence_when_it_is_asked_by_header_or_without_an_id_then_it_is_kept(rig
 
 
 def test_key_when_the_venue_refuses_it_then_no_create_is_written_but_cancels_are(rig: Rig) -> None:
-    """AUTH disables creates until the next connection and says so."""
+    """AUTH stops creates for a minute and says so; the next connection begins anew."""
     rig.tell(rig.order("first", "buy", "1", "99.00"))
     rig.refuse(rig.asked("order.place"), -2015, "Invalid API-key.")
-    assert rig.told[0] == AccountState(ACCOUNT, connected=False, reason="AUTH: Invalid API-key.")
+    auth = "AUTH: Invalid API-key."
+    assert rig.told[0] == AccountState(ACCOUNT, connected=True, reason=auth, auth=auth)
     rig.heard()
     rig.tell(rig.order("me", "buy", "1", "99.00"))
     rig.cancel_now("first")
@@ -569,157 +471,6 @@ def test_stream_when_balances_change_then_everybody_hears(rig: Rig) -> None:
     (balances,) = rig.heard()
     assert isinstance(balances, Balances)
     assert rig.desk == [balances]
-
-
-# --- looks ----------------------------------------------------------------------------------------------
-
-
-def look(*names: str, cursor: str | None = "7", balances: bool = True) -> Look:
-    orders = tuple((BTC, ClientOrderId(name)) for name in names)
-    return Look(ACCOUNT, 4, orders, ((BTC, None if cursor is None else TradeId(cursor)),), balances)
-
-
-def test_look_when_everything_is_answered_then_facts_come_singly_and_it_is_complete(rig: Rig) -> None:
-    """Reports, then fills with their orders' ids, then balances, then the end with new cursors."""
-    rig.tell(look("me", "gone"))
-    asked_ns = rig.now_ns
-    assert [body["method"] for _, body in rig.sent()[1:]] == [
-        "openOrders.status",
-        "myTrades",
-        "account.status",
-    ]
-    rig.answer(rig.asked("openOrders.status"), [result(clientOrderId="other", orderId=8)])
-    rig.answer(rig.asked("account.status"), {"balances": [{"asset": "BTC", "free": "1", "locked": "0"}]})
-    rig.run(100 * MS)
-    rig.answer(rig.asked("myTrades"), [trade(9), trade(8, order_id=8), trade(10, order_id=55)])
-    by_id = [(req, body["params"]) for req, body in rig.sent()[4:]]
-    assert [(p.get("origClientOrderId"), p.get("orderId")) for _, p in by_id] == [
-        ("me", None),
-        ("gone", None),
-        (None, 9),
-        (None, 55),
-    ]
-    rig.answer(by_id[0], result())
-    rig.refuse(by_id[1], -2013, "Order does not exist.")
-    rig.answer(by_id[2], result())
-    rig.answer(by_id[3], result(clientOrderId="web_1", orderId=55))
-    heard = rig.heard()
-    reports = [msg.client_order_id for msg in heard if isinstance(msg, ExecutionReport)]
-    assert reports == ["other", "me", "me", "web_1"]
-    fills = [(msg.trade_id, msg.client_order_id) for msg in heard if isinstance(msg, VenueFill)]
-    assert fills == [("8", "other"), ("9", "me"), ("10", "web_1")]
-    assert [type(msg) for msg in heard[-2:]] == [Balances, LookDone]
-    assert heard[-1] == LookDone(
-        account=ACCOUNT,
-        look_id=4,
-        asked_ns=asked_ns,
-        complete=True,
-        missing=(ClientOrderId("gone"),),
-        cursors=((BTC, TradeId("10")),),
-    )
-
-
-def test_look_when_a_page_is_full_then_the_next_is_asked(rig: Rig) -> None:
-    """A thousand rows may not be all."""
-    rig.tell(look(balances=False))
-    rig.answer(rig.asked("openOrders.status"), [result()])
-    rig.answer(rig.asked("myTrades"), [trade(number) for number in range(8, 1008)])
-    assert rig.asked("myTrades")[1]["params"]["fromId"] == 1008
-    rig.answer(rig.asked("myTrades"), [trade(1008)])
-    heard = rig.heard()
-    assert len(heard) == 1 + FACTS_PER_TURN
-    rig.run(0)
-    heard += rig.heard()
-    assert sum(isinstance(msg, VenueFill) for msg in heard) == 1001
-    done = heard[-1]
-    assert isinstance(done, LookDone)
-    assert (done.complete, done.cursors) == (True, ((BTC, "1008"),))
-
-
-@pytest.mark.parametrize("end", ["refused", "malformed", "timeout", "closed", "not written", "archived"])
-def test_look_when_one_answer_is_missing_then_it_proves_nothing(rig: Rig, end: str) -> None:
-    """What came is told, cursors stay where they were, and it says that it is not complete."""
-    rig.tell(look("me"))
-    rig.answer(rig.asked("myTrades"), [])
-    rig.answer(rig.asked("account.status"), {"balances": []})
-    request = rig.asked("openOrders.status")
-    if end in ("refused", "archived"):
-        rig.refuse(request, -1003 if end == "refused" else -2026, "No.")
-    elif end == "malformed":
-        rig.answer(request, {"not": "a list"})
-    elif end == "timeout":
-        rig.run(5 * SECOND)
-    elif end == "closed":
-        rig.close()
-    else:
-        rig.tell(NotWritten("account", rig.gen, request[0], "link_down"))
-    done = rig.heard()[-1]
-    assert isinstance(done, LookDone)
-    assert (done.complete, done.missing, done.cursors) == (False, (), ((BTC, "7"),))
-    assert done.reason.startswith("open_orders" if end != "malformed" else "UNREADABLE")
-    assert rig.gateway.state.looks == {}
-
-
-def test_look_when_it_fails_half_way_then_fills_without_an_owner_are_kept_back(rig: Rig) -> None:
-    """A fill whose order is not known would be booked to nobody: the cursor has not passed it."""
-    rig.tell(look(balances=False))
-    rig.answer(rig.asked("openOrders.status"), [result()])
-    rig.answer(rig.asked("myTrades"), [trade(8), trade(9, order_id=77)])
-    rig.refuse(rig.asked("order.status"), -1000, "Unknown.")
-    heard = rig.heard()
-    assert [msg.trade_id for msg in heard if isinstance(msg, VenueFill)] == ["8"]
-    assert isinstance(heard[-1], LookDone)
-    assert (heard[-1].complete, heard[-1].cursors) == (False, ((BTC, "7"),))
-
-
-def test_look_when_many_orders_are_named_then_fifty_are_in_flight(rig: Rig) -> None:
-    """A recovery asks in bounded steps; an answer lets the next question out."""
-    names = tuple(f"o{number}" for number in range(60))
-    rig.tell(look(*names, balances=False))
-    rig.answer(rig.asked("openOrders.status"), [])
-    rig.answer(rig.asked("myTrades"), [])
-    queries = [row for row in rig.sent() if row[1]["method"] == "order.status"]
-    assert len(queries) == 50
-    for query in queries:
-        rig.refuse(query, -2013, "Order does not exist.")
-    rest = [row for row in rig.sent() if row[1]["method"] == "order.status"][50:]
-    assert len(rest) == 10
-    for query in rest:
-        rig.refuse(query, -2013, "Order does not exist.")
-    done = rig.heard()[-1]
-    assert isinstance(done, LookDone)
-    assert done.missing == names
-
-
-@pytest.mark.parametrize("why", ["busy", "unknown instrument", "no room"])
-def test_look_when_it_cannot_be_asked_then_it_ends_at_once(rig: Rig, why: str) -> None:
-    """Every look has an end."""
-    asked = look()
-    if why == "busy":
-        rig.tell(asked)
-    elif why == "no room":
-        rig.ctx.port_full = True
-    else:
-        asked = Look(ACCOUNT, 4, ((InstrumentId("binance:X/Y"), ME),), ())
-    rig.tell(asked)
-    done = rig.heard()[-1]
-    assert isinstance(done, LookDone)
-    assert not done.complete
-    expected = {"busy": "BUSY", "no room": "open_orders: QUEUE_FULL"}
-    assert done.reason.startswith(expected.get(why, "UNKNOWN_INSTRUMENT"))
-
-
-def test_look_when_there_are_too_many_pages_then_it_is_incomplete(
-    rig: Rig, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Paging is bounded."""
-    monkeypatch.setattr("tradefan.actors.gateway_look.PAGES_MAX", 1)
-    rig.tell(look(balances=False))
-    rig.answer(rig.asked("openOrders.status"), [result()])
-    rig.answer(rig.asked("myTrades"), [trade(number) for number in range(8, 1008)])
-    done = rig.heard()[-1]
-    assert isinstance(done, LookDone)
-    assert (done.complete, done.reason) == (False, "trades: more than 1 pages")
 
 
 # --- state ----------------------------------------------------------------------------------------------

@@ -293,7 +293,7 @@ def test_body_when_it_is_malformed_then_it_is_a_bad_frame(kind: str, body: Any) 
         "order": lambda: CODEC.placed(text, 1),
         "event": lambda: CODEC.event(text, 1),
         "account": lambda: CODEC.account_balances(text, 1, "look"),
-        "trades": lambda: CODEC.trade_rows(text),
+        "trades": lambda: CODEC.trade_rows(BTC, text),
     }
     with pytest.raises(BadFrame):
         readers[kind]()
@@ -345,8 +345,10 @@ def test_recorded_answers_when_they_are_read_then_they_say_what_they_say(
     (opened,) = CODEC.orders(body("Trading/GetOpenOrders"), 1, "look")
     assert isinstance(opened, ExecutionReport)
     assert (opened.instrument, opened.status) == (LTC, OrderStatus.NEW)
-    (row,) = CODEC.trade_rows(body("Trading/GetUserTrades"))
-    fill = CODEC.fill(row, InstrumentId("binance:BNB/BTC"), ClientOrderId("x"), 1)
+    bnb = InstrumentId("binance:BNB/BTC")
+    (row,) = CODEC.trade_rows(bnb, body("Trading/GetUserTrades"))
+    (trade_id,) = CODEC.trade_ids(bnb, (row,))
+    fill = CODEC.fill(row, bnb, trade_id, ClientOrderId("x"), 1)
     assert (fill.trade_id, fill.qty, fill.side, fill.liquidity) == ("28457", D(12), "buy", "taker")
     balances = CODEC.account_balances(body("Account/GetAccountInfo"), 1, "look")
     assert [row.asset for row in balances.balances] == ["BTC", "LTC"]
