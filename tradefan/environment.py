@@ -100,7 +100,7 @@ class Environment:
         if configured is None or configured.venue != "paper":
             raise Refused("UNKNOWN_ACCOUNT", f"expected a paper account of {self.name}, got {account!r}")
         wanted = configured.balances if balances is None else balances
-        self.places.take()
+        self.places.take("(paper reset)")
         try:
             known = accounts_in(self.places.paper)
             if account not in known:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import secrets
-import time
 from itertools import count
 from pathlib import Path
 
@@ -15,11 +13,10 @@ from msgspec import Struct
 from tradefan.config.schema import Config
 from tradefan.core.ids import is_instance
 from tradefan.errors import Outage, Refused
+from tradefan.links.lock import FileLock
 from tradefan.stores.disk import checkpoint
 
 _LETTERS = "abcdefghijklmnopqrstuvwxyz234567"
-_TRIES, _PAUSE_S = 10, 0.05
-"""A client that asks whether a daemon runs holds the lock for a moment."""
 _TOKEN_MIN = 32
 
 
@@ -48,8 +45,7 @@ class DataDir:
         self.tape = root / "tape.json"
         self.daemon_file = root / "daemon.json"
         self._instance_file = root / "instance"
-        self._lock_file = root / "lock"
-        self._lock: int | None = None
+        self._lock = FileLock(root / "lock")
 
     @classmethod
     def of(cls, config: Config, base: Path) -> DataDir:
@@ -57,8 +53,8 @@ class DataDir:
         root, logs = (base / Path(path).expanduser() for path in (config.data_path, config.logs_path))
         return cls(root, logs, config.journal.path, config.store.path)
 
-    def take(self) -> None:
-        """Make the directories and lock them.
+    def take(self, what: str = "") -> None:
+        """Make the directories and lock them; `what` says it where it is not for a daemon.
 
         Raises:
             Refused: DATA_DIR_IN_USE with the pid that holds it.
@@ -67,28 +63,26 @@ class DataDir:
         try:
             for folder in (self.root, self.logs):
                 folder.mkdir(parents=True, exist_ok=True)
-            lock = os.open(self._lock_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            holder = self._lock.take(f"{os.getpid()} {what}".rstrip())
         except OSError as error:
             text = f"expected a writable data directory, got {error.strerror} for {error.filename}"
             raise Outage(text) from error
-        if not _locked(lock):
-            holder = os.read(lock, 64).decode("ascii", "replace").strip()
-            os.close(lock)
+        if holder is not None:
             text = f"{self.root} is used by the daemon with pid {holder or 'unknown'}; stop that one first"
             raise Refused("DATA_DIR_IN_USE", text)
         # A daemon that was killed left it behind, and clients would ask at its address.
         self.daemon_file.unlink(missing_ok=True)
-        os.ftruncate(lock, 0)
-        os.pwrite(lock, f"{os.getpid()}\n".encode("ascii"), 0)
-        self._lock = lock
 
     def release(self) -> None:
         """Take back what says that a daemon runs here."""
-        if self._lock is not None:
+        if self._lock.held:
             self.daemon_file.unlink(missing_ok=True)
-            os.ftruncate(self._lock, 0)
-            os.close(self._lock)
-            self._lock = None
+            self._lock.release()
+
+    def holder(self) -> int | None:
+        """Return the pid of the daemon that runs here, also while it only starts; None without one."""
+        note = self._lock.holder()
+        return int(note) if note is not None and note.isdecimal() else None
 
     def instance(self) -> str:
         """Return the three letters that begin every order id from this directory; drawn once.
@@ -159,17 +153,9 @@ class DataDir:
         """Return what a running daemon announced, None when none holds the lock."""
         try:
             record = msgspec.json.decode(self.daemon_file.read_bytes(), type=DaemonFile)
-            probe = os.open(self._lock_file, os.O_RDONLY | os.O_CLOEXEC)
         except (OSError, msgspec.MsgspecError):
             return None
-        try:
-            # A shared lock, so that two clients that look at the same moment do not see each other.
-            fcntl.flock(probe, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return record
-        finally:
-            os.close(probe)
-        return None
+        return None if self._lock.holder() is None else record
 
 
 def _draw() -> str:
@@ -189,14 +175,3 @@ def write_whole(path: Path, text: str, mode: int = 0o644) -> None:
         file.flush()
         os.fsync(descriptor)
     temporary.replace(path)
-
-
-def _locked(descriptor: int) -> bool:
-    for _ in range(_TRIES):
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            time.sleep(_PAUSE_S)
-        else:
-            return True
-    return False

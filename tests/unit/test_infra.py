@@ -51,6 +51,21 @@ def test_take_when_another_holds_it_then_refused_by_pid_and_directory(places: Da
     second.release()
 
 
+def test_holder_when_a_daemon_runs_then_its_pid_also_before_it_announces_itself(places: DataDir) -> None:
+    """A kill finds its daemon by the lock; who only resets paper accounts is none and gets no signal."""
+    other = DataDir(places.root, places.logs)
+    assert other.holder() is None
+    places.take()
+    assert (other.holder(), other.running()) == (os.getpid(), None)
+    places.release()
+    assert other.holder() is None
+    places.take("(paper reset)")
+    assert other.holder() is None
+    with pytest.raises(Refused, match=rf"pid {os.getpid()} \(paper reset\)"):
+        other.take()
+    places.release()
+
+
 def test_take_when_a_client_looks_at_that_moment_then_waits_for_it(
     places: DataDir, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -59,7 +74,7 @@ def test_take_when_a_client_looks_at_that_moment_then_waits_for_it(
     places.release()
     probe = os.open(places.root / "lock", os.O_RDONLY)
     fcntl.flock(probe, fcntl.LOCK_SH)
-    monkeypatch.setattr("tradefan.infra.time.sleep", lambda _: os.close(probe))
+    monkeypatch.setattr("tradefan.links.lock.time.sleep", lambda _: os.close(probe))
     places.take()
     places.release()
 
