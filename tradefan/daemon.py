@@ -9,7 +9,8 @@ import secrets
 import socket
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from http.client import HTTPException
 from importlib import resources
@@ -21,18 +22,21 @@ from tradefan import __version__
 from tradefan.api.server import ApiLink, ApiSettings
 from tradefan.config.check import PAPER
 from tradefan.config.schema import Config, VenueConfig
-from tradefan.drivers.latch import Latch
+from tradefan.drivers.kill_signal import REASON as KILL_REASON
+from tradefan.drivers.kill_signal import KillSignal
+from tradefan.drivers.latch import ALL, Latch
 from tradefan.drivers.live import LinkFactory, LinkHandle, LiveDriver, SteadyClock
 from tradefan.drivers.machines import TimedMachine
 from tradefan.drivers.watchdog import Watchdog
 from tradefan.environment import Environment
 from tradefan.errors import Outage, Refused
 from tradefan.infra import DaemonFile
+from tradefan.links.keys import KeyLocks, runtime_folder
 from tradefan.links.paper import open_paper
 from tradefan.links.public import PublicLink
 from tradefan.links.tape import load_origin, open_recordings
 from tradefan.links.transport import Transport
-from tradefan.messages.control import LogLine
+from tradefan.messages.control import KillSwitch, LogLine
 from tradefan.messages.instrument import Instrument
 from tradefan.runtime.kernel import Kernel
 from tradefan.status import Picture
@@ -53,12 +57,13 @@ _EXCHANGE_INFO_TIMEOUT_S = 15
 class Daemon:
     """One environment, wired and ready to run."""
 
-    def __init__(self, environment: Environment, log: Logging) -> None:
-        """Open files and wire; nothing runs before `run`."""
+    def __init__(self, environment: Environment, log: Logging, kill: KillSignal | None = None) -> None:
+        """Open files and wire; nothing runs before `run`. The latch is that of `kill`."""
         config, places = environment.loaded.config, environment.places
         self.environment = environment
         self.config = config
-        self.latch = Latch()
+        self._kill = KillSignal(Latch()) if kill is None else kill
+        self.latch = self._kill.latch
         self.clock = SteadyClock()
         self._log = log
         self._token = places.load_token()
@@ -92,7 +97,11 @@ class Daemon:
         """Run until stopped, or for some seconds; return the exit code."""
         if seconds is not None:
             asyncio.get_running_loop().call_later(seconds, self.driver.stop)
-        return await self.driver.run()
+        self._kill.bind(asyncio.get_running_loop(), self._on_kill_signal)
+        try:
+            return await self.driver.run()
+        finally:
+            self._kill.unbind()
 
     def close(self) -> None:
         """Close the files of the timed machines."""
@@ -176,7 +185,7 @@ class Daemon:
             connections_max=api.connections_max,
             body_max=api.body_max,
         )
-        link = ApiLink(handle, settings, self.picture, self._on_listening)
+        link = ApiLink(handle, settings, self.picture, self._on_listening, self.latch.close)
         self.driver.on_rejected(link.rejected)
         return link
 
@@ -186,6 +195,9 @@ class Daemon:
             DaemonFile(os.getpid(), url, self.clock.now_ns(), self.environment.name, __version__)
         )
         self._log.log("info", "listening", url=url)
+
+    def _on_kill_signal(self) -> None:
+        self.driver.inject(self.kernel.refs["oms"], KillSwitch(ALL, KILL_REASON, "signal"))
 
     def _on_log(self, _now_ns: int, line: LogLine) -> None:
         self._log.log(line.level, line.event, actor=line.actor, **line.fields)
@@ -207,24 +219,36 @@ def run_daemon(environment: Environment, seconds: float | None) -> int:
         Outage: a file or folder that is needed cannot be had.
     """
     use_decimal_context()
-    places = environment.places
     _require_runnable(environment)
-    places.take()
-    try:
+    with KillSignal(Latch()) as kill, _locked(environment):
         log = _start_log(environment)
         try:
-            code = _run(environment, log, seconds)
+            code = _run(environment, log, kill, seconds)
         except Exception as error:
             log.log("critical", "cannot_run", reason=f"{type(error).__name__}: {error}")
             raise
         finally:
             log.stop()
-    finally:
-        places.release()
     return code
 
 
-def _run(environment: Environment, log: Logging, seconds: float | None) -> int:
+@contextmanager
+def _locked(environment: Environment) -> Iterator[None]:
+    """Hold the data directory and every API key: no second daemon trades beside this one."""
+    places, accounts = environment.places, environment.loaded.config.accounts
+    places.take()
+    try:
+        keys = KeyLocks(runtime_folder())
+        keys.take(accounts, places.root)
+        try:
+            yield
+        finally:
+            keys.release()
+    finally:
+        places.release()
+
+
+def _run(environment: Environment, log: Logging, kill: KillSignal, seconds: float | None) -> int:
     config = environment.loaded.config
     paper = all(account.venue == PAPER for account in config.accounts.values())
     log.log(
@@ -240,7 +264,7 @@ def _run(environment: Environment, log: Logging, seconds: float | None) -> int:
         pid=os.getpid(),
     )
     require_port(config.api.host, config.api.port)
-    daemon = Daemon(environment, log)
+    daemon = Daemon(environment, log, kill)
     try:
         code = uvloop.run(daemon.run(seconds))
     finally:

@@ -15,6 +15,7 @@ from tradefan.config.check import PAPER
 from tradefan.config.schema import Config
 from tradefan.contracts import suggest
 from tradefan.core.updates import order_update, parent_update
+from tradefan.drivers.latch import ALL
 from tradefan.drivers.watchdog import Watchdog
 from tradefan.environment import Environment
 from tradefan.errors import Refused
@@ -28,6 +29,8 @@ from tradefan.views import DOWN, Part, Views
 from tradefan.wiring import Plan, resolve_symbol
 
 SCHEMA = 1
+OPERATORS = ("api", "cli")
+"""Owners that are people: they may be killed like any other."""
 JSON = dict[str, Any]
 T = TypeVar("T")
 
@@ -216,6 +219,26 @@ class Picture:
         names = [*parent.ended, *parent.live]
         children = [order_update(trading.orders[name]) for name in names if name in trading.orders]
         return {**_parent(parent_update(parent)), "children_orders": [_child(child) for child in children]}
+
+    def scope(self, word: str) -> str:
+        """Return the scope of a kill or resume that a user's word names.
+
+        Raises:
+            Refused: UNKNOWN_SCOPE or AMBIGUOUS_SYMBOL.
+        """
+        plan, accounts = self._plan, self._config.accounts
+        venues = (*plan.venues, *(accounts[name].venue for name in plan.accounts))
+        known = (ALL, *plan.accounts, *plan.strategies, *OPERATORS, *venues)
+        if word in known:
+            return word
+        try:
+            return resolve_symbol(plan.instruments, word)
+        except Refused as no:
+            if no.code == "AMBIGUOUS_SYMBOL":
+                raise
+            near = suggest(word, [*known, *plan.instruments])
+            text = f"expected all, an account, instrument, owner or venue, got {word!r}{near}"
+            raise Refused("UNKNOWN_SCOPE", text) from no
 
     def resolve(self, symbol: str, account: str | None) -> tuple[AccountId, InstrumentId]:
         """Return the account and instrument that a user's words name.

@@ -8,17 +8,56 @@ from collections.abc import Awaitable, Callable
 from urllib.parse import urlsplit
 
 from aiohttp import web
+from aiohttp.web_protocol import RequestHandler
 
 from tradefan.units import SECOND
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 CONTROL = "/api/"
+KILL = "/api/v1/kill"
+SPARE_MAX = 4
+"""Connections beyond the limit that are heard out: one of them may be a kill."""
 _LOCAL_NAMES = ("localhost", "127.0.0.1", "::1")
 
 
 def problem(status: int, code: str, text: str, **more: object) -> web.Response:
     """Return an error as JSON: a stable code, a sentence, and what else helps."""
     return web.json_response({"error": {"code": code, "text": text, **more}}, status=status)
+
+
+class Problem(Exception):
+    """What a handler raises to answer with an error; the guard makes a response of it."""
+
+    def __init__(self, status: int, code: str, text: str, **more: object) -> None:
+        super().__init__(f"{code}: {text}")
+        self.response = problem(status, code, text, **more)
+
+
+class Spare:
+    """The slot of the kill: a few connections beyond the limit, on which nothing else is answered.
+
+    The oldest gives way, so that whoever fills them keeps nobody out for longer than his own
+    connections come.
+    """
+
+    def __init__(self) -> None:
+        self._handlers: dict[RequestHandler, None] = {}
+
+    def __contains__(self, handler: object) -> bool:
+        return handler in self._handlers
+
+    def add(self, handler: RequestHandler) -> RequestHandler:
+        """Let one more be heard, in the place of the oldest when there are too many."""
+        while len(self._handlers) >= SPARE_MAX:
+            oldest = next(iter(self._handlers))
+            del self._handlers[oldest]
+            oldest.force_close()
+        self._handlers[handler] = None
+        return handler
+
+    def discard(self, handler: RequestHandler) -> None:
+        """Forget a connection whose request has come."""
+        self._handlers.pop(handler, None)
 
 
 class Bucket:
@@ -47,11 +86,12 @@ class Guard:
     """The middleware in front of every handler.
 
     Control has a bucket of its own, which only the token opens: whoever floods the open pages, or
-    guesses tokens, does not keep the owner out.
+    guesses tokens, does not keep the owner out. The owner's kill asks no bucket at all.
     """
 
     def __init__(self, token: str, host: str, requests_per_second: int, now_ns: Callable[[], int]) -> None:
         """Allow `requests_per_second` of control, and as many of all the rest."""
+        self.spare = Spare()
         self._digest = hashlib.sha256(token.encode()).digest()
         self._names = (*_LOCAL_NAMES, host.lower())
         self._rate = requests_per_second
@@ -66,13 +106,21 @@ class Guard:
             return refusal
         try:
             return await handler(request)
+        except Problem as wrong:
+            return wrong.response
         except web.HTTPException as error:
             return problem(error.status, error.reason.upper().replace(" ", "_"), error.text or error.reason)
 
     def _refusal(self, request: web.Request) -> web.Response | None:
         known = self._known(request.headers.get("Authorization", ""))
         control = request.path.startswith(CONTROL)
-        if not (self._control if control and known else self._open).spend():
+        kill = known and request.path == KILL
+        if request.protocol in self.spare:
+            self.spare.discard(request.protocol)
+            if not kill:
+                request.protocol.force_close()
+                return problem(503, "CROWDED", "too many connections")
+        if not kill and not (self._control if control and known else self._open).spend():
             return problem(429, "RATE_LIMIT", f"more than {self._rate} requests in a second")
         if (elsewhere := self._elsewhere(request)) is not None:
             # A page that rebinds its own name to this address, or posts here from its own, must not reach us.

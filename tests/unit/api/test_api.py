@@ -3,130 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
 from decimal import Decimal
 from typing import Any
 
 import pytest
-from aiohttp import ClientSession, ServerDisconnectedError
+from aiohttp import ServerDisconnectedError
 
+from tests.unit.api.bench import BTC, CONTROL, MAIN, ORDER, TOKEN, Start, refusal
 from tradefan.api.guard import Bucket
-from tradefan.api.server import ApiLink, ApiSettings
-from tradefan.errors import Refused
-from tradefan.messages.base import Message
 from tradefan.messages.control import Rejected
-from tradefan.messages.orders import Answer, CancelParent, Refusal, SubmitOrder
-from tradefan.units import SECOND, AccountId, InstrumentId, OwnerId, ParentId
-
-TOKEN = "t" * 43
-CONTROL = {"Authorization": f"Bearer {TOKEN}"}
-ORDER = {"symbol": "BTC/USDT", "side": "buy", "quantity": "0.5"}
-BTC, MAIN = InstrumentId("binance:BTC/USDT"), AccountId("paper:main")
-Reply = Callable[[Any], Answer | Refusal | Rejected | None]
-
-
-class Daemon:
-    """What the API asks of a daemon: pictures, a clock that stands, and an OMS that replies at once."""
-
-    def __init__(self) -> None:
-        self.health_now: dict[str, Any] = {"status": "ok"}
-        self.waiting: dict[str, str] = {}
-        self.known: dict[str, dict[str, Any]] = {}
-        self.heard: list[Message] = []
-        self.reply: Reply = lambda _: None
-        self.now = 0
-        self.link: ApiLink
-
-    def now_ns(self) -> int:
-        return self.now
-
-    def deliver_to(self, actor: str, msg: Message) -> None:
-        assert actor == "oms"
-        self.heard.append(msg)
-        reply = self.reply(msg)
-        if isinstance(reply, Rejected):
-            self.link.rejected(reply)
-        elif reply is not None:
-            self.link.apply(reply)
-
-    def health(self) -> dict[str, Any]:
-        return self.health_now
-
-    def ready(self) -> dict[str, Any]:
-        return {"ready": not self.waiting, "waiting": self.waiting}
-
-    def status(self) -> dict[str, Any]:
-        return {"equity": Decimal("1000000.5000"), "owner": OwnerId("me")}
-
-    def metrics(self) -> bytes:
-        return b"tradefan_fills_total 0.0\n"
-
-    def orders(self) -> list[dict[str, Any]]:
-        return list(self.known.values())
-
-    def order(self, parent_id: str) -> dict[str, Any] | None:
-        return self.known.get(parent_id)
-
-    def strategies(self) -> list[dict[str, Any]]:
-        return []
-
-    def resolve(self, symbol: str, account: str | None) -> tuple[AccountId, InstrumentId]:
-        if symbol != "BTC/USDT":
-            raise Refused("UNKNOWN_INSTRUMENT", f"no feed carries {symbol!r}")
-        return MAIN, BTC
-
-    def accept(self, parent_id: str, *, known: bool = False) -> None:
-        """Let the OMS accept every wish as this parent."""
-        self.known[parent_id] = {"parent_id": parent_id, "owner": "api"}
-        self.reply = lambda wish: Answer(wish.req, (ParentId(parent_id),), known)
-
-
-class Web:
-    """A client of a listening link; `call` returns status and JSON."""
-
-    def __init__(self, session: ClientSession, daemon: Daemon, port: int) -> None:
-        self.session = session
-        self.daemon = daemon
-        self.port = port
-
-    async def call(self, method: str, path: str, **options: Any) -> tuple[int, Any]:
-        async with self.session.request(method, f"http://127.0.0.1:{self.port}{path}", **options) as answer:
-            if answer.content_type != "application/json":
-                return answer.status, await answer.text()
-            return answer.status, await answer.json()
-
-    async def code(self, method: str, path: str, **options: Any) -> tuple[int, str]:
-        """Return the status and the code of a refusal."""
-        status, body = await self.call(method, path, **options)
-        return status, body["error"]["code"]
-
-
-Start = Callable[..., Any]
-
-
-@pytest.fixture
-async def start() -> AsyncIterator[Start]:
-    """Give a function that makes a link with these settings listen, and a client of it."""
-    tasks: list[asyncio.Task[None]] = []
-    sessions: list[ClientSession] = []
-
-    async def begin(**settings: Any) -> Web:
-        daemon = Daemon()
-        port: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        usual = {"requests_per_second": 20, "connections_max": 64, "body_max": 2048}
-        chosen = ApiSettings(host="127.0.0.1", port=0, token=TOKEN, **{**usual, **settings})
-        daemon.link = ApiLink(daemon, chosen, daemon, port.set_result)
-        tasks.append(asyncio.get_running_loop().create_task(daemon.link.run()))
-        sessions.append(ClientSession())
-        return Web(sessions[-1], daemon, await port)
-
-    yield begin
-    for session in sessions:
-        await session.close()
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
-
+from tradefan.messages.orders import Answer, CancelParent, SubmitOrder
+from tradefan.units import SECOND, OwnerId, ParentId
 
 # --- pictures -----------------------------------------------------------------------------------------
 
@@ -379,22 +266,6 @@ async def test_submit_when_nobody_knows_the_symbol_then_422_in_the_words_of_the_
     )
 
 
-def refusal(code: str, req: int | None, **words: str) -> Refusal:
-    return Refusal(
-        account=MAIN,
-        instrument=BTC,
-        owner=OwnerId("api"),
-        ref="r",
-        code=code,
-        text="no",
-        limit=words.get("limit"),
-        used=words.get("used"),
-        would_pass=words.get("would_pass"),
-        at_ns=0,
-        req=req,
-    )
-
-
 async def test_submit_when_risk_refuses_then_422_with_what_would_pass(start: Start) -> None:
     """Code, limit, used and what would pass: the caller needs no second look."""
     web = await start()
@@ -427,7 +298,7 @@ async def test_submit_when_nobody_answers_then_504_says_that_the_outcome_is_in_d
     start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It may have become an order: the caller must look, or ask again with the same ref."""
-    monkeypatch.setattr("tradefan.api.server.ANSWER_TIMEOUT_S", 0.01)
+    monkeypatch.setattr("tradefan.api.control.ANSWER_TIMEOUT_S", 0.01)
     web = await start()
     assert await web.code("POST", "/api/v1/orders", headers=CONTROL, json=ORDER) == (504, "IN_DOUBT")
     web.daemon.link.apply(Answer(1, (ParentId("p1"),)))
@@ -435,7 +306,7 @@ async def test_submit_when_nobody_answers_then_504_says_that_the_outcome_is_in_d
 
 async def test_body_when_it_never_comes_then_408(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     """A slow client gives its place back."""
-    monkeypatch.setattr("tradefan.api.server.BODY_TIMEOUT_S", 0.01)
+    monkeypatch.setattr("tradefan.api.control.BODY_TIMEOUT_S", 0.01)
     web = await start()
     reader, writer = await asyncio.open_connection("127.0.0.1", web.port)
     head = "POST /api/v1/orders HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"

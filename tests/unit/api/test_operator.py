@@ -1,0 +1,219 @@
+"""What an operator says over HTTP: kill before everything else, resume, resolve, assign."""
+
+from __future__ import annotations
+
+import asyncio
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from aiohttp import ServerDisconnectedError
+from yarl import URL
+
+from tests.unit.api.bench import BTC, CONTROL, MAIN, ORDER, Start, Web, refusal
+from tradefan.api.guard import SPARE_MAX
+from tradefan.messages.control import KillAnswer, KillSwitch
+from tradefan.messages.orders import Answer, AssignPosition, ResolveOrder, ResumeTrading
+from tradefan.units import OwnerId
+
+KILL = "/api/v1/kill"
+
+
+def persist(web: Web, *naked: str) -> None:
+    """Let the OMS acknowledge every kill as durable."""
+    web.daemon.reply = lambda msg: KillAnswer(msg.req, msg.scope, closed=True, persisted=True, naked=naked)
+
+
+# --- kill -----------------------------------------------------------------------------------------------
+
+
+async def test_kill_when_asked_then_the_latch_is_closed_before_the_oms_hears_of_it(start: Start) -> None:
+    """Nothing that the OMS does or fails to do may come before the latch (RK-06)."""
+    web = await start()
+    closed_before: list[Any] = []
+
+    def reply(msg: Any) -> KillAnswer:
+        closed_before.extend(web.daemon.closed)
+        return KillAnswer(msg.req, msg.scope, closed=True, persisted=True, naked=("paper:main BTC",))
+
+    web.daemon.reply = reply
+    body = {
+        "scope": "BTC/USDT",
+        "reason": "a test",
+        "owner": "cli",
+        "user": "alice",
+        "keep_protection": True,
+        "including_external": True,
+    }
+    status, answer = await web.call("POST", KILL, headers=CONTROL, json=body)
+    assert closed_before == [(BTC, "a test")]
+    assert web.daemon.heard == [KillSwitch(BTC, "a test", "cli alice", True, True, 1)]
+    assert (status, answer) == (
+        200,
+        {"scope": BTC, "closed": True, "persisted": True, "naked": ["paper:main BTC"], "text": None},
+    )
+
+
+async def test_kill_when_nothing_is_said_then_everything_is_meant(start: Start) -> None:
+    """In a hurry the path alone is enough."""
+    web = await start()
+    persist(web)
+    headers = {**CONTROL, "Content-Type": "application/json"}
+    status, answer = await web.call("POST", KILL, headers=headers)
+    assert (status, answer["scope"], web.daemon.closed) == (200, "all", [("all", "")])
+    assert web.daemon.heard == [KillSwitch("all", "", "api", req=1)]
+
+
+async def test_kill_when_the_oms_is_silent_then_closed_and_not_persisted(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The latch holds without the OMS; that no disk knows of it is said."""
+    monkeypatch.setattr("tradefan.api.control.KILL_TIMEOUT_S", 0.01)
+    web = await start()
+    status, answer = await web.call("POST", KILL, headers=CONTROL, json={})
+    assert (status, answer["closed"], answer["persisted"]) == (200, True, False)
+    assert "until this process ends" in answer["text"]
+    web.daemon.link.apply(KillAnswer(1, "all", closed=True, persisted=True))
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "code"),
+    [
+        ({"scope": "paper:mian"}, 422, "UNKNOWN_SCOPE"),
+        ({"scop": "all"}, 400, "BAD_REQUEST"),
+        ({"scope": ""}, 400, "BAD_REQUEST"),
+        ({"keep_protection": "yes"}, 400, "BAD_REQUEST"),
+    ],
+)
+async def test_kill_when_it_is_not_understood_then_refused_and_nothing_is_closed(
+    start: Start, body: dict[str, Any], status: int, code: str
+) -> None:
+    """A misspelt scope must be said again, not taken for another one."""
+    web = await start()
+    assert await web.code("POST", KILL, headers=CONTROL, json=body) == (status, code)
+    assert (web.daemon.closed, web.daemon.heard) == ([], [])
+
+
+async def test_kill_when_the_token_is_missing_then_401_and_nothing_is_closed(start: Start) -> None:
+    """Who may not trade may not kill either."""
+    web = await start()
+    assert await web.code("POST", KILL, json={}) == (401, "NO_TOKEN")
+    assert web.daemon.closed == []
+
+
+async def test_kill_when_the_owner_has_spent_his_requests_then_it_still_passes(start: Start) -> None:
+    """Its slot is its own (SE-16)."""
+    web = await start(requests_per_second=2)
+    persist(web)
+    for _ in range(2):
+        await web.call("GET", "/api/v1/orders", headers=CONTROL)
+    assert await web.code("GET", "/api/v1/orders", headers=CONTROL) == (429, "RATE_LIMIT")
+    for _ in range(5):
+        assert (await web.call("POST", KILL, headers=CONTROL, json={}))[0] == 200
+
+
+@pytest.mark.parametrize("silent", [2, 2 + SPARE_MAX, 20])
+async def test_kill_when_all_connections_are_taken_then_it_still_passes(start: Start, silent: int) -> None:
+    """Beyond the limit a few are heard, the newest first, and only a kill is answered there."""
+    web = await start(connections_max=2)
+    persist(web)
+    silence = []
+    for _ in range(silent):
+        silence.append(await asyncio.open_connection("127.0.0.1", web.port))
+        await asyncio.sleep(0)
+    with pytest.raises((ServerDisconnectedError, OSError)):
+        await web.call("POST", "/api/v1/orders", headers=CONTROL, json=ORDER)
+    assert (await web.call("POST", KILL, headers=CONTROL, json={}))[0] == 200
+    assert [type(msg) for msg in web.daemon.heard] == [KillSwitch]
+    for _, writer in silence:
+        writer.close()
+    await asyncio.gather(*(writer.wait_closed() for _, writer in silence), return_exceptions=True)
+
+
+# --- what waits for a human -------------------------------------------------------------------------------
+
+
+async def test_resume_when_given_a_reason_then_the_oms_hears_who_wants_it(start: Start) -> None:
+    """Only the OMS opens, and only when its record is durable."""
+    web = await start()
+    web.daemon.reply = lambda wish: Answer(wish.req, ())
+    body = {"scope": "paper:main", "reason": "checked", "owner": "cli", "user": "bob"}
+    status, answer = await web.call("POST", "/api/v1/resume", headers=CONTROL, json=body)
+    assert (status, answer) == (200, {"scope": "paper:main", "resumed": True})
+    assert web.daemon.heard == [ResumeTrading("paper:main", "checked", "cli bob", OwnerId("cli"), 1)]
+
+
+@pytest.mark.parametrize("body", [{}, {"reason": ""}, {"reason": "x" * 201}])
+async def test_resume_when_no_reason_is_given_then_400(start: Start, body: dict[str, str]) -> None:
+    """Whoever opens a latch says why."""
+    web = await start()
+    assert await web.code("POST", "/api/v1/resume", headers=CONTROL, json=body) == (400, "BAD_REQUEST")
+    assert web.daemon.heard == []
+
+
+@pytest.mark.parametrize(
+    ("path", "subject"),
+    [
+        ("c1", "c1"),
+        ("fill%20paper%3Amain%20binance%3ABTC%2FUSDT%2017", "fill paper:main binance:BTC/USDT 17"),
+    ],
+)
+async def test_resolve_when_an_order_or_a_fact_is_named_then_the_oms_hears_it_whole(
+    start: Start, path: str, subject: str
+) -> None:
+    """The key of a poisoned fact holds spaces and slashes."""
+    web = await start()
+    web.daemon.reply = lambda wish: Answer(wish.req, ())
+    body = {"verdict": "DROP", "reason": "seen", "user": "eve"}
+    where = URL(f"http://127.0.0.1:{web.port}/api/v1/orders/{path}/resolve", encoded=True)
+    async with web.session.post(where, headers=CONTROL, json=body) as got:
+        status, answer = got.status, await got.json()
+    assert (status, answer) == (200, {"subject": subject, "verdict": "DROP"})
+    assert web.daemon.heard == [ResolveOrder(subject, "DROP", "seen", "api eve", OwnerId("api"), 1)]
+
+
+async def test_resolve_when_the_oms_refuses_then_422_in_its_words(start: Start) -> None:
+    """A doubt that is none, or an order that nobody knows."""
+    web = await start()
+    web.daemon.reply = lambda wish: refusal("NOT_IN_DOUBT", wish.req)
+    body = {"verdict": "PLACED", "reason": "seen"}
+    got = await web.code("POST", "/api/v1/orders/c1/resolve", headers=CONTROL, json=body)
+    assert got == (422, "NOT_IN_DOUBT")
+    body["verdict"] = "MAYBE"
+    got = await web.code("POST", "/api/v1/orders/c1/resolve", headers=CONTROL, json=body)
+    assert got == (400, "BAD_REQUEST")
+
+
+async def test_assign_when_owners_and_price_are_named_then_the_oms_hears_them(start: Start) -> None:
+    """From `external` unless another giver is named."""
+    web = await start()
+    web.daemon.reply = lambda wish: Answer(wish.req, ())
+    body = {"symbol": "BTC/USDT", "quantity": "0.5", "to": "trend", "price": "61000.5", "owner": "cli"}
+    status, answer = await web.call("POST", "/api/v1/positions/assign", headers=CONTROL, json=body)
+    assert (status, answer) == (
+        200,
+        {"account": MAIN, "instrument": BTC, "from": "external", "to": "trend"},
+    )
+    assert web.daemon.heard == [
+        AssignPosition(
+            account=MAIN,
+            instrument=BTC,
+            giver=OwnerId("external"),
+            taker=OwnerId("trend"),
+            qty=Decimal("0.5"),
+            price=Decimal("61000.5"),
+            principal="cli",
+            owner=OwnerId("cli"),
+            req=1,
+        )
+    ]
+
+
+@pytest.mark.parametrize("change", [{"quantity": "0"}, {"quantity": "-1"}, {"price": "NaN"}, {"to": ""}])
+async def test_assign_when_a_number_is_none_then_400(start: Start, change: dict[str, str]) -> None:
+    """Nothing reaches the OMS."""
+    web = await start()
+    body = {"symbol": "BTC/USDT", "quantity": "0.5", "to": "trend", **change}
+    got = await web.code("POST", "/api/v1/positions/assign", headers=CONTROL, json=body)
+    assert got == (400, "BAD_REQUEST")
+    assert web.daemon.heard == []

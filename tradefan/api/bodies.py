@@ -1,0 +1,129 @@
+"""The bodies of control calls: what may be said, in which words, within which bounds."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Annotated, Any, Literal, TypeVar
+
+import msgspec
+from msgspec import Meta, Struct, field
+
+from tradefan.api.guard import Problem
+from tradefan.errors import Refused
+from tradefan.units import OwnerId, require_number
+
+REF_MAX = 64
+REASON_MAX = 200
+NAME_MAX = 100
+
+Reason = Annotated[str, Meta(max_length=REASON_MAX)]
+GivenReason = Annotated[str, Meta(min_length=1, max_length=REASON_MAX)]
+Name = Annotated[str, Meta(min_length=1, max_length=NAME_MAX)]
+
+
+class Body(Struct, forbid_unknown_fields=True, kw_only=True):
+    """What every call may say of the one who calls: by which face he comes, and his name on his machine.
+
+    Both are his own words; what lets him in is the token.
+    """
+
+    owner: Literal["api", "cli"] = "api"
+    user: Annotated[str, Meta(max_length=NAME_MAX)] = ""
+
+    @property
+    def owner_id(self) -> OwnerId:
+        """The owner of what is asked for."""
+        return OwnerId(self.owner)
+
+    @property
+    def principal(self) -> str:
+        """Who is written into the journal: `cli alice`."""
+        return f"{self.owner} {self.user}".rstrip()
+
+    def check(self) -> None:
+        """Raise Refused (BAD_NUMBER) or ValueError for what no type can say."""
+
+
+class OrderBody(Body, kw_only=True):
+    """`POST /api/v1/orders`."""
+
+    symbol: str
+    side: Literal["buy", "sell"]
+    quantity: Decimal
+    algo: str = "market"
+    limit_price: Decimal | None = None
+    account: str | None = None
+    ref: Annotated[str, Meta(min_length=1, max_length=REF_MAX)] | None = None
+    settings: dict[str, Any] = field(default_factory=dict)
+    reason: Reason = ""
+    reduce_only: bool = False
+
+    def check(self) -> None:
+        """Raise for numbers that are none, or that nobody can compute with."""
+        _check_positive(quantity=self.quantity, limit_price=self.limit_price)
+
+
+class KillBody(Body, kw_only=True):
+    """`POST /api/v1/kill`; nothing said means everything."""
+
+    scope: Name = "all"
+    reason: Reason = ""
+    keep_protection: bool = False
+    including_external: bool = False
+
+
+class ResumeBody(Body, kw_only=True):
+    """`POST /api/v1/resume`."""
+
+    scope: Name = "all"
+    reason: GivenReason
+
+
+class ResolveBody(Body, kw_only=True):
+    """`POST /api/v1/orders/{id}/resolve`."""
+
+    verdict: Literal["PLACED", "NOT_PLACED", "RETRY", "DROP"]
+    reason: GivenReason
+
+
+class AssignBody(Body, kw_only=True):
+    """`POST /api/v1/positions/assign`; `from` and `to` are owners, `external` is what nobody here bought."""
+
+    symbol: str
+    quantity: Decimal
+    giver: Name = field(name="from", default="external")
+    taker: Name = field(name="to")
+    price: Decimal | None = None
+    account: str | None = None
+
+    def check(self) -> None:
+        """Raise for numbers that are none, or that nobody can compute with."""
+        _check_positive(quantity=self.quantity, price=self.price)
+
+
+AnyBody = TypeVar("AnyBody", bound=Body)
+
+
+def read(text: bytes, kind: type[AnyBody]) -> AnyBody:
+    """Return a body, checked.
+
+    Raises:
+        Problem: 400 with what is wrong.
+    """
+    try:
+        body = msgspec.json.decode(text or b"{}", type=kind)
+        body.check()
+    except Refused as refused:
+        raise Problem(400, refused.code, refused.text) from refused
+    except (msgspec.MsgspecError, ValueError) as error:
+        raise Problem(400, "BAD_REQUEST", str(error)) from error
+    return body
+
+
+def _check_positive(**values: Decimal | None) -> None:
+    for name, value in values.items():
+        if value is None:
+            continue
+        if not (value.is_finite() and value > 0):
+            raise ValueError(f"expected a {name} above zero, got {value}")
+        require_number(name, value)
