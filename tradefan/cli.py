@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
-from tradefan import __version__
+from tradefan import __version__, commands
 from tradefan.client import NOT_RUNNING, USAGE, Unanswered
 from tradefan.config.mistakes import ConfigInvalid
 from tradefan.errors import Outage, Refused
@@ -34,7 +34,7 @@ from tradefan.terminal import (
 from tradefan.terminal import client as _client
 from tradefan.units import use_decimal_context
 
-_MISSING = ("DATA_DIR_IN_USE",)
+_MISSING = ("DATA_DIR_IN_USE", "KEY_IN_USE")
 """Refusals that are about something outside: there is nothing wrong with the words of the command."""
 
 app = typer.Typer(
@@ -43,7 +43,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="TradeFan: a crypto trading daemon.",
 )
-orders = typer.Typer(no_args_is_help=True, help="Submit, list, show and cancel orders.")
+orders = typer.Typer(no_args_is_help=True, help="Submit, list, show, cancel and resolve orders.")
 strategies = typer.Typer(no_args_is_help=True, help="Strategy instances.")
 positions = typer.Typer(no_args_is_help=True, help="Positions and their owners.")
 paper = typer.Typer(no_args_is_help=True, help="The paper venue's account.")
@@ -56,6 +56,7 @@ for name, part in (
     ("new", new),
 ):
     app.add_typer(part, name=name)
+commands.register(app, orders, positions)
 
 
 def main() -> None:

@@ -23,11 +23,12 @@ _CONTROL = "/api/"
 
 
 class Unanswered(TradeFanError):
-    """No useful answer; `code` is the exit code that says why."""
+    """No useful answer; `code` is the exit code that says why, `status` that of HTTP where there was one."""
 
-    def __init__(self, code: int, text: str) -> None:
+    def __init__(self, code: int, text: str, status: int | None = None) -> None:
         super().__init__(text)
         self.code = code
+        self.status = status
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
@@ -44,12 +45,13 @@ _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}), _NoRedire
 class Client:
     """Asks one daemon over HTTP; control calls carry the token."""
 
-    def __init__(self, url: str, token: Callable[[], str | None]) -> None:
+    def __init__(self, url: str, token: Callable[[], str | None], timeout_s: float = _TIMEOUT_S) -> None:
         """Name the daemon; `token` is called when one is needed."""
         if not url.startswith(("http://", "https://")):
             raise Unanswered(USAGE, f"expected a URL that begins with http:// or https://, got {url!r}")
         self.url = url.rstrip("/")
         self._token = token
+        self._timeout_s = timeout_s
 
     def get(self, path: str) -> Any:  # noqa: ANN401 JSON
         """Return the JSON of a GET."""
@@ -66,7 +68,7 @@ class Client:
             headers["Authorization"] = f"Bearer {token}"
         request = urllib.request.Request(self.url + path, body, headers, method=method)  # noqa: S310 checked above
         try:
-            with _OPENER.open(request, timeout=_TIMEOUT_S) as response:
+            with _OPENER.open(request, timeout=self._timeout_s) as response:
                 return orjson.loads(response.read())
         except urllib.error.HTTPError as error:
             raise _unanswered(error) from error
@@ -98,7 +100,7 @@ def _unanswered(error: urllib.error.HTTPError) -> Unanswered:
         problem = orjson.loads(error.read())["error"]
         lines = [f"{problem['code']}: {problem['text']}"]
     except (orjson.JSONDecodeError, KeyError, TypeError):
-        return Unanswered(FAILED, f"HTTP {error.code} {error.reason}")
+        return Unanswered(FAILED, f"HTTP {error.code} {error.reason}", error.code)
     words = {"limit": "limit", "used": "used", "would_pass": "would pass"}
     lines += [f"{word}: {problem[key]}" for key, word in words.items() if problem.get(key)]
-    return Unanswered(NOT_READY if error.code == 503 else FAILED, "\n  ".join(lines))
+    return Unanswered(NOT_READY if error.code == 503 else FAILED, "\n  ".join(lines), error.code)

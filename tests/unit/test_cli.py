@@ -3,67 +3,16 @@
 from __future__ import annotations
 
 import json
-import shutil
-import threading
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tradefan import __version__, cli, contracts
-from tradefan.infra import DaemonFile, DataDir
+from tests.unit.shell import Daemon, Done, Shell
+from tradefan import __version__, cli
+from tradefan.infra import DaemonFile
 from tradefan.logs import follow_log, read_log, since_ns
 from tradefan.units import MINUTE, parse_iso
-
-ROOT = Path(__file__).resolve().parents[2]
-
-
-@dataclass(frozen=True)
-class Done:
-    """What a command left behind."""
-
-    code: int
-    out: str
-    err: str
-
-
-class Shell:
-    """Runs commands in this process, on a configuration of its own."""
-
-    def __init__(
-        self, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-    ) -> None:
-        self.config = folder / "config"
-        shutil.copytree(ROOT / "config", self.config, ignore=shutil.ignore_patterns("local.yaml"))
-        self.data = DataDir(folder / "data" / "development", folder / "logs")
-        monkeypatch.setattr("tradefan.contracts._plugins", dict(contracts._plugins))
-        self._monkeypatch = monkeypatch
-        self._capsys = capsys
-
-    def __call__(self, *words: str) -> Done:
-        """Run one command; those that read a configuration get ours."""
-        self._monkeypatch.setattr("sys.argv", ["tradefan", *words])
-        try:
-            cli.main()
-        except SystemExit as end:
-            code = end.code
-        else:
-            code = 0
-        out, err = self._capsys.readouterr()
-        assert isinstance(code, int)
-        return Done(code, out, err)
-
-    def ours(self, *words: str) -> Done:
-        return self(*words, "--config", str(self.config))
-
-
-@pytest.fixture
-def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Shell:
-    return Shell(tmp_path, monkeypatch, capsys)
-
 
 # --- words and exit codes -------------------------------------------------------------------------------
 
@@ -222,55 +171,6 @@ ORDER = {
     ],
 }
 REFUSED = {"code": "RISK_MAX_ORDER_QTY", "text": "no", "limit": "10", "used": "50", "would_pass": "10"}
-
-
-@dataclass
-class Daemon:
-    """A server that answers as it is told, and remembers what it was asked."""
-
-    port: int = 0
-    answers: dict[str, tuple[int, Any]] = field(default_factory=dict)
-    asked: list[tuple[str, str, str | None, Any]] = field(default_factory=list)
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
-
-
-@pytest.fixture
-def daemon() -> Iterator[Daemon]:
-    told = Daemon()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self._answer("GET")
-
-        def do_POST(self) -> None:
-            self._answer("POST")
-
-        def _answer(self, method: str) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            told.asked.append(
-                (method, self.path, self.headers.get("Authorization"), json.loads(body) if body else None)
-            )
-            status, value = told.answers.get(self.path, (404, {"error": {"code": "X", "text": "x"}}))
-            self.send_response(status)
-            if status == 302:
-                self.send_header("Location", value)
-            self.end_headers()
-            self.wfile.write(value.encode() if isinstance(value, str) else json.dumps(value).encode())
-
-        def log_message(self, *_: Any) -> None:
-            """Say nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    told.port = server.server_address[1]
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    yield told
-    server.shutdown()
-    thread.join()
-    server.server_close()
 
 
 def test_client_when_nobody_runs_then_3_and_how_to_start(shell: Shell) -> None:

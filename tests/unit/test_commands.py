@@ -1,0 +1,234 @@
+"""The operator's commands: what they send, and a kill that needs no API."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.unit.shell import Daemon, Shell
+from tradefan.infra import DaemonFile
+
+KILLED = {"scope": "all", "closed": True, "persisted": True, "naked": [], "text": None}
+CALLER = {"owner": "cli", "user": getpass.getuser()}
+HOLDER = """
+import sys, signal
+from pathlib import Path
+from tradefan.infra import DataDir
+heard = []
+signal.signal(signal.SIGUSR2, lambda *_: heard.append(1))
+places = DataDir(Path(sys.argv[1]), Path(sys.argv[2]))
+places.take()
+print("held", flush=True)
+while not heard:
+    signal.pause()
+print("heard", flush=True)
+"""
+
+
+class Holder:
+    """A process that holds the data directory and notes SIGUSR2."""
+
+    def __init__(self, shell: Shell) -> None:
+        words = [sys.executable, "-c", HOLDER, str(shell.data.root), str(shell.data.logs)]
+        self.process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
+        assert self.said() == "held\n"
+
+    def said(self) -> str:
+        assert self.process.stdout is not None
+        return self.process.stdout.readline()
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.wait(10)
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+
+
+@pytest.fixture
+def holder(shell: Shell) -> Iterator[Holder]:
+    made = Holder(shell)
+    yield made
+    made.close()
+
+
+def announce(shell: Shell, url: str) -> None:
+    shell.data.announce(DaemonFile(1, url, 0, "development", "1"))
+    shell.data.load_token()
+
+
+# --- kill -----------------------------------------------------------------------------------------------
+
+
+def test_kill_when_the_api_answers_then_it_is_asked_with_everything_that_was_said(
+    shell: Shell, daemon: Daemon, holder: Holder
+) -> None:
+    """Scope, reason and both flags; naked positions are named; nobody gets a signal."""
+    announce(shell, daemon.url)
+    answer = {**KILLED, "scope": "paper:main", "persisted": False, "naked": ["paper:main BTC 1"]}
+    daemon.answers["/api/v1/kill"] = (200, answer | {"text": "not yet on the disk"})
+    words = ("--scope", "paper:main", "--reason", "a test", "--keep-protection", "--including-external")
+    done = shell.ours("kill", *words)
+    assert (done.code, done.err) == (0, "")
+    first, second, third, _ = done.out.splitlines()
+    assert first.startswith("killed: paper:main;")
+    assert "does NOT survive a restart yet" in first
+    assert (second, third) == ("not yet on the disk", "without protection now: paper:main BTC 1")
+    ((_, path, token, body),) = daemon.asked
+    assert (path, token) == ("/api/v1/kill", f"Bearer {shell.data.load_token()}")
+    assert body == {
+        "scope": "paper:main",
+        "reason": "a test",
+        "keep_protection": True,
+        "including_external": True,
+        **CALLER,
+    }
+    assert holder.process.poll() is None
+    assert json.loads(shell.ours("kill", "--json").out) == answer | {"text": "not yet on the disk"}
+
+
+@pytest.mark.parametrize("trouble", ["no address", "nobody listens", "silent", "broken"])
+def test_kill_when_the_api_does_not_answer_then_the_holder_of_the_lock_gets_a_signal(
+    shell: Shell, daemon: Daemon, holder: Holder, trouble: str
+) -> None:
+    """Within two seconds; it is said that all scopes and protection are meant."""
+    if trouble == "nobody listens":
+        announce(shell, "http://127.0.0.1:1")
+    elif trouble != "no address":
+        announce(shell, daemon.url)
+        daemon.answers["/api/v1/kill"] = (500, "x") if trouble == "broken" else (200, KILLED)
+        daemon.silent_s = 3 if trouble == "silent" else 0
+    began = time.monotonic()
+    done = shell.ours("kill", "--scope", "paper:main")
+    assert time.monotonic() - began < 2.5
+    assert (done.code, done.err) == (0, "")
+    assert done.out.startswith("killed: all;")
+    text = f"sent SIGUSR2 to pid {holder.process.pid}: all scopes are meant, and protection is cancelled too"
+    assert text in done.out
+    assert holder.said() == "heard\n"
+
+
+def test_kill_when_the_scope_is_misspelt_then_refused_and_nobody_gets_a_signal(
+    shell: Shell, daemon: Daemon, holder: Holder
+) -> None:
+    """A slip of the fingers does not cancel everything."""
+    announce(shell, daemon.url)
+    daemon.answers["/api/v1/kill"] = (422, {"error": {"code": "UNKNOWN_SCOPE", "text": "no"}})
+    done = shell.ours("kill", "--scope", "paper:mian")
+    assert (done.code, done.out) == (1, "")
+    assert "UNKNOWN_SCOPE" in done.err
+    holder.process.send_signal(signal.SIGUSR2)
+    assert holder.said() == "heard\n"
+
+
+def test_kill_when_no_daemon_runs_then_3(shell: Shell) -> None:
+    """There is nothing to kill, whatever an earlier run left behind."""
+    shell.data.take()
+    announce(shell, "http://127.0.0.1:1")
+    shell.data.release()
+    done = shell.ours("kill")
+    assert (done.code, done.out) == (3, "")
+    assert f"no daemon runs in {shell.data.root}" in done.err
+
+
+def test_kill_when_an_address_is_given_then_only_it_is_asked(
+    shell: Shell, daemon: Daemon, holder: Holder
+) -> None:
+    """The daemon of that address may be another machine's: ours gets no signal in its place."""
+    daemon.answers["/api/v1/kill"] = (500, "x")
+    done = shell.ours("kill", "--url", daemon.url)
+    assert (done.code, done.out) == (1, "")
+    assert holder.process.poll() is None
+
+
+# --- resume, resolve, assign --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("words", "path", "body", "answer", "out"),
+    [
+        (
+            ("resume", "--reason", "checked"),
+            "/api/v1/resume",
+            {"scope": "all", "reason": "checked"},
+            {"scope": "all"},
+            "resumed: all\n",
+        ),
+        (
+            ("order", "resolve", "abc", "not-placed", "--reason", "seen"),
+            "/api/v1/orders/abc/resolve",
+            {"verdict": "NOT_PLACED", "reason": "seen"},
+            {"subject": "abc", "verdict": "NOT_PLACED"},
+            "abc: NOT_PLACED\n",
+        ),
+        (
+            ("order", "resolve", "fill a b/c 1", "drop", "--reason", "seen"),
+            "/api/v1/orders/fill%20a%20b%2Fc%201/resolve",
+            {"verdict": "DROP", "reason": "seen"},
+            {"subject": "fill a b/c 1", "verdict": "DROP"},
+            "fill a b/c 1: DROP\n",
+        ),
+        (
+            ("position", "assign", "BTC/USDT", "0.5", "--to", "trend", "--price", "60000.1"),
+            "/api/v1/positions/assign",
+            {"symbol": "BTC/USDT", "quantity": "0.5", "from": "external", "to": "trend", "price": "60000.1"},
+            {"account": "a", "instrument": "i", "from": "external", "to": "trend"},
+            "0.5 i on a: from external to trend\n",
+        ),
+        (
+            ("position", "release", "BTC/USDT", "0.5", "--from", "trend", "--account", "paper:main"),
+            "/api/v1/positions/assign",
+            {
+                "symbol": "BTC/USDT",
+                "quantity": "0.5",
+                "from": "trend",
+                "to": "external",
+                "account": "paper:main",
+            },
+            {"account": "a", "instrument": "i", "from": "trend", "to": "external"},
+            "0.5 i on a: from trend to external\n",
+        ),
+    ],
+)
+def test_command_when_a_human_decides_then_the_daemon_hears_what_and_who(
+    shell: Shell,
+    daemon: Daemon,
+    words: tuple[str, ...],
+    path: str,
+    body: dict[str, Any],
+    answer: dict[str, Any],
+    out: str,
+) -> None:
+    """Each with the name of the user who gave it."""
+    daemon.answers[path] = (200, answer)
+    done = shell.ours(*words, "--url", daemon.url)
+    assert (done.code, done.out) == (0, out)
+    assert [(at, said) for _, at, _, said in daemon.asked] == [(path, {**body, **CALLER})]
+    assert json.loads(shell.ours(*words, "--url", daemon.url, "--json").out) == answer
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (("resume",), "Missing option '--reason'"),
+        (("order", "resolve", "abc", "placed"), "Missing option '--reason'"),
+        (("order", "resolve", "abc", "maybe", "--reason", "x"), "expected one of placed, not-placed"),
+        (("position", "assign", "BTC/USDT", "0", "--to", "x"), "QTY: expected a number above zero"),
+        (("position", "assign", "BTC/USDT", "1"), "Missing option '--to'"),
+        (("position", "release", "BTC/USDT", "1"), "Missing option '--from'"),
+    ],
+)
+def test_command_when_something_is_missing_then_2_before_anybody_is_asked(
+    shell: Shell, daemon: Daemon, words: tuple[str, ...], text: str
+) -> None:
+    """What a human decides has a reason, an owner and a number."""
+    done = shell.ours(*words, "--url", daemon.url)
+    assert (done.code, done.out, daemon.asked) == (2, "", [])
+    assert text in done.err

@@ -1,0 +1,208 @@
+"""The commands of whoever watches over a daemon: kill, resume, resolve, assign, and the journal's."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import signal
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import quote
+
+import typer
+
+from tradefan.client import FAILED, NOT_RUNNING, Client, Unanswered, read_token
+from tradefan.errors import Refused
+from tradefan.terminal import AsJson, ConfigDir, Env, Url, address, client, fail, number, print_json, program
+
+KILL_TIMEOUT_S = 1.0
+"""How long the API may be silent before the signal is sent in its place."""
+_NOT_UNDERSTOOD = (400, 422)
+"""Answers about the words of a kill: a misspelt scope is to be said again, and does not mean everything."""
+
+VERDICTS = ("placed", "not-placed", "retry", "drop")
+
+Reason = Annotated[str, typer.Option("--reason", metavar="TEXT", help="why; it is written into the journal")]
+Account = Annotated[str | None, typer.Option("--account", help="where more than one trades the symbol")]
+
+
+def register(app: typer.Typer, orders: typer.Typer, positions: typer.Typer) -> None:
+    """Add these commands to the command line."""
+    app.command()(kill)
+    app.command()(resume)
+    orders.command("resolve")(order_resolve)
+    positions.command("assign")(position_assign)
+    positions.command("release")(position_release)
+
+
+# --- kill -------------------------------------------------------------------------------------------
+
+
+def kill(
+    scope: Annotated[
+        str, typer.Option("--scope", help="all, or an account, instrument, owner or venue")
+    ] = "all",
+    reason: Reason = "",
+    keep_protection: Annotated[
+        bool, typer.Option("--keep-protection", help="leave reduce-only orders that rest at the venue")
+    ] = False,
+    including_external: Annotated[
+        bool, typer.Option("--including-external", help="cancel orders that are not ours, too")
+    ] = False,
+    env: Env = "development",
+    config: ConfigDir = None,
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """Stop sending new orders at once and cancel what rests; only `resume` undoes it.
+
+    Where the API is silent for a second, the daemon on this machine gets a signal: then everything is
+    meant, whatever the scope, and protection too.
+    """
+    body = {
+        "scope": scope,
+        "reason": reason,
+        "keep_protection": keep_protection,
+        "including_external": including_external,
+        **_caller(),
+    }
+    answer = _kill_by_address(body, env, config, url) if address(url) else _kill_here(body, env, config)
+    if as_json:
+        print_json(answer)
+        return
+    for line in _killed(answer):
+        print(line)
+
+
+def _kill_by_address(body: dict[str, Any], env: str, config: Path | None, url: str | None) -> dict[str, Any]:
+    """Ask a daemon that may be anywhere: there is nobody here to send a signal to."""
+    return dict(client(env, config, url).post("/api/v1/kill", body))
+
+
+def _kill_here(body: dict[str, Any], env: str, config: Path | None) -> dict[str, Any]:
+    """Ask the daemon of an environment, or send it the signal when it is silent or not to be found."""
+    from tradefan.environment import find_places
+
+    places = find_places(env, config)
+    pid, running = places.holder(), places.running()
+    if pid is None:
+        fail(f"no daemon runs in {places.root}", NOT_RUNNING)
+    if running is None:
+        return _kill_by_signal(pid, "the daemon does not say where it listens")
+    try:
+        api = Client(running.url, lambda: read_token(places.token), KILL_TIMEOUT_S)
+        return dict(api.post("/api/v1/kill", body))
+    except Unanswered as silence:
+        if silence.status in _NOT_UNDERSTOOD:
+            raise
+        return _kill_by_signal(pid, str(silence))
+
+
+def _kill_by_signal(pid: int, silence: str) -> dict[str, Any]:
+    try:
+        os.kill(pid, signal.SIGUSR2)
+    except OSError as error:
+        fail(f"{silence}; and SIGUSR2 to pid {pid} failed: {error.strerror}", FAILED)
+    text = f"{silence}; sent SIGUSR2 to pid {pid}: all scopes are meant, and protection is cancelled too"
+    return {"scope": "all", "closed": True, "persisted": None, "naked": [], "text": text, "signal": pid}
+
+
+def _killed(answer: dict[str, Any]) -> list[str]:
+    held = {True: "survives a restart", False: "does NOT survive a restart yet", None: "status will say more"}
+    lines = [f"killed: {answer['scope']}; no new order leaves; this {held[answer['persisted']]}"]
+    lines += [answer["text"]] if answer["text"] else []
+    lines += [f"without protection now: {one}" for one in answer["naked"]]
+    return [*lines, f"own orders are being cancelled; see {program()} status; undo: {program()} resume"]
+
+
+def resume(
+    reason: Reason,
+    scope: Annotated[
+        str, typer.Option("--scope", help="all, or an account, instrument, owner or venue")
+    ] = "all",
+    env: Env = "development",
+    config: ConfigDir = None,
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """Let a scope trade again after a kill, a breaker, or a hold that waits for a human."""
+    body = {"scope": scope, "reason": reason, **_caller()}
+    answer = client(env, config, url).post("/api/v1/resume", body)
+    print_json(answer) if as_json else print(f"resumed: {answer['scope']}")
+
+
+# --- what only a human may decide -------------------------------------------------------------------
+
+
+def order_resolve(
+    subject: Annotated[str, typer.Argument(metavar="ID", help="a child order, or the key of a fact")],
+    verdict: Annotated[str, typer.Argument(metavar="VERDICT", help="placed, not-placed, retry or drop")],
+    reason: Reason,
+    env: Env = "development",
+    config: ConfigDir = None,
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """End the doubt about an order (placed, not-placed), or set a poisoned fact free (retry, drop)."""
+    if verdict not in VERDICTS:
+        raise Refused("BAD_VERDICT", f"expected one of {', '.join(VERDICTS)}, got {verdict!r}")
+    body = {"verdict": verdict.upper().replace("-", "_"), "reason": reason, **_caller()}
+    path = f"/api/v1/orders/{quote(subject, safe='')}/resolve"
+    answer = client(env, config, url).post(path, body)
+    print_json(answer) if as_json else print(f"{answer['subject']}: {answer['verdict']}")
+
+
+def position_assign(
+    symbol: Annotated[str, typer.Argument(metavar="SYMBOL")],
+    quantity: Annotated[str, typer.Argument(metavar="QTY")],
+    to: Annotated[str, typer.Option("--to", metavar="OWNER", help="who has it from now on")],
+    giver: Annotated[str, typer.Option("--from", metavar="OWNER", help="who had it until now")] = "external",
+    price: Annotated[
+        str | None, typer.Option("--price", help="else the giver's average price, else the mark")
+    ] = None,
+    account: Account = None,
+    env: Env = "development",
+    config: ConfigDir = None,
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """Give an owner a quantity that the account holds; nothing is traded."""
+    body: dict[str, Any] = {"symbol": symbol, "quantity": number("QTY", quantity), "from": giver, "to": to}
+    if price is not None:
+        body["price"] = number("--price", price)
+    _assign(body, account, client(env, config, url), as_json)
+
+
+def position_release(
+    symbol: Annotated[str, typer.Argument(metavar="SYMBOL")],
+    quantity: Annotated[str, typer.Argument(metavar="QTY")],
+    giver: Annotated[str, typer.Option("--from", metavar="OWNER", help="who had it until now")],
+    account: Account = None,
+    env: Env = "development",
+    config: ConfigDir = None,
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """Take a quantity from an owner; it becomes `external`, which nobody here trades or sells."""
+    body = {"symbol": symbol, "quantity": number("QTY", quantity), "from": giver, "to": "external"}
+    _assign(body, account, client(env, config, url), as_json)
+
+
+def _assign(body: dict[str, Any], account: str | None, api: Client, as_json: bool) -> None:
+    if account is not None:
+        body["account"] = account
+    answer = api.post("/api/v1/positions/assign", {**body, **_caller()})
+    if as_json:
+        print_json(answer)
+        return
+    what = f"{body['quantity']} {answer['instrument']} on {answer['account']}"
+    print(f"{what}: from {answer['from']} to {answer['to']}")
+
+
+def _caller() -> dict[str, str]:
+    """Say who calls, for the journal."""
+    try:
+        user = getpass.getuser()
+    except (OSError, KeyError):
+        user = str(os.getuid())
+    return {"owner": "cli", "user": user}
