@@ -186,6 +186,18 @@ class PlaceChild(Struct, frozen=True):
     post_only: bool = False
 
 
+class ReplaceChild(Struct, frozen=True):
+    """Replace a resting child that has not begun to trade; at most its rest, in one request.
+
+    What cannot be replaced (it trades already, or is in doubt) stays as it is.
+    """
+
+    client_order_id: ClientOrderId
+    order_qty: Decimal
+    limit_price: Decimal
+    post_only: bool = False
+
+
 class CancelChild(Struct, frozen=True):
     """Cancel a child to evidence."""
 
@@ -206,7 +218,7 @@ class EndParent(Struct, frozen=True):
     reason: str
 
 
-ExecutorCommand: TypeAlias = PlaceChild | CancelChild | Wake | EndParent
+ExecutorCommand: TypeAlias = PlaceChild | ReplaceChild | CancelChild | Wake | EndParent
 
 
 class Executor(Protocol):

@@ -2,10 +2,12 @@
 
 `handle` is one atomic turn: a handler reads the state, emits records (each folded at once by
 `core/trading.apply`), and collects effects. At its end parents that changed are given to their
-executors, everybody concerned is told, the records go to the journal as one Append, and guarded
-effects wait in the outbox until that is durable. Parts: `oms_submit` (wishes), `oms_engine`
-(parents), `oms_gate` (modes, reference, risk), `oms_venue` (reports, fills), `oms_look` and
-`oms_recovery` (looks, fold, READY), `oms_desk` (modes, books), `oms_stop`, `oms_view`.
+executors, modes are judged, everybody concerned is told, the records go to the journal as one Append,
+and guarded effects wait in the outbox until that is durable. Parts: `oms_submit` (wishes), `oms_owners`
+(a strategy's turn), `oms_engine` (parents), `oms_gate` (reference, risk), `oms_waiting` (what is on its
+way out), `oms_venue` (reports), `oms_fills`, `oms_external` (what is not ours), `oms_recovery` (fold,
+journal, connection), `oms_look` and `oms_evidence` (looks and what they prove), `oms_modes`, `oms_kill`,
+`oms_human`, `oms_desk` (books), `oms_stop`, `oms_view`.
 """
 
 from __future__ import annotations
@@ -13,20 +15,41 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
-from tradefan.actors.oms_desk import on_actor_state, on_ask_positions, on_equity_mark, on_set_mode
+from tradefan.actors.oms_desk import on_ask_positions, on_equity_mark
 from tradefan.actors.oms_engine import advance, on_wake
+from tradefan.actors.oms_evidence import on_look_done
+from tradefan.actors.oms_fills import on_bust, on_fill, on_history
+from tradefan.actors.oms_human import on_assign, on_resolve
+from tradefan.actors.oms_kill import (
+    on_byte_set,
+    on_kill,
+    on_kill_timer,
+    on_resume,
+    on_resume_timer,
+)
 from tradefan.actors.oms_look import on_look_timer
+from tradefan.actors.oms_modes import (
+    judge,
+    on_actor_state,
+    on_loop_lag,
+    on_mode_timer,
+    on_set_mode,
+    suspect_all,
+)
+from tradefan.actors.oms_owners import on_owner_state, on_owner_turn
 from tradefan.actors.oms_recovery import (
-    drop_creates,
     on_account_state,
     on_balances,
+    on_chain_broken,
     on_durable,
     on_durable_timer,
     on_fold_timer,
     on_journal_failed,
-    on_look_done,
+    on_journal_works,
     on_rows,
+    on_safe_timer,
     on_started,
+    snapshot_if_due,
     watch_durable,
 )
 from tradefan.actors.oms_state import STASH_MAX, OmsState, OmsWiring, Stashed, Turn
@@ -41,16 +64,15 @@ from tradefan.actors.oms_submit import (
     resolve_waiting,
 )
 from tradefan.actors.oms_venue import (
-    not_sent,
     on_cancel_rejected,
     on_cancel_timer,
-    on_fill,
     on_gateway_reset,
     on_in_doubt,
     on_not_sent,
     on_report,
 )
 from tradefan.actors.oms_view import OmsView, oms_view, publish
+from tradefan.actors.oms_waiting import drop_creates, not_sent, on_doubt_timer
 from tradefan.contracts import RiskRefused
 from tradefan.core import outbox
 from tradefan.errors import Defect, Refused
@@ -59,9 +81,15 @@ from tradefan.messages.base import Fact
 from tradefan.messages.control import (
     ActorState,
     Append,
+    ChainBroken,
     ConfigChanged,
     Durable,
+    History,
     JournalFailed,
+    JournalWorks,
+    KillByteSet,
+    KillSwitch,
+    LoopLag,
     Rows,
     Started,
     Stop,
@@ -70,20 +98,26 @@ from tradefan.messages.control import (
 from tradefan.messages.instrument import InstrumentUpdate
 from tradefan.messages.market import FeedQuality, Quality, Quote, SessionBreak
 from tradefan.messages.orders import (
+    Answer,
     AskPositions,
+    AssignPosition,
     CancelAll,
     CancelParent,
     CancelRejected,
-    CreateOrder,
     ExecutionReport,
+    FillBusted,
     GatewayReset,
     LookDone,
     OrderInDoubt,
     OrderNotSent,
+    OwnerTurn,
+    ResolveOrder,
+    ResumeTrading,
     SetTarget,
     SubmitOrder,
     VenueFill,
 )
+from tradefan.messages.records import ConfigChange
 from tradefan.messages.wire import LinkDown
 from tradefan.runtime.actor import Context
 
@@ -122,8 +156,8 @@ class Oms:
 
 
 def _dispatch(turn: Turn, msg: Any) -> None:
-    if isinstance(msg, Fact) and (key := msg.fact_key()) is not None and key in turn.trading.poisons:
-        # It killed the OMS once; a human resolves it.
+    if isinstance(msg, Fact) and (key := msg.fact_key()) is not None and _set_aside(turn, key):
+        # It killed the OMS once; a human resolves it, or has said that it never counts.
         turn.live.counters.skipped += 1
         return
     handler = _HANDLERS.get(type(msg))
@@ -131,6 +165,10 @@ def _dispatch(turn: Turn, msg: Any) -> None:
         turn.live.counters.ignored += 1
     else:
         handler(turn, msg)
+
+
+def _set_aside(turn: Turn, key: str) -> bool:
+    return key in turn.trading.poisons or key in turn.trading.dropped
 
 
 def _stash(turn: Turn, msg: Stashed) -> None:
@@ -146,8 +184,9 @@ def _stash(turn: Turn, msg: Stashed) -> None:
 def _finish(turn: Turn) -> None:
     """Ask executors, tell everybody, journal, and let out what is durable."""
     _advance_all(turn)
-    publish(turn)
+    judge(turn)
     answer_if_done(turn)
+    publish(turn)
     _journal(turn)
     _release(turn)
 
@@ -177,6 +216,7 @@ def _journal(turn: Turn) -> None:
         first = trading.lsn - len(turn.records) + 1
         turn.send(turn.wiring.journal, Append(first, trading.epoch, tuple(turn.records)))
         watch_durable(turn)
+        snapshot_if_due(turn)
     for effect in turn.guarded:
         outbox.put(live.outbox, trading.lsn, effect)
 
@@ -185,13 +225,14 @@ def _release(turn: Turn) -> None:
     """Send what is durable. A gateway without room refuses a create, which then never was."""
     refused = []
     for effect in outbox.release(turn.live.outbox):
-        if not isinstance(effect, CreateOrder):
+        if isinstance(effect, Answer):
             turn.send(turn.wiring.api, effect)
         elif not turn.send(turn.wiring.gateways[effect.account], effect):
             refused.append(effect)
     if refused:
         again = turn.next()
-        for create in refused:
+        for create in map(outbox.create_of, refused):
+            assert create is not None
             order = again.trading.orders.get(create.client_order_id)
             if order is not None:
                 not_sent(again, order, "QUEUE_FULL")
@@ -204,6 +245,7 @@ def _release(turn: Turn) -> None:
 def _on_quality(turn: Turn, msg: FeedQuality) -> None:
     """A feed that cannot be trusted has no reference, and the creates that wait go with it."""
     turn.live.qualities[msg.instrument] = msg
+    turn.judge = True
     if msg.quality in (Quality.STALE, Quality.BLIND):
         turn.live.quotes.pop(msg.instrument, None)
         drop_creates(turn, lambda create: create.instrument == msg.instrument, f"feed {msg.quality}")
@@ -229,12 +271,29 @@ def _on_rows(turn: Turn, msg: Rows) -> None:
 def _on_look_done(turn: Turn, msg: LookDone) -> None:
     on_look_done(turn, msg)
     if msg.complete:
-        verified(turn)
+        verified(turn, msg.account)
+
+
+def _on_actor_state(turn: Turn, msg: ActorState) -> None:
+    on_actor_state(turn, msg)
+    if turn.live.running:
+        on_owner_state(turn, msg)
+
+
+def _on_owner_turn(turn: Turn, msg: OwnerTurn) -> None:
+    on_owner_turn(turn, msg, _HANDLERS)
+
+
+def _on_config(turn: Turn, msg: ConfigChanged) -> None:
+    """Journal which configuration decides from now on; a limit may have been lowered below what is held."""
+    if turn.live.running:
+        turn.emit(ConfigChange(turn.now, msg.config_id))
+        suspect_all(turn)
 
 
 def _on_timer(turn: Turn, timer: Timer) -> None:
     handler = _TIMERS.get(timer.name)
-    if handler is not None and (turn.live.running or timer.name in ("fold", "stop")):
+    if handler is not None and (turn.live.running or timer.name in _BEFORE_FOLD):
         handler(turn, timer)
 
 
@@ -252,10 +311,6 @@ def _if_sound(handler: Handler) -> Handler:
     return handle
 
 
-def _nothing(turn: Turn, msg: ConfigChanged) -> None:
-    """The configuration is read at each turn."""
-
-
 _TIMERS: dict[str, Callable[[Turn, Timer], None]] = {
     "fold": on_fold_timer,
     "look": on_look_timer,
@@ -263,7 +318,14 @@ _TIMERS: dict[str, Callable[[Turn, Timer], None]] = {
     "cancel": on_cancel_timer,
     "durable": on_durable_timer,
     "stop": on_stop_timer,
+    "mode": on_mode_timer,
+    "doubt": on_doubt_timer,
+    "kill": on_kill_timer,
+    "resume": on_resume_timer,
+    "safe": on_safe_timer,
 }
+_BEFORE_FOLD = ("fold", "stop", "kill")
+"""Timers that mean something before the journal is read."""
 
 _WAITS: dict[type[Any], None] = dict.fromkeys(
     (
@@ -275,6 +337,7 @@ _WAITS: dict[type[Any], None] = dict.fromkeys(
         CancelRejected,
         LookDone,
         GatewayReset,
+        FillBusted,
         EquityMark,
         AskPositions,
         SetMode,
@@ -287,9 +350,19 @@ _HANDLERS: dict[type[Any], Handler] = {
     Rows: _on_rows,
     Durable: on_durable,
     JournalFailed: on_journal_failed,
+    JournalWorks: on_journal_works,
+    ChainBroken: on_chain_broken,
+    KillSwitch: on_kill,
+    KillByteSet: on_byte_set,
+    History: on_history,
+    LoopLag: on_loop_lag,
     Timer: _on_timer,
     Stop: on_stop,
-    ConfigChanged: _nothing,
+    ConfigChanged: _on_config,
+    OwnerTurn: _on_owner_turn,
+    ResumeTrading: on_resume,
+    ResolveOrder: on_resolve,
+    AssignPosition: on_assign,
     SubmitOrder: _if_sound(on_submit),
     SetTarget: _if_sound(on_target),
     CancelParent: on_cancel_parent,
@@ -297,6 +370,7 @@ _HANDLERS: dict[type[Any], Handler] = {
     AskPositions: on_ask_positions,
     ExecutionReport: on_report,
     VenueFill: on_fill,
+    FillBusted: on_bust,
     OrderNotSent: on_not_sent,
     OrderInDoubt: on_in_doubt,
     CancelRejected: on_cancel_rejected,
@@ -304,7 +378,7 @@ _HANDLERS: dict[type[Any], Handler] = {
     Balances: on_balances,
     LookDone: _on_look_done,
     AccountState: on_account_state,
-    ActorState: on_actor_state,
+    ActorState: _on_actor_state,
     SetMode: on_set_mode,
     EquityMark: on_equity_mark,
     FeedQuality: _on_quality,

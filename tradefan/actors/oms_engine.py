@@ -17,6 +17,7 @@ import msgspec
 
 from tradefan.actors.oms_gate import COLLAR_BPS, Wanted, admit, collar_price, fee_rate, reference
 from tradefan.actors.oms_state import Turn
+from tradefan.actors.oms_waiting import cancel_order
 from tradefan.contracts import (
     CancelChild,
     ChildView,
@@ -26,12 +27,12 @@ from tradefan.contracts import (
     MarketView,
     ParentView,
     PlaceChild,
+    ReplaceChild,
     RiskRefused,
     Wake,
     lookup,
     read_settings,
 )
-from tradefan.core import outbox
 from tradefan.core.ids import client_order_id
 from tradefan.core.order import Order
 from tradefan.core.trading import ParentState
@@ -39,12 +40,10 @@ from tradefan.errors import Defect, Refused
 from tradefan.executors import limit as _limit  # noqa: F401 importing registers the executors
 from tradefan.messages.control import Timer
 from tradefan.messages.instrument import Instrument
-from tradefan.messages.orders import TERMINAL, CancelOrder, CreateOrder, OrderStatus, ParentOrder, Phase
-from tradefan.messages.records import CancelIntent, Intent, NotSent, ParentFailed, PhaseChange
-from tradefan.units import DAY, MS, SECOND, ZERO, ParentId, clean, is_number
+from tradefan.messages.orders import TERMINAL, CreateOrder, OrderStatus, ParentOrder, Phase, ReplaceOrder
+from tradefan.messages.records import Intent, ParentFailed, PhaseChange
+from tradefan.units import DAY, MS, SECOND, ZERO, ClientOrderId, ParentId, clean, is_number
 
-REPEATS = (250 * MS, 500 * MS, SECOND, 2 * SECOND, 5 * SECOND, 10 * SECOND)
-"""When an unanswered question is asked again (R3), then every 10 s."""
 CHILDREN_MAX = 10_000
 WAKE_MAX = 30 * DAY
 COMMANDS_MAX = 1_000
@@ -52,11 +51,6 @@ COMMANDS_MAX = 1_000
 _COLLAR_MAX = Decimal(10_000)
 _TRACEBACK_MAX = 4_000
 _REASON_MAX = 1_000
-
-
-def repeat_after(step: int) -> int:
-    """Return the delay before the next repetition."""
-    return REPEATS[min(step, len(REPEATS) - 1)]
 
 
 # --- asking the executor ----------------------------------------------------------------------------
@@ -185,6 +179,8 @@ def _sane(turn: Turn, command: object) -> ExecutorCommand:
     match command:
         case PlaceChild(order_qty=Decimal() as qty, limit_price=Decimal() as price, time_in_force=tif):
             sane = is_number(qty) and is_number(price) and tif in ("GTC", "IOC", "FOK")
+        case ReplaceChild(client_order_id=str(), order_qty=Decimal() as qty, limit_price=Decimal() as price):
+            sane = is_number(qty) and is_number(price)
         case EndParent(status=OrderStatus() as status, reason=str() as reason):
             sane = status in TERMINAL and len(reason) <= _REASON_MAX
         case CancelChild(client_order_id=str(), reason=str() as reason):
@@ -201,7 +197,7 @@ def _sane(turn: Turn, command: object) -> ExecutorCommand:
 
 _encoder = msgspec.msgpack.Encoder()
 _READERS: dict[type[Any], msgspec.msgpack.Decoder[ExecutorCommand]] = {
-    kind: msgspec.msgpack.Decoder(kind) for kind in (PlaceChild, CancelChild, Wake, EndParent)
+    kind: msgspec.msgpack.Decoder(kind) for kind in (PlaceChild, ReplaceChild, CancelChild, Wake, EndParent)
 }
 
 
@@ -273,7 +269,7 @@ def _place(turn: Turn, parent: ParentState, command: PlaceChild) -> None:
     if parent.epoch != turn.trading.epoch:
         complete(turn, parent, OrderStatus.EXPIRED, "restart")
         return
-    broken = _broken_bounds(turn, parent, command, instrument)
+    broken = _broken_bounds(turn, parent, command, instrument, parent.open_qty)
     if broken is not None:
         fail(turn, parent, Defect(f"executor {parent.order.algo!r}: {broken}"))
         return
@@ -307,19 +303,23 @@ def wanted_of(order: ParentOrder, instrument: Instrument, command: PlaceChild) -
 
 
 def _broken_bounds(
-    turn: Turn, parent: ParentState, command: PlaceChild, instrument: Instrument
+    turn: Turn,
+    parent: ParentState,
+    command: PlaceChild,
+    instrument: Instrument,
+    budget: Decimal,
 ) -> str | None:
     """Return which bound a clip breaks: parent budget, lot, tick, limit, collar."""
     qty, price, order = command.order_qty, command.limit_price, parent.order
     if parent.attempts >= CHILDREN_MAX:
         return f"expected at most {CHILDREN_MAX} children, and it wants one more"
-    if not ZERO < qty <= parent.open_qty:
-        return f"expected 0 < quantity <= {parent.open_qty}, got {qty} (parent budget)"
+    if not ZERO < qty <= budget:
+        return f"expected 0 < quantity <= {budget}, got {qty} (parent budget)"
     if qty % instrument.qty_lot:
         return f"expected whole lots of {instrument.qty_lot}, got {qty}"
     if price <= 0 or price % instrument.price_tick:
         return f"expected a positive multiple of the tick {instrument.price_tick}, got {price}"
-    if _below_minimum(instrument, qty, price) and not _below_minimum(instrument, parent.open_qty, price):
+    if _below_minimum(instrument, qty, price) and not _below_minimum(instrument, budget, price):
         return f"expected a clip that its venue takes, got {qty} at {price} (minimum)"
     if order.limit_price is not None:
         return _beyond(order, price, order.limit_price, "the parent's limit")
@@ -344,6 +344,51 @@ def _beyond(order: ParentOrder, price: Decimal, worst: Decimal, name: str) -> st
 
 def create(turn: Turn, order: ParentOrder, instrument: Instrument, command: PlaceChild) -> None:
     """Reserve, allocate the id, write the INTENT; the create leaves when that is durable."""
+    turn.guard(_intend(turn, order, instrument, command, None))
+    turn.live.counters.orders += 1
+
+
+def _replace(turn: Turn, parent: ParentState, command: ReplaceChild) -> None:
+    """Cancel a resting child and place another in one request that stops when the cancel fails (OR-23).
+
+    The new quantity never exceeds what the old one has left, so that either counts for the parent.
+    """
+    old = turn.trading.orders.get(command.client_order_id)
+    instrument = turn.instrument(parent.order.instrument)
+    assert instrument is not None
+    if old is None or old.client_order_id not in parent.live or not _replaceable(old):
+        return
+    if parent.epoch != turn.trading.epoch:
+        complete(turn, parent, OrderStatus.EXPIRED, "restart")
+        return
+    place = PlaceChild(command.order_qty, command.limit_price, "GTC", command.post_only)
+    broken = _broken_bounds(turn, parent, place, instrument, old.leaves_qty)
+    if broken is not None:
+        fail(turn, parent, Defect(f"executor {parent.order.algo!r}: {broken}"))
+        return
+    if admit(turn, wanted_of(parent.order, instrument, place)) is not None:
+        # What rests goes on: nothing is lost by not replacing it.
+        return
+    made = _intend(turn, parent.order, instrument, place, old.client_order_id)
+    turn.guard(ReplaceOrder(made.account, made, old.client_order_id))
+    turn.touch(old)
+    turn.live.counters.replaces += 1
+
+
+def _replaceable(old: Order) -> bool:
+    """Say whether a child rests untouched: the venue replaces nothing that has begun to trade (ONLY_NEW)."""
+    return (
+        old.status is OrderStatus.NEW and not old.cum_qty and old.in_doubt is None and old.cancel_ns is None
+    )
+
+
+def _intend(
+    turn: Turn,
+    order: ParentOrder,
+    instrument: Instrument,
+    command: PlaceChild,
+    replaces: ClientOrderId | None,
+) -> CreateOrder:
     trading = turn.trading
     sequence = trading.sequence + 1
     name = client_order_id(trading.instance, trading.epoch, sequence)
@@ -375,30 +420,29 @@ def create(turn: Turn, order: ParentOrder, instrument: Instrument, command: Plac
             reduce_only=order.reduce_only,
             reserve_asset=asset,
             reserve_per_unit=each,
+            replaces=replaces,
+            reference_quality=market.quality.value,
+            collar_px=collar_price(instrument, order.side, market, collar_bps(order)),
         )
     )
-    turn.guard(
-        CreateOrder(
-            account=order.account,
-            instrument=order.instrument,
-            owner=order.owner,
-            parent_id=order.parent_id,
-            client_order_id=name,
-            side=order.side,
-            order_type="limit",
-            time_in_force=command.time_in_force,
-            post_only=command.post_only,
-            order_qty=command.order_qty,
-            limit_price=command.limit_price,
-            reduce_only=order.reduce_only,
-            not_after_ns=not_after_ns,
-        )
-    )
-    turn.live.counters.orders += 1
     _note_rate(turn, order)
-    turn.orders[name] = None
-    turn.parents[order.parent_id] = None
-    turn.positions[order.account, order.owner, order.instrument] = None
+    turn.touch(trading.orders[name])
+    turn.woken.pop(order.parent_id, None)
+    return CreateOrder(
+        account=order.account,
+        instrument=order.instrument,
+        owner=order.owner,
+        parent_id=order.parent_id,
+        client_order_id=name,
+        side=order.side,
+        order_type="limit",
+        time_in_force=command.time_in_force,
+        post_only=command.post_only,
+        order_qty=command.order_qty,
+        limit_price=command.limit_price,
+        reduce_only=order.reduce_only,
+        not_after_ns=not_after_ns,
+    )
 
 
 def _reserve(
@@ -434,6 +478,7 @@ def _end(turn: Turn, parent: ParentState, command: EndParent) -> None:
 
 _PERFORM: dict[type[Any], Callable[[Turn, ParentState, Any], None]] = {
     PlaceChild: _place,
+    ReplaceChild: _replace,
     CancelChild: _cancel,
     Wake: _wake,
     EndParent: _end,
@@ -446,44 +491,3 @@ def on_wake(turn: Turn, timer: Timer) -> None:
     if turn.live.wakes.get(name) == timer.number:
         del turn.live.wakes[name]
         turn.woken[name] = None
-
-
-# --- cancelling a child -------------------------------------------------------------------------------
-
-
-def cancel_order(turn: Turn, order: Order, reason: str) -> None:
-    """Cancel to evidence: now, without waiting for the disk, and again until the order is terminal.
-
-    A create that still waits is taken out instead: nothing of it ever left.
-    """
-    if order.status in TERMINAL or order.cancel_ns is not None:
-        return
-    turn.touch(order)
-    if take_back(turn, order):
-        turn.emit(NotSent(turn.now, order.account, order.client_order_id, "LOCAL_EXPIRED"))
-        return
-    turn.emit(CancelIntent(turn.now, order.account, order.client_order_id, reason))
-    send_cancel(turn, order, 0)
-
-
-def take_back(turn: Turn, order: Order) -> bool:
-    """Take a create out of the outbox, or out of this very turn; False when it has left."""
-    kept = [
-        item
-        for item in turn.guarded
-        if not (isinstance(item, CreateOrder) and item.client_order_id == order.client_order_id)
-    ]
-    if len(kept) < len(turn.guarded):
-        turn.guarded = kept
-        return True
-    return outbox.remove(turn.live.outbox, order.client_order_id)
-
-
-def send_cancel(turn: Turn, order: Order, step: int) -> None:
-    """Send a cancel and arm its repetition."""
-    turn.send(
-        turn.wiring.gateways.get(order.account),
-        CancelOrder(order.account, order.instrument, order.owner, order.client_order_id),
-    )
-    turn.live.cancels[order.client_order_id] = step
-    turn.ctx.after(repeat_after(step), Timer("cancel", order.client_order_id, step))

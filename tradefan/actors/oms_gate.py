@@ -9,12 +9,13 @@ from decimal import Decimal
 
 from msgspec import Struct
 
-from tradefan.actors.oms_state import Live, ModeNow, OmsWiring, Turn
+from tradefan.actors.oms_state import ModeNow, Turn
 from tradefan.contracts import Held, MarketView, RiskIntent, RiskRefused, RiskState
 from tradefan.core.exposure import Sides, account_sides, owner_sides, reserved
 from tradefan.core.ledger import balance, held_before, net, position
+from tradefan.core.modes import tighter
+from tradefan.core.scopes import scopes
 from tradefan.core.trading import Trading
-from tradefan.messages.account import MODES, Mode
 from tradefan.messages.instrument import Instrument
 from tradefan.messages.market import Quality
 from tradefan.messages.orders import OrderType
@@ -23,7 +24,6 @@ from tradefan.risk import check, reduces
 from tradefan.units import SECOND, ZERO, AccountId, InstrumentId, OwnerId, Side, ceil_step, exact, floor_step
 
 COLLAR_BPS = Decimal(50)
-IN_DOUBT_MAX = 3
 _BPS = Decimal(10_000)
 _HUMANS = ("api", "cli")
 _BOTH = Decimal(2)
@@ -87,60 +87,31 @@ def not_ready(turn: Turn, account: AccountId) -> RiskRefused | None:
 # --- modes ------------------------------------------------------------------------------------------
 
 
-def scopes(account: AccountId, instrument: InstrumentId, owner: OwnerId) -> tuple[str, ...]:
-    """Return the scopes whose modes hold for an order; a venue is the first part of an id."""
-    venues = dict.fromkeys((account.partition(":")[0], instrument.partition(":")[0]))
-    return ("all", instrument, account, owner, *venues)
-
-
 def mode_of(turn: Turn, account: AccountId, instrument: InstrumentId, owner: OwnerId) -> ModeNow:
     """Return the tightest mode of an order's scopes; of equal ones the first."""
-    tightest = ModeNow("NORMAL", "", "")
-    journaled = _journaled(turn.trading, scopes(account, instrument, owner))
-    for found in (*journaled, *_own(turn.trading, turn.live, turn.wiring, account, instrument)):
-        if MODES.index(found.mode) > MODES.index(tightest.mode):
-            tightest = found
-    return tightest
+    return _tightest(turn.trading, scopes(account, instrument, owner))
 
 
-def mode_shown(trading: Trading, live: Live, wiring: OmsWiring) -> ModeNow:
+def mode_shown(trading: Trading) -> ModeNow:
     """Return the tightest mode that holds anywhere, for status."""
-    found = _journaled(trading, tuple(trading.modes))
-    for account, instruments in wiring.accounts.items():
-        for instrument in instruments:
-            found += _own(trading, live, wiring, account, instrument)
-    return max(found, key=lambda mode: MODES.index(mode.mode), default=ModeNow("NORMAL", "", ""))
+    return _tightest(trading, tuple({**trading.kills, **trading.modes}))
 
 
-def _journaled(trading: Trading, wanted: tuple[str, ...]) -> list[ModeNow]:
-    modes = trading.modes
-    return [_from_record(record) for scope in wanted for record in modes.get(scope, {}).values()]
+def _tightest(trading: Trading, wanted: tuple[str, ...]) -> ModeNow:
+    tightest = ModeNow("NORMAL", "", "")
+    for scope in wanted:
+        kill = trading.kills.get(scope)
+        if kill is not None:
+            return ModeNow("KILLED", "MODE_KILLED", f"{scope} was killed: {kill.reason}")
+        for record in trading.modes.get(scope, {}).values():
+            if tighter(record.mode, tightest.mode):
+                tightest = _from_record(record)
+    return tightest
 
 
 def _from_record(record: ModeChange) -> ModeNow:
     code = record.code or f"MODE_{record.mode}"
     return ModeNow(record.mode, code, record.text, record.limit, record.used, record.would_pass)
-
-
-def _own(
-    trading: Trading, live: Live, wiring: OmsWiring, account: AccountId, instrument: InstrumentId
-) -> list[ModeNow]:
-    """Return the modes that the OMS enters and leaves by itself (RELIABILITY.md 2b)."""
-    found = []
-    if live.journal_failing is not None:
-        found.append(_now("CANCEL_ONLY", f"the journal cannot write: {live.journal_failing}"))
-    if wiring.risk_desk is not None and live.risk_desk != "READY":
-        found.append(_now("NO_NEW_RISK", f"the risk desk is {live.risk_desk}, not READY"))
-    if trading.exposure.in_doubt.get(account, 0) > IN_DOUBT_MAX:
-        found.append(_now("CANCEL_ONLY", f"{account} has more than {IN_DOUBT_MAX} orders in doubt"))
-    held = live.holds.get(instrument)
-    if held is not None:
-        found.append(_now("CANCEL_ONLY", f"{instrument} is on hold until a human resolves {held!r}"))
-    return found
-
-
-def _now(mode: Mode, text: str) -> ModeNow:
-    return ModeNow(mode, f"MODE_{mode}", text)
 
 
 def _by_mode(turn: Turn, wanted: Wanted, state: RiskState) -> RiskRefused | None:
@@ -220,6 +191,21 @@ def risk_state(turn: Turn, account: AccountId, instrument: Instrument, owner: Ow
         orders_recent=len(recent_orders(turn, owner)),
         latched=latch.text or latch.code if latch.mode == "KILLED" else None,
     )
+
+
+def worst_case(turn: Turn, account: AccountId, instrument: InstrumentId, owner: str | None) -> Decimal:
+    """Return the largest position, of either sign, that an account or one owner may come to."""
+    trading, books = turn.trading, turn.trading.ledger
+    if owner is None:
+        qty, found = net(books, account, instrument), turn.instrument(instrument)
+        if found is not None and found.kind == "spot":
+            qty += held_before(books, account, found.base)
+        sides = account_sides(trading.exposure, account, instrument)
+    else:
+        qty = position(books, account, OwnerId(owner), instrument).qty
+        sides = owner_sides(trading.exposure, account, instrument, OwnerId(owner))
+    qty += sides.unbooked
+    return max(abs(qty + sides.buy_qty), abs(qty - sides.sell_qty))
 
 
 def fee_rate(turn: Turn, account: AccountId) -> Decimal:

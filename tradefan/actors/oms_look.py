@@ -1,7 +1,7 @@
 """When an account's venue is asked. One look at a time and one timer per account.
 
 A look asks open orders, the trades after the cursors, balances, and each named order. It is due
-every 15 s, at once after a connection, at R3's instants while something is in doubt, and at both
+every 10 s, at once after a connection, at R3's instants while something is in doubt, and at both
 instants of R4.
 """
 
@@ -10,10 +10,10 @@ from __future__ import annotations
 from tradefan.actors.oms_state import AccountLive, Turn
 from tradefan.core.order import Order
 from tradefan.messages.control import Timer
-from tradefan.messages.orders import Doubt, Look
+from tradefan.messages.orders import Look
 from tradefan.units import SECOND, AccountId
 
-PERIOD_NS = 15 * SECOND
+PERIOD_NS = 10 * SECOND
 TIMEOUT_NS = 60 * SECOND
 """A look whose gateway never ends it; the gateway's own time-outs come long before."""
 CLOCK_BOUND_NS = SECOND
@@ -59,7 +59,8 @@ def on_look_timer(turn: Turn, timer: Timer) -> None:
 def _is_needed(turn: Turn, account: AccountId, here: AccountLive) -> bool:
     """Say whether a look has something to find out; what asked for it may have come by itself."""
     open_questions = here.queries or here.differences or turn.trading.exposure.in_doubt.get(account, 0)
-    unsure = not here.ready or here.look_failures or turn.live.stopping is not None
+    ending = turn.live.stopping is not None or turn.live.killing
+    unsure = not here.ready or here.look_failures or here.absent or ending
     return bool(open_questions or unsure) or turn.now >= here.period_ns
 
 
@@ -112,6 +113,12 @@ def r4_earliest(turn: Turn, order: Order) -> int:
     return deadline_ns + config.accept_bound + config.visible_bound + CLOCK_BOUND_NS
 
 
+def r4_delay_ns(turn: Turn, account: AccountId) -> int:
+    """Return how long after its INTENT "not found" can be proof."""
+    config = turn.account_config(account)
+    return config.order_deadline + config.accept_bound + config.visible_bound + CLOCK_BOUND_NS
+
+
 def doubtful_creates(turn: Turn, account: AccountId) -> list[Order]:
     """Return the orders of which nobody knows whether they exist."""
-    return [order for order in turn.live_orders(account) if order.in_doubt is Doubt.CREATE]
+    return [order for order in turn.live_orders(account) if order.may_not_exist]

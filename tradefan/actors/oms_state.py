@@ -9,18 +9,20 @@ from typing import Any, TypeAlias
 from msgspec import Struct, field
 
 from tradefan.config.schema import AccountConfig, Config
+from tradefan.core.modes import Causes
 from tradefan.core.order import Order
 from tradefan.core.outbox import Guarded, Outbox
 from tradefan.core.trading import ParentState, Trading, apply, place_key
 from tradefan.messages.account import Balances, EquityMark, Mode, SetMode
 from tradefan.messages.base import Message
-from tradefan.messages.control import Stop
+from tradefan.messages.control import KillSwitch, Stop
 from tradefan.messages.instrument import Instrument
 from tradefan.messages.market import FeedQuality, Quote
 from tradefan.messages.orders import (
     AskPositions,
     CancelRejected,
     ExecutionReport,
+    FillBusted,
     FillUpdate,
     GatewayReset,
     LookDone,
@@ -57,9 +59,11 @@ Stashed: TypeAlias = (
     | CancelRejected
     | LookDone
     | GatewayReset
+    | FillBusted
     | EquityMark
     | AskPositions
     | SetMode
+    | KillSwitch
     | Stop
 )
 """What waits for the fold; the commands of that time are refused."""
@@ -93,12 +97,15 @@ class OmsWiring(Struct, frozen=True):
 class AccountLive(Struct):
     """One account's connection, readiness and looks. `look_id` 0 means that none is under way.
 
-    `heard` is False until its gateway or a complete look has said whether it is connected.
+    `heard` is False until its gateway or a complete look has said whether it is connected. `absent`
+    counts in how many looks in a row an order was missing that the venue has known.
     """
 
     connected: bool = False
     heard: bool = False
     reason: str = "not heard of yet"
+    auth: str = ""
+    banned_until_ns: int = 0
     ready: bool = False
     announced: bool = False
     look_id: int = 0
@@ -112,6 +119,7 @@ class AccountLive(Struct):
     queries: dict[ClientOrderId, None] = field(default_factory=dict)
     named: dict[ClientOrderId, None] = field(default_factory=dict)
     negatives: dict[ClientOrderId, int] = field(default_factory=dict)
+    absent: dict[ClientOrderId, int] = field(default_factory=dict)
     totals: dict[Asset, Decimal] | None = None
     differences: dict[Asset, Decimal] = field(default_factory=dict)
     differences_ns: int = 0
@@ -134,35 +142,82 @@ class Counters(Struct):
     looks: int = 0
     overfills: int = 0
     failed_parents: int = 0
+    inferred: int = 0
+    busts: int = 0
+    replaces: int = 0
+    not_placed: int = 0
+    snapshots: int = 0
 
 
 class Stopping(Struct):
-    """A stop under way: `looks` is what each account still owes to the verification."""
+    """A stop under way: how many empty looks in a row each account still owes to the verification."""
 
     deadline_ns: int
-    unverified: dict[AccountId, None]
+    unverified: dict[AccountId, int]
     answered: bool = False
+    noted: bool = False
+    """CLEAN_STOP is written."""
+
+
+class Killing(Struct):
+    """A kill under way: who waits for its answer, what proves that it lasts, what is verified.
+
+    `persisted` by the kill byte or by the journal, whichever is first. `empty` counts empty looks.
+    """
+
+    scope: str
+    lsn: int | None
+    serial: int
+    req: int | None = None
+    naked: tuple[str, ...] = ()
+    persisted: bool = False
+    answered: bool = False
+    empty: dict[AccountId, int] = field(default_factory=dict)
+
+
+class Resuming(Struct):
+    """A resume under way: durable first, then the byte, then the latch."""
+
+    scope: str
+    lsn: int
+    req: int | None
+    serial: int | None = None
 
 
 class Live(Struct):
     """All that is not journaled."""
 
     running: bool = False
+    restart: int = 0
     fold_gen: int = 0
     stash: list[Stashed] = field(default_factory=list)
+    asking: dict[str, list[ExecutionReport | VenueFill | FillBusted]] = field(default_factory=dict)
+    """Facts about what has left memory, by the subject that the journal was asked for."""
     outbox: Outbox = field(default_factory=Outbox)
     instruments: dict[InstrumentId, Instrument] = field(default_factory=dict)
     quotes: dict[InstrumentId, Quote] = field(default_factory=dict)
     qualities: dict[InstrumentId, FeedQuality] = field(default_factory=dict)
     accounts: dict[AccountId, AccountLive] = field(default_factory=dict)
     risk_desk: str = "STARTING"
+    asked: dict[OwnerId, int] = field(default_factory=dict)
+    """The question of each owner that was answered last."""
+    lag_ns: int = 0
+    chain_broken: str | None = None
+    safe: str | None = None
     journal_failing: str | None = None
     durable_due_ns: int = 0
+    snap_lsn: int = 0
+    causes: Causes = field(default_factory=Causes)
+    mode_due_ns: int = 0
+    suspects: dict[str, tuple[AccountId, InstrumentId]] = field(default_factory=dict)
+    killing: dict[str, Killing] = field(default_factory=dict)
+    resuming: list[Resuming] = field(default_factory=list)
     wishes: dict[str, SetTarget] = field(default_factory=dict)
     wakes: dict[ParentId, int] = field(default_factory=dict)
     cancels: dict[ClientOrderId, int] = field(default_factory=dict)
     recent: dict[OwnerId, list[int]] = field(default_factory=dict)
-    holds: dict[InstrumentId, str] = field(default_factory=dict)
+    holds: dict[InstrumentId, dict[str, str]] = field(default_factory=dict)
+    """Why an instrument is on hold: by subject (an order, an asset), the text."""
     poison: tuple[str, str] | None = None
     refusals: list[Refusal] = field(default_factory=list)
     fills: list[Fill] = field(default_factory=list)
@@ -201,6 +256,7 @@ class Turn:
         "ended",
         "fills",
         "guarded",
+        "judge",
         "live",
         "now",
         "orders",
@@ -208,6 +264,7 @@ class Turn:
         "positions",
         "records",
         "state",
+        "suspects",
         "trading",
         "wiring",
         "woken",
@@ -228,8 +285,15 @@ class Turn:
         self.orders: dict[ClientOrderId, None] = {}
         self.parents: dict[ParentId, None] = {}
         self.positions: dict[tuple[AccountId, OwnerId, InstrumentId], None] = {}
+        self.suspects: dict[tuple[AccountId, InstrumentId], None] = {}
+        self.judge = False
+        """Something that a mode depends on has changed."""
         self.woken: dict[ParentId, None] = {}
         self.ended: dict[ParentId, None] = {}
+
+    def take_over(self, trading: Trading) -> None:
+        """Begin from a snapshot of the durable state."""
+        self.state.trading = self.trading = trading
 
     def next(self) -> Turn:
         """Return a further turn of the same message, for what came out only when this one ended."""
@@ -252,6 +316,7 @@ class Turn:
 
     def touch(self, order: Order) -> None:
         """Note that an order changed, and with it its parent and its owner's position."""
+        self.judge = True
         self.orders[order.client_order_id] = None
         self.positions[order.account, order.owner, order.instrument] = None
         if order.parent_id in self.trading.parents:

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from tradefan.actors.oms_engine import complete
 from tradefan.actors.oms_look import ask_soon
-from tradefan.actors.oms_recovery import drop_creates
+from tradefan.actors.oms_recovery import snapshot_if_due
 from tradefan.actors.oms_state import Stopping, Turn
 from tradefan.actors.oms_submit import on_target
 from tradefan.actors.oms_view import positions_of
+from tradefan.actors.oms_waiting import drop_creates
 from tradefan.core.order import Order
 from tradefan.core.trading import ParentState
 from tradefan.messages.control import Stop, Stopped, Timer
 from tradefan.messages.orders import OrderStatus, Phase, SetTarget
-from tradefan.units import EXTERNAL, MS, ZERO, OwnerId
+from tradefan.messages.records import CleanStop
+from tradefan.units import EXTERNAL, MS, ZERO, AccountId, OwnerId
 
 MARGIN_NS = 100 * MS
 """The answer leaves this long before the deadline: it still has to arrive."""
 FLATTEN_REF = "on_stop"
+LOOKS_EMPTY = 2
+"""So many looks in a row must show nothing unwanted."""
 
 
 def on_stop(turn: Turn, msg: Stop) -> None:
@@ -37,7 +41,7 @@ def on_stop(turn: Turn, msg: Stop) -> None:
     _flatten(turn)
     live.stopping = Stopping(msg.deadline_ns, {})
     for order in _unwanted(turn):
-        live.stopping.unverified[order.account] = None
+        live.stopping.unverified[order.account] = 0
         ask_soon(turn, order.account, MARGIN_NS)
 
 
@@ -69,6 +73,8 @@ def _unwanted(turn: Turn) -> list[Order]:
 
 
 def _may_stay(turn: Turn, order: Order) -> bool:
+    if order.external:
+        return True
     parent = turn.trading.parents.get(order.parent_id)
     protective = parent is not None and parent.order.protective
     return protective or (_policy(turn, order.owner) == "leave" and not _ending(parent))
@@ -78,17 +84,19 @@ def _ending(parent: ParentState | None) -> bool:
     return parent is not None and parent.phase is Phase.COMPLETING
 
 
-def verified(turn: Turn) -> None:
-    """Take note of a complete look: an account without unwanted orders is as we want it."""
+def verified(turn: Turn, account: AccountId) -> None:
+    """Take note of a complete look: an account without unwanted orders, twice, is as we want it."""
     stopping = turn.live.stopping
     if stopping is None:
         return
     left = {order.account: None for order in _unwanted(turn)}
-    for account in tuple(stopping.unverified):
-        if account not in left:
-            del stopping.unverified[account]
-        else:
-            ask_soon(turn, account, MARGIN_NS)
+    if account not in stopping.unverified:
+        return
+    empty = stopping.unverified[account] = 0 if account in left else stopping.unverified[account] + 1
+    if empty >= LOOKS_EMPTY:
+        del stopping.unverified[account]
+    else:
+        ask_soon(turn, account, MARGIN_NS)
 
 
 def answer_if_done(turn: Turn) -> None:
@@ -97,8 +105,13 @@ def answer_if_done(turn: Turn) -> None:
     stopping = live.stopping
     if stopping is None or stopping.answered or not live.running or stopping.unverified:
         return
-    flushed = not turn.records and live.outbox.durable >= turn.trading.lsn
-    if flushed and not _unwanted(turn):
+    if _unwanted(turn):
+        return
+    if not stopping.noted:
+        stopping.noted = True
+        turn.emit(CleanStop(turn.now, 0))
+        snapshot_if_due(turn, now=True)
+    if not turn.records and live.outbox.durable >= turn.trading.lsn:
         _answer(turn, stopping)
 
 

@@ -12,18 +12,19 @@ import msgspec
 from msgspec import Struct
 
 from tradefan.actors.oms_gate import mode_shown
-from tradefan.actors.oms_state import Counters, ModeNow, OmsState, OmsWiring, Turn
+from tradefan.actors.oms_state import Counters, Live, ModeNow, OmsState, OmsWiring, Turn
 from tradefan.core.outbox import creates
 from tradefan.core.trading import Trading
 from tradefan.core.updates import order_update, parent_update, position_update
 from tradefan.messages.base import Message
 from tradefan.messages.orders import FillUpdate, OrderUpdate, ParentUpdate, PositionUpdate, Refusal
-from tradefan.messages.records import Fill
+from tradefan.messages.records import Fill, Kill, ModeChange
 from tradefan.units import EXTERNAL, AccountId, Asset, InstrumentId, OwnerId
 
 PARENTS_SHOWN = 50
 ORDERS_SHOWN = 100
 POSITIONS_SHOWN = 100
+MODES_SHOWN = 50
 
 
 class AccountView(Struct, frozen=True):
@@ -42,6 +43,8 @@ class OmsView(Struct, frozen=True):
 
     state: str
     mode: ModeNow
+    modes: tuple[ModeChange, ...]
+    kills: tuple[Kill, ...]
     epoch: int
     lsn: int
     durable_lsn: int
@@ -102,7 +105,9 @@ def oms_view(state: OmsState, wiring: OmsWiring) -> OmsView:
     positions = [item for item in positions_of(trading, None) if item.owner != EXTERNAL or item.qty]
     return OmsView(
         state=_state_word(state, wiring),
-        mode=mode_shown(trading, live, wiring),
+        mode=mode_shown(trading),
+        modes=tuple(one for causes in trading.modes.values() for one in causes.values())[:MODES_SHOWN],
+        kills=tuple(trading.kills.values()),
         epoch=trading.epoch,
         lsn=trading.lsn,
         durable_lsn=live.outbox.durable,
@@ -115,12 +120,19 @@ def oms_view(state: OmsState, wiring: OmsWiring) -> OmsView:
         in_doubt=sum(trading.exposure.in_doubt.values()),
         positions=tuple(positions[:POSITIONS_SHOWN]),
         refusals=tuple(reversed(live.refusals)),
-        holds=dict(live.holds),
+        holds=_holds(trading, live),
         fills=trading.fills,
         last_fills=tuple(reversed(live.fills)),
         unapplied=trading.unapplied,
         counters=msgspec.structs.replace(live.counters),
     )
+
+
+def _holds(trading: Trading, live: Live) -> dict[InstrumentId, str]:
+    """Return why each instrument on hold waits."""
+    found = {name: next(iter(why.values())) for name, why in live.holds.items() if why}
+    poisoned = {record.instrument: key for key, record in trading.poisons.items() if record.instrument}
+    return {**poisoned, **found}
 
 
 def _account_view(state: OmsState, account: AccountId) -> AccountView:

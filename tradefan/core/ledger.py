@@ -10,10 +10,11 @@ from __future__ import annotations
 
 from decimal import ROUND_HALF_EVEN, Decimal
 
+import msgspec
 from msgspec import Struct, field
 
-from tradefan.messages.records import Fill, Opening, Transfer
-from tradefan.units import ZERO, AccountId, Asset, InstrumentId, OwnerId, sign
+from tradefan.messages.records import Assign, Fill, Opening, Transfer
+from tradefan.units import EXTERNAL, ZERO, AccountId, Asset, InstrumentId, OwnerId, sign
 
 _STEP = Decimal("1e-20")
 
@@ -73,6 +74,38 @@ def book_fill(ledger: Ledger, fill: Fill) -> Decimal:
     nets[fill.instrument] = nets.get(fill.instrument, ZERO) + change
     _pay(ledger, fill, signed, realised)
     return realised
+
+
+def unbook_fill(ledger: Ledger, fill: Fill) -> None:
+    """Take a fill back: the same trade the other way at its own price, with its fee returned.
+
+    Average cost has no memory of single trades, so what the way back realises stays in the result;
+    *realised - cost* and all balances are as if the fill had never been.
+    """
+    book_fill(ledger, msgspec.structs.replace(fill, qty=-fill.qty, fee=-fill.fee))
+
+
+def assign(ledger: Ledger, record: Assign) -> None:
+    """Move a quantity from one owner to another at a price; no balance of the account changes.
+
+    What `external` holds of a spot asset is a holding, not a position: it gives and takes by asset.
+    """
+    _move_owned(ledger, record, record.giver, -record.qty)
+    _move_owned(ledger, record, record.taker, record.qty)
+
+
+def _move_owned(ledger: Ledger, record: Assign, owner: OwnerId, signed: Decimal) -> None:
+    if owner == EXTERNAL and record.kind == "spot":
+        holding = ledger.external.setdefault(record.account, {}).setdefault(record.base, Holding())
+        holding.qty += signed
+        holding.cost += signed * record.price
+        return
+    by_owner = ledger.positions.setdefault(record.account, {}).setdefault(owner, {})
+    held = by_owner.setdefault(record.instrument, Position())
+    trade(held, signed, record.price)
+    held.updated_ns = record.at_ns
+    nets = ledger.nets.setdefault(record.account, {})
+    nets[record.instrument] = nets.get(record.instrument, ZERO) + signed
 
 
 def book_opening(ledger: Ledger, opening: Opening) -> None:

@@ -14,8 +14,18 @@ from typing import Final, TypeAlias
 from msgspec import Struct
 
 from tradefan.messages.orders import TERMINAL, Doubt, OrderStatus, OrderType, TimeInForce
-from tradefan.messages.records import Intent, Report
-from tradefan.units import ZERO, AccountId, Asset, ClientOrderId, InstrumentId, OwnerId, ParentId, Side
+from tradefan.messages.records import ExternalOrder, Intent, Report
+from tradefan.units import (
+    EXTERNAL,
+    ZERO,
+    AccountId,
+    Asset,
+    ClientOrderId,
+    InstrumentId,
+    OwnerId,
+    ParentId,
+    Side,
+)
 
 
 class Event(StrEnum):
@@ -34,6 +44,8 @@ class Event(StrEnum):
     """Two looks have proved that the create in doubt never arrived (R4)."""
     ADOPTED = "ADOPTED"
     """The venue has it although we had proof that it does not exist (R5)."""
+    REPLACE = "REPLACE"
+    """We asked for its end and another order in one request."""
 
 
 class Move(Enum):
@@ -70,37 +82,37 @@ COLUMNS: Final[tuple[Column, ...]] = (*OrderStatus, *Event)
 """The venue's reports in the order of `OrderStatus`, then the events."""
 
 # Rows are what we hold, columns what comes. The columns are those of `COLUMNS`:
-#                    PN NW PF FI PC CX PR RJ EX DD SU UNKNOWN  FILL FULL CANCEL REJ NSENT NPLACED ADOPT
+# PN NW PF FI PC CX PR RJ EX DD SU UNKNOWN  FILL FULL CANCEL REJ NSENT NPLACED ADOPT REPLACE
 _GRID: Final[dict[OrderStatus, str]] = {
     # A fill may overtake the acknowledgement, and so may any later word. Only here, and where we
     # asked for its end meanwhile, can proof say that the order never was.
-    OrderStatus.PENDING_NEW: "== NW PF FI PC CX PR RJ EX DD SU !!   PF   FI   PC   ==   EX   EX   !!",
+    OrderStatus.PENDING_NEW: "== NW PF FI PC CX PR RJ EX DD SU !!  PF  FI  PC  ==  EX  EX  !!  !!",
     # What a gateway accepted its engine may reject a moment later (FIX D1), so NEW to REJECTED is legal.
-    OrderStatus.NEW: "== == PF FI PC CX PR RJ EX DD SU !!   PF   FI   PC   ==   !!   !!   !!",
+    OrderStatus.NEW: "== == PF FI PC CX PR RJ EX DD SU !!  PF  FI  PC  ==  !!  !!  !!  PR",
     # NEW after a part was filled is an acknowledgement that a fill overtook; what traded cannot be rejected.
-    OrderStatus.PARTIALLY_FILLED: "== == == FI PC CX PR !! EX DD SU !!   ==   FI   PC   ==   !!   !!   !!",
+    OrderStatus.PARTIALLY_FILLED: "== == == FI PC CX PR !! EX DD SU !!  ==  FI  PC  ==  !!  !!  !!  PR",
     # Filled takes precedence (FIX D11): older words say nothing new, SUSPENDED and DONE_FOR_DAY too, which
     # are words of a live order that may come late; another end contradicts it.
     # A rejected cancel after it is "too late to cancel" (FIX B.1.c).
-    OrderStatus.FILLED: "== == == == == !! == !! !! == == !!   ==   ==   !!   ==   !!   !!   !!",
+    OrderStatus.FILLED: "== == == == == !! == !! !! == == !!  ==  ==  !!  ==  !!  !!  !!  !!",
     # Our request out takes precedence over live words (FIX D4); a fill of all or the create's own
     # rejection still ends it, and a rejected cancel takes it back to what the quantities say.
-    OrderStatus.PENDING_CANCEL: "== == == FI == CX == RJ EX == == !!   ==   FI   ==   <<   EX   EX   !!",
+    OrderStatus.PENDING_CANCEL: "== == == FI == CX == RJ EX == == !!  ==  FI  ==  <<  EX  EX  !!  !!",
     # A fill may overtake the cancel on its way to us: quantities merge, and FILLED wins when all traded.
     # Two roads (stream, query) may call the same end CANCELED and EXPIRED.
-    OrderStatus.CANCELED: "== == == FI == == == !! == == == !!   ==   FI   !!   ==   !!   !!   !!",
+    OrderStatus.CANCELED: "== == == FI == == == !! == == == !!  ==  FI  !!  ==  !!  !!  !!  !!",
     # Decided by the next live word (FIX C.1.b, D11, 15) or by a rejection, which takes it back (16).
-    OrderStatus.PENDING_REPLACE: "== NW PF FI PC CX == !! EX DD SU !!   ==   FI   PC   <<   !!   !!   !!",
+    OrderStatus.PENDING_REPLACE: "== NW PF FI PC CX == !! EX DD SU !!  ==  FI  PC  <<  !!  !!  !!  ==",
     # A rejected order never lived: every word of life contradicts it, and so does a fill, which is
     # booked all the same because the money moved.
-    OrderStatus.REJECTED: "== !! !! !! !! !! !! == !! !! !! !!   !!   !!   !!   ==   !!   !!   !!",
+    OrderStatus.REJECTED: "== !! !! !! !! !! !! == !! !! !! !!  !!  !!  !!  ==  !!  !!  !!  !!",
     # As CANCELED. It is also how an order ends that never was (NOT_SENT, NOT_PLACED): the venue's word
     # for such a one is adopted first (R5).
-    OrderStatus.EXPIRED: "== == == FI == == == !! == == == !!   ==   FI   !!   ==   !!   !!   PN",
+    OrderStatus.EXPIRED: "== == == FI == == == !! == == == !!  ==  FI  !!  ==  !!  !!  PN  !!",
     # Not terminal: a GTC order is restated the next day and goes on (FIX D27).
-    OrderStatus.DONE_FOR_DAY: "== NW PF FI PC CX PR !! EX == SU !!   ==   FI   PC   ==   !!   !!   !!",
+    OrderStatus.DONE_FOR_DAY: "== NW PF FI PC CX PR !! EX == SU !!  ==  FI  PC  ==  !!  !!  !!  PR",
     # Accepted but not on the book: its trigger may reject it for want of funds.
-    OrderStatus.SUSPENDED: "== NW PF FI PC CX PR RJ EX DD == !!   PF   FI   PC   ==   !!   !!   !!",
+    OrderStatus.SUSPENDED: "== NW PF FI PC CX PR RJ EX DD == !!  PF  FI  PC  ==  !!  !!  !!  PR",
 }
 # The UNKNOWN column is a venue's word that we do not map: counted and asked, never an exception (OR-13).
 
@@ -108,6 +120,10 @@ TABLE: Final[dict[OrderStatus, dict[Column, Cell]]] = {
     status: {column: _CODES[code] for column, code in zip(COLUMNS, row.split(), strict=True)}
     for status, row in _GRID.items()
 }
+
+
+_OF_EXISTENCE: Final = (Doubt.CREATE, Doubt.REPLACE)
+_OF_END: Final = (Doubt.CANCEL, Doubt.REPLACE)
 
 
 class Order(Struct):
@@ -149,6 +165,12 @@ class Order(Struct):
     cancel_ns: int | None = None
     cancels: int = 0
     ended_ns: int | None = None
+    reduce_only: bool = False
+    external: bool = False
+    replaces: ClientOrderId | None = None
+    replaced_by: ClientOrderId | None = None
+    busted: Decimal = ZERO
+    """What was taken back: reports from before that still count it."""
 
     @property
     def cum_qty(self) -> Decimal:
@@ -164,6 +186,11 @@ class Order(Struct):
     def live(self) -> bool:
         """Whether it counts as exposure: not terminal, or in doubt."""
         return self.status not in TERMINAL or self.in_doubt is not None
+
+    @property
+    def may_not_exist(self) -> bool:
+        """Whether nobody has ever said that the venue has it, and its request has no outcome."""
+        return self.in_doubt in _OF_EXISTENCE and not self.acknowledged
 
     @property
     def avg_px(self) -> Decimal | None:
@@ -191,6 +218,39 @@ def new_order(intent: Intent, epoch: int) -> Order:
         not_after_ns=intent.not_after_ns,
         created_ns=intent.at_ns,
         updated_ns=intent.at_ns,
+        reduce_only=intent.reduce_only,
+        replaces=intent.replaces,
+    )
+
+
+def new_external(record: ExternalOrder, epoch: int) -> Order:
+    """Return an order at the venue that is not ours; the venue's word is all there is of it."""
+    return Order(
+        account=record.account,
+        instrument=record.instrument,
+        owner=EXTERNAL,
+        parent_id=ParentId(""),
+        client_order_id=record.client_order_id,
+        epoch=epoch,
+        side=record.side,
+        order_type="limit",
+        time_in_force="GTC",
+        order_qty=record.order_qty,
+        limit_price=record.limit_price,
+        reserve_px=record.reserve_px,
+        reserve_asset=record.reserve_asset,
+        reserve_per_unit=record.reserve_per_unit,
+        not_after_ns=record.at_ns,
+        created_ns=record.at_ns,
+        updated_ns=record.at_ns,
+        status=OrderStatus.PARTIALLY_FILLED if record.cum_qty else OrderStatus.NEW,
+        venue_order_id=record.venue_order_id,
+        acknowledged=True,
+        orphan=True,
+        external=True,
+        # What had traded before we saw it is in the opening balances: it moves nothing any more.
+        venue_cum=record.cum_qty,
+        filled=record.cum_qty,
     )
 
 
@@ -207,7 +267,7 @@ def tells_news(order: Order, status: OrderStatus, cum_qty: Decimal, order_qty: D
     return (
         cell not in (Move.SAME, order.status)
         or cum_qty > order.cum_qty
-        or order.in_doubt is Doubt.CREATE
+        or order.may_not_exist
         or not order.acknowledged
         or order_qty != order.order_qty
     )
@@ -218,13 +278,12 @@ def merge_report(order: Order, report: Report) -> bool:
     cell = judge(order, report.status, report.cum_qty)
     if cell is Move.ILLEGAL:
         return False
-    order.venue_cum = max(order.venue_cum, report.cum_qty)
+    # A report from before a bust still counts what was taken back.
+    order.venue_cum = max(order.venue_cum, report.cum_qty - order.busted)
     if report.order_qty is not None:
         order.order_qty = report.order_qty
     order.venue_order_id = report.venue_order_id or order.venue_order_id
-    order.acknowledged = True
-    if order.in_doubt is Doubt.CREATE:
-        _end_doubt(order)
+    _acknowledge(order)
     _enter(order, cell, report.reason, report.at_ns)
     return True
 
@@ -236,10 +295,19 @@ def merge_fill(order: Order, qty: Decimal, price: Decimal, at_ns: int) -> bool:
     """
     order.filled += qty
     order.value += qty * price
-    order.acknowledged = True
-    if order.in_doubt is Doubt.CREATE:
-        _end_doubt(order)
+    _acknowledge(order)
     return happen(order, Event.FULL if not order.leaves_qty else Event.FILL, "", at_ns)
+
+
+def take_back(order: Order, qty: Decimal, price: Decimal, at_ns: int, *, bust: bool) -> None:
+    """Take a booked quantity back. Only a bust lowers what the venue counts; no status changes by it."""
+    order.filled -= qty
+    order.value -= qty * price
+    if bust:
+        order.busted += qty
+        order.venue_cum = max(order.venue_cum - qty, ZERO)
+    order.updated_ns = at_ns
+    order.sealed = False
 
 
 def happen(order: Order, event: Event, reason: str, at_ns: int) -> bool:
@@ -250,7 +318,7 @@ def happen(order: Order, event: Event, reason: str, at_ns: int) -> bool:
     if event is Event.CANCEL:
         order.cancel_ns = at_ns if order.cancel_ns is None else order.cancel_ns
         order.cancels += 1
-    if event is Event.CANCEL_REJECTED and order.in_doubt is Doubt.CANCEL:
+    if event is Event.CANCEL_REJECTED and order.in_doubt in _OF_END and order.acknowledged:
         _end_doubt(order)
     if event in (Event.NOT_SENT, Event.NOT_PLACED):
         _end_doubt(order)
@@ -263,12 +331,24 @@ def happen(order: Order, event: Event, reason: str, at_ns: int) -> bool:
 
 def begin_doubt(order: Order, doubt: Doubt, reason: str, at_ns: int) -> bool:
     """Mark a request as without known outcome; False where its outcome is known already."""
-    known = order.status in TERMINAL or (doubt is Doubt.CREATE and order.acknowledged)
-    if known or order.in_doubt is not None:
+    if not may_doubt(order, doubt):
         return False
     order.in_doubt, order.in_doubt_since_ns = doubt, at_ns
     order.reason, order.updated_ns = reason, at_ns
     return True
+
+
+def may_doubt(order: Order, doubt: Doubt) -> bool:
+    """Say whether a request of this order can be in doubt: its outcome is not known already."""
+    known = order.status in TERMINAL or (doubt is Doubt.CREATE and order.acknowledged)
+    return not known and order.in_doubt is None
+
+
+def _acknowledge(order: Order) -> None:
+    """Take note that the venue has it, or had it: whether it exists is in doubt no more."""
+    if order.may_not_exist:
+        _end_doubt(order)
+    order.acknowledged = True
 
 
 def _enter(order: Order, cell: Cell, reason: str, at_ns: int) -> None:

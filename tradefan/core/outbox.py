@@ -1,8 +1,8 @@
 """Output commit: nobody outside sees what the journal does not hold yet (ARCHITECTURE.md part 7).
 
-A guarded effect (a create, the answer to a submit) carries the last lsn of its turn and leaves when
-`durable >= lsn`, in one queue for all. Cancels and looks never come here. A cancel whose create
-still waits takes it out, and so does everything that forbids creates.
+A guarded effect (a create, a replacement, the answer to a submit) carries the last lsn of its turn
+and leaves when `durable >= lsn`, in one queue for all. Cancels and looks never come here. A cancel
+whose create still waits takes it out, and so does everything that forbids creates.
 """
 
 from __future__ import annotations
@@ -12,10 +12,11 @@ from typing import TypeAlias
 
 from msgspec import Struct, field
 
-from tradefan.messages.orders import Answer, CreateOrder
+from tradefan.messages.orders import Answer, CreateOrder, ReplaceOrder
 from tradefan.units import ClientOrderId
 
-Guarded: TypeAlias = CreateOrder | Answer
+Placing: TypeAlias = CreateOrder | ReplaceOrder
+Guarded: TypeAlias = Placing | Answer
 
 
 class Waiting(Struct, frozen=True):
@@ -30,6 +31,19 @@ class Outbox(Struct):
 
     durable: int = 0
     waiting: list[Waiting] = field(default_factory=list)
+
+
+def create_of(effect: Guarded) -> CreateOrder | None:
+    """Return the create inside an effect, None where it places nothing."""
+    if isinstance(effect, ReplaceOrder):
+        return effect.create
+    return effect if isinstance(effect, CreateOrder) else None
+
+
+def created_by(effect: Guarded) -> ClientOrderId | None:
+    """Return the order that an effect would place."""
+    create = create_of(effect)
+    return None if create is None else create.client_order_id
 
 
 def put(outbox: Outbox, lsn: int, effect: Guarded) -> None:
@@ -62,17 +76,21 @@ def remove(outbox: Outbox, client_order_id: ClientOrderId) -> bool:
 
 def creates(outbox: Outbox) -> dict[ClientOrderId, None]:
     """Return the orders whose creates have not left."""
-    found = (item.effect for item in outbox.waiting)
-    return {effect.client_order_id: None for effect in found if isinstance(effect, CreateOrder)}
+    names = (created_by(item.effect) for item in outbox.waiting)
+    return {name: None for name in names if name is not None}
 
 
-def drop(outbox: Outbox, forbidden: Callable[[CreateOrder], bool]) -> tuple[CreateOrder, ...]:
+def drop(outbox: Outbox, forbidden: Callable[[CreateOrder], bool]) -> tuple[Placing, ...]:
     """Take out the creates that something forbids now; answers stay."""
-    gone = tuple(
-        item.effect
-        for item in outbox.waiting
-        if isinstance(item.effect, CreateOrder) and forbidden(item.effect)
-    )
+    gone: list[Placing] = []
+    kept: list[Waiting] = []
+    for item in outbox.waiting:
+        create = create_of(item.effect)
+        if create is not None and forbidden(create):
+            assert not isinstance(item.effect, Answer)
+            gone.append(item.effect)
+        else:
+            kept.append(item)
     if gone:
-        outbox.waiting = [item for item in outbox.waiting if item.effect not in gone]
-    return gone
+        outbox.waiting = kept
+    return tuple(gone)

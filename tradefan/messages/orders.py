@@ -135,13 +135,16 @@ class CancelAll(Command, frozen=True, array_like=True, tag=True):
 class OwnerTurn(Command, frozen=True, array_like=True, tag=True):
     """One turn of a strategy: its commands, and its state where that changed, journaled as one.
 
-    `turn` rises by one with every such message of an owner; `state` None: unchanged.
+    `turn` rises by one with every such message of an owner; `state` None: unchanged. `asked` is that
+    of the `AskPositions` from whose answer the owner went on: a turn of an older one is a dead
+    predecessor's that waited in the commands lane while the question overtook it there.
     """
 
     owner: OwnerId
     turn: int
     state: bytes | None
     commands: tuple[SubmitOrder | SetTarget | CancelParent | CancelAll, ...] = ()
+    asked: int = 0
 
 
 class ResolveOrder(Command, frozen=True, array_like=True, tag=True):
@@ -184,19 +187,25 @@ class ResumeTrading(Command, frozen=True, array_like=True, tag=True):
 
 
 class AskPositions(Fact, frozen=True, array_like=True, tag=True):
-    """An owner (or the risk desk, owner None: all) asks for `PositionUpdate`s; sent after `Ready`."""
+    """An owner (or the risk desk, owner None: all) asks for `PositionUpdate`s; sent after `Ready`.
+
+    `asked` numbers the question: a number never used before in this run, not even by a predecessor.
+    """
 
     owner: OwnerId | None
+    asked: int = 0
 
 
 class PositionsSent(Fact, frozen=True, array_like=True, tag=True):
     """Closes the answer to `AskPositions`: all that the owner holds and works on went before it.
 
     `generation` is that of the OMS's `Ready`, for an owner that began anew and did not hear it.
+    `asked` is that of the question: an answer that a predecessor waited for is not the asker's.
     """
 
     owner: OwnerId | None
     generation: int
+    asked: int = 0
 
 
 # --- the OMS to owners, API, risk desk, store ---------------------------------------------------
@@ -317,6 +326,16 @@ class PositionUpdate(Fact, frozen=True, array_like=True, tag=True):
     working_qty: Decimal
     in_doubt_qty: Decimal
     updated_ns: int
+
+
+class PositionMoved(Fact, frozen=True, array_like=True, tag=True):
+    """A quantity has another owner now, by a human's word; for the risk desk's own book."""
+
+    account: AccountId
+    instrument: InstrumentId
+    giver: OwnerId
+    taker: OwnerId
+    qty: Decimal
 
 
 class Refusal(Fact, frozen=True, array_like=True, tag=True):

@@ -1,0 +1,305 @@
+"""What a look at the venue proves: the opening, what is missing, what differs, what is over.
+
+An incomplete look proves nothing and is repeated. "Not found" is proof only twice, late enough and 5 s
+apart (R4); a correction needs two agreeing looks and quiet between them.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from tradefan.actors.oms_fills import INFER_NS, infer_missing
+from tradefan.actors.oms_kill import look_done as kill_look_done
+from tradefan.actors.oms_look import (
+    CLOCK_BOUND_NS,
+    SECOND_LOOK_NS,
+    ask_soon,
+    doubtful_creates,
+    query,
+    r4_earliest,
+)
+from tradefan.actors.oms_modes import suspect_asset
+from tradefan.actors.oms_state import AccountLive, Turn
+from tradefan.actors.oms_venue import doubt_request
+from tradefan.actors.oms_waiting import clear_holds, repeat_after, replaced_stays
+from tradefan.core import outbox
+from tradefan.core.ledger import balance
+from tradefan.core.order import Order
+from tradefan.messages.control import Ready
+from tradefan.messages.orders import LookDone
+from tradefan.messages.records import Cursor, Difference, Opening, Resolved, Sealed, Transfer
+from tradefan.units import MINUTE, SECOND, ZERO, AccountId, Asset, InstrumentId, exact, plain
+
+UNANSWERED_NS = 10 * SECOND
+"""A create without any word this long after its deadline is in doubt, whoever lost it."""
+SEAL_MIN_NS = 10 * MINUTE
+ABSENT_LOOKS = 2
+"""So many looks in a row must miss an order that the venue has known, before its instrument is held."""
+
+
+def on_look_done(turn: Turn, msg: LookDone) -> None:
+    """Draw the conclusions of a look; an incomplete one proves nothing and is repeated."""
+    here = turn.account(msg.account)
+    if msg.look_id != here.look_id:
+        return
+    here.look_id = 0
+    if not msg.complete:
+        here.look_failures += 1
+        ask_soon(turn, msg.account, repeat_after(here.look_failures))
+        return
+    here.look_failures = 0
+    here.connected = here.heard = True
+    turn.judge = True
+    for name in here.named:
+        here.queries.pop(name, None)
+    if not _opened(turn, msg, here):
+        ask_soon(turn, msg.account, repeat_after(0))
+        return
+    _move_cursors(turn, msg)
+    _weigh_missing(turn, msg, here)
+    _check_unseen(turn, msg, here)
+    _infer(turn, msg)
+    _check_balances(turn, msg, here)
+    _seal(turn, msg)
+    here.ready = True
+    _announce(turn, msg.account, here)
+    kill_look_done(turn, msg.account)
+    _schedule(turn, msg, here)
+
+
+# --- the opening, and cursors -------------------------------------------------------------------------
+
+
+def _opened(turn: Turn, msg: LookDone, here: AccountLive) -> bool:
+    """Book what the account held before us, once, from a look in which nothing happened."""
+    if msg.account in turn.trading.opened:
+        return True
+    if here.totals is None or here.activity_ns >= msg.asked_ns:
+        return False
+    held = {asset: qty for asset, qty in here.totals.items() if qty} or {turn.wiring.numeraire: ZERO}
+    cursors = msg.cursors
+    for asset, qty in held.items():
+        turn.emit(Opening(turn.now, msg.account, asset, qty, _mark(turn, msg.account, asset), cursors))
+        cursors = ()
+        suspect_asset(turn, msg.account, asset)
+    turn.log("info", "account_opened", account=msg.account, assets=len(held))
+    return True
+
+
+def _mark(turn: Turn, account: AccountId, asset: Asset) -> Decimal | None:
+    """Return an asset's price in the numeraire now, None where nobody quotes it."""
+    for name in turn.wiring.accounts.get(account, ()):
+        instrument, quote = turn.instrument(name), turn.live.quotes.get(name)
+        pair = instrument is not None and (instrument.base, instrument.quote) == (
+            asset,
+            turn.wiring.numeraire,
+        )
+        if pair and quote is not None:
+            return (exact(quote.bid) + exact(quote.ask)) / 2
+    return None
+
+
+def _move_cursors(turn: Turn, msg: LookDone) -> None:
+    """Note up to where trades are booked; not past one that is poison, or that waits for the journal."""
+    known = turn.trading.cursors.get(msg.account, {})
+    waiting = {record.instrument: None for record in turn.trading.poisons.values()}
+    for instrument, trade_id in msg.cursors:
+        if instrument in waiting or turn.live.asking:
+            continue
+        if trade_id is not None and known.get(instrument) != trade_id:
+            turn.emit(Cursor(turn.now, msg.account, instrument, trade_id))
+
+
+# --- orders that a look did not show ------------------------------------------------------------------
+
+
+def _weigh_missing(turn: Turn, msg: LookDone, here: AccountLive) -> None:
+    """Take "not found" as evidence where it can be: twice, late enough, 5 s apart (R4)."""
+    for name in msg.missing:
+        order = turn.trading.orders.get(name)
+        if order is None or not order.live:
+            continue
+        if not order.may_not_exist:
+            if order.acknowledged:
+                _absent(turn, msg, order, here)
+            continue
+        first_ns = here.negatives.get(name)
+        if msg.asked_ns < r4_earliest(turn, order):
+            continue
+        if first_ns is None:
+            here.negatives[name] = msg.asked_ns
+        elif msg.asked_ns - first_ns >= SECOND_LOOK_NS:
+            del here.negatives[name]
+            _not_placed(turn, order, first_ns, msg.asked_ns)
+
+
+def _not_placed(turn: Turn, order: Order, first_ns: int, second_ns: int) -> None:
+    name = order.client_order_id
+    turn.emit(
+        Resolved(turn.now, order.account, name, "NOT_PLACED", "two complete looks", first_ns, second_ns)
+    )
+    turn.live.counters.not_placed += 1
+    turn.touch(order)
+    clear_holds(turn, order)
+    turn.log("warning", "not_placed", client_order_id=name)
+    replaced_stays(turn, order, "not placed")
+
+
+def _absent(turn: Turn, msg: LookDone, order: Order, here: AccountLive) -> None:
+    """The venue knew an order and does not now: that ends nothing; after two looks a human has to look."""
+    name = order.client_order_id
+    query(turn, order)
+    visible_ns = turn.account_config(order.account).visible_bound + CLOCK_BOUND_NS
+    if msg.asked_ns < order.updated_ns + visible_ns:
+        return
+    looks = here.absent[name] = here.absent.get(name, 0) + 1
+    if looks == ABSENT_LOOKS and name not in turn.trading.differences:
+        text = f"{order.instrument} is on hold: the venue does not know {name} any more"
+        turn.emit(Difference(turn.now, order.account, order.instrument, name, True, text))
+        turn.live.holds.setdefault(order.instrument, {})[name] = text
+        turn.log("critical", "order_missing", client_order_id=name, status=order.status)
+
+
+def _check_unseen(turn: Turn, msg: LookDone, here: AccountLive) -> None:
+    """Ask by id for what should have been among the open orders; doubt what nobody ever spoke of."""
+    waiting = outbox.creates(turn.live.outbox)
+    for order in turn.live_orders(msg.account):
+        name = order.client_order_id
+        if name in here.seen:
+            _agrees(turn, order)
+        if name in here.seen or name in waiting or order.created_ns >= msg.asked_ns:
+            continue
+        if order.acknowledged and name not in msg.missing:
+            query(turn, order)
+        elif not order.acknowledged and turn.now > order.not_after_ns + UNANSWERED_NS:
+            doubt_request(turn, order, "no answer")
+
+
+def _agrees(turn: Turn, order: Order) -> None:
+    """Let an instrument go that was held because the venue did not know an order that it shows again."""
+    name = order.client_order_id
+    if name in turn.trading.differences:
+        text = "the venue shows it again"
+        turn.emit(Difference(turn.now, order.account, order.instrument, name, False, text))
+        clear_holds(turn, order)
+
+
+def _infer(turn: Turn, msg: LookDone) -> None:
+    """Book what the venue has counted for long and no trade tells: this look has asked for all trades."""
+    for order in tuple(turn.trading.orders.values()):
+        behind = order.filled < order.venue_cum and order.account == msg.account
+        if behind and msg.asked_ns - order.updated_ns >= INFER_NS:
+            infer_missing(turn, order)
+
+
+# --- balances ------------------------------------------------------------------------------------------
+
+
+def _check_balances(turn: Turn, msg: LookDone, here: AccountLive) -> None:
+    """Book a difference between venue and ledger to `external`: a deposit, a withdrawal, a correction.
+
+    Two looks have to agree on it, 5 s apart, with nothing of ours under way in between. The assets of
+    a fill that nobody booked yet, or that was only inferred, are left alone: it explains the difference.
+    """
+    if here.totals is None:
+        return
+    books = turn.trading.ledger.balances.get(msg.account, {})
+    names = dict.fromkeys((*here.totals, *books))
+    found = {
+        asset: here.totals.get(asset, ZERO) - balance(turn.trading.ledger, msg.account, asset)
+        for asset in names
+    }
+    unsure = _unsure_assets(turn, msg.account)
+    found = {asset: qty for asset, qty in found.items() if qty and asset not in unsure}
+    apart_ns = _apart_ns(turn, msg.account)
+    quiet = apart_ns is not None and msg.asked_ns - here.activity_ns >= apart_ns
+    if not quiet or found != here.differences:
+        here.differences, here.differences_ns = (found if quiet else {}), msg.asked_ns
+        return
+    if apart_ns is None or msg.asked_ns - here.differences_ns < apart_ns:
+        return
+    for asset, qty in found.items():
+        turn.emit(Transfer(turn.now, msg.account, asset, qty, "two looks agree"))
+        suspect_asset(turn, msg.account, asset)
+        turn.log("warning", "transfer", account=msg.account, asset=asset, qty=plain(qty))
+    here.differences = {}
+
+
+def _apart_ns(turn: Turn, account: AccountId) -> int | None:
+    """Return how far two looks must be apart to agree, None while something unexplained may move money.
+
+    A live order may fill at any moment, and for `visible_bound` its trade may hide where the balance
+    shows it already.
+    """
+    if turn.live.asking:
+        return None
+    live = False
+    for order in turn.trading.orders.values():
+        if order.account != account:
+            continue
+        if order.filled < order.venue_cum or (order.in_doubt is not None and not order.external):
+            return None
+        live = live or order.live
+    visible_ns = turn.account_config(account).visible_bound + CLOCK_BOUND_NS
+    return SECOND_LOOK_NS + visible_ns if live else SECOND_LOOK_NS
+
+
+def _unsure_assets(turn: Turn, account: AccountId) -> dict[Asset, None]:
+    """Return the assets of instruments in which a fill is poison, inferred, or taken back before it came."""
+    names: dict[InstrumentId, None] = {}
+    for record in turn.trading.poisons.values():
+        if record.instrument is not None:
+            names[record.instrument] = None
+    for fill in turn.trading.inferred.values():
+        names[fill.instrument] = None
+    known = [turn.instrument(name) for name in names if name in turn.wiring.accounts.get(account, ())]
+    found = [one for one in known if one is not None]
+    return dict.fromkeys(asset for one in found for asset in (one.base, one.quote, one.settle))
+
+
+# --- the end of a look -----------------------------------------------------------------------------------
+
+
+def _seal(turn: Turn, msg: LookDone) -> None:
+    """Seal what ended, is booked whole, and has been quiet for `seal_after`: nothing more is expected."""
+    config = turn.account_config(msg.account)
+    quiet_ns = max(SEAL_MIN_NS, config.late_fill_bound + config.visible_bound)
+    trading = turn.trading
+    for name in trading.orders_ended:
+        order = trading.orders[name]
+        if turn.now - order.updated_ns < quiet_ns:
+            # In order of their ends: all behind it are younger still.
+            return
+        if not order.sealed and order.account == msg.account and order.filled == order.cum_qty:
+            turn.emit(Sealed(turn.now, order.account, name))
+
+
+def _announce(turn: Turn, account: AccountId, here: AccountLive) -> None:
+    """Say READY when an account is reconciled for the first time since this start."""
+    if here.announced:
+        return
+    here.announced = True
+    turn.log("info", "account_ready", account=account, epoch=turn.trading.epoch)
+    ready = Ready(turn.trading.epoch)
+    for ref in (turn.wiring.risk_desk, *turn.wiring.owners.values(), *turn.wiring.observers):
+        turn.send(ref, ready)
+
+
+def _schedule(turn: Turn, msg: LookDone, here: AccountLive) -> None:
+    """Arm the next look: periodic, or sooner while something is open (R3, and R4's two instants)."""
+    ask_soon(turn, msg.account, max(here.period_ns - turn.now, 0))
+    if here.queries:
+        ask_soon(turn, msg.account, repeat_after(1))
+    if here.differences or here.absent:
+        ask_soon(turn, msg.account, SECOND_LOOK_NS)
+    doubts = doubtful_creates(turn, msg.account)
+    if not turn.trading.exposure.in_doubt.get(msg.account, 0):
+        here.doubt_step = 0
+        return
+    here.doubt_step += 1
+    ask_soon(turn, msg.account, repeat_after(here.doubt_step))
+    for order in doubts:
+        first_ns = here.negatives.get(order.client_order_id)
+        due_ns = r4_earliest(turn, order) if first_ns is None else first_ns + SECOND_LOOK_NS
+        if due_ns > turn.now:
+            ask_soon(turn, msg.account, due_ns - turn.now)

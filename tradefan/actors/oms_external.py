@@ -1,0 +1,120 @@
+"""What is not ours: orders that others placed on the account. They count in exposure and are never touched.
+
+An id of our own form that we do not know may be an order that has left memory, so the journal is
+asked first; one that the journal does not know either is an orphan: the journal has lost its tail,
+or somebody uses our letters. It is booked to `external`, and its instrument waits for a human.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from tradefan.actors.oms_modes import suspect
+from tradefan.actors.oms_state import Turn
+from tradefan.core.ids import is_own
+from tradefan.core.order import Order
+from tradefan.messages.control import AskHistory, History
+from tradefan.messages.orders import TERMINAL, ExecutionReport, FillBusted, OrderStatus, VenueFill
+from tradefan.messages.records import ExternalOrder, Intent
+from tradefan.units import ZERO, AccountId, Asset, ClientOrderId, exact
+
+ASKED_MAX = 10_000
+"""Facts that wait for the journal's answer; more are left to the next look."""
+
+
+def on_stranger(turn: Turn, msg: ExecutionReport, known: Order | None) -> None:
+    """Take a report about an order that is not known here."""
+    name = msg.client_order_id
+    if not is_own(name, turn.wiring.instance):
+        turn.live.counters.foreign += 1
+        _take_in(turn, msg, known, orphan=False)
+    elif msg.status not in TERMINAL:
+        ask_history(turn, f"order {name}", msg)
+    # What has ended and left memory says nothing new; its fills come as such.
+
+
+def ask_history(turn: Turn, subject: str, fact: ExecutionReport | VenueFill | FillBusted) -> None:
+    """Have the journal say what it knows of a subject before a fact about it is judged."""
+    asking = turn.live.asking
+    if sum(map(len, asking.values())) >= ASKED_MAX:
+        return
+    first = subject not in asking
+    waiting = asking.setdefault(subject, [])
+    if fact not in waiting:
+        waiting.append(fact)
+    if first:
+        turn.send(turn.wiring.journal, AskHistory(subject))
+
+
+def intent_in(history: History) -> Intent | None:
+    """Return the INTENT that the journal found."""
+    return next((record for record in history.records if isinstance(record, Intent)), None)
+
+
+def on_old_report(turn: Turn, msg: ExecutionReport, history: History) -> None:
+    """Judge a report about an order that is not in memory by what the journal holds."""
+    if intent_in(history) is not None:
+        # It was ours, has ended and left memory; that the venue shows it live again is its mistake.
+        alarm_orphan(turn, msg.account, msg.client_order_id, "ended long ago, and the venue shows it live")
+        hold(turn, msg, "ended long ago, and the venue shows it live")
+        return
+    alarm_orphan(turn, msg.account, msg.client_order_id, "no INTENT of it is known")
+    _take_in(turn, msg, None, orphan=True)
+    hold(turn, msg, "has our letters and no INTENT of ours")
+
+
+def hold(turn: Turn, msg: ExecutionReport, why: str) -> None:
+    """Hold an instrument for an order that a human has to explain."""
+    text = f"{msg.instrument} is on hold: {msg.client_order_id} {why}"
+    turn.live.holds.setdefault(msg.instrument, {})[msg.client_order_id] = text
+    turn.judge = True
+
+
+def alarm_orphan(turn: Turn, account: AccountId, client_order_id: ClientOrderId, why: str) -> None:
+    """Say that something of our form is at the venue that we cannot explain: SEV1."""
+    turn.live.counters.orphans += 1
+    turn.log("critical", "orphan", account=account, client_order_id=client_order_id, reason=why)
+
+
+def _take_in(turn: Turn, msg: ExecutionReport, known: Order | None, *, orphan: bool) -> None:
+    """Let a foreign order count from now on; one that has ended already never will."""
+    if msg.status in TERMINAL or msg.status is OrderStatus.UNKNOWN or msg.order_qty <= 0:
+        return
+    found = turn.instrument(msg.instrument)
+    if found is None or (known is not None and (known.live or not known.external)):
+        turn.log("warning", "foreign_order_ignored", account=msg.account, client_order_id=msg.client_order_id)
+        return
+    price = msg.limit_price or _mark(turn, msg)
+    sells = msg.side == "sell" and found.kind == "spot"
+    turn.emit(
+        ExternalOrder(
+            at_ns=turn.now,
+            account=msg.account,
+            instrument=msg.instrument,
+            client_order_id=msg.client_order_id,
+            venue_order_id=msg.venue_order_id,
+            side=msg.side,
+            order_qty=msg.order_qty,
+            cum_qty=msg.cum_qty,
+            limit_price=msg.limit_price,
+            reserve_px=price,
+            reserve_asset=found.base if sells else Asset(found.quote),
+            reserve_per_unit=Decimal(1) if sells else price,
+            orphan=orphan,
+        )
+    )
+    turn.touch(turn.trading.orders[msg.client_order_id])
+    suspect(turn, msg.account, msg.instrument)
+    turn.log(
+        "warning",
+        "foreign_order",
+        account=msg.account,
+        instrument=msg.instrument,
+        client_order_id=msg.client_order_id,
+        side=msg.side,
+    )
+
+
+def _mark(turn: Turn, msg: ExecutionReport) -> Decimal:
+    quote = turn.live.quotes.get(msg.instrument)
+    return ZERO if quote is None else (exact(quote.bid) + exact(quote.ask)) / 2

@@ -1,0 +1,349 @@
+"""Fills: booked once under (account, instrument, trade id), whatever road and order they come in.
+
+A fill may open an order before its acknowledgement and may follow its end. What the venue counts and
+no trade tells is inferred after a while and replaced by the real fills when they come. A bust takes
+one back. What may have left memory is looked up in the journal first.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import msgspec
+
+from tradefan.actors.oms_external import alarm_orphan, ask_history, intent_in, on_old_report
+from tradefan.actors.oms_modes import suspect
+from tradefan.actors.oms_state import Turn
+from tradefan.actors.oms_venue import resolve_placed
+from tradefan.actors.oms_waiting import clear_holds
+from tradefan.core.apply_orders import corrected, share_of
+from tradefan.core.ids import is_own
+from tradefan.core.ledger import position
+from tradefan.core.order import Order
+from tradefan.core.trading import fill_key, in_opening, knows_fill, may_have_forgotten
+from tradefan.messages.control import History
+from tradefan.messages.instrument import Instrument
+from tradefan.messages.orders import TERMINAL, ExecutionReport, FillBusted, FillUpdate, VenueFill
+from tradefan.messages.records import Bust, Correct, Fill, FillInferred, FillReplaced, Intent
+from tradefan.units import EXTERNAL, SECOND, ZERO, OwnerId, TradeId, plain
+
+INFER_NS = 30 * SECOND
+"""So long may the venue count more than its trades tell; then the rest is inferred."""
+
+
+def on_fill(turn: Turn, msg: VenueFill) -> None:
+    """Book a fill once; one that belongs to no order of ours is `external`."""
+    here = turn.account(msg.account)
+    if msg.account not in turn.trading.opened:
+        # Before the opening books an account, its past is in its balances; what happens now puts it off.
+        if msg.source != "look":
+            here.activity_ns = turn.now
+        return
+    key = (msg.account, msg.instrument, msg.trade_id)
+    if knows_fill(turn.trading, *key) or in_opening(turn.trading, *key):
+        turn.live.counters.duplicates += 1
+        return
+    if may_have_forgotten(turn.trading, *key):
+        ask_history(turn, fill_key(*key), msg)
+        return
+    _take(turn, msg, None)
+
+
+def _take(turn: Turn, msg: VenueFill, old: Intent | None) -> None:
+    """Book a fill that is new; `old` is the INTENT of an order that has left memory."""
+    instrument = turn.instrument(msg.instrument)
+    if instrument is None or instrument.kind not in ("spot", "linear"):
+        turn.live.counters.foreign += 1
+        turn.log("error", "fill_unbookable", instrument=msg.instrument, trade_id=msg.trade_id)
+        return
+    order = None if msg.client_order_id is None else turn.trading.orders.get(msg.client_order_id)
+    if order is not None and (order.account, order.instrument) != (msg.account, msg.instrument):
+        order = None
+    if order is None and old is None and msg.client_order_id is not None:
+        if is_own(msg.client_order_id, turn.wiring.instance):
+            ask_history(turn, f"order {msg.client_order_id}", msg)
+            return
+        turn.live.counters.foreign += 1
+    turn.account(msg.account).activity_ns = turn.now
+    if order is not None and order.never_was:
+        resolve_placed(turn, order, f"fill {msg.trade_id}")
+    owner = order.owner if order is not None else EXTERNAL if old is None else old.owner
+    _book(turn, msg, instrument, order, owner)
+
+
+def _book(turn: Turn, msg: VenueFill, instrument: Instrument, order: Order | None, owner: OwnerId) -> None:
+    late = order is not None and order.status in TERMINAL and order.filled >= order.venue_cum
+    sealed = order is not None and order.sealed
+    fill = Fill(
+        at_ns=turn.now,
+        account=msg.account,
+        instrument=msg.instrument,
+        owner=owner,
+        trade_id=msg.trade_id,
+        client_order_id=msg.client_order_id,
+        venue_order_id=msg.venue_order_id,
+        side=msg.side,
+        qty=msg.qty,
+        price=msg.price,
+        base=instrument.base,
+        quote=instrument.settle if instrument.kind == "linear" else instrument.quote,
+        fee=msg.fee,
+        fee_asset=msg.fee_asset,
+        liquidity=msg.liquidity,
+        event_ns=msg.event_ns,
+        kind="linear" if instrument.kind == "linear" else "spot",
+    )
+    if order is not None:
+        _replace_inferred(turn, order, fill.qty)
+    _emit(turn, fill, fill, order)
+    turn.live.counters.fills += 1
+    _log(turn, fill)
+    if owner == EXTERNAL:
+        suspect(turn, msg.account, msg.instrument)
+        turn.log("warning", "foreign_fill", account=msg.account, trade_id=msg.trade_id)
+    if order is not None:
+        _after_fill(turn, order, late=late, sealed=sealed)
+    pending = turn.trading.busts.get(fill_key(fill.account, fill.instrument, fill.trade_id))
+    if pending is not None:
+        _take_back(turn, fill, pending.qty if isinstance(pending, Correct) else None, _price_of(pending))
+
+
+def _price_of(pending: Bust | Correct) -> Decimal | None:
+    return pending.price if isinstance(pending, Correct) else None
+
+
+def _emit(
+    turn: Turn, record: Fill | FillInferred | FillReplaced | Bust | Correct, told: Fill, order: Order | None
+) -> None:
+    """Journal what moves a position, and tell it as a fill; what is taken back has a negative quantity."""
+    books = turn.trading.ledger
+    before = position(books, told.account, told.owner, told.instrument).realised
+    turn.emit(record)
+    realised = position(books, told.account, told.owner, told.instrument).realised - before
+    turn.fills.append(
+        FillUpdate(
+            account=told.account,
+            instrument=told.instrument,
+            owner=told.owner,
+            parent_id=None if order is None or order.external else order.parent_id,
+            client_order_id=told.client_order_id,
+            trade_id=told.trade_id,
+            side=told.side,
+            qty=told.qty,
+            price=told.price,
+            fee=told.fee,
+            fee_asset=told.fee_asset,
+            liquidity=told.liquidity,
+            event_ns=told.event_ns,
+            lsn=turn.trading.lsn,
+            realised=realised,
+        )
+    )
+    turn.positions[told.account, told.owner, told.instrument] = None
+
+
+def _log(turn: Turn, fill: Fill) -> None:
+    turn.log(
+        "info",
+        "fill",
+        account=fill.account,
+        owner=fill.owner,
+        instrument=fill.instrument,
+        client_order_id=fill.client_order_id,
+        trade_id=fill.trade_id,
+        side=fill.side,
+        qty=plain(fill.qty),
+        price=plain(fill.price),
+    )
+
+
+def _after_fill(turn: Turn, order: Order, *, late: bool, sealed: bool) -> None:
+    turn.touch(order)
+    clear_holds(turn, order)
+    here = turn.account(order.account)
+    here.negatives.pop(order.client_order_id, None)
+    here.absent.pop(order.client_order_id, None)
+    if order.filled >= order.venue_cum and not order.live:
+        # What a report promised has come by itself.
+        here.queries.pop(order.client_order_id, None)
+    if late:
+        level = "critical" if sealed else "warning"
+        turn.log(
+            level, "late_fill", client_order_id=order.client_order_id, status=order.status, sealed=sealed
+        )
+    if order.filled > order.order_qty:
+        turn.live.counters.overfills += 1
+        suspect(turn, order.account, order.instrument)
+        turn.log("error", "overfill", client_order_id=order.client_order_id, filled=plain(order.filled))
+
+
+# --- inferred fills -----------------------------------------------------------------------------------
+
+
+def infer_missing(turn: Turn, order: Order) -> None:
+    """Book what the venue has counted for long and no trade tells, at the order's own price."""
+    qty = order.venue_cum - order.filled
+    instrument = turn.instrument(order.instrument)
+    if qty <= 0 or instrument is None:
+        return
+    fill = Fill(
+        at_ns=turn.now,
+        account=order.account,
+        instrument=order.instrument,
+        owner=order.owner,
+        trade_id=TradeId(f"inferred {order.client_order_id} {turn.trading.lsn}"),
+        client_order_id=order.client_order_id,
+        venue_order_id=order.venue_order_id or "",
+        side=order.side,
+        qty=qty,
+        price=order.limit_price or order.reserve_px,
+        base=instrument.base,
+        quote=instrument.settle if instrument.kind == "linear" else instrument.quote,
+        fee=ZERO,
+        fee_asset=instrument.quote,
+        liquidity="taker",
+        event_ns=turn.now,
+        kind="linear" if instrument.kind == "linear" else "spot",
+    )
+    _emit(turn, FillInferred(turn.now, fill), fill, order)
+    turn.live.counters.inferred += 1
+    turn.touch(order)
+    turn.log("error", "fill_inferred", client_order_id=order.client_order_id, qty=plain(qty))
+
+
+def _replace_inferred(turn: Turn, order: Order, qty: Decimal) -> None:
+    """Take back as much of an order's inferred fills as a real one explains."""
+    for name, known in tuple(turn.trading.inferred.items()):
+        if known.client_order_id != order.client_order_id or qty <= 0:
+            continue
+        part = share_of(known, min(qty, known.qty))
+        qty -= part.qty
+        record = FillReplaced(turn.now, known.account, known.instrument, name, part.qty)
+        _emit(turn, record, _reverse(part), order)
+
+
+def _reverse(fill: Fill) -> Fill:
+    return msgspec.structs.replace(fill, qty=-fill.qty, fee=-fill.fee)
+
+
+# --- busts and corrections ------------------------------------------------------------------------------
+
+
+def on_bust(turn: Turn, msg: FillBusted) -> None:
+    """Take a trade back, or change it; one that was not seen yet waits for its fill."""
+    if msg.account not in turn.trading.opened:
+        return
+    key = fill_key(msg.account, msg.instrument, msg.trade_id)
+    fill = turn.trading.recent_fills.get(key)
+    if fill is not None:
+        _bust_once(turn, msg, fill)
+    elif knows_fill(turn.trading, msg.account, msg.instrument, msg.trade_id) or may_have_forgotten(
+        turn.trading, msg.account, msg.instrument, msg.trade_id
+    ):
+        ask_history(turn, key, msg)
+    else:
+        _await_fill(turn, msg)
+
+
+def _bust_once(turn: Turn, msg: FillBusted, fill: Fill) -> None:
+    if msg.qty is not None and (fill.qty, fill.price) == (msg.qty, msg.price or fill.price):
+        return
+    _take_back(turn, fill, msg.qty, msg.price)
+
+
+def _await_fill(turn: Turn, msg: FillBusted) -> None:
+    where = (turn.now, msg.account, msg.instrument, msg.trade_id)
+    if fill_key(*where[1:]) not in turn.trading.busts:
+        correction = msg.qty is not None and msg.price is not None
+        turn.emit(
+            Correct(*where, None, msg.qty, msg.price)  # type: ignore[arg-type]
+            if correction
+            else Bust(*where, None)
+        )
+        turn.log("error", "bust_awaits_fill", account=msg.account, trade_id=msg.trade_id)
+
+
+def _take_back(turn: Turn, fill: Fill, qty: Decimal | None, price: Decimal | None) -> None:
+    where = (turn.now, fill.account, fill.instrument, fill.trade_id)
+    order = None if fill.client_order_id is None else turn.trading.orders.get(fill.client_order_id)
+    told = msgspec.structs.replace(_reverse(fill), trade_id=TradeId(f"bust {fill.trade_id}"))
+    if qty is None:
+        _emit(turn, Bust(*where, fill), told, order)
+    else:
+        now = corrected(fill, qty, fill.price if price is None else price)
+        _emit(turn, Correct(*where, fill, now.qty, now.price), told, order)
+        _tell_corrected(turn, now, order)
+    turn.live.counters.busts += 1
+    turn.account(fill.account).activity_ns = turn.now
+    suspect(turn, fill.account, fill.instrument)
+    if order is not None:
+        turn.touch(order)
+    turn.log(
+        "critical", "bust" if qty is None else "correction", account=fill.account, trade_id=fill.trade_id
+    )
+
+
+def _tell_corrected(turn: Turn, now: Fill, order: Order | None) -> None:
+    """Tell the second half of a correction; one record holds both."""
+    taken = turn.fills[-1]
+    turn.fills.append(
+        msgspec.structs.replace(
+            taken,
+            trade_id=TradeId(f"corrected {now.trade_id}"),
+            qty=now.qty,
+            price=now.price,
+            fee=now.fee,
+            realised=ZERO,
+        )
+    )
+
+
+# --- what the journal says ----------------------------------------------------------------------------------
+
+
+def on_history(turn: Turn, msg: History) -> None:
+    """Judge the facts that waited for the journal's answer."""
+    for fact in turn.live.asking.pop(msg.subject, ()):
+        if isinstance(fact, ExecutionReport):
+            on_old_report(turn, fact, msg)
+        elif isinstance(fact, FillBusted):
+            _bust_old(turn, fact, msg)
+        elif msg.subject.startswith("fill "):
+            _take_old(turn, fact, msg)
+        else:
+            _take_of_old_order(turn, fact, msg)
+
+
+def _bust_old(turn: Turn, msg: FillBusted, history: History) -> None:
+    """Take back a fill that has left memory, unless it was taken back before."""
+    fill: Fill | None = None
+    for record in history.records:
+        if isinstance(record, Fill):
+            fill = record
+        elif isinstance(record, Bust):
+            fill = None
+        elif isinstance(record, Correct) and record.fill is not None:
+            fill = corrected(record.fill, record.qty, record.price) if record.qty else None
+    if fill is not None:
+        _bust_once(turn, msg, fill)
+
+
+def _take_old(turn: Turn, msg: VenueFill, history: History) -> None:
+    if any(isinstance(record, Fill) for record in history.records):
+        turn.live.counters.duplicates += 1
+    elif not knows_fill(turn.trading, msg.account, msg.instrument, msg.trade_id):
+        _take(turn, msg, None)
+
+
+def _take_of_old_order(turn: Turn, msg: VenueFill, history: History) -> None:
+    """Book a fill of an order that has left memory to its owner; an unknown one is an orphan."""
+    if knows_fill(turn.trading, msg.account, msg.instrument, msg.trade_id):
+        return
+    intent = intent_in(history)
+    if intent is None:
+        assert msg.client_order_id is not None
+        alarm_orphan(turn, msg.account, msg.client_order_id, f"fill {msg.trade_id} of it was reported")
+        _take(turn, msgspec.structs.replace(msg, client_order_id=None), None)
+        return
+    turn.log("critical", "late_fill", client_order_id=intent.client_order_id, status="forgotten", sealed=True)
+    _take(turn, msg, intent)

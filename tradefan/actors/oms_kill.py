@@ -1,0 +1,282 @@
+"""Kill and resume: close, persist, acknowledge, then cancel until two empty looks (RELIABILITY.md 2b).
+
+Whoever kills from the rim has closed the latch already; here it is closed again, because the OMS, the
+risk desk and a supervisor may ask for it too. The kill byte is written beside the journal, so that a
+kill lasts although the database fails. Only a human's RESUME opens: durable, byte cleared, latch open.
+"""
+
+from __future__ import annotations
+
+from tradefan.actors.oms_engine import complete
+from tradefan.actors.oms_look import ask_soon
+from tradefan.actors.oms_modes import set_mode
+from tradefan.actors.oms_state import Killing, Resuming, Turn
+from tradefan.actors.oms_submit import refuse
+from tradefan.actors.oms_waiting import cancel_order, drop_creates
+from tradefan.contracts import RiskRefused, suggest
+from tradefan.core.modes import DESK_HUMAN, waits_for_human
+from tradefan.core.order import Order
+from tradefan.core.scopes import scopes
+from tradefan.core.trading import ParentState
+from tradefan.messages.account import SetMode
+from tradefan.messages.control import (
+    CloseLatch,
+    KillAnswer,
+    KillByte,
+    KillByteSet,
+    KillSwitch,
+    OpenLatch,
+    Timer,
+)
+from tradefan.messages.orders import Answer, CreateOrder, OrderStatus, ResumeTrading
+from tradefan.messages.records import Kill, ModeChange, Resume
+from tradefan.units import MS, SECOND, AccountId, plain
+
+ANSWER_NS = 200 * MS
+"""A kill is acknowledged at the latest after this, persisted or not."""
+AGAIN_NS = SECOND
+LOOKS_EMPTY = 2
+ALL = "all"
+OPEN, SOME, EVERYTHING = 0, 1, 2
+"""Values of the kill byte: whatever it says beyond the journal's KILL records counts as `all`."""
+
+
+def on_kill(turn: Turn, msg: KillSwitch) -> None:
+    """Close a scope for good; before the fold only latch and byte are closed, the rest waits for it."""
+    live = turn.live
+    turn.send(turn.wiring.supervisor, CloseLatch(msg.scope, msg.reason))
+    known = live.killing.get(msg.scope)
+    value = EVERYTHING if msg.scope == ALL else SOME
+    serial = _write_byte(turn, max(value, _byte(turn))) if known is None else known.serial
+    killing = known or Killing(msg.scope, None, serial)
+    if msg.req is not None and killing.req != msg.req:
+        _answer(turn, killing)
+        killing.req, killing.answered = msg.req, False
+    live.killing[msg.scope] = killing
+    turn.ctx.after(ANSWER_NS, Timer("kill", msg.scope, serial))
+    if not live.running:
+        live.stash.append(msg)
+        return
+    _carry_out(turn, msg, killing)
+
+
+def _carry_out(turn: Turn, msg: KillSwitch, killing: Killing) -> None:
+    known = turn.trading.kills.get(msg.scope)
+    again = known is not None and (
+        known.including_external >= msg.including_external and known.keep_protection <= msg.keep_protection
+    )
+    if not again:
+        turn.emit(
+            Kill(
+                turn.now,
+                msg.scope,
+                msg.reason,
+                msg.principal,
+                msg.including_external,
+                msg.keep_protection,
+            )
+        )
+        turn.log("critical", "kill", scope=msg.scope, reason=msg.reason, principal=msg.principal)
+    killing.lsn = turn.trading.lsn if killing.lsn is None else killing.lsn
+    drop_creates(turn, lambda create: _in_scope(create, msg.scope), "kill")
+    killing.naked = tuple({**dict.fromkeys(killing.naked), **dict.fromkeys(_naked(turn, msg))})
+    obey(turn, turn.trading.kills[msg.scope])
+    for account in turn.wiring.accounts:
+        killing.empty[account] = 0
+        ask_soon(turn, account, 0)
+    progress(turn)
+
+
+def obey(turn: Turn, kill: Kill) -> None:
+    """Cancel what is forbidden in a killed scope: own orders; others only when a human said so."""
+    for parent in turn.open_parents(lambda item: _parent_in(item, kill.scope)):
+        if not (kill.keep_protection and parent.order.protective):
+            complete(turn, parent, OrderStatus.CANCELED, "kill")
+    for order in turn.live_orders():
+        if _in_scope(order, kill.scope) and not _stays(order, kill):
+            cancel_order(turn, order, "kill", external=kill.including_external)
+
+
+def _stays(order: Order, kill: Kill) -> bool:
+    """Say whether an order may rest in a killed scope: another's, or protection that is to be kept."""
+    return (order.external and not kill.including_external) or (kill.keep_protection and order.reduce_only)
+
+
+def _in_scope(order: Order | CreateOrder, scope: str) -> bool:
+    return scope in scopes(order.account, order.instrument, order.owner)
+
+
+def _parent_in(parent: ParentState, scope: str) -> bool:
+    order = parent.order
+    return scope in scopes(order.account, order.instrument, order.owner)
+
+
+def _naked(turn: Turn, msg: KillSwitch) -> list[str]:
+    """Name the positions that lose an order which protected them."""
+    if msg.keep_protection:
+        return []
+    protected = turn.open_parents(lambda item: item.order.protective and _parent_in(item, msg.scope))
+    found = []
+    for parent in protected:
+        order = parent.order
+        held = turn.trading.ledger.positions.get(order.account, {}).get(order.owner, {}).get(order.instrument)
+        if held is not None and held.qty:
+            found.append(f"{order.owner} {order.instrument} {plain(held.qty)}")
+    return found
+
+
+# --- persisted and acknowledged -----------------------------------------------------------------------
+
+
+def progress(turn: Turn) -> None:
+    """Acknowledge what lasts by now, and take a resume its next step."""
+    durable = turn.live.outbox.durable
+    for killing in turn.live.killing.values():
+        if killing.lsn is not None and killing.lsn <= durable:
+            killing.persisted = True
+        if killing.persisted:
+            _answer(turn, killing)
+    for resuming in turn.live.resuming:
+        if resuming.serial is None and resuming.lsn <= durable:
+            resuming.serial = _write_byte(turn, _byte(turn))
+
+
+def on_byte_set(turn: Turn, msg: KillByteSet) -> None:
+    """Take note that the byte is on the disk, or that it could not be written."""
+    for killing in turn.live.killing.values():
+        if killing.serial == msg.serial and msg.error is None:
+            killing.persisted = True
+    for resuming in [one for one in turn.live.resuming if one.serial == msg.serial]:
+        if msg.error is None:
+            turn.live.resuming.remove(resuming)
+            _open(turn, resuming)
+        else:
+            turn.ctx.after(AGAIN_NS, Timer("resume", resuming.scope))
+    if msg.error is not None:
+        turn.log("critical", "kill_byte_failed", reason=msg.error)
+    progress(turn)
+
+
+def on_kill_timer(turn: Turn, timer: Timer) -> None:
+    """Acknowledge in any case, and try again to make it last."""
+    killing = turn.live.killing.get(timer.subject)
+    if killing is None or killing.persisted:
+        return
+    if not killing.answered:
+        turn.log("critical", "kill_not_persisted", scope=killing.scope)
+        _answer(turn, killing)
+    killing.serial = _write_byte(turn, max(_byte(turn), EVERYTHING if killing.scope == ALL else SOME))
+    turn.ctx.after(AGAIN_NS, Timer("kill", killing.scope, killing.serial))
+
+
+def on_resume_timer(turn: Turn, timer: Timer) -> None:
+    """Write the byte again for a resume that waits for it."""
+    for resuming in turn.live.resuming:
+        if resuming.scope == timer.subject:
+            resuming.serial = _write_byte(turn, _byte(turn))
+
+
+def _answer(turn: Turn, killing: Killing) -> None:
+    if killing.answered:
+        return
+    killing.answered = True
+    if killing.req is not None:
+        answer = KillAnswer(killing.req, killing.scope, True, killing.persisted, killing.naked)
+        turn.send(turn.wiring.api, answer)
+
+
+def _write_byte(turn: Turn, value: int) -> int:
+    serial = turn.ctx.next_id()
+    turn.send(turn.wiring.journal, KillByte(value, serial))
+    return serial
+
+
+def _byte(turn: Turn) -> int:
+    """Return what the byte has to say; a kill that waits for the fold counts already."""
+    unwritten = [scope for scope, killing in turn.live.killing.items() if killing.lsn is None]
+    closed = (*turn.trading.kills, *unwritten)
+    return EVERYTHING if ALL in closed else SOME if closed else OPEN
+
+
+# --- verified -----------------------------------------------------------------------------------------
+
+
+def look_done(turn: Turn, account: AccountId) -> None:
+    """Count the empty looks behind a kill; two in a row end it."""
+    for killing in list(turn.live.killing.values()):
+        kill = turn.trading.kills.get(killing.scope)
+        if kill is None or account not in killing.empty:
+            continue
+        left = [o for o in turn.live_orders(account) if _in_scope(o, kill.scope) and not _stays(o, kill)]
+        killing.empty[account] = 0 if left else killing.empty[account] + 1
+        if killing.empty[account] >= LOOKS_EMPTY:
+            del killing.empty[account]
+        else:
+            ask_soon(turn, account, SECOND)
+        if not killing.empty and killing.persisted and killing.answered:
+            del turn.live.killing[killing.scope]
+            turn.log("warning", "kill_verified", scope=killing.scope)
+
+
+# --- the fold, and resume -----------------------------------------------------------------------------
+
+
+def take_up(turn: Turn, byte: int) -> None:
+    """Come up killed where byte or journal say so."""
+    kills = turn.trading.kills
+    unexplained = (byte == EVERYTHING and ALL not in kills) or (byte == SOME and not kills)
+    if unexplained and not turn.live.killing:
+        turn.emit(Kill(turn.now, ALL, "the kill byte is set and no record says why", "journal"))
+    for kill in kills.values():
+        turn.send(turn.wiring.supervisor, CloseLatch(kill.scope, kill.reason))
+        turn.live.killing.setdefault(
+            kill.scope, Killing(kill.scope, turn.trading.lsn, 0, answered=True)
+        ).empty = dict.fromkeys(turn.wiring.accounts, 0)
+        obey(turn, kill)
+    if byte != _byte(turn):
+        _write_byte(turn, _byte(turn))
+
+
+def on_resume(turn: Turn, wish: ResumeTrading) -> None:
+    """Open a scope by a human's word; modes of the risk desk that wait for a human go with it."""
+    if not turn.live.running:
+        refuse(turn, wish, RiskRefused("NOT_READY", "the journal is being read"))
+        return
+    waiting = [cause for cause in turn.trading.modes.get(wish.scope, {}) if waits_for_human(cause)]
+    if wish.scope not in turn.trading.kills and not waiting:
+        known = {
+            *turn.trading.kills,
+            *(scope for scope, causes in turn.trading.modes.items() if any(map(waits_for_human, causes))),
+        }
+        text = f"nothing in scope {wish.scope!r} waits for a human{suggest(wish.scope, known)}"
+        refuse(turn, wish, RiskRefused("NOTHING_TO_RESUME", text))
+        return
+    for cause in waiting:
+        _let_go(turn, wish.scope, cause)
+    turn.emit(Resume(turn.now, wish.scope, wish.reason, wish.principal))
+    turn.live.killing.pop(wish.scope, None)
+    turn.judge = True
+    turn.log("warning", "resume", scope=wish.scope, reason=wish.reason, principal=wish.principal)
+    turn.live.resuming.append(Resuming(wish.scope, turn.trading.lsn, wish.req))
+
+
+def _let_go(turn: Turn, scope: str, cause: str) -> None:
+    """Withdraw one cause; the risk desk measures a loss anew from here."""
+    live = turn.live
+    if cause == "chain":
+        live.chain_broken = None
+    elif cause == "safe":
+        live.safe = None
+    elif cause == "auth":
+        turn.account(AccountId(scope)).auth = ""
+    set_mode(turn, ModeChange(turn.now, scope, cause, "NORMAL", "", ""))
+    if cause in DESK_HUMAN:
+        turn.send(turn.wiring.risk_desk, SetMode(scope, cause, "NORMAL", "", ""))
+
+
+def _open(turn: Turn, resuming: Resuming) -> None:
+    """Open the latch behind record and byte, unless it was closed again meanwhile."""
+    if resuming.scope not in turn.trading.kills:
+        turn.send(turn.wiring.supervisor, OpenLatch(resuming.scope))
+    if resuming.req is not None:
+        turn.send(turn.wiring.api, Answer(resuming.req, ()))

@@ -1,0 +1,75 @@
+"""Owners: a strategy's turn as one transaction, what an owner is told when it begins anew, its loss."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from tradefan.actors.oms_engine import complete
+from tradefan.actors.oms_state import Turn
+from tradefan.actors.oms_submit import refuse
+from tradefan.contracts import RiskRefused
+from tradefan.core.trading_state import OwnerMemoryState
+from tradefan.core.updates import parent_update
+from tradefan.messages.control import ActorState, AnyCommand
+from tradefan.messages.orders import OrderStatus, OwnerMemory, OwnerTurn, ParentSnapshot
+from tradefan.messages.records import OwnerState
+from tradefan.units import OwnerId, Ref
+
+STRATEGY = "strategy:"
+"""Begins the name of the actor of an owner."""
+LOST = "LOST"
+"""What the supervisor says of an actor that stays down."""
+
+
+def on_owner_turn(
+    turn: Turn, wish: OwnerTurn, handlers: dict[type[Any], Callable[[Turn, Any], None]]
+) -> None:
+    """Take a strategy's commands and its changed state together: both become durable, or neither."""
+    if not turn.live.running:
+        refuse_whole(turn, wish, RiskRefused("NOT_READY", "the journal is being read"))
+        return
+    if wish.asked < turn.live.asked.get(wish.owner, 0):
+        # A dead predecessor's turn: its successor has been told a state without it.
+        turn.log("warning", "turn_of_a_predecessor", owner=wish.owner, turn=wish.turn)
+        refuse_whole(turn, wish, RiskRefused("RESTARTING", "the strategy was restarted: it decides again"))
+        return
+    known = turn.trading.owners.get(wish.owner, OwnerMemoryState())
+    if wish.turn <= known.turn:
+        turn.log("error", "turn_repeated", owner=wish.owner, turn=wish.turn, known=known.turn)
+        return
+    turn.emit(OwnerState(turn.now, wish.owner, wish.turn, wish.state))
+    for command in wish.commands:
+        handlers[type(command)](turn, command)
+
+
+def refuse_whole(turn: Turn, wish: AnyCommand, no: RiskRefused) -> None:
+    """Refuse a command, or each command of a strategy's turn."""
+    for command in wish.commands if isinstance(wish, OwnerTurn) else (wish,):
+        refuse(turn, command, no)
+
+
+def tell_memory(turn: Turn, ref: Ref | None, owner: OwnerId) -> None:
+    """Tell an owner that begins anew what it works on, and what it journaled last."""
+    for parent in turn.open_parents(lambda item: item.order.owner == owner):
+        turn.send(ref, ParentSnapshot(owner, parent_update(parent)))
+    known = turn.trading.owners.get(owner, OwnerMemoryState())
+    turn.send(ref, OwnerMemory(owner, known.turn, known.state))
+
+
+def on_owner_state(turn: Turn, msg: ActorState) -> None:
+    """Act on the loss of an owner: its parents end by its policy, protection is always kept."""
+    owner = OwnerId(msg.name.removeprefix(STRATEGY))
+    if msg.state != LOST or owner not in turn.wiring.owners:
+        return
+    config = turn.config.strategies.get(owner)
+    policy = "cancel" if config is None else config.on_owner_loss
+    protected = []
+    for parent in turn.open_parents(lambda item: item.order.owner == owner):
+        if parent.order.protective:
+            protected.append(parent.order.parent_id)
+        elif policy == "cancel":
+            complete(turn, parent, OrderStatus.CANCELED, "owner lost")
+    turn.log("error", "owner_lost", owner=owner, policy=policy, reason=msg.text)
+    if protected:
+        turn.log("critical", "unowned_protection", owner=owner, parents=protected)

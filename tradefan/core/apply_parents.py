@@ -1,0 +1,121 @@
+"""Folding of records about starts, parents and owners into `Trading`; handlers say whether they applied."""
+
+from __future__ import annotations
+
+from tradefan.core.trading_state import (
+    ENDED_MAX,
+    REFS_MAX,
+    STARTS_MAX,
+    OwnerMemoryState,
+    ParentState,
+    Trading,
+    place_key,
+    remember,
+    sound,
+)
+from tradefan.messages.orders import ParentOrder, Phase
+from tradefan.messages.records import (
+    CleanStop,
+    ConfigChange,
+    Epoch,
+    OwnerState,
+    Parent,
+    ParentFailed,
+    PhaseChange,
+)
+
+
+def on_epoch(state: Trading, record: Epoch) -> bool:
+    """Begin an epoch; a start of the process that follows no orderly stop is remembered."""
+    if record.epoch <= state.epoch:
+        return False
+    state.epoch, state.epoch_ns, state.instance = record.epoch, record.at_ns, record.instance
+    state.config_id = record.config_id
+    state.sequence = state.parent_sequence = 0
+    if not record.restart:
+        if not state.stopped:
+            state.starts = [*state.starts, record.at_ns][-STARTS_MAX:]
+        state.stopped = False
+    return True
+
+
+def on_clean_stop(state: Trading, record: CleanStop) -> bool:
+    """Note that the process ended in order: the next start is none after a crash."""
+    state.stopped = True
+    return True
+
+
+def on_config(state: Trading, record: ConfigChange) -> bool:
+    """Note which configuration decides from here on."""
+    state.config_id = record.config_id
+    return True
+
+
+def on_owner_state(state: Trading, record: OwnerState) -> bool:
+    """Keep an owner's newest state; a turn is never repeated and never goes back (I-43)."""
+    known = state.owners.get(record.owner, OwnerMemoryState())
+    if record.turn <= known.turn:
+        return False
+    kept = known.state if record.state is None else record.state
+    state.owners[record.owner] = OwnerMemoryState(record.turn, kept)
+    return True
+
+
+def on_parent(state: Trading, record: Parent) -> bool:
+    """Take a parent on."""
+    order = record.order
+    if order.parent_id in state.parents or not sound(order.order_qty):
+        return False
+    state.parent_sequence += 1
+    state.parents[order.parent_id] = ParentState(
+        order, record.target_qty, state.epoch, updated_ns=record.at_ns, phase=Phase.WORKING
+    )
+    state.parents_open[order.parent_id] = None
+    place = place_key(order.account, order.instrument, order.owner)
+    state.parents_at.setdefault(place, {})[order.parent_id] = None
+    remember(state.refs.setdefault(order.owner, {}), order.ref, order.parent_id, REFS_MAX)
+    return True
+
+
+def on_phase(state: Trading, record: PhaseChange) -> bool:
+    """Move a parent on; what is DONE stays DONE."""
+    parent = state.parents.get(record.parent_id)
+    if parent is None or (parent.phase is Phase.DONE and record.phase is not Phase.DONE):
+        return False
+    parent.phase, parent.status, parent.reason = record.phase, record.status, record.reason
+    parent.updated_ns = record.at_ns
+    if record.phase is Phase.DONE:
+        state.parents_open.pop(record.parent_id, None)
+        _leave_place(state, parent.order)
+        state.parents_done[record.parent_id] = None
+        _forget_parents(state)
+    return True
+
+
+def on_parent_failed(state: Trading, record: ParentFailed) -> bool:
+    """Pause a parent whose plug-in failed."""
+    parent = state.parents.get(record.parent_id)
+    if parent is None or parent.phase is Phase.DONE:
+        return False
+    parent.failures += 1
+    parent.phase, parent.reason, parent.updated_ns = Phase.PAUSED, "defect", record.at_ns
+    return True
+
+
+def _leave_place(state: Trading, order: ParentOrder) -> None:
+    place = place_key(order.account, order.instrument, order.owner)
+    here = state.parents_at.get(place, {})
+    here.pop(order.parent_id, None)
+    if not here:
+        state.parents_at.pop(place, None)
+
+
+def _forget_parents(state: Trading) -> None:
+    """Let the oldest done parents go; one with a live child (a late adoption) waits."""
+    while len(state.parents_done) > ENDED_MAX:
+        oldest = next(iter(state.parents_done))
+        del state.parents_done[oldest]
+        if state.parents[oldest].live:
+            state.parents_done[oldest] = None
+            return
+        del state.parents[oldest]

@@ -1,0 +1,208 @@
+"""What is durable: the shape of the trading state. `core/trading.apply` alone changes it."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import TypeVar
+
+from msgspec import Struct, field
+
+from tradefan.core.exposure import Exposure
+from tradefan.core.ledger import Ledger
+from tradefan.core.order import Order
+from tradefan.messages.orders import OrderStatus, ParentOrder, Phase
+from tradefan.messages.records import (
+    Bust,
+    Correct,
+    Difference,
+    Equity,
+    Fill,
+    Kill,
+    ModeChange,
+    Poison,
+)
+from tradefan.units import (
+    ZERO,
+    AccountId,
+    ClientOrderId,
+    InstrumentId,
+    OwnerId,
+    ParentId,
+    TradeId,
+    sign,
+)
+
+ENDED_MAX = 1_000
+"""Done parents, and ended orders, that stay in memory."""
+FILL_KEYS_MAX = 10_000
+"""Trade ids remembered per (account, instrument)."""
+FILLS_MAX = 1_000
+"""Fills remembered whole, so that a bust can take one back without asking the journal."""
+REFS_MAX = 10_000
+"""Idempotency keys remembered per owner."""
+CHILDREN_MAX = 20
+"""Ended children that a parent names."""
+POISON_MAX = 1_000
+STARTS_MAX = 100
+"""Instants of starts that are remembered."""
+NOT_NUMBERED = -1
+"""Floor of fill keys that are no numbers: any of them may have left the window."""
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class ParentState(Struct):
+    """A parent with its sums over all children, kept up to date with every change."""
+
+    order: ParentOrder
+    target_qty: Decimal | None
+    epoch: int
+    phase: Phase = Phase.VALIDATED
+    status: OrderStatus = OrderStatus.NEW
+    reason: str = ""
+    cum_qty: Decimal = ZERO
+    working_qty: Decimal = ZERO
+    in_doubt_qty: Decimal = ZERO
+    filled: Decimal = ZERO
+    value: Decimal = ZERO
+    live: dict[ClientOrderId, None] = field(default_factory=dict)
+    ended: dict[ClientOrderId, None] = field(default_factory=dict)
+    attempts: int = 0
+    failures: int = 0
+    last_end_ns: int | None = None
+    updated_ns: int = 0
+
+    @property
+    def done_qty(self) -> Decimal:
+        """What has traded or still may: never above the order's quantity (I-03)."""
+        return self.cum_qty + self.working_qty + self.in_doubt_qty
+
+    @property
+    def open_qty(self) -> Decimal:
+        """What may still be placed."""
+        return max(self.order.order_qty - self.done_qty, ZERO)
+
+    @property
+    def shown_status(self) -> OrderStatus:
+        """The FIX status as it follows from phase and quantities."""
+        if self.phase is Phase.COMPLETING:
+            # Its last status is known, but not yet true: the children still live.
+            return OrderStatus.PENDING_CANCEL
+        if self.phase is not Phase.DONE and self.cum_qty:
+            return OrderStatus.PARTIALLY_FILLED
+        return self.status
+
+    @property
+    def pending_signed(self) -> Decimal:
+        """Signed quantity that it will still trade; one that stopped has its children only."""
+        rest = self.working_qty + self.in_doubt_qty
+        if self.phase is Phase.WORKING:
+            rest += self.open_qty
+        return sign(self.order.side) * rest
+
+
+class OwnerMemoryState(Struct):
+    """What an owner journaled last: the number of its turn, and its state as it encoded it."""
+
+    turn: int = 0
+    state: bytes | None = None
+
+
+class Trading(Struct):
+    """Everything durable. `lsn` is the number of records folded.
+
+    `parents_at` has the open parents by `place_key`: what a target meets is never searched for.
+    `fill_floors` says up to which trade id keys have left their window (`NOT_NUMBERED`: unknown).
+    `starts` are the instants of the process's starts that did not follow an orderly stop.
+    """
+
+    lsn: int = 0
+    unapplied: int = 0
+    epoch: int = 0
+    epoch_ns: int = 0
+    instance: str = ""
+    config_id: str = ""
+    starts: list[int] = field(default_factory=list)
+    stopped: bool = False
+    sequence: int = 0
+    parent_sequence: int = 0
+    parents: dict[ParentId, ParentState] = field(default_factory=dict)
+    parents_open: dict[ParentId, None] = field(default_factory=dict)
+    parents_done: dict[ParentId, None] = field(default_factory=dict)
+    parents_at: dict[str, dict[ParentId, None]] = field(default_factory=dict)
+    orders: dict[ClientOrderId, Order] = field(default_factory=dict)
+    orders_live: dict[ClientOrderId, None] = field(default_factory=dict)
+    orders_ended: dict[ClientOrderId, None] = field(default_factory=dict)
+    exposure: Exposure = field(default_factory=Exposure)
+    ledger: Ledger = field(default_factory=Ledger)
+    fill_keys: dict[AccountId, dict[InstrumentId, dict[TradeId, None]]] = field(default_factory=dict)
+    fill_floors: dict[AccountId, dict[InstrumentId, int]] = field(default_factory=dict)
+    recent_fills: dict[str, Fill] = field(default_factory=dict)
+    inferred: dict[TradeId, Fill] = field(default_factory=dict)
+    busts: dict[str, Bust | Correct] = field(default_factory=dict)
+    owners: dict[OwnerId, OwnerMemoryState] = field(default_factory=dict)
+    refs: dict[OwnerId, dict[str, ParentId]] = field(default_factory=dict)
+    cursors: dict[AccountId, dict[InstrumentId, TradeId | None]] = field(default_factory=dict)
+    opened: dict[AccountId, int] = field(default_factory=dict)
+    opening_cursors: dict[AccountId, dict[InstrumentId, TradeId | None]] = field(default_factory=dict)
+    modes: dict[str, dict[str, ModeChange]] = field(default_factory=dict)
+    kills: dict[str, Kill] = field(default_factory=dict)
+    differences: dict[str, Difference] = field(default_factory=dict)
+    poisons: dict[str, Poison] = field(default_factory=dict)
+    dropped: dict[str, None] = field(default_factory=dict)
+    equity: dict[AccountId, Equity] = field(default_factory=dict)
+    fills: int = 0
+    late_fills: int = 0
+
+
+def knows_fill(state: Trading, account: AccountId, instrument: InstrumentId, trade_id: TradeId) -> bool:
+    """Say whether a fill was booked already, as far as memory goes."""
+    return trade_id in state.fill_keys.get(account, {}).get(instrument, {})
+
+
+def may_have_forgotten(
+    state: Trading, account: AccountId, instrument: InstrumentId, trade_id: TradeId
+) -> bool:
+    """Say whether a fill that is not in memory may have been booked long ago: then the journal knows."""
+    floor = state.fill_floors.get(account, {}).get(instrument)
+    if floor is None:
+        return False
+    return floor == NOT_NUMBERED or not trade_id.isdecimal() or int(trade_id) <= floor
+
+
+def in_opening(state: Trading, account: AccountId, instrument: InstrumentId, trade_id: TradeId) -> bool:
+    """Say whether the balances that OPENING booked hold a fill already: it is not behind their cursor.
+
+    Ids of digits rise; of others only the cursor itself is known to be inside.
+    """
+    cursor = state.opening_cursors.get(account, {}).get(instrument)
+    if cursor is None or not (cursor.isdecimal() and trade_id.isdecimal()):
+        return cursor == trade_id
+    return int(trade_id) <= int(cursor)
+
+
+def place_key(account: AccountId, instrument: InstrumentId, owner: OwnerId) -> str:
+    """Name the place that a target is about."""
+    return f"{account} {instrument} {owner}"
+
+
+def fill_key(account: AccountId, instrument: InstrumentId, trade_id: TradeId) -> str:
+    """Name a fill, as facts and look-ups in the journal do."""
+    return f"fill {account} {instrument} {trade_id}"
+
+
+def sound(*numbers: Decimal) -> bool:
+    """Say whether numbers are finite and of a size that money and quantities have."""
+    return all((number.is_finite() and -21 < number.adjusted() < 18) or not number for number in numbers)
+
+
+def remember(window: dict[K, V], key: K, value: V, most: int) -> list[K]:
+    """Put a key at the end of a window; return the oldest ones, which left it beyond `most`."""
+    window.pop(key, None)
+    window[key] = value
+    left = []
+    while len(window) > most:
+        oldest = next(iter(window))
+        del window[oldest]
+        left.append(oldest)
+    return left
