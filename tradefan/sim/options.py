@@ -23,6 +23,8 @@ from tradefan.config.schema import (
     VenueConfig,
 )
 from tradefan.messages.instrument import Instrument
+from tradefan.sim.faults import Faults, misdeeds
+from tradefan.sim.personality import chance
 from tradefan.sim.plugins import TRADER
 from tradefan.units import MINUTE, MS, SECOND, AccountId, Asset, InstrumentId
 
@@ -64,7 +66,6 @@ class Options(Struct, frozen=True):
     fault_ns: int
     heal_ns: int
     instruments: tuple[Instrument, ...]
-    prices: dict[InstrumentId, Decimal]
     sizes: dict[InstrumentId, Decimal]
     balances: dict[str, Decimal]
     config: Config
@@ -81,36 +82,36 @@ class Bounds(Struct, frozen=True):
     fee_bps: Decimal
 
 
-def stream(seed: int, purpose: str) -> Random:
-    """Return the stream of chance of one purpose; equal under any PYTHONHASHSEED."""
-    return Random(f"tradefan {seed} {purpose}")  # noqa: S311 simulation, not secrets
-
-
 def is_liar(seed: int) -> bool:
     """Say whether the venue of this seed breaks its declared bounds: one seed in ten."""
-    return stream(seed, "liar").random() < LIAR_SHARE
+    return chance(seed, "liar").random() < LIAR_SHARE
 
 
-def draw(seed: int, hours: float, bounds: Bounds, misdeeds: dict[int, str]) -> Options:
-    """Draw a seed's options; `misdeeds` are what its strategies do wrong, by their number."""
-    chance = stream(seed, "options")
-    picked = sorted(chance.sample(range(len(MARKETS)), chance.choice((2, 2, 3))))
-    markets = [MARKETS[index] for index in picked]
-    instruments = tuple(_instrument(one) for one in markets)
+def spans(hours: float) -> tuple[int, int]:
+    """Return how long things go wrong, and how long they may heal."""
     whole_ns = int(hours * HOUR_NS)
     heal_ns = max(HEAL_NS, whole_ns * 3 // 20)
+    return max(whole_ns - heal_ns, MINUTE), heal_ns
+
+
+def draw(seed: int, hours: float, bounds: Bounds, faults: Faults) -> Options:
+    """Draw a seed's options; what its strategies do wrong stands in their settings."""
+    rng = chance(seed, "options")
+    picked = sorted(rng.sample(range(len(MARKETS)), rng.choice((2, 2, 3))))
+    markets = [MARKETS[index] for index in picked]
+    instruments = tuple(_instrument(one) for one in markets)
+    fault_ns, heal_ns = spans(hours)
     return Options(
         seed=seed,
         liar=is_liar(seed),
-        fault_ns=max(whole_ns - heal_ns, MINUTE),
+        fault_ns=fault_ns,
         heal_ns=heal_ns,
         instruments=instruments,
-        prices={one.id: Decimal(traded.price) for one, traded in zip(instruments, markets, strict=True)},
         sizes={one.id: Decimal(traded.size) for one, traded in zip(instruments, markets, strict=True)},
-        balances=_balances(chance, markets),
-        config=_config(seed, chance, instruments, markets, bounds, misdeeds),
-        commit_ns=_commit_ns(chance),
-        operator_every_ns=chance.choice((2, 3, 5, 8)) * SECOND,
+        balances=_balances(rng, markets),
+        config=_config(seed, rng, instruments, markets, bounds, faults),
+        commit_ns=_commit_ns(rng),
+        operator_every_ns=rng.choice((2, 3, 5, 8)) * SECOND,
     )
 
 
@@ -132,56 +133,56 @@ def _instrument(one: Traded) -> Instrument:
     )
 
 
-def _balances(chance: Random, markets: list[Traded]) -> dict[str, Decimal]:
+def _balances(rng: Random, markets: list[Traded]) -> dict[str, Decimal]:
     """Draw what the account holds: enough, or so little that free balance binds; a position sometimes."""
-    found = {str(NUMERAIRE): Decimal(chance.choice((1_500, 5_000, 20_000, 100_000)))}
+    found = {str(NUMERAIRE): Decimal(rng.choice((1_500, 5_000, 20_000, 100_000)))}
     for one in markets:
-        if chance.random() < 0.5:
-            found[one.base] = Decimal(one.size) * chance.choice((1, 3, 10))
+        if rng.random() < 0.5:
+            found[one.base] = Decimal(one.size) * rng.choice((1, 3, 10))
     return found
 
 
-def _commit_ns(chance: Random) -> int:
+def _commit_ns(rng: Random) -> int:
     """Draw how long a commit takes: 0.1-50 ms, often exactly a bound."""
-    roll = chance.random()
+    roll = rng.random()
     if roll < 0.2:
         return MS // 10
     if roll < 0.35:
         return 50 * MS
-    return int(MS / 10 * 500 ** chance.random())
+    return int(MS / 10 * 500 ** rng.random())
 
 
 def _config(
     seed: int,
-    chance: Random,
+    rng: Random,
     instruments: tuple[Instrument, ...],
     markets: list[Traded],
     bounds: Bounds,
-    misdeeds: dict[int, str],
+    faults: Faults,
 ) -> Config:
     return Config(
         environment="simulation",
-        accounts={ACCOUNT: _account(chance, bounds)},
-        venues={VENUE: VenueConfig(source="tape")},
+        accounts={ACCOUNT: _account(rng, bounds)},
+        venues={VENUE: VenueConfig(source=rng.choice(("tape", "live")))},
         feeds={one.id: FeedConfig() for one in instruments},
-        strategies=_strategies(seed, chance, instruments, markets, misdeeds),
-        risk=_risk(chance, instruments, markets),
+        strategies=_strategies(seed, rng, instruments, markets, faults),
+        risk=_risk(rng, instruments, markets),
         runtime=RuntimeConfig(
             seed=seed + 1,
             # The start counter shuts a daemon that crashes often: in most seeds it would end the trading.
-            starts_max=3 if chance.random() < 0.25 else 1_000,
+            starts_max=3 if rng.random() < 0.25 else 1_000,
         ),
-        journal=JournalConfig(snapshot_every=int(100 * 20 ** chance.random())),
+        journal=JournalConfig(snapshot_every=int(100 * 20 ** rng.random())),
     )
 
 
-def _account(chance: Random, bounds: Bounds) -> AccountConfig:
+def _account(rng: Random, bounds: Bounds) -> AccountConfig:
     return AccountConfig(
         venue="paper",
         maker_fee_bps=bounds.fee_bps,
         taker_fee_bps=bounds.fee_bps,
-        request_timeout=chance.choice((1, 2, 5, 5)) * SECOND,
-        order_deadline=chance.choice((500, 2_000, 2_000, 2_000)) * MS,
+        request_timeout=rng.choice((1, 2, 5, 5)) * SECOND,
+        order_deadline=rng.choice((500, 2_000, 2_000, 2_000)) * MS,
         accept_bound=bounds.accept_ns,
         visible_bound=bounds.visible_ns,
         late_fill_bound=bounds.late_fill_ns,
@@ -190,13 +191,14 @@ def _account(chance: Random, bounds: Bounds) -> AccountConfig:
 
 def _strategies(
     seed: int,
-    chance: Random,
+    rng: Random,
     instruments: tuple[Instrument, ...],
     markets: list[Traded],
-    misdeeds: dict[int, str],
+    faults: Faults,
 ) -> dict[str, StrategyConfig]:
-    found = {}
-    for number in range(chance.choice((2, 3, 3))):
+    found, count = {}, rng.choice((2, 3, 3))
+    wrong = misdeeds(faults, count)
+    for number in range(count):
         index = number % len(instruments)
         found[f"sim{number}"] = StrategyConfig(
             use=TRADER,
@@ -204,22 +206,22 @@ def _strategies(
             settings={
                 "symbol": instruments[index].symbol,
                 "seed": seed * 10 + number,
-                "period": chance.choice(("2s", "3s", "4s", "5s")),
-                "activity": round(0.4 + 0.5 * chance.random(), 3),
+                "period": rng.choice(("2s", "3s", "4s", "5s")),
+                "activity": round(0.4 + 0.5 * rng.random(), 3),
                 "size": float(markets[index].size),
-                "misdeeds": misdeeds.get(number, ""),
+                "misdeeds": wrong.get(number, ""),
             },
-            on_stop=chance.choice(("cancel", "cancel", "leave", "flatten")),
-            on_owner_loss=chance.choice(("cancel", "keep")),
+            on_stop=rng.choice(("cancel", "cancel", "leave", "flatten")),
+            on_owner_loss=rng.choice(("cancel", "keep")),
         )
     return found
 
 
-def _risk(chance: Random, instruments: tuple[Instrument, ...], markets: list[Traded]) -> RiskConfig:
+def _risk(rng: Random, instruments: tuple[Instrument, ...], markets: list[Traded]) -> RiskConfig:
     """Draw limits a few orders wide, so that they bind."""
     overrides = {}
     for instrument, one in zip(instruments, markets, strict=True):
-        size, wide = Decimal(one.size), chance.choice((3, 6, 12))
+        size, wide = Decimal(one.size), rng.choice((3, 6, 12))
         overrides[str(instrument.id)] = InstrumentRisk(
             max_order_qty=size * 2,
             max_position=size * wide,
@@ -227,11 +229,11 @@ def _risk(chance: Random, instruments: tuple[Instrument, ...], markets: list[Tra
         )
     return RiskConfig(
         max_order_notional=Decimal(2_000),
-        price_band_bps=Decimal(chance.choice((100, 200, 500))),
-        orders_per_second=chance.choice((3, 10, 10)),
+        price_band_bps=Decimal(rng.choice((100, 200, 500))),
+        orders_per_second=rng.choice((3, 10, 10)),
         # Random trading loses its fees: the breakers of losses would end most seeds early.
-        max_drawdown=Decimal("0.9") if chance.random() < 0.8 else Decimal("0.02"),
-        max_daily_loss=Decimal("0.9") if chance.random() < 0.8 else Decimal("0.01"),
+        max_drawdown=Decimal("0.9") if rng.random() < 0.8 else Decimal("0.02"),
+        max_daily_loss=Decimal("0.9") if rng.random() < 0.8 else Decimal("0.01"),
         max_exposure=Decimal("0.95"),
         max_concentration=Decimal("0.95"),
         instruments=overrides,

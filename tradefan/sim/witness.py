@@ -6,6 +6,7 @@ its conclusions from nothing else, so that it shares no code with what it checks
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Literal, Protocol
@@ -87,15 +88,30 @@ class VenueEvent(Struct, frozen=True):
 class VenueTruth(Protocol):
     """The venue's own book."""
 
-    orders: dict[int, VenueOrder]
-    trades: list[VenueTrade]
-    balances: dict[str, Decimal]
-    """Free and locked together."""
-    log: list[VenueEvent]
     accept_bound_ns: int
     visible_bound_ns: int
     late_fill_bound_ns: int
     honest: bool
+
+    @property
+    def orders(self) -> Mapping[int, VenueOrder]:
+        """All orders there ever were, by the venue's id."""
+        ...
+
+    @property
+    def trades(self) -> Sequence[VenueTrade]:
+        """All trades there ever were."""
+        ...
+
+    @property
+    def balances(self) -> Mapping[str, Decimal]:
+        """Free and locked together."""
+        ...
+
+    @property
+    def log(self) -> Sequence[VenueEvent]:
+        """What happened inside, in order."""
+        ...
 
     def may_accept(self, client_order_id: str) -> bool:
         """Say whether a create is on its way inside the venue and may still become an order."""

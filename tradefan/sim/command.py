@@ -1,0 +1,90 @@
+"""What `tradefan simulate` does: seeds in processes of their own, a line for each failure, a summary."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from hashlib import blake2b
+
+import msgspec
+from msgspec import Struct
+
+from tradefan.sim.checkers import all_checkers
+from tradefan.sim.faults import read_kinds
+from tradefan.sim.options import DEFAULT_HOURS
+from tradefan.sim.report import Outcome, Summary
+from tradefan.sim.shorten import shorten
+from tradefan.sim.world import World
+
+PROGRESS_EVERY = 10
+
+
+class Wanted(Struct, frozen=True):
+    """What the command was asked for."""
+
+    seeds: tuple[int, ...]
+    hours: float = DEFAULT_HOURS
+    faults: str = "all"
+    jobs: int = 1
+    shorten: bool = True
+
+
+def run_seed(seed: int, hours: float, kinds: Sequence[str], all_on: bool) -> Outcome:
+    """Run one seed with fresh checkers."""
+    return World(seed, hours=hours, kinds=kinds, all_on=all_on, checkers=all_checkers()).run()
+
+
+def simulate(wanted: Wanted, say: Callable[[str], None]) -> tuple[Summary, str]:
+    """Run the seeds in their order; return the sum and the hash over all traces."""
+    kinds, all_on = read_kinds(wanted.faults)
+    one = partial(_one, wanted.hours, kinds, all_on)
+    summary, traces = Summary(), blake2b(digest_size=32)
+    for outcome in _in_order(one, wanted.seeds, wanted.jobs):
+        summary.add(outcome)
+        traces.update(outcome.trace.encode())
+        if outcome.violation is not None:
+            for line in failure(outcome, wanted):
+                say(line)
+        elif summary.seeds % PROGRESS_EVERY == 0:
+            say(f"{summary.seeds} of {len(wanted.seeds)} seeds, {len(summary.violations)} violations")
+    trace = outcome.trace if len(wanted.seeds) == 1 else traces.hexdigest()
+    return summary, trace
+
+
+def failure(outcome: Outcome, wanted: Wanted) -> Iterator[str]:
+    """Give what is to be known of a failing seed, the command that repeats it last."""
+    violation = outcome.violation
+    assert violation is not None
+    yield f"seed {outcome.seed}: {violation}"
+    kinds = outcome.kinds
+    if wanted.shorten and kinds:
+        kinds = shorten(kinds, partial(_fails, outcome, wanted.hours))
+    words = ",".join(kinds) or "none"
+    hours = "" if wanted.hours == DEFAULT_HOURS else f" --hours {wanted.hours:g}"
+    yield f"  needs {len(kinds)} of {len(outcome.kinds)} kinds of faults"
+    yield f"  tradefan simulate --seed {outcome.seed}{hours} --faults {words}"
+
+
+def _fails(outcome: Outcome, hours: float, kinds: Sequence[str]) -> bool:
+    """Say whether the seed breaks the same invariant with these kinds."""
+    again = run_seed(outcome.seed, hours, kinds, all_on=True).violation
+    assert outcome.violation is not None
+    return again is not None and again.invariant == outcome.violation.invariant
+
+
+def _one(hours: float, kinds: Sequence[str], all_on: bool, seed: int) -> bytes:
+    return msgspec.msgpack.encode(run_seed(seed, hours, kinds, all_on))
+
+
+def _in_order(one: Callable[[int], bytes], seeds: Sequence[int], jobs: int) -> Iterator[Outcome]:
+    """Give the outcomes in the order of the seeds, whatever process finishes first."""
+    decode = msgspec.msgpack.Decoder(Outcome).decode
+    if jobs <= 1 or len(seeds) == 1:
+        for seed in seeds:
+            yield decode(one(seed))
+        return
+    # A fresh interpreter each: nothing of one seed is left in memory for another process to inherit.
+    with multiprocessing.get_context("spawn").Pool(jobs) as pool:
+        for encoded in pool.imap(one, seeds):
+            yield decode(encoded)

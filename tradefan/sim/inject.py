@@ -1,0 +1,269 @@
+"""What each fault of the world does when its instant has come; one that finds nothing to do is not noted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from decimal import Decimal
+from random import Random
+from typing import TYPE_CHECKING, Any, get_args
+
+from msgspec.structs import replace
+
+from tradefan.config.schema import Config, InstrumentRisk
+from tradefan.messages.control import SwapConfig
+from tradefan.messages.orders import Doubt, ExecutionReport, VenueFill
+from tradefan.runtime.system import Cell
+from tradefan.sim.faults import EXECUTOR, STRATEGY, Planned
+from tradefan.sim.plugins import Mode
+from tradefan.sim.process import Life, draw_crash
+from tradefan.units import SECOND
+from tradefan.wiring import encode_config, strategy_name
+
+if TYPE_CHECKING:
+    from tradefan.sim.world import World
+
+Act = Callable[["World", Life, str, Random], bool]
+"""Do it to the process that lives; False when there was nothing to do it to."""
+
+
+def inject(world: World, one: Planned, rng: Random) -> None:
+    """Let a planned fault happen to the process that lives, if one does."""
+    life = world.life
+    if life is None:
+        return
+    act = _strategy if one.kind.startswith(STRATEGY) else _executor if one.kind.startswith(EXECUTOR) else None
+    if (act or _ACTS[one.kind])(world, life, one.kind, rng):
+        world.note(one.kind)
+
+
+# --- process and disk -----------------------------------------------------------------------------------
+
+
+def _crash(world: World, life: Life, kind: str, rng: Random) -> bool:
+    """Let the process die soon; it is noted when it does."""
+    draw_crash(world.countdown, kind, rng)
+    return False
+
+
+def _stall(world: World, life: Life, kind: str, rng: Random) -> bool:
+    life.stall(world.now_ns + int(60 * SECOND * rng.random() ** 2))
+    return True
+
+
+def _stop(world: World, life: Life, kind: str, rng: Random) -> bool:
+    world.stop()
+    return True
+
+
+def _disk(world: World, life: Life, kind: str, rng: Random) -> bool:
+    """Let the journal's disk fail once, or until it is healed."""
+    full = kind == "disk_full"
+    for_ever = rng.random() < 0.6
+    world.disk.fail(
+        "ENOSPC" if full else "EIO",
+        "write" if full or rng.random() < 0.4 else "sync",
+        after=int(rng.random() * 20),
+        times=None if for_ever else 1,
+        path="-wal" if rng.random() < 0.8 else "journal.db",
+    )
+    if for_ever:
+        world.later(world.now_ns + int((0.2 + 25 * rng.random() ** 2) * SECOND), world.disk.heal)
+    return True
+
+
+def _sync_slow(world: World, life: Life, kind: str, rng: Random) -> bool:
+    journal = world.journal
+    if journal is None:
+        return False
+    usual_ns, journal.commit_ns = world.options.commit_ns, int(5 * SECOND * rng.random())
+
+    def well() -> None:
+        journal.commit_ns = usual_ns
+
+    world.later(world.now_ns + int(10 * SECOND * rng.random()), well)
+    return True
+
+
+# --- actors ---------------------------------------------------------------------------------------------
+
+
+def _actor(world: World, life: Life, kind: str, rng: Random) -> bool:
+    """Let an actor die at one of its next messages, before or behind its work."""
+    cells = [cell for cell in life.kernel.cells if cell is not None and cell.actor is not None]
+    if not cells:
+        return False
+    _break(rng.choice(cells), int(rng.random() * 30), (), behind=rng.random() < 0.5)
+    return True
+
+
+def _poison(world: World, life: Life, kind: str, rng: Random) -> bool:
+    cell = life.kernel.cells[life.kernel.refs["oms"]]
+    if cell is None or cell.actor is None:
+        return False
+    _break(cell, int(rng.random() * 4), (VenueFill, ExecutionReport), behind=rng.random() < 0.5)
+    return True
+
+
+def _break(cell: Cell, after: int, kinds: tuple[type[Any], ...], *, behind: bool) -> None:
+    handle, left = cell.handle, after
+    assert handle is not None
+
+    def broken(msg: Any, ctx: Any) -> None:  # noqa: ANN401 whatever an actor takes
+        nonlocal left
+        counts = not kinds or isinstance(msg, kinds)
+        left -= counts
+        if left < 0 and counts and not behind:
+            raise RuntimeError("scripted: an actor raises before its work")
+        handle(msg, ctx)
+        if left < 0 and counts:
+            raise RuntimeError("scripted: an actor raises behind its work")
+
+    cell.handle = broken
+
+
+# --- plug-ins -------------------------------------------------------------------------------------------
+
+
+def _strategy(world: World, life: Life, kind: str, rng: Random) -> bool:
+    """It misbehaves by itself, its settings say when; here it is only noted, if one can hear its timer."""
+    names = [strategy_name(name) for name in world.options.config.strategies]
+    cells = [life.kernel.cells[life.kernel.refs[name]] for name in names]
+    return any(cell is not None and cell.actor is not None for cell in cells)
+
+
+def _executor(world: World, life: Life, kind: str, rng: Random) -> bool:
+    mode: Mode = next(mode for mode in get_args(Mode) if mode == kind.removeprefix(EXECUTOR))
+    return world.ready() and world.operator.order(life, world.witness.oms, mode)
+
+
+# --- configuration --------------------------------------------------------------------------------------
+
+
+def _swap(world: World, life: Life, config: Config | None, payload: bytes | None = None) -> None:
+    world.configs += 1
+    config_id = f"cfg-{world.configs}"
+    if config is not None:
+        world.witness.configs[config_id] = config
+    body = payload if payload is not None else encode_config(config or life.kernel.config)
+    life.inject("", SwapConfig(config_id, body))
+
+
+def _config_invalid(world: World, life: Life, kind: str, rng: Random) -> bool:
+    """Hand in what contradicts itself, or what only a restart may change."""
+    config = life.kernel.config
+    wrong = rng.choice(
+        (
+            replace(config, portfolio=replace(config.portfolio, numeraire="EUR")),
+            replace(
+                config, runtime=replace(config.runtime, facts_high_water=config.runtime.facts_high_water + 1)
+            ),
+            replace(config, risk=replace(config.risk, max_order_notional=Decimal(-1))),
+            replace(config, feeds={}),
+        )
+    )
+    _swap(world, life, None, encode_config(wrong))
+    return True
+
+
+def _config_truncated(world: World, life: Life, kind: str, rng: Random) -> bool:
+    payload = encode_config(life.kernel.config)
+    _swap(world, life, None, payload[: int(len(payload) * rng.random())])
+    return True
+
+
+def _config_limit(world: World, life: Life, kind: str, rng: Random) -> bool:
+    """Lower the limits of one instrument under what is held or working there."""
+    risk = life.kernel.config.risk
+    name = rng.choice(world.options.instruments).id
+    limits, part = risk.limits(name), Decimal(str(round(0.05 + 0.5 * rng.random(), 2)))
+    lower = InstrumentRisk(
+        max_order_qty=limits.max_order_qty,
+        max_position=limits.max_position * part,
+        max_position_notional=(limits.max_position_notional * part).quantize(Decimal("0.01")),
+    )
+    instruments = {**risk.instruments, str(name): lower}
+    _swap(world, life, replace(life.kernel.config, risk=replace(risk, instruments=instruments)))
+    return True
+
+
+def _config_swap(world: World, life: Life, kind: str, rng: Random) -> bool:
+    """Swap in the limits of the beginning, with another price band and rate."""
+    risk = replace(
+        world.options.config.risk,
+        price_band_bps=Decimal(rng.choice((100, 200, 500))),
+        orders_per_second=rng.choice((2, 5, 20)),
+    )
+    _swap(world, life, replace(life.kernel.config, risk=risk))
+    return True
+
+
+# --- store and operator ---------------------------------------------------------------------------------
+
+
+def _store(world: World, life: Life, kind: str, rng: Random) -> bool:
+    until_ns = world.now_ns + int(60 * SECOND * rng.random())
+    setattr(
+        world.trouble, {"store_slow": "slow_ns", "store_hung": "hung_ns"}.get(kind, "failing_ns"), until_ns
+    )
+    return True
+
+
+def _kill(world: World, life: Life, kind: str, rng: Random) -> bool:
+    """Kill a scope, and resume it some seconds later, in whatever life that is."""
+    scope = world.operator.kill(life)
+
+    def resume() -> None:
+        if not world.ready():
+            world.later(world.now_ns + SECOND, resume)
+        elif world.life is not None:
+            world.operator.resume(world.life, scope)
+
+    world.later(world.now_ns + int((1 + 30 * rng.random() ** 2) * SECOND), resume)
+    return True
+
+
+def _cancel_storm(world: World, life: Life, kind: str, rng: Random) -> bool:
+    world.operator.cancel_storm(life)
+    return True
+
+
+def _resolve(world: World, life: Life, kind: str, rng: Random) -> bool:
+    """Resolve a create in doubt: this human has looked at the venue's own book."""
+    if not world.ready():
+        return False
+    trading = world.witness.oms.trading
+    known = {order.client_order_id for order in world.venue.orders.values()}
+    for name in trading.orders_live:
+        if trading.orders[name].in_doubt is Doubt.CREATE and not world.venue.may_accept(name):
+            world.operator.resolve(life, name, "PLACED" if name in known else "NOT_PLACED")
+            return True
+    return False
+
+
+def _assign(world: World, life: Life, kind: str, rng: Random) -> bool:
+    return world.ready() and world.operator.assign(life, world.witness.oms)
+
+
+_ACTS: dict[str, Act] = {
+    "crash_effect": _crash,
+    "crash_disk": _crash,
+    "crash_take": _crash,
+    "stall": _stall,
+    "stop": _stop,
+    "disk_full": _disk,
+    "disk_error": _disk,
+    "sync_slow": _sync_slow,
+    "actor_raise": _actor,
+    "poison_fact": _poison,
+    "config_invalid": _config_invalid,
+    "config_truncated": _config_truncated,
+    "config_limit": _config_limit,
+    "config_swap": _config_swap,
+    "store_slow": _store,
+    "store_hung": _store,
+    "store_fails": _store,
+    "kill": _kill,
+    "cancel_storm": _cancel_storm,
+    "resolve": _resolve,
+    "assign": _assign,
+}

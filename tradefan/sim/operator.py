@@ -1,0 +1,187 @@
+"""The humans of the simulated world: they order, cancel, kill, resume and repair through the API's port."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from random import Random
+from typing import Any, Literal
+
+from tradefan.core.modes import waits_for_human
+from tradefan.messages.control import KillSwitch
+from tradefan.messages.instrument import Instrument
+from tradefan.messages.orders import (
+    AssignPosition,
+    CancelAll,
+    CancelParent,
+    ResolveOrder,
+    ResumeTrading,
+    SubmitOrder,
+)
+from tradefan.sim.options import ACCOUNT, VENUE, Options
+from tradefan.sim.plugins import CHAOS, Mode
+from tradefan.sim.process import Life
+from tradefan.units import EXTERNAL, OwnerId, Side, exact
+
+OWNERS = (OwnerId("api"), OwnerId("cli"))
+PRINCIPAL = "sim operator"
+
+
+class Operator:
+    """Acts on the process that lives now; every number it gives is drawn from its own stream."""
+
+    def __init__(self, options: Options, rng: Random) -> None:
+        """Begin without a request."""
+        self.options = options
+        self.rng = rng
+        self.requests = 0
+        self.refs = 0
+
+    def act(self, life: Life, oms: Any) -> None:  # noqa: ANN401 the OMS's state
+        """Do what operators do all day: order, and cancel."""
+        if self.rng.random() < 0.2 and oms.trading.parents_open:
+            self.cancel_one(life, oms)
+        else:
+            self.order(life, oms)
+
+    def order(self, life: Life, oms: Any, mode: Mode = "fair") -> bool:  # noqa: ANN401
+        """Submit an order by hand, or one whose executor misbehaves; False when nothing is quoted."""
+        rng, owner = self.rng, self.rng.choice(OWNERS)
+        instrument = rng.choice(self.options.instruments)
+        side: Side = "buy" if rng.random() < 0.55 else "sell"
+        algo = CHAOS if mode != "fair" else rng.choice((CHAOS, CHAOS, "limit", "market"))
+        price = self._price(oms, instrument, side)
+        if price is None:
+            return False
+        self.refs += 1
+        # Now and then a request is repeated: the same ref never orders twice.
+        ref = f"{owner}-{self.refs if rng.random() < 0.97 else max(1, self.refs - 1)}"
+        wish = SubmitOrder(
+            account=ACCOUNT,
+            instrument=instrument.id,
+            owner=owner,
+            ref=ref,
+            side=side,
+            order_qty=self._qty(instrument),
+            algo=algo,
+            settings=self._settings(algo, mode),
+            limit_price=price if algo == "limit" or (algo == CHAOS and rng.random() < 0.5) else None,
+            reason="sim operator",
+            req=self._request(),
+        )
+        life.inject("oms", wish)
+        return True
+
+    def cancel_one(self, life: Life, oms: Any) -> None:  # noqa: ANN401
+        """Cancel one open parent, whosever it is."""
+        names = list(oms.trading.parents_open)
+        parent = oms.trading.parents[self.rng.choice(names)]
+        life.inject("oms", CancelParent(parent.order.owner, parent.order.parent_id, self._request()))
+
+    def cancel_storm(self, life: Life) -> None:
+        """Cancel everything of everybody, several times at once."""
+        owners = (*OWNERS, *(OwnerId(name) for name in self.options.config.strategies))
+        for _ in range(1 + int(self.rng.random() * 5)):
+            for owner in owners:
+                life.inject("oms", CancelAll(owner, None, self._request()))
+
+    def kill(self, life: Life) -> str:
+        """Kill a scope as the API does: the latch first, then the word to the order manager."""
+        rng = self.rng
+        names = list(self.options.config.strategies)
+        instrument = rng.choice(self.options.instruments)
+        scope = rng.choice(("all", "all", ACCOUNT, instrument.id, rng.choice(names), VENUE))
+        life.latch.close(scope, "sim kill")
+        kill = KillSwitch(
+            scope,
+            "sim kill",
+            PRINCIPAL,
+            including_external=rng.random() < 0.1,
+            keep_protection=rng.random() < 0.3,
+            req=self._request(),
+        )
+        life.inject("oms", kill)
+        return scope
+
+    def resume(self, life: Life, scope: str) -> None:
+        """Open a scope again."""
+        owner = self.rng.choice(OWNERS)
+        life.inject("oms", ResumeTrading(scope, "sim resume", PRINCIPAL, owner, self._request()))
+
+    def repair(self, life: Life, oms: Any, *, kills: bool) -> int:  # noqa: ANN401
+        """Let go what waits for a human: poisons, modes, and with `kills` kills; return how much."""
+        trading = oms.trading
+        scopes = [
+            scope
+            for scope, causes in trading.modes.items()
+            if any(waits_for_human(cause) for cause in causes)
+        ]
+        if kills:
+            scopes += [scope for scope in trading.kills if scope not in scopes]
+        for scope in scopes:
+            self.resume(life, scope)
+        for key in trading.poisons:
+            self.resolve(life, key, "RETRY" if self.rng.random() < 0.8 else "DROP")
+        return len(scopes) + len(trading.poisons)
+
+    def resolve(
+        self, life: Life, subject: str, verdict: Literal["PLACED", "NOT_PLACED", "RETRY", "DROP"]
+    ) -> None:
+        """End what only a human may end."""
+        owner = self.rng.choice(OWNERS)
+        life.inject("oms", ResolveOrder(subject, verdict, "sim", PRINCIPAL, owner, self._request()))
+
+    def assign(self, life: Life, oms: Any) -> bool:  # noqa: ANN401
+        """Move a part of a position to another owner; False when nobody holds anything."""
+        owners = [OwnerId(name) for name in self.options.config.strategies]
+        held = [
+            (instrument, owner, found.qty)
+            for instrument in self.options.instruments
+            for owner in (*owners, EXTERNAL)
+            if (found := _held(oms, owner, instrument)) is not None and found.qty > 0
+        ]
+        if not held:
+            return False
+        instrument, giver, qty = self.rng.choice(held)
+        taker = self.rng.choice([owner for owner in (*owners, EXTERNAL, *OWNERS) if owner != giver])
+        part = instrument.floor_qty(qty * exact(round(0.2 + 0.8 * self.rng.random(), 3)))
+        price = None if self.rng.random() < 0.7 else Decimal(1 + int(self.rng.random() * 1_000))
+        wish = AssignPosition(
+            ACCOUNT, instrument.id, giver, taker, part or qty, price, PRINCIPAL, OWNERS[0], self._request()
+        )
+        life.inject("oms", wish)
+        return True
+
+    def _request(self) -> int:
+        self.requests += 1
+        return self.requests
+
+    def _qty(self, instrument: Instrument) -> Decimal:
+        size = self.options.sizes[instrument.id] * exact(round(0.1 + 1.4 * self.rng.random(), 3))
+        return max(instrument.floor_qty(size), instrument.qty_lot)
+
+    def _price(self, oms: Any, instrument: Instrument, side: Side) -> Decimal | None:  # noqa: ANN401
+        quote = oms.live.quotes.get(instrument.id)
+        if quote is None:
+            return None
+        ticks = int(self.rng.random() * 60 - 15)
+        touch = exact(quote.bid if side == "buy" else quote.ask)
+        away = instrument.price_tick * ticks
+        return max(instrument.price_within(side, touch - away if side == "buy" else touch + away), away)
+
+    def _settings(self, algo: str, mode: Mode) -> dict[str, Any]:
+        if algo != CHAOS:
+            return {}
+        return {
+            "seed": int(self.rng.random() * 1_000_000),
+            "tries": self.rng.choice((2, 4, 8)),
+            "patience": int(500 + self.rng.random() * 15_000),
+            "mode": mode,
+        }
+
+
+def _held(oms: Any, owner: OwnerId, instrument: Instrument) -> Any:  # noqa: ANN401
+    positions = oms.trading.ledger.positions.get(ACCOUNT, {})
+    return positions.get(owner, {}).get(instrument.id)
+
+
+"""How often the operator looks for what waits for him while everything heals."""

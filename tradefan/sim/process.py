@@ -1,0 +1,286 @@
+"""One life of the simulated process: a new kernel over machines that outlive it, and its death.
+
+`kill -9` is a `Crash`, raised at one of three places: before an effect reaches a machine, before a
+disk call, between taking ingress and the step. Nothing of the life is used after it; what the disk
+and the venue hold is all that the next one finds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from random import Random
+from typing import Any
+
+from tradefan.config.schema import Config
+from tradefan.drivers.latch import Latch
+from tradefan.drivers.machines import Hosted, TimedMachine
+from tradefan.drivers.virtual import VirtualDriver
+from tradefan.messages.base import Message
+from tradefan.messages.control import Append, Durable, KillAnswer, Rows
+from tradefan.messages.wire import Received
+from tradefan.runtime.kernel import Kernel
+from tradefan.runtime.system import System
+from tradefan.sim.observer import Observer
+from tradefan.units import InstrumentId
+
+EFFECT, DISK, TAKE = "effect", "disk", "take"
+
+
+class Crash(BaseException):
+    """The simulated process is killed at this very place; no `Exception`, so that no fence takes it."""
+
+
+class Countdown:
+    """Where the process dies next: after how many passes of a place, or not at all.
+
+    SQLite turns what is raised inside it into an error of its own, so whoever called it asks `check`.
+    """
+
+    def __init__(self) -> None:
+        """Begin harmless."""
+        self._left: dict[str, int] = {}
+        self._dead = ""
+
+    def arm(self, place: str, passes: int) -> None:
+        """Die at this place, `passes` passes from now on."""
+        self._left.setdefault(place, passes)
+
+    def disarm(self) -> None:
+        """Live on, or again."""
+        self._left.clear()
+        self._dead = ""
+
+    @property
+    def armed(self) -> bool:
+        """Whether it is to die."""
+        return bool(self._left)
+
+    def passes(self, place: str) -> None:
+        """Pass a place; raise when it is the one."""
+        if place in self._left:
+            self._left[place] -= 1
+            if self._left[place] < 0:
+                self._left.clear()
+                self._dead = place
+                raise Crash(place)
+
+    def check(self) -> None:
+        """Raise again what killed the process below SQLite."""
+        if self._dead:
+            raise Crash(self._dead) from None
+
+
+class Tap:
+    """A machine as this process sees it: counted, observed, and dead when the process is."""
+
+    def __init__(self, machine: TimedMachine, countdown: Countdown) -> None:
+        """Stand before a machine."""
+        self.machine = machine
+        self.countdown = countdown
+        self.next_ns = machine.next_ns
+
+    def apply(self, now_ns: int, effect: Message) -> None:
+        """Pass an effect on, unless the process dies before it."""
+        self.countdown.passes(EFFECT)
+        self.machine.apply(now_ns, effect)
+
+    def take(self, now_ns: int, limit: int) -> list[Message]:
+        """Pass on what is heard."""
+        return self.machine.take(now_ns, limit)
+
+
+class DiskTap(Tap):
+    """A machine that works on the disk, where the process may die in the middle of its work."""
+
+    def apply(self, now_ns: int, effect: Message) -> None:
+        """Pass an effect on."""
+        try:
+            super().apply(now_ns, effect)
+        finally:
+            self.countdown.check()
+
+    def take(self, now_ns: int, limit: int) -> list[Message]:
+        """Pass on what is heard, unless the process died when it was made."""
+        try:
+            return super().take(now_ns, limit)
+        finally:
+            self.countdown.check()
+
+
+class JournalTap(DiskTap):
+    """The journal's port: records on their way, and what comes back."""
+
+    def __init__(self, machine: TimedMachine, countdown: Countdown, observer: Observer) -> None:
+        """Stand before the journal."""
+        super().__init__(machine, countdown)
+        self.observer = observer
+
+    def apply(self, now_ns: int, effect: Message) -> None:
+        """Pass an effect on; an Append counts as seen when it was taken."""
+        super().apply(now_ns, effect)
+        if isinstance(effect, Append):
+            self.observer.appended(effect)
+
+    def take(self, now_ns: int, limit: int) -> list[Message]:
+        """Pass on what the journal says."""
+        taken = super().take(now_ns, limit)
+        for msg in taken:
+            if isinstance(msg, Durable):
+                self.observer.acknowledged(msg)
+            elif isinstance(msg, Rows):
+                self.observer.folded(msg)
+        return taken
+
+
+class MarketTap(Tap):
+    """A public market's port: notes when a frame came that shows the best prices of an instrument."""
+
+    def __init__(
+        self,
+        machine: TimedMachine,
+        countdown: Countdown,
+        heard: dict[InstrumentId, int],
+        symbols: Mapping[bytes, InstrumentId],
+    ) -> None:
+        """Stand before a market; `symbols` are the names in its frames."""
+        super().__init__(machine, countdown)
+        self._heard = heard
+        self._symbols = symbols
+
+    def take(self, now_ns: int, limit: int) -> list[Message]:
+        """Pass on what is heard."""
+        taken = self.machine.take(now_ns, limit)
+        for msg in taken:
+            if type(msg) is Received and msg.req is None:
+                name, _, stream = msg.body[_STREAM_AT:_STREAM_TO].partition(b"@")
+                instrument = self._symbols.get(name)
+                if instrument is not None and not stream.startswith(b"trade"):
+                    self._heard[instrument] = now_ns
+        return taken
+
+
+_STREAM_AT = len(b'{"stream":"')
+_STREAM_TO = _STREAM_AT + 40
+
+
+class ApiPort:
+    """The API's port when the operator is the world: takes answers, gives nothing."""
+
+    def __init__(self, countdown: Countdown, answered: Callable[[int, KillAnswer], None]) -> None:
+        """Begin without an answer."""
+        self.countdown = countdown
+        self.answers = 0
+        self._answered = answered
+
+    def apply(self, now_ns: int, effect: Message) -> None:
+        """Take an answer."""
+        self.countdown.passes(EFFECT)
+        self.answers += 1
+        if isinstance(effect, KillAnswer):
+            self._answered(now_ns, effect)
+
+    def next_ns(self) -> int | None:
+        """Give nothing."""
+        return None
+
+    def take(self, now_ns: int, limit: int) -> list[Message]:
+        """Give nothing."""
+        return []
+
+
+class _Watched(Hosted):
+    """Calls back after each step, when its effects have reached the machines."""
+
+    countdown: Countdown
+    after: Callable[[int], None]
+
+    def step(self, now_ns: int) -> tuple[list[Any], bool]:
+        """Step and look."""
+        done = super().step(now_ns)
+        self.after(now_ns)
+        return done
+
+    def _empty_machines(self, now_ns: int) -> None:
+        super()._empty_machines(now_ns)
+        self.countdown.passes(TAKE)
+
+
+class Life:
+    """One process from its start to its end."""
+
+    def __init__(
+        self,
+        system: System,
+        config: Config,
+        config_id: str,
+        machines: Mapping[str, TimedMachine],
+        *,
+        now_ns: int,
+        seed: int,
+        countdown: Countdown,
+        latch: Latch,
+        observer: Observer,
+    ) -> None:
+        """Start: the first step comes with `run_until`."""
+        self.countdown = countdown
+        self.observer = observer
+        self.latch = latch
+        self.kernel = Kernel(
+            system,
+            config,
+            config_id,
+            now_ns=now_ns,
+            seed=seed,
+            trace=True,
+            per_step=config.runtime.messages_per_step,
+            per_visit=config.runtime.messages_per_visit,
+        )
+        self.machines = dict(machines)
+        self.driver = VirtualDriver(self.kernel, machines, on_log=observer.logged, latch=latch)
+        hosted = _Watched(self.kernel, machines, None, latch)
+        hosted.countdown, hosted.after = countdown, self._after
+        self.driver.hosted = hosted
+
+    @property
+    def now_ns(self) -> int:
+        """The kernel's time."""
+        return self.driver.now_ns
+
+    @property
+    def ended(self) -> bool:
+        """Whether the process has exited by itself."""
+        return self.driver.exit is not None
+
+    def run_until(self, until_ns: int) -> None:
+        """Go on in virtual time.
+
+        Raises:
+            Crash: the process was killed.
+            Broken: an invariant does not hold.
+        """
+        self.driver.run_until(until_ns)
+
+    def stall(self, until_ns: int) -> None:
+        """Let time pass without a step."""
+        self.driver.now_ns = max(self.driver.now_ns, until_ns)
+
+    def inject(self, name: str, msg: Message) -> None:
+        """Hand a message to an actor, or to the kernel itself under the name `rim`."""
+        ref = self.kernel.refs[name] if name else 0
+        self.driver.inject(ref, msg)  # type: ignore[arg-type]
+
+    def trace(self) -> str:
+        """Return the hash of everything that its actors saw."""
+        assert self.kernel.trace is not None
+        return self.kernel.trace.hexdigest()
+
+    def _after(self, now_ns: int) -> None:
+        self.observer.witness.latched = tuple(self.latch.closed)
+        self.observer.after_step(now_ns)
+
+
+def draw_crash(countdown: Countdown, kind: str, rng: Random) -> None:
+    """Let the process die soon, at the place that a kind of crash names."""
+    most = {EFFECT: 60, DISK: 40, TAKE: 30}
+    place = kind.removeprefix("crash_")
+    countdown.arm(place, int(most[place] * rng.random() ** 2))

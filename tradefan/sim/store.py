@@ -1,0 +1,109 @@
+"""The store's port with what may go wrong behind it: slow, hung, or a disk that fails for a while.
+
+The store itself is the real one on the simulated disk; it catches up with the journal that lies there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections import deque
+
+from tradefan.errors import Outage
+from tradefan.messages.base import Message
+from tradefan.messages.control import StoreBatch, StoreFailed
+from tradefan.sim.disk import SimDisk
+from tradefan.stores.journal import JournalFile
+from tradefan.stores.projection import catch_up
+from tradefan.stores.sqlite import StoreFile
+from tradefan.stores.store_link import StoreMachine
+from tradefan.units import MS, SECOND
+
+STORE = "store.db"
+SLOW_NS = SECOND
+FAST_NS = 2 * MS
+RETRY_NS = SECOND
+
+
+class StoreTrouble:
+    """What is wrong with the store until when; it outlives the process."""
+
+    def __init__(self) -> None:
+        """Begin well."""
+        self.slow_ns = self.hung_ns = self.failing_ns = 0
+
+    def heal(self) -> None:
+        """Let everything be well."""
+        self.slow_ns = self.hung_ns = self.failing_ns = 0
+
+
+class SimStore:
+    """A `StoreMachine` that takes its batches one by one, and none while it hangs or fails."""
+
+    def __init__(self, disk: SimDisk, journal: str, trouble: StoreTrouble) -> None:
+        """Open the store and bring it up to the journal, as its link does at the start."""
+        self.disk = disk
+        self.journal = journal
+        self.trouble = trouble
+        self.file = StoreFile(STORE, connect=disk.connect)
+        self._machine = StoreMachine(self.file)
+        self._waiting: deque[StoreBatch] = deque()
+        self._due_ns: int | None = None
+        self._failing = False
+        self._out: deque[Message] = deque()
+        self._catch_up(at_start=True)
+
+    def apply(self, now_ns: int, effect: Message) -> None:
+        """Take a batch."""
+        assert isinstance(effect, StoreBatch), f"the store does not take {type(effect).__name__}"
+        self._waiting.append(effect)
+        if self._due_ns is None:
+            self._due_ns = now_ns + self._write_ns(now_ns)
+
+    def next_ns(self) -> int | None:
+        """Return when something comes back."""
+        inner = self._machine.next_ns()
+        if self._out:
+            return 0
+        if inner is None or (self._due_ns is not None and self._due_ns < inner):
+            return self._due_ns
+        return inner
+
+    def take(self, now_ns: int, limit: int) -> list[Message]:
+        """Return what is due."""
+        if self._due_ns is not None and self._due_ns <= now_ns:
+            self._work(now_ns)
+        taken = [self._out.popleft() for _ in range(min(limit, len(self._out)))]
+        return [*taken, *self._machine.take(now_ns, limit - len(taken))]
+
+    def close(self) -> None:
+        """Close the file, as an orderly end does."""
+        self.file.close()
+
+    def _work(self, now_ns: int) -> None:
+        trouble = self.trouble
+        if now_ns < trouble.hung_ns:
+            self._due_ns = trouble.hung_ns
+            return
+        if now_ns < trouble.failing_ns:
+            if not self._failing:
+                self._out.append(StoreFailed(f"{STORE}: the disk fails"))
+            self._failing, self._due_ns = True, min(trouble.failing_ns, now_ns + RETRY_NS)
+            return
+        self._failing = False
+        batch = self._waiting.popleft()
+        if not batch.rows:
+            self._catch_up(at_start=False)
+        self._machine.apply(now_ns, batch)
+        self._due_ns = now_ns + self._write_ns(now_ns) if self._waiting else None
+
+    def _write_ns(self, now_ns: int) -> int:
+        return SLOW_NS if now_ns < self.trouble.slow_ns else FAST_NS
+
+    def _catch_up(self, *, at_start: bool) -> None:
+        """Bring the store up to the journal; one that cannot be read is no trouble of the store."""
+        if not self.disk.exists(self.journal):
+            return
+        with contextlib.suppress(Outage):
+            source = JournalFile(self.journal, read_only=True, connect=self.disk.connect)
+            with contextlib.closing(source):
+                catch_up(self.file, source, at_start=at_start)

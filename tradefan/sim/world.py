@@ -1,0 +1,419 @@
+"""The simulated world of one seed: real wiring under virtual time, over machines that go wrong.
+
+Venue, market, disk and store outlive the process. The world starts it, injects what its seed has
+planned, kills it and starts it again; then everything heals, and the books must agree.
+"""
+
+from __future__ import annotations
+
+import heapq
+import traceback
+from collections.abc import Callable, Iterable, Sequence
+from decimal import Decimal
+from functools import partial
+from hashlib import blake2b
+
+import msgspec
+from msgspec import Struct
+
+import tradefan.executors
+import tradefan.strategies
+from tradefan.config.schema import Config
+from tradefan.drivers.latch import Latch
+from tradefan.drivers.machines import TimedMachine
+from tradefan.errors import Outage, Refused
+from tradefan.messages.control import StopAll
+from tradefan.messages.wire import Text, Write
+from tradefan.sim.disk import SimDisk
+from tradefan.sim.faults import KINDS, on_in, schedule
+from tradefan.sim.inject import inject
+from tradefan.sim.market import SimMarket
+from tradefan.sim.observer import Broken, Observer
+from tradefan.sim.operator import Operator
+from tradefan.sim.options import ACCOUNT, DEFAULT_HOURS, T0, VENUE, Bounds, draw, is_liar, spans
+from tradefan.sim.personality import chance
+from tradefan.sim.personality import draw as draw_personality
+from tradefan.sim.process import (
+    DISK,
+    EFFECT,
+    ApiPort,
+    Countdown,
+    Crash,
+    DiskTap,
+    JournalTap,
+    Life,
+    MarketTap,
+    Tap,
+)
+from tradefan.sim.report import Outcome
+from tradefan.sim.store import SimStore, StoreTrouble
+from tradefan.sim.venue import FEE, SimVenue
+from tradefan.sim.witness import Checker, Violation, Witness, Written
+from tradefan.stores.journal import JournalFile
+from tradefan.stores.journal_link import JournalMachine
+from tradefan.units import MS, SECOND, ClientOrderId, use_decimal_context
+from tradefan.wiring import account_port, market_port, wire
+
+SHIPPED = (tradefan.executors.__name__, tradefan.strategies.__name__)
+"""Importing the packages registers what comes with TradeFan."""
+JOURNAL = "journal.db"
+INSTANCE = "sim"
+STOP_NS = 10 * SECOND
+STOP_WAIT_NS = 60 * SECOND
+REPAIR_NS = 500 * MS
+CONVERGE_NS = 90 * SECOND
+"""Behind A + V after everything healed, all is well (I-36)."""
+STARTS_MAX = 300
+"""A seed with more starts than this has a process that cannot live."""
+_BPS = Decimal(10_000)
+_FIRST = "I-36"
+"""It is looked at before the last stop, all others at rest behind it."""
+
+
+class World:
+    """One seed, from its first start to its last stop."""
+
+    def __init__(
+        self,
+        seed: int,
+        *,
+        hours: float = DEFAULT_HOURS,
+        kinds: Iterable[str] = tuple(KINDS),
+        all_on: bool = False,
+        checkers: Sequence[Checker] = (),
+    ) -> None:
+        """Draw everything; with `all_on` each kind is on, else a subset of them."""
+        use_decimal_context()
+        self.seed = seed
+        self.now_ns = T0
+        liar = is_liar(seed)
+        on = on_in(seed, kinds, all_on=all_on, liar=liar)
+        self.personality = personality = draw_personality(seed, liar, on, all_on=True)
+        bounds = Bounds(
+            personality.accept_bound_ns,
+            personality.visible_bound_ns,
+            personality.late_fill_bound_ns,
+            FEE * _BPS,
+        )
+        fault_ns, _ = spans(hours)
+        self.faults = schedule(seed, on, T0, fault_ns)
+        self.options = draw(seed, hours, bounds, self.faults)
+        self.config: Config = self.options.config
+        self.config_id = "cfg-0"
+        self.configs = 0
+        self.chance = chance(seed, "world")
+        self.operator = Operator(self.options, chance(seed, "operator"))
+        self.disk = SimDisk(seed)
+        self.market = SimMarket(self.options.instruments, seed, kinds=on, note=self.note)
+        self.venue = SimVenue(
+            self.options.instruments,
+            self.market,
+            personality,
+            seed=seed,
+            balances=dict(self.options.balances),
+            note=self.note,
+            on_write=self._on_write,
+        )
+        self.witness = Witness(seed, self.config, self.venue, now_ns=T0)
+        self.witness.configs[self.config_id] = self.config
+        self.observer = Observer(self.witness, checkers)
+        self.trouble = StoreTrouble()
+        self.countdown = Countdown()
+        self.disk.on_call = lambda _operation, _path: self.countdown.passes(DISK)
+        self.journal: JournalMachine | None = None
+        self.life: Life | None = None
+        self.starts = self.crashes = self.start_crashes = self.steps = 0
+        self.refusal = ""
+        self._starting = False
+        self._traces: list[str] = []
+        self._agenda: list[tuple[int, int, Callable[[], None]]] = []
+        self._numbers = 0
+
+    # --- the whole seed ---------------------------------------------------------------------------------
+
+    def run(self) -> Outcome:
+        """Run the seed; a broken invariant and an unexpected exception are part of the outcome."""
+        violation = None
+        try:
+            self._run()
+        except Broken as broken:
+            violation = broken.violation
+        except Exception:  # noqa: BLE001 whatever escapes is a defect to report with its seed
+            text = traceback.format_exc()[-3_000:]
+            violation = Violation("DEFECT", self.now_ns, "no exception", text)
+        if self.life is not None:
+            self._end_life()
+        self.disk.close()
+        return self._outcome(violation)
+
+    def _run(self) -> None:
+        options = self.options
+        heal_ns = T0 + options.fault_ns
+        for one in self.faults.plan:
+            self.later(
+                one.at_ns, partial(inject, self, one, chance(self.seed, f"do/{one.kind}/{one.number}"))
+            )
+        self.later(T0, self.start)
+        self.later(T0 + options.operator_every_ns, self._operate)
+        self.later(T0 + 10 * SECOND, self._repair_sometimes)
+        self._live(heal_ns)
+        self._heal()
+        personality = self.personality
+        self._live(heal_ns + personality.accept_bound_ns + personality.visible_bound_ns + CONVERGE_NS)
+        self._rest()
+
+    def _heal(self) -> None:
+        """Let nothing new go wrong; what is down starts, and the operator lets go what waits for him."""
+        self.witness.healed_ns = self.now_ns
+        self._agenda.clear()
+        self.countdown.disarm()
+        self.start_crashes = 0
+        self.disk.heal()
+        self.trouble.heal()
+        self.market.heal(self.now_ns)
+        self.venue.heal(self.now_ns)
+        if self.journal is not None:
+            self.journal.commit_ns = self.options.commit_ns
+        if self.life is None:
+            self._starting = True
+            self.later(self.now_ns, self.start)
+        self._repair_always()
+
+    def _rest(self) -> None:
+        """Look whether all has come to agree, stop, and look again."""
+        if self.life is None:
+            raise Broken(Violation(_FIRST, self.now_ns, "a process that runs", "none"))
+        life, deadline_ns = self.life, self.now_ns + STOP_WAIT_NS
+        rest = [one.invariant for one in self.observer.checkers if one.invariant != _FIRST]
+        self.observer.at_rest((_FIRST,))
+        self._agenda.clear()
+        self.stop()
+        while not life.ended and self.now_ns < deadline_ns:
+            life.run_until(min(self.now_ns + SECOND, deadline_ns))
+            self.now_ns = life.now_ns
+        if not life.ended:
+            raise Broken(
+                Violation("STOP", self.now_ns, f"an exit within {STOP_WAIT_NS / SECOND:g} s", "none")
+            )
+        self.observer.at_rest(rest)
+
+    def _outcome(self, violation: Violation | None) -> Outcome:
+        trace = blake2b("".join(self._traces).encode(), digest_size=32).hexdigest()
+        faults: dict[str, int] = {}
+        for one in self.witness.faults:
+            faults[one.kind] = faults.get(one.kind, 0) + 1
+        return Outcome(
+            seed=self.seed,
+            trace=trace,
+            violation=violation,
+            kinds=self.faults.on,
+            simulated_ns=self.now_ns - T0,
+            liar=self.options.liar,
+            orders=self.observer.orders,
+            fills=sum(trade.ours for trade in self.venue.trades),
+            crashes=self.crashes,
+            starts=self.starts,
+            steps=self.steps,
+            faults=faults,
+            coverage=self.observer.coverage,
+        )
+
+    # --- time -------------------------------------------------------------------------------------------
+
+    def later(self, at_ns: int, act: Callable[[], None]) -> None:
+        """Do something at an instant, in the order of instants and then of calls."""
+        self._numbers += 1
+        heapq.heappush(self._agenda, (at_ns, self._numbers, act))
+
+    def _live(self, until_ns: int) -> None:
+        """Let the world go on, whether or not the process lives."""
+        while self.now_ns < until_ns:
+            try:
+                self._act()
+                next_ns = min(until_ns, self._agenda[0][0]) if self._agenda else until_ns
+                self._go(max(next_ns, self.now_ns))
+            except Crash as crash:
+                self._die(str(crash))
+
+    def _act(self) -> None:
+        while self._agenda and self._agenda[0][0] <= self.now_ns:
+            heapq.heappop(self._agenda)[2]()
+
+    def _go(self, until_ns: int) -> None:
+        life = self.life
+        if life is None:
+            self.now_ns = until_ns
+            return
+        try:
+            life.run_until(until_ns)
+        finally:
+            self.now_ns = life.now_ns
+        if life.ended:
+            self._exited(life)
+
+    # --- the process ------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Start the process; one whose journal cannot be opened is started again a moment later."""
+        if self.life is not None:
+            return
+        self._starting = False
+        self.starts += 1
+        if self.starts > STARTS_MAX:
+            found = f"{self.starts}, the last refused by {self.refusal or 'nobody'}"
+            raise Broken(Violation("STARTS", self.now_ns, f"at most {STARTS_MAX} starts", found))
+        self.countdown.disarm()
+        if self.start_crashes > 0:
+            self.start_crashes -= 1
+            place = self.chance.choice((DISK, EFFECT))
+            self.countdown.arm(place, int(40 * self.chance.random() ** 2))
+        try:
+            machines = self._machines()
+        except (Outage, Refused) as error:
+            self.countdown.check()
+            self.refusal = str(error)
+            self._start_again(SECOND + int(self.chance.random() * 4 * SECOND))
+            return
+        self._born(machines)
+
+    def _born(self, machines: dict[str, TimedMachine]) -> None:
+        wired = wire(self.config, {one.id: one for one in self.options.instruments}, INSTANCE, "sim")
+        latch = Latch()
+        self.venue.latched = latch.is_closed
+        self.life = life = Life(
+            wired,
+            self.config,
+            self.config_id,
+            machines,
+            now_ns=self.now_ns,
+            seed=self.seed + self.starts,
+            countdown=self.countdown,
+            latch=latch,
+            observer=self.observer,
+        )
+        self.observer.begin(self.starts, life.kernel)
+
+    def _machines(self) -> dict[str, TimedMachine]:
+        """Open what a process opens, in the order of its ports."""
+        countdown, observer = self.countdown, self.observer
+        store = SimStore(self.disk, JOURNAL, self.trouble)
+        self.journal = JournalMachine(JournalFile(JOURNAL, connect=self.disk.connect), self.options.commit_ns)
+        symbols = {one.symbol.replace("/", "").lower().encode(): one.id for one in self.options.instruments}
+        return {
+            "journal": JournalTap(self.journal, countdown, observer),
+            market_port(VENUE): MarketTap(self.market, countdown, self.witness.heard, symbols),
+            account_port(ACCOUNT): Tap(self.venue, countdown),
+            "store": DiskTap(store, countdown),
+            "api": ApiPort(countdown, observer.answered),
+        }
+
+    def _die(self, place: str) -> None:
+        """End the process as kill -9 does, or as the loss of power does."""
+        self.crashes += 1
+        self.note(f"crash_{place}")
+        if self.life is not None:
+            self._end_life()
+        self.countdown.disarm()
+        power_loss = self.faults.has("power_loss") and self.chance.random() < 0.5
+        if power_loss:
+            self.note("power_loss")
+        if self.faults.has("crash_start") and not self.start_crashes and self.chance.random() < 0.4:
+            self.start_crashes = 1 + int(self.chance.random() * 3)
+        self.disk.crash(power_loss=power_loss)
+        self.venue.crash()
+        self.market.crash()
+        self.journal = None
+        self._start_again(int(20 * SECOND * self.chance.random() ** 3))
+
+    def _exited(self, life: Life) -> None:
+        """The process ended by itself: it closes what it has open, and is started again."""
+        self._end_life()
+        try:
+            for name in ("journal", "store"):
+                tap = life.machines[name]
+                assert isinstance(tap, Tap)
+                tap.machine.close()  # type: ignore[attr-defined]
+        except Outage:
+            self.countdown.check()
+        finally:
+            self.journal = None
+            self.venue.crash()
+            self.market.crash()
+        self._start_again(SECOND + int(5 * SECOND * self.chance.random()))
+
+    def _end_life(self) -> None:
+        life, self.life = self.life, None
+        assert life is not None
+        self._traces.append(life.trace())
+        self.steps += life.kernel.state.steps
+        self.config, self.config_id = life.kernel.config, life.kernel.state.config_id
+        self.observer.end()
+
+    def _start_again(self, pause_ns: int) -> None:
+        if not self._starting:
+            self._starting = True
+            self.later(self.now_ns + pause_ns, self.start)
+
+    def stop(self) -> None:
+        """Ask the process to stop in order."""
+        assert self.life is not None
+        self.life.inject("", StopAll(self.now_ns + STOP_NS))
+
+    # --- what others call -------------------------------------------------------------------------------
+
+    def note(self, kind: str, text: str = "") -> None:
+        """Remember that something was injected."""
+        now_ns = self.now_ns if self.life is None else self.life.now_ns
+        self.observer.note(now_ns, kind, text)
+
+    def ready(self) -> bool:
+        """Say whether the order manager runs."""
+        oms = self.witness.oms
+        return self.life is not None and oms is not None and oms.live.running
+
+    def _on_write(self, write: Write, refused: str | None) -> None:
+        if write.op not in ("create", "cancel", "replace"):
+            return
+        assert isinstance(write.body, Text)
+        params = _REQUEST.decode(write.body.text).params
+        name = params.origClientOrderId if write.op == "cancel" else params.newClientOrderId
+        seen = self.witness
+        now_ns = self.now_ns if self.life is None else self.life.now_ns
+        durable = self.observer.durable
+        seen.writes.append(
+            Written(now_ns, seen.life, write.op, ClientOrderId(name), write.scopes, refused, durable)
+        )
+
+    # --- the operator -----------------------------------------------------------------------------------
+
+    def _operate(self) -> None:
+        self.later(self.now_ns + self.options.operator_every_ns, self._operate)
+        if self.ready():
+            assert self.life is not None
+            self.operator.act(self.life, self.witness.oms)
+
+    def _repair_sometimes(self) -> None:
+        """Somebody is paged now and then; kills are resumed by whoever killed."""
+        self.later(self.now_ns + int((5 + 25 * self.chance.random()) * SECOND), self._repair_sometimes)
+        self._repair(kills=False)
+
+    def _repair_always(self) -> None:
+        self.later(self.now_ns + REPAIR_NS, self._repair_always)
+        self._repair(kills=True)
+
+    def _repair(self, *, kills: bool) -> None:
+        if self.ready():
+            assert self.life is not None
+            self.operator.repair(self.life, self.witness.oms, kills=kills)
+
+
+class _Params(Struct, frozen=True):
+    newClientOrderId: str = ""  # noqa: N815 the venue's word
+    origClientOrderId: str = ""  # noqa: N815 the venue's word
+
+
+class _Request(Struct, frozen=True):
+    params: _Params = _Params()
+
+
+_REQUEST = msgspec.json.Decoder(_Request)
