@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from hashlib import blake2b
@@ -88,3 +89,19 @@ def _in_order(one: Callable[[int], bytes], seeds: Sequence[int], jobs: int) -> I
     with multiprocessing.get_context("spawn").Pool(jobs) as pool:
         for encoded in pool.imap(one, seeds):
             yield decode(encoded)
+
+
+def main(seeds: Sequence[int], hours: float, faults: str, jobs: int, *, as_json: bool) -> int:
+    """Run seeds and print: failures and progress as they come, then the summary, last the trace.
+
+    With `as_json` the summary is the only thing on standard output besides the trace.
+
+    Raises:
+        Refused: UNKNOWN_FAULT.
+    """
+    say = partial(print, flush=True)
+    aside = partial(say, file=sys.stderr) if as_json else say
+    summary, trace = simulate(Wanted(tuple(seeds), hours, faults, jobs), aside)
+    say(msgspec.json.encode(summary).decode() if as_json else "\n".join(summary.lines()))
+    say(f"trace {trace}")
+    return 1 if summary.violations else 0
