@@ -98,9 +98,13 @@ def run(
     ] = None,
 ) -> None:
     """Run the daemon in the foreground until it is stopped."""
+    environment = _environment(env, config, sets)
+    if not environment.missing_to_run():
+        environment.require_free()
+    # Behind the refusals: the daemon's libraries take longer than these.
     from tradefan.daemon import run_daemon
 
-    raise SystemExit(run_daemon(_environment(env, config, sets), seconds))
+    raise SystemExit(run_daemon(environment, seconds))
 
 
 @app.command()

@@ -22,6 +22,7 @@ from tradefan.contracts import lookup, names
 from tradefan.core.describe import describe
 from tradefan.errors import Refused
 from tradefan.infra import DataDir
+from tradefan.links.keys import KeyLocks, runtime_folder
 from tradefan.links.paper import accounts_in, reset_paper
 from tradefan.units import AccountId, plain
 
@@ -64,6 +65,15 @@ class Environment:
     def missing_to_run(self) -> tuple[str, ...]:
         """Return what `run` still needs; nothing means that it can start."""
         return missing_to_run(self.loaded.config, secret_is_set)
+
+    def require_free(self) -> None:
+        """See that no other daemon has the directory or a key: a refusal comes within a second of the start.
+
+        Raises:
+            Refused: DATA_DIR_IN_USE or KEY_IN_USE with the other one's pid and directory.
+        """
+        self.places.require_free()
+        KeyLocks(runtime_folder()).require_free(self.loaded.config.accounts)
 
     def check_strategies(self) -> None:
         """See that every instance can be declared with its settings.

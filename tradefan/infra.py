@@ -67,11 +67,22 @@ class DataDir:
         except OSError as error:
             text = f"expected a writable data directory, got {error.strerror} for {error.filename}"
             raise Outage(text) from error
+        self._require_mine(holder)
+        # A daemon that was killed left it behind, and clients would ask at its address.
+        self.daemon_file.unlink(missing_ok=True)
+
+    def require_free(self) -> None:
+        """See that nobody holds the directory now, before much is begun; only `take` decides it.
+
+        Raises:
+            Refused: DATA_DIR_IN_USE with the pid that holds it.
+        """
+        self._require_mine(self._lock.holder())
+
+    def _require_mine(self, holder: str | None) -> None:
         if holder is not None:
             text = f"{self.root} is used by the daemon with pid {holder or 'unknown'}; stop that one first"
             raise Refused("DATA_DIR_IN_USE", text)
-        # A daemon that was killed left it behind, and clients would ask at its address.
-        self.daemon_file.unlink(missing_ok=True)
 
     def release(self) -> None:
         """Take back what says that a daemon runs here."""

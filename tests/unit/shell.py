@@ -15,9 +15,11 @@ from typing import Any
 
 import pytest
 
+import tradefan.strategies
 from tradefan import cli, contracts
 from tradefan.infra import DataDir
 
+_ = tradefan.strategies  # Registered for good, before a test puts another registry in its place.
 ROOT = Path(__file__).resolve().parents[2]
 
 

@@ -52,8 +52,21 @@ class KeyLocks:
             lock.release()
         self._locks.clear()
 
+    def require_free(self, accounts: Mapping[str, AccountConfig]) -> None:
+        """See that nobody holds a key now, before much is begun; only `take` decides it.
+
+        Raises:
+            Refused: KEY_IN_USE or NO_SECRET, as in `take`.
+        """
+        for name, account in accounts.items():
+            if account.venue not in KEYLESS:
+                _require_mine(name, FileLock(self._path(account)).holder())
+
+    def _path(self, account: AccountConfig) -> Path:
+        return self._folder / f"{fingerprint(account.venue, read_secret(account.api_key))}.lock"
+
     def _take(self, name: str, account: AccountConfig, data_dir: Path) -> None:
-        path = self._folder / f"{fingerprint(account.venue, read_secret(account.api_key))}.lock"
+        path = self._path(account)
         if path in self._locks:
             raise Refused("KEY_TWICE", f"accounts {self._locks[path][0]} and {name} have the same API key")
         lock = FileLock(path, 0o600)
@@ -61,11 +74,15 @@ class KeyLocks:
             holder = lock.take(f"{os.getpid()} {data_dir}\n")
         except OSError as error:
             raise Outage(f"expected to lock {path}: {error.strerror}") from error
-        if holder is not None:
-            pid, _, where = holder.partition(" ")
-            text = f"the API key of {name} is used by the daemon with pid {pid or 'unknown'} in {where}"
-            raise Refused("KEY_IN_USE", f"{text}; stop that one first")
+        _require_mine(name, holder)
         self._locks[path] = (name, lock)
+
+
+def _require_mine(name: str, holder: str | None) -> None:
+    if holder is not None:
+        pid, _, where = holder.partition(" ")
+        text = f"the API key of {name} is used by the daemon with pid {pid or 'unknown'} in {where}"
+        raise Refused("KEY_IN_USE", f"{text}; stop that one first")
 
 
 def fingerprint(venue: str, key: str) -> str:

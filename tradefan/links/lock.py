@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 _TRIES, _PAUSE_S = 10, 0.05
-"""Whoever asks who holds a lock holds it himself for a moment."""
+"""Whoever asks who holds a lock shares it for a moment; that is waited for, a holder is not."""
 _NOTE_MAX = 4_096
 
 
@@ -60,12 +60,9 @@ class FileLock:
             return None
         try:
             # A shared lock, so that two that look at the same moment do not see each other.
-            fcntl.flock(probe, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return _note(probe)
+            return None if _try(probe, fcntl.LOCK_SH) else _note(probe)
         finally:
             os.close(probe)
-        return None
 
 
 def _note(descriptor: int) -> str:
@@ -74,10 +71,18 @@ def _note(descriptor: int) -> str:
 
 def _locked(descriptor: int) -> bool:
     for _ in range(_TRIES):
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            time.sleep(_PAUSE_S)
-        else:
+        if _try(descriptor, fcntl.LOCK_EX):
             return True
+        if not _try(descriptor, fcntl.LOCK_SH):
+            return False
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+        time.sleep(_PAUSE_S)
     return False
+
+
+def _try(descriptor: int, kind: int) -> bool:
+    try:
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

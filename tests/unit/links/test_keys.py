@@ -46,10 +46,13 @@ def test_key_when_another_process_trades_with_it_then_refused_by_pid_and_directo
         second, began = KeyLocks(tmp_path), time.monotonic()
         text = rf"KEY_IN_USE: the API key of binance:mine is used by.* pid {holder.pid} in /data/first;"
         with pytest.raises(Refused, match=text):
+            second.require_free({"binance:mine": REAL})
+        with pytest.raises(Refused, match=text):
             second.take({"binance:mine": REAL}, Path("/data/second"))
         assert time.monotonic() - began < 1
         holder.send_signal(signal.SIGKILL)
         holder.wait(10)
+        second.require_free({"binance:mine": REAL})
         second.take({"binance:mine": REAL}, Path("/data/second"))
         second.release()
     finally:
