@@ -178,7 +178,7 @@ def _actors(
         ),
         spec("oms", partial(Oms, _oms(config, names, instance, version)), OmsState),
         *(
-            spec(strategy_name(owner), partial(Trader, _trader(config, names, owner)), TraderState)
+            spec(strategy_name(owner), partial(Trader, _trader(config, names, owner)), TraderState, ("oms",))
             for owner in names.strategies
         ),
         spec(

@@ -183,7 +183,9 @@ def _held(turn: Turn, wish: AssignPosition, owner: OwnerId, instrument: Instrume
     """Return what an owner can give: not what its own open sales still need."""
     books = turn.trading.ledger
     if owner == EXTERNAL and instrument.kind == "spot":
-        return held_before(books, wish.account, instrument.base)
+        # What others traded meanwhile is a position, what was there before them a holding: both are theirs.
+        traded = position(books, wish.account, owner, wish.instrument).qty
+        return held_before(books, wish.account, instrument.base) + traded
     selling = turn.trading.exposure.owners.get(wish.account, {}).get(wish.instrument, {}).get(owner)
     reserved = ZERO if selling is None else selling.sell_qty
     return position(books, wish.account, owner, wish.instrument).qty - reserved

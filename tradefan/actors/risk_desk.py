@@ -25,7 +25,7 @@ from tradefan.messages.account import EquityMark, OwnBook, SetMode
 from tradefan.messages.control import ActorState, ConfigChanged, Ready, Started, Stop, Stopped, Timer
 from tradefan.messages.instrument import InstrumentUpdate
 from tradefan.messages.market import AskFeeds, FeedQuality, Quote, SessionBreak
-from tradefan.messages.orders import AskPositions, FillUpdate, PositionsSent, PositionUpdate
+from tradefan.messages.orders import AskPositions, FillUpdate, PositionMoved, PositionsSent, PositionUpdate
 from tradefan.runtime.actor import Context
 from tradefan.units import SECOND, AccountId, exact
 
@@ -120,6 +120,13 @@ class RiskDesk:
         book_fill(account.book, instrument, msg)
         evaluate(self._desk(ctx), msg.account, account)
         self._say(ctx)
+
+    def _on_moved(self, msg: PositionMoved, ctx: Context) -> None:
+        """A human gave a quantity to another owner; what the account holds is the same."""
+        account = self.state.accounts.get(msg.account)
+        instrument = self.state.instruments.get(msg.instrument)
+        if account is not None and account.book is not None and instrument is not None:
+            books.move(account.book, instrument, msg)
 
     # --- the market -----------------------------------------------------------------------------------
 
@@ -232,6 +239,7 @@ _HANDLERS: dict[type[Any], Callable[[RiskDesk, Any, Context], None]] = {
     Timer: RiskDesk._on_timer,
     FillUpdate: RiskDesk._on_fill,
     PositionUpdate: RiskDesk._on_position,
+    PositionMoved: RiskDesk._on_moved,
     OwnBook: RiskDesk._on_own_book,
     EquityMark: RiskDesk._on_equity_mark,
     PositionsSent: RiskDesk._on_positions_sent,

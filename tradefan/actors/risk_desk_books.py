@@ -11,7 +11,8 @@ from tradefan.core.equity import Book, Breach, add_to
 from tradefan.errors import Defect
 from tradefan.messages.account import OwnBook
 from tradefan.messages.instrument import Instrument
-from tradefan.units import ZERO, AccountId, Asset, InstrumentId, OwnerId, plain
+from tradefan.messages.orders import PositionMoved
+from tradefan.units import EXTERNAL, ZERO, AccountId, Asset, InstrumentId, OwnerId, plain
 
 LOOKS_APART = 2
 """So many looks in a row must find two books apart, or equal again."""
@@ -107,6 +108,13 @@ def taken_over(told: Told, instruments: Instruments) -> Book:
             add_to(book.contracts, name, qty)
             add_to(book.assets, instrument.settle, -told.costs[name])
     return book
+
+
+def move(book: Book, instrument: Instrument, moved: PositionMoved) -> None:
+    """Let a quantity change its owner; of spot `external` holds assets, not positions."""
+    for owner, qty in ((moved.giver, -moved.qty), (moved.taker, moved.qty)):
+        if owner != EXTERNAL or instrument.kind != "spot":
+            add_to(book.held.setdefault(owner, {}), moved.instrument, qty)
 
 
 def apart(book: Book, told: Told) -> dict[InstrumentId, Decimal]:

@@ -43,7 +43,7 @@ def repeat_latched(desk: Desk, name: AccountId, account: Account) -> None:
     """Say again what stays, to an OMS that began anew; what may go again is said by `evaluate`."""
     account.watches.clear()
     for breach in account.latched.values():
-        set_mode(desk, name, breach.cause, "NO_NEW_RISK", breach)
+        set_mode(desk, name, breach.cause, "REDUCE_ONLY", breach)
 
 
 def let_go(account: Account, cause: str) -> None:
@@ -88,7 +88,7 @@ def _latch(desk: Desk, name: AccountId, account: Account) -> None:
     for breach in account.breaches:
         if breach.cause in LATCHING and breach.cause not in account.latched:
             account.latched[breach.cause] = breach
-            set_mode(desk, name, breach.cause, "NO_NEW_RISK", breach)
+            set_mode(desk, name, breach.cause, "REDUCE_ONLY", breach)
 
 
 def _watch(desk: Desk, name: AccountId, account: Account) -> None:
