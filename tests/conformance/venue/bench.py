@@ -22,6 +22,7 @@ from tradefan.messages.orders import (
     Look,
     LookDone,
     OrderType,
+    ReplaceOrder,
     TimeInForce,
     VenueFill,
 )
@@ -225,6 +226,15 @@ class Bench:
     def place(self, name: str, side: Side, qty: str, price: str | None, **more: Any) -> None:
         """Create an order and wait for what the venue says."""
         self.tell(self.order(name, side, qty, price, **more))
+        self.run(100 * MS)
+
+    def replacement(self, old: str, name: str, side: Side, qty: str, price: str, **more: Any) -> ReplaceOrder:
+        """Return a replacement of an order by a limit order."""
+        return ReplaceOrder(ACCOUNT, self.order(name, side, qty, price, **more), ClientOrderId(old))
+
+    def replace(self, old: str, name: str, side: Side, qty: str, price: str, **more: Any) -> None:
+        """Replace an order and wait for what the venue says."""
+        self.tell(self.replacement(old, name, side, qty, price, **more))
         self.run(100 * MS)
 
     def cancel(self, name: str, instrument: InstrumentId = BTC) -> None:
