@@ -64,7 +64,7 @@ def _disk(world: World, life: Life, kind: str, rng: Random) -> bool:
         "write" if full or rng.random() < 0.4 else "sync",
         after=int(rng.random() * 20),
         times=None if for_ever else 1,
-        path="-wal" if rng.random() < 0.8 else "journal.db",
+        path=rng.choice(("journal.db-wal", "journal.db-wal", "journal.db", "")),
     )
     if for_ever:
         world.later(world.now_ns + int((0.2 + 25 * rng.random() ** 2) * SECOND), world.disk.heal)

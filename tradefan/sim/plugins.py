@@ -18,6 +18,7 @@ from tradefan.contracts import (
     ExecutorCommand,
     ParentView,
     PlaceChild,
+    ReplaceChild,
     Settings,
     Wake,
     register,
@@ -216,7 +217,11 @@ class SimChaos:
         wake = self._wake(view, roll)
         if age_ns < self.settings.patience * MS * roll():
             return (wake,)
-        return (CancelChild(child.client_order_id, "sim re-price"), wake)
+        fresh = self._clip(view, roll) if child.status is OrderStatus.NEW and child.in_doubt is None else None
+        if fresh is None or fresh.time_in_force != "GTC" or roll() < 0.4:
+            return (CancelChild(child.client_order_id, "sim re-price"), wake)
+        qty = child.order_qty
+        return (ReplaceChild(child.client_order_id, qty, fresh.limit_price, fresh.post_only), wake)
 
     def _clip(self, view: ParentView, roll: Roll) -> PlaceChild | None:
         """Return a slice at a random price, None where nobody says what the market is."""
@@ -228,6 +233,7 @@ class SimChaos:
         rest = view.open_qty - qty
         if _too_small(view, qty, price) or (rest and _too_small(view, rest, price)):
             qty = view.open_qty
+        # Of a replacement only the price is taken.
         return PlaceChild(qty, price, tif, tif == "GTC" and roll() < 0.2)
 
     def _price(

@@ -10,15 +10,17 @@ from collections import deque
 
 from tradefan.errors import Outage
 from tradefan.messages.base import Message
-from tradefan.messages.control import StoreBatch, StoreFailed
+from tradefan.messages.control import StoreAck, StoreBatch, StoreFailed
+from tradefan.messages.wire import Credit
 from tradefan.sim.disk import SimDisk
 from tradefan.stores.journal import JournalFile
 from tradefan.stores.projection import catch_up
 from tradefan.stores.sqlite import StoreFile
-from tradefan.stores.store_link import StoreMachine
+from tradefan.stores.store_link import BATCHES_MAX
 from tradefan.units import MS, SECOND
 
 STORE = "store.db"
+NAME = "store"
 SLOW_NS = SECOND
 FAST_NS = 2 * MS
 RETRY_NS = SECOND
@@ -37,7 +39,7 @@ class StoreTrouble:
 
 
 class SimStore:
-    """A `StoreMachine` that takes its batches one by one, and none while it hangs or fails."""
+    """The store's link as a timed machine: one batch at a time, and a failed one again each second."""
 
     def __init__(self, disk: SimDisk, journal: str, trouble: StoreTrouble) -> None:
         """Open the store and bring it up to the journal, as its link does at the start."""
@@ -45,12 +47,14 @@ class SimStore:
         self.journal = journal
         self.trouble = trouble
         self.file = StoreFile(STORE, connect=disk.connect)
-        self._machine = StoreMachine(self.file)
+        self._catch_up(at_start=True)
+        self._room = BATCHES_MAX
         self._waiting: deque[StoreBatch] = deque()
         self._due_ns: int | None = None
-        self._failing = False
-        self._out: deque[Message] = deque()
-        self._catch_up(at_start=True)
+        self._failed = ""
+        self._out: deque[Message] = deque(
+            (Credit(NAME, self._room), StoreAck(0, 0, None, self.file.applied_lsn))
+        )
 
     def apply(self, now_ns: int, effect: Message) -> None:
         """Take a batch."""
@@ -60,41 +64,44 @@ class SimStore:
             self._due_ns = now_ns + self._write_ns(now_ns)
 
     def next_ns(self) -> int | None:
-        """Return when something comes back."""
-        inner = self._machine.next_ns()
-        if self._out:
-            return 0
-        if inner is None or (self._due_ns is not None and self._due_ns < inner):
-            return self._due_ns
-        return inner
+        """Return when something comes back; the greeting is due from the start."""
+        return 0 if self._out else self._due_ns
 
     def take(self, now_ns: int, limit: int) -> list[Message]:
         """Return what is due."""
         if self._due_ns is not None and self._due_ns <= now_ns:
             self._work(now_ns)
-        taken = [self._out.popleft() for _ in range(min(limit, len(self._out)))]
-        return [*taken, *self._machine.take(now_ns, limit - len(taken))]
+        return [self._out.popleft() for _ in range(min(limit, len(self._out)))]
 
     def close(self) -> None:
         """Close the file, as an orderly end does."""
         self.file.close()
 
     def _work(self, now_ns: int) -> None:
-        trouble = self.trouble
-        if now_ns < trouble.hung_ns:
-            self._due_ns = trouble.hung_ns
+        """Write one batch, or say why that cannot be."""
+        if now_ns < self.trouble.hung_ns:
+            self._due_ns = self.trouble.hung_ns
             return
-        if now_ns < trouble.failing_ns:
-            if not self._failing:
-                self._out.append(StoreFailed(f"{STORE}: the disk fails"))
-            self._failing, self._due_ns = True, min(trouble.failing_ns, now_ns + RETRY_NS)
+        try:
+            ack = self._write(self._waiting[0], now_ns)
+        except Outage as error:
+            if str(error) != self._failed:
+                self._out.append(StoreFailed(str(error)))
+            self._failed, self._due_ns = str(error), now_ns + RETRY_NS
             return
-        self._failing = False
-        batch = self._waiting.popleft()
-        if not batch.rows:
-            self._catch_up(at_start=False)
-        self._machine.apply(now_ns, batch)
+        self._failed = ""
+        self._waiting.popleft()
+        self._room += 1
+        self._out.extend((Credit(NAME, self._room), ack))
         self._due_ns = now_ns + self._write_ns(now_ns) if self._waiting else None
+
+    def _write(self, batch: StoreBatch, now_ns: int) -> StoreAck:
+        if now_ns < self.trouble.failing_ns:
+            raise Outage(f"{STORE}: the disk fails")
+        if batch.rows:
+            return self.file.write(batch)
+        self._catch_up(at_start=False)
+        return StoreAck(batch.batch_id, 0, None, self.file.applied_lsn)
 
     def _write_ns(self, now_ns: int) -> int:
         return SLOW_NS if now_ns < self.trouble.slow_ns else FAST_NS
