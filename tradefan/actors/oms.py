@@ -185,6 +185,8 @@ def _finish(turn: Turn) -> None:
     """Ask executors, tell everybody, journal, and let out what is durable."""
     _advance_all(turn)
     judge(turn)
+    # What a mode took back or cancelled may be for its executor to hear.
+    _advance_all(turn)
     answer_if_done(turn)
     publish(turn)
     _journal(turn)
