@@ -16,11 +16,18 @@ from hypothesis import strategies as st
 from tests.conformance.venue.bench import ACCOUNT, BTC, T0, Bench, D, spot
 from tradefan.errors import Refused
 from tradefan.messages.account import Balance, Balances
-from tradefan.messages.orders import CancelOrder, ExecutionReport, OrderStatus, VenueFill
+from tradefan.messages.orders import (
+    CancelOrder,
+    ExecutionReport,
+    FillBusted,
+    OrderStatus,
+    ReplaceOrder,
+    VenueFill,
+)
 from tradefan.messages.wire import Text
 from tradefan.units import MS, Asset, ClientOrderId, InstrumentId, OwnerId, TradeId
-from tradefan.venues.binance_account_wire import read_frame
-from tradefan.venues.binance_orders import OrderCodec, StreamEnded
+from tradefan.venues.binance_account_wire import BODY_MAX, read_frame
+from tradefan.venues.binance_orders import NAMELESS, OrderCodec, StreamEnded
 from tradefan.venues.binance_outcome import Verdict, outcome
 from tradefan.venues.feed_events import BadFrame, Unmapped
 from tradefan.venues.paper import PaperVenue
@@ -72,6 +79,19 @@ def test_create_when_it_is_post_only_or_market_then_it_has_no_time_in_force() ->
     bench = Bench(PaperVenue((spot("BTC/USDT"),), MemoryStore({})))
     market = read(CODEC.create(1, bench.order("me", "sell", "1", None), T0))["params"]
     assert (market["type"], "price" in market, "timeInForce" in market) == ("MARKET", False, False)
+
+
+def test_replace_when_it_is_written_then_it_stops_on_failure_and_only_takes_what_is_new() -> None:
+    """The parameters of a create and, beside them, what is taken away and under which restriction."""
+    create = order()
+    body = read(CODEC.replace(8, ReplaceOrder(ACCOUNT, create, ClientOrderId("old")), T0))
+    added = {
+        "cancelReplaceMode": "STOP_ON_FAILURE",
+        "cancelRestrictions": "ONLY_NEW",
+        "cancelOrigClientOrderId": "old",
+    }
+    assert (body["id"], body["method"]) == ("8", "order.cancelReplace")
+    assert body["params"] == read(CODEC.create(8, create, T0))["params"] | added
 
 
 def test_create_when_a_limit_has_no_price_or_the_instrument_is_unknown_then_it_is_refused() -> None:
@@ -167,6 +187,16 @@ def test_placed_when_it_filled_then_fills_come_before_the_report() -> None:
     assert CODEC.placed(foreign, RECV_NS) == (Unmapped("symbol", "XY"),)
 
 
+def test_placed_when_a_fill_has_no_id_then_it_is_not_told_and_counted() -> None:
+    """Nobody could tell it from the same fill told again; the report says that something is missing."""
+    named = PLACED["fills"][0]  # type: ignore[index]
+    nameless = [{key: value for key, value in named.items() if key != "tradeId"}, named | {"tradeId": -1}]
+    *fills, report = CODEC.placed(json.dumps(PLACED | {"fills": nameless}).encode(), RECV_NS)
+    assert fills == [NAMELESS, NAMELESS]
+    assert isinstance(report, ExecutionReport)
+    assert report.cum_qty == D(5)
+
+
 @pytest.mark.parametrize(
     ("word", "more", "status", "reason"),
     [
@@ -238,6 +268,30 @@ def test_execution_report_when_it_is_a_trade_then_the_fill_comes_first() -> None
     )
 
 
+def test_execution_report_when_its_trade_has_no_id_then_only_the_report_is_told() -> None:
+    """The quantity is known and the next look brings the trade; `t` may be missing or below zero."""
+    nameless = {key: value for key, value in REPORT.items() if key != "t"}
+    for body in (nameless, REPORT | {"t": -1}):
+        report, counted = CODEC.event(json.dumps(body).encode(), RECV_NS)
+        assert isinstance(report, ExecutionReport)
+        assert (report.cum_qty, counted) == (D(1), NAMELESS)
+
+
+def test_trade_bust_when_it_comes_then_the_trade_is_taken_back_or_corrected() -> None:
+    """Without amounts the trade does not hold, with both of them they are what holds now."""
+    bust = {"e": "tradeBust", "E": 9, "T": 7, "s": "ETHBTC", "t": 77}
+    eth = InstrumentId("binance:ETH/BTC")
+
+    def told(**more: Any) -> tuple[Any, ...]:
+        return CODEC.event(json.dumps(bust | more).encode(), RECV_NS)
+
+    key = (ACCOUNT, eth, TradeId("77"), 7 * MS, RECV_NS)
+    assert told() == (FillBusted(*key),)
+    assert told(q=None, p=None) == (FillBusted(*key),)
+    assert told(q="0.5", p="0.1") == (FillBusted(*key, D("0.5"), D("0.1")),)
+    assert told(s="XY") == (Unmapped("symbol", "XY"),)
+
+
 def test_execution_report_when_it_is_no_trade_then_there_is_no_fill() -> None:
     """`t` = -1 says that nothing traded; ids, reasons and unknown words are read with care."""
     none = {"t": -1, "l": "0", "L": "0", "n": "0", "N": None}
@@ -270,6 +324,38 @@ def test_other_events_when_they_come_then_they_are_told_or_counted() -> None:
     assert CODEC.event(b'{"e":"listStatus","E":1}', 1) == (Unmapped("event", "listStatus"),)
 
 
+TRADE: dict[str, Any] = {
+    "symbol": "BTCUSDT",
+    "id": 28,
+    "orderId": 9,
+    "price": "99.0",
+    "qty": "0.10",
+    "commission": "0.1",
+    "commissionAsset": "BTC",
+    "time": 5,
+    "isBuyer": True,
+    "isMaker": False,
+}
+
+
+def test_trades_when_some_have_no_id_then_they_are_named_by_what_they_say() -> None:
+    """Sorted where all have ids; else in the venue's order, and equal ones are told apart by number."""
+    nameless = {key: value for key, value in TRADE.items() if key != "id"}
+    first, second = CODEC.trade_rows(BTC, json.dumps([TRADE | {"id": 30}, TRADE]).encode())
+    assert CODEC.trade_ids(BTC, (first, second)) == ("28", "30")
+    body = [nameless, TRADE, nameless | {"id": -1, "qty": "0.1"}, nameless | {"price": "98"}]
+    rows = CODEC.trade_rows(BTC, json.dumps(body).encode())
+    ids = CODEC.trade_ids(BTC, rows)
+    assert [row.trade_id for row in rows] == [None, 28, None, None]
+    assert (ids[1], len(set(ids)), all(name.startswith("h") for name in ids if name != "28")) == (
+        "28",
+        4,
+        True,
+    )
+    again = CODEC.trade_rows(BTC, json.dumps([nameless, nameless]).encode())
+    assert CODEC.trade_ids(BTC, again) == (ids[0], ids[2])
+
+
 @pytest.mark.parametrize(
     ("kind", "body"),
     [
@@ -280,10 +366,22 @@ def test_other_events_when_they_come_then_they_are_told_or_counted() -> None:
         ("order", PLACED | {"fills": [PLACED["fills"][0] | {"qty": "Infinity"}]}),  # type: ignore[index]
         ("event", REPORT | {"z": "-Infinity"}),
         ("event", REPORT | {"n": "NaN"}),
+        ("event", REPORT | {"L": "0"}),
+        ("event", REPORT | {"q": "1e999999"}),
+        ("event", REPORT | {"T": 2**60}),
+        ("event", REPORT | {"i": 2**80}),
+        ("event", REPORT | {"c": "x" * 101}),
+        ("event", {"e": "tradeBust", "T": 1, "s": "ETHBTC", "t": -1}),
+        ("event", {"e": "tradeBust", "T": 1, "s": "ETHBTC", "t": 1, "q": "1"}),
+        ("event", {"e": "tradeBust", "T": 1, "s": "ETHBTC", "t": 1, "q": "0", "p": "1"}),
         ("event", {"e": "outboundAccountPosition", "u": 1, "B": [{"a": "X", "f": "-1", "l": "0"}]}),
         ("event", {"E": 1}),
         ("account", {"balances": [{"asset": "X", "free": "1", "locked": "sNaN"}]}),
+        ("account", {"balances": [{"asset": "X", "free": "1" * 40, "locked": "0"}]}),
         ("trades", [{"symbol": "BTCUSDT", "id": 1}]),
+        ("trades", [TRADE | {"qty": "0"}]),
+        ("trades", [TRADE | {"symbol": "LTCBTC"}]),
+        ("trades", [TRADE, TRADE | {"id": 2**70}]),
     ],
 )
 def test_body_when_it_is_malformed_then_it_is_a_bad_frame(kind: str, body: Any) -> None:
@@ -318,6 +416,15 @@ def test_decoder_when_a_frame_is_nested_without_end_then_it_is_a_bad_frame() -> 
     with pytest.raises(BadFrame):
         read_frame(deep)
     assert outcome("create", 200, b"[" * 100_000).verdict is Verdict.IN_DOUBT
+
+
+def test_frame_when_it_is_too_long_or_its_id_is_no_number_then_it_is_read_with_care() -> None:
+    """A body beyond every honest one is not read; an id of thousands of digits was never ours."""
+    with pytest.raises(BadFrame):
+        read_frame(b" " * BODY_MAX + b'{"id":"1"}')
+    assert read_frame(b" " * (BODY_MAX - 10) + b'{"id":"1"}').req == 1
+    for text in ('"' + "9" * 5_000 + '"', '"-1"', '"x"', r'"\u0661"', "null"):
+        assert read_frame(f'{{"id":{text}}}'.encode()).req is None
 
 
 # --- bodies that others recorded -----------------------------------------------------------------------

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tradefan.messages.wire import Op
 from tradefan.units import MINUTE, MS, SECOND
-from tradefan.venues.binance_outcome import Outcome, Verdict, outcome
+from tradefan.venues.binance_outcome import LEGS, TEXT_MAX, Outcome, Verdict, leg, outcome
 
 REJECTED, DOUBT = Verdict.REJECTED, Verdict.IN_DOUBT
 
@@ -97,6 +97,52 @@ def test_cancel_or_query_when_the_order_is_unknown_then_it_is_no_proof(
 
 
 @pytest.mark.parametrize(
+    ("code", "text", "verdict", "reason"),
+    [
+        (-1013, "Filter failure: MAX_NUM_ORDERS", REJECTED, "FILTER"),
+        (-1102, "Mandatory parameter was not sent.", REJECTED, "DEFECT"),
+        (-1021, "Timestamp for this request is outside of the recvWindow.", REJECTED, "TIME"),
+        (-2015, "Invalid API-key, IP, or permissions for action.", REJECTED, "AUTH"),
+        (-2010, "Order cancel-replace is not supported for this symbol.", REJECTED, "UNSUPPORTED"),
+        (-2010, "This account may not place or cancel orders.", REJECTED, "AUTH"),
+        (-2010, "Account has insufficient balance for requested action.", DOUBT, "FUNDS"),
+        (-2011, "Order was not canceled due to cancel restrictions.", DOUBT, "RESTRICTED"),
+        (-2011, "Unknown order sent.", DOUBT, "UNKNOWN_ORDER"),
+        (-2021, "Order cancel-replace partially failed.", DOUBT, LEGS),
+        (-2022, "Order cancel-replace failed.", DOUBT, LEGS),
+    ],
+)
+def test_replace_when_it_is_refused_as_a_whole_then_the_engines_codes_prove_nothing(
+    code: int, text: str, verdict: Verdict, reason: str
+) -> None:
+    """What comes before both legs is definite; a leg's own code without legs leaves the other open."""
+    assert outcome("replace", None, error(code, text)) == Outcome(verdict, reason, text, code)
+
+
+def test_leg_when_it_failed_then_it_is_classed_as_if_it_had_been_sent_alone() -> None:
+    """A cancel's unknown order is no proof, a create's lack of funds is one, the unlisted is in doubt."""
+    found = [
+        leg("cancel", -2011, "Unknown order sent."),
+        leg("create", -2010, "Account has insufficient balance for requested action."),
+        leg("create", -2011, "Unknown order sent."),
+        leg("create", -1015, "Too many new orders."),
+    ]
+    assert [(item.verdict, item.reason) for item in found] == [
+        (Verdict.NOT_FOUND, "UNKNOWN_ORDER"),
+        (REJECTED, "FUNDS"),
+        (DOUBT, "UNKNOWN_ORDER"),
+        (DOUBT, "UNLISTED"),
+    ]
+
+
+def test_text_when_it_has_no_end_then_so_much_of_it_is_kept() -> None:
+    """The venue's words go into the journal; what they mean is read from all of them."""
+    long = "x" * 5_000 + " Market is closed."
+    found = outcome("create", None, error(-2010, long))
+    assert (found.reason, found.text) == ("HALT", long[:TEXT_MAX])
+
+
+@pytest.mark.parametrize(
     ("status", "body", "expected"),
     [
         (
@@ -155,7 +201,7 @@ def test_outcome_when_it_is_shown_then_the_class_comes_first() -> None:
 
 
 @given(
-    op=st.sampled_from(["create", "cancel", "query", "subscribe"]),
+    op=st.sampled_from(["create", "cancel", "replace", "query", "subscribe"]),
     status=st.none() | st.integers(100, 599),
     body=st.binary(max_size=40)
     | st.builds(error, st.integers(-3000, 0), st.text(max_size=20), st.integers(100, 599)),
