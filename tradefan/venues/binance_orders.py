@@ -198,18 +198,22 @@ class OrderCodec:
     def trade_rows(self, instrument: InstrumentId, result: bytes) -> tuple[AccountTrade, ...]:
         """Read the result of `myTrades`, oldest first.
 
-        Where every row has an id they are sorted by it, else the venue's order has to be believed.
+        Where every row has an id they are sorted by it; else only the venue's order says where the
+        others stand.
 
         Raises:
-            BadFrame: also when a row is another symbol's.
+            BadFrame: also when a row is another symbol's, or that order cannot be believed.
         """
         rows = wire.read_trades(result)
         strange = next((row.symbol for row in rows if self._ids.get(row.symbol) != instrument), None)
         if strange is not None:
             raise BadFrame("trade", f"asked for {instrument}, got {strange}")
-        if any(row.trade_id is None for row in rows):
-            return tuple(rows)
-        return tuple(sorted(rows, key=lambda row: row.trade_id or 0))
+        numbers = [row.trade_id for row in rows if row.trade_id is not None]
+        if len(numbers) == len(rows):
+            return tuple(sorted(rows, key=lambda row: row.trade_id or 0))
+        if numbers != sorted(numbers):
+            raise BadFrame("trade", "trades without ids that are not in order")
+        return tuple(rows)
 
     def trade_ids(self, instrument: InstrumentId, rows: Sequence[AccountTrade]) -> tuple[TradeId, ...]:
         """Return the id of each row of one complete reading, made by us where the venue has none."""

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
-from tests.conformance.venue.bench import ACCOUNT, BTC
+from tests.conformance.venue.bench import ACCOUNT, BTC, D
 from tests.unit.actors.gateway_rig import ME, Rig, live_rig, look, result, trade
 from tradefan.actors.gateway_look import FACTS_PER_TURN
+from tradefan.config.schema import AccountConfig
 from tradefan.messages.account import Balances
 from tradefan.messages.orders import ExecutionReport, Look, LookDone, VenueFill
 from tradefan.messages.wire import NotWritten
 from tradefan.units import MS, SECOND, ClientOrderId, InstrumentId, TradeId
+from tradefan.venues.binance_orders import TRADES_MAX
 
 
 @pytest.fixture
@@ -159,3 +163,155 @@ def test_look_when_there_are_too_many_pages_then_it_is_incomplete(
     done = rig.heard()[-1]
     assert isinstance(done, LookDone)
     assert (done.complete, done.reason) == (False, "trades: more than 1 pages")
+
+
+# --- how far a cursor moves -----------------------------------------------------------------------------
+
+VISIBLE_NS = AccountConfig().visible_bound
+
+
+def at(rig: Rig, age_ns: int) -> int:
+    """Return the venue's time of a trade that old, in ms."""
+    return (rig.now_ns - age_ns) // MS
+
+
+def read(rig: Rig, *rows: dict[str, Any]) -> tuple[list[str], str | None]:
+    """Look with cursor 7 and these trades behind it; return the ids told, and the cursor."""
+    rig.tell(look(balances=False))
+    rig.answer(rig.asked("openOrders.status"), [result()])
+    rig.answer(rig.asked("myTrades"), list(rows))
+    *facts, done = rig.heard()
+    assert isinstance(done, LookDone)
+    assert done.complete, done.reason
+    return [fact.trade_id for fact in facts if isinstance(fact, VenueFill)], done.cursors[0][1]
+
+
+def test_cursor_when_a_trade_is_young_then_it_is_told_and_not_passed(rig: Rig) -> None:
+    """A trade with a smaller id may still hide beside it: the next look asks from before it again."""
+    old, young = at(rig, VISIBLE_NS + SECOND + 2 * MS), at(rig, VISIBLE_NS + SECOND)
+    assert read(rig, trade(8, time=old), trade(10, time=young)) == (["8", "10"], "8")
+    assert rig.asked("myTrades")[1]["params"]["fromId"] == 8
+    rig.run(2 * SECOND)
+    assert read(rig, trade(8, time=old), trade(9, time=young), trade(10, time=young)) == (
+        ["8", "9", "10"],
+        "10",
+    )
+
+
+def test_cursor_when_all_trades_are_young_then_it_stays(rig: Rig) -> None:
+    """Nothing is certain yet."""
+    assert read(rig, trade(8, time=at(rig, 0))) == (["8"], "7")
+
+
+def test_cursor_when_an_older_id_is_young_then_no_later_one_is_passed(rig: Rig) -> None:
+    """Whatever the venue's clock says, a cursor passes no trade that is young."""
+    rows = (trade(8, time=at(rig, 0)), trade(9, time=at(rig, 60 * SECOND)))
+    assert read(rig, *rows) == (["8", "9"], "7")
+
+
+def test_cursor_when_trades_have_no_id_then_it_stands_on_one_that_has(rig: Rig) -> None:
+    """They are told under ids of ours, the same ones when they are read again."""
+    old = at(rig, 60 * SECOND)
+    nameless = {key: value for key, value in trade(0, time=old).items() if key != "id"}
+    ids, cursor = read(rig, nameless, trade(8, time=old), nameless, nameless | {"id": -1})
+    assert (ids[1], cursor, len(set(ids))) == ("8", "8", 4)
+    assert read(rig, nameless, nameless) == ([ids[0], ids[2]], "7")
+
+
+def page(*, nameless: int) -> list[dict[str, Any]]:
+    """Return a full page that ends in so many trades without an id."""
+    rows = [trade(number) for number in range(8, 8 + TRADES_MAX - nameless)]
+    return rows + [trade(-1, price=str(90 + number)) for number in range(nameless)]
+
+
+def test_page_when_it_is_full_and_ends_without_ids_then_the_rest_is_read_once(rig: Rig) -> None:
+    """The next page begins behind the last id and brings them again: they count once in a reading."""
+    rig.tell(look(balances=False))
+    rig.answer(rig.asked("openOrders.status"), [result()])
+    first = page(nameless=2)
+    rig.answer(rig.asked("myTrades"), first)
+    last_id = first[-3]["id"]
+    assert rig.asked("myTrades")[1]["params"]["fromId"] == last_id + 1
+    rig.answer(rig.asked("myTrades"), [*first[-2:], trade(5_000)])
+    rig.run(0)
+    rig.run(0)
+    heard = rig.heard()
+    fills = [msg.trade_id for msg in heard if isinstance(msg, VenueFill)]
+    assert (len(fills), len(set(fills))) == (TRADES_MAX + 1, TRADES_MAX + 1)
+    assert isinstance(heard[-1], LookDone)
+    assert heard[-1].cursors == ((BTC, "5000"),)
+
+
+@pytest.mark.parametrize(
+    ("cursor", "rows", "reason"),
+    [
+        ("7", page(nameless=TRADES_MAX), "UNREADABLE: trade: a page of 1000 trades without an id"),
+        (None, [trade(-1)], "UNREADABLE: trade: the newest has no id to begin behind"),
+        ("7", [trade(8, symbol="ETHUSDT")], "UNREADABLE: trade: asked for binance:BTC/USDT, got ETHUSDT"),
+        ("7", [trade(9), trade(-1), trade(8)], "UNREADABLE: trade: trades without ids that are not in order"),
+    ],
+)
+def test_trades_when_nothing_can_be_asked_behind_them_then_the_look_is_incomplete(
+    rig: Rig, cursor: str | None, rows: list[dict[str, Any]], reason: str
+) -> None:
+    """Nothing is guessed about a cursor; nothing of such a page is told."""
+    rig.tell(look(balances=False, cursor=cursor))
+    rig.answer(rig.asked("openOrders.status"), [result()])
+    rig.answer(rig.asked("myTrades"), rows)
+    *facts, done = rig.heard()
+    assert isinstance(done, LookDone)
+    assert (done.complete, done.reason) == (False, reason)
+    assert not any(isinstance(fact, VenueFill) for fact in facts)
+
+
+# --- answers about something else -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [result(clientOrderId="other"), result(symbol="ETHUSDT"), result(symbol="XYZ")],
+)
+def test_query_when_the_answer_is_about_another_order_then_the_look_is_incomplete(
+    rig: Rig, answer: dict[str, Any]
+) -> None:
+    """What was asked has no answer, and the other order is not believed."""
+    rig.tell(look("me", balances=False))
+    rig.answer(rig.asked("openOrders.status"), [])
+    rig.answer(rig.asked("myTrades"), [])
+    rig.answer(rig.asked("order.status"), answer)
+    (done,) = rig.heard()
+    assert isinstance(done, LookDone)
+    assert (done.complete, done.missing) == (False, ())
+    assert done.reason.startswith("ECHO: asked for me, answered ")
+
+
+def test_query_by_the_venues_id_when_the_answer_is_about_another_then_its_fill_is_kept_back(
+    rig: Rig,
+) -> None:
+    """A fill is never given to an order that somebody else's answer named."""
+    rig.tell(look(balances=False))
+    rig.answer(rig.asked("openOrders.status"), [])
+    rig.answer(rig.asked("myTrades"), [trade(8, order_id=9)])
+    rig.answer(rig.asked("order.status"), result(orderId=10))
+    (done,) = rig.heard()
+    assert isinstance(done, LookDone)
+    assert (done.complete, done.reason) == (False, "ECHO: asked for 9, answered 10")
+
+
+def test_open_order_of_somebody_else_when_it_is_seen_then_it_can_be_counted(rig: Rig) -> None:
+    """A report carries what exposure needs: side, quantity, what has traded, and the limit."""
+    rig.tell(look(balances=False))
+    foreign = result(clientOrderId="web_1", side="SELL", origQty="3", executedQty="1", price="101")
+    rig.answer(rig.asked("openOrders.status"), [foreign, foreign | {"symbol": "XYZ"}])
+    rig.answer(rig.asked("myTrades"), [])
+    report, done = rig.heard()
+    assert isinstance(report, ExecutionReport)
+    assert (report.client_order_id, report.side, report.order_qty, report.cum_qty) == (
+        "web_1",
+        "sell",
+        D(3),
+        D(1),
+    )
+    assert (report.limit_price, report.instrument, report.source) == (D(101), BTC, "look")
+    assert isinstance(done, LookDone)
+    assert done.complete
