@@ -27,6 +27,7 @@ from tradefan.drivers.kill_signal import KillSignal
 from tradefan.drivers.latch import ALL, Latch
 from tradefan.drivers.live import LinkFactory, LinkHandle, LiveDriver, SteadyClock
 from tradefan.drivers.machines import TimedMachine
+from tradefan.drivers.turns import TurnBreaker
 from tradefan.drivers.watchdog import Watchdog
 from tradefan.environment import Environment
 from tradefan.errors import Outage, Refused
@@ -36,7 +37,7 @@ from tradefan.links.paper import open_paper
 from tradefan.links.public import PublicLink
 from tradefan.links.tape import load_origin, open_recordings
 from tradefan.links.transport import Transport
-from tradefan.messages.control import KillSwitch, LogLine
+from tradefan.messages.control import KillSwitch, LogLine, LoopLag
 from tradefan.messages.instrument import Instrument
 from tradefan.runtime.kernel import Kernel
 from tradefan.status import Picture
@@ -79,7 +80,13 @@ class Daemon:
             per_step=config.runtime.messages_per_step,
             per_visit=config.runtime.messages_per_visit,
         )
-        self.watchdog = Watchdog(config.runtime.loop_stall_warn / SECOND, self._on_stall)
+        self.watchdog = Watchdog(
+            config.runtime.loop_stall_warn / SECOND,
+            self._on_stall,
+            turns=TurnBreaker(config.runtime.turn_max / SECOND),
+            lag_max_s=lambda: self.kernel.config.runtime.loop_lag_max / SECOND,
+            on_lag=lambda lag_ns: self.driver.inject(self.kernel.refs["oms"], LoopLag(lag_ns)),
+        )
         self.machines = self._machines()
         self.driver = LiveDriver(
             self.kernel,

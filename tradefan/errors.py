@@ -28,3 +28,10 @@ class Outage(TradeFanError):
 
 class Defect(TradeFanError):
     """This should never happen: a broken invariant of our own."""
+
+
+class TurnOverrun(BaseException):
+    """A strategy's turn took too long and was broken off: a crash of that actor, and of nobody else.
+
+    No Exception, so that no `except` around a strategy's own code keeps it from the kernel.
+    """

@@ -159,8 +159,10 @@ def _actors(
         factory: Callable[[Any], Any],
         state: Any,  # noqa: ANN401 a Struct class
         watchers: tuple[str, ...] = (),
+        *,
+        breakable: bool = False,
     ) -> ActorSpec:
-        return ActorSpec(name, factory, state, limits, watchers)
+        return ActorSpec(name, factory, state, limits, watchers, breakable)
 
     fanout = _fanout(names, declared)
     return [
@@ -178,7 +180,13 @@ def _actors(
         ),
         spec("oms", partial(Oms, _oms(config, names, instance, version)), OmsState),
         *(
-            spec(strategy_name(owner), partial(Trader, _trader(config, names, owner)), TraderState, ("oms",))
+            spec(
+                strategy_name(owner),
+                partial(Trader, _trader(config, names, owner)),
+                TraderState,
+                ("oms",),
+                breakable=True,
+            )
             for owner in names.strategies
         ),
         spec(

@@ -196,6 +196,10 @@ class LiveDriver:
         self._log = log
         self._stop_deadline_ns = stop_deadline_ns
         self._watchdog = watchdog
+        if watchdog is not None and watchdog.turns is not None:
+            for cell in kernel.cells:
+                if cell is not None and cell.spec.breakable:
+                    cell.guard = watchdog.turns.guard(cell.spec.name)
         self._runners: dict[Ref, _Runner] = {}
         self._names: dict[str, _Runner] = {}
         for port in kernel.system.ports:

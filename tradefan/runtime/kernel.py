@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from msgspec import Struct
 
-from tradefan.errors import Defect
+from tradefan.errors import Defect, TurnOverrun
 from tradefan.messages.base import COMMANDS, FACTS, Message
 from tradefan.messages.control import ActorState, AnyCommand, LogLine, Rejected
 from tradefan.runtime.context import TurnContext
@@ -191,7 +191,7 @@ class Kernel:
                         staged.clear()
                 else:
                     ready.append(cell)
-            except Exception as error:  # noqa: BLE001 the fence: any exception is a defect of this actor
+            except (Exception, TurnOverrun) as error:  # noqa: BLE001 the fence: any exception is a defect of this actor
                 self.life.crashed(cell, msg, error)
                 ready.append(cell)
             turns -= visit

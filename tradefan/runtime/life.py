@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from msgspec import Struct
 
-from tradefan.errors import Defect
+from tradefan.errors import Defect, TurnOverrun
 from tradefan.messages.base import Message
 from tradefan.messages.control import (
     ActorState,
@@ -121,7 +121,7 @@ class Life:
             return
         self.kernel.wake(cell)
 
-    def crashed(self, cell: Cell, msg: Message, error: Exception) -> None:
+    def crashed(self, cell: Cell, msg: Message, error: Exception | TurnOverrun) -> None:
         """Throw the turn and its actor away, keep the message as a dead letter, ask the supervisor."""
         kernel = self.kernel
         text = "".join(traceback.format_exception(error))[-_TRACEBACK_MAX:]
@@ -135,9 +135,13 @@ class Life:
         letter = DeadLetter(kernel.state.now_ns, name, encoded, type(msg).__name__, text)
         self.dead_letters.append(letter)
         kernel.log("error", "actor_crashed", name, {"message": letter.message_type, "traceback": text})
-        for watcher in cell.spec.watchers:
-            self._tell(watcher, ActorState(name, "DOWN", f"{type(error).__name__}: {error}"))
-        self._obey(self.tree.ended(name, kernel.state.now_ns, crashed=True))
+        reason = f"{type(error).__name__}: {error}"
+        self._tell_watchers(cell, "DOWN", reason)
+        verdict = self.tree.ended(name, kernel.state.now_ns, crashed=True)
+        if self.tree.child(name).retry_ns is not None:
+            kernel.log("error", "child_stays_down", name, {"reason": reason})
+            self._tell_watchers(cell, "LOST", reason)
+        self._obey(verdict)
 
     def _obey(self, verdict: Verdict) -> None:
         kernel, stopping = self.kernel, self.stopping
@@ -160,6 +164,7 @@ class Life:
         port = kernel.ports.get(kernel.refs[child_id])
         if port is None:
             self._cell(child_id).place(None)
+            self._tell_watchers(self._cell(child_id), "LOST", "its group stays down")
             return
         port.running = False
         kernel.effects.append((RIM, StopLink(child_id, port.generation)))
@@ -168,6 +173,10 @@ class Life:
         cell = self.kernel.cells[self.kernel.refs[name]]
         assert cell is not None
         return cell
+
+    def _tell_watchers(self, cell: Cell, state: str, reason: str) -> None:
+        for watcher in cell.spec.watchers:
+            self._tell(watcher, ActorState(cell.spec.name, state, reason))
 
     def _tell(self, name: str, msg: Message) -> None:
         cell = self._cell(name)

@@ -23,7 +23,8 @@ Ingress = tuple[Ref, Message]
 class ActorSpec:
     """How to build an actor and how much mail it may have; `state_type` decodes its snapshot.
 
-    `watchers` hear `ActorState(name, "DOWN")` when it dies; that it is well again it says itself.
+    `watchers` hear `ActorState(name, "DOWN")` when it dies and `"LOST"` when it stays down; that it is
+    well again it says itself. A `breakable` actor runs code that may never end: its turns may be broken.
     """
 
     name: str
@@ -31,6 +32,7 @@ class ActorSpec:
     state_type: Any
     limits: Limits
     watchers: tuple[str, ...] = ()
+    breakable: bool = False
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,7 @@ class Cell:
         "facts",
         "facts_peak",
         "generation",
+        "guard",
         "handle",
         "lanes",
         "mail",
@@ -106,6 +109,8 @@ class Cell:
         self.facts_peak = 0
         self.lanes = (mail.control, mail.facts, mail.commands, mail.market)
         self.handle: Callable[[Any, Context], None] | None = None
+        # What a driver puts around the turns of a breakable actor; nothing is asked of all others.
+        self.guard: Callable[[Callable[[Any, Context], None]], Callable[[Any, Context], None]] | None = None
         self.actor: Actor | None = None
         self.queued = False
         self.generation = 0
@@ -132,6 +137,8 @@ class Cell:
         """Let an actor take this place, or nobody."""
         self.actor = actor
         self.handle = None if actor is None else actor.handle
+        if actor is not None and self.guard is not None:
+            self.handle = self.guard(actor.handle)
 
 
 class Port:

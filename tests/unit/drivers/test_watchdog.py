@@ -36,3 +36,26 @@ def test_watchdog_when_the_loop_stalls_then_one_report_with_its_stack() -> None:
     assert seconds >= 0.5
     assert "stand_still" in stack
     assert watchdog.worst_lag_s >= 1.0
+
+
+def test_watchdog_when_the_loop_is_late_then_says_by_how_much_and_when_it_keeps_time_again() -> None:
+    """One word beyond the bound, and one when it is punctual again (PR-05); a short stall says nothing."""
+    heard: list[int] = []
+    bound_s = [0.4]
+    watchdog = Watchdog(60, lambda *_: None, lag_max_s=lambda: bound_s[0], on_lag=heard.append)
+
+    async def work() -> None:
+        watchdog.start(asyncio.get_running_loop())
+        stand_still(0.35)
+        await asyncio.sleep(0.3)
+        assert heard == []
+        stand_still(0.7)
+        await asyncio.sleep(0.05)
+        assert len(heard) == 1
+        await asyncio.sleep(0.3)
+        watchdog.stop()
+
+    uvloop.run(work())
+    late_ns, again_ns = heard
+    assert 450_000_000 < late_ns < 2_000_000_000
+    assert again_ns == 0

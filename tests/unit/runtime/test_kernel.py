@@ -18,9 +18,10 @@ from tests.unit.runtime.players import (
     send_to,
     wish,
 )
-from tradefan.errors import Defect
+from tradefan.errors import Defect, TurnOverrun
 from tradefan.messages.base import Message
 from tradefan.messages.control import (
+    ActorState,
     CloseLatch,
     Exit,
     LogLine,
@@ -209,6 +210,46 @@ def test_crash_when_restarts_are_exhausted_then_stays_down_and_is_tried_again() 
     assert seen(kernel, "a") == ["Started"]
     kernel.step(T0 + 5_000_000_000, [(A, say("boom")), (A, say("boom"))])
     assert kernel.view("a") is None
+
+
+def test_crash_when_restarts_are_exhausted_then_watchers_hear_that_it_is_lost() -> None:
+    """DOWN at each crash, LOST when nobody starts it again soon: only then its orders are an orphan's."""
+    told: list[tuple[str, str, str]] = []
+
+    def on_state(_scribe: Scribe, msg: Message, _ctx: Context) -> None:
+        assert isinstance(msg, ActorState)
+        told.append((msg.name, msg.state, msg.text))
+
+    system = build({"a": {"boom": fail}, "b": {"ActorState": on_state}}, restarts_max=1)
+    first, second = system.actors
+    kernel = kernel_of(
+        dataclasses.replace(system, actors=(dataclasses.replace(first, watchers=("b",)), second))
+    )
+    kernel.step(T0)
+    kernel.step(T0, [(A, say("boom"))])
+    assert told == [("a", "DOWN", "RuntimeError: scripted")]
+    stepped = kernel.step(T0, [(A, say("boom"))])
+    assert told[1:] == [("a", "LOST", "RuntimeError: scripted")]
+    lines = [effect for _, effect in stepped.effects if isinstance(effect, LogLine)]
+    assert [(line.event, line.actor) for line in lines][-1] == ("child_stays_down", "a")
+    kernel.step(T0 + 5_000_000_000, [(A, say("boom"))])
+    assert [state for _, state, _ in told[2:]] == ["LOST"]
+
+
+def test_turn_when_it_is_broken_off_then_a_crash_of_that_actor_alone() -> None:
+    """What a watchdog raises is no Exception, and yet only this actor falls (C-13)."""
+
+    def overrun(_scribe: Scribe, _msg: Message, ctx: Context) -> None:
+        ctx.send(B, say("half"))
+        raise TurnOverrun("too long")
+
+    kernel = kernel_of(build({"a": {"boom": overrun}, "b": {}}))
+    kernel.step(T0)
+    kernel.step(T0, [(A, say("boom")), (A, say("next")), (B, say("other"))])
+    assert seen(kernel, "a") == ["Started", "next"]
+    assert seen(kernel, "b") == ["Started", "other"]
+    (letter,) = kernel.life.dead_letters
+    assert "TurnOverrun: too long" in letter.traceback
 
 
 def test_crash_when_supervisor_escalates_then_latch_closes_and_exit_70() -> None:

@@ -1,0 +1,178 @@
+"""C-13: a turn that never ends is broken by one signal and counts as a crash of its actor alone."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+import uvloop
+
+from tests.unit.runtime.players import Scribe, Script, build, kernel_of, say
+from tradefan.drivers.live import LiveDriver, SteadyClock
+from tradefan.drivers.turns import NUMBER, TurnBreaker
+from tradefan.drivers.watchdog import Watchdog
+from tradefan.errors import TurnOverrun
+from tradefan.messages.base import Message
+from tradefan.messages.control import LogLine
+from tradefan.runtime.actor import Context
+from tradefan.runtime.kernel import Kernel
+from tradefan.runtime.system import System
+from tradefan.units import Ref
+
+A, B = Ref(1), Ref(2)
+MOST_S = 0.3
+
+
+def compute(_scribe: Scribe, _msg: Message, _ctx: Context) -> None:
+    """Never end."""
+    while True:
+        pass
+
+
+def sleep(_scribe: Scribe, _msg: Message, _ctx: Context) -> None:
+    """Wait in C."""
+    time.sleep(60)
+
+
+def swallow(_scribe: Scribe, _msg: Message, _ctx: Context) -> None:
+    """Never end, behind the fence of an author who catches everything that is an Exception."""
+    while True:
+        try:
+            time.sleep(0.001)
+        except Exception:  # noqa: BLE001 what such an author writes
+            continue
+
+
+def system(a: Script, b: Script) -> System:
+    """Wire a breakable actor and, watching it, another one."""
+    made = build({"a": a, "b": b}, restarts_max=100)
+    first, second = made.actors
+    return replace(made, actors=(replace(first, breakable=True, watchers=("b",)), second))
+
+
+def run(wired: System, work: Callable[[LiveDriver, Kernel], object], most_s: float = MOST_S) -> list[LogLine]:
+    """Run a system under the live driver with a watchdog while `work` does its part; return the log."""
+    lines: list[LogLine] = []
+    kernel = kernel_of(wired)
+    kernel.state.now_ns = 0
+    driver = LiveDriver(
+        kernel,
+        {},
+        {},
+        clock=SteadyClock(),
+        log=lambda _now, line: lines.append(line),
+        watchdog=Watchdog(60, lambda *_: None, turns=TurnBreaker(most_s)),
+    )
+
+    async def play() -> int:
+        running = asyncio.ensure_future(driver.run())
+        await asyncio.sleep(0.01)
+        work(driver, kernel)
+        async with asyncio.timeout(10):
+            while not kernel.life.dead_letters:
+                await asyncio.sleep(0.01)
+        driver.stop()
+        return await running
+
+    assert uvloop.run(play()) == 0
+    return lines
+
+
+@pytest.mark.parametrize("stuck", [compute, sleep, swallow])
+def test_turn_when_it_never_ends_then_broken_in_time_and_the_others_go_on(
+    stuck: Callable[[Scribe, Message, Context], None],
+) -> None:
+    """One tenth of a second behind its bound at the latest; its actor is restarted, its watcher told."""
+    heard: list[float] = []
+
+    def on_next(_scribe: Scribe, _msg: Message, _ctx: Context) -> None:
+        heard.append(time.monotonic())
+
+    wired = system({"stuck": stuck}, {"next": on_next})
+    began: list[float] = []
+
+    def work(driver: LiveDriver, _kernel: Kernel) -> None:
+        began.append(time.monotonic())
+        driver.inject(A, say("stuck"))
+        driver.inject(B, say("next"))
+
+    lines = run(wired, work)
+    (crash,) = [line for line in lines if line.event == "actor_crashed"]
+    assert (crash.actor, crash.fields["message"]) == ("a", "Timer")
+    assert "TurnOverrun: a: expected a turn of at most 0.3 s" in crash.fields["traceback"]
+    assert MOST_S <= heard[0] - began[0] < MOST_S + 0.2
+
+
+def test_turn_when_many_short_ones_follow_each_other_then_none_is_broken() -> None:
+    """The bound is that of one turn, not of a visit or a step."""
+
+    def work_a_little(_scribe: Scribe, _msg: Message, _ctx: Context) -> None:
+        time.sleep(0.05)
+
+    wired = system({"slow": work_a_little, "stuck": compute}, {})
+
+    def work(driver: LiveDriver, _kernel: Kernel) -> None:
+        for _ in range(8):
+            driver.inject(A, say("slow"))
+        driver.inject(A, say("stuck"))
+
+    lines = run(wired, work, 0.2)
+    assert [line.event for line in lines].count("actor_crashed") == 1
+
+
+def test_signal_when_no_breakable_turn_runs_then_nothing_is_raised() -> None:
+    """A shot that comes late, or from somebody else, meets nobody."""
+    now = [0.0]
+    breaker = TurnBreaker(1.0, lambda: now[0])
+    breaker.start()
+    try:
+        signal.raise_signal(NUMBER)
+        breaker.guard("a")(lambda _msg, _ctx: signal.raise_signal(NUMBER))(None, None)  # type: ignore[arg-type]
+        now[0] = 5.0
+        breaker.look()
+        signal.raise_signal(NUMBER)
+    finally:
+        breaker.stop()
+    assert breaker.broken == 0
+
+
+def test_look_when_a_turn_is_overdue_then_one_shot_and_no_second() -> None:
+    """What the signal raised may be swallowed; a second one could meet the kernel (M25)."""
+    now = [0.0]
+    breaker = TurnBreaker(1.0, lambda: now[0])
+    caught: list[BaseException] = []
+
+    def looks() -> None:
+        thread = threading.Thread(target=breaker.look)
+        thread.start()
+        thread.join()
+
+    def stubborn(_msg: object, _ctx: object) -> None:
+        looks()
+        now[0] = 2.0
+        for _ in range(3):
+            try:
+                looks()
+                time.sleep(0.01)
+            except TurnOverrun as error:
+                caught.append(error)
+
+    breaker.start()
+    try:
+        breaker.guard("a")(stubborn)(None, None)  # type: ignore[arg-type]
+        assert (len(caught), breaker.broken) == (1, 1)
+        with pytest.raises(TurnOverrun):
+            breaker.guard("a")(lambda _msg, _ctx: _late(now, looks))(None, None)  # type: ignore[arg-type]
+    finally:
+        breaker.stop()
+
+
+def _late(now: list[float], looks: Callable[[], None]) -> None:
+    now[0] += 2.0
+    looks()
+    time.sleep(0.01)
