@@ -126,6 +126,8 @@ def _break(cell: Cell, after: int, kinds: tuple[type[Any], ...], *, behind: bool
 
 def _strategy(world: World, life: Life, kind: str, rng: Random) -> bool:
     """It misbehaves by itself, its settings say when; here it is only noted, if one can hear its timer."""
+    if life.skew_ns:
+        return False
     names = [strategy_name(name) for name in world.options.config.strategies]
     cells = [life.kernel.cells[life.kernel.refs[name]] for name in names]
     return any(cell is not None and cell.actor is not None for cell in cells)

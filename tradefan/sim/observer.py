@@ -52,10 +52,10 @@ class Observer:
 
     # --- a life -----------------------------------------------------------------------------------------
 
-    def begin(self, life: int, kernel: Kernel) -> None:
+    def begin(self, life: int, kernel: Kernel, skew_ns: int) -> None:
         """A process starts: it knows nothing until its journal is folded."""
         seen = self.witness
-        seen.life, seen.kernel = life, kernel
+        seen.life, seen.kernel, seen.skew_ns = life, kernel, skew_ns
         seen.oms = seen.desk = None
         self.durable = 0
         self.started = False

@@ -138,7 +138,8 @@ def _balances(rng: Random, markets: list[Traded]) -> dict[str, Decimal]:
     found = {str(NUMERAIRE): Decimal(rng.choice((1_500, 5_000, 20_000, 100_000)))}
     for one in markets:
         if rng.random() < 0.5:
-            found[one.base] = Decimal(one.size) * rng.choice((1, 3, 10))
+            # Mostly inside the limits, now and then beyond them from the start.
+            found[one.base] = Decimal(one.size) * rng.choice((1, 1, 2, 2, 2, 10))
     return found
 
 
@@ -184,8 +185,9 @@ def _account(rng: Random, bounds: Bounds) -> AccountConfig:
         request_timeout=rng.choice((1, 2, 5, 5)) * SECOND,
         order_deadline=rng.choice((500, 2_000, 2_000, 2_000)) * MS,
         accept_bound=bounds.accept_ns,
-        visible_bound=bounds.visible_ns,
-        late_fill_bound=bounds.late_fill_ns,
+        # A duration of zero cannot be written; a millisecond more changes no promise.
+        visible_bound=max(bounds.visible_ns, MS),
+        late_fill_bound=max(bounds.late_fill_ns, MS),
     )
 
 

@@ -7,9 +7,12 @@ and the venue hold is all that the next one finds.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from random import Random
 from typing import Any
+
+from msgspec.structs import replace
 
 from tradefan.config.schema import Config
 from tradefan.drivers.latch import Latch
@@ -17,11 +20,11 @@ from tradefan.drivers.machines import Hosted, TimedMachine
 from tradefan.drivers.virtual import VirtualDriver
 from tradefan.messages.base import Message
 from tradefan.messages.control import Append, Durable, KillAnswer, Rows
-from tradefan.messages.wire import Received
+from tradefan.messages.wire import Closed, Opened, Received, Text, Write, Written
 from tradefan.runtime.kernel import Kernel
 from tradefan.runtime.system import System
 from tradefan.sim.observer import Observer
-from tradefan.units import InstrumentId
+from tradefan.units import MS, InstrumentId
 
 EFFECT, DISK, TAKE = "effect", "disk", "take"
 
@@ -71,22 +74,33 @@ class Countdown:
 
 
 class Tap:
-    """A machine as this process sees it: counted, observed, and dead when the process is."""
+    """A machine as this process sees it: counted, observed, and dead when the process is.
 
-    def __init__(self, machine: TimedMachine, countdown: Countdown) -> None:
+    The machine has true time, the process its own, which is `skew_ns` ahead.
+    """
+
+    def __init__(self, machine: TimedMachine, countdown: Countdown, skew_ns: int = 0) -> None:
         """Stand before a machine."""
         self.machine = machine
         self.countdown = countdown
-        self.next_ns = machine.next_ns
+        self.skew_ns = skew_ns
+        self.next_ns = machine.next_ns if not skew_ns else self._next_ns
 
     def apply(self, now_ns: int, effect: Message) -> None:
         """Pass an effect on, unless the process dies before it."""
         self.countdown.passes(EFFECT)
-        self.machine.apply(now_ns, effect)
+        skew_ns = self.skew_ns
+        self.machine.apply(now_ns - skew_ns, to_true(effect, skew_ns) if skew_ns else effect)
 
     def take(self, now_ns: int, limit: int) -> list[Message]:
         """Pass on what is heard."""
-        return self.machine.take(now_ns, limit)
+        skew_ns = self.skew_ns
+        taken = self.machine.take(now_ns - skew_ns, limit)
+        return [to_kernel(msg, skew_ns) for msg in taken] if skew_ns else taken
+
+    def _next_ns(self) -> int | None:
+        due_ns = self.machine.next_ns()
+        return None if due_ns is None else due_ns + self.skew_ns
 
 
 class DiskTap(Tap):
@@ -110,9 +124,9 @@ class DiskTap(Tap):
 class JournalTap(DiskTap):
     """The journal's port: records on their way, and what comes back."""
 
-    def __init__(self, machine: TimedMachine, countdown: Countdown, observer: Observer) -> None:
+    def __init__(self, machine: TimedMachine, countdown: Countdown, skew_ns: int, observer: Observer) -> None:
         """Stand before the journal."""
-        super().__init__(machine, countdown)
+        super().__init__(machine, countdown, skew_ns)
         self.observer = observer
 
     def apply(self, now_ns: int, effect: Message) -> None:
@@ -139,23 +153,24 @@ class MarketTap(Tap):
         self,
         machine: TimedMachine,
         countdown: Countdown,
+        skew_ns: int,
         heard: dict[InstrumentId, int],
         symbols: Mapping[bytes, InstrumentId],
     ) -> None:
-        """Stand before a market; `symbols` are the names in its frames."""
-        super().__init__(machine, countdown)
+        """Stand before a market; `symbols` are the names in its frames, `heard` has true time."""
+        super().__init__(machine, countdown, skew_ns)
         self._heard = heard
         self._symbols = symbols
 
     def take(self, now_ns: int, limit: int) -> list[Message]:
         """Pass on what is heard."""
-        taken = self.machine.take(now_ns, limit)
+        taken = super().take(now_ns, limit)
         for msg in taken:
             if type(msg) is Received and msg.req is None:
                 name, _, stream = msg.body[_STREAM_AT:_STREAM_TO].partition(b"@")
                 instrument = self._symbols.get(name)
                 if instrument is not None and not stream.startswith(b"trade"):
-                    self._heard[instrument] = now_ns
+                    self._heard[instrument] = now_ns - self.skew_ns
         return taken
 
 
@@ -166,9 +181,12 @@ _STREAM_TO = _STREAM_AT + 40
 class ApiPort:
     """The API's port when the operator is the world: takes answers, gives nothing."""
 
-    def __init__(self, countdown: Countdown, answered: Callable[[int, KillAnswer], None]) -> None:
+    def __init__(
+        self, countdown: Countdown, skew_ns: int, answered: Callable[[int, KillAnswer], None]
+    ) -> None:
         """Begin without an answer."""
         self.countdown = countdown
+        self.skew_ns = skew_ns
         self.answers = 0
         self._answered = answered
 
@@ -177,7 +195,7 @@ class ApiPort:
         self.countdown.passes(EFFECT)
         self.answers += 1
         if isinstance(effect, KillAnswer):
-            self._answered(now_ns, effect)
+            self._answered(now_ns - self.skew_ns, effect)
 
     def next_ns(self) -> int | None:
         """Give nothing."""
@@ -206,7 +224,7 @@ class _Watched(Hosted):
 
 
 class Life:
-    """One process from its start to its end."""
+    """One process from its start to its end; all times that others give and get are true ones."""
 
     def __init__(
         self,
@@ -216,6 +234,7 @@ class Life:
         machines: Mapping[str, TimedMachine],
         *,
         now_ns: int,
+        skew_ns: int,
         seed: int,
         countdown: Countdown,
         latch: Latch,
@@ -225,11 +244,12 @@ class Life:
         self.countdown = countdown
         self.observer = observer
         self.latch = latch
+        self.skew_ns = skew_ns
         self.kernel = Kernel(
             system,
             config,
             config_id,
-            now_ns=now_ns,
+            now_ns=now_ns + skew_ns,
             seed=seed,
             trace=True,
             per_step=config.runtime.messages_per_step,
@@ -243,8 +263,8 @@ class Life:
 
     @property
     def now_ns(self) -> int:
-        """The kernel's time."""
-        return self.driver.now_ns
+        """True time."""
+        return self.driver.now_ns - self.skew_ns
 
     @property
     def ended(self) -> bool:
@@ -258,11 +278,11 @@ class Life:
             Crash: the process was killed.
             Broken: an invariant does not hold.
         """
-        self.driver.run_until(until_ns)
+        self.driver.run_until(until_ns + self.skew_ns)
 
     def stall(self, until_ns: int) -> None:
         """Let time pass without a step."""
-        self.driver.now_ns = max(self.driver.now_ns, until_ns)
+        self.driver.now_ns = max(self.driver.now_ns, until_ns + self.skew_ns)
 
     def inject(self, name: str, msg: Message) -> None:
         """Hand a message to an actor, or to the kernel itself under the name `rim`."""
@@ -276,7 +296,30 @@ class Life:
 
     def _after(self, now_ns: int) -> None:
         self.observer.witness.latched = tuple(self.latch.closed)
-        self.observer.after_step(now_ns)
+        self.observer.after_step(now_ns - self.skew_ns)
+
+
+def to_true(effect: Message, skew_ns: int) -> Message:
+    """Return an effect with its times in true time; the request's own stamp is the venue's time too."""
+    if isinstance(effect, Write):
+        body = effect.body
+        if isinstance(body, Text):
+            body = Text(_STAMP.sub(lambda found: f"{found[1]}{int(found[2]) - skew_ns // MS}", body.text))
+        not_after_ns = None if effect.not_after_ns is None else effect.not_after_ns - skew_ns
+        return replace(effect, body=body, not_after_ns=not_after_ns)
+    return effect
+
+
+def to_kernel(msg: Message, skew_ns: int) -> Message:
+    """Return ingress with the times that a link stamps in the process's own."""
+    if isinstance(msg, Received):
+        return replace(msg, recv_ns=msg.recv_ns + skew_ns)
+    if isinstance(msg, Opened | Written | Closed):
+        return replace(msg, at_ns=msg.at_ns + skew_ns)
+    return msg
+
+
+_STAMP = re.compile(r'("timestamp":)(\d+)')
 
 
 def draw_crash(countdown: Countdown, kind: str, rng: Random) -> None:

@@ -24,13 +24,14 @@ from tradefan.drivers.machines import TimedMachine
 from tradefan.errors import Outage, Refused
 from tradefan.messages.control import StopAll
 from tradefan.messages.wire import Text, Write
+from tradefan.runtime.system import System
 from tradefan.sim.disk import SimDisk
 from tradefan.sim.faults import KINDS, on_in, schedule
 from tradefan.sim.inject import inject
 from tradefan.sim.market import SimMarket
 from tradefan.sim.observer import Broken, Observer
 from tradefan.sim.operator import Operator
-from tradefan.sim.options import ACCOUNT, DEFAULT_HOURS, T0, VENUE, Bounds, draw, is_liar, spans
+from tradefan.sim.options import ACCOUNT, DEFAULT_HOURS, HOUR_NS, T0, VENUE, Bounds, draw, is_liar, spans
 from tradefan.sim.personality import chance
 from tradefan.sim.personality import draw as draw_personality
 from tradefan.sim.process import (
@@ -124,6 +125,8 @@ class World:
         self.life: Life | None = None
         self.starts = self.crashes = self.start_crashes = self.steps = 0
         self.refusal = ""
+        self.skew_ns = 0
+        self._wired: tuple[Config, System] | None = None
         self._starting = False
         self._traces: list[str] = []
         self._agenda: list[tuple[int, int, Callable[[], None]]] = []
@@ -277,34 +280,37 @@ class World:
         self._born(machines)
 
     def _born(self, machines: dict[str, TimedMachine]) -> None:
-        wired = wire(self.config, {one.id: one for one in self.options.instruments}, INSTANCE, "sim")
+        if self._wired is None or self._wired[0] != self.config:
+            known = {one.id: one for one in self.options.instruments}
+            self._wired = self.config, wire(self.config, known, INSTANCE, "sim")
         latch = Latch()
         self.venue.latched = latch.is_closed
         self.life = life = Life(
-            wired,
+            self._wired[1],
             self.config,
             self.config_id,
             machines,
             now_ns=self.now_ns,
+            skew_ns=self.skew_ns,
             seed=self.seed + self.starts,
             countdown=self.countdown,
             latch=latch,
             observer=self.observer,
         )
-        self.observer.begin(self.starts, life.kernel)
+        self.observer.begin(self.starts, life.kernel, self.skew_ns)
 
     def _machines(self) -> dict[str, TimedMachine]:
         """Open what a process opens, in the order of its ports."""
-        countdown, observer = self.countdown, self.observer
+        countdown, skew_ns, observer = self.countdown, self.skew_ns, self.observer
         store = SimStore(self.disk, JOURNAL, self.trouble)
         self.journal = JournalMachine(JournalFile(JOURNAL, connect=self.disk.connect), self.options.commit_ns)
         symbols = {one.symbol.replace("/", "").lower().encode(): one.id for one in self.options.instruments}
         return {
-            "journal": JournalTap(self.journal, countdown, observer),
-            market_port(VENUE): MarketTap(self.market, countdown, self.witness.heard, symbols),
-            account_port(ACCOUNT): Tap(self.venue, countdown),
-            "store": DiskTap(store, countdown),
-            "api": ApiPort(countdown, observer.answered),
+            "journal": JournalTap(self.journal, countdown, skew_ns, observer),
+            market_port(VENUE): MarketTap(self.market, countdown, skew_ns, self.witness.heard, symbols),
+            account_port(ACCOUNT): Tap(self.venue, countdown, skew_ns),
+            "store": DiskTap(store, countdown, skew_ns),
+            "api": ApiPort(countdown, skew_ns, observer.answered),
         }
 
     def _die(self, place: str) -> None:
@@ -350,6 +356,10 @@ class World:
         self.observer.end()
 
     def _start_again(self, pause_ns: int) -> None:
+        """Start anew behind a pause; the wall clock may differ by then."""
+        if self.faults.has("wall_jump") and self.witness.healed_ns is None and self.chance.random() < 0.3:
+            self.skew_ns = int((2 * self.chance.random() - 1) * HOUR_NS)
+            self.note("wall_jump")
         if not self._starting:
             self._starting = True
             self.later(self.now_ns + pause_ns, self.start)
