@@ -30,8 +30,10 @@ from tradefan.messages.wire import (
     Write,
     Written,
 )
+from tradefan.sim.kinds import MARKET_KINDS
+from tradefan.sim.market_faults import EVERY_S, RATES, MarketFaults
 from tradefan.sim.market_walk import Sides, Walk
-from tradefan.sim.personality import chance
+from tradefan.sim.personality import Chances, chance
 from tradefan.units import MS, SECOND, InstrumentId, Side
 from tradefan.venues.binance import INTERVALS
 
@@ -79,14 +81,25 @@ class SimMarket:
         self._rng = rng
         self._prints = chance(seed, "prints")
         self._bars = chance(seed, "klines")
+        on = [kind for kind in MARKET_KINDS if kind in tuple(kinds)]
+        self.chances = Chances(
+            seed,
+            note,
+            rates={kind: chance(seed, f"rate/{kind}").uniform(*RATES[kind]) for kind in on if kind in RATES},
+            every_s={
+                kind: chance(seed, f"rate/{kind}").uniform(*EVERY_S[kind]) for kind in on if kind in EVERY_S
+            },
+        )
+        self.faults = MarketFaults(self, self.chances)
+        self._agenda: list[tuple[int, int, Callable[[int], None]]] = []
         self._sessions: dict[int, _Session] = {}
         self._out: list[tuple[int, int, int, Message]] = []
         self._number = 0
         self._depths: dict[str, Sides] = {}
         self._watchers: list[Callable[[InstrumentId, int], None]] = []
-        self.now_ns = 0
+        self._move_ns: int | None = None
         self.tick_ns: int | None = None
-        """When the next move is due; None before the first instant."""
+        """When something happens next; None before the first instant."""
 
     # --- for the venue ----------------------------------------------------------------------------------
 
@@ -110,13 +123,30 @@ class SimMarket:
 
     def advance(self, now_ns: int) -> None:
         """Let everything happen that is due by now; time never goes back."""
-        if self.tick_ns is None:
-            self.tick_ns = now_ns + self._gap_ns()
-        while self.tick_ns <= now_ns:
-            self.now_ns = self.tick_ns
-            self._tick(self.tick_ns)
-            self.tick_ns += self._gap_ns()
-        self.now_ns = max(self.now_ns, now_ns)
+        if self._move_ns is None:
+            self._move_ns = now_ns + self._gap_ns()
+            self.faults.begin(now_ns)
+        while True:
+            agenda, move_ns = self._agenda, self._move_ns
+            if agenda and agenda[0][0] <= min(move_ns, now_ns):
+                due_ns, _, act = heapq.heappop(agenda)
+                act(due_ns)
+            elif move_ns <= now_ns:
+                self._tick(move_ns)
+                self._move_ns = move_ns + self._gap_ns()
+            else:
+                break
+        self.tick_ns = min(self._move_ns, agenda[0][0]) if agenda else self._move_ns
+
+    def later(self, due_ns: int, act: Callable[[int], None]) -> None:
+        """Do something at an instant."""
+        self._number += 1
+        heapq.heappush(self._agenda, (due_ns, self._number, act))
+
+    def told(self, walk: Walk, at_ns: int) -> None:
+        """Tell who watches that an instrument has moved, or is not what it was."""
+        for watcher in self._watchers:
+            watcher(walk.rules.id, at_ns)
 
     # --- timed machine ----------------------------------------------------------------------------------
 
@@ -149,11 +179,16 @@ class SimMarket:
     def crash(self) -> None:
         """The process that listened is gone: its connections end, and nobody is told."""
         self._sessions.clear()
+        self._depths.clear()
         self._out.clear()
 
     def heal(self, now_ns: int) -> None:
         """Nothing goes wrong any more."""
         self.advance(now_ns)
+        self.chances.calm()
+        self.faults.heal()
+        for walk in self._order:
+            self.told(walk, now_ns)
 
     # --- the market moves -------------------------------------------------------------------------------
 
@@ -163,36 +198,55 @@ class SimMarket:
 
     def _tick(self, at_ns: int) -> None:
         walk = self._order[int(self._rng.random() * len(self._order))]
+        prints = self._prints.random() < 0.4
+        if walk.rules.status != "TRADING":
+            return
         walk.move()
-        printed = walk.print_trade() if self._prints.random() < 0.4 else None
-        if self._sessions:
-            self._publish(walk, printed, at_ns)
-        self._moved(walk, at_ns)
-
-    def _moved(self, walk: Walk, at_ns: int) -> None:
-        for watcher in self._watchers:
-            watcher(walk.rules.id, at_ns)
+        if self._sessions and not self.faults.holds("market_stall", walk, at_ns):
+            self._publish(walk, walk.print_trade() if prints else None, at_ns)
+        self.told(walk, at_ns)
 
     def _publish(self, walk: Walk, printed: tuple[int, int, Side] | None, at_ns: int) -> None:
         """Tell the subscribers of a move: its book, its best quotes, its trade."""
         name = walk.stream
+        event_ns = self.faults.frozen_ns if self.faults.holds("market_frozen", walk, at_ns) else at_ns
+        lost = self.faults.holds("market_gap", walk, at_ns)
+        walk.crossed = self.faults.holds("market_crossed", walk, at_ns)
         depth = self._wanted(f"{name}@depth@100ms")
-        before = self._depths.get(name)
         if depth:
-            after = self._depths[name] = walk.levels()
-            if before is not None:
-                self._send(depth, walk.depth_frame(before, after, at_ns), at_ns)
+            before, after = self._depths.get(name), walk.levels()
+            if before is not None and not lost:
+                self._send(depth, walk.depth_frame(before, after, event_ns), at_ns)
+            self._depths[name], walk.told_id = after, walk.update_id
+        if lost:
+            return
         if quotes := self._wanted(f"{name}@bookTicker"):
             self._send(quotes, walk.ticker_frame(), at_ns)
         if printed is not None and (trades := self._wanted(f"{name}@trade")):
-            self._send(trades, walk.trade_frame(printed, at_ns), at_ns)
+            self._send(trades, walk.trade_frame(printed, event_ns), at_ns)
 
     def _wanted(self, stream: str) -> list[int]:
         return [gen for gen, session in self._sessions.items() if stream in session.streams]
 
     def _send(self, gens: list[int], frame: bytes, at_ns: int) -> None:
         for gen in gens:
-            self._tell(at_ns, gen, Received(self._sessions[gen].conn, gen, at_ns, frame))
+            message = Received(self._sessions[gen].conn, gen, at_ns, frame)
+            self._tell(at_ns, gen, message)
+            if self.chances.hit("market_duplicated"):
+                self.chances.note("market_duplicated", "")
+                self._tell(at_ns, gen, message)
+
+    def say(self, frame: bytes, at_ns: int) -> bool:
+        """Send bytes to everybody; say whether anybody was there."""
+        self._send(list(self._sessions), frame, at_ns)
+        return bool(self._sessions)
+
+    def break_all(self, at_ns: int) -> bool:
+        """End all connections; say whether there was one."""
+        gens = list(self._sessions)
+        for gen in gens:
+            self._end(gen, at_ns, 1006, "connection reset")
+        return bool(gens)
 
     # --- requests ---------------------------------------------------------------------------------------
 
@@ -219,14 +273,17 @@ class SimMarket:
             else:
                 session.streams.pop(name, None)
         for walk in self._order:
-            if self._wanted(f"{walk.stream}@depth@100ms"):
-                self._depths[walk.stream] = walk.levels()
-            else:
+            wanted = self._wanted(f"{walk.stream}@depth@100ms")
+            if wanted and walk.stream not in self._depths:
+                self._depths[walk.stream], walk.told_id = walk.levels(), walk.update_id
+            elif not wanted:
                 self._depths.pop(walk.stream, None)
         return msgspec.json.encode({"result": None, "id": command.id})
 
     def _http(self, request: Http, now_ns: int) -> tuple[int, bytes]:
         query = dict(request.query)
+        if self.faults.holds("market_refused", None, now_ns):
+            return 503, b"<html>503 Service Temporarily Unavailable</html>"
         if request.path == "/api/v3/exchangeInfo":
             symbols = [walk.info() for walk in self._order]
             return 200, msgspec.json.encode(

@@ -17,7 +17,7 @@ from tradefan.units import MS, Side, opposite, plain, sign
 
 LEVELS = 5
 """Of each side; a side of so few is a whole one to whoever asks for more."""
-PRICES = {"BTC": 60_000.0, "ETH": 2_500.0, "BNB": 600.0, "SOL": 150.0}
+PRICES = {"BTC": 60_000.0, "ETH": 2_500.0, "BNB": 550.0, "SOL": 150.0}
 """Opening prices in a stable coin."""
 USUAL = 20_000
 """What a level or a trade is worth at most, in a stable coin."""
@@ -62,7 +62,10 @@ class Walk:
         self.lots = Steps(instrument.qty_lot)
         self.grid = 1
         self.trades = self.update_id = 0
-        self.crashed = False
+        self.crashed = self.crossed = False
+        """Its price is far down; its frames show a bid above the ask."""
+        self.told_id = 0
+        """The last id whose levels were told."""
         self._rng = rng
         self._volatility = volatility
         opening = PRICES.get(instrument.base, 100.0) / PRICES.get(instrument.quote, 1.0)
@@ -145,8 +148,14 @@ class Walk:
     # --- words ----------------------------------------------------------------------------------------
 
     def levels(self) -> Sides:
-        """Return the book around the touch: price to lots, bids and asks, best first."""
-        return self._side("sell", self.bid, self.bid_lots), self._side("buy", self.ask, self.ask_lots)
+        """Return the book around the touch as it is shown: price to lots, bids and asks, best first."""
+        bids = self._side("sell", self.bid, self.bid_lots)
+        if self.crossed:
+            bids = {self._shown_bid(): self.bid_lots} | bids
+        return bids, self._side("buy", self.ask, self.ask_lots)
+
+    def _shown_bid(self) -> int:
+        return self.ask + self.grid if self.crossed else self.bid
 
     def _side(self, taker: Side, best: int, lots: int) -> dict[int, int]:
         """Return levels on a coarse lattice behind the best one, so that few of them change at a move."""
@@ -175,7 +184,7 @@ class Walk:
         price, lots = self.prices.text, self.lots.text
         return self.frame(
             "bookTicker",
-            f'"u":{self.update_id},"s":"{self.symbol}","b":"{price(self.bid)}","B":"{lots(self.bid_lots)}",'
+            f'"u":{self.update_id},"s":"{self.symbol}","b":"{price(self._shown_bid())}","B":"{lots(self.bid_lots)}",'
             f'"a":"{price(self.ask)}","A":"{lots(self.ask_lots)}"',
         )
 
@@ -190,12 +199,12 @@ class Walk:
         )
 
     def depth_frame(self, before: Sides, after: Sides, event_ns: int) -> bytes:
-        """Return the `depthUpdate` that leads from one book to the next."""
+        """Return the `depthUpdate` that leads from the book that was told last to the next."""
         bids, asks = (self.rows(_changes(old, new)) for old, new in zip(before, after, strict=True))
         return self.frame(
             "depth@100ms",
             f'"e":"depthUpdate","E":{event_ns // MS},"s":"{self.symbol}",'
-            f'"U":{self.update_id},"u":{self.update_id},"b":[{bids}],"a":[{asks}]',
+            f'"U":{self.told_id + 1},"u":{self.update_id},"b":[{bids}],"a":[{asks}]',
         )
 
     def snapshot(self) -> bytes:

@@ -4,6 +4,10 @@ Requests of the WebSocket API come as `Write` and meet the book after half of th
 its personality puts in between; answers and the private stream go back on the same connection. The
 book outlives every process that talks to it: after `crash` nobody hears the answers to what was
 written, and it is done all the same.
+
+    Write -> may_write -> [lost] -> Gate -> [later] -> Desk -> Book
+                                                         |  -> Answers -> Received
+                                                         |  -> Stream  -> Received
 """
 
 from __future__ import annotations
@@ -11,46 +15,49 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable
 from decimal import Decimal
-from typing import Any, ClassVar
+from functools import partial
 
+import msgspec
 from msgspec import Struct
 
 from tradefan.core.connection import may_write
 from tradefan.messages.base import Message
 from tradefan.messages.instrument import Instrument
-from tradefan.messages.wire import Close, Closed, NotWritten, Open, Opened, Received, Text, Write, Written
+from tradefan.messages.wire import Close, NotWritten, Open, Text, Write, Written
 from tradefan.sim.market import SimMarket
-from tradefan.sim.personality import LIAR_LAG_NS, Chances, Personality
-from tradefan.sim.venue_book import Book, SimOrder, SimTrade
+from tradefan.sim.personality import LIAR_LAG_NS, Chances, Delay, Personality
+from tradefan.sim.venue_answers import Answers
+from tradefan.sim.venue_book import Book
+from tradefan.sim.venue_desk import RECV_WINDOW_MS, Desk, LegsError
 from tradefan.sim.venue_engine import Engine
+from tradefan.sim.venue_gate import Gate, failure
+from tradefan.sim.venue_life import Account
+from tradefan.sim.venue_links import Key, Links
+from tradefan.sim.venue_records import SimTrade
+from tradefan.sim.venue_stream import Stream
 from tradefan.sim.witness import VenueEvent, VenueOrder, VenueTrade
 from tradefan.units import MS, SECOND, ZERO, InstrumentId
 from tradefan.venues import paper_codec as codec
 from tradefan.venues.binance_orders import venue_symbol
 from tradefan.venues.paper_account import VenueError
 
-TRADES_MAX = 1_000
 FEE = Decimal("0.001")
-_RECV_WINDOW_MS = 5_000
-Key = tuple[str, int]
-"""Connection and generation."""
-
-
-class _Conn(Struct):
-    """One generation of the connection."""
-
-    gen: int
-    subscribed: bool = False
+MUTE_SHARE = 0.7
+"""Of late accepts, those that lose their answer."""
 
 
 class Asked(Struct):
-    """A request on its way: who asked, what, and until when a create may be written."""
+    """A request on its way; `client_order_id` is that of a create or replacement, else empty."""
 
     key: Key
     request: codec.Request
     op: str
     not_after_ns: int
     client_order_id: str
+    mute: bool = False
+    """Its answer gets lost."""
+    failure: bytes | None = None
+    """What is answered instead of what was done."""
 
 
 class SimVenue:
@@ -68,8 +75,9 @@ class SimVenue:
         fee_rate: Decimal = FEE,
         latched: Callable[[tuple[str, ...]], bool] = lambda _scopes: False,
         on_write: Callable[[Write, str | None], None] = lambda _write, _refused: None,
+        faults_until_ns: int | None = None,
     ) -> None:
-        """Open an account that holds `balances`."""
+        """Open an account that holds `balances`; no ban that is told ends after `faults_until_ns`."""
         self.personality = personality
         self.market = market
         self.latched = latched
@@ -78,7 +86,7 @@ class SimVenue:
         self.visible_bound_ns = personality.visible_bound_ns
         self.late_fill_bound_ns = personality.late_fill_bound_ns
         self.honest = personality.honest
-        self.chances = Chances(
+        self.chances = chances = Chances(
             seed, note, rates=personality.rates, every_s=personality.every_s, modes=personality.modes
         )
         self.book = Book(
@@ -86,18 +94,26 @@ class SimVenue:
             balances,
             personality.visible_bound_ns + LIAR_LAG_NS + SECOND,
             fee_rate=fee_rate,
-            own_ids=self.chances.mode("id_reuse"),
+            fees="third"
+            if chances.mode("fee_third_asset")
+            else "quote"
+            if chances.mode("fee_quote")
+            else "received",
+            own_ids=chances.mode("id_reuse"),
         )
-        self.engine = Engine(self.book, market, personality, self.chances, self.later)
-        self._fee_rate = fee_rate
-        self._symbols: dict[str, str] = {one.id: venue_symbol(one) for one in instruments}
-        self._ids: dict[str, InstrumentId] = {venue_symbol(one): one.id for one in instruments}
-        self._conns: dict[Key, _Conn] = {}
+        self.engine = Engine(self.book, market, personality, chances, self.later, self._busted)
+        self.links = Links()
+        self.stream = Stream(personality, chances, {one.id: venue_symbol(one) for one in instruments})
+        self.desk = Desk(
+            self.book, self.engine, personality, chances, instruments, self.stream.cancel_ids, fee_rate
+        )
+        self.gate = Gate(chances, faults_until_ns)
+        self._answers = Answers(personality, chances)
+        self._account = Account(self)
+        self._begun = False
         self._todo: list[tuple[int, int, Callable[[int], None]]] = []
-        self._out: list[tuple[int, int, Key, Message]] = []
         self._numbers = 0
         self._pending: dict[str, int] = {}
-        self._cancel_ids: dict[int, str] = {}
         market.watch(self._moved)
 
     # --- the truth --------------------------------------------------------------------------------------
@@ -135,43 +151,40 @@ class SimVenue:
             self._write(effect, now_ns)
         elif isinstance(effect, Open):
             self._run(now_ns)
-            self.later(now_ns + self._half(), lambda at_ns: self._open(effect, at_ns))
+            self.later(now_ns + self._half(), partial(self._open, effect))
         elif isinstance(effect, Close):
             self._run(now_ns)
-            self._close(effect.conn, effect.gen, now_ns, effect.code, "closed")
+            self.links.close((effect.conn, effect.gen), now_ns, effect.code, "closed")
 
     def next_ns(self) -> int | None:
         """Return when something happens here, or is heard."""
-        dues = [queue[0][0] for queue in (self._todo, self._out) if queue]
-        if self.book.live and self.market.tick_ns is not None:
-            dues.append(self.market.tick_ns)
-        return min(dues, default=None)
+        due_ns = self._todo[0][0] if self._todo else None
+        for other_ns in (self.links.next_ns(), self.market.tick_ns if self.book.live else None):
+            if other_ns is not None and (due_ns is None or other_ns < due_ns):
+                due_ns = other_ns
+        return due_ns
 
     def take(self, now_ns: int, limit: int) -> list[Message]:
         """Return what is heard by now."""
         self._run(now_ns)
-        out = self._out
-        heard: list[Message] = []
-        while out and out[0][0] <= now_ns and len(heard) < limit:
-            _, _, key, message = heapq.heappop(out)
-            if type(message) is not Received or key in self._conns:
-                heard.append(message)
-        return heard
+        return self.links.take(now_ns, limit)
 
     def crash(self) -> None:
         """The process is gone: its connections end, and nobody hears what it asked for."""
-        self._conns.clear()
-        self._out.clear()
+        self.links.crash()
 
     def heal(self, now_ns: int) -> None:
-        """Nothing new goes wrong; what is on its way arrives within A."""
+        """Nothing new goes wrong; what is on its way arrives within A, and bans end."""
         self._run(now_ns)
         self.chances.calm()
+        self.gate.heal()
+        self.links.refused_ns = 0
+        self.stream.silence(0)
+        self.links.break_all(now_ns, "connection lost", deaf_only=True)
         bound_ns = now_ns + self.accept_bound_ns
         self._todo = [(min(due_ns, bound_ns), number, act) for due_ns, number, act in self._todo]
-        self._out = [(min(due_ns, bound_ns), number, key, msg) for due_ns, number, key, msg in self._out]
         heapq.heapify(self._todo)
-        heapq.heapify(self._out)
+        self.links.hurry(bound_ns)
 
     def later(self, due_ns: int, act: Callable[[int], None]) -> None:
         """Do something at an instant, in the order of instants and then of calls."""
@@ -180,199 +193,160 @@ class SimVenue:
 
     def _run(self, now_ns: int) -> None:
         """Let the market move and the agenda happen, all in the order of their instants."""
+        if not self._begun:
+            self._begun = True
+            self._account.begin(now_ns)
         self.market.advance(now_ns)
         self._work(now_ns)
 
     def _work(self, until_ns: int) -> None:
-        todo = self._todo
-        while todo and todo[0][0] <= until_ns:
-            due_ns, _, act = heapq.heappop(todo)
+        while self._todo and self._todo[0][0] <= until_ns:
+            due_ns, _, act = heapq.heappop(self._todo)
             act(due_ns)
-            todo = self._todo
 
     def _moved(self, instrument: InstrumentId, at_ns: int) -> None:
         """Take a move of the market: what was due before it comes first."""
         self._work(at_ns)
         if self.book.live:
             self.engine.moved(instrument, at_ns)
-            self._tell_stream(at_ns)
-
-    # --- connections --------------------------------------------------------------------------------------
+            self.tell(at_ns)
 
     def _open(self, effect: Open, at_ns: int) -> None:
-        key = (effect.conn, effect.gen)
-        self._conns[key] = _Conn(effect.gen)
-        heard_ns = at_ns + self._half()
-        self._hear(heard_ns, key, Opened(effect.conn, effect.gen, heard_ns))
-
-    def _close(self, conn: str, gen: int, at_ns: int, code: int | None, reason: str) -> None:
-        """End a connection; requests that left still arrive, but nobody hears their answers."""
-        self._conns.pop((conn, gen), None)
-        self._hear(at_ns, (conn, gen), Closed(conn, gen, at_ns, code, reason))
-
-    def _write(self, write: Write, now_ns: int) -> None:
-        key = (write.conn, write.gen)
-        conn = self._conns.get(key)
-        guarded = write.op in ("create", "replace") and self.latched(write.scopes)
-        refused = may_write(guarded, (write.gen, conn.gen if conn else 0), write.not_after_ns, now_ns)
-        self.on_write(write, refused)
-        if refused is not None:
-            self._hear(now_ns, key, NotWritten(write.conn, write.gen, write.req, refused))
-            return
-        self._hear(now_ns, key, Written(write.conn, write.gen, write.req, now_ns))
-        assert isinstance(write.body, Text), f"the venue speaks text, got {write.body}"
-        request = codec.read_request(write.body.text)
-        asked = Asked(key, request, write.op, _not_after_ns(write, request), "")
-        if write.op in ("create", "replace"):
-            asked.client_order_id = str(request.params.get("newClientOrderId", ""))
-            self._pending[asked.client_order_id] = self._pending.get(asked.client_order_id, 0) + 1
-        self.later(now_ns + self._half(), lambda at_ns: self._arrive(asked, at_ns))
+        self.links.open(effect, at_ns, at_ns + self._half(), self.gate.banned_ns)
 
     # --- requests -----------------------------------------------------------------------------------------
 
+    def _write(self, write: Write, now_ns: int) -> None:
+        key = (write.conn, write.gen)
+        conn = self.links.conns.get(key)
+        guarded = write.op in ("create", "replace")
+        latched = guarded and self.latched(write.scopes)
+        refused = may_write(latched, (write.gen, conn.gen if conn else 0), write.not_after_ns, now_ns)
+        self.on_write(write, refused)
+        if refused is not None or conn is None:
+            reason = refused or "STALE_GENERATION"
+            self.links.hear(now_ns, key, NotWritten(write.conn, write.gen, write.req, reason))
+            return
+        self.links.hear(now_ns, key, Written(write.conn, write.gen, write.req, now_ns))
+        assert isinstance(write.body, Text), f"the venue speaks text, got {write.body}"
+        request = codec.read_request(write.body.text)
+        named = str(request.params.get("newClientOrderId", "")) if guarded else ""
+        asked = Asked(key, request, write.op, _not_after_ns(write, request), named)
+        if named:
+            self._pending[named] = self._pending.get(named, 0) + 1
+        lost = conn.deaf or self._loses(asked)
+        self.later(now_ns + self._half(), partial(self._vanish if lost else self._arrive, asked))
+
+    def _loses(self, asked: Asked) -> bool:
+        """Say whether a request gets lost on its way."""
+        for kind, fits in (("request_lost", asked.op != "subscribe"), ("cancel_lost", asked.op == "cancel")):
+            if fits and self.chances.hit(kind):
+                self.chances.note(kind, f"{asked.op} {asked.client_order_id}")
+                return True
+        return False
+
+    def _vanish(self, asked: Asked, at_ns: int) -> None:
+        self._settled(asked)
+
     def _arrive(self, asked: Asked, at_ns: int) -> None:
-        params = asked.request.params
+        """Take a request at the door: write it down, then refuse it, fail, or carry it out now or later."""
+        self._log(asked, at_ns)
+        body = self.gate.refusal(asked.request, at_ns)
+        try:
+            self.desk.check_time(asked.request.params, at_ns)
+        except VenueError as error:
+            body = body or codec.refusal(asked.request.id, error)
+        if body is not None:
+            self._refuse(asked, body, "not let in", at_ns)
+            return
+        if self.chances.hit("server_error"):
+            rng = self.chances.rng("server_error/how")
+            done = rng.random() < 0.5
+            self.chances.note("server_error", f"{asked.op}, {'' if done else 'not '}carried out")
+            asked.failure = failure(asked.request, rng)
+            if not done:
+                self._refuse(asked, asked.failure, "server error", at_ns)
+                return
+        due_ns = self._accept_ns(asked, at_ns)
+        if due_ns > at_ns:
+            self.later(due_ns, partial(self._serve, asked))
+        else:
+            self._serve(asked, at_ns)
+
+    def _log(self, asked: Asked, at_ns: int) -> None:
+        """Write down what arrived; a replacement is a cancel and a create."""
+        params, book = asked.request.params, self.book
         if asked.op in ("cancel", "replace"):
-            target = params.get("origClientOrderId") or params.get("cancelOrigClientOrderId") or ""
-            self.book.arrived("cancel", str(target), ZERO, at_ns)
-        if asked.op in ("create", "replace"):
-            self.book.arrived("create", asked.client_order_id, Decimal(str(params["quantity"])), at_ns)
-        self._serve(asked, at_ns)
+            target = params.get("origClientOrderId") or params.get("cancelOrigClientOrderId")
+            number = codec.read_int(params, "orderId") or codec.read_int(params, "cancelOrderId")
+            named = book.orders.get(number) if number is not None else None
+            book.arrived("cancel", str(target or (named.client_order_id if named else "")), ZERO, at_ns)
+        if asked.client_order_id:
+            book.arrived("create", asked.client_order_id, Decimal(str(params.get("quantity", 0))), at_ns)
+
+    def _accept_ns(self, asked: Asked, at_ns: int) -> int:
+        """Return when a request meets the book: a create may be let in late, and then often in silence."""
+        if not asked.client_order_id or not self.chances.hit("late_accept"):
+            return at_ns
+        accept = self.personality.accept
+        bound_ns = asked.not_after_ns + accept.bound_ns - at_ns
+        due_ns = at_ns + Delay(accept.shape, max(bound_ns, 0)).draw(self.chances.rng("late_accept/when"))
+        if due_ns > at_ns:
+            asked.mute = self.chances.rng("late_accept/mute").random() < MUTE_SHARE
+            late_s = (due_ns - asked.not_after_ns) / SECOND
+            self.chances.note("late_accept", f"{asked.client_order_id} not_after{late_s:+g} s")
+        return due_ns
+
+    def _refuse(self, asked: Asked, body: bytes, why: str, at_ns: int) -> None:
+        if asked.client_order_id:
+            self.book.rejected(asked.client_order_id, why, at_ns)
+        self._settled(asked)
+        self._answers.send(body, at_ns + self._half(), partial(self.links.say, asked.key))
 
     def _serve(self, asked: Asked, at_ns: int) -> None:
-        """Carry out one request and answer it."""
+        """Carry out one request, answer it, and tell the stream, which may be first."""
+        request, trades = asked.request, len(self.book.trades)
         try:
-            self._check_time(asked.request.params, at_ns)
-            method: _Method = self._METHODS.get(asked.request.method, SimVenue._unknown)
-            result = method(self, asked, at_ns)
+            body = codec.answer(request.id, self.desk.serve(request.method, request.params, at_ns))
         except VenueError as error:
-            body = codec.refusal(asked.request.id, error)
+            body = _refused(request, error)
             if asked.client_order_id:
                 self.book.rejected(asked.client_order_id, error.text, at_ns)
-        else:
-            body = codec.answer(asked.request.id, result)
-        if asked.client_order_id:
-            self._settled(asked.client_order_id)
-        self._answer(asked, body, at_ns)
-        self._tell_stream(at_ns)
+        self._settled(asked)
+        heard_ns = at_ns + self._half()
+        filled = bool(asked.client_order_id) and len(self.book.trades) > trades
+        if filled and self.chances.hit("fill_before_ack") and self.links.listeners():
+            heard_ns = self._answers.held(self.tell(at_ns))
+            self.chances.note("fill_before_ack", asked.client_order_id)
+        if not asked.mute:
+            self._answers.send(asked.failure or body, heard_ns, partial(self.links.say, asked.key))
+        if request.method == "userDataStream.subscribe" and asked.key in self.links.conns:
+            self.links.conns[asked.key].subscribed = True
+            self.stream.repeat(at_ns, partial(self.links.say, asked.key))
+        self.tell(at_ns)
 
-    def _settled(self, client_order_id: str) -> None:
+    def _settled(self, asked: Asked) -> None:
         """A create on its way has come to its end, whichever."""
-        left = self._pending.pop(client_order_id) - 1
-        if left:
-            self._pending[client_order_id] = left
-
-    def _place(self, asked: Asked, at_ns: int) -> dict[str, Any]:
-        params = asked.request.params
-        instrument = self._instrument(params)
-        before = len(self.book.trades)
-        order = self.engine.place(instrument, codec.read_wish(params), at_ns)
-        trades = [trade for trade in self.book.trades[before:] if trade.order_id == order.order_id]
-        return self._placed(order, trades)
-
-    def _placed(self, order: SimOrder, trades: list[SimTrade]) -> dict[str, Any]:
-        rows = [trade.versions[0][1] for trade in trades if trade.named]
-        symbol = self._symbols[order.instrument]
-        return codec.placed(order.versions[-1][1], [row for row in rows if row is not None], symbol)
-
-    def _cancel(self, asked: Asked, at_ns: int) -> dict[str, Any]:
-        params = asked.request.params
-        instrument = self._instrument(params)
-        order = self.book.open_order(instrument, *codec.read_ids(params))
-        if order is None:
-            raise VenueError(-2011, "Unknown order sent.")
-        cancel_id = str(params.get("newClientOrderId") or f"cancel-{order.order_id}")
-        self._cancel_ids[order.order_id] = cancel_id
-        self.engine.cancel(order, at_ns)
-        return codec.canceled(order.versions[-1][1], self._symbols[instrument], cancel_id)
-
-    def _status(self, asked: Asked, at_ns: int) -> dict[str, Any]:
-        params = asked.request.params
-        instrument = self._instrument(params)
-        order = self.book.find(instrument, *codec.read_ids(params))
-        if order is None:
-            raise VenueError(-2013, "Order does not exist.")
-        return codec.status(order.versions[-1][1], self._symbols[instrument])
-
-    def _open_orders(self, asked: Asked, at_ns: int) -> list[dict[str, Any]]:
-        params = asked.request.params
-        instrument = self._instrument(params) if "symbol" in params else None
-        return [
-            codec.status(picture, self._symbols[picture.instrument])
-            for picture in self.book.open_at(instrument, at_ns)
-        ]
-
-    def _trades(self, asked: Asked, at_ns: int) -> list[dict[str, Any]]:
-        params = asked.request.params
-        instrument = self._instrument(params)
-        limit = min(codec.read_int(params, "limit") or 500, TRADES_MAX)
-        rows = self.book.trades_at(instrument, codec.read_int(params, "fromId"), limit, at_ns)
-        return [codec.trade_row(row, self._symbols[instrument]) for _, row in rows]
-
-    def _account(self, asked: Asked, at_ns: int) -> dict[str, Any]:
-        state = self.book.account_at(at_ns)
-        return codec.account(state, self._fee_rate, self._fee_rate, at_ns)
-
-    def _subscribe(self, asked: Asked, at_ns: int) -> dict[str, Any]:
-        conn = self._conns.get(asked.key)
-        if conn is not None:
-            conn.subscribed = True
-        return {"subscriptionId": codec.SUBSCRIPTION}
-
-    def _ping(self, asked: Asked, at_ns: int) -> dict[str, Any]:
-        return {}
-
-    def _unknown(self, asked: Asked, at_ns: int) -> dict[str, Any]:
-        raise VenueError(-1020, "This operation is not supported.")
-
-    def _instrument(self, params: codec.Params) -> InstrumentId:
-        instrument = self._ids.get(str(params.get("symbol")))
-        if instrument is None:
-            raise VenueError(-1121, "Invalid symbol.")
-        return instrument
-
-    def _check_time(self, params: codec.Params, at_ns: int) -> None:
-        """Refuse what was under way for longer than its own window."""
-        sent_ms = codec.read_int(params, "timestamp")
-        window_ms = codec.read_int(params, "recvWindow") or _RECV_WINDOW_MS
-        if sent_ms is not None and at_ns // MS - sent_ms > window_ms:
-            raise VenueError(-1021, "Timestamp for this request is outside of the recvWindow.")
-
-    _METHODS: ClassVar[dict[str, _Method]] = {
-        "order.place": _place,
-        "order.cancel": _cancel,
-        "order.status": _status,
-        "openOrders.status": _open_orders,
-        "myTrades": _trades,
-        "account.status": _account,
-        "userDataStream.subscribe": _subscribe,
-        "ping": _ping,
-    }
+        if asked.client_order_id:
+            left = self._pending.pop(asked.client_order_id) - 1
+            if left:
+                self._pending[asked.client_order_id] = left
 
     # --- what is heard ------------------------------------------------------------------------------------
 
-    def _answer(self, asked: Asked, body: bytes, at_ns: int) -> None:
-        heard_ns = at_ns + self._half()
-        conn, gen = asked.key
-        self._hear(heard_ns, asked.key, Received(conn, gen, heard_ns, body))
-
-    def _tell_stream(self, at_ns: int) -> None:
+    def tell(self, at_ns: int) -> int:
+        """Tell the private stream what has changed; return when the last of it is heard."""
         if not self.book.told:
-            return
+            return at_ns
         told, self.book.told = self.book.told, []
-        heard_ns = at_ns + self._half()
-        listeners = [key for key, conn in self._conns.items() if conn.subscribed]
-        for item in told if listeners else ():
-            body = codec.event(item, self._symbols, self._cancel_ids)
-            for key in listeners:
-                self._hear(heard_ns, key, Received(*key, heard_ns, body))
+        return self.stream.publish(told, at_ns, self.links.listeners())
+
+    def _busted(self, trade: SimTrade, at_ns: int) -> None:
+        self.stream.busted(trade, at_ns, self.links.listeners())
+        self.tell(at_ns)
 
     def _half(self) -> int:
         return self.personality.latency_ns // 2
-
-    def _hear(self, due_ns: int, key: Key, message: Message) -> None:
-        self._numbers += 1
-        heapq.heappush(self._out, (due_ns, self._numbers, key, message))
 
 
 def _not_after_ns(write: Write, request: codec.Request) -> int:
@@ -380,7 +354,12 @@ def _not_after_ns(write: Write, request: codec.Request) -> int:
     if write.not_after_ns is not None:
         return write.not_after_ns
     sent_ms = codec.read_int(request.params, "timestamp") or 0
-    return (sent_ms + (codec.read_int(request.params, "recvWindow") or _RECV_WINDOW_MS)) * MS
+    return (sent_ms + (codec.read_int(request.params, "recvWindow") or RECV_WINDOW_MS)) * MS
 
 
-_Method = Callable[[SimVenue, Asked, int], Any]
+def _refused(request: codec.Request, error: VenueError) -> bytes:
+    """Return the envelope of an error, with both legs where there are two."""
+    if not isinstance(error, LegsError):
+        return codec.refusal(request.id, error)
+    body = {"code": error.code, "msg": error.text, "data": error.data}
+    return msgspec.json.encode({"id": request.id, "status": error.status, "error": body, "rateLimits": []})

@@ -9,54 +9,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from decimal import ROUND_DOWN, Decimal
-from typing import Literal, TypeVar, cast
+from typing import Literal, cast
+
+from msgspec.structs import replace
 
 from tradefan.messages.instrument import Instrument
-from tradefan.sim.witness import VenueEvent, VenueOrder, VenueTrade
-from tradefan.units import ZERO, InstrumentId, Side
+from tradefan.sim.venue_records import SimOrder, SimTrade, What, picture_at
+from tradefan.sim.venue_wallet import Wallet
+from tradefan.sim.witness import VenueEvent
+from tradefan.units import ZERO, InstrumentId, Side, sign
 from tradefan.venues.paper_account import FEE_STEP, Told, Wish
 from tradefan.venues.paper_state import (
     OPEN,
-    PaperBalance,
     PaperOrder,
-    PaperState,
     PaperTrade,
-    WireTimeInForce,
-    WireType,
 )
 
-What = Literal["NEW", "TRADE", "CANCELED", "EXPIRED", "REJECTED", "TRADE_PREVENTION"]
-T = TypeVar("T")
 FeeMode = Literal["received", "quote", "third"]
 THIRD = "BNB"
-FOREIGN = "web_"
-"""Client ids of orders that others place begin so."""
-
-
-class SimOrder(VenueOrder):
-    """An order with what the wire says of it; `versions` are (instant, picture), oldest first."""
-
-    type: WireType = "LIMIT"
-    time_in_force: WireTimeInForce = "GTC"
-    cum_quote: Decimal = ZERO
-    ticks: int = 0
-    locked: Decimal = ZERO
-    versions: list[tuple[int, PaperOrder]] = []
-
-    @property
-    def leaves(self) -> Decimal:
-        """What has not been filled, also of an order that has ended."""
-        return self.qty - self.cum_qty
-
-
-class SimTrade(VenueTrade):
-    """A trade with its number, its id at the venue; `versions` are rows of `myTrades`, None: gone."""
-
-    number: int = 0
-    maker: bool = False
-    named: bool = True
-    """False: the venue tells its id to nobody."""
-    versions: list[tuple[int, PaperTrade | None]] = []
 
 
 class Book:
@@ -69,61 +39,51 @@ class Book:
         horizon_ns: int,
         *,
         fee_rate: Decimal,
+        fees: FeeMode = "received",
         own_ids: bool = False,
     ) -> None:
         """Open the account; with `own_ids` each instrument counts its trades by itself."""
         self.orders: dict[int, SimOrder] = {}
         self.trades: list[SimTrade] = []
-        self.balances = dict(balances)
+        self.wallet = Wallet(balances, horizon_ns)
         self.log: list[VenueEvent] = []
         self.live: dict[int, SimOrder] = {}
         self.told: list[Told] = []
         """What the private stream has to say and was not fetched yet."""
-        self.fee_mode: FeeMode = "received"
         self._recent: dict[int, SimOrder] = {}
         self._of_client: dict[tuple[InstrumentId, str], list[SimOrder]] = {}
         self._trades_of: dict[InstrumentId, list[SimTrade]] = {one.id: [] for one in instruments}
         self._instruments = {one.id: one for one in instruments}
-        self._locked: dict[str, Decimal] = {}
-        self._past: list[tuple[int, dict[str, tuple[Decimal, Decimal]]]] = []
-        self._changed: dict[str, bool] = {}
         self._horizon_ns = horizon_ns
         self._fee_rate = fee_rate
+        self._fees = fees
         self._own_ids = own_ids
         self._next_order = self._next_trade = 1
-        self._remember(0)
 
     # --- balances -------------------------------------------------------------------------------------
 
-    def free(self, asset: str) -> Decimal:
-        """Return what may be spent."""
-        return self.balances.get(asset, ZERO) - self._locked.get(asset, ZERO)
+    @property
+    def balances(self) -> dict[str, Decimal]:
+        """What the account holds, free and locked together."""
+        return self.wallet.balances
 
     def transfer(self, asset: str, qty: Decimal, at_ns: int) -> None:
         """Move something in, or out where it is negative."""
-        self._pay(asset, qty)
+        self.wallet.pay(asset, qty)
         self._note(at_ns, "transfer", "", None, qty, asset)
         self.settle(at_ns)
 
     def settle(self, at_ns: int) -> None:
         """End one change of the book: balances are remembered, and told where they changed."""
-        if self._changed:
-            rows = tuple((asset, self.free(asset), self._locked.get(asset, ZERO)) for asset in self._changed)
+        rows = self.wallet.settle(at_ns)
+        if rows:
             self.told.append(Told("BALANCES", None, None, rows, at_ns))
-            self._changed.clear()
-            self._remember(at_ns)
-
-    def _pay(self, asset: str, qty: Decimal) -> None:
-        self.balances[asset] = self.balances.get(asset, ZERO) + qty
-        self._changed[asset] = True
 
     def _lock(self, order: SimOrder, qty: Decimal) -> None:
         """Bring what an order holds to what a quantity needs."""
         held = self.needed(order.instrument, order.side, qty, order.price)
-        asset = self.pays(order.instrument, order.side)
-        self._locked[asset] = self._locked.get(asset, ZERO) + held - order.locked
+        self.wallet.lock(self.pays(order.instrument, order.side), held - order.locked)
         order.locked = held
-        self._changed[asset] = True
 
     def pays(self, instrument: InstrumentId, side: Side) -> str:
         """Return the asset that an order of a side spends."""
@@ -187,11 +147,46 @@ class Book:
         self, instrument: InstrumentId, client_order_id: str | None, order_id: int | None
     ) -> SimOrder | None:
         """Find any order there ever was; the newest, where a client id was used again."""
+        return next(iter(self.named(instrument, client_order_id, order_id)), None)
+
+    def named(
+        self, instrument: InstrumentId, client_order_id: str | None, order_id: int | None
+    ) -> list[SimOrder]:
+        """Return all orders of an id, the newest first."""
         if order_id is not None:
             order = self.orders.get(order_id)
-            return order if order is not None and order.instrument == instrument else None
-        known = self._of_client.get((instrument, client_order_id or ""))
-        return known[-1] if known else None
+            return [order] if order is not None and order.instrument == instrument else []
+        return self._of_client.get((instrument, client_order_id or ""), [])[::-1]
+
+    def reject(self, instrument: InstrumentId, wish: Wish, at_ns: int) -> None:
+        """Tell the private stream of an order that never was."""
+        order = SimOrder(
+            order_id=self.take_order_id(),
+            client_order_id=wish.client_order_id,
+            instrument=instrument,
+            ours=True,
+            side=wish.side,
+            price=wish.price,
+            qty=wish.qty,
+            cum_qty=ZERO,
+            status="REJECTED",
+            accepted_ns=at_ns,
+            type=wish.type,
+        )
+        self._tell("REJECTED", order, None, at_ns)
+
+    def remember_old(self, instrument: InstrumentId, wish: Wish, at_ns: int) -> None:
+        """Let a trade of others have been before the account's opening balances: only queries show it."""
+        order = self.accept(instrument, wish, 0, at_ns, ours=False)
+        self.live.pop(order.order_id)
+        order.cum_qty, order.cum_quote = order.qty, order.qty * order.price
+        order.status, order.ended_ns = "FILLED", at_ns
+        self._lock(order, ZERO)
+        asset = self._instruments[instrument].quote
+        self._trade(order, order.qty, order.price, ZERO, asset, at_ns, maker=False, named=True)
+        order.remember(at_ns)
+        self.told.clear()
+        self.log.pop()
 
     # --- trades ---------------------------------------------------------------------------------------
 
@@ -209,11 +204,12 @@ class Book:
         rules, notional = self._instruments[order.instrument], qty * price
         pays = self.pays(order.instrument, order.side)
         gets = rules.base if order.side == "buy" else rules.quote
-        self._pay(pays, -notional if order.side == "buy" else -qty)
-        self._pay(gets, qty if order.side == "buy" else notional)
+        self.wallet.pay(pays, -notional if order.side == "buy" else -qty)
+        self.wallet.pay(gets, qty if order.side == "buy" else notional)
         fee_asset, fee = self._fee(order, qty, notional, gets)
-        self._pay(fee_asset, -fee)
+        self.wallet.pay(fee_asset, -fee)
         trade = self._trade(order, qty, price, fee, fee_asset, at_ns, maker=maker, named=named)
+        self.trades.append(trade)
         self._count(order, qty, notional, at_ns)
         self._note(at_ns, "fill", order.client_order_id, order.order_id, qty, trade.trade_id)
         self._tell("TRADE", order, trade, at_ns)
@@ -222,13 +218,13 @@ class Book:
     def _fee(self, order: SimOrder, qty: Decimal, notional: Decimal, gets: str) -> tuple[str, Decimal]:
         """Return what is taken and of which asset; of what was received where the other is not there."""
         quote = self._instruments[order.instrument].quote
-        if self.fee_mode == "third" and THIRD not in (gets, self.pays(order.instrument, order.side)):
+        if self._fees == "third" and THIRD not in (gets, self.pays(order.instrument, order.side)):
             fee = (notional * self._fee_rate / 100).quantize(FEE_STEP, ROUND_DOWN)
-            if self.free(THIRD) >= fee:
+            if self.wallet.free(THIRD) >= fee:
                 return THIRD, fee
-        if self.fee_mode == "quote":
+        if self._fees == "quote":
             fee = (notional * self._fee_rate).quantize(FEE_STEP, ROUND_DOWN)
-            if gets == quote or self.free(quote) >= fee:
+            if gets == quote or self.wallet.free(quote) >= fee:
                 return quote, fee
         received = qty if order.side == "buy" else notional
         return gets, (received * self._fee_rate).quantize(FEE_STEP, ROUND_DOWN)
@@ -262,18 +258,6 @@ class Book:
         known = self._trades_of[order.instrument]
         number = known[-1].number + 1 if self._own_ids and known else 1 if self._own_ids else self._next_trade
         self._next_trade += 1
-        row = PaperTrade(
-            trade_id=number,
-            order_id=order.order_id,
-            instrument=order.instrument,
-            side=order.side,
-            price=price,
-            qty=qty,
-            fee=fee,
-            fee_asset=fee_asset,
-            maker=maker,
-            at_ns=at_ns,
-        )
         trade = SimTrade(
             trade_id=str(number) if named else "",
             order_id=order.order_id,
@@ -290,11 +274,42 @@ class Book:
             number=number,
             maker=maker,
             named=named,
-            versions=[(at_ns, row)],
         )
-        self.trades.append(trade)
+        trade.remember(at_ns)
         known.append(trade)
         return trade
+
+    # --- revisions --------------------------------------------------------------------------------------
+
+    def bust(self, trade: SimTrade, at_ns: int) -> bool:
+        """Take a trade back, fee and all, where the account still has what it brought."""
+        return self._revise(trade, ZERO, trade.price, -trade.fee, at_ns)
+
+    def correct(self, trade: SimTrade, qty: Decimal, price: Decimal, at_ns: int) -> bool:
+        """Change a trade; its fee stays."""
+        return self._revise(trade, qty, price, ZERO, at_ns)
+
+    def _revise(self, trade: SimTrade, qty: Decimal, price: Decimal, fee: Decimal, at_ns: int) -> bool:
+        rules, order = self._instruments[trade.instrument], self.orders[trade.order_id]
+        bought = sign(trade.side) * (qty - trade.qty)
+        spent = sign(trade.side) * (qty * price - trade.qty * trade.price)
+        moves: dict[str, Decimal] = {}
+        for asset, change in ((rules.base, bought), (rules.quote, -spent), (trade.fee_asset, -fee)):
+            moves[asset] = moves.get(asset, ZERO) + change
+        if trade.busted or any(self.wallet.free(asset) + change < 0 for asset, change in moves.items()):
+            return False
+        for asset, change in moves.items():
+            self.wallet.pay(asset, change)
+        order.cum_qty += qty - trade.qty
+        order.cum_quote += qty * price - trade.qty * trade.price
+        order.remember(at_ns)
+        what: Literal["bust", "correct"] = "correct" if qty else "bust"
+        trade.busted = not qty
+        if qty:
+            trade.qty, trade.price = qty, price
+        trade.remember(at_ns)
+        self._note(at_ns, what, order.client_order_id, order.order_id, qty, trade.trade_id)
+        return True
 
     # --- what was, a moment ago -------------------------------------------------------------------------
 
@@ -327,20 +342,6 @@ class Book:
             if trade.number < from_id:
                 return
             yield trade
-
-    def account_at(self, at_ns: int) -> PaperState:
-        """Return the balances as they stood at an instant."""
-        rows = picture_at(self._past, at_ns) or self._past[0][1]
-        balances = {asset: PaperBalance(free, locked) for asset, (free, locked) in rows.items()}
-        return PaperState(1, self._next_order, self._next_trade, balances, {})
-
-    def _remember(self, at_ns: int) -> None:
-        rows = {asset: (self.free(asset), self._locked.get(asset, ZERO)) for asset in self.balances}
-        self._past.append((at_ns, rows))
-        if len(self._past) > 512:
-            # The newest of those that nobody can ask for any more stays: it still holds.
-            kept = [item for item in self._past if item[0] >= at_ns - self._horizon_ns]
-            self._past = self._past[-len(kept) - 1 :]
 
     def _forget(self, at_ns: int) -> None:
         gone = [
@@ -375,34 +376,9 @@ class Book:
         self.log.append(VenueEvent(at_ns, what, client_order_id, order_id, qty, text))  # type: ignore[arg-type]
 
     def _tell(self, what: What, order: SimOrder, trade: SimTrade | None, at_ns: int) -> None:
-        picture = _picture(order, at_ns)
-        order.versions.append((at_ns, picture))
+        picture = order.remember(at_ns)
         row = trade.versions[-1][1] if trade is not None else None
+        if row is not None and trade is not None and not trade.named:
+            row = replace(row, trade_id=-1)
         # The paper venue never prevents or rejects, so its type lacks these two words.
         self.told.append(Told(cast("Literal['NEW']", what), picture, row, (), at_ns))
-
-
-def picture_at(versions: list[tuple[int, T]], at_ns: int) -> T | None:
-    """Return what held at an instant, None before the first version."""
-    for since_ns, picture in reversed(versions):
-        if since_ns <= at_ns:
-            return picture
-    return None
-
-
-def _picture(order: SimOrder, at_ns: int) -> PaperOrder:
-    return PaperOrder(
-        order_id=order.order_id,
-        client_order_id=order.client_order_id,
-        instrument=order.instrument,
-        side=order.side,
-        type=order.type,
-        time_in_force=order.time_in_force,
-        price=order.price,
-        qty=order.qty,
-        cum_qty=order.cum_qty,
-        cum_quote=order.cum_quote,
-        status=order.status,
-        created_ns=order.accepted_ns,
-        updated_ns=at_ns,
-    )

@@ -1,0 +1,174 @@
+"""What happens on an account by itself: others who trade on it, transfers, maintenance, broken links.
+
+Each kind comes at its own random times until everything heals. What others do is theirs: their orders
+have client ids that are not ours, and their trades are nobody's here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from tradefan.sim.venue_records import SimOrder
+from tradefan.units import DAY, HOUR, MINUTE, SECOND, InstrumentId, Side, floor_step
+from tradefan.venues.paper_account import VenueError, Wish
+from tradefan.venues.paper_state import WireType
+
+if TYPE_CHECKING:
+    from tradefan.sim.venue import SimVenue
+
+FOREIGN = "web_"
+"""Client ids of others begin so."""
+CENT = Decimal("0.0001")
+OUTAGE_MAX_NS = MINUTE
+
+
+class Account:
+    """The life of one account; `begin` is called once, at the first instant."""
+
+    def __init__(self, venue: SimVenue) -> None:
+        """Bind to the venue whose account it is."""
+        self._venue = venue
+        self._chances = venue.chances
+        self._number = 0
+        self._acts: dict[str, Callable[[int], bool]] = {
+            "maintenance_cancel": self._maintain,
+            "foreign_order": self._order,
+            "foreign_fill": self._fill,
+            "transfer": self._transfer,
+            "stream_silent": self._silence,
+            "stream_drop": self._drop_stream,
+            "connection_reset": self._reset,
+            "connection_refused": self._refuse,
+            "half_open": self._half_open,
+        }
+
+    def begin(self, at_ns: int) -> None:
+        """Put there what was before us, and let everything take its course."""
+        if self._chances.mode("opening"):
+            self._open(at_ns)
+        for kind in self._chances.every():
+            self._schedule(kind, at_ns)
+
+    def _schedule(self, kind: str, at_ns: int) -> None:
+        wait_ns = self._chances.wait_ns(kind)
+        if wait_ns is not None:
+            self._venue.later(at_ns + wait_ns, lambda then_ns: self._happen(kind, then_ns))
+
+    def _happen(self, kind: str, at_ns: int) -> None:
+        if kind in self._chances.every() and self._acts[kind](at_ns):
+            self._chances.note(kind, "")
+        self._schedule(kind, at_ns)
+
+    # --- what was before ----------------------------------------------------------------------------------
+
+    def _open(self, at_ns: int) -> None:
+        """Begin with old trades, holdings of odd size and resting orders, all of others."""
+        rng, venue = self._chances.rng("opening"), self._venue
+        for number, (instrument, walk) in enumerate(venue.market.walks.items()):
+            lot, tick = walk.rules.qty_lot, walk.rules.price_tick
+            for age in range(rng.randint(0, 3), 0, -1):
+                side: Side = rng.choice(("buy", "sell"))
+                price = walk.price(walk.last) + rng.randint(-99, 99) * tick
+                wish = Wish(f"{FOREIGN}old{number}{age}", side, "LIMIT", "GTC", price, 10 * lot)
+                venue.book.remember_old(instrument, wish, at_ns - 30 * DAY + (9 - age) * HOUR)
+            if rng.random() < 0.5:
+                venue.book.wallet.pay(walk.rules.base, rng.randint(1, 500) * lot)
+            venue.book.settle(0)
+            if rng.random() < 0.5:
+                self._place("opening", instrument, "LIMIT", at_ns - DAY)
+        venue.book.told.clear()
+        self._chances.note("opening", "")
+
+    # --- others -------------------------------------------------------------------------------------------
+
+    def _order(self, at_ns: int) -> bool:
+        """Let somebody rest an order, and perhaps cancel it later."""
+        rng = self._chances.rng("foreign_order")
+        order = self._place("foreign_order", rng.choice(tuple(self._venue.market.walks)), "LIMIT", at_ns)
+        if order is not None and rng.random() < 0.5:
+            self._venue.later(
+                at_ns + rng.randint(SECOND, 5 * MINUTE), lambda then_ns: self._withdraw(order, then_ns)
+            )
+        return order is not None
+
+    def _withdraw(self, order: SimOrder, at_ns: int) -> None:
+        if order.ended_ns is None:
+            self._venue.engine.end(order, at_ns)
+            self._venue.tell(at_ns)
+
+    def _fill(self, at_ns: int) -> bool:
+        """Let somebody trade at the touch."""
+        rng = self._chances.rng("foreign_fill")
+        instrument = rng.choice(tuple(self._venue.market.walks))
+        return self._place("foreign_fill", instrument, "MARKET", at_ns) is not None
+
+    def _place(self, kind: str, instrument: InstrumentId, type_: WireType, at_ns: int) -> SimOrder | None:
+        rng, walk = self._chances.rng(kind), self._venue.market.walks[instrument]
+        rules = walk.rules
+        side: Side = rng.choice(("buy", "sell"))
+        # What was there before us rests; later orders may also take.
+        away = rng.randint(1 if kind == "opening" else -2, 60) * rng.choice((1, 10)) * rules.price_tick
+        touch = walk.price(walk.touch(side)) // rules.price_tick * rules.price_tick
+        price = touch - away if side == "buy" else touch + away
+        # From just above the least that may be ordered to some hundred times as much.
+        least = max(rules.min_qty, rules.min_notional / price)
+        qty = floor_step(least * rng.randint(2, 60), rules.qty_lot)
+        self._number += 1
+        wish = Wish(
+            f"{FOREIGN}{self._number}", side, type_, "GTC", price if type_ == "LIMIT" else Decimal(0), qty
+        )
+        try:
+            order = self._venue.engine.place(instrument, wish, at_ns, ours=False)
+        except VenueError:
+            return None
+        self._venue.tell(at_ns)
+        return order
+
+    def _transfer(self, at_ns: int) -> bool:
+        """Move something in or out; never more than is free."""
+        rng, book = self._chances.rng("transfer"), self._venue.book
+        asset = rng.choice(tuple(book.balances))
+        qty = floor_step(book.wallet.free(asset) * rng.randint(1, 50) / 1000, CENT)
+        if qty <= 0:
+            return False
+        qty = qty if rng.random() < 0.5 else -qty
+        book.transfer(asset, qty, at_ns)
+        self._venue.stream.transferred(asset, qty, at_ns, self._venue.links.listeners())
+        self._venue.tell(at_ns)
+        return True
+
+    def _maintain(self, at_ns: int) -> bool:
+        """Cancel some of our orders."""
+        rng, venue = self._chances.rng("maintenance_cancel/which"), self._venue
+        orders = [order for order in venue.book.live.values() if order.ours]
+        chosen = orders if rng.random() < 0.3 else orders[: rng.randint(1, 3)]
+        for order in chosen:
+            venue.engine.end(order, at_ns)
+        venue.tell(at_ns)
+        return bool(chosen)
+
+    # --- stream and connections ---------------------------------------------------------------------------
+
+    def _silence(self, at_ns: int) -> bool:
+        """Lose events for a while; it is a fault when the first is lost, so that a quiet minute is none."""
+        length_ns = self._chances.rng("stream_silent/length").randint(SECOND, OUTAGE_MAX_NS)
+        self._venue.stream.silence(at_ns + length_ns)
+        return False
+
+    def _drop_stream(self, at_ns: int) -> bool:
+        return self._venue.links.end_streams(at_ns, self._venue.stream.ended(at_ns))
+
+    def _reset(self, at_ns: int) -> bool:
+        return self._venue.links.break_all(at_ns, "connection reset")
+
+    def _refuse(self, at_ns: int) -> bool:
+        """Break the connection and take none for a while."""
+        length_ns = self._chances.rng("connection_refused/length").randint(SECOND, OUTAGE_MAX_NS)
+        self._venue.links.refused_ns = at_ns + length_ns
+        self._venue.links.break_all(at_ns, "going away")
+        return True
+
+    def _half_open(self, at_ns: int) -> bool:
+        return self._venue.links.go_deaf()
