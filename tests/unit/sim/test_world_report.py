@@ -1,0 +1,53 @@
+"""The report: sums over seeds and the coverage matrix."""
+
+from __future__ import annotations
+
+from tradefan.sim.report import Outcome, Summary
+from tradefan.sim.witness import Violation
+from tradefan.units import HOUR
+
+
+def outcome(seed: int, violation: Violation | None = None) -> Outcome:
+    return Outcome(
+        seed=seed,
+        trace="0" * 64,
+        violation=violation,
+        kinds=("stall",),
+        simulated_ns=HOUR // 2,
+        orders=100,
+        fills=7,
+        crashes=2,
+        starts=3,
+        faults={"stall": 3, "halt": 1},
+        coverage={"stall": {"NEW": 2, "IN_DOUBT_CREATE": 1}, "halt": {"NONE": 1}},
+    )
+
+
+def test_summary_when_outcomes_are_added_then_everything_is_summed() -> None:
+    """Hours, orders, faults by kind and the matrix are sums over all seeds."""
+    summary = Summary()
+    summary.add(outcome(1))
+    summary.add(outcome(2))
+    assert (summary.seeds, summary.simulated_ns, summary.orders, summary.crashes) == (2, HOUR, 200, 4)
+    assert summary.faults == {"stall": 6, "halt": 2}
+    assert summary.coverage["stall"] == {"NEW": 4, "IN_DOUBT_CREATE": 2}
+    assert summary.violations == []
+
+
+def test_summary_when_an_invariant_broke_then_both_values_are_kept() -> None:
+    """Whoever reads the summary sees what was expected and what was found."""
+    summary = Summary()
+    summary.add(outcome(5, Violation("I-01", 9, "one create", "two")))
+    assert summary.violations == [{"seed": 5, "invariant": "I-01", "expected": "one create", "found": "two"}]
+
+
+def test_lines_when_printed_then_the_matrix_has_a_row_for_each_kind() -> None:
+    """A row names the kind, how often it happened, and what it found our orders in."""
+    summary = Summary()
+    summary.add(outcome(1))
+    head, columns, halt, stall = summary.lines()
+    assert "seeds 1" in head
+    assert "simulated 0.5 h" in head
+    assert halt.split() == ["halt", "1", "1", *["0"] * 9]
+    assert stall.split() == ["stall", "3", "0", "0", "2", "0", "0", "0", "1", "0", "0", "0"]
+    assert len(columns.split()) == len(stall.split())
