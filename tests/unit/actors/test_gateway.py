@@ -9,8 +9,8 @@ import pytest
 
 from tests.conformance.venue.bench import ACCOUNT, BTC, D
 from tests.unit.actors.gateway_rig import ME, RESTRICTIONS, Rig, live_rig, look, result
-from tradefan.actors.gateway import DEAF_MAX, GARBAGE_MAX, Gateway
-from tradefan.actors.gateway_state import LATE_MAX, TOMBSTONES_MAX, GatewayState
+from tradefan.actors.gateway import Gateway
+from tradefan.actors.gateway_state import TOMBSTONES_MAX, GatewayState
 from tradefan.core.connection_state import Phase
 from tradefan.messages.account import AccountState, Balances
 from tradefan.messages.base import Message
@@ -22,15 +22,14 @@ from tradefan.messages.orders import (
     Doubt,
     ExecutionReport,
     GatewayReset,
-    Look,
     LookDone,
     OrderInDoubt,
     OrderNotSent,
     OrderStatus,
     VenueFill,
 )
-from tradefan.messages.wire import NotWritten, Open, Opened, Received, Written
-from tradefan.units import MS, SECOND, ClientOrderId, InstrumentId, OwnerId
+from tradefan.messages.wire import NotWritten, Open, Opened, Written
+from tradefan.units import SECOND, InstrumentId, OwnerId
 
 
 @pytest.fixture
@@ -289,6 +288,21 @@ def test_cancel_when_it_is_done_then_the_venues_word_is_told(rig: Rig) -> None:
     assert (report.client_order_id, report.status, report.cum_qty) == ("me", OrderStatus.CANCELED, D("0.3"))
 
 
+@pytest.mark.parametrize("answer", [{"origClientOrderId": "other"}, {"symbol": "ETHUSDT"}])
+def test_cancel_when_the_echo_is_another_order_then_it_is_in_doubt_and_what_came_is_told(
+    rig: Rig, answer: dict[str, Any]
+) -> None:
+    """Who cancelled another order has not cancelled ours."""
+    rig.cancel_now("me")
+    body = result(clientOrderId="cancel-9", origClientOrderId="me", status="CANCELED") | answer
+    rig.answer(rig.asked("order.cancel"), body)
+    suspicion, report = rig.heard()
+    name = body["origClientOrderId"]
+    assert suspicion == doubt(Doubt.CANCEL, f"ECHO: sent me, answered ['{name}']")
+    assert isinstance(report, ExecutionReport)
+    assert report.client_order_id == name
+
+
 @pytest.mark.parametrize(
     ("end", "expected"),
     [
@@ -354,99 +368,6 @@ def test_tombstones_when_there_are_many_then_the_oldest_leave(rig: Rig) -> None:
     rig.run(61 * SECOND)
     rig.cancel_now("last")
     assert list(rig.gateway.state.tombstones) == ["last"]
-
-
-# --- silence, keys, garbage -----------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("status", "code", "retry_s", "silence_s", "reason"),
-    [(429, -1003, None, 60, "RATE_LIMIT"), (429, -1015, 7, 7, "RATE_LIMIT"), (418, -1003, None, 300, "BAN")],
-)
-def test_silence_when_the_venue_asks_for_it_then_nothing_is_written_until_then(
-    rig: Rig, status: int, code: int, retry_s: int | None, silence_s: int, reason: str
-) -> None:
-    """The refused create is definite; later ones are not sent, cancels are told, looks are incomplete."""
-    rig.tell(rig.order("first", "buy", "1", "99.00"))
-    data = {} if retry_s is None else {"retryAfter": rig.now_ns // MS + retry_s * 1000}
-    rig.refuse(rig.asked("order.place"), code, "Too much.", status, **data)
-    (report,) = rig.heard()
-    assert isinstance(report, ExecutionReport)
-    assert (report.status, report.reason) == (OrderStatus.REJECTED, f"{reason}: Too much.")
-    rig.run(silence_s * SECOND - 1)
-    writes = len(rig.writes)
-    rig.tell(rig.order("me", "buy", "1", "99.00"))
-    rig.cancel_now("me2")
-    rig.tell(Look(ACCOUNT, 1, (), ()))
-    assert rig.heard() == [
-        not_sent(reason),
-        CancelRejected(ACCOUNT, ClientOrderId("me2"), f"NOT_SENT: {reason}"),
-        LookDone(ACCOUNT, 1, rig.now_ns, complete=False, missing=(), cursors=(), reason=reason),
-    ]
-    assert len(rig.writes) == writes
-    rig.run(1)
-    rig.tell(rig.order("me", "buy", "1", "99.00"))
-    assert len(rig.written("create")) == 2
-
-
-def test_silence_when_it_is_asked_by_header_or_without_an_id_then_it_is_kept(rig: Rig) -> None:
-    """Retry-After counts in seconds; a gate's refusal that names no request counts as well."""
-    body = b'{"id":null,"status":429,"error":{"code":-1003,"msg":"Too much."}}'
-    rig.tell(Received("account", rig.gen, rig.now_ns, body, retry_after_s=2.5))
-    view = rig.gateway.view()
-    assert (view.shut_until_ns, view.counters.strays) == (rig.now_ns + 2500 * MS, 1)
-
-
-def test_key_when_the_venue_refuses_it_then_no_create_is_written_but_cancels_are(rig: Rig) -> None:
-    """AUTH stops creates for a minute and says so; the next connection begins anew."""
-    rig.tell(rig.order("first", "buy", "1", "99.00"))
-    rig.refuse(rig.asked("order.place"), -2015, "Invalid API-key.")
-    auth = "AUTH: Invalid API-key."
-    assert rig.told[0] == AccountState(ACCOUNT, connected=True, reason=auth, auth=auth)
-    rig.heard()
-    rig.tell(rig.order("me", "buy", "1", "99.00"))
-    rig.cancel_now("first")
-    assert rig.heard() == [not_sent("AUTH")]
-    assert len(rig.written("cancel")) == 1
-    rig.close()
-    rig.run(SECOND)
-    rig.accept()
-    assert rig.gateway.view().auth == ""
-
-
-def test_garbage_when_it_comes_then_it_is_set_aside_and_much_of_it_ends_the_connection(rig: Rig) -> None:
-    """One bad frame costs nothing; twenty in ten seconds are a broken socket."""
-    for number in range(GARBAGE_MAX - 1):
-        rig.say(b"{" if number % 2 else {"subscriptionId": 0, "event": {"e": "executionReport"}})
-    rig.run(11 * SECOND)
-    rig.say(b"{")
-    view = rig.gateway.view()
-    assert (view.connected, view.counters.garbage, len(view.quarantine)) == (True, GARBAGE_MAX, GARBAGE_MAX)
-    for _ in range(GARBAGE_MAX - 1):
-        rig.say(b"{")
-    assert rig.gateway.view().phase == Phase.BACKOFF
-
-
-def test_answers_when_none_come_then_a_deaf_connection_is_given_up(rig: Rig) -> None:
-    """A time-out may be one lost answer; several without a single frame are a dead socket."""
-    for number in range(DEAF_MAX):
-        assert rig.gateway.view().connected
-        rig.cancel_now(f"o{number}")
-        rig.run(5 * SECOND)
-    assert rig.gateway.view().reason != "subscribed"
-
-
-def test_late_answers_when_too_many_are_waited_for_then_the_oldest_are_forgotten(rig: Rig) -> None:
-    """Memory is bounded; a forgotten answer counts as a stray."""
-    for number in range(LATE_MAX + 1):
-        rig.cancel_now(f"o{number}")
-    first = rig.sent()[1]
-    rig.close()
-    assert rig.gateway.view().late == LATE_MAX
-    rig.run(SECOND)
-    rig.accept()
-    rig.refuse(first, -2011, "Unknown order sent.")
-    assert rig.gateway.view().counters.strays == 1
 
 
 # --- user stream ----------------------------------------------------------------------------------------
