@@ -15,6 +15,7 @@ from msgspec import Struct
 
 from tradefan.config.schema import Config
 from tradefan.messages.control import KillAnswer, LogLine
+from tradefan.messages.orders import FillUpdate, OrderUpdate
 from tradefan.messages.records import Record
 from tradefan.runtime.kernel import Kernel
 from tradefan.units import ClientOrderId, InstrumentId, Side
@@ -150,6 +151,23 @@ class KillSeen(Struct, frozen=True):
     writes: int
 
 
+class StoreTruth(Protocol):
+    """What a store holds: rows as `stores.sqlite.StoreFile` returns them."""
+
+    @property
+    def applied_lsn(self) -> int:
+        """Everything that follows from the journal up to here is in it."""
+        ...
+
+    def fills(self, *, limit: int) -> Sequence[FillUpdate]:
+        """Return all its fills."""
+        ...
+
+    def orders(self, *, limit: int) -> Sequence[OrderUpdate]:
+        """Return all its orders."""
+        ...
+
+
 class Violation(Struct, frozen=True):
     """A broken invariant with both values."""
 
@@ -201,6 +219,8 @@ class Witness:
 
     Records and log lines carry the kernel's.
     """
+    store: StoreTruth | None = None
+    """The store at rest, None while it cannot be asked."""
 
 
 class Checker(Protocol):

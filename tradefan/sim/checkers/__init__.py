@@ -1,0 +1,63 @@
+"""The invariants of RELIABILITY.md 2c that a simulated world is held against, one class each."""
+
+from __future__ import annotations
+
+from tradefan.sim.checkers.alarms import ErrorsNameFaults
+from tradefan.sim.checkers.base import Watch
+from tradefan.sim.checkers.books import ExactLedger, Reserved, SameResult
+from tradefan.sim.checkers.config import OneConfig, ValidConfig
+from tradefan.sim.checkers.doubt import NotPlaced
+from tradefan.sim.checkers.fills import AppliedOnce, LastWord, WithinQty
+from tradefan.sim.checkers.funds import EqualBooks, OwnFunds, WithinFree
+from tradefan.sim.checkers.healing import AllWell, CancelsCome
+from tradefan.sim.checkers.journal import SameFold, StoreFollows, WholeTurns
+from tradefan.sim.checkers.killing import LatchLasts, NothingBehindKill
+from tradefan.sim.checkers.limits import WorstCase
+from tradefan.sim.checkers.market import FittingOrders, FreshReference, WithinCollar
+from tradefan.sim.checkers.modes import FewChanges
+from tradefan.sim.checkers.parents import ParentBudget
+from tradefan.sim.checkers.runtime import BoundedLanes, BoundedRestarts, TimersOnTime
+from tradefan.sim.checkers.sends import DurableIntent, OneCreate, OwnTarget, RisingEpoch
+from tradefan.sim.witness import Checker
+
+CHECKERS: tuple[type[Watch], ...] = (
+    OneCreate,
+    WithinQty,
+    ParentBudget,
+    DurableIntent,
+    ExactLedger,
+    AppliedOnce,
+    SameResult,
+    SameFold,
+    NothingBehindKill,
+    LatchLasts,
+    WorstCase,
+    FreshReference,
+    WithinCollar,
+    FittingOrders,
+    LastWord,
+    NotPlaced,
+    OwnTarget,
+    RisingEpoch,
+    StoreFollows,
+    OneConfig,
+    ValidConfig,
+    BoundedLanes,
+    BoundedRestarts,
+    TimersOnTime,
+    Reserved,
+    WithinFree,
+    AllWell,
+    CancelsCome,
+    FewChanges,
+    ErrorsNameFaults,
+    WholeTurns,
+    OwnFunds,
+    EqualBooks,
+)
+"""In the order of their ids."""
+
+
+def all_checkers() -> list[Checker]:
+    """Return one fresh checker of each invariant, for one seed."""
+    return [make() for make in CHECKERS]

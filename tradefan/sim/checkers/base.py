@@ -1,0 +1,133 @@
+"""What all checkers share: one invariant a class, its memory, and how it follows what is new.
+
+A checker is handed the whole `Witness` at every step and looks only at what came since. Records may
+be taken back: a crash loses what was not durable. Then a checker that follows them begins anew and
+folds what is left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, TypeVar
+
+from tradefan.messages.records import Record
+from tradefan.sim.witness import Kind, Violation, Witness
+
+Source = Literal["step", "records", "writes", "venue", "logs", "faults", "kills", "config"]
+"""What a checker draws on; `step` is every step, whatever changed."""
+T = TypeVar("T")
+
+
+class Watch:
+    """Base of all checkers: `watches` says after which changes `after_step` has to be asked.
+
+    It is also asked in the first step at or after `due_ns`, where that is set.
+    """
+
+    invariant: str
+    kind: Kind
+    watches: tuple[Source, ...]
+    due_ns: int | None = None
+
+    def after_step(self, seen: Witness) -> Violation | None:
+        return None
+
+    def at_start(self, seen: Witness) -> Violation | None:
+        return None
+
+    def at_rest(self, seen: Witness) -> Violation | None:
+        return None
+
+    def broken(self, seen: Witness, expected: object, found: object) -> Violation:
+        """Return the violation with both values."""
+        return Violation(self.invariant, seen.now_ns, str(expected), str(found))
+
+
+class Tail:
+    """Follows the records of the present order manager."""
+
+    def __init__(self) -> None:
+        """Begin before the first record."""
+        self._told: list[Record] = []
+
+    def news(self, records: list[Record]) -> tuple[bool, list[Record]]:
+        """Return whether something was taken back, and what is to be folded: then it is all of them."""
+        told, count = self._told, len(self._told)
+        same = count <= len(records) and (not count or records[count - 1] is told[-1])
+        if not same and self._kept(records) < count:
+            self._told = list(records)
+            return True, records
+        if count == len(records):
+            return False, []
+        fresh = records[count:]
+        told.extend(fresh)
+        return False, fresh
+
+    def _kept(self, records: list[Record]) -> int:
+        """Count the records that still stand: rows that were read again are equal, but other objects."""
+        kept = min(len(self._told), len(records))
+        while kept and records[kept - 1] != self._told[kept - 1]:
+            # From a lost tail on everything is later than what was lost.
+            kept -= 1
+        return kept
+
+
+class OverRecords(Watch):
+    """A checker that folds records: `begin` forgets, `take` folds one, `judge` looks when all are in.
+
+    The lsn of the record in hand is `lsn`.
+    """
+
+    watches: tuple[Source, ...] = ("records",)
+
+    def __init__(self) -> None:
+        """Begin before the first record."""
+        self._tail = Tail()
+        self.lsn = 0
+        self.begin()
+
+    def begin(self) -> None:
+        """Forget all that was folded."""
+
+    def take(self, seen: Witness, record: Record) -> Violation | None:
+        """Fold one record."""
+        return None
+
+    def judge(self, seen: Witness) -> Violation | None:
+        """Look at what has been folded."""
+        return None
+
+    def after_step(self, seen: Witness) -> Violation | None:
+        return self.follow(seen) or self.judge(seen)
+
+    def at_start(self, seen: Witness) -> Violation | None:
+        return self.after_step(seen)
+
+    def follow(self, seen: Witness) -> Violation | None:
+        """Fold what is new, all of it where a crash took records back."""
+        again, fresh = self._tail.news(seen.records)
+        if again:
+            self.lsn = 0
+            self.begin()
+        first = None
+        for record in fresh:
+            self.lsn += 1
+            broken = self.take(seen, record)
+            first = first or broken
+        return first
+
+
+class Newer:
+    """Hands out what was added to a list that only grows."""
+
+    def __init__(self) -> None:
+        """Begin at its front."""
+        self.count = 0
+
+    def of(self, items: Sequence[T]) -> Sequence[T]:
+        """Return what is new."""
+        if len(items) == self.count:
+            return ()
+        fresh = items[self.count :]
+        self.count = len(items)
+        return fresh

@@ -1,0 +1,163 @@
+"""Fills: within their order, once, and the only thing that may change what has ended."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from tradefan.messages.orders import TERMINAL
+from tradefan.messages.records import (
+    Bust,
+    Correct,
+    Fill,
+    FillInferred,
+    FillReplaced,
+    Intent,
+    Record,
+    Report,
+    Resolved,
+)
+from tradefan.sim.checkers.base import Newer, OverRecords, Source
+from tradefan.sim.checkers.orders import Child, Orders
+from tradefan.sim.checkers.venue import Index
+from tradefan.sim.witness import Kind, VenueTrade, Violation, Witness
+from tradefan.units import EXTERNAL, SECOND, ZERO
+
+ALARM_NS = SECOND
+
+
+class WithinQty(OverRecords):
+    """I-02: an order's trades add up to at most its quantity, and what exceeds it is alarmed within 1 s.
+
+    The venue's trades that were made beyond the order on purpose count apart. The alarm is an `overfill`
+    line of level error or critical, due 1 s after the FILL or REPORT that tells of it.
+    """
+
+    invariant: str = "I-02"
+    kind: Kind = "V"
+    watches: tuple[Source, ...] = ("records", "venue", "logs")
+
+    def __init__(self) -> None:
+        """Begin without orders."""
+        super().__init__()
+        self._venue, self._logs = Index(), Newer()
+        self._alarmed: dict[str, None] = {}
+        self._life = 0
+
+    def begin(self) -> None:
+        self._orders = Orders()
+        self._due: dict[str, tuple[int, Decimal, Decimal]] = {}
+
+    def take(self, seen: Witness, record: Record) -> Violation | None:
+        child = self._orders.take(record)
+        tells = isinstance(record, Fill | Report)
+        if child is not None and tells and child.owner != EXTERNAL and child.cum > child.qty:
+            name = child.client_order_id
+            self._due.setdefault(name, (seen.now_ns + ALARM_NS, child.qty, child.cum))
+        return None
+
+    def judge(self, seen: Witness) -> Violation | None:
+        if seen.life != self._life:
+            # What a process did not live to alarm its successor finds in the books, not in the news.
+            self._life, self._due = seen.life, {}
+        for _, line in self._logs.of(seen.logs):
+            if line.event == "overfill" and line.level in ("error", "critical"):
+                self._alarmed[str(line.fields.get("client_order_id"))] = None
+        self._due = {name: due for name, due in self._due.items() if name not in self._alarmed}
+        self.due_ns = min((at_ns for at_ns, *_ in self._due.values()), default=None)
+        return self._of_venue(seen) or self._late(seen)
+
+    def _of_venue(self, seen: Witness) -> Violation | None:
+        for name in self._venue.follow(seen.venue):
+            for placed in self._venue.of(name):
+                traded = sum((one.qty for one in (*placed.trades, *placed.beyond) if _counts(one)), ZERO)
+                if traded > placed.order.qty:
+                    return self.broken(seen, f"at most {placed.order.qty} traded of {name}", traded)
+        return None
+
+    def _late(self, seen: Witness) -> Violation | None:
+        for name, (due_ns, qty, cum) in self._due.items():
+            if seen.now_ns > due_ns:
+                return self.broken(seen, f"an alarm by {due_ns} ns: {name} has {qty}", f"none, {cum} traded")
+        return None
+
+
+class AppliedOnce(OverRecords):
+    """I-06: the journal holds each (account, instrument, trade id) as one FILL, over all lives.
+
+    What is inferred has ids of its own, and each of them once too.
+    """
+
+    invariant: str = "I-06"
+    kind: Kind = "T"
+
+    def begin(self) -> None:
+        self._lsns: dict[tuple[str, str, str], int] = {}
+
+    def take(self, seen: Witness, record: Record) -> Violation | None:
+        if isinstance(record, Fill | FillInferred):
+            fill = record if isinstance(record, Fill) else record.fill
+            key = (fill.account, fill.instrument, fill.trade_id)
+            before = self._lsns.setdefault(key, self.lsn)
+            if before != self.lsn:
+                found = f"FILLs at lsn {before} and {self.lsn}"
+                return self.broken(seen, f"one FILL of {' '.join(key)}", found)
+        return None
+
+
+class LastWord(OverRecords):
+    """I-15: an order that has ended changes its status only by a late fill, BUST, CORRECT or adoption.
+
+    The status is read from State after each step that a record names the order in; what justifies a
+    change is a record of the same step: a fill, a report of more traded, RESOLVED PLACED.
+    """
+
+    invariant: str = "I-15"
+    kind: Kind = "T"
+
+    def begin(self) -> None:
+        self._orders = Orders()
+        self._ended: dict[str, str] = {}
+        self._touched: dict[str, bool] = {}
+        """Whether something in this step justifies a change."""
+
+    def take(self, seen: Witness, record: Record) -> Violation | None:
+        before = self._cum(record)
+        child = self._orders.take(record)
+        if child is not None and not isinstance(record, Intent):
+            name = child.client_order_id
+            self._touched[name] = self._touched.get(name, False) or _justifies(record, child, before)
+        return None
+
+    def _cum(self, record: Record) -> Decimal:
+        known = self._orders.known.get(record.client_order_id) if isinstance(record, Report) else None
+        return ZERO if known is None else known.cum
+
+    def judge(self, seen: Witness) -> Violation | None:
+        touched, self._touched = self._touched, {}
+        if seen.oms is None:
+            return None
+        first = None
+        for name, justified in touched.items():
+            order = seen.oms.trading.orders.get(name)
+            if order is None:
+                continue
+            before, status = self._ended.get(name), str(order.status)
+            if before not in (None, status) and not justified and first is None:
+                first = self.broken(seen, f"{name} to stay {before}", status)
+            if order.status in TERMINAL:
+                self._ended[name] = status
+            else:
+                self._ended.pop(name, None)
+        return first
+
+
+def _counts(trade: VenueTrade) -> bool:
+    return not (trade.busted or trade.overfill)
+
+
+def _justifies(record: Record, child: Child, before: Decimal) -> bool:
+    if isinstance(record, Report):
+        return child.cum > before
+    if isinstance(record, Resolved):
+        return record.verdict == "PLACED"
+    return isinstance(record, Fill | FillInferred | FillReplaced | Bust | Correct)

@@ -1,0 +1,197 @@
+"""The journal: its fold is State, its turns are whole, the store is its projection."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from tradefan.core.trading import Trading, apply
+from tradefan.messages.records import Bust, Correct, Fill, OwnerState, Parent, Record
+from tradefan.sim.checkers.base import Newer, OverRecords
+from tradefan.sim.witness import Kind, Violation, Witness
+
+EVERY_STEPS = 100
+STORE_MAX = 100_000
+_encode = msgspec.msgpack.Encoder().encode
+
+
+class SameFold(OverRecords):
+    """I-08: State is the fold of the records, byte for byte; what was acknowledged survives every crash.
+
+    The fold is `core/trading.apply` itself: what is checked is that nothing else changes State, and that
+    journal, snapshot and restart lose and invent nothing. At the first step 100 or more behind the last
+    look that has records, and whenever a journal was folded, before the venue is asked.
+    """
+
+    invariant: str = "I-08"
+    kind: Kind = "T"
+
+    def __init__(self) -> None:
+        """Begin empty."""
+        super().__init__()
+        self._kernel: Any = None
+        self._next_step = 0
+
+    def begin(self) -> None:
+        self._fold = Trading()
+
+    def take(self, seen: Witness, record: Record) -> Violation | None:
+        apply(self._fold, record)
+        return None
+
+    def judge(self, seen: Witness) -> Violation | None:
+        kernel = seen.kernel
+        if kernel is None or (kernel is self._kernel and kernel.state.steps < self._next_step):
+            return None
+        self._kernel, self._next_step = kernel, kernel.state.steps + EVERY_STEPS
+        return self._compare(seen)
+
+    def at_start(self, seen: Witness) -> Violation | None:
+        self.follow(seen)
+        for index, (acknowledged, found) in enumerate(zip(seen.acknowledged, seen.records, strict=False)):
+            if acknowledged != found:
+                return self.broken(seen, f"lsn {index + 1} as it was acknowledged {acknowledged}", found)
+        if len(seen.records) < len(seen.acknowledged):
+            return self.broken(seen, f"{len(seen.acknowledged)} acknowledged records", len(seen.records))
+        return self._compare(seen)
+
+    def at_rest(self, seen: Witness) -> Violation | None:
+        self.follow(seen)
+        return self._compare(seen)
+
+    def _compare(self, seen: Witness) -> Violation | None:
+        if seen.oms is None or not seen.oms.live.running:
+            return None
+        state = seen.oms.trading
+        if _encode(self._fold) == _encode(state):
+            return None
+        for name in Trading.__struct_fields__:
+            folded, found = getattr(self._fold, name), getattr(state, name)
+            if _encode(folded) != _encode(found):
+                key, one, other = _first_difference(folded, found)
+                return self.broken(seen, f"the fold's {name}{key} {one}", f"State's {other}")
+        return self.broken(seen, "the fold of all records", "another State")
+
+
+def _first_difference(one: Any, other: Any) -> tuple[str, Any, Any]:  # noqa: ANN401 whatever State holds
+    """Return the first entry of two maps that differs, or the two values themselves."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        for key in (*one, *other):
+            if one.get(key) != other.get(key):
+                deeper, left, right = _first_difference(one.get(key), other.get(key))
+                return f"[{key}]{deeper}", left, right
+        return " in the order of", list(one), list(other)
+    return "", one, other
+
+
+class WholeTurns(OverRecords):
+    """I-43: a turn's OWNER_STATE and its PARENTs are durable together or not at all; no turn comes twice.
+
+    A plain PARENT of a strategy stands in the Append of an OWNER_STATE of its owner (a target's may
+    come later, when it has waited); no Append is torn by a crash; an owner's turn numbers rise.
+    """
+
+    invariant: str = "I-43"
+    kind: Kind = "T"
+
+    def __init__(self) -> None:
+        """Begin with nothing written."""
+        super().__init__()
+        self._appends = Newer()
+        self._ends: dict[int, None] = {0: None}
+
+    def begin(self) -> None:
+        self._turns: dict[str, int] = {}
+
+    def take(self, seen: Witness, record: Record) -> Violation | None:
+        if not isinstance(record, OwnerState):
+            return None
+        before = self._turns.get(record.owner, 0)
+        self._turns[record.owner] = record.turn
+        if record.turn > before:
+            return None
+        return self.broken(seen, f"a turn of {record.owner} behind {before}", record.turn)
+
+    def judge(self, seen: Witness) -> Violation | None:
+        for first, last in self._appends.of(seen.appends):
+            broken = self._torn(seen, first, last) or self._apart(seen, seen.records[first - 1 : last])
+            if broken is not None:
+                return broken
+        return None
+
+    def _torn(self, seen: Witness, first: int, last: int) -> Violation | None:
+        """Hold what a crash left against the ends of the Appends before it."""
+        left = first - 1
+        if left not in self._ends:
+            return self.broken(seen, "an Append behind whole Appends", f"one from lsn {first} on")
+        self._ends = {end: None for end in self._ends if end <= left}
+        self._ends[last] = None
+        return None
+
+    def _apart(self, seen: Witness, records: list[Record]) -> Violation | None:
+        turned = {record.owner: None for record in records if isinstance(record, OwnerState)}
+        for record in records:
+            if not isinstance(record, Parent) or record.target_qty is not None:
+                continue
+            owner = record.order.owner
+            if owner in seen.config.strategies and owner not in turned:
+                expected = f"an OWNER_STATE of {owner} in the Append of {record.order.parent_id}"
+                return self.broken(seen, expected, "none")
+        return None
+
+
+class StoreFollows(OverRecords):
+    """I-24: at rest the store is the journal's projection up to `applied_lsn`.
+
+    Each FILL up to there is in it once, with its lsn, quantity, price and fee; no fill in it is another's,
+    what was busted or corrected apart; each order that State knows is in it as it is now.
+    """
+
+    invariant: str = "I-24"
+    kind: Kind = "Q"
+
+    def begin(self) -> None:
+        self._fills: dict[tuple[str, str, str], tuple[int, Fill]] = {}
+        self._changed: dict[tuple[str, str, str], None] = {}
+
+    def take(self, seen: Witness, record: Record) -> Violation | None:
+        if isinstance(record, Fill):
+            self._fills[record.account, record.instrument, record.trade_id] = (self.lsn, record)
+        elif isinstance(record, Bust | Correct):
+            self._changed[record.account, record.instrument, record.trade_id] = None
+        return None
+
+    def at_rest(self, seen: Witness) -> Violation | None:
+        self.follow(seen)
+        if seen.store is None or seen.oms is None:
+            return None
+        return self._of_fills(seen) or self._of_orders(seen)
+
+    def _of_fills(self, seen: Witness) -> Violation | None:
+        assert seen.store is not None
+        applied = seen.store.applied_lsn
+        rows = seen.store.fills(limit=STORE_MAX)
+        stored: dict[tuple[str, str, str], tuple[Any, ...]] = {
+            (row.account, row.instrument, row.trade_id): (row.lsn, row.qty, row.price, row.fee)
+            for row in rows
+        }
+        journaled = {key: (lsn, fill.qty, fill.price, fill.fee) for key, (lsn, fill) in self._fills.items()}
+        for key, values in journaled.items():
+            if key not in self._changed and values[0] <= applied and stored.get(key) != values:
+                return self.broken(seen, f"fill {' '.join(key)} stored as {values}", stored.get(key))
+        for key, values in stored.items():
+            if key not in self._changed and key not in journaled and not key[2].startswith("inferred"):
+                return self.broken(seen, f"no fill {' '.join(key)} in the store", values)
+        return None
+
+    def _of_orders(self, seen: Witness) -> Violation | None:
+        assert seen.store is not None
+        stored = {
+            row.client_order_id: (str(row.status), row.cum_qty) for row in seen.store.orders(limit=STORE_MAX)
+        }
+        for name, order in seen.oms.trading.orders.items():
+            state = (str(order.status), order.cum_qty)
+            if stored.get(name) != state:
+                return self.broken(seen, f"order {name} stored as {state}", stored.get(name))
+        return None

@@ -1,0 +1,139 @@
+"""A kill: nothing leaves behind its acknowledgement, and no crash opens what was acknowledged as lasting."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from tradefan.messages.records import Kill, Record, Resume
+from tradefan.sim.checkers.base import Newer, OverRecords, Source
+from tradefan.sim.checkers.sends import is_create
+from tradefan.sim.witness import KillSeen, Kind, Violation, Witness, Written
+from tradefan.units import SECOND
+
+ALL = "all"
+STALE_NS = SECOND
+"""A kill is answered within 200 ms: an answer this close behind a RESUME is of the kill before it."""
+
+
+class Closed(Struct):
+    """A scope that was acknowledged as closed, before write number `writes`; `life` None: in all lives."""
+
+    at_ns: int
+    life: int | None
+    writes: int
+
+
+class _Scopes(OverRecords):
+    """Follows which scopes KILL and RESUME records leave closed."""
+
+    watches: tuple[Source, ...] = ("records", "writes", "kills")
+
+    def __init__(self) -> None:
+        """Begin open."""
+        self.kills, self.writes = Newer(), 0
+        super().__init__()
+
+    def begin(self) -> None:
+        self.recorded: dict[str, Closed] = {}
+        self.resumes: dict[str, int] = {}
+        self._resumed_ns: dict[str, int] = {}
+
+    def take(self, seen: Witness, record: Record) -> Violation | None:
+        if isinstance(record, Kill):
+            self.recorded[record.scope] = Closed(seen.now_ns, None, self.writes)
+        elif isinstance(record, Resume):
+            self.recorded.pop(record.scope, None)
+            self.resumes[record.scope] = self.resumes.get(record.scope, 0) + 1
+            self._resumed_ns[record.scope] = seen.now_ns
+        return None
+
+    def acknowledged(self, seen: Witness) -> list[KillSeen]:
+        """Return the new acknowledgements of closed scopes that nobody has resumed meanwhile."""
+        return [kill for kill in self.kills.of(seen.kills) if kill.answer.closed and not self._stale(kill)]
+
+    def _stale(self, kill: KillSeen) -> bool:
+        resumed_ns = self._resumed_ns.get(kill.answer.scope)
+        since = resumed_ns is not None and kill.at_ns - resumed_ns <= STALE_NS
+        return since and kill.answer.scope not in self.recorded
+
+
+class NothingBehindKill(_Scopes):
+    """I-09: between a kill's acknowledgement and its RESUME no create leaves that has the scope.
+
+    From the very write that follows the answer; where it says `persisted: false`, until the process
+    ends. A KILL record closes likewise, from the step behind the one that wrote it. RESUME opens its scope.
+    """
+
+    invariant: str = "I-09"
+    kind: Kind = "V"
+
+    def __init__(self) -> None:
+        """Begin open."""
+        super().__init__()
+        self._answered: dict[str, Closed] = {}
+        self._written = Newer()
+
+    def after_step(self, seen: Witness) -> Violation | None:
+        """Judge the writes first: what this step has recorded holds from the next one on."""
+        for kill in self.acknowledged(seen):
+            life = None if kill.answer.persisted else kill.life
+            known = self._answered.get(kill.answer.scope)
+            if known is None or known.life != kill.life:
+                self._answered[kill.answer.scope] = Closed(kill.at_ns, life, kill.writes)
+        broken = None
+        for written in self._written.of(seen.writes):
+            if is_create(written):
+                broken = broken or self._judge(seen, written)
+            self.writes += 1
+        return broken or super().after_step(seen)
+
+    def _judge(self, seen: Witness, written: Written) -> Violation | None:
+        for scope in written.scopes:
+            for closed in (self._answered.get(scope), self.recorded.get(scope)):
+                if closed is None or closed.life not in (None, written.life) or self.writes < closed.writes:
+                    continue
+                expected = f"no create of {scope} behind the kill at {closed.at_ns} ns"
+                return self.broken(seen, expected, f"{written.client_order_id} written at {written.at_ns} ns")
+        return None
+
+    def take(self, seen: Witness, record: Record) -> Violation | None:
+        if isinstance(record, Resume):
+            self._answered.pop(record.scope, None)
+        return super().take(seen, record)
+
+
+class LatchLasts(_Scopes):
+    """I-10: a scope acknowledged as closed and persisted is closed at the boot of every later process.
+
+    Looked at when the journal is folded: the latch holds the scope, or `all`, unless the records hold a
+    RESUME of it from behind the acknowledgement. KILL records that are left close alike.
+    """
+
+    invariant: str = "I-10"
+    kind: Kind = "T"
+
+    def __init__(self) -> None:
+        """Begin open."""
+        super().__init__()
+        self._persisted: dict[str, tuple[int, int]] = {}
+        """When it was acknowledged, and how often the scope had been resumed by then."""
+
+    def judge(self, seen: Witness) -> Violation | None:
+        for kill in self.acknowledged(seen):
+            if kill.answer.persisted:
+                scope = kill.answer.scope
+                self._persisted[scope] = (kill.at_ns, self.resumes.get(scope, 0))
+        return None
+
+    def at_start(self, seen: Witness) -> Violation | None:
+        self.after_step(seen)
+        closed = {scope: one.at_ns for scope, one in self.recorded.items()}
+        for scope, (at_ns, resumes) in self._persisted.items():
+            if self.resumes.get(scope, 0) <= resumes:
+                closed[scope] = at_ns
+        for scope, at_ns in closed.items():
+            if scope not in seen.latched and ALL not in seen.latched:
+                return self.broken(
+                    seen, f"the latch of {scope} closed since {at_ns} ns", f"closed: {seen.latched}"
+                )
+        return None

@@ -1,0 +1,182 @@
+"""What an INTENT was decided on: a fresh reference, a price within band and collar, rules that hold."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+from tradefan.config.schema import Config
+from tradefan.messages.orders import ParentOrder
+from tradefan.messages.records import Intent, Parent, Record, Report
+from tradefan.sim.checkers.base import Newer, OverRecords, Source
+from tradefan.sim.witness import Kind, VenueEvent, Violation, Witness
+from tradefan.units import SECOND
+
+TRUSTED = ("LIVE", "SUSPECT")
+"""A passive order may be placed on a SUSPECT feed, one that takes only on a LIVE one."""
+COLLAR_BPS = Decimal(50)
+"""Where a parent's settings name none (EXECUTION.md part 3)."""
+REREAD_NS = 60 * SECOND
+"""How long after a reject by a filter the rules may take to be read again."""
+_BPS = Decimal(10_000)
+_FILTERS = ("PRICE_FILTER", "LOT_SIZE", "NOTIONAL")
+
+
+class FreshReference(OverRecords):
+    """I-12: no INTENT from a reference that is too old, STALE, BLIND or UNTRUSTED.
+
+    What it says of itself keeps `risk.reference_age_max` of its own config, LIVE for IOC and FOK; and
+    its age is at least what has passed since the market last showed a price of the instrument.
+    """
+
+    invariant: str = "I-12"
+    kind: Kind = "T"
+
+    def take(self, seen: Witness, record: Record) -> Violation | None:
+        if not isinstance(record, Intent):
+            return None
+        name, age_ns, most_ns = record.client_order_id, record.reference_age_ns, _risk(seen, record)
+        if age_ns > most_ns.reference_age_max:
+            return self.broken(
+                seen, f"a reference of {name} up to {most_ns.reference_age_max} ns old", age_ns
+            )
+        wanted = TRUSTED if record.time_in_force == "GTC" else TRUSTED[:1]
+        if record.reference_quality not in wanted:
+            return self.broken(seen, f"a {' or '.join(wanted)} feed for {name}", record.reference_quality)
+        if not seen.heard:
+            return None
+        heard_ns = seen.heard.get(record.instrument)
+        if heard_ns is None:
+            return self.broken(seen, f"a price of {record.instrument} before {name}", "none was ever shown")
+        silent_ns = record.at_ns - seen.skew_ns - heard_ns
+        if age_ns < silent_ns:
+            return self.broken(seen, f"a reference of {name} at least {silent_ns} ns old", f"{age_ns} ns")
+        return None
+
+
+class WithinCollar(OverRecords):
+    """I-13: no price beyond the band of its config, beyond its collar, or beyond its parent's limit.
+
+    The band is `risk.price_band_bps` around the reference on the side that loses money; the collar itself
+    lies within the parent's `collar_bps` of the reference, and stands where the parent has no limit.
+    """
+
+    invariant: str = "I-13"
+    kind: Kind = "T"
+
+    def begin(self) -> None:
+        self._parents: dict[str, ParentOrder] = {}
+
+    def take(self, seen: Witness, record: Record) -> Violation | None:
+        if isinstance(record, Parent):
+            self._parents[record.order.parent_id] = record.order
+        if not isinstance(record, Intent) or record.limit_price is None:
+            return None
+        bounds = {"its config's band": self._band(seen, record)}
+        parent = self._parents.get(record.parent_id)
+        if parent is not None and parent.limit_price is not None:
+            bounds["its parent's limit"] = parent.limit_price
+        if record.collar_px is not None:
+            bounds["its collar"] = record.collar_px
+            worst = _away(record, _collar_bps(parent))
+            if _beyond(record, record.collar_px, worst):
+                expected = f"a collar of {record.client_order_id} within {worst}"
+                return self.broken(seen, expected, record.collar_px)
+        elif parent is not None and parent.limit_price is None:
+            return self.broken(seen, f"a collar or a limit for {record.client_order_id}", "neither")
+        for what, worst in bounds.items():
+            if _beyond(record, record.limit_price, worst):
+                expected = f"{record.side} of {record.client_order_id} within {what} {worst}"
+                return self.broken(seen, expected, record.limit_price)
+        return None
+
+    def _band(self, seen: Witness, record: Intent) -> Decimal:
+        return _away(record, _risk(seen, record).limits(record.instrument).price_band_bps)
+
+
+class FittingOrders(OverRecords):
+    """I-14: no order breaks a filter of the venue, but those that a change of filters finds on their way.
+
+    On its way is what was decided before the change, or before the rules were read again: 60 s after
+    a first reject by a filter was reported, unless the market could not be asked meanwhile.
+    """
+
+    invariant: str = "I-14"
+    kind: Kind = "V"
+    watches: tuple[Source, ...] = ("records", "venue", "faults")
+
+    def __init__(self) -> None:
+        """Begin without a change."""
+        super().__init__()
+        self._log, self._faults = Newer(), Newer()
+        self._changed: dict[str, int] = {}
+        self._unread_ns = -REREAD_NS
+
+    def begin(self) -> None:
+        self._intents: dict[str, Intent] = {}
+        self._reported: dict[str, int] = {}
+        """When a reject by a filter was first reported since the instrument's last change."""
+
+    def take(self, seen: Witness, record: Record) -> Violation | None:
+        if isinstance(record, Intent):
+            self._intents[record.client_order_id] = record
+        elif isinstance(record, Report) and record.status == "REJECTED" and _by_filter(record.reason):
+            intent = self._intents.get(record.client_order_id)
+            if intent is not None:
+                self._reported.setdefault(intent.instrument, seen.now_ns)
+        return None
+
+    def judge(self, seen: Witness) -> Violation | None:
+        for fault in self._faults.of(seen.faults):
+            if fault.kind == "filter_change":
+                name = fault.text.split(" ")[0]
+                self._changed[name] = fault.at_ns
+                self._reported.pop(name, None)
+            elif fault.kind.startswith("market_"):
+                self._unread_ns = fault.at_ns
+        for event in self._log.of(seen.venue.log):
+            if event.what == "rejected" and _by_filter(event.text):
+                broken = self._judge(seen, event)
+                if broken is not None:
+                    return broken
+        return None
+
+    def _judge(self, seen: Witness, event: VenueEvent) -> Violation | None:
+        intent = self._intents.get(event.client_order_id)
+        if intent is None:
+            return None
+        name, made_ns = intent.instrument, intent.at_ns - seen.skew_ns
+        changed_ns, reported_ns = self._changed.get(name), self._reported.get(name)
+        expected = f"{event.client_order_id} within the filters of {name}"
+        if changed_ns is None:
+            return self.broken(seen, expected, f"{event.text!r}, and they never changed")
+        if made_ns <= changed_ns or reported_ns is None or made_ns <= reported_ns + REREAD_NS:
+            return None
+        if self._unread_ns > reported_ns - REREAD_NS:
+            return None
+        found = f"{event.text!r}, decided {(made_ns - reported_ns) / SECOND:.1f} s behind the first reject"
+        return self.broken(seen, expected, found)
+
+
+def _risk(seen: Witness, record: Intent) -> Any:  # noqa: ANN401 RiskConfig, of the INTENT's own config
+    config: Config = seen.configs.get(record.config_id, seen.config)
+    return config.risk
+
+
+def _collar_bps(parent: ParentOrder | None) -> Decimal:
+    value = COLLAR_BPS if parent is None else parent.settings.get("collar_bps", COLLAR_BPS)
+    return Decimal(str(value))
+
+
+def _away(record: Intent, bps: Decimal) -> Decimal:
+    """Return the price that is so far from the reference on the side that loses money."""
+    share = bps / _BPS
+    return record.reference_px * (1 + share if record.side == "buy" else 1 - share)
+
+
+def _beyond(record: Intent, price: Decimal, worst: Decimal) -> bool:
+    return price > worst if record.side == "buy" else price < worst
+
+
+def _by_filter(text: str) -> bool:
+    return any(name in text for name in _FILTERS)
