@@ -15,6 +15,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from tradefan import __version__
+from tradefan.drivers.latch import Latch
 from tradefan.drivers.watchdog import Watchdog
 from tradefan.messages.market import Quality
 from tradefan.telemetry import Logging
@@ -46,9 +47,16 @@ class Metrics(Collector):
     """All metrics of one daemon."""
 
     def __init__(
-        self, views: Views, watchdog: Watchdog, log: Logging, environment: str, now_ns: Callable[[], int]
+        self,
+        views: Views,
+        watchdog: Watchdog,
+        log: Logging,
+        environment: str,
+        now_ns: Callable[[], int],
+        latch: Latch,
     ) -> None:
         """Remember whom to ask at a scrape."""
+        self._latch = latch
         self._views = views
         self._watchdog = watchdog
         self._log = log
@@ -88,6 +96,12 @@ class Metrics(Collector):
         yield _counter("messages_lost_to_down", "Messages to actors that stayed down", state.lost_to_down)
         yield _gauge("loop_lag_worst_seconds", "Longest delay of the loop's heartbeat", watchdog.worst_lag_s)
         yield _counter("loop_stalls", "Stalls that the watchdog reported", watchdog.stalls)
+        broken = watchdog.turns.broken if watchdog.turns else 0
+        yield _counter("turns_broken", "Turns of strategies that took too long", broken)
+        yield _gauge("latch_closed_scopes", "Scopes in which nothing new is written", len(self._latch.closed))
+        yield _counter("log_lines_spared", "Debug lines not written for want of space", log.spared)
+        if log.free_bytes is not None:
+            yield _gauge("disk_free_bytes", "Where the journal lies", log.free_bytes)
         yield _counter("log_lines_dropped", "Log lines that a full queue pushed out", log.dropped)
         yield _counter("log_lines_lost", "Log lines that the disk refused", log.lost)
 

@@ -14,17 +14,19 @@ from tradefan.actors.risk_desk_state import AccountRiskView
 from tradefan.config.check import PAPER
 from tradefan.config.schema import Config
 from tradefan.contracts import suggest
+from tradefan.core.order import Order
 from tradefan.core.updates import order_update, parent_update
-from tradefan.drivers.latch import ALL
+from tradefan.drivers.latch import ALL, Latch
 from tradefan.drivers.watchdog import Watchdog
 from tradefan.environment import Environment
 from tradefan.errors import Refused
+from tradefan.messages.account import MODES, Mode
 from tradefan.messages.orders import OrderUpdate, ParentUpdate, PositionUpdate, Refusal
-from tradefan.messages.records import Fill
+from tradefan.messages.records import Fill, Kill
 from tradefan.metrics import Metrics
 from tradefan.runtime.kernel import Kernel
 from tradefan.telemetry import Logging
-from tradefan.units import MS, SECOND, AccountId, InstrumentId, ParentId, exact, iso
+from tradefan.units import MS, SECOND, AccountId, InstrumentId, ParentId, exact, iso, plain
 from tradefan.views import DOWN, Part, Views
 from tradefan.wiring import Plan, resolve_symbol
 
@@ -46,6 +48,7 @@ class Picture:
         now_ns: Callable[[], int],
         watchdog: Watchdog,
         log: Logging,
+        latch: Latch | None = None,
     ) -> None:
         """Remember where to look; `url` is set by whoever listens."""
         self.url = ""
@@ -55,7 +58,8 @@ class Picture:
         self._now_ns = now_ns
         self._started_ns = now_ns()
         self._views = Views(kernel, plan)
-        self._metrics = Metrics(self._views, watchdog, log, environment.name, now_ns)
+        self._latch = Latch() if latch is None else latch
+        self._metrics = Metrics(self._views, watchdog, log, environment.name, now_ns, self._latch)
 
     @property
     def _config(self) -> Config:
@@ -102,7 +106,7 @@ class Picture:
             "uptime_s": round((now_ns - self._started_ns) / SECOND, 1),
             "config_id": self._kernel.state.config_id,
             "ready": not self._views.waiting(),
-            "mode": _mode(oms),
+            "mode": _mode(oms, self._latch),
             "equity": [_equity(one) for one in accounts],
             "today": [_today(one) for one in accounts],
             "drawdown": [_drawdown(one, self._config) for one in accounts],
@@ -203,6 +207,16 @@ class Picture:
             **{key: None if value == "" else value for key, value in known.items()},
         }
 
+    def left(self) -> list[str]:
+        """Return, when everything has ended, what is left at the venues: a line for each own order."""
+        trading, stopping = self._views.trading(), self._kernel.life.stopping
+        if trading is None:
+            return ["left at the venue: unknown, the order manager was down"]
+        orders = [order for name in trading.orders_live if not (order := trading.orders[name]).external]
+        sure = stopping is not None and not stopping.unverified
+        count = f"{len(orders)} own order{'' if len(orders) == 1 else 's'}" if orders else "nothing of ours"
+        return [f"left at the venue: {count}{'' if sure else ' (not verified)'}", *map(_left, orders)]
+
     # --- orders -----------------------------------------------------------------------------------
 
     def orders(self) -> list[JSON]:
@@ -278,13 +292,37 @@ def _check(part: Part) -> JSON:
     }
 
 
-def _mode(oms: OmsView | None) -> JSON:
-    if oms is None:
-        return {"mode": "CANCEL_ONLY", "causes": [{"scope": "all", "text": "the order manager is down"}]}
-    now = oms.mode
-    causes = [] if now.mode == "NORMAL" else [{"scope": "all", **_fields(now)}]
-    causes += [{"scope": instrument, "text": text} for instrument, text in oms.holds.items()]
-    return {"mode": now.mode, "causes": causes}
+def _mode(oms: OmsView | None, latch: Latch) -> JSON:
+    """Return the tightest mode that holds anywhere, its causes from the tightest on, and the latch.
+
+    The latch is what the links obey: it is shown beside what the order manager knows of it.
+    """
+    causes = [_cause("all", "oms", "CANCEL_ONLY", "the order manager is down")]
+    if oms is not None:
+        kills = [_cause(one.scope, "kill", "KILLED", _killed(one)) for one in oms.kills]
+        causes = kills + [{name: getattr(one, name) for name in _CAUSE} for one in oms.modes]
+    shown = {cause["scope"] for cause in causes if cause["cause"] == "kill"}
+    causes += [
+        _cause(scope, "latch", "KILLED", f"the latch is closed: {reason}")
+        for scope, reason in latch.closed.items()
+        if scope not in shown
+    ]
+    causes.sort(key=lambda cause: -MODES.index(cause["mode"]))
+    mode = causes[0]["mode"] if causes else "NORMAL"
+    return {"mode": mode, "causes": causes, "latch": dict(latch.closed)}
+
+
+_CAUSE = ("scope", "cause", "mode", "code", "text", "limit", "used", "would_pass")
+
+
+def _cause(scope: str, cause: str, mode: Mode, text: str) -> JSON:
+    known = {"scope": scope, "cause": cause, "mode": mode, "code": f"MODE_{mode}", "text": text}
+    return {name: known.get(name) for name in _CAUSE}
+
+
+def _killed(kill: Kill) -> str:
+    kept = ", protection kept" if kill.keep_protection else ""
+    return f"killed at {iso(kill.at_ns)} by {kill.principal}: {kill.reason or 'no reason given'}{kept}"
 
 
 def _working(oms: OmsView | None) -> list[ParentUpdate]:
@@ -323,6 +361,15 @@ def _parent(one: ParentUpdate) -> JSON:
 
 def _child(one: OrderUpdate) -> JSON:
     return {**_fields(one), "avg_px": _money(one.avg_px)}
+
+
+def _left(order: Order) -> str:
+    price = "at the market" if order.limit_price is None else f"at {plain(order.limit_price)}"
+    doubt = f" IN DOUBT ({order.in_doubt})" if order.in_doubt else ""
+    what = f"{order.side} {plain(order.order_qty)} {order.instrument} {price}"
+    done = f"filled {plain(order.filled)}"
+    ids = f"{order.client_order_id} of {order.owner} on {order.account}"
+    return f"  {ids}: {what}, {order.status}{doubt}, {done}"
 
 
 def _fills(oms: OmsView | None) -> JSON:

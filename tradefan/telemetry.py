@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
@@ -26,6 +26,8 @@ from tradefan.units import iso
 
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
 _STOP_SECONDS = 5.0
+_SPACE_S = 1.0
+"""How often free space is measured."""
 _HIDDEN = "***"
 
 Line = dict[str, Any]
@@ -38,12 +40,18 @@ class Logging:
     """One log: JSON lines in rotating files and, where wanted, readable lines on the console.
 
     `log` never blocks and never raises; any thread may call it. `dropped` counts lines that a full
-    queue pushed out, `lost` those that the disk refused.
+    queue pushed out, `lost` those that the disk refused, `spared` debug lines while space is short.
     """
 
     def __init__(self, files: RotatingFile, level: str, console: TextIO | None, queue_max: int) -> None:
         self.dropped = 0
         self.lost = 0
+        self.spared = 0
+        self.free_bytes: int | None = None
+        self._measure: Callable[[], int] | None = None
+        self._free_min = 0
+        self._measured_s = 0.0
+        self._short = False
         self._files = files
         self._console = console
         self._render = structlog.dev.ConsoleRenderer(colors=console is not None and console.isatty())
@@ -61,6 +69,9 @@ class Logging:
         """Write one structured line; `fields` are ids and numbers, never secrets."""
         if LEVELS.get(level, LEVELS["error"]) < self._level:
             return
+        if self._short and level == "debug":
+            self.spared += 1
+            return
         head = {"ts": iso(time.time_ns()), "level": level, "event": event}
         line = head | fields | head
         with self._wake:
@@ -71,6 +82,13 @@ class Logging:
     def set_level(self, level: str) -> None:
         """Change the least severity that is written, at once."""
         self._level = LEVELS[level]
+
+    def watch_space(self, measure: Callable[[], int], least: int) -> None:
+        """Write no debug lines while `measure`, asked once a second by the writer, says less than `least`."""
+        self._free_min = least
+        with self._wake:
+            self._measure = measure
+            self._wake.notify()
 
     def redact(self, secret: str) -> None:
         """Never write this text again, in whichever spelling an encoder gives it."""
@@ -94,16 +112,36 @@ class Logging:
         told = 0
         stopping = False
         while not stopping:
+            self._look_at_space()
             with self._wake:
-                self._wake.wait_for(lambda: self._queue or self._stopping)
+                due_s = None if self._measure is None else self._measured_s + _SPACE_S - time.monotonic()
+                self._wake.wait_for(lambda: self._queue or self._stopping or self._unmeasured(), due_s)
                 lines, stopping = list(self._queue), self._stopping
                 self._queue.clear()
             if self.dropped > told:
                 count, told = self.dropped - told, self.dropped
                 head = {"ts": iso(time.time_ns()), "level": "warning", "event": "log_lines_dropped"}
                 lines.append(head | {"count": count})
-            self._write(lines)
+            if lines:
+                self._write(lines)
         self._files.close()
+
+    def _unmeasured(self) -> bool:
+        return self._measure is not None and self._measured_s == 0.0
+
+    def _look_at_space(self) -> None:
+        """Measure once a second; what cannot be measured changes nothing."""
+        now_s = time.monotonic()
+        if self._measure is None or now_s < self._measured_s + _SPACE_S:
+            return
+        self._measured_s = now_s
+        with suppress(OSError):
+            self.free_bytes = self._measure()
+            short = self.free_bytes < self._free_min
+            if short != self._short:
+                self._short = short
+                event = "disk_space_short" if short else "disk_space_back"
+                self.log("warning", event, free_bytes=self.free_bytes, least=self._free_min)
 
     def _write(self, lines: list[Line]) -> None:
         plain = [_plain(line) for line in lines]

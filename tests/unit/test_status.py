@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -9,13 +10,16 @@ from typing import Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from rich.console import Console
 
 from tests.simulation.world import T0, World, development, recordings
 from tradefan.drivers.watchdog import Watchdog
 from tradefan.environment import Environment
 from tradefan.errors import Refused
+from tradefan.messages.control import KillSwitch
 from tradefan.messages.wire import LinkDown
 from tradefan.runtime.system import RIM
+from tradefan.screen import status_screen
 from tradefan.status import Picture
 from tradefan.telemetry import start_logging
 from tradefan.units import SECOND, iso
@@ -44,6 +48,7 @@ class Seen:
             lambda: self.world.driver.now_ns,
             Watchdog(1, lambda *_: None),
             self.log,
+            self.world.driver.hosted.latch,
         )
 
     def links_die(self, name: str, times: int) -> None:
@@ -252,3 +257,57 @@ def test_lists_when_longer_than_the_bound_then_cut(trading: Seen) -> None:
     """`telemetry.top` holds for each list."""
     many: list[Any] = [*range(80)]
     assert trading.picture._top(many) == many[:50]
+
+
+def test_mode_when_a_scope_is_killed_then_named_with_who_and_why_and_so_is_the_latch(tmp_path: Path) -> None:
+    """The tightest cause first; the latch is what the links obey, and shown until nobody holds it closed."""
+    seen = Seen(tmp_path)
+    world, picture = seen.world, seen.picture
+    try:
+        world.run_until(world.ready)
+        latch = world.driver.hosted.latch
+        latch.close("paper:main", "rim")
+        before = picture.status()["mode"]
+        assert (before["mode"], before["latch"]) == ("KILLED", {"paper:main": "rim"})
+        assert before["causes"][0]["text"] == "the latch is closed: rim"
+        kill = KillSwitch("paper:main", "a test", "cli alice", keep_protection=True)
+        world.driver.inject(world.kernel.refs["oms"], kill)
+        world.run(1)
+        mode = picture.status()["mode"]
+        assert (mode["mode"], mode["latch"]) == ("KILLED", {"paper:main": "rim"})
+        first = mode["causes"][0]
+        assert (first["scope"], first["cause"], first["mode"]) == ("paper:main", "kill", "KILLED")
+        assert first["text"].endswith("by cli alice: a test, protection kept")
+        assert [cause["cause"] for cause in mode["causes"]].count("latch") == 0
+        assert b"tradefan_latch_closed_scopes 1.0" in picture.metrics()
+        screen = io.StringIO()
+        Console(file=screen, width=80).print(status_screen(picture.status()))
+        assert "mode KILLED" in screen.getvalue()
+        assert "paper:main:" in screen.getvalue()
+    finally:
+        seen.log.stop()
+        world.crash()
+
+
+@pytest.mark.parametrize(
+    ("word", "scope"),
+    [
+        ("all", "all"),
+        ("paper:main", "paper:main"),
+        ("rebalance_btc", "rebalance_btc"),
+        ("cli", "cli"),
+        ("binance", "binance"),
+        ("paper", "paper"),
+        ("BTC/USDT", "binance:BTC/USDT"),
+        ("binance:ETH/USDT", "binance:ETH/USDT"),
+    ],
+)
+def test_scope_when_a_user_names_it_then_known_by_its_id(trading: Seen, word: str, scope: str) -> None:
+    """What a kill may hit: everything, an account, an owner, a venue, an instrument by either name."""
+    assert trading.picture.scope(word) == scope
+
+
+def test_scope_when_nobody_knows_it_then_refused_with_what_is_meant(trading: Seen) -> None:
+    """A kill is not the moment to guess in silence."""
+    with pytest.raises(Refused, match=r"UNKNOWN_SCOPE: expected all, an account.*did you mean 'paper:main'"):
+        trading.picture.scope("paper:mian")

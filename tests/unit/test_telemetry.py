@@ -4,6 +4,8 @@ import io
 import json
 import logging
 import threading
+import time
+from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -199,3 +201,44 @@ def test_log_disk_refuses_then_lines_counted_and_writing_resumes(tmp_path: Path)
     log.log("info", "written")
     log.stop()
     assert [line["event"] for line in written(tmp_path / "log")] == ["written"]
+
+
+def test_log_when_space_is_short_then_debug_lines_are_spared_and_come_back(tmp_path: Path) -> None:
+    """The last bytes are the journal's (ST-03): what nobody needs goes first, is counted, and returns."""
+    free, asked = [5], threading.Semaphore(0)
+
+    def measure() -> int:
+        asked.release()
+        if free[0] < 0:
+            raise OSError("no such folder")
+        return free[0]
+
+    log = start_logging(tmp_path / "log", "debug", console=False)
+    log.watch_space(measure, 10)
+    until(lambda: log.free_bytes == 5)
+    log.log("debug", "spared")
+    log.log("info", "written")
+    for now in (-1, 20):
+        free[0] = now
+        while asked.acquire(blocking=False):
+            pass
+        assert asked.acquire(timeout=5)
+    until(lambda: log.free_bytes == 20)
+    log.log("debug", "written again")
+    log.stop()
+    assert [(line["event"], line.get("free_bytes")) for line in written(tmp_path / "log")] == [
+        ("disk_space_short", 5),
+        ("written", None),
+        ("disk_space_back", 20),
+        ("written again", None),
+    ]
+    assert log.spared == 1
+
+
+def until(done: Callable[[], bool]) -> None:
+    """Wait for the writer's thread."""
+    for _ in range(500):
+        if done():
+            return
+        time.sleep(0.01)
+    raise AssertionError("not within 5 s")
