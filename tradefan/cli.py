@@ -34,7 +34,7 @@ from tradefan.terminal import (
 from tradefan.terminal import client as _client
 from tradefan.units import use_decimal_context
 
-_MISSING = ("DATA_DIR_IN_USE", "KEY_IN_USE")
+_MISSING = ("DATA_DIR_IN_USE", "KEY_IN_USE", "JOURNAL_DAMAGED", "JOURNAL_NEWER")
 """Refusals that are about something outside: there is nothing wrong with the words of the command."""
 
 app = typer.Typer(
@@ -96,6 +96,9 @@ def run(
     seconds: Annotated[
         float | None, typer.Option("--for", min=0, metavar="SECONDS", help="then stop in order")
     ] = None,
+    accept_loss: Annotated[
+        bool, typer.Option("--accept-loss", help="start on a damaged journal, with what can be believed")
+    ] = False,
 ) -> None:
     """Run the daemon in the foreground until it is stopped."""
     environment = _environment(env, config, sets)
@@ -104,7 +107,7 @@ def run(
     # Behind the refusals: the daemon's libraries take longer than these.
     from tradefan.daemon import run_daemon
 
-    raise SystemExit(run_daemon(environment, seconds))
+    raise SystemExit(run_daemon(environment, seconds, print, accept_loss=accept_loss))
 
 
 @app.command()

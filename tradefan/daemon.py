@@ -9,7 +9,7 @@ import secrets
 import socket
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from http.client import HTTPException
@@ -41,7 +41,11 @@ from tradefan.messages.control import KillSwitch, LogLine, LoopLag
 from tradefan.messages.instrument import Instrument
 from tradefan.runtime.kernel import Kernel
 from tradefan.status import Picture
+from tradefan.stores.disk import DEBUG_LOG_STOPS_PERCENT, free_bytes
+from tradefan.stores.journal import JournalFile
 from tradefan.stores.journal_link import JournalLink
+from tradefan.stores.kill_byte import ALL as KILLED_ALL
+from tradefan.stores.kill_byte import KILL_END, killed
 from tradefan.stores.store_link import StoreLink
 from tradefan.telemetry import Logging, start_logging
 from tradefan.units import SECOND, AccountId, InstrumentId, use_decimal_context
@@ -98,7 +102,13 @@ class Daemon:
             stop_deadline_ns=config.runtime.stop_deadline,
             watchdog=self.watchdog,
         )
-        self.picture = Picture(environment, self.kernel, self.plan, self.clock.now_ns, self.watchdog, log)
+        self.picture = Picture(
+            environment, self.kernel, self.plan, self.clock.now_ns, self.watchdog, log, self.latch
+        )
+        log.watch_space(
+            lambda: free_bytes(str(places.journal)),
+            config.journal.disk_free_min * DEBUG_LOG_STOPS_PERCENT // 100,
+        )
 
     async def run(self, seconds: float | None = None) -> int:
         """Run until stopped, or for some seconds; return the exit code."""
@@ -218,11 +228,20 @@ def _public_link(settings: VenueConfig, handle: LinkHandle) -> PublicLink:
     return PublicLink(handle.deliver, handle.now_ns, settings.rest_url, transport)
 
 
-def run_daemon(environment: Environment, seconds: float | None) -> int:
-    """Run the daemon in the foreground; return its exit code.
+def run_daemon(
+    environment: Environment,
+    seconds: float | None,
+    say: Callable[[str], None] = lambda _line: None,
+    *,
+    accept_loss: bool = False,
+) -> int:
+    """Run the daemon in the foreground; return its exit code. `say` is told what is left at the venue.
+
+    `accept_loss` starts on a damaged journal with what can be believed; what is lost is journaled.
 
     Raises:
-        Refused: the environment cannot run, or its data directory is in use.
+        Refused: the environment cannot run, its data directory or an API key is in use, or its journal
+            is damaged or that of a newer TradeFan.
         Outage: a file or folder that is needed cannot be had.
     """
     use_decimal_context()
@@ -230,13 +249,34 @@ def run_daemon(environment: Environment, seconds: float | None) -> int:
     with KillSignal(Latch()) as kill, _locked(environment):
         log = _start_log(environment)
         try:
-            code = _run(environment, log, kill, seconds)
+            # Said here and now: a journal's link that refused would only be started again and again.
+            JournalFile(str(environment.places.journal), accept_loss=accept_loss).close()
+            close_if_killed(kill.latch, environment.places.journal)
+            code, left = _run(environment, log, kill, seconds)
         except Exception as error:
             log.log("critical", "cannot_run", reason=f"{type(error).__name__}: {error}")
             raise
         finally:
             log.stop()
+    for line in left:
+        say(line)
     return code
+
+
+def close_if_killed(latch: Latch, journal: Path) -> None:
+    """Close the latch where the kill byte says that everything was killed; the order manager confirms.
+
+    Where it says that some scope was, the journal knows which: before it is read nothing is sent.
+    """
+    try:
+        content = Path(f"{journal}{KILL_END}").read_bytes()
+    except FileNotFoundError:
+        return
+    except OSError:
+        # Nobody can say that it is open.
+        content = b""
+    if killed(content) == KILLED_ALL:
+        latch.close(ALL, "killed before this start")
 
 
 @contextmanager
@@ -255,7 +295,9 @@ def _locked(environment: Environment) -> Iterator[None]:
         places.release()
 
 
-def _run(environment: Environment, log: Logging, kill: KillSignal, seconds: float | None) -> int:
+def _run(
+    environment: Environment, log: Logging, kill: KillSignal, seconds: float | None
+) -> tuple[int, list[str]]:
     config = environment.loaded.config
     paper = all(account.venue == PAPER for account in config.accounts.values())
     log.log(
@@ -277,7 +319,7 @@ def _run(environment: Environment, log: Logging, kill: KillSignal, seconds: floa
     finally:
         daemon.close()
     log.log("info", "stopped", code=code)
-    return code
+    return code, daemon.picture.left()
 
 
 def _start_log(environment: Environment) -> Logging:

@@ -15,6 +15,7 @@ from tradefan.core.ids import is_instance
 from tradefan.errors import Outage, Refused
 from tradefan.links.lock import FileLock
 from tradefan.stores.disk import checkpoint
+from tradefan.stores.mark import MARK_END
 
 _LETTERS = "abcdefghijklmnopqrstuvwxyz234567"
 _TOKEN_MIN = 32
@@ -126,7 +127,8 @@ class DataDir:
         done = [self._draw_again(number)]
         for path in files:
             aside = _numbered(path, number)
-            for end in ("-wal", "-shm", ""):
+            # The kill byte stays: a fresh journal does not resume what was killed.
+            for end in (MARK_END, "-wal", "-shm", ""):
                 side = path.with_name(path.name + end)
                 if side.exists():
                     side.rename(aside.with_name(aside.name + end))

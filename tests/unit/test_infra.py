@@ -12,6 +12,10 @@ import pytest
 from tradefan.config.schema import Config, JournalConfig, StoreConfig
 from tradefan.errors import Outage, Refused
 from tradefan.infra import DaemonFile, DataDir, write_whole
+from tradefan.messages.records import CleanStop
+from tradefan.stores.journal import JournalFile
+from tradefan.stores.kill_byte import KILL_END
+from tradefan.stores.mark import MARK_END
 
 RECORD = DaemonFile(7, "http://127.0.0.1:8000", 5, "testing", "1")
 
@@ -122,6 +126,27 @@ def test_instance_when_the_file_is_damaged_then_refused(places: DataDir, text: s
     (places.root / "instance").write_text(text)
     with pytest.raises(Refused, match=r"BAD_INSTANCE: .*/instance: expected 3 of a-z2-7"):
         places.instance()
+
+
+def test_set_aside_when_a_journal_has_a_mark_and_a_kill_byte_then_only_the_mark_goes_with_it(
+    places: DataDir,
+) -> None:
+    """A fresh journal under the old mark would count as damaged; and it does not resume what was killed."""
+    places.root.mkdir()
+    first = JournalFile(str(places.journal))
+    first.append(1, 1, (CleanStop(1, 0),))
+    first.close()
+    mark, kill = (Path(f"{places.journal}{end}") for end in (MARK_END, KILL_END))
+    kill.write_bytes(b"\xff")
+    places.set_aside()
+    assert (places.root / f"journal-1.db{MARK_END}").exists()
+    assert (mark.exists(), kill.read_bytes()) == (False, b"\xff")
+    again = JournalFile(str(places.journal))
+    assert again.last_lsn == 0
+    again.close()
+    kept = JournalFile(str(places.root / "journal-1.db"), read_only=True)
+    assert kept.last_lsn == 1
+    kept.close()
 
 
 def test_token_when_made_then_only_its_owner_reads_it(places: DataDir) -> None:
