@@ -255,7 +255,9 @@ class Orders:
         heard = [(report.instrument, report.client_order_id) for report in reports]
         if heard != [(flight.instrument, name)]:
             told = [report.client_order_id for report in reports]
+            # Neither is it a stranger's order: the next look shows what the venue really has.
             self._doubt(name, kind, f"ECHO: sent {name}, answered {told}", ctx)
+            return
         for event in events:
             self._event(event, ctx)
 

@@ -37,5 +37,10 @@ class Limit:
             return (EndParent(status, "" if child is None else child.reason),)
         price = view.order.limit_price
         assert price is not None, "the entry check lets no limit order without its price through"
+        # Tick and lot may have changed since the order was accepted (MD-17); its limit is never passed.
+        price = view.instrument.price_within(view.order.side, price)
+        qty = view.instrument.floor_qty(view.open_qty)
+        if not qty or price <= 0:
+            return (EndParent(OrderStatus.EXPIRED, "dust"),)
         settings = self.settings
-        return (PlaceChild(view.open_qty, price, settings.time_in_force, settings.post_only),)
+        return (PlaceChild(qty, price, settings.time_in_force, settings.post_only),)

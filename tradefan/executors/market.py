@@ -55,8 +55,13 @@ class Market:
             return (EndParent(OrderStatus.EXPIRED, "no_reference"),)
         buys = view.order.side == "buy"
         price, limit = view.collar_px, view.order.limit_price
+        # The lot may have changed since the order was accepted (MD-17).
+        qty = view.instrument.floor_qty(view.open_qty)
+        if not qty:
+            return (EndParent(OrderStatus.EXPIRED, "dust"),)
         if limit is not None:
+            limit = view.instrument.price_within(view.order.side, limit)
             price = min(price, limit) if buys else max(price, limit)
         if view.touch_px > price if buys else view.touch_px < price:
             return (EndParent(OrderStatus.EXPIRED, "collar"),)
-        return (PlaceChild(view.open_qty, price, "IOC"),)
+        return (PlaceChild(qty, price, "IOC"),)

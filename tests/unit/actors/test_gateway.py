@@ -199,15 +199,13 @@ def test_create_when_the_answer_proves_nothing_then_it_is_in_doubt(
     assert len(rig.written("create")) == 1
 
 
-def test_create_when_the_echo_is_another_id_then_it_is_in_doubt_and_what_came_is_told(rig: Rig) -> None:
-    """A venue that rewrites ids is not believed, and nothing that it said is lost."""
+def test_create_when_the_echo_is_another_id_then_it_is_in_doubt_and_no_stranger_is_made_up(rig: Rig) -> None:
+    """A venue that rewrites ids is not believed: neither about ours, nor that somebody else has an order."""
     rig.tell(rig.order("me", "buy", "1", "99.00"))
     rig.answer(rig.asked("order.place"), result(clientOrderId="x-123"))
-    suspicion, report = rig.heard()
+    (suspicion,) = rig.heard()
     assert isinstance(suspicion, OrderInDoubt)
     assert suspicion.reason == "ECHO: sent me, answered ['x-123']"
-    assert isinstance(report, ExecutionReport)
-    assert report.client_order_id == "x-123"
 
 
 def test_create_when_the_connection_ends_then_it_is_in_doubt_and_never_sent_again(rig: Rig) -> None:
@@ -289,18 +287,13 @@ def test_cancel_when_it_is_done_then_the_venues_word_is_told(rig: Rig) -> None:
 
 
 @pytest.mark.parametrize("answer", [{"origClientOrderId": "other"}, {"symbol": "ETHUSDT"}])
-def test_cancel_when_the_echo_is_another_order_then_it_is_in_doubt_and_what_came_is_told(
-    rig: Rig, answer: dict[str, Any]
-) -> None:
+def test_cancel_when_the_echo_is_another_order_then_it_is_in_doubt(rig: Rig, answer: dict[str, Any]) -> None:
     """Who cancelled another order has not cancelled ours."""
     rig.cancel_now("me")
     body = result(clientOrderId="cancel-9", origClientOrderId="me", status="CANCELED") | answer
     rig.answer(rig.asked("order.cancel"), body)
-    suspicion, report = rig.heard()
     name = body["origClientOrderId"]
-    assert suspicion == doubt(Doubt.CANCEL, f"ECHO: sent me, answered ['{name}']")
-    assert isinstance(report, ExecutionReport)
-    assert report.client_order_id == name
+    assert rig.heard() == [doubt(Doubt.CANCEL, f"ECHO: sent me, answered ['{name}']")]
 
 
 @pytest.mark.parametrize(
