@@ -98,8 +98,7 @@ class SimDisk(apsw.VFS):
         """Give a file another name at once and durably."""
         self.before("rename", old)
         self._files[new] = self._files.pop(old)
-        self._files[new].named = True
-        self._deleted.pop(new, None)
+        self.sync_folder()
 
     def free_bytes(self, path: str) -> int:
         """Return how much may still be written, as the world said."""
@@ -201,8 +200,10 @@ class SimDisk(apsw.VFS):
         """Take a file away; without a sync of its folder a power loss may bring it back."""
         self.before("delete", filename)
         file = self._files.pop(filename, None)
-        if file is not None and file.named and not syncdir:
+        if file is not None and file.named:
             self._deleted[filename] = file
+        if syncdir:
+            self.sync_folder()
 
     def xAccess(self, pathname: str, flags: int) -> bool:  # noqa: N802
         """Say whether a file is there."""
@@ -242,9 +243,11 @@ class SimDisk(apsw.VFS):
             return fault.kind
         return None
 
-    def settle_name(self, path: str) -> None:
-        """Forget what once had this name: a sync made the new file's name durable."""
-        self._deleted.pop(path, None)
+    def sync_folder(self) -> None:
+        """Make all names durable, and that those deleted are gone."""
+        self._deleted.clear()
+        for file in self._files.values():
+            file.named = True
 
     def _lose_power(self) -> None:
         for path, file in list(self._files.items()):
@@ -364,8 +367,10 @@ class SimFile:
         self._disk.before("sync", self._path)
         kind = self._disk.fault("sync", self._path)
         if kind is None:
+            if not self._content.named:
+                # SQLite's Unix VFS syncs the folder with a new file, and so do we with plain ones.
+                self._disk.sync_folder()
             self._content.sync()
-            self._disk.settle_name(self._path)
         else:
             # Clean by name only: nobody will write these pages again, and the platter lacks them.
             self._content.dirty.clear()
@@ -384,10 +389,9 @@ def _os_error(kind: ErrorKind, path: str) -> OSError:
 
 
 def _sqlite_error(kind: ErrorKind, on: Literal["write", "sync"], path: str) -> apsw.Error:
-    if kind == "ENOSPC" and on == "write":
-        return apsw.FullError(f"{path}: no space left on device")
-    error = apsw.IOError(f"{path}: {on} failed with {kind}")
-    error.extendedresult = _IO_ERRORS[on]  # type: ignore[attr-defined]
+    full = kind == "ENOSPC" and on == "write"
+    error = (apsw.FullError if full else apsw.IOError)(f"{path}: {on} failed with {kind}")
+    error.extendedresult = apsw.SQLITE_FULL if full else _IO_ERRORS[on]  # type: ignore[union-attr]
     return error
 
 
