@@ -9,16 +9,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from tests.unit.actors.oms_bench import (
-    ACCOUNT,
-    API,
-    BTC,
-    CONFIG,
-    ETH,
-    GATEWAY,
-    TREND,
-    Bench,
-)
+from tests.unit.actors.oms_bench import Bench
+from tests.unit.actors.oms_wired import ACCOUNT, API, BTC, CONFIG, ETH, GATEWAY, TREND
 from tradefan.actors.oms_gate import risk_state
 from tradefan.actors.oms_state import Turn
 from tradefan.core.exposure import account_sides

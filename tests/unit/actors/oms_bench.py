@@ -8,84 +8,67 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from tests.unit.risk.test_limits import instrument
-from tradefan.actors.oms import Oms, OmsState, OmsWiring
-from tradefan.config.schema import AccountConfig, Config, RiskConfig
+from tests.unit.actors.oms_wired import (
+    ACCOUNT,
+    BTC,
+    CONFIG,
+    ETH,
+    GATEWAY,
+    JOURNAL,
+    START,
+    report,
+    submit,
+    target,
+    venue_fill,
+    wiring,
+)
+from tradefan.actors.oms import Oms, OmsState
+from tradefan.config.schema import Config
 from tradefan.core.trading import Trading, apply
 from tradefan.messages.account import AccountState, Balance, Balances
 from tradefan.messages.base import Message
-from tradefan.messages.control import ActorState, Append, Durable, Fold, Rows, Started, Timer
+from tradefan.messages.control import (
+    ActorState,
+    Append,
+    AskHistory,
+    Durable,
+    Fold,
+    History,
+    KillByte,
+    KillByteSet,
+    KillSwitch,
+    Rows,
+    Started,
+    Timer,
+)
 from tradefan.messages.market import FeedQuality, Quality, Quote
 from tradefan.messages.orders import (
     CancelOrder,
     CreateOrder,
-    ExecutionReport,
+    Doubt,
+    FillBusted,
     Look,
     LookDone,
+    OrderInDoubt,
     OrderStatus,
-    SetTarget,
     SubmitOrder,
-    VenueFill,
 )
-from tradefan.messages.records import Record
+from tradefan.messages.records import ModeChange, Record
 from tradefan.messages.union import decode, encode
-from tradefan.units import (
-    MS,
-    SECOND,
-    AccountId,
-    Asset,
-    ClientOrderId,
-    InstrumentId,
-    OwnerId,
-    Ref,
-    TradeId,
-)
+from tradefan.stores.journal_layout import subject_of
+from tradefan.units import SECOND, Asset, InstrumentId, Ref, TradeId
 
 D = Decimal
 S = OrderStatus
-ACCOUNT = AccountId("paper:main")
-BTC, ETH = InstrumentId("binance:BTC/USDT"), InstrumentId("binance:ETH/USDT")
-TREND, API, CLI = OwnerId("trend"), OwnerId("api"), OwnerId("cli")
-USDT, BASE = Asset("USDT"), Asset("BTC")
-JOURNAL, GATEWAY, TRADER, DESK, STORE, FACE, MARKET, RIM = (Ref(n) for n in (1, 2, 3, 4, 5, 6, 7, 0))
-START = 1_000 * SECOND
 M = TypeVar("M", bound=Message)
-
-CONFIG = Config(
-    accounts={ACCOUNT: AccountConfig()},
-    risk=RiskConfig(max_position_notional=D(10**9), max_order_notional=D(10**9), orders_per_second=1000),
-)
-
-
-def wiring(**changes: Any) -> OmsWiring:
-    """Return one account with BTC and ETH, a trader, a risk desk, a store, an API and a market."""
-    eth = instrument(
-        id=ETH,
-        symbol="ETH/USDT",
-        base=Asset("ETH"),
-        qty_lot=D("0.01"),
-        min_qty=D("0.01"),
-        price_tick=D("0.01"),
-    )
-    btc = instrument(qty_lot=D("0.001"), min_qty=D("0.001"), price_tick=D("0.01"))
-    fields: dict[str, Any] = {
-        "journal": JOURNAL,
-        "gateways": {ACCOUNT: GATEWAY},
-        "accounts": {ACCOUNT: (BTC, ETH)},
-        "instruments": {BTC: btc, ETH: eth},
-        "owners": {TREND: TRADER},
-        "instance": "dev",
-        "numeraire": USDT,
-        "risk_desk": DESK,
-        "observers": (STORE,),
-        "markets": (MARKET,),
-        "api": FACE,
-    }
-    return OmsWiring(**{**fields, **changes})
 
 
 class Bench:
-    """One OMS with its surroundings; `sent` holds what it sent, per ref, until it is taken."""
+    """One OMS with its surroundings; `sent` holds what it sent, per ref, until it is taken.
+
+    The journal answers `Append` and `AskHistory` between the turns, unless it is told not to; kill
+    bytes wait for `byte`.
+    """
 
     def __init__(
         self,
@@ -105,11 +88,12 @@ class Bench:
         self.config_id = "cfg-1"
         self.sent: list[tuple[Ref, Message]] = []
         self.logs: list[str] = []
+        self.alarms: list[str] = []
         self.timers: list[tuple[int, int, Timer]] = []
         self.ids = 0
         self.auto_durable = True
+        self.auto_history = True
         self.full: Ref | None = None
-        self.looks: list[Look] = []
 
     # --- Context ---------------------------------------------------------------------------------
 
@@ -139,6 +123,8 @@ class Bench:
 
     def log(self, level: str, event: str, **fields: Any) -> None:
         self.logs.append(event)
+        if level == "critical":
+            self.alarms.append(event)
 
     # --- driving ----------------------------------------------------------------------------------
 
@@ -146,16 +132,28 @@ class Bench:
         """Give messages to the OMS, one turn each; the journal answers between the turns."""
         for msg in messages:
             self.oms.handle(decode(encode(msg)), self)
-            self._journal()
+            self.journal()
 
-    def _journal(self) -> None:
-        appended = [msg for _, msg in self.sent if isinstance(msg, Append)]
-        self.sent = [item for item in self.sent if not isinstance(item[1], Append)]
+    def journal(self) -> None:
+        """Let the journal take what was sent to it, and answer."""
+        appended = self.take(JOURNAL, Append)
         for append in appended:
             assert append.first_lsn == len(self.records) + 1
             self.records += append.records
+        asked = self.take(JOURNAL, AskHistory) if self.auto_history else []
         if appended and self.auto_durable:
             self.tell(Durable(len(self.records)))
+        for ask in asked:
+            self.tell(self.history(ask.subject))
+
+    def history(self, subject: str) -> History:
+        """Return what the journal knows of a subject."""
+        return History(subject, tuple(one for one in self.records if subject_of(one) == subject))
+
+    def durable(self) -> None:
+        """Let the disk catch up, and go on answering."""
+        self.auto_durable = True
+        self.tell(Durable(len(self.records)))
 
     def advance(self, delay_ns: int, *, answering: bool = False) -> None:
         """Let time pass; timers fire in order. With `answering`, looks find the venue empty."""
@@ -184,6 +182,11 @@ class Bench:
         """Return the journal's records of a kind."""
         return [record for record in self.records if isinstance(record, kind)]
 
+    def moods(self, scope: str, cause: str) -> list[str]:
+        """Return the modes that a cause has given a scope, in order."""
+        found = (one for one in self.made(ModeChange) if (one.scope, one.cause) == (scope, cause))
+        return [record.mode for record in found]
+
     @property
     def trading(self) -> Trading:
         return self.oms.state.trading
@@ -200,21 +203,26 @@ class Bench:
 
     # --- phases -----------------------------------------------------------------------------------
 
-    def fold(self, **changes: Any) -> None:
-        """Start and give the journal's rows."""
-        self.tell(Started(0, **changes))
+    def fold(self, rows: dict[str, Any] | None = None, **changes: Any) -> None:
+        """Start and give the journal's rows; `rows` changes them."""
+        self.tell(Started(**{"restart": 0, **changes}))
         fold = self.take(JOURNAL, Fold)[-1]
-        self.tell(Rows(fold.gen, tuple(self.records), len(self.records)))
+        fields = {"records": tuple(self.records), "durable": len(self.records), **(rows or {})}
+        self.tell(Rows(fold.gen, **fields))
 
     def ready(self, **held: Any) -> Bench:
         """Fold, connect, open the account with what it holds (USDT by default), and give a market."""
         self.fold()
         self.tell(AccountState(ACCOUNT, True, ""), ActorState("risk_desk", "READY"))
-        self.quote(BTC, 100)
-        self.quote(ETH, 10)
+        self.market()
         self.done(self.take(GATEWAY, Look)[-1], held or {"USDT": 1_000_000})
         self.sent.clear()
         return self
+
+    def market(self) -> None:
+        """Quote both instruments."""
+        self.quote(BTC, 100)
+        self.quote(ETH, 10)
 
     def quote(self, instrument: InstrumentId, mid: Any, quality: Quality = Quality.LIVE) -> None:
         """Say bid mid - 0.05 and ask mid + 0.05, and the feed's quality."""
@@ -236,21 +244,21 @@ class Bench:
         }
         self.tell(LookDone(ACCOUNT, look.look_id, complete=complete, **{**fields, **changes}))
 
+    def look(self, *seen: CreateOrder, held: dict[str, Any] | None = None, **changes: Any) -> None:
+        """Let time pass to the next look; it finds these orders resting, and none missing."""
+        while not (looks := self.take(GATEWAY, Look)):
+            at_ns = self.timers[0][0]
+            self.advance(at_ns - self.now_ns)
+        for create in seen:
+            self.report(create, S.NEW, source="look")
+        self.done(looks[-1], held, **{"missing": (), **changes})
+
     # --- wishes and words -------------------------------------------------------------------------
 
     def submit(self, qty: Any = 1, **changes: Any) -> SubmitOrder:
         """Submit a market order to buy BTC, by the strategy."""
         self.ids += 1
-        fields: dict[str, Any] = {
-            "account": ACCOUNT,
-            "instrument": BTC,
-            "owner": TREND,
-            "ref": f"r{self.born}-{self.ids}",
-            "side": "buy",
-            "order_qty": D(qty),
-            "algo": "market",
-        }
-        wish = SubmitOrder(**{**fields, **changes})
+        wish = submit(qty, **{"ref": f"r{self.born}-{self.ids}", **changes})
         self.tell(wish)
         return wish
 
@@ -259,19 +267,16 @@ class Bench:
         self.submit(qty, algo="limit", limit_price=D(price), **changes)
         return self.one(GATEWAY, CreateOrder)
 
+    def resting(self, qty: Any = 1, price: Any = 99, **changes: Any) -> CreateOrder:
+        """Submit a limit order and let the venue take it."""
+        create = self.limit(qty, price, **changes)
+        self.report(create, S.NEW)
+        return create
+
     def target(self, qty: Any, **changes: Any) -> None:
         """Wish for a position of the strategy."""
         self.ids += 1
-        fields: dict[str, Any] = {
-            "account": ACCOUNT,
-            "instrument": BTC,
-            "owner": TREND,
-            "ref": f"t{self.born}-{self.ids}",
-            "target_qty": D(qty),
-            "band": D("0.01"),
-            "algo": "market",
-        }
-        self.tell(SetTarget(**{**fields, **changes}))
+        self.tell(target(qty, **{"ref": f"t{self.born}-{self.ids}", **changes}))
 
     def report(
         self, create: CreateOrder | CancelOrder, status: OrderStatus, cum: Any = 0, **changes: Any
@@ -282,23 +287,24 @@ class Bench:
     def fill(self, create: CreateOrder, qty: Any, trade_id: str = "", **changes: Any) -> None:
         """Let an order trade at 100."""
         self.ids += 1
-        fields: dict[str, Any] = {
-            "account": create.account,
-            "instrument": create.instrument,
-            "trade_id": TradeId(trade_id or f"v{self.ids}"),
-            "client_order_id": create.client_order_id,
-            "venue_order_id": "v",
-            "side": create.side,
-            "qty": D(qty),
-            "price": D(100),
-            "fee": D(0),
-            "fee_asset": USDT,
-            "liquidity": "taker",
-            "event_ns": self.now_ns,
-            "recv_ns": self.now_ns,
-            "source": "stream",
-        }
-        self.tell(VenueFill(**{**fields, **changes}))
+        self.tell(venue_fill(create, qty, trade_id or f"v{self.ids}", self.now_ns, **changes))
+
+    def bust(self, trade_id: str, qty: Any = None, price: Any = None) -> None:
+        """Let the venue take a trade of BTC back, or change it."""
+        now = (None if qty is None else D(qty), None if price is None else D(price))
+        self.tell(FillBusted(ACCOUNT, BTC, TradeId(trade_id), self.now_ns, self.now_ns, *now))
+
+    def doubt(self, create: CreateOrder, kind: Doubt = Doubt.CREATE) -> None:
+        """Let a request of an order have no outcome."""
+        self.tell(OrderInDoubt(ACCOUNT, create.client_order_id, kind, "TIMEOUT"))
+
+    def doubtful(self, **changes: Any) -> CreateOrder:
+        """Submit an order whose create gets no answer, and learn so after the time-out."""
+        self.submit(**changes)
+        create = self.one(GATEWAY, CreateOrder)
+        self.advance(5 * SECOND)
+        self.doubt(create)
+        return create
 
     def bought(self, qty: Any = 1) -> None:
         """Let the strategy hold a quantity, bought at 100."""
@@ -308,37 +314,18 @@ class Bench:
         self.report(create, S.FILLED, qty)
         self.sent.clear()
 
+    def kill(self, scope: str = "all", **changes: Any) -> None:
+        """Kill a scope, as somebody at the rim does."""
+        self.tell(KillSwitch(**{"scope": scope, "reason": "test", "principal": "me", **changes}))
 
-def report(
-    create: CreateOrder | CancelOrder,
-    status: OrderStatus,
-    cum: Any = 0,
-    *,
-    now_ns: int = START,
-    **changes: Any,
-) -> ExecutionReport:
-    """Return the venue's word about an order."""
-    fields: dict[str, Any] = {
-        "account": create.account,
-        "instrument": create.instrument,
-        "client_order_id": create.client_order_id,
-        "venue_order_id": "v1",
-        "status": status,
-        "side": getattr(create, "side", "buy"),
-        "order_qty": getattr(create, "order_qty", D(0)),
-        "cum_qty": D(cum),
-        "limit_price": D(99),
-        "reason": "",
-        "event_ns": now_ns,
-        "recv_ns": now_ns,
-        "source": "stream",
-    }
-    return ExecutionReport(**{**fields, **changes})
+    def byte(self, error: str | None = None) -> int:
+        """Let the disk take the kill byte that was asked for last, or fail to; return its value."""
+        asked = self.take(JOURNAL, KillByte)[-1]
+        self.tell(KillByteSet(asked.serial, asked.value, error))
+        return asked.value
 
-
-def client_id(text: str) -> ClientOrderId:
-    """Return a client order id."""
-    return ClientOrderId(text)
-
-
-PAUSE = 250 * MS
+    def passed(self, seconds: int) -> None:
+        """Let seconds pass with a market and a venue that shows all as it is."""
+        for _ in range(seconds):
+            self.advance(SECOND, answering=True)
+            self.market()

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Any
 
 import msgspec
 import pytest
 
-from tests.unit.actors.oms_bench import (
+from tests.unit.actors.oms_bench import Bench
+from tests.unit.actors.oms_wired import (
     ACCOUNT,
     API,
     BASE,
     BTC,
-    CLI,
-    CONFIG,
     DESK,
     ETH,
     FACE,
@@ -26,21 +24,17 @@ from tests.unit.actors.oms_bench import (
     TRADER,
     TREND,
     USDT,
-    Bench,
 )
 from tradefan.actors.oms import Oms, OmsState
-from tradefan.config.schema import AccountConfig, Config, RiskConfig
 from tradefan.core.ids import is_own
 from tradefan.core.ledger import balance, position
 from tradefan.messages.account import AccountState
-from tradefan.messages.control import Durable, Fold, JournalFailed, Ready, Started
-from tradefan.messages.market import AskFeeds, AskRules, Quality, SessionBreak
+from tradefan.messages.control import ConfigChanged, Durable, Fold, Ready, Rows, Started
+from tradefan.messages.market import AskFeeds, Bar
 from tradefan.messages.orders import (
     Answer,
     CancelAll,
-    CancelOrder,
     CancelParent,
-    CancelRejected,
     CreateOrder,
     FillUpdate,
     Look,
@@ -53,8 +47,6 @@ from tradefan.messages.orders import (
     SubmitOrder,
 )
 from tradefan.messages.records import (
-    CancelIntent,
-    Cursor,
     Epoch,
     Intent,
     NotSent,
@@ -62,7 +54,7 @@ from tradefan.messages.records import (
     Parent,
     PhaseChange,
 )
-from tradefan.units import EXTERNAL, SECOND, ClientOrderId, InstrumentId, ParentId, TradeId
+from tradefan.units import SECOND, ClientOrderId, ParentId, TradeId
 
 D = Decimal
 S = OrderStatus
@@ -73,7 +65,7 @@ def bench() -> Bench:
     return Bench().ready()
 
 
-# --- start ----------------------------------------------------------------------------------------------
+# --- start -----------------------------------------------------------------------------------------------
 
 
 def test_start_when_first_then_epoch_opening_and_ready_follow() -> None:
@@ -136,7 +128,7 @@ def test_command_when_it_waited_for_a_predecessor_then_it_is_refused_restarting(
     assert bench.one(FACE, Refusal).req == 4
 
 
-# --- submit ---------------------------------------------------------------------------------------------
+# --- an order --------------------------------------------------------------------------------------------
 
 
 def test_submit_when_accepted_then_nothing_leaves_before_it_is_durable(bench: Bench) -> None:
@@ -258,237 +250,6 @@ def test_market_when_the_book_is_thin_then_the_rest_goes_again_four_times(bench:
     bench.check()
 
 
-def test_ref_when_repeated_then_the_first_answer_comes_again(bench: Bench) -> None:
-    """(owner, ref) is the idempotency key; another owner may use the same ref, another order may not."""
-    wish = bench.submit(owner=API, ref="once", req=1)
-    bench.tell(msgspec.structs.replace(wish, req=2))
-    bench.tell(msgspec.structs.replace(wish, req=3, order_qty=D(9)))
-    assert [(one.code, one.req) for one in bench.take(FACE, Refusal)] == [("REF_REUSED", 3)]
-    first, again = bench.take(FACE, Answer)
-    assert (again.req, again.parent_ids, again.known, first.known) == (2, first.parent_ids, True, False)
-    bench.submit(owner=CLI, ref="once")
-    assert len(bench.made(Parent)) == 2
-
-
-@pytest.mark.parametrize(
-    "text", ["1E+15", "1E+40", "1E+999999999", "1E-19", "1E-60", "NaN", "sNaN", "Infinity", "-Infinity"]
-)
-def test_wish_when_a_number_is_none_then_it_is_refused_before_anything_is_computed(
-    bench: Bench, text: str
-) -> None:
-    """BAD_NUMBER names field and value; the OMS lives, nothing is written, the ref stays free."""
-    number, records = D(text), len(bench.records)
-    bench.submit(number)
-    bench.submit(1, algo="limit", limit_price=number)
-    bench.target(number)
-    bench.target(1, band=number)
-    bench.target(1, algo="limit", limit_price=number)
-    refusals = bench.take(TRADER, Refusal)
-    fields = ("order_qty", "limit_price", "target_qty", "band", "limit_price")
-    assert [one.code for one in refusals] == ["BAD_NUMBER"] * 5
-    for one, field in zip(refusals, fields, strict=True):
-        wanted = f"expected a finite {field} below 1e15 with at most 18 places, got {number}"
-        assert one.text == wanted
-    assert len(bench.records) == records
-    bench.submit(1, ref=refusals[0].ref)
-    assert len(bench.take(GATEWAY, CreateOrder)) == 1
-
-
-BAD: dict[str, tuple[dict[str, Any], str, str | None]] = {
-    "account": ({"account": "paper:mian"}, "UNKNOWN_ACCOUNT", None),
-    "instrument": ({"instrument": InstrumentId("binance:XRP/USDT")}, "UNKNOWN_INSTRUMENT", None),
-    "algo": ({"algo": "twapp"}, "UNKNOWN_ALGO", None),
-    "setting": ({"settings": {"trys": 1}}, "UNKNOWN_SETTING", None),
-    "value": ({"settings": {"tries": -1}}, "BAD_SETTING", None),
-    "limit without price": ({"algo": "limit"}, "BAD_SETTING", None),
-    "hedge mode": ({"position_side": "long"}, "UNSUPPORTED_KIND", None),
-    "nothing": ({"order_qty": D(0)}, "BELOW_MIN_QTY", None),
-    "no number": ({"order_qty": D("NaN")}, "BAD_NUMBER", None),
-    "lot": ({"order_qty": D("1.0005")}, "OFF_GRID", "order_qty 1"),
-    "tick": ({"algo": "limit", "limit_price": D("99.999")}, "OFF_GRID", "limit_price 99.99"),
-    "price": ({"algo": "limit", "limit_price": D("Infinity")}, "BAD_NUMBER", None),
-    "negative price": ({"algo": "limit", "limit_price": D(-99)}, "OFF_GRID", "limit_price 99"),
-    "too much": ({"order_qty": D(2000)}, "ABOVE_MAX_QTY", "order_qty 1000"),
-    "worth too little": ({"order_qty": D("0.001")}, "BELOW_MIN_NOTIONAL", "order_qty 0.05"),
-    "risk": ({"order_qty": D(11)}, "RISK_MAX_ORDER_QTY", "order_qty 10"),
-    "band": ({"algo": "limit", "limit_price": D(103)}, "RISK_PRICE_BAND", "102"),
-    "sale of nothing": ({"side": "sell"}, "INSUFFICIENT_FUNDS", "nothing"),
-    "external": ({"owner": EXTERNAL}, "UNKNOWN_OWNER", None),
-}
-
-
-@pytest.mark.parametrize("name", BAD)
-def test_submit_when_wrong_then_it_is_refused_and_nothing_is_written(bench: Bench, name: str) -> None:
-    """Code, and what would have passed; no record, no effect; the API hears its request number."""
-    changes, code, passes = BAD[name]
-    records = len(bench.records)
-    bench.submit(**{"req": 3, **changes})
-    refusal = bench.one(FACE, Refusal)
-    assert (refusal.code, refusal.would_pass, refusal.req) == (code, passes, 3)
-    assert refusal.text
-    assert len(bench.records) == records
-    assert bench.take(GATEWAY, CreateOrder) == []
-    assert bench.oms.view().refusals[0] == refusal
-    assert bench.one(STORE, Refusal) == refusal
-
-
-def test_submit_when_below_the_minimum_quantity_then_the_minimum_would_pass() -> None:
-    """The venue's filters are checked before anything exists."""
-    bench = Bench().ready()
-    bench.submit("0.001", instrument=ETH, owner=API)
-    bench.submit(1, instrument=ETH, algo="limit", limit_price=D("0.1"))
-    codes = [(one.code, one.would_pass) for one in bench.take(STORE, Refusal)]
-    assert codes == [("OFF_GRID", "order_qty 0.01"), ("BELOW_MIN_NOTIONAL", "order_qty 50")]
-
-
-def test_sale_when_a_strategy_holds_less_than_the_account_then_only_its_own_sells() -> None:
-    """What the account held before us belongs to no strategy; a human may sell it."""
-    bench = Bench().ready(USDT=1000, BTC=5)
-    bench.submit(1, side="sell")
-    assert bench.one(TRADER, Refusal).code == "INSUFFICIENT_FUNDS"
-    bench.submit(1, side="sell", owner=CLI)
-    assert bench.one(GATEWAY, CreateOrder).side == "sell"
-
-
-def test_funds_when_reserved_by_open_orders_then_they_are_not_free() -> None:
-    """Two orders never pass the same headroom (RK-05)."""
-    bench = Bench().ready(USDT=250)
-    bench.limit(2)
-    bench.submit(1, algo="limit", limit_price=D(99))
-    assert bench.one(TRADER, Refusal).code == "INSUFFICIENT_FUNDS"
-
-
-def test_rate_when_an_owner_is_too_fast_then_it_waits_a_second() -> None:
-    """`orders_per_second` counts one owner's creates of the last second of kernel time."""
-    config = msgspec.structs.replace(CONFIG, risk=RiskConfig(orders_per_second=2))
-    bench = Bench(config=config).ready()
-    for _ in range(3):
-        bench.submit()
-    assert bench.one(TRADER, Refusal).code == "RISK_ORDER_RATE"
-    bench.submit(owner=API)
-    bench.advance(SECOND)
-    bench.submit()
-    assert len(bench.take(GATEWAY, CreateOrder)) == 4
-
-
-@pytest.mark.parametrize("quality", [Quality.STALE, Quality.BLIND, Quality.SUSPECT])
-def test_market_when_the_feed_is_not_live_then_there_is_no_reference(bench: Bench, quality: Quality) -> None:
-    """What crosses needs a LIVE feed; no default price exists (RK-01)."""
-    bench.quote(BTC, 100, quality)
-    bench.submit()
-    refusal = bench.one(TRADER, Refusal)
-    assert (refusal.code, refusal.limit) == ("NO_REFERENCE", "LIVE")
-
-
-def test_passive_order_when_the_feed_is_suspect_then_it_may_rest(bench: Bench) -> None:
-    """SUSPECT lets passive orders through, and nothing that would cross."""
-    bench.quote(BTC, 100, Quality.SUSPECT)
-    assert bench.limit(1, 99).limit_price == D(99)
-    bench.submit(1, algo="limit", limit_price=D(101))
-    assert bench.one(TRADER, Refusal).code == "NO_REFERENCE"
-
-
-def test_reference_when_old_or_of_another_session_then_it_is_none(bench: Bench) -> None:
-    """A quote older than `reference_age_max`, and one from before a seam, approve nothing."""
-    bench.advance(10 * SECOND + 1)
-    bench.submit()
-    bench.quote(BTC, 100)
-    bench.tell(SessionBreak(BTC, 2, "seam", bench.now_ns))
-    bench.submit()
-    texts = [refusal.text for refusal in bench.take(TRADER, Refusal)]
-    assert texts == ["the quote of binance:BTC/USDT is 10.0 s old", "binance:BTC/USDT has no quote yet"]
-
-
-# --- limit and cancel -------------------------------------------------------------------------------------
-
-
-def test_cancel_when_wished_then_it_leaves_before_the_disk_and_again_until_terminal(bench: Bench) -> None:
-    """CANCEL_INTENT and CancelOrder at once, PENDING_CANCEL, repeated at R3's instants; then DONE."""
-    create = bench.limit()
-    bench.report(create, S.NEW)
-    bench.auto_durable = False
-    bench.tell(CancelParent(TREND, create.parent_id))
-    cancel = CancelOrder(ACCOUNT, BTC, TREND, create.client_order_id)
-    assert bench.take(GATEWAY, CancelOrder) == [cancel]
-    bench.auto_durable = True
-    assert bench.take(TRADER, ParentUpdate)[-1].status is S.PENDING_CANCEL
-    bench.advance(PAUSE)
-    assert bench.take(GATEWAY, CancelOrder) == [cancel]
-    bench.advance(2 * PAUSE)
-    assert bench.take(GATEWAY, CancelOrder) == [cancel]
-    bench.report(create, S.CANCELED)
-    bench.advance(60 * SECOND)
-    assert bench.take(GATEWAY, CancelOrder) == []
-    parent = bench.take(TRADER, ParentUpdate)[-1]
-    assert (parent.status, parent.phase, parent.reason) == (S.CANCELED, Phase.DONE, "cancelled")
-    assert len(bench.made(CancelIntent)) == 1
-    bench.check()
-
-
-def test_cancel_when_the_create_still_waits_then_nothing_of_it_leaves(bench: Bench) -> None:
-    """NOT_SENT LOCAL_EXPIRED, no create, no cancel; the reservation is gone."""
-    bench.auto_durable = False
-    bench.submit(algo="limit", limit_price=D(99))
-    bench.tell(CancelAll(TREND, BTC))
-    bench.auto_durable = True
-    bench.tell(Durable(len(bench.records)))
-    assert bench.take(GATEWAY, CreateOrder) == []
-    assert bench.take(GATEWAY, CancelOrder) == []
-    assert [record.reason for record in bench.made(NotSent)] == ["LOCAL_EXPIRED"]
-    assert bench.take(TRADER, ParentUpdate)[-1].status is S.CANCELED
-    assert bench.trading.exposure.reserved[ACCOUNT][USDT] == D(0)
-    bench.check()
-
-
-def test_cancel_when_rejected_then_the_order_is_asked_and_the_wish_stays(bench: Bench) -> None:
-    """OR-08: "too late to cancel" is information; the fill that explains it ends the order."""
-    create = bench.limit()
-    bench.report(create, S.NEW)
-    bench.tell(CancelParent(API, create.parent_id, req=5))
-    assert bench.one(FACE, Answer) == Answer(5, (create.parent_id,))
-    bench.take(GATEWAY, CancelOrder)
-    bench.tell(CancelRejected(ACCOUNT, create.client_order_id, "too late"))
-    assert bench.trading.orders[create.client_order_id].status is S.NEW
-    bench.advance(PAUSE)
-    assert bench.one(GATEWAY, CancelOrder).client_order_id == create.client_order_id
-    assert bench.trading.orders[create.client_order_id].status is S.PENDING_CANCEL
-    assert (BTC, create.client_order_id) in bench.take(GATEWAY, Look)[-1].orders
-    bench.fill(create, 1)
-    assert bench.take(TRADER, ParentUpdate)[-1].status is S.FILLED
-    bench.check()
-
-
-def test_cancel_when_of_somebody_else_or_unknown_then_it_is_refused(bench: Bench) -> None:
-    """An owner ends its own parents only; the humans end everybody's."""
-    create = bench.limit(owner=API)
-    bench.tell(CancelParent(TREND, create.parent_id), CancelParent(TREND, ParentId("p?")), CancelAll(TREND))
-    assert [one.code for one in bench.take(TRADER, Refusal)] == ["UNKNOWN_PARENT"] * 2
-    assert bench.take(GATEWAY, CancelOrder) == []
-    bench.tell(CancelAll(API, req=9), CancelAll(API, req=9))
-    assert len(bench.take(GATEWAY, CancelOrder)) == 1
-    assert [answer.parent_ids for answer in bench.take(FACE, Answer)] == [(create.parent_id,)] * 2
-
-
-def test_limit_when_rejected_by_the_venue_then_the_parent_is(bench: Bench) -> None:
-    """A post-only refusal ends it: REJECTED with the venue's reason."""
-    create = bench.limit(settings={"post_only": True})
-    assert create.post_only
-    bench.report(create, S.REJECTED, reason="post_only")
-    parent = bench.take(TRADER, ParentUpdate)[-1]
-    assert (parent.status, parent.reason, parent.phase) == (S.REJECTED, "post_only", Phase.DONE)
-
-
-def test_filter_when_the_venue_names_one_then_its_rules_are_read_again_and_nothing_is_repeated(
-    bench: Bench,
-) -> None:
-    """A reject by a filter is definite: the rules are read again, and the order is not repeated."""
-    bench.submit(algo="limit", limit_price=D(100))
-    create = bench.take(GATEWAY, CreateOrder)[0]
-    bench.report(create, S.REJECTED, reason="FILTER: Filter failure: LOT_SIZE")
-    assert bench.take(MARKET, AskRules) == [AskRules(create.instrument)]
-    assert bench.take(GATEWAY, CreateOrder) == []
-
-
 def test_create_when_the_gateway_is_full_then_it_never_was(bench: Bench) -> None:
     """A commands lane without room is said so: NOT_SENT QUEUE_FULL, and the parent ends."""
     bench.full = GATEWAY
@@ -498,84 +259,14 @@ def test_create_when_the_gateway_is_full_then_it_never_was(bench: Bench) -> None
     bench.check()
 
 
-# --- journal ----------------------------------------------------------------------------------------------
+def test_phase_when_done_then_the_journal_says_so_once(bench: Bench) -> None:
+    """One PHASE DONE per parent."""
+    bench.bought()
+    assert [one.phase for one in bench.made(PhaseChange)] == [Phase.DONE]
+    assert ClientOrderId("x") not in bench.trading.orders
 
 
-def test_journal_when_failing_then_only_cancels_leave_until_it_works(bench: Bench) -> None:
-    """CANCEL_ONLY at once, waiting creates are dropped, cancels go on; the disk's next word ends it."""
-    resting = bench.limit()
-    bench.auto_durable = False
-    bench.submit()
-    bench.tell(JournalFailed("disk full"))
-    bench.submit()
-    assert bench.one(TRADER, Refusal).code == "MODE_CANCEL_ONLY"
-    assert bench.oms.view().mode.mode == "CANCEL_ONLY"
-    bench.tell(CancelParent(TREND, resting.parent_id))
-    assert len(bench.take(GATEWAY, CancelOrder)) == 1
-    bench.auto_durable = True
-    bench.tell(Durable(len(bench.records)))
-    assert bench.take(GATEWAY, CreateOrder) == []
-    assert bench.oms.view().mode.mode == "NORMAL"
-    bench.submit()
-    assert len(bench.take(GATEWAY, CreateOrder)) == 1
-    bench.check()
-
-
-def test_journal_when_silent_for_a_second_then_it_counts_as_failing(bench: Bench) -> None:
-    """`journal.durable_timeout` is the OMS's own watch over the disk."""
-    bench.auto_durable = False
-    bench.submit()
-    bench.advance(SECOND)
-    assert bench.oms.view().mode.mode == "CANCEL_ONLY"
-    bench.auto_durable = True
-    bench.tell(Durable(len(bench.records)))
-    assert bench.oms.view().mode.mode == "NORMAL"
-    bench.advance(5 * SECOND)
-    assert bench.oms.view().mode.mode == "NORMAL"
-
-
-# --- connection -------------------------------------------------------------------------------------------
-
-
-def test_connection_when_lost_then_waiting_creates_go_and_a_look_comes_first(bench: Bench) -> None:
-    """OR-29: nothing that waits survives a disconnection; READY again after a complete look."""
-    bench.auto_durable = False
-    bench.submit()
-    bench.tell(AccountState(ACCOUNT, False, "closed"))
-    bench.auto_durable = True
-    bench.tell(Durable(len(bench.records)))
-    assert bench.take(GATEWAY, CreateOrder) == []
-    bench.submit()
-    assert "not connected: closed" in bench.one(TRADER, Refusal).text
-    bench.tell(AccountState(ACCOUNT, True, ""))
-    look = bench.one(GATEWAY, Look)
-    bench.submit()
-    assert "reconciled" in bench.one(TRADER, Refusal).text
-    bench.done(look)
-    bench.submit()
-    assert len(bench.take(GATEWAY, CreateOrder)) == 1
-    assert bench.take(TRADER, Ready) == []
-    bench.check()
-
-
-def test_look_when_time_passes_then_it_comes_every_fifteen_seconds(bench: Bench) -> None:
-    """One look at a time; its cursors are journaled when it was complete."""
-    bench.advance(14 * SECOND)
-    assert bench.take(GATEWAY, Look) == []
-    bench.advance(SECOND)
-    look = bench.one(GATEWAY, Look)
-    bench.advance(10 * SECOND)
-    assert bench.take(GATEWAY, Look) == []
-    cursors = ((BTC, TradeId("9")), (ETH, None))
-    bench.done(look, complete=False, cursors=cursors)
-    assert bench.made(Cursor) == []
-    bench.advance(SECOND)
-    bench.done(bench.one(GATEWAY, Look), cursors=cursors)
-    assert [(one.instrument, one.trade_id) for one in bench.made(Cursor)] == [(BTC, "9")]
-    bench.check()
-
-
-# --- state ------------------------------------------------------------------------------------------------
+# --- state -----------------------------------------------------------------------------------------------
 
 
 def test_state_when_taken_out_and_put_back_then_the_rest_of_the_story_is_the_same() -> None:
@@ -613,14 +304,9 @@ def test_view_when_much_is_there_then_it_is_bounded_and_changes_nothing(bench: B
     assert msgspec.json.encode(view)
 
 
-def test_account_when_it_has_no_block_then_the_defaults_hold() -> None:
-    """An account without configuration has the defaults of `accounts.NAME`."""
-    bench = Bench(config=Config(risk=CONFIG.risk)).ready()
-    assert bench.limit().not_after_ns == bench.now_ns + AccountConfig().order_deadline
-
-
-def test_phase_when_done_then_the_journal_says_so_once(bench: Bench) -> None:
-    """One PHASE DONE per parent."""
-    bench.bought()
-    assert [one.phase for one in bench.made(PhaseChange)] == [Phase.DONE]
-    assert ClientOrderId("x") not in bench.trading.orders
+def test_message_when_it_means_nothing_to_the_oms_then_it_is_counted(bench: Bench) -> None:
+    """Bars and a changed configuration need no action; rows of a fold that is over are not folded again."""
+    bar = Bar(BTC, "1m", 0, 1, 1.0, 1.0, 1.0, 1.0, 0.0, 0, 0)
+    before = bench.trading.lsn
+    bench.tell(bar, ConfigChanged("cfg-2"), Rows(0, tuple(bench.records), 0))
+    assert (bench.oms.view().counters.ignored, bench.trading.lsn) == (1, before)

@@ -9,7 +9,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from tests.unit.actors.oms_bench import BTC, ETH, GATEWAY, PAUSE, TRADER, Bench
+from tests.unit.actors.oms_bench import Bench
+from tests.unit.actors.oms_wired import BTC, ETH, GATEWAY, PAUSE, TRADER
 from tradefan import contracts
 from tradefan.actors import oms_engine
 from tradefan.contracts import CancelChild, EndParent, ParentView, PlaceChild, Settings, Wake

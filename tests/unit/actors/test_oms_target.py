@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.unit.actors.oms_bench import BTC, CLI, ETH, GATEWAY, PAUSE, TRADER, Bench
+from tests.unit.actors.oms_bench import Bench
+from tests.unit.actors.oms_wired import BTC, CLI, ETH, GATEWAY, PAUSE, TRADER
 from tradefan.actors.oms_state import Turn
 from tradefan.core.ledger import position
 from tradefan.messages.market import Quality

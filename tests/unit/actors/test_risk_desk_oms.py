@@ -6,7 +6,8 @@ from decimal import Decimal
 
 import msgspec
 
-from tests.unit.actors.oms_bench import ACCOUNT, BTC, CONFIG, DESK, GATEWAY, STORE, Bench
+from tests.unit.actors.oms_bench import Bench
+from tests.unit.actors.oms_wired import ACCOUNT, BTC, CONFIG, DESK, GATEWAY, STORE
 from tests.unit.actors.turns import Turns
 from tradefan.actors.risk_desk import RiskDesk
 from tradefan.actors.risk_desk_state import AccountRiskView, RiskDeskWiring

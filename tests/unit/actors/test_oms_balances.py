@@ -1,0 +1,221 @@
+"""Balances: the opening, and money that moved without a fill of ours."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from tests.unit.actors.oms_bench import Bench
+from tests.unit.actors.oms_wired import (
+    ACCOUNT,
+    BASE,
+    BTC,
+    ETH,
+    GATEWAY,
+    TREND,
+    USDT,
+    client_id,
+)
+from tradefan.core.ids import client_order_id
+from tradefan.core.ledger import balance, held_before, position
+from tradefan.messages.account import AccountState
+from tradefan.messages.orders import (
+    CreateOrder,
+    Look,
+    OrderStatus,
+    VenueFill,
+)
+from tradefan.messages.records import (
+    Fill,
+    Transfer,
+)
+from tradefan.units import SECOND, ClientOrderId, ParentId, TradeId
+
+D = Decimal
+S = OrderStatus
+
+
+@pytest.fixture
+def bench() -> Bench:
+    return Bench().ready()
+
+
+# --- the opening -----------------------------------------------------------------------------------------
+
+
+def test_history_when_before_the_opening_then_it_is_not_booked() -> None:
+    """What traded before us is in the balances that OPENING books."""
+    bench = Bench()
+    bench.fold()
+    bench.tell(AccountState(ACCOUNT, True, ""))
+    look = bench.take(GATEWAY, Look)[-1]
+    old = VenueFill(
+        ACCOUNT,
+        BTC,
+        TradeId("1"),
+        None,
+        "v",
+        "buy",
+        D(1),
+        D(100),
+        D(0),
+        USDT,
+        "taker",
+        1,
+        1,
+        "look",
+    )
+    bench.tell(old)
+    bench.done(look, {"BTC": 1})
+    assert bench.made(Fill) == []
+    assert balance(bench.trading.ledger, ACCOUNT, BASE) == D(1)
+
+
+def test_opening_when_something_happens_meanwhile_then_the_look_is_repeated() -> None:
+    """Cursor, balances, and nothing in between: else the same money would be counted twice."""
+    bench = Bench()
+    bench.fold()
+    bench.tell(AccountState(ACCOUNT, True, ""))
+    look = bench.take(GATEWAY, Look)[-1]
+    create = CreateOrder(
+        ACCOUNT,
+        BTC,
+        TREND,
+        ParentId("p"),
+        client_id("web"),
+        "buy",
+        "limit",
+        "GTC",
+        False,
+        D(1),
+        D(1),
+        False,
+        1,
+    )
+    bench.fill(create, 1)
+    bench.done(look, {"BTC": 1})
+    assert bench.trading.opened == {}
+    bench.advance(SECOND)
+    bench.done(bench.one(GATEWAY, Look), {"BTC": 1, "USDT": -100})
+    assert list(bench.trading.opened) == [ACCOUNT]
+
+
+@pytest.mark.parametrize("client_order_id", [None, client_id("web"), client_order_id("dev", 9, 9)])
+def test_fill_when_streamed_before_the_opening_then_its_money_is_counted_once(
+    client_order_id: ClientOrderId | None,
+) -> None:
+    """What traded before OPENING is in its balances: foreign fills and orphans, before it and late."""
+    bench = Bench()
+    bench.fold()
+    bench.tell(AccountState(ACCOUNT, True, ""))
+    create = CreateOrder(
+        ACCOUNT,
+        BTC,
+        TREND,
+        ParentId("p"),
+        client_id("web"),
+        "buy",
+        "limit",
+        "GTC",
+        False,
+        D(1),
+        D(1),
+        False,
+        1,
+    )
+    fill = {"client_order_id": client_order_id}
+    bench.fill(create, 1, "41", **fill)
+    bench.done(bench.take(GATEWAY, Look)[-1], {"BTC": 1, "USDT": 900})
+    assert bench.trading.opened == {}
+    bench.advance(SECOND)
+    bench.done(bench.one(GATEWAY, Look), {"BTC": 2, "USDT": 800}, cursors=((BTC, TradeId("100")),))
+    # Traded before the opening's cursor, told after it, on both roads; the last one is news.
+    bench.fill(create, 1, "42", **fill)
+    bench.fill(create, 1, "100", source="look", **fill)
+    bench.fill(create, 1, "101", **fill)
+    assert [one.trade_id for one in bench.made(Fill)] == ["101"]
+    assert balance(bench.trading.ledger, ACCOUNT, BASE) == D(3)
+    assert balance(bench.trading.ledger, ACCOUNT, USDT) == D(700)
+    bench.check()
+
+
+# --- transfers -------------------------------------------------------------------------------------------
+
+
+def test_balance_when_two_quiet_looks_agree_on_a_difference_then_it_is_a_transfer(bench: Bench) -> None:
+    """A deposit is booked to `external` after two agreeing looks, 5 s apart, with nothing under way."""
+    held = {"USDT": 1_000_500, "BNB": "0.5"}
+    bench.advance(15 * SECOND)
+    bench.done(bench.one(GATEWAY, Look), held)
+    bench.advance(2 * SECOND)
+    assert bench.made(Transfer) == []
+    bench.advance(3 * SECOND)
+    bench.done(bench.one(GATEWAY, Look), held)
+    assert [(one.asset, one.qty) for one in bench.made(Transfer)] == [("USDT", D(500)), ("BNB", D("0.5"))]
+    assert held_before(bench.trading.ledger, ACCOUNT, USDT) == D(1_000_500)
+    bench.check()
+
+
+def test_balance_when_an_order_works_or_the_difference_moves_then_nothing_is_booked(bench: Bench) -> None:
+    """A fill on its way looks like a difference; only what stays is one."""
+    create = bench.limit()
+    bench.report(create, S.NEW)
+    for qty in (1, 1, 1, 1):
+        bench.advance(15 * SECOND)
+        bench.report(create, S.NEW, source="look")
+        bench.done(bench.take(GATEWAY, Look)[-1], {"USDT": 1_000_000, "BNB": qty})
+    assert bench.made(Transfer) == []
+    bench.report(create, S.CANCELED)
+    for qty in (1, 2, 3):
+        bench.advance(15 * SECOND)
+        bench.done(bench.take(GATEWAY, Look)[-1], {"USDT": 1_000_000, "BNB": qty})
+    assert bench.made(Transfer) == []
+
+
+def test_balance_when_a_filled_order_lacks_its_fill_then_nothing_is_a_transfer(bench: Bench) -> None:
+    """Our own money on its way is no deposit: a report said FILLED, and the fill itself comes late."""
+    bench.submit()
+    create = bench.one(GATEWAY, CreateOrder)
+    bench.report(create, S.FILLED, 1)
+    venue = {"USDT": 999_900, "BTC": 1}
+    look_for(bench, 40, venue)
+    bench.fill(create, 1)
+    look_for(bench, 40, venue)
+    assert bench.made(Transfer) == []
+    assert balance(bench.trading.ledger, ACCOUNT, USDT) == D(999_900)
+    assert position(bench.trading.ledger, ACCOUNT, TREND, BTC).qty == D(1)
+    assert "fills_missing" in bench.logs
+    bench.check()
+
+
+@pytest.mark.parametrize("ours", [True, False])
+def test_poison_when_looks_find_its_money_then_no_transfer_and_the_cursor_waits_before_it(
+    bench: Bench, ours: bool
+) -> None:
+    """A human still has to resolve the fill: it is neither passed nor booked under another name."""
+    create = bench.limit()
+    bench.report(create, S.NEW)
+    key = f"fill {ACCOUNT} {BTC} 77"
+    again = Bench(records=bench.records)
+    again.fold(poison=key, poison_text="boom")
+    again.tell(AccountState(ACCOUNT, True, ""))
+    again.fill(create, 1, "77", client_order_id=create.client_order_id if ours else None)
+    again.report(create, *((S.FILLED, 1) if ours else (S.CANCELED, 0)), source="look")
+    cursors = ((BTC, TradeId("77")), (ETH, TradeId("5")))
+    look_for(again, 40, {"USDT": 999_901, "BTC": 1}, cursors=cursors)
+    assert again.made(Transfer) == []
+    assert again.trading.cursors == {ACCOUNT: {BTC: "0", ETH: "5"}}
+    # An asset of no held instrument still is a deposit, once nothing of ours is under way.
+    look_for(again, 40, {"USDT": 999_901, "BTC": 1, "BNB": 2}, cursors=cursors)
+    assert [one.asset for one in again.made(Transfer)] == ([] if ours else ["BNB"])
+    again.check()
+
+
+def look_for(bench: Bench, seconds: int, held: dict[str, Any], **changes: Any) -> None:
+    """Let time pass; each look finds these balances and has no order missing."""
+    for _ in range(seconds):
+        bench.advance(SECOND)
+        for look in bench.take(GATEWAY, Look):
+            bench.done(look, held, missing=(), **changes)

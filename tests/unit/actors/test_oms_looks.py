@@ -1,0 +1,213 @@
+"""Looks: when the venue is asked, and what it means that an order is missing."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+
+from tests.unit.actors.oms_bench import Bench
+from tests.unit.actors.oms_wired import (
+    ACCOUNT,
+    BTC,
+    ETH,
+    GATEWAY,
+    PAUSE,
+    START,
+    TRADER,
+)
+from tradefan.messages.account import AccountState
+from tradefan.messages.control import (
+    Ready,
+)
+from tradefan.messages.orders import (
+    CreateOrder,
+    Doubt,
+    Look,
+    LookDone,
+    OrderStatus,
+    ParentUpdate,
+    Phase,
+    Refusal,
+)
+from tradefan.messages.records import (
+    Cursor,
+    Difference,
+    InDoubt,
+)
+from tradefan.units import MINUTE, SECOND, TradeId
+
+D = Decimal
+S = OrderStatus
+
+
+@pytest.fixture
+def bench() -> Bench:
+    return Bench().ready()
+
+
+def test_connection_when_lost_then_waiting_creates_go_and_a_look_comes_first(bench: Bench) -> None:
+    """OR-29: nothing that waits survives a disconnection; after a complete look new risk waits 30 s more."""
+    bench.auto_durable = False
+    bench.submit()
+    bench.tell(AccountState(ACCOUNT, False, "closed"))
+    bench.durable()
+    assert bench.take(GATEWAY, CreateOrder) == []
+    bench.submit()
+    assert "not connected: closed" in bench.one(TRADER, Refusal).text
+    bench.tell(AccountState(ACCOUNT, True, ""))
+    look = bench.one(GATEWAY, Look)
+    bench.submit()
+    assert "reconciled" in bench.one(TRADER, Refusal).text
+    bench.done(look)
+    bench.submit()
+    assert bench.one(TRADER, Refusal).code == "MODE_NO_NEW_RISK"
+    bench.passed(30)
+    bench.submit()
+    assert len(bench.take(GATEWAY, CreateOrder)) == 1
+    assert bench.take(TRADER, Ready) == []
+    assert bench.moods(ACCOUNT, "link") == ["NO_NEW_RISK", "NORMAL"]
+    bench.check()
+
+
+def test_look_when_time_passes_then_it_comes_every_ten_seconds(bench: Bench) -> None:
+    """Open orders every 10 s; one look at a time; its cursors are journaled when it was complete."""
+    bench.advance(10 * SECOND - 1)
+    assert bench.take(GATEWAY, Look) == []
+    bench.advance(1)
+    look = bench.one(GATEWAY, Look)
+    bench.advance(10 * SECOND)
+    assert bench.take(GATEWAY, Look) == []
+    cursors = ((BTC, TradeId("9")), (ETH, None))
+    bench.done(look, complete=False, cursors=cursors)
+    assert bench.made(Cursor) == []
+    bench.advance(SECOND)
+    bench.done(bench.one(GATEWAY, Look), cursors=cursors)
+    assert [(one.instrument, one.trade_id) for one in bench.made(Cursor)] == [(BTC, "9")]
+    bench.check()
+
+
+def test_look_when_its_gateway_never_ends_it_then_another_is_asked_after_a_minute(bench: Bench) -> None:
+    """A look that was lost holds up the next ones for 60 s at most."""
+    bench.advance(10 * SECOND)
+    first = bench.one(GATEWAY, Look)
+    bench.advance(59 * SECOND)
+    assert bench.take(GATEWAY, Look) == []
+    bench.advance(2 * SECOND)
+    assert bench.one(GATEWAY, Look).look_id > first.look_id
+
+
+def test_look_when_of_an_earlier_life_then_its_end_means_nothing(bench: Bench) -> None:
+    """Facts of a look that nobody waits for still merge; its end proves nothing."""
+    create = bench.doubtful()
+    bench.tell(LookDone(ACCOUNT, 999_999, bench.now_ns, True, (create.client_order_id,), ()))
+    assert bench.oms.state.live.accounts[ACCOUNT].negatives == {}
+    assert bench.trading.orders[create.client_order_id].in_doubt is Doubt.CREATE
+
+
+def test_order_when_missing_among_the_open_ones_then_it_is_asked_by_id(bench: Bench) -> None:
+    """A report was lost: the order is not open any more, and asking by id finds its end."""
+    create = bench.resting()
+    bench.advance(10 * SECOND)
+    bench.done(bench.one(GATEWAY, Look))
+    bench.advance(SECOND)
+    look = bench.one(GATEWAY, Look)
+    assert look.orders == ((BTC, create.client_order_id),)
+    bench.report(create, S.CANCELED, source="look")
+    bench.done(look, missing=())
+    assert bench.take(TRADER, ParentUpdate)[-1].phase is Phase.DONE
+    bench.check()
+
+
+def missing_for(bench: Bench, create: CreateOrder, ns: int) -> None:
+    """Let time pass; every look that names the order misses it."""
+    until_ns = bench.now_ns + ns
+    while bench.now_ns < until_ns:
+        bench.advance(PAUSE)
+        for look in bench.take(GATEWAY, Look):
+            names = [name for _, name in look.orders]
+            bench.done(look, missing=tuple(names))
+
+
+def test_order_when_the_venue_forgot_it_then_its_instrument_is_held_for_a_human(bench: Bench) -> None:
+    """Known before, not found now: that ends nothing, but DIFF and HOLD say that a human has to look."""
+    create = bench.resting()
+    missing_for(bench, create, 40 * SECOND)
+    assert bench.trading.orders[create.client_order_id].status is S.NEW
+    assert bench.alarms == ["order_missing"]
+    (diff,) = bench.made(Difference)
+    assert (diff.subject, diff.instrument, diff.apart) == (create.client_order_id, BTC, True)
+    assert bench.moods(BTC, "hold") == ["CANCEL_ONLY"]
+    again = Bench(records=bench.records).ready()
+    again.submit()
+    assert again.one(TRADER, Refusal).code == "MODE_CANCEL_ONLY"
+    again.submit(10, instrument=ETH)
+    assert len(again.take(GATEWAY, CreateOrder)) == 1
+    bench.check()
+
+
+def test_order_when_missed_twice_at_once_then_nothing_is_concluded_before_five_seconds(bench: Bench) -> None:
+    """ST-14: a DIFF needs two agreeing looks 5 s apart, and 5 s without news of the order."""
+    create = bench.resting()
+    first_ns = None
+    while not bench.made(Difference):
+        bench.advance(PAUSE)
+        for look in bench.take(GATEWAY, Look):
+            if look.orders and first_ns is None:
+                first_ns = bench.now_ns
+            bench.done(look)
+        assert bench.now_ns < START + MINUTE
+    assert first_ns is not None
+    assert bench.now_ns - first_ns >= 5 * SECOND
+    assert create.client_order_id in bench.trading.differences
+
+
+def test_order_when_the_venue_shows_it_again_then_two_looks_let_its_instrument_go(bench: Bench) -> None:
+    """HOLD for a difference is left by two agreeing looks, not by the first."""
+    create = bench.resting()
+    missing_for(bench, create, 40 * SECOND)
+    bench.look(create)
+    assert bench.moods(BTC, "hold") == ["CANCEL_ONLY"]
+    bench.look(create)
+    assert bench.moods(BTC, "hold") == ["CANCEL_ONLY", "NORMAL"]
+    assert bench.trading.differences == {}
+    bench.check()
+
+
+def test_create_when_nobody_ever_answers_then_a_look_doubts_it(bench: Bench) -> None:
+    """An order without any word long after its deadline is in doubt, whoever lost it."""
+    create = bench.limit()
+    bench.advance(35 * SECOND, answering=True)
+    assert [record.client_order_id for record in bench.made(InDoubt)] == [create.client_order_id]
+    bench.check()
+
+
+def test_report_when_illegal_then_it_is_counted_and_the_order_is_asked(bench: Bench) -> None:
+    """An illegal pair and an unmapped word change nothing and trigger a query by id."""
+    create = bench.limit()
+    bench.report(create, S.REJECTED)
+    records = len(bench.records)
+    bench.report(create, S.NEW)
+    bench.report(create, S.UNKNOWN)
+    assert (len(bench.records), bench.oms.view().counters.illegal) == (records, 2)
+    bench.advance(SECOND)
+    look = bench.one(GATEWAY, Look)
+    assert look.orders == ((BTC, create.client_order_id),)
+    bench.done(look, missing=())
+    bench.advance(5 * SECOND)
+    assert bench.take(GATEWAY, Look) == []
+
+
+def test_report_when_ahead_of_its_fills_then_a_look_brings_them(bench: Bench) -> None:
+    """The venue's quantity is ahead: the trades are asked after a second, unless they came."""
+    create = bench.limit()
+    bench.report(create, S.PARTIALLY_FILLED, "0.4")
+    bench.advance(SECOND)
+    look = bench.one(GATEWAY, Look)
+    bench.fill(create, "0.4", source="look")
+    bench.done(look)
+    bench.report(create, S.FILLED, 1)
+    bench.fill(create, "0.6")
+    bench.advance(5 * SECOND)
+    assert bench.take(GATEWAY, Look) == []
+    bench.check()

@@ -1,0 +1,153 @@
+"""Modes: entered in the turn that learns a cause, obeyed at once, left by rule."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from tests.unit.actors.oms_bench import Bench
+from tests.unit.actors.oms_wired import (
+    ACCOUNT,
+    BTC,
+    ETH,
+    GATEWAY,
+    TRADER,
+    TREND,
+)
+from tradefan.messages.account import Mode, SetMode
+from tradefan.messages.control import ActorState, Durable
+from tradefan.messages.market import Quality
+from tradefan.messages.orders import (
+    CancelOrder,
+    CreateOrder,
+    OrderStatus,
+    Refusal,
+)
+from tradefan.messages.records import (
+    ModeChange,
+    NotSent,
+)
+
+D = Decimal
+S = OrderStatus
+
+
+@pytest.fixture
+def bench() -> Bench:
+    return Bench().ready()
+
+
+def mode(mode: Mode, scope: str = "all", cause: str = "drawdown", **changes: Any) -> SetMode:
+    fields: dict[str, Any] = {
+        "code": "RISK_DRAWDOWN",
+        "text": "fell by 21 %",
+        "limit": "20 %",
+        "used": "21 %",
+        "would_pass": "a sale",
+    }
+    return SetMode(scope, cause, mode, **{**fields, **changes})
+
+
+@pytest.mark.parametrize("scope", ["all", BTC, ACCOUNT, TREND, "paper", "binance"])
+def test_mode_when_no_new_risk_then_only_what_reduces_passes(bench: Bench, scope: str) -> None:
+    """The refusal has the cause's code, limit, used and would_pass; NORMAL withdraws the cause."""
+    bench.bought(2)
+    bench.tell(mode("NO_NEW_RISK", scope))
+    bench.submit()
+    refusal = bench.one(TRADER, Refusal)
+    assert (refusal.code, refusal.limit, refusal.used, refusal.would_pass) == (
+        "RISK_DRAWDOWN",
+        "20 %",
+        "21 %",
+        "a sale",
+    )
+    bench.submit(3, side="sell")
+    assert bench.one(TRADER, Refusal).code == "RISK_DRAWDOWN"
+    bench.submit(2, side="sell")
+    assert bench.one(GATEWAY, CreateOrder).side == "sell"
+    bench.tell(mode("NORMAL", scope), mode("NORMAL", scope))
+    bench.submit()
+    assert len(bench.take(GATEWAY, CreateOrder)) == 1
+    assert [record.mode for record in bench.made(ModeChange)] == ["NO_NEW_RISK", "NORMAL"]
+    bench.check()
+
+
+def test_mode_when_it_has_two_causes_then_the_tightest_holds(bench: Bench) -> None:
+    """A scope has the tightest of its causes, an order the tightest of its scopes; a repeat is no record."""
+    bench.tell(
+        mode("NO_NEW_RISK"), mode("NO_NEW_RISK"), mode("CANCEL_ONLY", BTC, "hold", code="", text="hold")
+    )
+    bench.submit()
+    bench.submit(6, instrument=ETH)
+    assert [one.code for one in bench.take(TRADER, Refusal)] == ["MODE_CANCEL_ONLY", "RISK_DRAWDOWN"]
+    assert bench.oms.view().mode.mode == "CANCEL_ONLY"
+    assert len(bench.made(ModeChange)) == 2
+
+
+def test_mode_when_of_another_scope_then_it_does_not_matter(bench: Bench) -> None:
+    """An owner's mode stops that owner."""
+    bench.tell(mode("CANCEL_ONLY", "other"))
+    bench.submit()
+    assert len(bench.take(GATEWAY, CreateOrder)) == 1
+
+
+def test_mode_when_reduce_only_then_resting_orders_that_add_are_cancelled(bench: Bench) -> None:
+    """What can raise exposure goes, what reduces stays."""
+    bench.bought(2)
+    buy = bench.limit(1, 99)
+    sell = bench.limit(1, 101, side="sell")
+    bench.tell(mode("REDUCE_ONLY"))
+    assert [one.client_order_id for one in bench.take(GATEWAY, CancelOrder)] == [buy.client_order_id]
+    bench.tell(mode("KILLED", ETH, "kill"), mode("KILLED", "all", "kill"))
+    assert [one.client_order_id for one in bench.take(GATEWAY, CancelOrder)] == [sell.client_order_id]
+    bench.submit(1, side="sell")
+    assert bench.one(TRADER, Refusal).code == "RISK_LATCHED"
+    bench.check()
+
+
+def test_mode_when_tightened_then_waiting_creates_that_it_forbids_are_dropped(bench: Bench) -> None:
+    """They have not left, so they never were; what reduces still leaves."""
+    bench.bought(2)
+    bench.auto_durable = False
+    bench.submit(1)
+    bench.submit(1, side="sell")
+    bench.tell(mode("NO_NEW_RISK"))
+    bench.auto_durable = True
+    bench.tell(Durable(len(bench.records)))
+    assert [one.side for one in bench.take(GATEWAY, CreateOrder)] == ["sell"]
+    assert [record.reason for record in bench.made(NotSent)] == ["LOCAL_EXPIRED"]
+    bench.check()
+
+
+def test_feed_when_stale_then_its_waiting_creates_are_dropped(bench: Bench) -> None:
+    """STALE takes the reference away, and with it what waits for the disk; another instrument goes on."""
+    bench.auto_durable = False
+    bench.submit(1)
+    bench.submit(6, instrument=ETH)
+    bench.quote(BTC, 100, Quality.STALE)
+    bench.auto_durable = True
+    bench.tell(Durable(len(bench.records)))
+    assert [one.instrument for one in bench.take(GATEWAY, CreateOrder)] == [ETH]
+
+
+def test_mode_when_the_oms_restarts_then_it_still_holds(bench: Bench) -> None:
+    """A loss limit survives the restart: the MODE record is in the journal."""
+    bench.tell(mode("NO_NEW_RISK"))
+    again = Bench(records=bench.records).ready()
+    again.submit()
+    assert again.one(TRADER, Refusal).code == "RISK_DRAWDOWN"
+    assert [one.cause for one in again.oms.state.trading.modes["all"].values()] == ["drawdown"]
+
+
+def test_risk_desk_when_not_ready_then_there_is_no_new_risk(bench: Bench) -> None:
+    """While the second pair of eyes is closed nothing new is risked; where none is wired none is missed."""
+    bench.tell(ActorState("risk_desk", "STARTING"), ActorState("market_data:binance", "DOWN"))
+    bench.submit()
+    refusal = bench.one(TRADER, Refusal)
+    assert (refusal.code, "STARTING" in refusal.text) == ("MODE_NO_NEW_RISK", True)
+    alone = Bench(risk_desk=None).ready()
+    alone.tell(ActorState("risk_desk", "DOWN"))
+    alone.submit()
+    assert len(alone.take(GATEWAY, CreateOrder)) == 1
