@@ -92,11 +92,10 @@ class Orders:
 
     def refuse(self, command: CreateOrder | ReplaceOrder, reason: str, ctx: Context) -> None:
         """Say that a create or a replacement never left; of a replacement the old order rests on."""
-        create, old_id = command, None
         if isinstance(command, ReplaceOrder):
-            create, old_id = command.create, command.old_id
-        assert isinstance(create, CreateOrder)
-        self._not_sent(create, old_id, reason, ctx)
+            self._not_sent(command.create, command.old_id, reason, ctx)
+        else:
+            self._not_sent(command, None, reason, ctx)
 
     def _is_new(self, client_order_id: ClientOrderId, ctx: Context) -> bool:
         """Say whether this order is not under way already; no word about the first comes of a second."""
