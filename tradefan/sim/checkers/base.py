@@ -8,7 +8,7 @@ folds what is left.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 from tradefan.messages.records import Record
 from tradefan.sim.witness import Kind, Violation, Witness
@@ -115,6 +115,11 @@ class OverRecords(Watch):
             broken = self.take(seen, record)
             first = first or broken
         return first
+
+
+def oms_of(seen: Witness) -> Any:  # noqa: ANN401 `OmsState`, which only the actors' floor knows
+    """Return the order manager's State once it has folded its journal, None before and while it is down."""
+    return seen.oms if seen.oms is not None and seen.oms.live.running else None
 
 
 class Newer:

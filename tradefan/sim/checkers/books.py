@@ -8,7 +8,7 @@ from fractions import Fraction
 from typing import Any, TypeVar
 
 from tradefan.messages.records import Record
-from tradefan.sim.checkers.base import OverRecords
+from tradefan.sim.checkers.base import OverRecords, oms_of
 from tradefan.sim.checkers.money import Money, Whose
 from tradefan.sim.checkers.orders import Orders
 from tradefan.sim.witness import Kind, Violation, Witness
@@ -32,7 +32,7 @@ class _OfMoney(OverRecords):
 
     def judge(self, seen: Witness) -> Violation | None:
         moved, self.moved = self.moved, False
-        return self.compare(seen) if moved and seen.oms is not None else None
+        return self.compare(seen) if moved and oms_of(seen) is not None else None
 
     def compare(self, seen: Witness) -> Violation | None:
         """Hold what was folded against State."""
@@ -81,8 +81,9 @@ class ExactLedger(_OfMoney):
 class SameResult(_OfMoney):
     """I-07: realised result and cost of every position, folded from the journal at average cost, are live's.
 
-    Exactly: realised - cost = the sum of its cash flows. Within 1e-15, since the ledger rounds what a
-    reduction takes out: each of the two alone. The unrealised result at any mark follows from qty and cost.
+    The quantity exactly; realised - cost = the sum of its cash flows, and the result itself, within 1e-15,
+    since the ledger rounds what a reduction takes out, and averages at which humans assign have no end.
+    The unrealised result at any mark follows from quantity and cost.
     """
 
     invariant: str = "I-07"
@@ -102,7 +103,7 @@ class SameResult(_OfMoney):
             held = positions.get(account, {}).get(owner, {}).get(instrument)
             qty, cost, realised = (held.qty, held.cost, held.realised) if held else (ZERO, ZERO, ZERO)
             name = f"{owner} in {instrument}"
-            if (qty, realised - cost) != (place.qty, place.flow):
+            if qty != place.qty or abs(realised - cost - place.flow) > TOLERANCE:
                 expected = f"{name} qty {place.qty}, realised - cost {place.flow}"
                 return self.broken(seen, expected, f"qty {qty}, realised - cost {realised - cost}")
             if abs(Fraction(realised) - place.realised) > TOLERANCE:
@@ -137,7 +138,7 @@ class Reserved(OverRecords):
 
     def judge(self, seen: Witness) -> Violation | None:
         touched, self._touched = self._touched, {}
-        if seen.oms is None:
+        if oms_of(seen) is None:
             return None
         reserved = seen.oms.trading.exposure.reserved
         for account, asset in touched:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tradefan.messages.records import Intent, NotSent, Record, Resolved
 from tradefan.sim.checkers.base import Newer, OverRecords, Source
 from tradefan.sim.checkers.orders import Child, Orders
-from tradefan.sim.witness import Kind, VenueEvent, Violation, Witness
+from tradefan.sim.witness import Kind, VenueEvent, Violation, Witness, Written
 from tradefan.units import SECOND
 
 CLOCK_BOUND_NS = SECOND
@@ -20,7 +20,8 @@ class NotPlaced(OverRecords):
 
     Judged at both looks: the first not before `not_after` (of an earlier epoch: its start + the order's
     deadline) + A + V + 1 s, the second 5 s later, and at neither had the venue the create in hand or
-    decided for it. NOT_SENT is proof of the same kind: nothing of it was written. A human may err.
+    decided for it. NOT_SENT is proof of the same kind: no create of it was written, or it was a replacement
+    that the venue never took, because its cancel failed. A human may err.
     With a liar instead: R5 adopts what is visible within 15 s, counted after the heal.
     """
 
@@ -33,7 +34,7 @@ class NotPlaced(OverRecords):
         super().__init__()
         self._log, self._writes = Newer(), Newer()
         self._events: dict[str, list[VenueEvent]] = {}
-        self._left: dict[str, int] = {}
+        self._left: dict[str, Written] = {}
 
     def begin(self) -> None:
         self._orders = Orders()
@@ -45,7 +46,7 @@ class NotPlaced(OverRecords):
             self._events.setdefault(event.client_order_id, []).append(event)
         for written in self._writes.of(seen.writes):
             if written.op != "cancel" and written.refused is None:
-                self._left.setdefault(written.client_order_id, written.at_ns)
+                self._left.setdefault(written.client_order_id, written)
         return super().after_step(seen)
 
     def take(self, seen: Witness, record: Record) -> Violation | None:
@@ -62,11 +63,14 @@ class NotPlaced(OverRecords):
         return None if human or not seen.venue.honest else self._not_placed(seen, record, child)
 
     def _not_sent(self, seen: Witness, record: NotSent) -> Violation | None:
-        left_ns = self._left.get(record.client_order_id)
-        if left_ns is None:
+        name = record.client_order_id
+        written = self._left.get(name)
+        accepted = any(event.what == "accepted" for event in self._events.get(name, ()))
+        could = accepted or seen.venue.may_accept(name)
+        if written is None or (written.op == "replace" and not could):
             return None
         expected = f"NOT_SENT ({record.reason}) only of what was never written"
-        return self.broken(seen, expected, f"{record.client_order_id} written at {left_ns} ns")
+        return self.broken(seen, expected, f"{name} written at {written.at_ns} ns")
 
     def _not_placed(self, seen: Witness, record: Resolved, child: Child) -> Violation | None:
         name, first, second = record.client_order_id, record.first_look_ns, record.second_look_ns

@@ -16,7 +16,7 @@ from tradefan.messages.records import (
     Report,
     Resolved,
 )
-from tradefan.sim.checkers.base import Newer, OverRecords, Source
+from tradefan.sim.checkers.base import Newer, OverRecords, Source, oms_of
 from tradefan.sim.checkers.orders import Child, Orders
 from tradefan.sim.checkers.venue import Index
 from tradefan.sim.witness import Kind, VenueTrade, Violation, Witness
@@ -134,7 +134,7 @@ class LastWord(OverRecords):
 
     def judge(self, seen: Witness) -> Violation | None:
         touched, self._touched = self._touched, {}
-        if seen.oms is None:
+        if oms_of(seen) is None:
             return None
         first = None
         for name, justified in touched.items():

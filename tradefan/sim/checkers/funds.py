@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any, TypeVar
 
 from tradefan.messages.records import Intent, Record
-from tradefan.sim.checkers.base import OverRecords
+from tradefan.sim.checkers.base import OverRecords, oms_of
 from tradefan.sim.checkers.modes import Modes
 from tradefan.sim.checkers.money import Money, Whose
 from tradefan.sim.checkers.orders import Child, Orders
@@ -100,8 +100,8 @@ class OwnFunds(OverRecords):
         )
 
     def at_rest(self, seen: Witness) -> Violation | None:
-        if seen.oms is None:
-            return self.broken(seen, "an order manager", None)
+        if oms_of(seen) is None:
+            return self.broken(seen, "an order manager that runs", None)
         ledger = seen.oms.trading.ledger
         for account, nets in ledger.nets.items():
             for instrument, net in nets.items():
@@ -148,7 +148,7 @@ class EqualBooks(OverRecords):
     def _note(self, seen: Witness) -> None:
         """Remember which instruments differ now, and since when; without two books none does."""
         known, self._apart = self._apart, {}
-        if seen.oms is not None and seen.desk is not None:
+        if oms_of(seen) is not None and seen.desk is not None:
             for account, one in seen.desk.accounts.items():
                 for (_, name), *_ in _differ(self._held(account), _flat(one)) if one.book else ():
                     self._apart[name] = known.get(name, seen.now_ns)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tradefan.messages.records import CancelIntent, Record
-from tradefan.sim.checkers.base import OverRecords, Source, Watch
+from tradefan.sim.checkers.base import OverRecords, Source, Watch, oms_of
 from tradefan.sim.checkers.orders import Orders
 from tradefan.sim.witness import Kind, Violation, Witness
 from tradefan.units import SECOND, ZERO
@@ -31,7 +31,7 @@ class AllWell(Watch):
         return self.broken(seen, "all well", "; ".join(troubles)) if troubles else None
 
     def _troubles(self, seen: Witness) -> Iterator[str]:
-        if seen.oms is None or seen.desk is None or not seen.oms.live.running:
+        if oms_of(seen) is None or seen.desk is None:
             yield f"order manager {_runs(seen.oms)}, risk desk {_runs(seen.desk)}"
             return
         trading, live = seen.oms.trading, seen.oms.live

@@ -8,7 +8,7 @@ import msgspec
 
 from tradefan.core.trading import Trading, apply
 from tradefan.messages.records import Bust, Correct, Fill, OwnerState, Parent, Record
-from tradefan.sim.checkers.base import Newer, OverRecords
+from tradefan.sim.checkers.base import Newer, OverRecords, oms_of
 from tradefan.sim.witness import Kind, Violation, Witness
 
 EVERY_STEPS = 100
@@ -61,7 +61,7 @@ class SameFold(OverRecords):
         return self._compare(seen)
 
     def _compare(self, seen: Witness) -> Violation | None:
-        if seen.oms is None or not seen.oms.live.running:
+        if oms_of(seen) is None:
             return None
         state = seen.oms.trading
         if _encode(self._fold) == _encode(state):
@@ -100,6 +100,7 @@ class WholeTurns(OverRecords):
         super().__init__()
         self._appends = Newer()
         self._ends: dict[int, None] = {0: None}
+        self._newest = 0
 
     def begin(self) -> None:
         self._turns: dict[str, int] = {}
@@ -125,8 +126,9 @@ class WholeTurns(OverRecords):
         left = first - 1
         if left not in self._ends:
             return self.broken(seen, "an Append behind whole Appends", f"one from lsn {first} on")
-        self._ends = {end: None for end in self._ends if end <= left}
-        self._ends[last] = None
+        if left != self._newest:
+            self._ends = {end: None for end in self._ends if end <= left}
+        self._ends[last], self._newest = None, last
         return None
 
     def _apart(self, seen: Witness, records: list[Record]) -> Violation | None:
@@ -164,7 +166,7 @@ class StoreFollows(OverRecords):
 
     def at_rest(self, seen: Witness) -> Violation | None:
         self.follow(seen)
-        if seen.store is None or seen.oms is None:
+        if seen.store is None or oms_of(seen) is None:
             return None
         return self._of_fills(seen) or self._of_orders(seen)
 

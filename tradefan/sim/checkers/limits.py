@@ -9,7 +9,7 @@ from msgspec import Struct
 from tradefan.config.schema import Config
 from tradefan.config.schema import Limits as InstrumentLimits
 from tradefan.messages.records import Assign, Bust, Correct, Intent, Record
-from tradefan.sim.checkers.base import Newer, OverRecords, Source
+from tradefan.sim.checkers.base import Newer, OverRecords, Source, oms_of
 from tradefan.sim.checkers.modes import Modes
 from tradefan.sim.checkers.money import Money
 from tradefan.sim.checkers.orders import Child, Orders
@@ -184,7 +184,7 @@ class WorstCase(OverRecords):
     def _reduced(self, seen: Witness) -> Violation | None:
         touched, self._touched = self._touched, {}
         kernel = seen.kernel
-        if kernel is None or seen.oms is None or not seen.oms.live.running:
+        if kernel is None or oms_of(seen) is None:
             self._over.clear()
             return None
         config: Config = kernel.config

@@ -109,13 +109,13 @@ class FittingOrders(OverRecords):
         """Begin without a change."""
         super().__init__()
         self._log, self._faults = Newer(), Newer()
-        self._changed: dict[str, int] = {}
+        self._changed_ns: int | None = None
         self._unread_ns = -REREAD_NS
 
     def begin(self) -> None:
         self._intents: dict[str, Intent] = {}
         self._reported: dict[str, int] = {}
-        """When a reject by a filter was first reported since the instrument's last change."""
+        """When a reject by a filter was first reported of an instrument since the last change of any."""
 
     def take(self, seen: Witness, record: Record) -> Violation | None:
         if isinstance(record, Intent):
@@ -129,9 +129,8 @@ class FittingOrders(OverRecords):
     def judge(self, seen: Witness) -> Violation | None:
         for fault in self._faults.of(seen.faults):
             if fault.kind == "filter_change":
-                name = fault.text.split(" ")[0]
-                self._changed[name] = fault.at_ns
-                self._reported.pop(name, None)
+                self._changed_ns = fault.at_ns
+                self._reported.clear()
             elif fault.kind.startswith("market_"):
                 self._unread_ns = fault.at_ns
         for event in self._log.of(seen.venue.log):
@@ -146,7 +145,7 @@ class FittingOrders(OverRecords):
         if intent is None:
             return None
         name, made_ns = intent.instrument, intent.at_ns - seen.skew_ns
-        changed_ns, reported_ns = self._changed.get(name), self._reported.get(name)
+        changed_ns, reported_ns = self._changed_ns, self._reported.get(name)
         expected = f"{event.client_order_id} within the filters of {name}"
         if changed_ns is None:
             return self.broken(seen, expected, f"{event.text!r}, and they never changed")

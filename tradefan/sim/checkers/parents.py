@@ -17,10 +17,11 @@ _TELLS = (Fill, FillInferred, Report, Correct)
 class ParentBudget(OverRecords):
     """I-03: over a parent's children, max(traded + open at the venue, ours + possibly live) <= its quantity.
 
-    Judged at each change, for the parents that it touches. What the venue trades over an order's
-    quantity or behind its end is excess that nobody could prevent: it counts from when we know it, and
-    what it exceeds the budget by then is free, no more. With a liar a parent is free once a child was
-    declared NOT_PLACED; then I-16 watches R5.
+    Judged at each change, for the parents that it touches. Of an order and those that take its place at
+    most one is possibly live: a replacement stops when its cancel fails. What the venue trades over an
+    order's quantity or behind its end is excess that nobody could prevent: it counts from when we know
+    it, and what it exceeds the budget by then is free, no more. With a liar a parent is free once a child
+    was declared NOT_PLACED; then I-16 watches R5.
     """
 
     invariant: str = "I-03"
@@ -35,7 +36,9 @@ class ParentBudget(OverRecords):
     def begin(self) -> None:
         self._orders = Orders()
         self._budgets: dict[str, Decimal] = {}
-        self._children: dict[str, list[Child]] = {}
+        self._children: dict[str, dict[str, list[Child]]] = {}
+        """By parent, and by the first order of a chain of replacements."""
+        self._first: dict[str, str] = {}
         self._free: dict[str, None] = {}
         self._excess: dict[str, Decimal] = {}
         self._touched: dict[str, None] = {}
@@ -53,12 +56,18 @@ class ParentBudget(OverRecords):
         name = child.parent_id
         self._touched[name] = None
         if len(self._orders.known) > known:
-            self._children.setdefault(name, []).append(child)
+            self._enter(name, child)
         if isinstance(record, _TELLS):
             self._told[name] = None
         if isinstance(record, Resolved) and record.verdict == "NOT_PLACED" and not seen.venue.honest:
             self._free[name] = None
         return None
+
+    def _enter(self, parent: str, child: Child) -> None:
+        replaced = None if child.intent is None else child.intent.replaces
+        name = child.client_order_id
+        first = self._first[name] = name if replaced is None else self._first.get(replaced, replaced)
+        self._children.setdefault(parent, {}).setdefault(first, []).append(child)
 
     def judge(self, seen: Witness) -> Violation | None:
         touched, told = self._touched, self._told
@@ -77,22 +86,27 @@ class ParentBudget(OverRecords):
         budget = self._budgets.get(name)
         if budget is None or name in self._free:
             return None
-        children = self._children.get(name, [])
-        parts = [(self._at_venue(child), child.cum + child.rest) for child in children]
+        chains = self._children.get(name, {}).values()
+        parts = [(self._at_venue(chain), _ours(chain)) for chain in chains]
         over = sum((max(part) for part in parts), ZERO) - budget
         if told and over > ZERO:
-            self._excess[name] = max(self._excess.get(name, ZERO), min(over, self._surprise(children)))
+            surprise = sum((self._surprise(chain) for chain in chains), ZERO)
+            self._excess[name] = max(self._excess.get(name, ZERO), min(over, surprise))
         if over <= self._excess.get(name, ZERO):
             return None
         shown = ", ".join(
-            f"{child.client_order_id} venue {venue} ours {ours}"
-            for child, (venue, ours) in zip(children, parts, strict=True)
+            f"{' '.join(child.client_order_id for child in chain)} venue {venue} ours {ours}"
+            for chain, (venue, ours) in zip(chains, parts, strict=True)
         )
         return self.broken(seen, f"at most {budget} of parent {name}", f"{budget + over}: {shown}")
 
-    def _at_venue(self, child: Child) -> Decimal:
-        return sum((placed.counts for placed in self._venue.of(child.client_order_id)), ZERO)
+    def _at_venue(self, chain: list[Child]) -> Decimal:
+        return sum((one.counts for child in chain for one in self._venue.of(child.client_order_id)), ZERO)
 
-    def _surprise(self, children: list[Child]) -> Decimal:
-        found = (placed for child in children for placed in self._venue.of(child.client_order_id))
-        return sum((placed.surprise for placed in found), ZERO)
+    def _surprise(self, chain: list[Child]) -> Decimal:
+        return sum((one.surprise for child in chain for one in self._venue.of(child.client_order_id)), ZERO)
+
+
+def _ours(chain: list[Child]) -> Decimal:
+    """Return what we take for traded of a chain, and the most that one of it may still trade."""
+    return sum((child.cum for child in chain), ZERO) + max(child.rest for child in chain)

@@ -148,7 +148,8 @@ class BoundedRestarts(Watch):
 class TimersOnTime(Watch):
     """I-30: behind a step no timer waits whose deadline has come; within one life time never goes back.
 
-    Fired means put into its actor's facts lane, in the first step at or behind the deadline.
+    Fired means put into its actor's facts lane, in the first step at or behind the deadline: what was
+    armed in a step is due in the next one at the earliest.
     """
 
     invariant: str = "I-30"
@@ -158,17 +159,20 @@ class TimersOnTime(Watch):
     def __init__(self) -> None:
         """Begin without a kernel."""
         self._kernel: Any = None
-        self._now_ns = 0
+        self._now_ns = self._armed = 0
 
     def after_step(self, seen: Witness) -> Violation | None:
         kernel = seen.kernel
         if kernel is None:
             return None
-        now_ns, before_ns = kernel.state.now_ns, self._now_ns
-        if kernel is self._kernel and now_ns < before_ns:
+        if kernel is not self._kernel:
+            self._kernel, self._now_ns, self._armed = kernel, 0, 0
+        now_ns, before_ns, armed = kernel.state.now_ns, self._now_ns, self._armed
+        self._now_ns, self._armed = now_ns, kernel.state.timers
+        if now_ns < before_ns:
             return self.broken(seen, f"a step at {before_ns} ns or later", f"{now_ns} ns")
-        self._kernel, self._now_ns = kernel, now_ns
-        if kernel.timers and kernel.timers[0][0] <= now_ns:
+        # The first of the heap is the oldest of the earliest.
+        if kernel.timers and kernel.timers[0][0] <= now_ns and kernel.timers[0][1] <= armed:
             deadline_ns, number, ref, *_ = kernel.timers[0]
             found = f"timer {number} of ref {ref} still waits since {deadline_ns} ns"
             return self.broken(seen, f"all timers up to {now_ns} ns fired", found)
