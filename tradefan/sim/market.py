@@ -202,8 +202,10 @@ class SimMarket:
         if walk.rules.status != "TRADING":
             return
         walk.move()
-        if self._sessions and not self.faults.holds("market_stall", walk, at_ns):
-            self._publish(walk, walk.print_trade() if prints else None, at_ns)
+        if not self.faults.holds("market_stall", walk, at_ns, note=bool(self._sessions)):
+            printed = walk.print_trade(self._prints) if prints else None
+            if self._sessions:
+                self._publish(walk, printed, at_ns)
         self.told(walk, at_ns)
 
     def _publish(self, walk: Walk, printed: tuple[int, int, Side] | None, at_ns: int) -> None:

@@ -82,14 +82,14 @@ class MarketFaults:
         for kind in self._chances.every():
             self._schedule(kind, at_ns)
 
-    def holds(self, kind: str, walk: Walk | None, at_ns: int) -> bool:
+    def holds(self, kind: str, walk: Walk | None, at_ns: int, *, note: bool = True) -> bool:
         """Say whether a kind spoils an instrument, or the whole market, now; noted once for each while."""
         if not self._until:
             return False
         for subject in (ALL,) if walk is None else (ALL, walk.symbol):
             until_ns, met = self._until.get((kind, subject), (0, True))
             if at_ns < until_ns:
-                if not met:
+                if note and not met:
                     self._until[kind, subject] = (until_ns, True)
                     self._chances.note(kind, subject)
                 return True

@@ -89,9 +89,8 @@ class Walk:
         self.ask_lots = 1 + int(rng.random() * self._lots_usual)
         self.update_id += 1
 
-    def print_trade(self) -> tuple[int, int, Side]:
+    def print_trade(self, rng: Random) -> tuple[int, int, Side]:
         """Let others trade at the touch; return price, lots and the aggressor's side."""
-        rng = self._rng
         self.trades += 1
         side: Side = "buy" if rng.random() < 0.5 else "sell"
         self.last = self.ask if side == "buy" else self.bid

@@ -256,8 +256,9 @@ class Book:
         named: bool,
     ) -> SimTrade:
         known = self._trades_of[order.instrument]
-        number = known[-1].number + 1 if self._own_ids and known else 1 if self._own_ids else self._next_trade
-        self._next_trade += 1
+        number, self._next_trade = self._next_trade, self._next_trade + 1
+        if self._own_ids:
+            number = known[-1].number + 1 if known else 1
         trade = SimTrade(
             trade_id=str(number) if named else "",
             order_id=order.order_id,
@@ -278,6 +279,11 @@ class Book:
         trade.remember(at_ns)
         known.append(trade)
         return trade
+
+    def ids_alike(self, trade: SimTrade) -> bool:
+        """Say whether a trade of another instrument has the same id."""
+        others = (trades for one, trades in self._trades_of.items() if one != trade.instrument)
+        return any(trades and trades[0].number <= trade.number <= trades[-1].number for trades in others)
 
     # --- revisions --------------------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ from decimal import Decimal
 
 from tradefan.sim.market import SimMarket
 from tradefan.sim.personality import Chances, Personality
-from tradefan.sim.venue_book import Book
+from tradefan.sim.venue_book import THIRD, Book
 from tradefan.sim.venue_records import SimOrder, SimTrade
 from tradefan.units import MINUTE, SECOND, ZERO, InstrumentId, floor_step, opposite
 from tradefan.venues.paper_account import VenueError, Wish
@@ -133,16 +133,27 @@ class Engine:
             return
         named = not (order.ours and chances.hit("trade_id_missing"))
         trade = self.book.fill(order, qty, price, at_ns, maker=maker, named=named)
-        if not named:
-            chances.note("trade_id_missing", order.client_order_id)
         if not order.ours:
             return
+        self._note_modes(trade)
         if order.status == "FILLED" and chances.hit("overfill"):
             self._overfill(order, price, at_ns, maker=maker)
         for kind in ("bust", "correction"):
             if named and chances.hit(kind):
                 wait_ns = chances.rng(f"{kind}/when").randint(0, REVISED_NS)
                 self._later(at_ns + wait_ns, self._revision(kind, trade, REVISIONS_MAX))
+
+    def _note_modes(self, trade: SimTrade) -> None:
+        """Write down what is odd about a trade because the venue is so."""
+        chances = self.chances
+        if not trade.named:
+            chances.note("trade_id_missing", trade.client_order_id)
+        if chances.mode("fee_third_asset") and trade.fee_asset == THIRD:
+            chances.note("fee_third_asset", trade.trade_id)
+        elif chances.mode("fee_quote") and trade.side == "buy" and trade.fee_asset != THIRD:
+            chances.note("fee_quote", trade.trade_id)
+        if chances.mode("id_reuse") and self.book.ids_alike(trade):
+            chances.note("id_reuse", trade.trade_id)
 
     def _overfill(self, order: SimOrder, price: Decimal, at_ns: int, *, maker: bool) -> None:
         """Fill more than was asked for, where the account can pay for it."""

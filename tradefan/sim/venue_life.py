@@ -108,10 +108,10 @@ class Account:
         rng, walk = self._chances.rng(kind), self._venue.market.walks[instrument]
         rules = walk.rules
         side: Side = rng.choice(("buy", "sell"))
+        touch = walk.price(walk.touch(side))
         # What was there before us rests; later orders may also take.
-        away = rng.randint(1 if kind == "opening" else -2, 60) * rng.choice((1, 10)) * rules.price_tick
-        touch = walk.price(walk.touch(side)) // rules.price_tick * rules.price_tick
-        price = touch - away if side == "buy" else touch + away
+        away = touch * rng.choice((10, 30, 100, 300) if kind == "opening" else (-2, 1, 3, 10, 100)) / 10_000
+        price = (touch - away if side == "buy" else touch + away) // rules.price_tick * rules.price_tick
         # From just above the least that may be ordered to some hundred times as much.
         least = max(rules.min_qty, rules.min_notional / price)
         qty = floor_step(least * rng.randint(2, 60), rules.qty_lot)

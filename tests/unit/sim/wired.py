@@ -12,7 +12,6 @@ from tradefan.messages.control import LogLine
 from tradefan.messages.instrument import Instrument
 from tradefan.runtime.kernel import Kernel
 from tradefan.sim.market import SimMarket
-from tradefan.sim.personality import Personality
 from tradefan.sim.venue import SimVenue
 from tradefan.stores.journal import JournalFile
 from tradefan.stores.journal_link import JournalMachine
@@ -52,6 +51,7 @@ class Wired:
     """One run of the whole system; `crash` of venue and market is the caller's."""
 
     def __init__(self, folder: Path, market: SimMarket, venue: SimVenue, *sets: str) -> None:
+        self.market = market
         self.config = development(*sets)
         instruments = {one.id: one for one in INSTRUMENTS if one.id in self.config.feeds}
         system = wire(self.config, instruments, "tst", "test")
