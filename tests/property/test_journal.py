@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.stores.made import transfers
-from tradefan.errors import Outage
+from tradefan.errors import Refused
 from tradefan.messages.control import Append, Durable, Fold, Rows
 from tradefan.stores.journal import JournalFile
 from tradefan.stores.journal_link import JournalMachine
@@ -56,15 +56,15 @@ def test_fold_when_written_in_any_groups_and_reopened_anywhere_then_equals_the_a
     bit=st.integers(0, 7),
     offset=st.integers(0, 200),
 )
-def test_fold_when_one_bit_of_a_row_is_flipped_then_is_an_outage_at_its_lsn(
+def test_fold_when_one_bit_of_a_row_is_flipped_then_is_refused_at_its_lsn(
     count: int, place: int, column: str, bit: int, offset: int
 ) -> None:
     """No bit of a row can change without the fold stopping there."""
     lsn = place % count + 1
     file = JournalFile(":memory:")
     file.append(1, 1, transfers(count))
-    flip(file._db, lsn, column, bit, offset)
-    with pytest.raises(Outage, match=f"damaged at lsn {lsn}:"):
+    flip(file.base.db, lsn, column, bit, offset)
+    with pytest.raises(Refused, match=f"at lsn {lsn}:"):
         file.fold()
     file.close()
 

@@ -141,6 +141,26 @@ class MemoryFile:
         """Nothing is open."""
 
 
+class MemoryDisk:
+    """The disk of one database in memory: it is gone with its connection."""
+
+    def __init__(self) -> None:
+        """Begin empty."""
+        self._files: dict[str, MemoryFile] = {}
+
+    def connect(self, path: str, flags: int) -> apsw.Connection:
+        return apsw.Connection(MEMORY, flags)
+
+    def plain(self, path: str, content: bytes | None = None) -> PlainFile:
+        return self._files.setdefault(path, MemoryFile(content or b""))
+
+    def exists(self, path: str) -> bool:
+        return path in self._files
+
+    def rename(self, old: str, new: str) -> None:
+        self._files[new] = self._files.pop(old)
+
+
 REAL = RealDisk()
 
 

@@ -1,25 +1,24 @@
 """The journal behind the OMS: one writer thread live, and a timed machine for virtual time.
 
-Both take `Append` and `Fold` and answer `Durable`, `Rows` and `JournalFailed`. One group is written
-while the next collects, so a slow disk makes larger groups and no timer is needed.
+Both take `Append`, `Snap`, `Fold`, `AskHistory` and `KillByte` (see `JournalWork`). One group is
+written while the next collects, so a slow disk makes larger groups and no timer is needed.
 """
 
 from __future__ import annotations
 
+import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
-from itertools import islice
+from collections.abc import Callable
 
-from tradefan.errors import Defect, Outage
+from tradefan.errors import Outage
 from tradefan.messages.base import Message
-from tradefan.messages.control import Append, Durable, Fold, JournalFailed, Rows
-from tradefan.messages.records import Record
+from tradefan.messages.control import Append, KillByte
 from tradefan.stores.journal import GROUP_BYTES_MAX, JournalFile
+from tradefan.stores.journal_work import RETRY_NS, JournalWork
 from tradefan.stores.thread_link import Post, ThreadLink
 from tradefan.units import SECOND
 
 BACKLOG_MAX = 100_000
-RETRY_NS = SECOND
 
 
 class JournalLink(ThreadLink):
@@ -44,11 +43,10 @@ class JournalLink(ThreadLink):
         self._path = path
         self._backlog_max = backlog_max
         self._group_bytes_max = group_bytes_max
-        self._retry_s = retry_ns / SECOND
+        self._retry_ns = retry_ns
         self._open_file = open_file
-        self._waiting: deque[Append] = deque()
+        self._inbox: deque[Message] = deque()
         self._records = 0
-        self._folds: deque[int] = deque()
 
     @property
     def backlog(self) -> int:
@@ -56,108 +54,98 @@ class JournalLink(ThreadLink):
         return self._records
 
     def apply(self, effect: Message) -> None:
-        """Take an Append or a Fold; the disk is never waited for."""
+        """Take an effect; the disk is never waited for."""
+        JournalWork.require(effect)
         with self.wake:
+            self._inbox.append(effect)
             if isinstance(effect, Append):
-                self._waiting.append(effect)
                 self._records += len(effect.records)
                 if self._records > self._backlog_max:
                     self.error = Outage(f"journal {self._path}: more than {self._backlog_max} records wait")
-            elif isinstance(effect, Fold):
-                self._folds.append(effect.gen)
-            else:
-                raise Defect(f"the journal does not take {type(effect).__name__}")
             self.wake.notify()
 
     # --- on the writer thread ---------------------------------------------------------------------
 
     def work(self, post: Post) -> None:
-        """Write group after group; what waits at the end is written, if the disk lets us."""
+        """Do what comes; what waits at the end is written, if the disk lets us."""
         file = self._open_file(self._path)
+        work = JournalWork(file, post, group_bytes_max=self._group_bytes_max, retry_ns=self._retry_ns)
         try:
-            self._serve(file, post)
+            self._serve(work)
         finally:
-            file.close()
+            work.close()
 
-    def _serve(self, file: JournalFile, post: Post) -> None:
-        failed = ""
+    def _serve(self, work: JournalWork) -> None:
         while True:
-            group, folds, closing = self._take(failing=bool(failed))
-            for gen in folds:
-                post(self._rows(file, gen))
-            if group:
-                failed = self._write(file, group, failed, post)
+            effects, closing = self._take(work)
+            for effect in effects:
+                work.take(effect)
+            work.answer(time.monotonic_ns())
+            if closing or work.ready(time.monotonic_ns()):
+                settled = work.commit(time.monotonic_ns())
+                with self.wake:
+                    self._records -= settled
+            work.tick(time.monotonic_ns())
             if self.error is not None:
                 raise self.error
-            if closing and (failed or not group):
+            if closing and (work.failed or not work.waiting):
                 return
 
-    def _take(self, *, failing: bool) -> tuple[Sequence[Append], Sequence[int], bool]:
-        """Wait for work; a failing disk is tried again after `retry_ns`, or sooner for a Fold."""
+    def _take(self, work: JournalWork) -> tuple[list[Message], bool]:
+        """Wait for what comes, or until something is due by the clock."""
+        now_ns, due_ns = time.monotonic_ns(), work.next_ns()
+        if work.ready(now_ns):
+            due_ns = now_ns
         with self.wake:
-            if failing:
-                self.wake.wait_for(self._urgent, self._retry_s)
-            else:
-                self.wake.wait_for(lambda: self._waiting or self._urgent())
-            folds = tuple(self._folds)
-            self._folds.clear()
-            return tuple(self._waiting), folds, self.closing
-
-    def _urgent(self) -> bool:
-        return bool(self._folds) or self.closing or self.error is not None
-
-    def _write(self, file: JournalFile, group: Sequence[Append], failed: str, post: Post) -> str:
-        """Write a group; return why it could not be written, or nothing."""
-        try:
-            if failed:
-                file.reopen()
-            durable = file.write(group, self._group_bytes_max)
-        except Outage as error:
-            if str(error) != failed:
-                post(JournalFailed(str(error)))
-            return str(error)
-        with self.wake:
-            self._records -= settle(self._waiting, durable)
-        post(Durable(durable))
-        return ""
-
-    def _rows(self, file: JournalFile, gen: int) -> Rows:
-        records, durable = file.fold()
-        with self.wake:
-            waiting = tuple(self._waiting)
-        return rows(gen, records, durable, waiting)
+            self.wake.wait_for(
+                lambda: self._inbox or self.closing or self.error is not None,
+                None if due_ns is None else max(0, due_ns - now_ns) / SECOND,
+            )
+            effects = list(self._inbox)
+            self._inbox.clear()
+            return effects, self.closing
 
 
 class JournalMachine:
-    """The journal as a timed machine: each group takes `commit_ns`, the next collects meanwhile."""
+    """The journal as a timed machine: each group takes a commit's time, the next collects meanwhile.
 
-    def __init__(self, file: JournalFile, commit_ns: int = 0) -> None:
-        """Start on a file, `JournalFile(":memory:")` in most tests."""
-        self.file = file
+    All disk calls of a group are made at the end of its time; folds and look-ups are answered at once.
+    """
+
+    def __init__(self, file: JournalFile, commit_ns: int | Callable[[], int] = 0) -> None:
+        """Start on a file, `JournalFile(":memory:")` in most tests; `commit_ns` may be drawn per group."""
         self.commit_ns = commit_ns
-        self._waiting: deque[Append] = deque()
+        self._now_ns = 0
+        self._out: deque[tuple[int, Message]] = deque()
+        self._work = JournalWork(file, lambda message: self._out.append((self._now_ns, message)))
         self._group = 0
         self._due_ns: int | None = None
-        self._failed = ""
-        self._out: deque[tuple[int, Message]] = deque()
+        self._kills: deque[tuple[int, KillByte]] = deque()
+
+    @property
+    def file(self) -> JournalFile:
+        """The file, for whoever reads it beside the machine."""
+        return self._work.file
 
     def apply(self, now_ns: int, effect: Message) -> None:
-        """Take an Append or a Fold."""
+        """Take an effect."""
+        JournalWork.require(effect)
         self._settle(now_ns)
-        if isinstance(effect, Append):
-            self._waiting.append(effect)
-            if self._due_ns is None:
-                self._begin(now_ns)
-        elif isinstance(effect, Fold):
-            self._out.append((now_ns, rows(effect.gen, *self.file.fold(), self._waiting)))
-        else:
-            raise Defect(f"the journal does not take {type(effect).__name__}")
+        self._now_ns = now_ns
+        if isinstance(effect, KillByte):
+            last_ns = self._kills[-1][0] if self._kills else 0
+            self._kills.append((max(last_ns, now_ns + self._draw()), effect))
+            return
+        self._work.take(effect)
+        self._work.answer(now_ns)
+        self._begin(now_ns)
 
     def next_ns(self) -> int | None:
-        """Return when something comes back."""
+        """Return when something comes back, or is to be done."""
         instants = [self._out[0][0]] if self._out else []
-        if self._due_ns is not None:
-            instants.append(self._due_ns)
+        due_ns = self._due()
+        if due_ns is not None:
+            instants.append(due_ns)
         return min(instants, default=None)
 
     def take(self, now_ns: int, limit: int) -> list[Message]:
@@ -167,49 +155,33 @@ class JournalMachine:
 
     def close(self) -> None:
         """Close the file; what was not yet committed is gone, as after a crash."""
-        self.file.close()
+        self._work.close()
+
+    def _draw(self) -> int:
+        return self.commit_ns if isinstance(self.commit_ns, int) else self.commit_ns()
 
     def _begin(self, now_ns: int) -> None:
-        self._group = len(self._waiting)
-        self._due_ns = now_ns + self.commit_ns
+        """Begin a group, when none is under way and the disk is not known to fail."""
+        if self._due_ns is None and not self._work.failed and self._work.ready(now_ns):
+            self._group = len(self._work.waiting)
+            self._due_ns = now_ns + self._draw()
+
+    def _due(self) -> int | None:
+        instants = [due for due in (self._due_ns, self._work.next_ns()) if due is not None]
+        instants += [self._kills[0][0]] if self._kills else []
+        return min(instants, default=None)
 
     def _settle(self, now_ns: int) -> None:
-        while self._due_ns is not None and self._due_ns <= now_ns:
-            at_ns = self._due_ns
-            self._due_ns = None
-            try:
-                self._commit(at_ns)
-            except Outage as error:
-                if str(error) != self._failed:
-                    self._out.append((at_ns, JournalFailed(str(error))))
-                self._failed = str(error)
-                self._due_ns = at_ns + RETRY_NS
-
-    def _commit(self, at_ns: int) -> None:
-        if self._failed:
-            self.file.reopen()
-        durable = self.file.write(tuple(islice(self._waiting, self._group)))
-        self._failed = ""
-        settle(self._waiting, durable)
-        self._out.append((at_ns, Durable(durable)))
-        if self._waiting:
-            self._begin(at_ns)
-
-
-def settle(waiting: deque[Append], durable: int) -> int:
-    """Forget the Appends that are on the disk as a whole; return how many records they had."""
-    records = 0
-    while waiting and waiting[0].first_lsn + len(waiting[0].records) - 1 <= durable:
-        records += len(waiting.popleft().records)
-    return records
-
-
-def rows(gen: int, records: Sequence[Record], durable: int, waiting: Iterable[Append]) -> Rows:
-    """Return what the disk holds and behind it what waits, each lsn once."""
-    behind = [
-        record
-        for append in waiting
-        for lsn, record in enumerate(append.records, append.first_lsn)
-        if lsn > durable
-    ]
-    return Rows(gen, (*records, *behind), durable)
+        """Do what was due until now, each at its own instant."""
+        while (due_ns := self._due()) is not None and due_ns <= now_ns:
+            self._now_ns = due_ns
+            while self._kills and self._kills[0][0] <= due_ns:
+                self._work.take(self._kills.popleft()[1])
+            self._work.answer(due_ns)
+            if self._due_ns is not None and self._due_ns <= due_ns:
+                self._due_ns = None
+                self._work.commit(due_ns, self._group)
+            elif self._work.failed and self._work.ready(due_ns):
+                self._work.commit(due_ns)
+            self._work.tick(due_ns)
+            self._begin(due_ns)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import Any
 
 import apsw
 
@@ -19,6 +20,7 @@ from tradefan.messages.orders import (
     Refusal,
 )
 from tradefan.messages.records import Cursor, Fill, Record, Transfer
+from tradefan.stores.disk import RealDisk
 from tradefan.units import AccountId, Asset, ClientOrderId, InstrumentId, OwnerId, ParentId, Side, TradeId
 
 ACCOUNT = AccountId("paper:main")
@@ -192,25 +194,24 @@ def refusal(at_ns: int, ref: str = "r1") -> Refusal:
     )
 
 
-class Disk:
-    """Connections to a disk that is full once `pages` is set."""
+class Disk(RealDisk):
+    """The real disk with databases that are full while `full` is set."""
 
     def __init__(self) -> None:
-        self.pages: int | None = None
-        self.db: apsw.Connection | None = None
+        self.full = False
 
     def connect(self, path: str, flags: int) -> apsw.Connection:
-        self.db = apsw.Connection(path, flags)
-        self.limit()
-        return self.db
+        return Limited(self, path, flags)
 
-    def limit(self) -> None:
-        if self.db is not None and self.pages is not None:
-            self.db.pragma("max_page_count", self.pages)
 
-    def fill_up(self) -> None:
-        self.pages = 1
-        self.limit()
+class Limited(apsw.Connection):
+    """A database that grows no further than it is while its disk is full."""
 
-    def make_room(self) -> None:
-        self.pages = 1_000_000
+    def __init__(self, disk: Disk, path: str, flags: int) -> None:
+        self._disk = disk
+        super().__init__(path, flags)
+
+    def execute(self, statements: str, *args: Any, **more: Any) -> apsw.Cursor:
+        if statements == "BEGIN IMMEDIATE":
+            self.pragma("max_page_count", 1 if self._disk.full else 1_000_000)
+        return super().execute(statements, *args, **more)

@@ -5,12 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import apsw
+import msgspec
 import pytest
 
 from tests.unit.stores.made import Disk, cursor_record, fill_record, transfers
 from tradefan.errors import Defect, Outage, Refused
 from tradefan.messages.control import Append
-from tradefan.stores.journal import JOURNAL_VERSION, JournalFile, Row
+from tradefan.stores.journal import JournalFile, Row
+from tradefan.stores.journal_layout import JOURNAL_VERSION
 
 
 @pytest.fixture
@@ -69,7 +71,7 @@ def test_write_when_group_is_large_then_stops_behind_the_append_that_fills_it(pa
     """A long backlog is written in several transactions; the answer says how far this one came."""
     appends = tuple(Append(lsn, 1, transfers(1, lsn)) for lsn in range(1, 5))
     file = JournalFile(path)
-    size = len(file._encoder.encode(transfers(1)[0]))
+    size = len(msgspec.msgpack.encode(transfers(1)[0]))
     assert file.write(appends, bytes_max=size + 1) == 2
     assert file.write(appends, bytes_max=size + 1) == 4
 
@@ -90,7 +92,12 @@ def altered(path: str, sql: str) -> None:
         ("UPDATE journal SET at_ns = 99 WHERE lsn = 2", "lsn 2: expected chain"),
         ("UPDATE journal SET epoch = 7 WHERE lsn = 4", "lsn 4: expected chain"),
         ("UPDATE journal SET type = 'Fill' WHERE lsn = 1", "lsn 1: expected chain"),
-        ("UPDATE journal SET chain = zeroblob(32) WHERE lsn = 4", "lsn 4: expected chain"),
+        ("UPDATE journal SET chain = zeroblob(32) WHERE lsn = 3", "lsn 3: expected chain"),
+        ("UPDATE journal SET chain = zeroblob(32) WHERE lsn = 4", "lsn 4: expected chain .* mark file"),
+        (
+            "DELETE FROM journal WHERE lsn = 4",
+            "expected rows up to lsn 4, which its mark file names, found 3",
+        ),
         ("DELETE FROM journal WHERE lsn = 2", "lsn 2: expected lsn 2, found 3: rows are missing"),
         ("DELETE FROM journal WHERE lsn = 1", "lsn 1: expected lsn 1, found 2: rows are missing"),
     ],
@@ -103,7 +110,7 @@ def test_fold_when_a_row_was_altered_then_names_the_lsn_and_what_was_expected(
     file.append(1, 1, transfers(4))
     file.close()
     altered(path, sql)
-    with pytest.raises(Outage, match=text):
+    with pytest.raises(Refused, match=f"JOURNAL_DAMAGED: .*{text}"):
         JournalFile(path).fold()
 
 
@@ -113,16 +120,16 @@ def test_fold_when_a_record_does_not_decode_then_names_it(path: str) -> None:
     file.append(1, 1, transfers(1))
     whole = file._decoder.decode
     file._decoder = type("Deaf", (), {"decode": lambda self, data: whole(data[:-1])})()
-    with pytest.raises(Outage, match="lsn 1: expected a Transfer of version 1"):
+    with pytest.raises(Refused, match="lsn 1: expected a Transfer of version 1"):
         file.fold()
 
 
-def test_fold_when_tail_vanished_under_the_open_file_then_is_an_outage(path: str) -> None:
+def test_fold_when_tail_vanished_under_the_open_file_then_is_refused(path: str) -> None:
     """What was acknowledged in this run cannot be missing from the same file."""
     file = JournalFile(path)
     file.append(1, 1, transfers(3))
     altered(path, "DELETE FROM journal WHERE lsn = 3")
-    with pytest.raises(Outage, match="lsn 3: expected rows up to lsn 3"):
+    with pytest.raises(Refused, match="lsn 3: expected rows up to lsn 3"):
         file.fold()
 
 
@@ -153,10 +160,10 @@ def test_open_when_the_file_is_newer_then_is_refused(path: str) -> None:
         JournalFile(path)
 
 
-def test_open_when_the_file_is_no_database_then_is_an_outage(path: str) -> None:
+def test_open_when_the_file_is_no_database_then_is_refused(path: str) -> None:
     """Something else under our name is not overwritten."""
     Path(path).write_bytes(b"not a database, but long enough to look at" * 100)
-    with pytest.raises(Outage, match="NotADBError"):
+    with pytest.raises(Refused, match=r"JOURNAL_DAMAGED: .*NotADBError"):
         JournalFile(path)
     assert Path(path).read_bytes().startswith(b"not a database")
 
@@ -169,7 +176,7 @@ def test_open_when_folder_is_missing_then_names_the_path(tmp_path: Path) -> None
 
 def test_file_when_opened_then_has_the_settings_that_survive_power_loss(path: str) -> None:
     """WAL with synchronous=FULL (2): NORMAL would lose acknowledged rows."""
-    db = JournalFile(path)._db
+    db = JournalFile(path).base.db
     assert (db.pragma("journal_mode"), db.pragma("synchronous")) == ("wal", 2)
 
 
@@ -192,14 +199,14 @@ def test_read_only_when_the_writer_has_only_just_made_the_file_then_it_is_empty(
 def test_write_when_disk_is_full_then_keeps_what_was_durable_and_goes_on_after_reopen(path: str) -> None:
     """M8: a full disk loses nothing that was acknowledged, and nothing half-written stays."""
     disk = Disk()
-    file = JournalFile(path, connect=disk.connect)
+    file = JournalFile(path, disk=disk)
     file.append(1, 1, transfers(5))
-    disk.fill_up()
+    disk.full = True
     many = transfers(500, 6)
     with pytest.raises(Outage, match="FullError"):
         file.append(6, 1, many)
     assert file.fold() == (transfers(5), 5)
-    disk.make_room()
+    disk.full = False
     file.reopen()
     assert file.append(6, 1, many) == 505
     assert file.fold() == (transfers(505), 505)

@@ -8,18 +8,35 @@ from collections.abc import Callable, Iterator
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
-from tests.unit.stores.made import Disk, transfers
+from tests.unit.stores.made import Disk, fill_record, transfers
 from tradefan.errors import Defect, Outage
 from tradefan.messages.base import Message
-from tradefan.messages.control import Append, Durable, Fold, JournalFailed, Rows
+from tradefan.messages.control import (
+    Append,
+    AskHistory,
+    ChainBroken,
+    Durable,
+    Fold,
+    History,
+    JournalFailed,
+    JournalWorks,
+    KillByte,
+    KillByteSet,
+    Rows,
+    Snap,
+)
+from tradefan.messages.records import Bust
 from tradefan.messages.wire import Close
+from tradefan.sim.disk import SimDisk
 from tradefan.stores.journal import JournalFile
 from tradefan.stores.journal_link import JournalLink, JournalMachine
 from tradefan.units import MS, SECOND
+
+M = TypeVar("M", bound=Message)
 
 
 def append(first: int, count: int = 1) -> Append:
@@ -42,6 +59,15 @@ class Heard:
     async def until(self, *last: Message) -> list[Message]:
         """Wait for a message and return what came so far."""
         return await self.until_any(lambda message: message in last)
+
+    async def find(self, kind: type[M], count: int = 1) -> list[M]:
+        """Wait until so many of a kind came and return those."""
+
+        def found() -> list[M]:
+            return [message for message in self.messages if isinstance(message, kind)]
+
+        await self.until_any(lambda _: len(found()) >= count)
+        return found()
 
     async def until_any(self, wanted: Callable[[Message], bool]) -> list[Message]:
         """Wait for a message of a kind and return what came so far."""
@@ -89,10 +115,10 @@ async def test_link_when_a_group_is_written_then_the_next_collects(path: str) ->
     gate, entered = threading.Event(), threading.Event()
 
     class Slow(JournalFile):
-        def write(self, appends: Any, bytes_max: int = 2**20) -> int:
+        def write(self, appends: Any, bytes_max: int = 2**20, snap: Snap | None = None) -> int:
             entered.set()
             assert gate.wait(5)
-            return super().write(appends, bytes_max)
+            return super().write(appends, bytes_max, snap)
 
     heard = Heard()
     link = JournalLink(path, heard.deliver, open_file=Slow)
@@ -108,44 +134,78 @@ async def test_link_when_a_group_is_written_then_the_next_collects(path: str) ->
 async def test_link_when_asked_to_fold_then_gives_disk_and_what_waits_behind_it(path: str) -> None:
     """An OMS that dies behind a full disk folds what it had decided, not only what was written."""
     disk, heard = Disk(), Heard()
-    link = JournalLink(path, heard.deliver, retry_ns=MS, open_file=partial(JournalFile, connect=disk.connect))
+    link = JournalLink(path, heard.deliver, retry_ns=MS, open_file=partial(JournalFile, disk=disk))
     async with running(link):
         link.apply(append(1, 3))
         await heard.until(Durable(3))
-        disk.pages = 1
-        disk.db.pragma("max_page_count", 1)  # type: ignore[union-attr]
+        disk.full = True
         link.apply(append(4, 300))
         link.apply(append(304, 2))
+        (failed,) = await heard.find(JournalFailed)
         link.apply(Fold(7))
-        messages = await heard.until(Rows(7, transfers(305), 3))
-        failed = [message for message in messages if isinstance(message, JournalFailed)]
-        assert all("FullError" in message.reason for message in failed)
-        disk.make_room()
+        (rows,) = await heard.find(Rows)
+        disk.full = False
         assert (await heard.until(Durable(305)))[-1] == Durable(305)
+    assert "FullError" in failed.reason
+    assert rows == Rows(7, transfers(305), 3, failing=failed.reason)
     assert JournalFile(path).fold() == (transfers(305), 305)
 
 
 async def test_link_when_disk_stays_full_then_says_so_once_and_keeps_the_order(path: str) -> None:
     """The same reason is not repeated each second; nothing behind the failed group overtakes it."""
     disk, heard = Disk(), Heard()
-    disk.pages = 1
-    link = JournalLink(path, heard.deliver, retry_ns=MS, open_file=partial(JournalFile, connect=disk.connect))
-    disk.make_room()
+    link = JournalLink(path, heard.deliver, retry_ns=MS, open_file=partial(JournalFile, disk=disk))
     async with running(link):
         link.apply(Fold(1))
-        await heard.until(Rows(1, (), 0))
-        disk.pages = 2
-        disk.db.pragma("max_page_count", 2)  # type: ignore[union-attr]
+        assert await heard.find(Rows) == [Rows(1, (), 0)]
+        disk.full = True
         link.apply(append(1, 300))
         link.apply(append(301))
-        await heard.until_any(lambda message: isinstance(message, JournalFailed))
+        await heard.find(JournalFailed)
         for gen in range(2, 12):
             link.apply(Fold(gen))
-            await heard.until(Rows(gen, transfers(301), 0))
-        disk.make_room()
+            rows = (await heard.find(Rows, gen))[-1]
+            assert (rows.records, rows.durable) == (transfers(301), 0)
+        disk.full = False
         await heard.until(Durable(301))
     kinds = [type(message).__name__ for message in heard.messages if not isinstance(message, Rows)]
     assert kinds == ["JournalFailed", "Durable"]
+
+
+async def test_link_when_a_sync_fails_then_repairs_by_itself_and_goes_on() -> None:
+    """After an error of the disk the same records are written a second later, on a file taken up anew."""
+    disk, heard = SimDisk(1), Heard()
+    link = JournalLink("/j.db", heard.deliver, retry_ns=MS, open_file=partial(JournalFile, disk=disk))
+    async with running(link):
+        link.apply(append(1, 3))
+        await heard.until(Durable(3))
+        disk.fail("EIO", "sync", path="-wal")
+        link.apply(append(4))
+        messages = await heard.until(Durable(4))
+    assert [type(message) for message in messages] == [Durable, JournalFailed, Durable]
+    disk.crash(power_loss=True)
+    assert JournalFile("/j.db", disk=disk).fold() == (transfers(4), 4)
+    disk.close()
+
+
+async def test_link_when_killed_while_the_disk_is_full_then_the_byte_is_written_all_the_same() -> None:
+    """Closing needs no database."""
+    disk, heard = SimDisk(1), Heard()
+    link = JournalLink("/j.db", heard.deliver, open_file=partial(JournalFile, disk=disk))
+    async with running(link):
+        link.apply(Fold(1))
+        await heard.find(Rows)
+        disk.fail("ENOSPC", "write", times=None)
+        link.apply(append(1, 300))
+        await heard.find(JournalFailed)
+        link.apply(KillByte(2, 7))
+        await heard.until(KillByteSet(7, 2))
+    disk.crash(power_loss=True)
+    disk.heal()
+    machine = JournalMachine(JournalFile("/j.db", disk=disk))
+    machine.apply(0, Fold(1))
+    assert machine.take(0, 9) == [Rows(1, (), 0, killed=2)]
+    disk.close()
 
 
 async def test_link_when_backlog_is_exceeded_then_fails(path: str) -> None:
@@ -195,6 +255,13 @@ async def test_link_when_given_something_else_then_is_a_defect(path: str) -> Non
 
 
 @pytest.fixture
+def disk() -> Iterator[SimDisk]:
+    disk = SimDisk(1)
+    yield disk
+    disk.close()
+
+
+@pytest.fixture
 def machine() -> Iterator[JournalMachine]:
     machine = JournalMachine(JournalFile(":memory:"), commit_ns=MS)
     yield machine
@@ -239,19 +306,143 @@ def test_machine_when_folded_then_gives_disk_and_what_waits(machine: JournalMach
     assert machine.take(MS, 9) == [Rows(3, transfers(2), 1)]
 
 
-def test_machine_when_disk_fails_then_says_so_once_and_tries_each_second(path: str) -> None:
-    """Records wait in order; after the failure the same group goes first."""
-    disk = Disk()
-    machine = JournalMachine(JournalFile(path, connect=disk.connect), commit_ns=MS)
-    disk.fill_up()
+def test_machine_when_disk_fails_then_says_so_once_and_tries_each_second(disk: SimDisk) -> None:
+    """Records wait in order; after the failure all of them go together."""
+    machine = JournalMachine(JournalFile("/j.db", disk=disk), commit_ns=MS)
+    disk.fail("ENOSPC", "write", times=None)
     machine.apply(0, append(1, 300))
     (failed,) = machine.take(MS, 9)
     assert isinstance(failed, JournalFailed)
     machine.apply(2 * MS, append(301))
     assert (machine.take(SECOND + MS, 9), machine.next_ns()) == ([], 2 * SECOND + MS)
-    disk.make_room()
-    assert machine.take(2 * SECOND + MS, 9) == [Durable(300)]
-    assert machine.take(2 * SECOND + 2 * MS, 9) == [Durable(301)]
+    disk.heal()
+    assert machine.take(2 * SECOND + MS, 9) == [Durable(301)]
+
+
+def test_machine_when_the_disk_returns_and_nothing_waits_then_says_that_it_works(disk: SimDisk) -> None:
+    """Nobody would learn it from a Durable."""
+    machine = JournalMachine(JournalFile("/j.db", disk=disk), commit_ns=MS)
+    disk.fail("EIO", "sync", path=".mark")
+    machine.apply(0, append(1))
+    assert machine.take(MS, 9) == [Durable(1)]
+    (failed,) = machine.take(SECOND + MS, 9)
+    assert isinstance(failed, JournalFailed)
+    assert "/j.db.mark" in failed.reason
+    assert machine.take(2 * SECOND + MS, 9) == [JournalWorks()]
+    assert machine.next_ns() is None
+
+
+def test_machine_when_the_disk_cannot_be_written_at_the_start_then_folds_and_says_so(disk: SimDisk) -> None:
+    """A journal that can only be read is enough to cancel by, and is tried again each second."""
+    file = JournalFile("/j.db", disk=disk)
+    file.append(1, 1, transfers(3))
+    disk.crash(power_loss=False)
+    disk.fail("EIO", "sync", times=None)
+    machine = JournalMachine(JournalFile("/j.db", disk=disk), commit_ns=MS)
+    machine.apply(0, Fold(1))
+    (rows,) = machine.take(0, 9)
+    assert isinstance(rows, Rows)
+    assert (rows.records, rows.durable) == (transfers(3), 0)
+    assert rows.failing is not None
+    assert "EIO" in rows.failing or "Input/output" in rows.failing
+    disk.heal()
+    assert machine.take(SECOND, 9) == [Durable(3)]
+
+
+def test_machine_when_an_append_comes_again_then_it_is_one(machine: JournalMachine) -> None:
+    """An OMS that began anew may send what waits already, or what is durable."""
+    for _ in range(2):
+        machine.apply(0, append(1, 2))
+    machine.apply(0, Fold(1))
+    assert machine.take(0, 9) == [Rows(1, transfers(2), 0)]
+    assert (machine.take(2 * MS, 9), machine.next_ns()) == ([Durable(2)], None)
+    machine.apply(2 * MS, append(1, 3))
+    assert machine.take(3 * MS, 9) == [Durable(3)]
+    assert machine.file.fold() == (transfers(3), 3)
+
+
+def test_machine_when_the_disk_dies_in_a_call_then_that_is_not_held_up(disk: SimDisk) -> None:
+    """The world crashes the process by an exception of its own inside a disk call."""
+
+    class Died(BaseException):
+        pass
+
+    def die(_operation: str, _path: str) -> None:
+        raise Died
+
+    machine = JournalMachine(JournalFile("/j.db", disk=disk), commit_ns=MS)
+    machine.apply(0, append(1))
+    disk.on_call = die
+    with pytest.raises(Died):
+        machine.take(MS, 9)
+
+
+def test_machine_when_commits_are_drawn_then_each_group_takes_its_own_time() -> None:
+    """A simulated disk is not equally slow all the time."""
+    times = iter([3 * MS, MS])
+    machine = JournalMachine(JournalFile(":memory:"), lambda: next(times))
+    machine.apply(0, append(1))
+    machine.apply(MS, append(2))
+    assert (machine.next_ns(), machine.take(3 * MS, 9), machine.next_ns()) == (3 * MS, [Durable(1)], 4 * MS)
+
+
+def test_machine_when_the_kill_byte_is_asked_for_then_does_not_wait_for_a_failing_disk(disk: SimDisk) -> None:
+    """It takes the time of one commit, and its own failure is an answer."""
+    machine = JournalMachine(JournalFile("/j.db", disk=disk), commit_ns=MS)
+    disk.fail("EIO", "sync", times=None, path="-wal")
+    machine.apply(0, append(1))
+    machine.take(MS, 9)
+    machine.apply(2 * MS, KillByte(1, 4))
+    assert (machine.next_ns(), machine.take(3 * MS, 9)) == (3 * MS, [KillByteSet(4, 1)])
+    disk.fail("EIO", "sync", path=".kill")
+    machine.apply(4 * MS, KillByte(2, 5))
+    (failed,) = machine.take(5 * MS, 9)
+    assert isinstance(failed, KillByteSet)
+    assert (failed.serial, "Input/output error" in (failed.error or "")) == (5, True)
+    machine.apply(6 * MS, KillByte(2, 6))
+    assert machine.take(7 * MS, 9) == [KillByteSet(6, 2)]
+
+
+def test_machine_when_a_snapshot_is_sent_then_a_fold_begins_there(machine: JournalMachine) -> None:
+    """The state stands for the records up to its lsn."""
+    machine.apply(0, append(1, 5))
+    machine.apply(0, Snap(5, b"state"))
+    machine.take(2 * MS, 9)
+    machine.apply(2 * MS, append(6))
+    machine.take(3 * MS, 9)
+    machine.apply(3 * MS, Fold(1))
+    assert machine.take(3 * MS, 9) == [Rows(1, transfers(1, 6), 6, snapshot=b"state", snapshot_lsn=5)]
+
+
+def test_machine_when_asked_for_history_then_answers_from_disk_and_what_waits(
+    machine: JournalMachine,
+) -> None:
+    """What has left memory is looked up before a late fill is applied."""
+    fill = fill_record(1)
+    subject = f"fill {fill.account} {fill.instrument} {fill.trade_id}"
+    machine.apply(0, Append(1, 1, (fill, fill_record(2))))
+    machine.take(MS, 9)
+    bust = Bust(9, fill.account, fill.instrument, fill.trade_id, fill)
+    machine.apply(MS, Append(3, 1, (bust,)))
+    machine.apply(MS, AskHistory(subject))
+    machine.apply(MS, AskHistory("order nobody"))
+    assert machine.take(MS, 9) == [History(subject, (fill, bust)), History("order nobody", ())]
+
+
+def test_machine_when_old_rows_were_altered_then_says_so_once_in_the_background(disk: SimDisk) -> None:
+    """The fold believes the snapshot; what lies before it is verified while nothing else is to do."""
+    file = JournalFile("/j.db", disk=disk)
+    file.append(1, 1, transfers(600))
+    file.write((), snap=Snap(600, b"state"))
+    file.base.db.execute("UPDATE journal SET at_ns = 5 WHERE lsn = 400")
+    machine = JournalMachine(file)
+    machine.apply(0, Fold(1))
+    assert machine.take(0, 9) == [Rows(1, (), 600, snapshot=b"state", snapshot_lsn=600)]
+    (broken,) = [message for at in range(1, 99) for message in machine.take(at * 10 * MS, 9)]
+    assert isinstance(broken, ChainBroken)
+    assert (broken.lsn, "lsn 400: expected chain" in broken.text) == (400, True)
+    machine.apply(SECOND, Fold(2))
+    assert [type(message) for message in machine.take(9 * SECOND, 9)] == [Rows]
 
 
 def test_machine_when_given_something_else_then_is_a_defect(machine: JournalMachine) -> None:

@@ -177,12 +177,11 @@ def test_write_when_disk_is_full_then_is_an_outage_and_nothing_of_the_batch_stay
     disk = Disk()
     store = StoreFile(path, connect=disk.connect)
     store.write(batch(trade(1), lsn=1))
-    disk.fill_up()
+    disk.full = True
     with pytest.raises(Outage, match="FullError"):
         store.write(batch(*(trade(number) for number in range(2, 5000)), lsn=9))
     assert (store.trades(BTC), store.applied_lsn) == ((trade(1),), 1)
-    disk.make_room()
-    disk.limit()
+    disk.full = False
     assert store.write(batch(trade(2), lsn=9)).applied_lsn == 9
     assert store.integrity() == "ok"
 

@@ -136,14 +136,13 @@ async def test_link_when_disk_is_full_then_keeps_the_batch_and_its_order(path: s
     rows = tuple(trade(number) for number in range(1, 3000))
     async with running(link):
         await heard.until(StoreAck)
-        disk.fill_up()
+        disk.full = True
         link.apply(StoreBatch(1, rows, None))
         link.apply(StoreBatch(2, (trade(9_000),), None))
         failed = (await heard.until(StoreFailed))[-1]
         assert isinstance(failed, StoreFailed)
         assert "FullError" in failed.reason
-        disk.make_room()
-        disk.limit()
+        disk.full = False
         messages = await heard.until(StoreAck, 3)
     assert [type(message) for message in messages[2:]] == [StoreFailed, Credit, StoreAck, Credit, StoreAck]
     assert len(StoreFile(path).trades(BTC, limit=5000)) == len(rows) + 1
@@ -165,7 +164,7 @@ async def test_link_when_stopped_with_a_full_disk_then_ends(path: str) -> None:
     link = StoreLink(path, heard.deliver, open_file=partial(StoreFile, connect=disk.connect))
     async with running(link) as task:
         await heard.until(StoreAck)
-        disk.fill_up()
+        disk.full = True
         link.apply(StoreBatch(1, tuple(trade(number) for number in range(1, 3000)), None))
         await heard.until(StoreFailed)
     assert task.cancelled()

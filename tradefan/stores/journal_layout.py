@@ -1,0 +1,160 @@
+"""How the journal lies in its file: tables, versions, the hash that chains rows, what they are about.
+
+The rows of `journal` are the truth and are never rewritten. Beside them, and outside their chain:
+`subjects` finds the rows of one trade or order, `snapshots` shortens recovery, `losses` keeps what an
+operator accepted as lost.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from hashlib import blake2b
+from typing import Any, TypeAlias, cast
+
+import apsw
+import msgspec
+
+from tradefan.messages.records import (
+    Bust,
+    Correct,
+    ExternalOrder,
+    Fill,
+    FillInferred,
+    FillReplaced,
+    Intent,
+    Record,
+)
+
+JOURNAL_VERSION = 2
+"""Of the file's layout; `RECORD_VERSION` is that of the records in it."""
+NO_CHAIN = bytes(32)
+"""The hash before the first row."""
+SLICE = 1_000
+"""Rows read by one statement: no reader holds the file for longer."""
+
+Plain: TypeAlias = tuple[int, int, int, str, int, bytes]
+"""(lsn, at_ns, epoch, type, version, payload): a row without its hash."""
+
+JOURNAL_TABLE = """
+CREATE TABLE IF NOT EXISTS journal (
+    lsn INTEGER PRIMARY KEY,
+    at_ns INTEGER NOT NULL,
+    epoch INTEGER NOT NULL,
+    type TEXT NOT NULL,
+    version INTEGER NOT NULL,
+    payload BLOB NOT NULL,
+    chain BLOB NOT NULL
+) STRICT
+"""
+SIDE_TABLES = """
+CREATE TABLE subjects (subject TEXT NOT NULL, lsn INTEGER NOT NULL, PRIMARY KEY (subject, lsn))
+    STRICT, WITHOUT ROWID;
+CREATE TABLE snapshots (
+    lsn INTEGER PRIMARY KEY, chain BLOB NOT NULL, version INTEGER NOT NULL, digest BLOB NOT NULL,
+    state BLOB NOT NULL
+) STRICT;
+CREATE TABLE losses (lsn INTEGER NOT NULL, text TEXT NOT NULL) STRICT;
+"""
+INSERT_ROW = "INSERT INTO journal VALUES (?, ?, ?, ?, ?, ?, ?)"
+INSERT_SUBJECT = "INSERT OR IGNORE INTO subjects VALUES (?, ?)"
+_SELECT = (
+    "SELECT lsn, at_ns, epoch, type, version, payload, chain FROM journal WHERE lsn > ? ORDER BY lsn LIMIT ?"
+)
+_HEAD = struct.Struct(">QqQII")
+
+
+class DamagedRow(Exception):
+    """A row is missing, altered or unreadable; `text` says what was expected."""
+
+    def __init__(self, lsn: int, text: str) -> None:
+        super().__init__(f"lsn {lsn}: {text}")
+        self.lsn = lsn
+        self.text = text
+
+
+def link(chain: bytes, row: Plain) -> bytes:
+    """Hash a row onto its predecessor; lengths are inside, so no two rows look alike."""
+    lsn, at_ns, epoch, kind, version, payload = row
+    digest = blake2b(chain, digest_size=32)
+    digest.update(_HEAD.pack(lsn, at_ns, epoch, version, len(kind)))
+    digest.update(kind.encode())
+    digest.update(payload)
+    return digest.digest()
+
+
+def state_digest(chain: bytes, version: int, state: bytes) -> bytes:
+    """Hash a snapshot onto the row that it stands for: neither can change alone."""
+    digest = blake2b(chain, digest_size=32)
+    digest.update(version.to_bytes(8, "big"))
+    digest.update(state)
+    return digest.digest()
+
+
+def select(db: apsw.Connection, after_lsn: int, rows_max: int = SLICE) -> Iterator[tuple[Plain, bytes]]:
+    """Yield rows with their hashes behind an lsn, as they are; the file is held for a slice at a time."""
+    while True:
+        rows: list[tuple[Any, ...]] = list(db.execute(_SELECT, (after_lsn, rows_max)))
+        for row in rows:
+            yield cast("Plain", row[:6]), row[6]
+        if len(rows) < rows_max:
+            return
+        after_lsn = rows[-1][0]
+
+
+def verified(
+    db: apsw.Connection, after_lsn: int, chain: bytes, rows_max: int = SLICE
+) -> Iterator[tuple[Plain, bytes]]:
+    """Yield rows with their hashes behind an lsn whose hash is `chain`.
+
+    Raises:
+        DamagedRow: at the first row that is not what its predecessors lead to.
+    """
+    lsn = after_lsn
+    for plain, digest in select(db, after_lsn, rows_max):
+        lsn += 1
+        if plain[0] != lsn:
+            raise DamagedRow(lsn, f"expected lsn {lsn}, found {plain[0]}: rows are missing")
+        chain = link(chain, plain)
+        if chain != digest:
+            raise DamagedRow(lsn, f"expected chain {chain.hex()[:16]}, found {digest.hex()[:16]}")
+        yield plain, digest
+
+
+def subject_of(record: Record) -> str | None:
+    """Name what a record is about, where it may be asked for when it has left memory."""
+    match record:
+        case Fill() | FillReplaced() | Bust() | Correct():
+            return f"fill {record.account} {record.instrument} {record.trade_id}"
+        case FillInferred():
+            return subject_of(record.fill)
+        case Intent() | ExternalOrder():
+            return f"order {record.client_order_id}"
+    return None
+
+
+WITH_SUBJECT = tuple(
+    kind.__name__ for kind in (Fill, FillInferred, FillReplaced, Bust, Correct, Intent, ExternalOrder)
+)
+"""Types of rows that have a subject."""
+
+
+def lay_out(db: apsw.Connection, version: int, decode: Callable[[bytes], Record]) -> None:
+    """Lead a file forward to this layout in one transaction; version 0 is an empty file."""
+    db.execute("BEGIN IMMEDIATE")
+    db.execute(JOURNAL_TABLE)
+    if version < 2:
+        db.execute(SIDE_TABLES)
+        _fill_subjects(db, decode)
+    db.pragma("user_version", JOURNAL_VERSION)
+    db.execute("COMMIT")
+
+
+def _fill_subjects(db: apsw.Connection, decode: Callable[[bytes], Record]) -> None:
+    marks = ", ".join("?" * len(WITH_SUBJECT))
+    rows = db.execute(f"SELECT lsn, payload FROM journal WHERE type IN ({marks})", WITH_SUBJECT)  # noqa: S608 our names
+    for lsn, payload in rows:
+        # A row that does not decode is damage, which the fold or the verification finds and names.
+        with suppress(msgspec.MsgspecError, ValueError):
+            db.execute(INSERT_SUBJECT, (subject_of(decode(payload)), lsn))
