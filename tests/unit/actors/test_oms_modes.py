@@ -11,24 +11,28 @@ from tests.unit.actors.oms_bench import Bench
 from tests.unit.actors.oms_wired import (
     ACCOUNT,
     BTC,
+    CLI,
     ETH,
     GATEWAY,
     TRADER,
     TREND,
+    foreign,
 )
 from tradefan.messages.account import Mode, SetMode
-from tradefan.messages.control import ActorState, Durable
+from tradefan.messages.control import ActorState
 from tradefan.messages.market import Quality
 from tradefan.messages.orders import (
     CancelOrder,
     CreateOrder,
     OrderStatus,
+    ParentUpdate,
+    Phase,
     Refusal,
 )
 from tradefan.messages.records import (
-    ModeChange,
     NotSent,
 )
+from tradefan.units import SECOND
 
 D = Decimal
 S = OrderStatus
@@ -70,20 +74,25 @@ def test_mode_when_no_new_risk_then_only_what_reduces_passes(bench: Bench, scope
     bench.tell(mode("NORMAL", scope), mode("NORMAL", scope))
     bench.submit()
     assert len(bench.take(GATEWAY, CreateOrder)) == 1
-    assert [record.mode for record in bench.made(ModeChange)] == ["NO_NEW_RISK", "NORMAL"]
+    assert bench.moods(scope, "drawdown") == ["NO_NEW_RISK", "NORMAL"]
     bench.check()
 
 
 def test_mode_when_it_has_two_causes_then_the_tightest_holds(bench: Bench) -> None:
     """A scope has the tightest of its causes, an order the tightest of its scopes; a repeat is no record."""
     bench.tell(
-        mode("NO_NEW_RISK"), mode("NO_NEW_RISK"), mode("CANCEL_ONLY", BTC, "hold", code="", text="hold")
+        mode("NO_NEW_RISK"),
+        mode("NO_NEW_RISK"),
+        mode("CANCEL_ONLY", BTC, "books differ", code="", text="hold"),
     )
     bench.submit()
     bench.submit(6, instrument=ETH)
     assert [one.code for one in bench.take(TRADER, Refusal)] == ["MODE_CANCEL_ONLY", "RISK_DRAWDOWN"]
     assert bench.oms.view().mode.mode == "CANCEL_ONLY"
-    assert len(bench.made(ModeChange)) == 2
+    assert (bench.moods("all", "drawdown"), bench.moods(BTC, "books differ")) == (
+        ["NO_NEW_RISK"],
+        ["CANCEL_ONLY"],
+    )
 
 
 def test_mode_when_of_another_scope_then_it_does_not_matter(bench: Bench) -> None:
@@ -107,6 +116,53 @@ def test_mode_when_reduce_only_then_resting_orders_that_add_are_cancelled(bench:
     bench.check()
 
 
+def test_mode_when_reduce_only_then_a_sale_of_what_the_account_held_before_stays(bench: Bench) -> None:
+    """A human sells from the opening: that lowers the worst case, so REDUCE_ONLY lets it rest."""
+    bench = Bench().ready(USDT=1000, BTC=5)
+    sale = bench.limit(1, 101, side="sell", owner=CLI)
+    bench.report(sale, S.NEW)
+    bench.tell(mode("REDUCE_ONLY"))
+    assert bench.take(GATEWAY, CancelOrder) == []
+    bench.submit(1, side="sell", owner=CLI)
+    assert bench.one(GATEWAY, CreateOrder).side == "sell"
+
+
+@pytest.mark.parametrize(
+    ("tight", "stays", "leaves"),
+    [
+        ("NO_NEW_RISK", ["buy", "sell"], ["sell"]),
+        ("REDUCE_ONLY", ["sell"], ["sell"]),
+        ("CANCEL_ONLY", ["buy", "sell"], []),
+        ("KILLED", [], []),
+    ],
+)
+def test_mode_when_tightened_then_it_cancels_drops_and_refuses_what_its_row_says(
+    bench: Bench, tight: Mode, stays: list[str], leaves: list[str]
+) -> None:
+    """Own resting orders, creates that wait, and new wishes: each row of 2b, `external` apart."""
+    bench.bought(4)
+    rests = {"buy": bench.resting(1, 99), "sell": bench.resting(1, 101, side="sell")}
+    stranger = foreign()
+    bench.report(stranger, S.NEW)
+    bench.auto_durable = False
+    bench.submit(1)
+    bench.submit(1, side="sell")
+    bench.tell(mode(tight))
+    gone = [one.client_order_id for one in bench.take(GATEWAY, CancelOrder)]
+    assert [side for side, one in rests.items() if one.client_order_id not in gone] == stays
+    assert stranger.client_order_id not in gone
+    bench.durable()
+    assert [one.side for one in bench.take(GATEWAY, CreateOrder)] == leaves
+    assert len(bench.made(NotSent)) == 2 - len(leaves)
+    bench.take(TRADER, Refusal)
+    bench.submit(1)
+    bench.submit(1, side="sell")
+    passed = [one.side for one in bench.take(GATEWAY, CreateOrder)]
+    assert passed == leaves
+    assert len(bench.take(TRADER, Refusal)) == 2 - len(leaves)
+    bench.check()
+
+
 def test_mode_when_tightened_then_waiting_creates_that_it_forbids_are_dropped(bench: Bench) -> None:
     """They have not left, so they never were; what reduces still leaves."""
     bench.bought(2)
@@ -114,10 +170,24 @@ def test_mode_when_tightened_then_waiting_creates_that_it_forbids_are_dropped(be
     bench.submit(1)
     bench.submit(1, side="sell")
     bench.tell(mode("NO_NEW_RISK"))
-    bench.auto_durable = True
-    bench.tell(Durable(len(bench.records)))
+    bench.durable()
     assert [one.side for one in bench.take(GATEWAY, CreateOrder)] == ["sell"]
     assert [record.reason for record in bench.made(NotSent)] == ["LOCAL_EXPIRED"]
+    bench.check()
+
+
+@pytest.mark.parametrize("algo", ["market", "limit"])
+def test_mode_when_it_drops_a_create_then_the_parent_goes_on_or_ends(bench: Bench, algo: str) -> None:
+    """A parent whose only child was taken back is asked again in that turn: none is left without a future."""
+    bench.auto_durable = False
+    bench.submit(1, algo=algo, limit_price=D(99) if algo == "limit" else None)
+    bench.tell(ActorState("risk_desk", "DOWN"))
+    bench.durable()
+    bench.advance(SECOND)
+    assert bench.take(GATEWAY, CreateOrder) == []
+    parent = bench.take(TRADER, ParentUpdate)[-1]
+    assert (parent.phase, parent.status) == (Phase.DONE, S.EXPIRED)
+    assert bench.trading.parents_open == {}
     bench.check()
 
 
@@ -127,8 +197,7 @@ def test_feed_when_stale_then_its_waiting_creates_are_dropped(bench: Bench) -> N
     bench.submit(1)
     bench.submit(6, instrument=ETH)
     bench.quote(BTC, 100, Quality.STALE)
-    bench.auto_durable = True
-    bench.tell(Durable(len(bench.records)))
+    bench.durable()
     assert [one.instrument for one in bench.take(GATEWAY, CreateOrder)] == [ETH]
 
 
@@ -139,6 +208,18 @@ def test_mode_when_the_oms_restarts_then_it_still_holds(bench: Bench) -> None:
     again.submit()
     assert again.one(TRADER, Refusal).code == "RISK_DRAWDOWN"
     assert [one.cause for one in again.oms.state.trading.modes["all"].values()] == ["drawdown"]
+
+
+def test_mode_when_of_this_session_then_the_view_shows_every_cause(bench: Bench) -> None:
+    """Status shows the tightest mode that holds anywhere, and each cause by scope."""
+    bench.tell(mode("NO_NEW_RISK"), mode("REDUCE_ONLY", BTC, "prices"), mode("CANCEL_ONLY", ETH, "prices"))
+    view = bench.oms.view()
+    assert (view.mode.mode, view.mode.code) == ("CANCEL_ONLY", "RISK_DRAWDOWN")
+    assert [(one.scope, one.cause, one.mode) for one in view.modes] == [
+        ("all", "drawdown", "NO_NEW_RISK"),
+        (BTC, "prices", "REDUCE_ONLY"),
+        (ETH, "prices", "CANCEL_ONLY"),
+    ]
 
 
 def test_risk_desk_when_not_ready_then_there_is_no_new_risk(bench: Bench) -> None:
