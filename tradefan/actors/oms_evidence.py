@@ -33,8 +33,6 @@ from tradefan.units import MINUTE, SECOND, ZERO, AccountId, Asset, InstrumentId,
 UNANSWERED_NS = 10 * SECOND
 """A create without any word this long after its deadline is in doubt, whoever lost it."""
 SEAL_MIN_NS = 10 * MINUTE
-ABSENT_LOOKS = 2
-"""So many looks in a row must miss an order that the venue has known, before its instrument is held."""
 
 
 def on_look_done(turn: Turn, msg: LookDone) -> None:
@@ -148,12 +146,14 @@ def _not_placed(turn: Turn, order: Order, first_ns: int, second_ns: int) -> None
 def _absent(turn: Turn, msg: LookDone, order: Order, here: AccountLive) -> None:
     """The venue knew an order and does not now: that ends nothing; after two looks a human has to look."""
     name = order.client_order_id
+    here.present.pop(name, None)
     query(turn, order)
     visible_ns = turn.account_config(order.account).visible_bound + CLOCK_BOUND_NS
     if msg.asked_ns < order.updated_ns + visible_ns:
         return
-    looks = here.absent[name] = here.absent.get(name, 0) + 1
-    if looks == ABSENT_LOOKS and name not in turn.trading.differences:
+    first_ns = here.absent.setdefault(name, msg.asked_ns)
+    apart = msg.asked_ns - first_ns >= SECOND_LOOK_NS
+    if apart and name not in turn.trading.differences:
         text = f"{order.instrument} is on hold: the venue does not know {name} any more"
         turn.emit(Difference(turn.now, order.account, order.instrument, name, True, text))
         turn.live.holds.setdefault(order.instrument, {})[name] = text
@@ -166,7 +166,7 @@ def _check_unseen(turn: Turn, msg: LookDone, here: AccountLive) -> None:
     for order in turn.live_orders(msg.account):
         name = order.client_order_id
         if name in here.seen:
-            _agrees(turn, order)
+            _agrees(turn, msg, order, here)
         if name in here.seen or name in waiting or order.created_ns >= msg.asked_ns:
             continue
         if order.acknowledged and name not in msg.missing:
@@ -175,10 +175,14 @@ def _check_unseen(turn: Turn, msg: LookDone, here: AccountLive) -> None:
             doubt_request(turn, order, "no answer")
 
 
-def _agrees(turn: Turn, order: Order) -> None:
-    """Let an instrument go that was held because the venue did not know an order that it shows again."""
+def _agrees(turn: Turn, msg: LookDone, order: Order, here: AccountLive) -> None:
+    """Let an instrument go that was held for an order, when two looks show that order again."""
     name = order.client_order_id
-    if name in turn.trading.differences:
+    if name not in turn.trading.differences:
+        return
+    first_ns = here.present.setdefault(name, msg.asked_ns)
+    if msg.asked_ns - first_ns >= SECOND_LOOK_NS:
+        del here.present[name]
         text = "the venue shows it again"
         turn.emit(Difference(turn.now, order.account, order.instrument, name, False, text))
         clear_holds(turn, order)
@@ -290,7 +294,7 @@ def _schedule(turn: Turn, msg: LookDone, here: AccountLive) -> None:
     ask_soon(turn, msg.account, max(here.period_ns - turn.now, 0))
     if here.queries:
         ask_soon(turn, msg.account, repeat_after(1))
-    if here.differences or here.absent:
+    if here.differences or here.absent or here.present:
         ask_soon(turn, msg.account, SECOND_LOOK_NS)
     doubts = doubtful_creates(turn, msg.account)
     if not turn.trading.exposure.in_doubt.get(msg.account, 0):

@@ -171,15 +171,13 @@ def risk_state(turn: Turn, account: AccountId, instrument: Instrument, owner: Ow
     trading, books = turn.trading, turn.trading.ledger
     mine = owner_sides(trading.exposure, account, instrument.id, owner)
     own_qty = position(books, account, owner, instrument.id).qty
-    whole_qty = net(books, account, instrument.id)
+    whole_qty = account_qty(turn, account, instrument.id)
     base_free = balance(books, account, instrument.base) - reserved(
         trading.exposure, account, instrument.base
     )
-    if instrument.kind == "spot":
-        whole_qty += held_before(books, account, instrument.base)
-        if owner not in _HUMANS:
-            # A strategy sells what it bought: what the account held before is never its to trade.
-            base_free = min(base_free, own_qty + mine.unbooked - mine.sell_qty)
+    if instrument.kind == "spot" and owner not in _HUMANS:
+        # A strategy sells what it bought: what the account held before is never its to trade.
+        base_free = min(base_free, own_qty + mine.unbooked - mine.sell_qty)
     latch = mode_of(turn, account, instrument.id, owner)
     return RiskState(
         account=_held(whole_qty, account_sides(trading.exposure, account, instrument.id)),
@@ -197,15 +195,22 @@ def worst_case(turn: Turn, account: AccountId, instrument: InstrumentId, owner: 
     """Return the largest position, of either sign, that an account or one owner may come to."""
     trading, books = turn.trading, turn.trading.ledger
     if owner is None:
-        qty, found = net(books, account, instrument), turn.instrument(instrument)
-        if found is not None and found.kind == "spot":
-            qty += held_before(books, account, found.base)
+        qty = account_qty(turn, account, instrument)
         sides = account_sides(trading.exposure, account, instrument)
     else:
         qty = position(books, account, OwnerId(owner), instrument).qty
         sides = owner_sides(trading.exposure, account, instrument, OwnerId(owner))
     qty += sides.unbooked
     return max(abs(qty + sides.buy_qty), abs(qty - sides.sell_qty))
+
+
+def account_qty(turn: Turn, account: AccountId, instrument: InstrumentId) -> Decimal:
+    """Return what an account holds of an instrument, what was there before us with it."""
+    books, found = turn.trading.ledger, turn.instrument(instrument)
+    qty = net(books, account, instrument)
+    if found is not None and found.kind == "spot":
+        qty += held_before(books, account, found.base)
+    return qty
 
 
 def fee_rate(turn: Turn, account: AccountId) -> Decimal:

@@ -60,7 +60,7 @@ def _is_needed(turn: Turn, account: AccountId, here: AccountLive) -> bool:
     """Say whether a look has something to find out; what asked for it may have come by itself."""
     open_questions = here.queries or here.differences or turn.trading.exposure.in_doubt.get(account, 0)
     ending = turn.live.stopping is not None or turn.live.killing
-    unsure = not here.ready or here.look_failures or here.absent or ending
+    unsure = not here.ready or here.look_failures or here.absent or here.present or ending
     return bool(open_questions or unsure) or turn.now >= here.period_ns
 
 

@@ -9,11 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from decimal import Decimal
 
-from tradefan.actors.oms_gate import fee_rate, worst_case
+from tradefan.actors.oms_gate import account_qty, fee_rate, worst_case
 from tradefan.actors.oms_state import AccountLive, Turn
 from tradefan.actors.oms_waiting import cancel_order, drop_creates
 from tradefan.core import modes
-from tradefan.core.ledger import net
 from tradefan.core.modes import CAUSES, CauseSpec
 from tradefan.core.order import Order
 from tradefan.core.scopes import scopes
@@ -30,6 +29,7 @@ LAG_CLEAR_NS = SECOND // 4
 """A loop that is later than this has not recovered yet."""
 _CANCELS: tuple[Mode, ...] = ("REDUCE_ONLY", "KILLED")
 _BLIND = (Quality.STALE, Quality.BLIND)
+_NOT_LIVE = (*_BLIND, Quality.SUSPECT)
 
 Condition = tuple[str, str, str | None]
 """(scope, cause, why it holds or None)."""
@@ -106,6 +106,7 @@ def _conditions(turn: Turn) -> Iterator[Condition]:
         yield from _of_account(turn, account, turn.account(account))
         for instrument in instruments:
             yield from _of_instrument(turn, instrument)
+    yield from _bans(turn)
     yield from _over_limits(turn)
 
 
@@ -127,13 +128,25 @@ def _of_account(turn: Turn, account: AccountId, here: AccountLive) -> Iterator[C
     most = doubts > IN_DOUBT_MAX
     yield account, "in doubt", f"{account} has more than {IN_DOUBT_MAX} orders in doubt" if most else None
     yield account, "auth", (here.auth and f"the venue refuses the key of {account}: {here.auth}") or None
-    banned = here.banned_until_ns > turn.now
-    yield account.partition(":")[0], "ban", f"the venue bans {account} for a while" if banned else None
+
+
+def _bans(turn: Turn) -> Iterator[Condition]:
+    """A venue bans an address, so one banned account silences all of it."""
+    banned: dict[str, str | None] = {}
+    for account in turn.wiring.accounts:
+        venue = account.partition(":")[0]
+        if turn.account(account).banned_until_ns > turn.now:
+            banned[venue] = f"the venue bans {account} for a while"
+        banned.setdefault(venue, None)
+    for venue, why in banned.items():
+        yield venue, "ban", why
 
 
 def _of_instrument(turn: Turn, instrument: InstrumentId) -> Iterator[Condition]:
     quality = turn.live.qualities.get(instrument)
-    blind = quality is not None and quality.quality in _BLIND
+    held = "feed" in turn.trading.modes.get(instrument, {})
+    # Only a LIVE feed is trusted again, and one that nobody has heard of holds no mode.
+    blind = quality is not None and quality.quality in (_NOT_LIVE if held else _BLIND)
     yield instrument, "feed", f"the feed of {instrument} is {quality.quality}" if blind and quality else None
     yield instrument, "hold", next(iter(turn.live.holds.get(instrument, {}).values()), None)
     yield instrument, "poison", _poison(turn, instrument)
@@ -248,7 +261,7 @@ def _forbids(turn: Turn, mode: Mode, order: Order | CreateOrder) -> bool:
     """Say whether a mode forbids an order that was approved before: all, or what can raise exposure."""
     if mode in ("CANCEL_ONLY", "KILLED"):
         return True
-    held: Decimal = net(turn.trading.ledger, order.account, order.instrument)
+    held: Decimal = account_qty(turn, order.account, order.instrument)
     return held >= 0 if order.side == "buy" else held <= 0
 
 

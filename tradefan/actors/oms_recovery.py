@@ -86,7 +86,7 @@ def on_rows(turn: Turn, msg: Rows, replay: Replay) -> None:
     _begin_epoch(turn, msg)
     _poison(turn)
     take_up(turn, msg.killed)
-    _judge_starts(turn)
+    _judge_starts(turn, msg)
     _take_up_modes(turn)
     for order in turn.live_orders():
         _take_up(turn, order)
@@ -133,15 +133,32 @@ def _begin_epoch(turn: Turn, msg: Rows) -> None:
     )
 
 
-def _judge_starts(turn: Turn) -> None:
-    """More than `starts_max` starts in a row that no orderly stop ended: reconcile and cancel only."""
+def _judge_starts(turn: Turn, msg: Rows) -> None:
+    """Be SAFE when starts repeat that no orderly stop ended, or when nothing can be written."""
+    if turn.live.restart:
+        _go_on_safe(turn)
+        return
     runtime = turn.config.runtime
     recent = [at for at in turn.trading.starts if abs(turn.now - at) <= runtime.starts_window]
-    if len(recent) > runtime.starts_max and not turn.live.restart:
+    if len(recent) > runtime.starts_max:
         minutes = runtime.starts_window / (60 * SECOND)
-        turn.live.safe = f"SAFE: {len(recent)} starts in {minutes:g} min: only cancels leave for a while"
-        turn.ctx.after(modes.SAFE_NS, Timer("safe"))
-        turn.log("critical", "safe", starts=len(recent))
+        _be_safe(turn, f"SAFE: {len(recent)} starts in {minutes:g} min: only cancels leave for a while")
+    elif msg.failing is not None:
+        _be_safe(turn, f"SAFE: the journal could not be written at the start: {msg.failing}")
+
+
+def _be_safe(turn: Turn, text: str) -> None:
+    turn.live.safe = text
+    turn.ctx.after(modes.SAFE_NS, Timer("safe"))
+    turn.log("critical", "safe", reason=text)
+
+
+def _go_on_safe(turn: Turn) -> None:
+    """A restart inside the process does not end SAFE before its time."""
+    known = turn.trading.modes.get("all", {}).get("safe")
+    if known is not None:
+        turn.live.safe = known.text
+        turn.ctx.after(max(known.at_ns + modes.SAFE_NS - turn.now, 0), Timer("safe"))
 
 
 def on_safe_timer(turn: Turn, timer: Timer) -> None:

@@ -97,8 +97,8 @@ class OmsWiring(Struct, frozen=True):
 class AccountLive(Struct):
     """One account's connection, readiness and looks. `look_id` 0 means that none is under way.
 
-    `heard` is False until its gateway or a complete look has said whether it is connected. `absent`
-    counts in how many looks in a row an order was missing that the venue has known.
+    `heard` is False until its gateway or a complete look has said whether it is connected. `absent` and
+    `present` say since which look in a row an order is missing that the venue has known, or is back.
     """
 
     connected: bool = False
@@ -120,6 +120,7 @@ class AccountLive(Struct):
     named: dict[ClientOrderId, None] = field(default_factory=dict)
     negatives: dict[ClientOrderId, int] = field(default_factory=dict)
     absent: dict[ClientOrderId, int] = field(default_factory=dict)
+    present: dict[ClientOrderId, int] = field(default_factory=dict)
     totals: dict[Asset, Decimal] | None = None
     differences: dict[Asset, Decimal] = field(default_factory=dict)
     differences_ns: int = 0

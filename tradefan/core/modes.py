@@ -97,7 +97,7 @@ def entered(causes: Causes, scope: str, cause: str, now_ns: int, *, at_start: bo
     """Note that a cause was entered now."""
     known = causes.known.get(_key(scope, cause))
     before_ns = None if known is None else known.entered_ns
-    causes.known[_key(scope, cause)] = Cause(None, now_ns, before_ns, at_start)
+    causes.known[_key(scope, cause)] = Cause(None, now_ns, before_ns, at_start and known is None)
 
 
 def holds(causes: Causes, scope: str, cause: str) -> None:
