@@ -43,6 +43,8 @@ class Observer:
         self.orders = 0
         self.coverage: dict[str, dict[str, int]] = {}
         self.folds = 0
+        self._generation = -1
+        self._known: list[Record] = []
         self.started = False
         self._timed: tuple[Any, ...] = tuple(one for one in checkers if hasattr(one, "due_ns"))
         self._by_change: dict[int, tuple[Checker, ...]] = {}
@@ -59,6 +61,7 @@ class Observer:
         seen.oms = seen.desk = None
         self.durable = 0
         self.started = False
+        self._generation = -1
         self._oms = kernel.cells[kernel.refs["oms"]]
         self._desk = kernel.cells[kernel.refs["risk_desk"]]
 
@@ -74,6 +77,10 @@ class Observer:
         assert oms is not None
         assert desk is not None
         seen.now_ns = now_ns
+        if oms.generation != self._generation:
+            # A new order manager knows nothing before it has folded.
+            self._generation = oms.generation
+            self._forget()
         seen.oms = None if oms.actor is None else oms.actor.state
         seen.desk = None if desk.actor is None else desk.actor.state
         if not self.started and seen.oms is not None and seen.oms.live.running:
@@ -83,6 +90,11 @@ class Observer:
             violation = checker.after_step(seen)
             if violation is not None:
                 raise Broken(violation)
+
+    def _forget(self) -> None:
+        if self.witness.records:
+            self._known = self.witness.records
+            self.witness.records = []
 
     def _concerned(self, now_ns: int) -> Sequence[Checker]:
         """Return the checkers that what changed concerns, and those whose time has come."""
@@ -162,7 +174,7 @@ class Observer:
         seen.kills.append(KillSeen(now_ns, seen.life, answer, len(seen.writes)))
 
     def _behind_snapshot(self, msg: Rows) -> Sequence[Record]:
-        known = self.witness.records
+        known = self.witness.records or self._known
         if len(known) < msg.snapshot_lsn:
             found = f"one as of lsn {msg.snapshot_lsn}"
             expected = f"a snapshot of the {len(known)} records that were ever written"

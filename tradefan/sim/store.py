@@ -41,9 +41,12 @@ class StoreTrouble:
 class SimStore:
     """The store's link as a timed machine: one batch at a time, and a failed one again each second."""
 
-    def __init__(self, disk: SimDisk, journal: str, trouble: StoreTrouble) -> None:
-        """Open the store and bring it up to the journal, as its link does at the start."""
-        self.disk = disk
+    def __init__(self, disk: SimDisk, journal: JournalFile, trouble: StoreTrouble) -> None:
+        """Open the store and bring it up to the journal, as its link does at the start.
+
+        The journal is read by its writer's connection: the simulated disk knows no locks, so a second
+        one would take the first one's WAL away when it closes.
+        """
         self.journal = journal
         self.trouble = trouble
         self.file = StoreFile(STORE, connect=disk.connect)
@@ -108,9 +111,5 @@ class SimStore:
 
     def _catch_up(self, *, at_start: bool) -> None:
         """Bring the store up to the journal; one that cannot be read is no trouble of the store."""
-        if not self.disk.exists(self.journal):
-            return
         with contextlib.suppress(Outage):
-            source = JournalFile(self.journal, read_only=True, connect=self.disk.connect)
-            with contextlib.closing(source):
-                catch_up(self.file, source, at_start=at_start)
+            catch_up(self.file, self.journal, at_start=at_start)

@@ -302,8 +302,8 @@ class World:
     def _machines(self) -> dict[str, TimedMachine]:
         """Open what a process opens, in the order of its ports."""
         countdown, skew_ns, observer = self.countdown, self.skew_ns, self.observer
-        store = SimStore(self.disk, JOURNAL, self.trouble)
-        self.journal = JournalMachine(JournalFile(JOURNAL, connect=self.disk.connect), self.options.commit_ns)
+        self.journal = JournalMachine(JournalFile(JOURNAL, disk=self.disk), self.options.commit_ns)
+        store = SimStore(self.disk, self.journal.file, self.trouble)
         symbols = {one.symbol.replace("/", "").lower().encode(): one.id for one in self.options.instruments}
         return {
             "journal": JournalTap(self.journal, countdown, skew_ns, observer),
