@@ -47,6 +47,7 @@ from tradefan.messages.orders import (
     SubmitOrder,
 )
 from tradefan.messages.records import (
+    ConfigChange,
     Epoch,
     Intent,
     NotSent,
@@ -305,8 +306,18 @@ def test_view_when_much_is_there_then_it_is_bounded_and_changes_nothing(bench: B
 
 
 def test_message_when_it_means_nothing_to_the_oms_then_it_is_counted(bench: Bench) -> None:
-    """Bars and a changed configuration need no action; rows of a fold that is over are not folded again."""
+    """Bars need no action; rows of a fold that is over are not folded again."""
     bar = Bar(BTC, "1m", 0, 1, 1.0, 1.0, 1.0, 1.0, 0.0, 0, 0)
     before = bench.trading.lsn
-    bench.tell(bar, ConfigChanged("cfg-2"), Rows(0, tuple(bench.records), 0))
+    bench.tell(bar, Rows(0, tuple(bench.records), 0))
     assert (bench.oms.view().counters.ignored, bench.trading.lsn) == (1, before)
+
+
+def test_config_when_it_changes_then_the_journal_says_since_when_and_intents_name_it(bench: Bench) -> None:
+    """CONFIG stands before everything that was decided by it (RK-12, CF-06)."""
+    bench.tell(ConfigChanged("cfg-2"))
+    bench.config_id = "cfg-2"
+    bench.limit()
+    assert bench.made(ConfigChange) == [ConfigChange(bench.now_ns, "cfg-2")]
+    assert (bench.trading.config_id, bench.made(Intent)[0].config_id) == ("cfg-2", "cfg-2")
+    bench.check()

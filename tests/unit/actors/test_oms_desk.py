@@ -23,7 +23,9 @@ from tradefan.messages.orders import (
     AskPositions,
     CreateOrder,
     OrderStatus,
-    ParentUpdate,
+    OwnerMemory,
+    OwnerTurn,
+    ParentSnapshot,
     PositionsSent,
     PositionUpdate,
 )
@@ -68,15 +70,20 @@ def test_positions_when_the_desk_asks_then_books_add_up_to_the_balances(bench: B
 
 
 def test_positions_when_an_owner_asks_then_it_hears_of_its_own_only(bench: Bench) -> None:
-    """Positions, open parents, and the closing word with the generation; nothing before READY."""
+    """Positions, open parents, its memory, and the closing word with the generation; nothing before READY."""
     bench.bought(2)
-    bench.limit(1, 99)
+    mine = bench.limit(1, 99)
     bench.limit(1, 99, owner=API)
+    bench.tell(OwnerTurn(TREND, 1, b"state"))
     bench.sent.clear()
-    bench.tell(AskPositions(TREND))
-    kinds = [type(msg) for ref, msg in bench.sent if ref == TRADER]
-    assert kinds == [PositionUpdate, ParentUpdate, PositionsSent]
+    bench.tell(AskPositions(TREND, 7))
+    told = [msg for ref, msg in bench.sent if ref == TRADER]
+    assert [type(msg) for msg in told] == [PositionUpdate, ParentSnapshot, OwnerMemory, PositionsSent]
     assert bench.take(TRADER, PositionUpdate)[0].working_qty == D(1)
+    snapshot = bench.one(TRADER, ParentSnapshot)
+    assert (snapshot.owner, snapshot.update.order.parent_id) == (TREND, mine.parent_id)
+    assert bench.one(TRADER, OwnerMemory) == OwnerMemory(TREND, 1, b"state")
+    assert bench.one(TRADER, PositionsSent) == PositionsSent(TREND, 1, 7)
     early = Bench()
     early.tell(Started(0), AskPositions(TREND))
     early.fold()

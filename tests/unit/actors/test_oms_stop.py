@@ -14,13 +14,17 @@ from tests.unit.actors.oms_wired import (
     API,
     CONFIG,
     GATEWAY,
+    JOURNAL,
     RIM,
+    START,
     TRADER,
     TREND,
 )
 from tradefan.config.schema import Config, StrategyConfig
+from tradefan.core.trading_state import Trading
 from tradefan.messages.control import (
     Durable,
+    Snap,
     Started,
     Stop,
     Stopped,
@@ -33,6 +37,7 @@ from tradefan.messages.orders import (
     OrderStatus,
     Refusal,
 )
+from tradefan.messages.records import CleanStop
 from tradefan.units import SECOND
 
 D = Decimal
@@ -48,26 +53,49 @@ def owned(policy: Any) -> Config:
     return msgspec.structs.replace(CONFIG, strategies={TREND: StrategyConfig(on_stop=policy)})
 
 
-def test_stop_when_orders_rest_then_they_are_cancelled_verified_and_flushed(bench: Bench) -> None:
-    """No new orders; cancel; a complete look; every record on the disk; then Stopped, once."""
-    create = bench.limit()
-    bench.report(create, S.NEW)
+def empty_look(bench: Bench) -> None:
+    """Let the next look find the venue as the books say."""
+    bench.advance(SECOND // 2)
+    bench.done(bench.take(GATEWAY, Look)[-1])
+
+
+def test_stop_when_orders_rest_then_they_are_cancelled_verified_twice_and_flushed(bench: Bench) -> None:
+    """No new orders; cancel; two empty looks; CLEAN_STOP and all else on the disk; then Stopped, once."""
+    bench.resting()
     bench.tell(Stop(bench.now_ns + 10 * SECOND), Stop(bench.now_ns + 10 * SECOND))
-    assert len(bench.take(GATEWAY, CancelOrder)) == 1
+    (cancel,) = bench.take(GATEWAY, CancelOrder)
     bench.submit()
     bench.tell(CancelAll(TREND))
     assert bench.one(TRADER, Refusal).text == "TradeFan is stopping"
-    bench.report(create, S.CANCELED)
+    bench.report(cancel, S.CANCELED, order_qty=D(1))
     assert bench.take(RIM, Stopped) == []
-    bench.advance(SECOND // 2)
+    empty_look(bench)
+    assert bench.take(RIM, Stopped) == []
     bench.auto_durable = False
-    bench.done(bench.take(GATEWAY, Look)[-1])
-    bench.tell(Durable(len(bench.records)))
+    empty_look(bench)
+    assert bench.records[-1] == CleanStop(bench.now_ns, 0)
+    assert bench.take(RIM, Stopped) == []
+    bench.durable()
     assert bench.one(RIM, Stopped) == Stopped("oms", (), False)
     assert bench.oms.view().state == "STOPPING"
     bench.advance(20 * SECOND)
     assert bench.take(RIM, Stopped) == []
+    assert len(bench.made(CleanStop)) == 1
     bench.check()
+
+
+def test_stop_when_it_comes_to_its_end_then_a_snapshot_is_left(bench: Bench) -> None:
+    """A clean stop leaves a picture of everything, CLEAN_STOP included: the next start reads no tail."""
+    bench.bought()
+    bench.tell(Stop(bench.now_ns + SECOND))
+    snap = bench.one(JOURNAL, Snap)
+    assert snap.lsn == len(bench.records)
+    assert msgspec.msgpack.decode(snap.state, type=Trading) == bench.trading
+    assert bench.trading.stopped
+    again = Bench(records=bench.records)
+    again.fold(rows={"snapshot": snap.state, "snapshot_lsn": snap.lsn, "records": ()})
+    assert again.trading.starts == [START]
+    again.check()
 
 
 def test_stop_when_nothing_is_open_then_it_is_answered_at_once(bench: Bench) -> None:
@@ -98,18 +126,32 @@ def test_stop_when_the_venue_is_silent_then_the_deadline_answers_with_what_is_le
     assert len(bench.take(GATEWAY, CancelOrder)) >= 3
 
 
-def test_stop_when_the_look_still_shows_the_order_then_it_looks_again(bench: Bench) -> None:
-    """Verified means that nothing unwanted is left."""
-    create = bench.limit()
-    bench.report(create, S.NEW)
-    bench.tell(Stop(bench.now_ns + 5 * SECOND))
+def test_stop_when_a_look_still_shows_the_order_then_the_count_begins_anew(bench: Bench) -> None:
+    """Verified means two looks in a row with nothing unwanted."""
+    create = bench.resting()
+    bench.tell(Stop(bench.now_ns + 9 * SECOND))
     bench.advance(SECOND)
     bench.done(bench.take(GATEWAY, Look)[-1], missing=())
     assert bench.take(RIM, Stopped) == []
     bench.report(create, S.CANCELED)
-    bench.advance(SECOND)
-    bench.done(bench.take(GATEWAY, Look)[-1])
+    empty_look(bench)
+    assert bench.take(RIM, Stopped) == []
+    empty_look(bench)
     assert bench.one(RIM, Stopped).unverified is False
+
+
+def test_stop_when_a_look_fails_then_it_proves_nothing(bench: Bench) -> None:
+    """Only complete looks count; without two of them the deadline answers unverified."""
+    create = bench.resting()
+    bench.tell(Stop(bench.now_ns + 4 * SECOND))
+    bench.report(create, S.CANCELED)
+    empty_look(bench)
+    for _ in range(20):
+        bench.advance(SECOND // 4)
+        for look in bench.take(GATEWAY, Look):
+            bench.done(look, complete=False)
+    assert bench.one(RIM, Stopped) == Stopped("oms", (), True)
+    assert bench.made(CleanStop) == []
 
 
 def test_stop_when_the_policy_is_leave_then_orders_stay(bench: Bench) -> None:
@@ -118,11 +160,11 @@ def test_stop_when_the_policy_is_leave_then_orders_stay(bench: Bench) -> None:
     bench.limit()
     bench.limit(1, 98, owner=API, protective=True)
     other = bench.limit(owner=API)
-    bench.tell(Stop(bench.now_ns + SECOND))
+    bench.tell(Stop(bench.now_ns + 5 * SECOND))
     assert [one.client_order_id for one in bench.take(GATEWAY, CancelOrder)] == [other.client_order_id]
     bench.report(other, S.CANCELED)
-    bench.advance(SECOND // 2)
-    bench.done(bench.take(GATEWAY, Look)[-1])
+    empty_look(bench)
+    empty_look(bench)
     assert bench.one(RIM, Stopped) == Stopped("oms", (), False)
     assert len(bench.trading.orders_live) == 2
 
@@ -139,8 +181,8 @@ def test_stop_when_the_policy_is_flatten_then_the_position_is_sold_once() -> Non
     bench.report(resting, S.CANCELED)
     bench.fill(sale, 2)
     bench.report(sale, S.FILLED, 2)
-    bench.advance(SECOND // 2)
-    bench.done(bench.take(GATEWAY, Look)[-1])
+    empty_look(bench)
+    empty_look(bench)
     assert bench.one(RIM, Stopped) == Stopped("oms", (), False)
     bench.check()
 
