@@ -234,9 +234,9 @@ class Orders:
 
     def _create_leg(self, flight: Flight, leg: Leg | None, cancel: Leg, ctx: Context) -> None:
         if leg is None:
-            # Not attempted: the venue's word that the new order does not exist.
-            assert flight.order is not None
-            self._not_sent(flight.order, None, f"CANCEL_FAILED: {cancel.outcome.why}", ctx)
+            # Not attempted: it left us, and the venue's word is that it does not exist.
+            refused = Outcome(Verdict.REJECTED, "CANCEL_FAILED", cancel.outcome.why)
+            self._rejected(flight, refused, ctx)
             return
         self._heed(leg.outcome, ctx)
         if leg.outcome.verdict is Verdict.DONE:

@@ -269,12 +269,14 @@ def _seal(turn: Turn, msg: LookDone) -> None:
     config = turn.account_config(msg.account)
     quiet_ns = max(SEAL_MIN_NS, config.late_fill_bound + config.visible_bound)
     trading = turn.trading
+    inferred = {fill.client_order_id: None for fill in trading.inferred.values()}
     for name in trading.orders_ended:
         order = trading.orders[name]
         if turn.now - order.updated_ns < quiet_ns:
             # In order of their ends: all behind it are younger still.
             return
-        if not order.sealed and order.account == msg.account and order.filled == order.cum_qty:
+        whole = order.filled == order.cum_qty and name not in inferred
+        if whole and not order.sealed and order.account == msg.account:
             turn.emit(Sealed(turn.now, order.account, name))
 
 

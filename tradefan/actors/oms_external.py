@@ -53,14 +53,12 @@ def intent_in(history: History) -> Intent | None:
 
 def on_old_report(turn: Turn, msg: ExecutionReport, history: History) -> None:
     """Judge a report about an order that is not in memory by what the journal holds."""
-    if intent_in(history) is not None:
-        # It was ours, has ended and left memory; that the venue shows it live again is its mistake.
-        alarm_orphan(turn, msg.account, msg.client_order_id, "ended long ago, and the venue shows it live")
-        hold(turn, msg, "ended long ago, and the venue shows it live")
-        return
-    alarm_orphan(turn, msg.account, msg.client_order_id, "no INTENT of it is known")
+    known = intent_in(history) is not None
+    # What was ours has ended and left memory: that the venue shows it live again breaks its bounds (R5).
+    why = "ended long ago, and the venue shows it live" if known else "has our letters and no INTENT of ours"
+    alarm_orphan(turn, msg.account, msg.client_order_id, why)
     _take_in(turn, msg, None, orphan=True)
-    hold(turn, msg, "has our letters and no INTENT of ours")
+    hold(turn, msg, why)
 
 
 def hold(turn: Turn, msg: ExecutionReport, why: str) -> None:

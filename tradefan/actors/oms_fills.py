@@ -14,7 +14,7 @@ import msgspec
 from tradefan.actors.oms_external import alarm_orphan, ask_history, intent_in, on_old_report
 from tradefan.actors.oms_modes import suspect
 from tradefan.actors.oms_state import Turn
-from tradefan.actors.oms_venue import resolve_placed
+from tradefan.actors.oms_venue import illegal, resolve_placed
 from tradefan.actors.oms_waiting import clear_holds
 from tradefan.core.apply_orders import corrected, share_of
 from tradefan.core.ids import is_own
@@ -23,7 +23,14 @@ from tradefan.core.order import Order
 from tradefan.core.trading import fill_key, in_opening, knows_fill, may_have_forgotten
 from tradefan.messages.control import History
 from tradefan.messages.instrument import Instrument
-from tradefan.messages.orders import TERMINAL, ExecutionReport, FillBusted, FillUpdate, VenueFill
+from tradefan.messages.orders import (
+    TERMINAL,
+    ExecutionReport,
+    FillBusted,
+    FillUpdate,
+    OrderStatus,
+    VenueFill,
+)
 from tradefan.messages.records import Bust, Correct, Fill, FillInferred, FillReplaced, Intent
 from tradefan.units import EXTERNAL, SECOND, ZERO, OwnerId, TradeId, plain
 
@@ -171,6 +178,8 @@ def _after_fill(turn: Turn, order: Order, *, late: bool, sealed: bool) -> None:
         turn.log(
             level, "late_fill", client_order_id=order.client_order_id, status=order.status, sealed=sealed
         )
+    if order.status is OrderStatus.REJECTED:
+        illegal(turn, order, "fill")
     if order.filled > order.order_qty:
         turn.live.counters.overfills += 1
         suspect(turn, order.account, order.instrument)

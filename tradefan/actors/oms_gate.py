@@ -172,6 +172,9 @@ def risk_state(turn: Turn, account: AccountId, instrument: Instrument, owner: Ow
     mine = owner_sides(trading.exposure, account, instrument.id, owner)
     own_qty = position(books, account, owner, instrument.id).qty
     whole_qty = account_qty(turn, account, instrument.id)
+    if instrument.kind == "spot" and owner in _HUMANS:
+        # A human may also sell what the account held before.
+        own_qty += held_before(books, account, instrument.base)
     base_free = balance(books, account, instrument.base) - reserved(
         trading.exposure, account, instrument.base
     )

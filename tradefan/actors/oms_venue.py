@@ -52,7 +52,7 @@ def on_report(turn: Turn, msg: ExecutionReport) -> None:
     if order.never_was and not _adopt(turn, order, msg):
         return
     if judge(order, msg.status, msg.cum_qty) is Move.ILLEGAL:
-        _illegal(turn, order, f"report {msg.status}, cum {plain(msg.cum_qty)}")
+        illegal(turn, order, f"report {msg.status}, cum {plain(msg.cum_qty)}")
         return
     here.negatives.pop(order.client_order_id, None)
     here.absent.pop(order.client_order_id, None)
@@ -115,7 +115,7 @@ def on_not_sent(turn: Turn, msg: OrderNotSent) -> None:
     if order is None or order.never_was:
         return
     if order.acknowledged or TABLE[order.status][Event.NOT_SENT] is Move.ILLEGAL:
-        _illegal(turn, order, f"not sent: {msg.reason}")
+        illegal(turn, order, f"not sent: {msg.reason}")
         return
     not_sent(turn, order, msg.reason)
     clear_holds(turn, order)
@@ -208,7 +208,8 @@ def resolve_placed(turn: Turn, order: Order, evidence: str) -> None:
         cancel_order(turn, order, "adopted")
 
 
-def _illegal(turn: Turn, order: Order, what: str) -> None:
+def illegal(turn: Turn, order: Order, what: str) -> None:
+    """Count what contradicts what we know, and ask the venue."""
     turn.live.counters.illegal += 1
     turn.log("warning", "illegal_pair", client_order_id=order.client_order_id, status=order.status, came=what)
     query(turn, order)
