@@ -9,26 +9,39 @@ import pytest
 from tests.unit.actors.oms_bench import Bench
 from tests.unit.actors.oms_wired import (
     ACCOUNT,
+    API,
+    BASE,
     BTC,
+    CLI,
     DESK,
     GATEWAY,
+    JOURNAL,
+    STORE,
     TRADER,
+    USDT,
     client_id,
+    foreign,
 )
+from tradefan.core.exposure import account_sides, owner_sides, reserved
 from tradefan.core.ids import client_order_id
-from tradefan.core.ledger import position
+from tradefan.core.ledger import balance, position
+from tradefan.messages.account import AccountState, SetMode
+from tradefan.messages.control import AskHistory, Stop
 from tradefan.messages.orders import (
+    CancelAll,
     CancelOrder,
-    Doubt,
+    CreateOrder,
     FillUpdate,
-    OrderInDoubt,
+    Look,
     OrderNotSent,
     OrderStatus,
+    Refusal,
 )
 from tradefan.messages.records import (
+    ExternalOrder,
     Fill,
 )
-from tradefan.units import EXTERNAL
+from tradefan.units import EXTERNAL, SECOND, InstrumentId, OwnerId, TradeId
 
 D = Decimal
 S = OrderStatus
@@ -40,25 +53,143 @@ def bench() -> Bench:
 
 
 def test_fill_when_not_ours_then_it_is_external(bench: Bench) -> None:
-    """Manual and foreign trades belong to `external`; an unknown id of our own form is an orphan."""
+    """Manual and foreign trades belong to `external`, and are counted and told to the risk desk."""
     create = bench.limit()
     bench.fill(create, 1, client_order_id=client_id("web_123"))
     bench.fill(create, 1, client_order_id=None, side="sell")
-    bench.fill(create, 3, client_order_id=client_order_id("dev", 9, 9))
-    assert [record.owner for record in bench.made(Fill)] == [EXTERNAL] * 3
-    assert position(bench.trading.ledger, ACCOUNT, EXTERNAL, BTC).qty == D(3)
-    counters = bench.oms.view().counters
-    assert (counters.foreign, counters.orphans) == (2, 1)
+    assert [record.owner for record in bench.made(Fill)] == [EXTERNAL] * 2
+    assert position(bench.trading.ledger, ACCOUNT, EXTERNAL, BTC).qty == D(0)
+    assert bench.logs.count("foreign_fill") == 2
+    assert bench.oms.view().counters.foreign == 2
     assert bench.take(TRADER, FillUpdate) == []
-    assert len(bench.take(DESK, FillUpdate)) == 3
+    assert len(bench.take(DESK, FillUpdate)) == 2
 
 
-def test_report_when_not_ours_then_it_is_counted_and_never_touched(bench: Bench) -> None:
-    """Foreign orders are not cancelled, amended or adopted."""
-    create = bench.limit()
-    bench.report(create, S.NEW, client_order_id=client_id("web_123"))
-    bench.tell(
-        OrderNotSent(ACCOUNT, client_id("x"), ""), OrderInDoubt(ACCOUNT, client_id("x"), Doubt.CREATE, "")
-    )
-    assert bench.oms.view().counters.foreign == 1
+def test_fill_when_of_our_form_and_unknown_to_the_journal_then_it_is_an_orphan(bench: Bench) -> None:
+    """Own prefix, no INTENT: the journal is asked, then `external` has it, SEV1."""
+    lost = foreign(3, client_order_id("dev", 9, 9))
+    bench.auto_history = False
+    bench.fill(lost, 3, "7")
+    assert bench.made(Fill) == []
+    assert bench.one(JOURNAL, AskHistory).subject == f"order {lost.client_order_id}"
+    bench.fill(lost, 3, "7", source="look")
+    assert bench.take(JOURNAL, AskHistory) == []
+    bench.tell(bench.history(f"order {lost.client_order_id}"))
+    (fill,) = bench.made(Fill)
+    assert (fill.owner, fill.qty) == (EXTERNAL, D(3))
+    assert (bench.alarms, bench.oms.view().counters.orphans) == (["orphan"], 1)
+    bench.check()
+
+
+def test_report_when_not_ours_then_the_order_counts_and_is_never_touched(bench: Bench) -> None:
+    """EXTERNAL_ORDER: its rest is exposure and reserved; mode, kill, stop and cancels leave it alone."""
+    stranger = foreign(5)
+    bench.report(stranger, S.PARTIALLY_FILLED, 2)
+    (record,) = bench.made(ExternalOrder)
+    assert (record.order_qty, record.cum_qty, record.orphan) == (D(5), D(2), False)
+    assert account_sides(bench.trading.exposure, ACCOUNT, BTC).buy_qty == D(3)
+    assert owner_sides(bench.trading.exposure, ACCOUNT, BTC, EXTERNAL).buy_qty == D(3)
+    assert reserved(bench.trading.exposure, ACCOUNT, USDT) == 3 * 99
+    bench.tell(OrderNotSent(ACCOUNT, client_id("x"), ""), SetMode("all", "t", "REDUCE_ONLY", "T", ""))
+    bench.tell(CancelAll(OwnerId("nobody")), CancelAll(API))
+    bench.kill()
+    bench.tell(Stop(bench.now_ns + SECOND))
     assert bench.take(GATEWAY, CancelOrder) == []
+    assert bench.oms.view().counters.foreign == 1
+    bench.report(stranger, S.CANCELED, 2)
+    assert account_sides(bench.trading.exposure, ACCOUNT, BTC).buy_qty == D(0)
+    assert reserved(bench.trading.exposure, ACCOUNT, USDT) == D(0)
+    bench.check()
+
+
+def test_foreign_order_when_its_fills_come_behind_its_report_then_they_count_once(bench: Bench) -> None:
+    """It appeared after the opening, so its trades are booked: its rest stays what the venue says."""
+    stranger = foreign(5)
+    bench.report(stranger, S.PARTIALLY_FILLED, 2)
+    bench.fill(stranger, 2, "7")
+    order = bench.trading.orders[stranger.client_order_id]
+    assert (order.cum_qty, order.leaves_qty) == (D(2), D(3))
+    assert account_sides(bench.trading.exposure, ACCOUNT, BTC).buy_qty == D(3)
+    assert position(bench.trading.ledger, ACCOUNT, EXTERNAL, BTC).qty == D(2)
+    bench.fill(stranger, 3, "8")
+    bench.report(stranger, S.FILLED, 5)
+    assert bench.oms.view().counters.overfills == 0
+    bench.check()
+
+
+def test_foreign_order_when_partly_filled_before_the_opening_then_that_part_is_in_the_balances() -> None:
+    """What had traded when the account was opened is in OPENING; only later trades are booked."""
+    bench, stranger = Bench(), foreign(5)
+    bench.fold()
+    bench.tell(AccountState(ACCOUNT, True, ""))
+    look = bench.take(GATEWAY, Look)[-1]
+    bench.report(stranger, S.PARTIALLY_FILLED, 2, source="look")
+    bench.done(look, {"USDT": 1000, "BTC": 2}, cursors=((BTC, TradeId("50")),))
+    assert account_sides(bench.trading.exposure, ACCOUNT, BTC).buy_qty == D(3)
+    bench.fill(stranger, 2, "50", source="look")
+    bench.fill(stranger, 1, "51")
+    order = bench.trading.orders[stranger.client_order_id]
+    assert (order.cum_qty, order.leaves_qty) == (D(3), D(2))
+    assert balance(bench.trading.ledger, ACCOUNT, BASE) == D(3)
+    bench.check()
+
+
+def test_foreign_order_when_its_id_is_used_again_then_it_is_another_order(bench: Bench) -> None:
+    """OR-04: an id is free when its order has ended."""
+    stranger = foreign(5)
+    bench.report(stranger, S.NEW)
+    bench.report(stranger, S.CANCELED)
+    bench.report(foreign(2), S.NEW, venue_order_id="v2")
+    assert [one.order_qty for one in bench.made(ExternalOrder)] == [D(5), D(2)]
+    assert account_sides(bench.trading.exposure, ACCOUNT, BTC).buy_qty == D(2)
+    bench.check()
+
+
+def test_foreign_order_when_its_end_was_missed_then_a_look_by_id_finds_it(bench: Bench) -> None:
+    """It does not count for ever because nobody told us of its end."""
+    stranger = foreign(5)
+    bench.report(stranger, S.NEW)
+    bench.look()
+    bench.advance(SECOND)
+    look = bench.one(GATEWAY, Look)
+    assert look.orders == ((BTC, stranger.client_order_id),)
+    bench.report(stranger, S.EXPIRED, source="look")
+    bench.done(look, missing=())
+    assert account_sides(bench.trading.exposure, ACCOUNT, BTC).buy_qty == D(0)
+
+
+def test_order_when_of_our_form_and_unknown_to_the_journal_then_it_is_an_orphan_on_hold(
+    bench: Bench,
+) -> None:
+    """The second witness of a lost tail: counted, SEV1, HOLD, and not cancelled."""
+    lost = foreign(3, client_order_id("dev", 9, 9))
+    bench.report(lost, S.NEW, source="look")
+    (record,) = bench.made(ExternalOrder)
+    assert (record.client_order_id, record.orphan) == (lost.client_order_id, True)
+    assert bench.alarms == ["orphan"]
+    assert bench.moods(BTC, "hold") == ["CANCEL_ONLY"]
+    assert account_sides(bench.trading.exposure, ACCOUNT, BTC).buy_qty == D(3)
+    bench.kill()
+    assert bench.take(GATEWAY, CancelOrder) == []
+    bench.check()
+
+
+def test_report_when_it_cannot_count_then_nothing_is_made_of_it(bench: Bench) -> None:
+    """Ended, unmapped, without quantity, or in an instrument that nobody here trades."""
+    bench.report(foreign(5), S.CANCELED)
+    bench.report(foreign(5), S.UNKNOWN)
+    bench.report(foreign(0), S.NEW)
+    bench.report(foreign(5, instrument=InstrumentId("binance:XRP/USDT")), S.NEW)
+    assert bench.made(ExternalOrder) == []
+    assert bench.trading.orders == {}
+
+
+def test_foreign_sale_when_it_rests_then_it_reserves_what_it_sells() -> None:
+    """A sale of spot reserves its base: nobody else sells the same coins."""
+    bench = Bench().ready(USDT=1000, BTC=5)
+    bench.report(foreign(4, side="sell", limit_price=D(120)), S.NEW, limit_price=D(120))
+    assert reserved(bench.trading.exposure, ACCOUNT, BASE) == D(4)
+    bench.submit(2, side="sell", owner=CLI)
+    assert bench.one(STORE, Refusal).code == "INSUFFICIENT_FUNDS"
+    bench.submit(1, side="sell", owner=CLI)
+    assert bench.one(GATEWAY, CreateOrder).order_qty == D(1)
