@@ -47,6 +47,12 @@ class WithinQty(OverRecords):
         self._orders = Orders()
         self._due: dict[str, tuple[int, Decimal, Decimal]] = {}
 
+    def after_step(self, seen: Witness) -> Violation | None:
+        if seen.life != self._life:
+            # What a process did not live to alarm its successor finds in the books, not in the news.
+            self._life, self._due = seen.life, {}
+        return super().after_step(seen)
+
     def take(self, seen: Witness, record: Record) -> Violation | None:
         child = self._orders.take(record)
         tells = isinstance(record, Fill | Report)
@@ -56,9 +62,6 @@ class WithinQty(OverRecords):
         return None
 
     def judge(self, seen: Witness) -> Violation | None:
-        if seen.life != self._life:
-            # What a process did not live to alarm its successor finds in the books, not in the news.
-            self._life, self._due = seen.life, {}
         for _, line in self._logs.of(seen.logs):
             if line.event == "overfill" and line.level in ("error", "critical"):
                 self._alarmed[str(line.fields.get("client_order_id"))] = None

@@ -1,0 +1,130 @@
+"""I-02, I-06, I-15: fills within their order, once, and the only thing behind an end."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.unit.core.order_builders import ACCOUNT, BTC, CID, fill, intent, report
+from tests.unit.sim.checker_bench import Bench, D, broken
+from tradefan.messages.orders import OrderStatus
+from tradefan.messages.records import Bust, CancelIntent, FillInferred, NotSent, Record, Resolved
+from tradefan.sim.checkers.fills import AppliedOnce, LastWord, WithinQty
+from tradefan.units import SECOND, TradeId
+
+S = OrderStatus
+
+
+def test_trades_when_within_their_order_then_quiet() -> None:
+    """I-02: 10 of 10 in two trades, a busted one and an overfill on purpose apart."""
+    bench = Bench(WithinQty())
+    order = bench.venue.accept(CID)
+    for qty in (4, 3, 6):
+        trade = bench.venue.trade(order, qty)
+        if qty == 3:
+            bench.venue.bust(trade)
+    bench.venue.trade(order, 2, overfill=True)
+    assert bench.look() is None
+
+
+def test_trades_when_beyond_their_order_then_broken() -> None:
+    """I-02: 11 of 10 without the venue having meant to."""
+    bench = Bench(WithinQty())
+    order = bench.venue.accept(CID)
+    bench.venue.trade(order, 4)
+    bench.venue.trade(order, 7)
+    broken(bench.look(), "I-02", f"at most 10 traded of {CID}", "11")
+
+
+@pytest.mark.parametrize("news", [fill(12), report(S.FILLED, 12)], ids=["fill", "report"])
+def test_overfill_when_it_is_told_then_an_alarm_is_due_within_a_second(news: Record) -> None:
+    """I-02: the FILL or REPORT that tells of 12 of 10 has an `overfill` error a second later at most."""
+    bench = Bench(WithinQty())
+    assert bench.step(intent(), news) is None
+    assert bench.checker.due_ns == bench.seen.now_ns + SECOND
+    assert bench.look() is None
+    broken(bench.look(1), "I-02", f"{CID} has 10", "none, 12 traded")
+
+
+def test_overfill_when_it_is_alarmed_then_quiet() -> None:
+    """I-02: and an alarm of too low a level is none."""
+    for level in ("error", "info"):
+        bench = Bench(WithinQty())
+        bench.append(intent(), fill(12))
+        bench.log(level, "overfill", client_order_id=CID)
+        assert bench.look() is None
+        assert (bench.look(2 * SECOND) is None) == (level == "error")
+
+
+def test_overfill_when_the_process_dies_then_no_alarm_is_awaited() -> None:
+    """I-02: the books of the next life hold it, no news tells of it."""
+    bench = Bench(WithinQty())
+    assert bench.step(intent(), fill(12)) is None
+    bench.seen.life = 2
+    assert bench.look(10 * SECOND) is None
+
+
+def test_fills_when_each_is_booked_once_then_quiet() -> None:
+    """I-06: two trades, an inferred one, and the same id in another instrument."""
+    bench = Bench(AppliedOnce())
+    inferred = FillInferred(3, fill(1, trade_id="inferred 1"))
+    other = fill(1, trade_id="t1", instrument="binance:ETH/USDT")
+    assert bench.step(intent(), fill(1), fill(2, trade_id="t2"), inferred, other) is None
+
+
+def test_fill_when_it_is_booked_again_behind_a_crash_then_broken() -> None:
+    """I-06: over all lives; what the crash took back does not count."""
+    bench = Bench(AppliedOnce())
+    assert bench.step(intent(), fill(1), fill(2, trade_id="t2")) is None
+    assert bench.crash(2) is None
+    assert bench.step(fill(2, trade_id="t2")) is None
+    broken(bench.step(fill(1)), "I-06", f"one FILL of {ACCOUNT} {BTC} t1", "lsn 2 and 4")
+
+
+def resolved(verdict: str) -> Resolved:
+    return Resolved(5, ACCOUNT, CID, verdict, "x", 1, 2)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "records",
+    [
+        (report(S.CANCELED, 4), fill(6)),
+        (report(S.CANCELED, 4), report(S.FILLED, 10)),
+        (NotSent(2, ACCOUNT, CID, "EXPIRED"), resolved("PLACED"), report(S.NEW)),
+        (fill(10), Bust(4, ACCOUNT, BTC, TradeId("t1"), fill(10))),
+    ],
+    ids=["late fill", "reported fill", "adoption", "bust"],
+)
+def test_end_when_a_fill_bust_or_adoption_follows_then_quiet(records: tuple[Record, ...]) -> None:
+    """I-15: what may change what has ended, each in a step of its own."""
+    bench = Bench(LastWord())
+    bench.step(intent(), *((fill(4, trade_id="t0"),) if records[0] == report(S.CANCELED, 4) else ()))
+    for record in records:
+        assert bench.step(record) is None
+
+
+def test_end_when_another_word_changes_it_then_broken() -> None:
+    """I-15: a CANCELED order of which a cancel is recorded lives again in State."""
+    bench = Bench(LastWord())
+    assert bench.step(intent(), report(S.CANCELED)) is None
+    bench.append(CancelIntent(5, ACCOUNT, CID, "again"))
+    bench.seen.oms.trading.orders[CID].status = S.PENDING_CANCEL
+    broken(bench.look(), "I-15", f"{CID} to stay CANCELED", "PENDING_CANCEL")
+
+
+def test_end_when_an_older_report_comes_then_its_status_stays() -> None:
+    """I-15: a report that tells of nothing more may not turn one end into another."""
+    bench = Bench(LastWord())
+    assert bench.step(intent(), report(S.CANCELED)) is None
+    bench.append(report(S.EXPIRED))
+    bench.seen.oms.trading.orders[CID].status = S.EXPIRED
+    broken(bench.look(), "I-15", f"{CID} to stay CANCELED", "EXPIRED")
+
+
+def test_end_when_no_order_manager_runs_then_nothing_is_concluded() -> None:
+    """I-15: State is empty until the journal is folded."""
+    bench = Bench(LastWord())
+    assert bench.step(intent(), report(S.CANCELED)) is None
+    bench.seen.oms.live.running = False
+    bench.seen.oms.trading.orders[CID].status = S.NEW
+    assert bench.step(CancelIntent(5, ACCOUNT, CID, "x")) is None
+    assert D(0) == bench.seen.oms.trading.orders[CID].cum_qty

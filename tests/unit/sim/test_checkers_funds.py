@@ -1,0 +1,157 @@
+"""I-33, I-44, I-45: free funds, an owner's own, and two books."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.unit.core.order_builders import ACCOUNT, BASE, BTC, CID, OWNER, USDT, fill, intent, report
+from tests.unit.sim.checker_bench import Bench, D, broken, desk_with, opening
+from tradefan.messages.orders import OrderStatus
+from tradefan.messages.records import Intent, ModeChange
+from tradefan.sim.checkers.funds import HOLD_NS, EqualBooks, OwnFunds, WithinFree
+from tradefan.units import EXTERNAL, ClientOrderId, OwnerId
+
+S = OrderStatus
+API = OwnerId("api")
+
+
+def sale(qty: Any, name: str = "s1", **changes: Any) -> Intent:
+    """Return the INTENT of a sale."""
+    return intent(
+        client_order_id=ClientOrderId(name),
+        side="sell",
+        order_qty=D(qty),
+        reserve_asset=BASE,
+        reserve_per_unit=D(1),
+        **changes,
+    )
+
+
+def test_create_when_funds_cover_it_with_all_others_then_quiet() -> None:
+    """I-33: 2,002 USDT carry two buys of 10 at 100.1, and a third one when the first has ended."""
+    bench = Bench(WithinFree())
+    third = intent(client_order_id="c3")
+    assert bench.step(opening("USDT", 2002), intent(), intent(client_order_id="c2")) is None
+    assert bench.step(report(S.CANCELED), third) is None
+
+
+def test_create_when_others_have_reserved_the_funds_then_broken() -> None:
+    """I-33: the second buy would need 2,002 of 2,000."""
+    bench = Bench(WithinFree())
+    bench.append(opening("USDT", 2000), intent(), intent(client_order_id="c2"))
+    broken(bench.look(), "I-33", "at most 2000 USDT of paper:main reserved with c2", "2002")
+
+
+def test_create_when_what_it_spends_has_been_spent_then_broken() -> None:
+    """I-33: a fill has taken the money that the reservation no longer holds."""
+    bench = Bench(WithinFree())
+    assert bench.step(opening("USDT", 1500), intent(), fill(10)) is None
+    broken(bench.step(intent(client_order_id="c2")), "I-33", "at most 500 USDT", "1001.0")
+
+
+def test_replacement_when_funds_are_there_once_then_quiet() -> None:
+    """I-33: of an order and the one that takes its place one is real."""
+    bench = Bench(WithinFree())
+    replacement = intent(client_order_id="c2", replaces=CID)
+    assert bench.step(opening("USDT", 1001), intent(), replacement) is None
+
+
+def test_sale_when_its_owner_holds_it_then_quiet() -> None:
+    """I-44: 10 bought by fills: 6 on sale, then 4, of which 1 comes back and is sold again."""
+    bench = Bench(OwnFunds())
+    assert bench.step(intent(), fill(10), sale(6), sale(4, "s2")) is None
+    rest = sale(1, "s3")
+    assert bench.step(fill(3, trade_id="t2", side="sell", client_order_id=ClientOrderId("s2"))) is None
+    assert bench.step(report(S.CANCELED, 3, client_order_id="s2"), rest) is None
+
+
+def test_sale_when_it_draws_on_what_was_there_before_then_broken() -> None:
+    """I-44: the account holds 100 from before; its strategy holds nothing of them."""
+    bench = Bench(OwnFunds())
+    assert bench.step(opening("BTC", 100), intent(), fill(2)) is None
+    broken(bench.step(sale(3)), "I-44", f"{OWNER} in {BTC} to sell at most 2", "s1 3")
+
+
+def test_sale_when_another_sale_has_it_already_then_broken() -> None:
+    """I-44: what is on sale, and what has traded without being booked, is no more to be sold."""
+    bench = Bench(OwnFunds())
+    assert bench.step(intent(), fill(10), sale(6)) is None
+    assert bench.step(report(S.FILLED, 6, client_order_id="s1")) is None
+    broken(bench.step(sale(5, "s2")), "I-44", "to sell at most 4", "s2 5")
+
+
+def test_sale_when_a_humans_then_it_may_draw_on_everything() -> None:
+    """I-44: whoever sits at API or CLI sells what the account holds."""
+    bench = Bench(OwnFunds())
+    assert bench.step(opening("BTC", 100), sale(3, owner=API)) is None
+
+
+def test_sale_when_it_replaces_another_then_that_one_is_not_counted() -> None:
+    """I-44: of a sale and the one that takes its place one is real."""
+    bench = Bench(OwnFunds())
+    assert bench.step(intent(), fill(10), sale(10), sale(10, "s2", replaces="s1")) is None
+
+
+def test_owners_at_rest_when_they_add_up_then_quiet_else_broken() -> None:
+    """I-44, Q: the account's net is the sum over its owners."""
+    bench = Bench(OwnFunds())
+    bench.append(intent(), fill(4), fill(3, trade_id="t2", owner=EXTERNAL, client_order_id=None))
+    assert bench.rest() is None
+    bench.seen.oms.trading.ledger.positions[ACCOUNT][OWNER][BTC].qty = D(5)
+    broken(bench.rest(), "I-44", f"{ACCOUNT} {BTC} net 7", "its owners' sum 8")
+
+
+def two_books() -> Bench:
+    """Return 4 BTC bought for 400 of 1,000 USDT, and a desk that knows it."""
+    bench = Bench(EqualBooks())
+    bench.append(opening("USDT", 1000), intent(), fill(4))
+    bench.seen.desk = desk_with({OWNER: {BTC: D(4)}}, {BASE: D(4), USDT: D(600)})
+    return bench
+
+
+def test_books_when_equal_then_quiet() -> None:
+    """I-45: positions by owner and assets by account, whatever zeros one of them keeps."""
+    bench = two_books()
+    bench.seen.desk.accounts[ACCOUNT].book.held[API] = {BTC: D(0)}
+    assert bench.look() is None
+    assert bench.rest() is None
+
+
+def test_books_at_rest_when_a_position_or_an_asset_differs_then_broken() -> None:
+    """I-45, Q: both are named with both values."""
+    bench = two_books()
+    bench.seen.desk.accounts[ACCOUNT].book.held[OWNER][BTC] = D(3)
+    broken(bench.rest(), "I-45", f"('{OWNER}', '{BTC}') 4", "3 in the desk's book")
+    bench = two_books()
+    bench.seen.desk.accounts[ACCOUNT].book.assets[USDT] = D(601)
+    broken(bench.rest(), "I-45", "USDT 600", "601 in the desk's book")
+
+
+def test_books_at_rest_when_the_desk_has_none_then_broken() -> None:
+    """I-45, Q: a desk that is down, or still asks, compares nothing."""
+    bench = two_books()
+    bench.seen.desk.accounts[ACCOUNT].book = None
+    broken(bench.rest(), "I-45", "the desk's book of paper:main", "None")
+    bench.seen.desk = None
+    broken(bench.rest(), "I-45", "a risk desk", "None")
+
+
+def test_difference_when_it_lasts_then_its_instrument_is_on_hold_within_30_s() -> None:
+    """I-45: however it came about; a hold, or equal books, end the matter."""
+    for cure in ("hold", "equal", None):
+        bench = two_books()
+        held = bench.seen.desk.accounts[ACCOUNT].book.held[OWNER]
+        held[BTC] = D(3)
+        assert bench.look() is None
+        since = bench.seen.now_ns
+        assert bench.checker.due_ns == since + HOLD_NS + 1
+        if cure == "equal":
+            held[BTC] = D(4)
+        hold = ModeChange(1, BTC, "books differ", "CANCEL_ONLY", "MODE_CANCEL_ONLY", "x")
+        violation = bench.step(*((hold,) if cure == "hold" else ()))
+        assert violation is None
+        violation = bench.look(HOLD_NS)
+        if cure is None:
+            broken(violation, "I-45", f"{BTC} on hold: two books have differed since {since}", "modes {}")
+        else:
+            assert violation is None

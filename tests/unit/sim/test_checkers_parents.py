@@ -1,0 +1,148 @@
+"""I-03: a parent's budget, by the venue's truth and by ours."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.unit.core.order_builders import ACCOUNT, CID, PID, fill, intent, parent, report
+from tests.unit.sim.checker_bench import Bench, D, broken
+from tradefan.messages.orders import OrderStatus
+from tradefan.messages.records import Bust, Intent, NotSent, Resolved
+from tradefan.sim.checkers.parents import ParentBudget
+from tradefan.units import ClientOrderId, TradeId
+
+S = OrderStatus
+SECOND_ID = ClientOrderId("c2")
+
+
+def second(qty: Any, **changes: Any) -> Intent:
+    """Return the INTENT of another child of the same parent."""
+    return intent(client_order_id=SECOND_ID, order_qty=D(qty), **changes)
+
+
+def bench_with(*, honest: bool = True) -> Bench:
+    """Return a parent to buy 10 whose first child of 10 rests at the venue."""
+    bench = Bench(ParentBudget(), honest=honest)
+    bench.append(parent(), intent(), report(S.NEW))
+    return bench
+
+
+def test_children_when_within_the_budget_then_quiet() -> None:
+    """10 of which 4 trade; its rest is cancelled, 6 more are placed, and one that never left is nothing."""
+    bench = bench_with()
+    order = bench.venue.accept(CID)
+    bench.venue.trade(order, 4)
+    bench.venue.end(order)
+    assert bench.step(report(S.CANCELED, 4), fill(4), second(6)) is None
+    bench.venue.accept("c2", 6)
+    assert bench.step(NotSent(2, ACCOUNT, SECOND_ID, "EXPIRED")) is None
+
+
+def test_children_when_both_may_live_then_broken() -> None:
+    """A child that we take for live and a second of 1 are 11 of 10, before anything reaches the venue."""
+    bench = bench_with()
+    broken(bench.step(second(1)), "I-03", f"at most 10 of parent {PID}", "11: c1 venue 0 ours 10, c2")
+
+
+def test_children_when_the_venue_has_more_than_we_believe_then_broken() -> None:
+    """We take the first for cancelled, but it lives: only the venue's book shows it."""
+    bench = bench_with()
+    bench.venue.accept(CID)
+    broken(
+        bench.step(report(S.CANCELED), second(10)), "I-03", "at most 10", "20: c1 venue 10 ours 0, c2 venue 0"
+    )
+
+
+def test_child_when_the_venue_trades_then_only_what_it_has_counts() -> None:
+    """Our belief lags behind the venue: the larger of the two counts, not their sum."""
+    bench = bench_with()
+    order = bench.venue.accept(CID)
+    bench.venue.trade(order, 7)
+    assert bench.look() is None
+    assert bench.step(fill(7)) is None
+
+
+def test_replacement_when_both_orders_are_open_then_one_of_them_counts() -> None:
+    """A replacement stops when its cancel fails; at the venue there is one of the two at any time."""
+    bench = bench_with()
+    order = bench.venue.accept(CID)
+    assert bench.step(second(10, replaces=CID)) is None
+    bench.venue.end(order)
+    bench.venue.accept("c2", 10)
+    assert bench.look() is None
+
+
+def test_replacement_when_the_venue_has_both_then_broken() -> None:
+    """The truth counts both of them."""
+    bench = bench_with()
+    bench.venue.accept(CID)
+    bench.append(second(10, replaces=CID))
+    bench.venue.accept("c2", 10)
+    broken(bench.look(), "I-03", "at most 10", "20: c1 c2 venue 20 ours 10")
+
+
+def test_overfill_when_it_is_known_then_it_is_apart_but_leaves_no_room() -> None:
+    """12 of 10 that the venue meant to trade are free; a child more is not."""
+    bench = bench_with()
+    order = bench.venue.accept(CID)
+    bench.venue.trade(order, 10)
+    bench.venue.trade(order, 2, overfill=True)
+    assert bench.look() is None
+    assert bench.step(fill(10), fill(2, trade_id="t2")) is None
+    broken(bench.step(second(1)), "I-03", "at most 10", "13: c1")
+
+
+def test_fill_when_behind_the_end_then_free_for_what_was_placed_before_it_was_known() -> None:
+    """4 trade late behind a cancel, while 10 more rest: 14 are nobody's fault, 15 would be."""
+    bench = bench_with()
+    order = bench.venue.accept(CID)
+    bench.venue.end(order)
+    assert bench.step(report(S.CANCELED), second(10)) is None
+    bench.venue.trade(order, 4)
+    assert bench.look() is None
+    assert bench.step(fill(4)) is None
+    third = intent(client_order_id="c3", order_qty=D(1))
+    broken(bench.step(third), "I-03", "at most 10", "15: c1 venue 0 ours 4")
+
+
+def test_fill_when_it_is_counted_twice_then_broken() -> None:
+    """Without a surprise of the venue nothing excuses 13 of 10."""
+    bench = bench_with()
+    bench.venue.accept(CID)
+    broken(bench.step(fill(10), fill(3, trade_id="t2")), "I-03", "at most 10", "13")
+
+
+def test_trade_when_busted_then_its_room_is_there_again() -> None:
+    """A bust lowers what has traded, at the venue and with us."""
+    bench = bench_with()
+    order = bench.venue.accept(CID)
+    trade = bench.venue.trade(order, 10)
+    assert bench.step(fill(10)) is None
+    bench.venue.bust(trade)
+    order.cum_qty -= trade.qty
+    bust = Bust(9, ACCOUNT, order.instrument, TradeId("t1"), fill(10))
+    assert bench.step(bust, second(10)) is None
+
+
+def test_child_when_a_liar_has_it_behind_two_looks_then_its_parent_is_free() -> None:
+    """With a liar a parent whose child was declared NOT_PLACED is I-16's; else it is broken."""
+    for honest in (True, False):
+        bench = Bench(ParentBudget(), honest=honest)
+        gone = Resolved(3, ACCOUNT, CID, "NOT_PLACED", "two looks", 1, 2)
+        bench.append(parent(), intent(), gone, second(10))
+        bench.venue.accept(CID)
+        violation = bench.look()
+        if honest:
+            broken(violation, "I-03", "at most 10", "20: c1 venue 10 ours 0")
+        else:
+            assert violation is None
+
+
+def test_records_when_a_crash_takes_them_back_then_they_count_no_more() -> None:
+    """A child whose INTENT was lost is no child; what stands counts on."""
+    bench = bench_with()
+    assert bench.look() is None
+    bench.append(report(S.CANCELED), second(10))
+    bench.crash(keep=2)
+    assert bench.look() is None
+    broken(bench.step(second(3)), "I-03", "at most 10", "13")
