@@ -189,10 +189,14 @@ def _agrees(turn: Turn, msg: LookDone, order: Order, here: AccountLive) -> None:
 
 
 def _infer(turn: Turn, msg: LookDone) -> None:
-    """Book what the venue has counted for long and no trade tells: this look has asked for all trades."""
+    """Book what the venue has counted for long and no trade tells: this look has asked for all trades.
+
+    Where a fact is poison a human decides: what it may have been is not booked under another name.
+    """
+    poisoned = {record.instrument: None for record in turn.trading.poisons.values()}
     for order in tuple(turn.trading.orders.values()):
         behind = order.filled < order.venue_cum and order.account == msg.account
-        if behind and msg.asked_ns - order.updated_ns >= INFER_NS:
+        if behind and order.instrument not in poisoned and msg.asked_ns - order.updated_ns >= INFER_NS:
             infer_missing(turn, order)
 
 
@@ -255,7 +259,9 @@ def _unsure_assets(turn: Turn, account: AccountId) -> dict[Asset, None]:
         if record.instrument is not None:
             names[record.instrument] = None
     for fill in turn.trading.inferred.values():
-        names[fill.instrument] = None
+        # One that no trade replaces in time is all that will come: the rest of the difference is a transfer.
+        if turn.now - fill.at_ns < _seal_after_ns(turn, account):
+            names[fill.instrument] = None
     known = [turn.instrument(name) for name in names if name in turn.wiring.accounts.get(account, ())]
     found = [one for one in known if one is not None]
     return dict.fromkeys(asset for one in found for asset in (one.base, one.quote, one.settle))
@@ -266,8 +272,7 @@ def _unsure_assets(turn: Turn, account: AccountId) -> dict[Asset, None]:
 
 def _seal(turn: Turn, msg: LookDone) -> None:
     """Seal what ended, is booked whole, and has been quiet for `seal_after`: nothing more is expected."""
-    config = turn.account_config(msg.account)
-    quiet_ns = max(SEAL_MIN_NS, config.late_fill_bound + config.visible_bound)
+    quiet_ns = _seal_after_ns(turn, msg.account)
     trading = turn.trading
     inferred = {fill.client_order_id: None for fill in trading.inferred.values()}
     for name in trading.orders_ended:
@@ -278,6 +283,11 @@ def _seal(turn: Turn, msg: LookDone) -> None:
         whole = order.filled == order.cum_qty and name not in inferred
         if whole and not order.sealed and order.account == msg.account:
             turn.emit(Sealed(turn.now, order.account, name))
+
+
+def _seal_after_ns(turn: Turn, account: AccountId) -> int:
+    config = turn.account_config(account)
+    return max(SEAL_MIN_NS, config.late_fill_bound + config.visible_bound)
 
 
 def _announce(turn: Turn, account: AccountId, here: AccountLive) -> None:
