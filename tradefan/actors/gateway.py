@@ -97,7 +97,7 @@ class Gateway:
         )
         self._flights = Flights(wiring.account, wiring.link, wiring.conn, self.state, self._lost)
         self._orders = Orders(self._codec, self._flights, self.state, self._tell, self._event, self._heed_key)
-        self._looks = Looks(self._codec, self.state.looks, self.state.counters, self._ask, self._tell)
+        self._looks = Looks(self._codec, self.state, self._ask, self._tell)
         self._handlers: dict[type[Message], Callable[[Any, Context], None]] = {
             Started: self._started,
             Stop: self._stop,

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tradefan.actors.gateway_state import Counters, Flight, Looking, Question, Reading, What
-from tradefan.actors.gateway_trades import horizon_ns, newest_id, safe_cursor, take_page
+from tradefan.actors.gateway_state import Flight, GatewayState, Looking, Question, Reading, What
+from tradefan.actors.gateway_trades import newest_id, ripen, safe_cursor, take_page
 from tradefan.errors import Refused
 from tradefan.messages.base import Message
 from tradefan.messages.control import Timer
@@ -34,20 +34,20 @@ Ask = Callable[[Context, What, Callable[[int], Text], InstrumentId | None, str, 
 
 
 class Looks:
-    """All looks of a gateway; `looks` is part of its State."""
+    """All looks of a gateway, which live in its State."""
 
     def __init__(
         self,
         codec: OrderCodec,
-        looks: dict[int, Looking],
-        counters: Counters,
+        state: GatewayState,
         ask: Ask,
         emit: Callable[[Context, Message], None],
     ) -> None:
         """Bind to what the gateway lends."""
         self._codec = codec
-        self._looks = looks
-        self._counters = counters
+        self._looks = state.looks
+        self._ripening = state.ripening
+        self._counters = state.counters
         self._ask = ask
         self._emit = emit
 
@@ -250,16 +250,24 @@ class Looks:
             ctx.log("warning", "look_incomplete", look_id=look.look_id, reason=done.reason)
 
     def _moved(self, looking: Looking, ctx: Context) -> tuple[tuple[InstrumentId, TradeId | None], ...]:
-        """Return the cursors behind this look; one that only learnt the newest trade stands there."""
-        visible_ns: int = ctx.config.accounts[looking.look.account].visible_bound
-        known_ns = horizon_ns(looking.asked_ns, visible_ns)
+        """Return the cursors behind a complete look."""
         return tuple(
-            (
-                key,
-                looking.trades[key].after if old is None else safe_cursor(looking.trades[key], old, known_ns),
-            )
-            for key, old in looking.look.cursors
+            (name, self._cursor(looking, name, cursor, ctx)) for name, cursor in looking.look.cursors
         )
+
+    def _cursor(
+        self, looking: Looking, name: InstrumentId, cursor: TradeId | None, ctx: Context
+    ) -> TradeId | None:
+        reading, known = looking.trades[name], self._ripening.get(name)
+        if cursor is None:
+            return reading.after
+        visible_ns: int = ctx.config.accounts[looking.look.account].visible_bound
+        ripe = known is not None and looking.asked_ns >= known.at_ns + visible_ns
+        if ripe or known is None:
+            newest = ripen(reading, ctx.now_ns)
+            if newest is not None:
+                self._ripening[name] = newest
+        return safe_cursor(reading, cursor, known.number) if known is not None and ripe else cursor
 
     def _fills(self, looking: Looking, ctx: Context) -> list[VenueFill]:
         """Return the trades of orders that are known; the others wait for the next look."""

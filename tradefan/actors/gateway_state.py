@@ -62,6 +62,13 @@ class Reading(Struct):
     rows: list[AccountTrade] = []
 
 
+class Ripening(Struct, frozen=True):
+    """The newest trade of a complete reading, which ended at `at_ns`: a cursor may pass it later."""
+
+    number: int
+    at_ns: int
+
+
 class Looking(Struct):
     """A look under way.
 
@@ -119,6 +126,7 @@ class GatewayState(Struct):
     budget: Budget
     flights: dict[int, Flight] = {}
     looks: dict[int, Looking] = {}
+    ripening: dict[InstrumentId, Ripening] = {}
     tombstones: dict[ClientOrderId, int] = {}
     shut_until_ns: int = 0
     shut_reason: Literal["", "BAN", "RATE_LIMIT"] = ""

@@ -2,32 +2,28 @@
 
 A query may lag: what happened is seen by every query only `visible_bound` later, so a trade with a
 smaller id can show up after one with a larger id. A cursor that had passed it would lose it for ever.
-Therefore a cursor moves only up to a trade that was older than `visible_bound` (and what our clock may
-be off) when the look was asked: everything up to that instant was in the answer. Younger trades are
-told as well, and told again by the next look; their ids make them count once. Paging by id needs no
-overlap in time beyond that.
+
+Ids of an instrument rise with time. So whatever has a smaller id than the newest trade of a complete
+reading happened before that reading ended, and a look that is asked `visible_bound` later sees all of
+it: by then the trade is ripe, and the cursor moves up to it. Both instants are of our own steady clock;
+the venue's times are never compared with it, because a wall clock that jumped before our start would
+make every trade look old. What is not ripe is told as well, and told again by the next look; ids make
+it count once. Paging by id needs no other overlap.
 
 A trade without an id cannot be a cursor. Where one stands behind the last id of a full page it is left
-to the next page, which begins there and brings it again: once in a reading, as its derived id needs.
+to the next page, which begins there and brings it again: once in a reading, as its derived id needs. A
+cursor also never stands between trades of one instant of which one has no id: they may be alike.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tradefan.actors.gateway_state import Reading
-from tradefan.units import MS, SECOND, TradeId
+from tradefan.actors.gateway_state import Reading, Ripening
+from tradefan.units import TradeId
 from tradefan.venues.binance_account_wire import AccountTrade
 from tradefan.venues.binance_orders import NO_TRADE, TRADES_MAX
 from tradefan.venues.feed_events import BadFrame
-
-CLOCK_BOUND_NS = SECOND
-"""Largest error of venue time (RELIABILITY.md part 2)."""
-
-
-def horizon_ns(asked_ns: int, visible_ns: int) -> int:
-    """Return the instant up to which a look that was asked then has seen every trade."""
-    return asked_ns - visible_ns - CLOCK_BOUND_NS
 
 
 def newest_id(rows: Sequence[AccountTrade]) -> TradeId:
@@ -61,11 +57,18 @@ def take_page(reading: Reading, rows: Sequence[AccountTrade]) -> bool:
     return True
 
 
-def safe_cursor(reading: Reading, cursor: TradeId, known_ns: int) -> TradeId:
-    """Return the cursor that a complete reading allows: no trade that it passes can be hidden."""
-    # The venue's times are whole milliseconds, rounded down.
-    old = [row.trade_id for row in reading.rows if (row.time + 1) * MS <= known_ns]
-    young = [row.trade_id for row in reading.rows if (row.time + 1) * MS > known_ns]
-    below = min((number for number in young if number is not None), default=None)
-    passed = [number for number in old if number is not None and (below is None or number < below)]
-    return TradeId(str(max(passed))) if passed else cursor
+def ripen(reading: Reading, now_ns: int) -> Ripening | None:
+    """Return the newest trade of a complete reading that ends now, None where none has an id."""
+    numbers = [row.trade_id for row in reading.rows if row.trade_id is not None]
+    return Ripening(max(numbers), now_ns) if numbers else None
+
+
+def safe_cursor(reading: Reading, cursor: TradeId, ripe: int) -> TradeId:
+    """Return the cursor that a complete reading allows, up to a ripe trade."""
+    nameless_ms = -1
+    for row in reading.rows:
+        if row.trade_id is None:
+            nameless_ms = max(nameless_ms, row.time)
+        elif row.trade_id <= ripe and row.time > nameless_ms:
+            cursor = TradeId(str(row.trade_id))
+    return cursor

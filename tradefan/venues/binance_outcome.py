@@ -37,7 +37,8 @@ class Verdict(StrEnum):
 class Outcome(Struct, frozen=True):
     """A verdict with its class (`FUNDS`, `FILTER`, ...) and the venue's text.
 
-    Nothing may be written for `shut_ns`, nor before `shut_until_ns` of the venue's clock.
+    Nothing may be written for `shut_ns`, or where it is known before `shut_until_ns` of the venue's
+    clock, which is only given where the venue did not say what its clock shows now.
     """
 
     verdict: Verdict
@@ -127,6 +128,7 @@ _GATES = (403, 418, 429)
 
 class _Detail(Struct):
     retry_after: int | None = msgspec.field(name="retryAfter", default=None)
+    server_time: int | None = msgspec.field(name="serverTime", default=None)
 
 
 class _Error(Struct):
@@ -222,14 +224,29 @@ def _row(code: int, text: str) -> _Row:
 
 def _gate(status: int, error: _Error) -> Outcome:
     """Classify 403, 418 and 429 with the venue's JSON; the latter two say when to come back."""
-    until_ms = error.data.retry_after if error.data is not None else _banned_until_ms(error.msg)
-    until_ns = until_ms * 1_000_000 if until_ms is not None else None
     code, text = error.code, error.msg[:TEXT_MAX]
+    verdict, reason, wait_ns = _DOUBT, "UNLISTED", SHUT_UNKNOWN_NS
     if status == 429 and code in (-1003, -1015):
-        return Outcome(_REJECTED, "RATE_LIMIT", text, code, SHUT_UNKNOWN_NS, until_ns)
-    if status == 418 and code == -1003:
-        return Outcome(_REJECTED, "BAN", text, code, SHUT_BAN_NS, until_ns)
-    return Outcome(_DOUBT, "UNLISTED", text, code, SHUT_UNKNOWN_NS, until_ns)
+        verdict, reason = _REJECTED, "RATE_LIMIT"
+    elif status == 418 and code == -1003:
+        verdict, reason, wait_ns = _REJECTED, "BAN", SHUT_BAN_NS
+    said_ns, until_ns = _wait(error)
+    return Outcome(verdict, reason, text, code, wait_ns if said_ns is None else said_ns, until_ns)
+
+
+def _wait(error: _Error) -> tuple[int | None, int | None]:
+    """Return (how long to wait, or else until which instant of the venue's clock).
+
+    Beside `retryAfter` stands `serverTime`: their difference needs no clock of ours, which may be
+    wrong (web-socket-api.md, "IP limits").
+    """
+    data = error.data or _Detail()
+    until_ms = _banned_until_ms(error.msg) if data.retry_after is None else data.retry_after
+    if until_ms is None:
+        return None, None
+    if data.server_time is None:
+        return None, until_ms * 1_000_000
+    return max(until_ms - data.server_time, 1) * 1_000_000, None
 
 
 def _banned_until_ms(text: str) -> int | None:

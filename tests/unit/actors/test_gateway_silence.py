@@ -156,6 +156,12 @@ def test_silence_when_it_begins_and_ends_then_the_account_says_so(rig: Rig) -> N
     assert rig.gateway.view().shut_until_ns == 0
 
 
+def test_silence_when_the_venue_says_its_time_then_our_clock_does_not_matter(rig: Rig) -> None:
+    """A wall clock that jumped by an hour before our start must not make a ban an hour longer."""
+    gate(rig, 418, serverTime=1_000, retryAfter=31_000)
+    assert rig.gateway.view().shut_until_ns == rig.now_ns + 30 * SECOND
+
+
 def test_silence_when_it_is_prolonged_then_it_ends_once_and_a_ban_stays_a_ban(rig: Rig) -> None:
     """The longest instant counts, and a rate limit inside a ban does not make it a smaller matter."""
     gate(rig, 418)

@@ -151,6 +151,16 @@ def test_text_when_it_has_no_end_then_so_much_of_it_is_kept() -> None:
             Outcome(REJECTED, "RATE_LIMIT", "Too much.", -1003, MINUTE, 1_700_000_000_123 * MS),
         ),
         (
+            None,
+            error(-1003, "Too much.", 418, serverTime=1_700_000_000_000, retryAfter=1_700_000_000_123),
+            Outcome(REJECTED, "BAN", "Too much.", -1003, 123 * MS),
+        ),
+        (
+            None,
+            error(-1003, "Too much.", 429, serverTime=1_700_000_000_000, retryAfter=1_600_000_000_000),
+            Outcome(REJECTED, "RATE_LIMIT", "Too much.", -1003, MS),
+        ),
+        (
             429,
             b'{"code":-1015,"msg":"Too many new orders."}',
             Outcome(REJECTED, "RATE_LIMIT", "Too many new orders.", -1015, MINUTE),
