@@ -1,0 +1,330 @@
+"""Kill: close first, persist, acknowledge, cancel own orders until two empty looks; it survives a restart."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+
+from tests.unit.actors.oms_bench import Bench
+from tests.unit.actors.oms_wired import (
+    ACCOUNT,
+    API,
+    BTC,
+    ETH,
+    FACE,
+    GATEWAY,
+    JOURNAL,
+    RIM,
+    TRADER,
+    TREND,
+    foreign,
+)
+from tradefan.messages.control import (
+    Append,
+    CloseLatch,
+    KillAnswer,
+    KillByte,
+    KillSwitch,
+    Started,
+)
+from tradefan.messages.orders import CancelOrder, CreateOrder, OrderStatus, ParentUpdate, Phase, Refusal
+from tradefan.messages.records import Kill, NotSent
+from tradefan.units import MS, SECOND, ClientOrderId, ParentId
+
+D = Decimal
+S = OrderStatus
+
+
+@pytest.fixture
+def bench() -> Bench:
+    return Bench().ready()
+
+
+def cancelled(bench: Bench) -> list[ClientOrderId]:
+    """Return the orders whose cancels have left, and forget them."""
+    return [one.client_order_id for one in bench.take(GATEWAY, CancelOrder)]
+
+
+# --- close, persist, acknowledge --------------------------------------------------------------------
+
+
+def test_kill_when_it_comes_then_the_latch_is_closed_before_anything_else(bench: Bench) -> None:
+    """CloseLatch is the first effect of the turn, the byte the second, then cancels; KILL is appended."""
+    bench.resting()
+    bench.resting(6, 9, instrument=ETH)
+    bench.sent.clear()
+    bench.oms.handle(KillSwitch("all", "panic", "me", req=4), bench)
+    effects = [type(msg) for ref, msg in bench.sent if ref in (RIM, JOURNAL, GATEWAY)]
+    assert effects == [CloseLatch, KillByte, CancelOrder, CancelOrder, Append]
+    assert bench.sent[0] == (RIM, CloseLatch("all", "panic"))
+    assert bench.take(JOURNAL, KillByte)[0].value == 2
+    append = bench.one(JOURNAL, Append)
+    assert append.records[0] == Kill(bench.now_ns, "all", "panic", "me")
+    assert bench.alarms == ["kill"]
+
+
+def test_kill_when_the_byte_is_on_the_disk_then_it_is_acknowledged_although_the_journal_waits(
+    bench: Bench,
+) -> None:
+    """Either proves that it lasts; the answer comes once."""
+    bench.auto_durable = False
+    bench.kill(req=4)
+    assert bench.take(FACE, KillAnswer) == []
+    assert bench.byte() == 2
+    assert bench.one(FACE, KillAnswer) == KillAnswer(4, "all", closed=True, persisted=True)
+    bench.durable()
+    bench.advance(5 * SECOND)
+    assert bench.take(FACE, KillAnswer) == []
+    assert bench.take(JOURNAL, KillByte) == []
+
+
+def test_kill_when_the_record_is_durable_then_it_is_acknowledged_although_the_byte_waits(
+    bench: Bench,
+) -> None:
+    """The journal proves it as well."""
+    bench.kill(req=4)
+    assert bench.one(FACE, KillAnswer) == KillAnswer(4, "all", closed=True, persisted=True)
+
+
+def test_kill_when_neither_lasts_in_time_then_it_is_acknowledged_unpersisted_and_tried_again(
+    bench: Bench,
+) -> None:
+    """After 200 ms `persisted: false` and an alarm; the byte is tried again each second until it is there."""
+    bench.auto_durable = False
+    bench.kill(req=4)
+    bench.take(JOURNAL, KillByte)
+    bench.advance(200 * MS - 1)
+    assert bench.take(FACE, KillAnswer) == []
+    bench.advance(1)
+    assert bench.one(FACE, KillAnswer) == KillAnswer(4, "all", closed=True, persisted=False)
+    assert "kill_not_persisted" in bench.alarms
+    assert bench.byte("EIO") == 2
+    assert "kill_byte_failed" in bench.alarms
+    for _ in range(3):
+        bench.advance(SECOND)
+        assert bench.byte("EIO") == 2
+    bench.advance(SECOND)
+    bench.byte()
+    bench.advance(10 * SECOND)
+    assert bench.take(JOURNAL, KillByte) == []
+    assert bench.take(FACE, KillAnswer) == []
+
+
+def test_kill_when_acknowledged_then_no_create_leaves(bench: Bench) -> None:
+    """Creates that wait are dropped, parents end, and new wishes are refused by the latch."""
+    bench.auto_durable = False
+    bench.submit(1)
+    bench.kill(req=4)
+    bench.byte()
+    assert bench.one(FACE, KillAnswer).persisted
+    bench.durable()
+    bench.advance(5 * SECOND)
+    bench.submit(1)
+    bench.submit(1, side="sell")
+    assert bench.take(GATEWAY, CreateOrder) == []
+    assert [one.reason for one in bench.made(NotSent)] == ["LOCAL_EXPIRED"]
+    assert [one.code for one in bench.take(TRADER, Refusal)] == ["RISK_LATCHED"] * 2
+    parent = bench.take(TRADER, ParentUpdate)[-1]
+    assert (parent.phase, parent.status, parent.reason) == (Phase.DONE, S.CANCELED, "kill")
+    assert bench.oms.view().mode.mode == "KILLED"
+    bench.check()
+
+
+def test_kill_when_nobody_waits_for_an_answer_then_none_is_sent(bench: Bench) -> None:
+    """A signal has no request number; all else is the same."""
+    bench.kill()
+    bench.byte()
+    bench.advance(SECOND)
+    assert bench.take(FACE, KillAnswer) == []
+    assert list(bench.trading.kills) == ["all"]
+
+
+def test_kill_when_asked_again_then_each_asker_hears_and_a_wider_one_counts(bench: Bench) -> None:
+    """Every request number is answered once; KILL is written again only where it says more."""
+    bench.report(foreign(), S.NEW)
+    bench.auto_durable = False
+    bench.kill(req=4)
+    bench.kill(req=5)
+    assert bench.one(FACE, KillAnswer) == KillAnswer(4, "all", closed=True, persisted=False)
+    bench.byte()
+    assert bench.one(FACE, KillAnswer) == KillAnswer(5, "all", closed=True, persisted=True)
+    assert len(bench.made(Kill)) == 1
+    assert cancelled(bench) == []
+    bench.kill(req=6, including_external=True)
+    assert cancelled(bench) == ["web_123"]
+    assert [one.including_external for one in bench.made(Kill)] == [False, True]
+    bench.kill(req=7)
+    assert len(bench.made(Kill)) == 2
+
+
+# --- before the fold --------------------------------------------------------------------------------
+
+
+def test_kill_when_the_journal_is_still_read_then_latch_and_byte_do_not_wait(bench: Bench) -> None:
+    """An OMS that folds can be killed: acknowledged by the byte; KILL, drops and cancels follow the fold."""
+    create = bench.resting()
+    again = Bench(records=bench.records)
+    again.tell(Started(0))
+    again.kill(req=4)
+    assert again.one(RIM, CloseLatch).scope == "all"
+    assert again.byte() == 2
+    assert again.one(FACE, KillAnswer) == KillAnswer(4, "all", closed=True, persisted=True)
+    assert again.made(Kill) == []
+    again.fold(rows={"killed": 2})
+    (kill,) = again.made(Kill)
+    assert (kill.scope, kill.reason, kill.principal) == ("all", "test", "me")
+    assert cancelled(again) == [create.client_order_id]
+    assert again.take(FACE, KillAnswer) == []
+    again.check()
+
+
+def test_kill_when_the_fold_takes_long_and_no_byte_comes_then_it_is_answered_all_the_same(
+    bench: Bench,
+) -> None:
+    """200 ms hold before the fold, too; the byte is tried again."""
+    bench = Bench()
+    bench.tell(Started(0))
+    bench.kill(req=4)
+    bench.take(JOURNAL, KillByte)
+    bench.advance(200 * MS)
+    assert bench.one(FACE, KillAnswer) == KillAnswer(4, "all", closed=True, persisted=False)
+    assert len(bench.take(JOURNAL, KillByte)) == 1
+
+
+# --- verified by looks ------------------------------------------------------------------------------
+
+
+def verified(bench: Bench) -> bool:
+    return "kill_verified" in bench.logs
+
+
+def test_kill_when_orders_are_cancelled_then_two_empty_looks_end_it(bench: Bench) -> None:
+    """Cancels are repeated until terminal; looks that still find something begin the count anew."""
+    create = bench.resting()
+    bench.kill()
+    bench.byte()
+    assert cancelled(bench) == [create.client_order_id]
+    bench.advance(SECOND)
+    assert set(cancelled(bench)) == {create.client_order_id}
+    bench.look(create)
+    bench.look(create)
+    assert not verified(bench)
+    bench.report(create, S.CANCELED)
+    bench.look()
+    assert not verified(bench)
+    bench.look()
+    assert verified(bench)
+    assert bench.oms.state.live.killing == {}
+    assert list(bench.trading.kills) == ["all"]
+    bench.check()
+
+
+def test_kill_when_looks_fail_then_they_prove_nothing(bench: Bench) -> None:
+    """Only complete looks count."""
+    bench.kill()
+    bench.byte()
+    for _ in range(4):
+        bench.look(complete=False)
+    assert not verified(bench)
+    bench.look()
+    bench.look()
+    assert verified(bench)
+
+
+def test_kill_when_an_order_is_in_doubt_then_it_is_not_verified_before_evidence(bench: Bench) -> None:
+    """Nobody knows whether it rests: it is cancelled by its id, and counts as left."""
+    create = bench.doubtful(algo="limit", limit_price=D(99))
+    bench.kill()
+    bench.byte()
+    assert cancelled(bench) == [create.client_order_id]
+    bench.look()
+    bench.look()
+    assert not verified(bench)
+    while bench.trading.orders[create.client_order_id].live:
+        bench.look(missing=(create.client_order_id,))
+    bench.look()
+    bench.look()
+    assert verified(bench)
+    bench.check()
+
+
+# --- scopes and flags -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("scope", "goes"),
+    [
+        ("all", "abc"),
+        (ACCOUNT, "abc"),
+        ("paper", "abc"),
+        ("binance", "abc"),
+        (BTC, "ab"),
+        (ETH, "c"),
+        (TREND, "ac"),
+        (API, "b"),
+        ("other", ""),
+    ],
+)
+def test_kill_when_of_a_scope_then_only_that_scope_is_killed(bench: Bench, scope: str, goes: str) -> None:
+    """Orders in scope are cancelled and new ones refused; all else goes on."""
+    rests = {
+        "a": bench.resting(),
+        "b": bench.resting(owner=API),
+        "c": bench.resting(6, 9, instrument=ETH),
+    }
+    bench.kill(scope)
+    assert bench.one(RIM, CloseLatch).scope == scope
+    assert bench.byte() == (2 if scope == "all" else 1)
+    gone = cancelled(bench)
+    assert [name for name, one in rests.items() if one.client_order_id in gone] == list(goes)
+    bench.submit(1)
+    bench.submit(1, owner=API)
+    bench.submit(6, instrument=ETH)
+    passed = [(one.owner, one.instrument) for one in bench.take(GATEWAY, CreateOrder)]
+    wanted = {"a": (TREND, BTC), "b": (API, BTC), "c": (TREND, ETH)}
+    assert passed == [place for name, place in wanted.items() if name not in goes]
+
+
+def test_kill_when_without_flags_then_protection_goes_too_and_what_is_naked_is_named(bench: Bench) -> None:
+    """The answer lists the positions that lose the order which protected them; foreign orders stay."""
+    bench.bought(2)
+    stop = bench.resting(2, 101, side="sell", protective=True, reduce_only=True)
+    bench.report(foreign(), S.NEW)
+    bench.kill(req=4)
+    assert cancelled(bench) == [stop.client_order_id]
+    assert bench.one(FACE, KillAnswer).naked == (f"{TREND} {BTC} 2",)
+
+
+def test_kill_when_protection_is_kept_then_reduce_only_orders_rest_on(bench: Bench) -> None:
+    """`--keep-protection` leaves reduce-only orders resting at the venue, whoever's parent placed them."""
+    bench.bought(4)
+    stop = bench.resting(2, 101, side="sell", protective=True, reduce_only=True)
+    taker = bench.resting(1, 102, side="sell", reduce_only=True)
+    other = bench.resting(1, 98)
+    bench.kill(req=4, keep_protection=True)
+    assert cancelled(bench) == [other.client_order_id]
+    assert bench.one(FACE, KillAnswer).naked == ()
+    assert list(bench.trading.orders_live)[:2] == [stop.client_order_id, taker.client_order_id]
+    bench.byte()
+    bench.report(other, S.CANCELED)
+    bench.look(stop, taker)
+    bench.look(stop, taker)
+    assert verified(bench)
+    bench.fill(stop, 2)
+    assert bench.trading.parents[ParentId(stop.parent_id)].status is S.FILLED
+    bench.check()
+
+
+def test_kill_when_external_orders_are_included_then_they_are_cancelled_too(bench: Bench) -> None:
+    """`--including-external` is a human's word for what is not ours; without it nothing of it is touched."""
+    stranger = foreign()
+    bench.report(stranger, S.NEW)
+    bench.kill("all", including_external=True)
+    bench.byte()
+    assert cancelled(bench) == [stranger.client_order_id]
+    assert not verified(bench)
+    bench.report(stranger, S.CANCELED)
+    bench.look()
+    bench.look()
+    assert verified(bench)
