@@ -126,13 +126,16 @@ class FittingOrders(OverRecords):
                 self._reported.setdefault(intent.instrument, seen.now_ns)
         return None
 
-    def judge(self, seen: Witness) -> Violation | None:
+    def after_step(self, seen: Witness) -> Violation | None:
         for fault in self._faults.of(seen.faults):
             if fault.kind == "filter_change":
                 self._changed_ns = fault.at_ns
                 self._reported.clear()
             elif fault.kind.startswith("market_"):
                 self._unread_ns = fault.at_ns
+        return super().after_step(seen)
+
+    def judge(self, seen: Witness) -> Violation | None:
         for event in self._log.of(seen.venue.log):
             if event.what == "rejected" and _by_filter(event.text):
                 broken = self._judge(seen, event)

@@ -10,14 +10,14 @@ from tradefan.sim.checkers.base import Newer, Source, Watch
 from tradefan.sim.witness import Kind, Violation, Witness
 from tradefan.units import SECOND
 
-LOOK_NS = 5 * SECOND
+LOOK_NS = 2 * SECOND
 ENDS = {"actor_crashed": "actor", "link_down": "link"}
 
 
 class BoundedLanes(Watch):
     """I-27: no lane is ever deeper than its capacity, facts are lost only with an actor that stays down.
 
-    Looked at every 5 s: depths and peaks against the limits of wiring; quotes are dropped only where
+    Looked at every 2 s: depths and peaks against the limits of wiring; quotes are dropped only where
     their lane was full, or by a restart; and mail is lost to actors only while some child is down.
     """
 

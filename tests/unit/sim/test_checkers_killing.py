@@ -1,0 +1,142 @@
+"""I-09, I-10: nothing behind a kill, and no crash that opens it."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.unit.core.order_builders import CID, OWNER
+from tests.unit.sim.checker_bench import BTC, T0, Bench, broken
+from tradefan.messages.records import Kill, Resume
+from tradefan.sim.checkers.killing import LatchLasts, NothingBehindKill
+from tradefan.units import SECOND
+
+
+def kill(scope: str) -> Kill:
+    return Kill(T0, scope, "x", "me")
+
+
+def resume(scope: str) -> Resume:
+    return Resume(T0, scope, "x", "me")
+
+
+def test_creates_when_before_the_answer_refused_or_elsewhere_then_quiet() -> None:
+    """I-09: what left before, cancels, what the latch stopped, and another scope's creates."""
+    bench = Bench(NothingBehindKill())
+    bench.write(CID)
+    bench.kill("all")
+    bench.write("c2", refused="LATCHED")
+    bench.write(CID, "cancel")
+    assert bench.look() is None
+    other = Bench(NothingBehindKill())
+    other.kill("binance:ETH/USDT")
+    other.write(CID)
+    assert other.look() is None
+
+
+@pytest.mark.parametrize("scope", ["all", BTC, OWNER, "binance"])
+def test_create_when_it_leaves_behind_the_answer_then_broken(scope: str) -> None:
+    """I-09: the very next write counts, in each of its scopes."""
+    bench = Bench(NothingBehindKill())
+    bench.kill(scope)
+    at = bench.seen.now_ns
+    bench.write(CID)
+    broken(bench.look(), "I-09", f"no create of {scope} behind the kill at {at}", f"{CID} written at {at}")
+
+
+def test_create_when_a_kill_is_recorded_then_broken_without_any_answer() -> None:
+    """I-09: a kill by signal is answered by nobody; its record closes from the next step on."""
+    bench = Bench(NothingBehindKill())
+    bench.append(kill("all"))
+    bench.write(CID)
+    assert bench.look() is None
+    bench.write("c2")
+    broken(bench.look(), "I-09", "no create of all", "c2 written")
+
+
+def test_create_when_the_scope_was_resumed_then_quiet_and_only_in_that_scope() -> None:
+    """I-09: RESUME opens its scope, and no other one."""
+    bench = Bench(NothingBehindKill())
+    bench.append(kill("all"), kill(BTC))
+    bench.kill("all")
+    bench.kill(BTC)
+    assert bench.look() is None
+    assert bench.step(resume(BTC)) is None
+    bench.write(CID)
+    broken(bench.look(), "I-09", "no create of all", CID)
+    assert bench.step(resume("all")) is None
+    bench.write("c2")
+    assert bench.look() is None
+
+
+@pytest.mark.parametrize("persisted", [True, False])
+def test_create_when_another_process_writes_then_only_a_lasting_kill_forbids_it(persisted: bool) -> None:
+    """I-09: `persisted: false` holds until the process ends."""
+    bench = Bench(NothingBehindKill())
+    bench.kill("all", persisted=persisted)
+    assert bench.look() is None
+    bench.seen.life = 2
+    bench.write(CID)
+    violation = bench.look()
+    if persisted:
+        broken(violation, "I-09", "no create of all", CID)
+    else:
+        assert violation is None
+
+
+def test_answer_when_it_comes_behind_the_resume_then_it_closes_nothing() -> None:
+    """I-09: a kill that is resumed before it was answered is over; a later one is not."""
+    bench = Bench(NothingBehindKill())
+    assert bench.step(kill("all"), resume("all")) is None
+    bench.kill("all")
+    bench.write(CID)
+    assert bench.look() is None
+    assert bench.look(10 * SECOND) is None
+    bench.kill("all")
+    bench.write("c2")
+    broken(bench.look(), "I-09", "no create of all", "c2")
+
+
+def test_latch_when_closed_at_every_boot_then_quiet() -> None:
+    """I-10: the scope itself, or all of them; and what was answered as not persisted may be open."""
+    bench = Bench(LatchLasts())
+    bench.kill("all", persisted=False)
+    assert bench.look() is None
+    assert bench.crash(0) is None
+    bench.kill(BTC)
+    assert bench.look() is None
+    for latched in ((BTC,), ("all",)):
+        bench.seen.latched = latched
+        assert bench.crash(0) is None
+
+
+def test_latch_when_open_behind_a_crash_then_broken() -> None:
+    """I-10: byte or journal hold what was acknowledged as persisted."""
+    bench = Bench(LatchLasts())
+    bench.kill(BTC)
+    at = bench.seen.now_ns
+    assert bench.look() is None
+    bench.seen.latched = ("binance:ETH/USDT",)
+    broken(bench.crash(0), "I-10", f"the latch of {BTC} closed since {at}", "closed: ('binance:ETH/USDT',)")
+
+
+def test_latch_when_only_the_journal_says_so_then_broken_too() -> None:
+    """I-10: a KILL record that stands closes at boot, whoever was told."""
+    bench = Bench(LatchLasts())
+    bench.step(kill("all"))
+    broken(bench.crash(1), "I-10", "the latch of all closed", "closed: ()")
+    assert bench.crash(0) is None
+
+
+def test_latch_when_the_resume_was_lost_in_the_crash_then_it_is_still_closed() -> None:
+    """I-10: only a RESUME that stands in the records opens."""
+    for kept in (2, 1):
+        bench = Bench(LatchLasts())
+        bench.step(kill("all"))
+        bench.kill("all")
+        assert bench.look() is None
+        assert bench.step(resume("all")) is None
+        violation = bench.crash(kept)
+        if kept == 2:
+            assert violation is None
+        else:
+            broken(violation, "I-10", "the latch of all closed", "()")
