@@ -51,6 +51,9 @@ class SimDisk(apsw.VFS):
     crash of the process, from then on no call has an effect until `crash` was called.
     """
 
+    connection: type[apsw.Connection] = apsw.Connection
+    """Another class may stand here, one that breaks a setting on purpose."""
+
     def __init__(self, seed: int, *, on_call: OnCall | None = None, free: int = 2**40) -> None:
         """Start empty; `free` is what `free_bytes` answers."""
         self.name = f"simdisk-{next(_NUMBERS)}"
@@ -72,7 +75,7 @@ class SimDisk(apsw.VFS):
 
     def connect(self, path: str, flags: int) -> apsw.Connection:
         """Open a file of SQLite; it is locked for this connection alone, which WAL needs here."""
-        connection = apsw.Connection(path, flags, vfs=self.name)
+        connection = self.connection(path, flags, vfs=self.name)
         self._connections.append(connection)
         connection.pragma("locking_mode", "exclusive")
         return connection

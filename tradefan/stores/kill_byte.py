@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from tradefan.errors import Defect
 from tradefan.stores.disk import Disk, PlainFile
 
@@ -27,6 +29,7 @@ class KillByteFile:
         self._disk = disk
         self._path = path
         self._file: PlainFile | None = None
+        self.value = OPEN
         self.value = self._read()
 
     def put(self, value: int) -> None:
@@ -56,10 +59,11 @@ class KillByteFile:
             self._file.close()
 
     def _read(self) -> int:
-        known = self._disk.exists(self._path)
-        try:
+        value = ALL if self._disk.exists(self._path) else OPEN
+        # An error leaves it at that: nobody can say that what is there is open.
+        with suppress(OSError):
             self._file = self._disk.plain(self._path, _ON_DISK[OPEN])
-            return killed(self._file.read())
-        except OSError:
-            # Nobody can say that it is open.
-            return ALL if known else OPEN
+            value = killed(self._file.read())
+            # A predecessor may have died between write and sync; what we go by shall stay so.
+            self.put(value)
+        return value

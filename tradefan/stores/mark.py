@@ -46,10 +46,10 @@ class MarkFile:
     """The mark file on one thread; everything may raise OSError."""
 
     def __init__(self, file: PlainFile) -> None:
-        """Read what is there."""
+        """Read what is there; `found` are the slots that are whole, the newest first."""
         self._file = file
-        self.found = tuple(mark for mark in marks(file.read()) if mark is not None)
-        first, second = marks(file.read())
+        first, second = found = marks(file.read())
+        self.found = tuple(sorted((mark for mark in found if mark is not None), reverse=True))
         # The older slot, or the broken one, is the next to be overwritten.
         self._next = 1 if first is not None and (second is None or first.lsn >= second.lsn) else 0
         self.unsynced = False

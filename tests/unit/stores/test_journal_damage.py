@@ -1,0 +1,377 @@
+"""A journal that is not what it was: refused by name, or taken as it is when an operator says so."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+import apsw
+import msgspec
+import pytest
+
+from tests.unit.stores.made import fill_record, transfers
+from tradefan.errors import Outage, Refused
+from tradefan.messages.control import Append, Snap
+from tradefan.messages.records import FillInferred
+from tradefan.sim.disk import SimDisk
+from tradefan.stores.disk import open_flags
+from tradefan.stores.journal import JournalFile
+from tradefan.stores.journal_layout import INSERT_ROW, JOURNAL_TABLE, JOURNAL_VERSION, NO_CHAIN, link
+
+PATH = "/j.db"
+MARK = "/j.db.mark"
+
+
+@pytest.fixture
+def disk() -> Iterator[SimDisk]:
+    disk = SimDisk(1)
+    yield disk
+    disk.close()
+
+
+def journal(disk: SimDisk, rows: int) -> None:
+    """Leave a journal behind as a kill does, WAL and all."""
+    file = JournalFile(PATH, disk=disk)
+    file.append(1, 1, transfers(rows - 1))
+    file.append(rows, 1, transfers(1, rows))
+    file.base.sync_mark()
+    disk.crash(power_loss=False)
+
+
+def altered(disk: SimDisk, sql: str) -> None:
+    db = disk.connect(PATH, open_flags(read_only=False))
+    db.execute(sql)
+    db.close()
+
+
+def refusal(disk: SimDisk) -> str:
+    with pytest.raises(Refused) as caught:
+        JournalFile(PATH, disk=disk)
+    assert caught.value.code == "JOURNAL_DAMAGED"
+    return caught.value.text
+
+
+# --- the mark -----------------------------------------------------------------------------------
+
+
+def test_open_when_the_wal_is_gone_then_is_refused_and_says_what_was_expected(disk: SimDisk) -> None:
+    """A database that was moved without its WAL is whole and shorter: it would go back in time."""
+    journal(disk, 5)
+    disk.damage("remove", f"{PATH}-wal")
+    assert refusal(disk) == (
+        "journal /j.db is damaged: expected rows up to lsn 5, which its mark file names, found 0"
+    )
+
+
+def test_open_when_the_mark_is_gone_then_is_refused(disk: SimDisk) -> None:
+    """Without it nobody can say that nothing is missing."""
+    journal(disk, 5)
+    disk.damage("remove", MARK)
+    assert "expected /j.db.mark beside it, found none" in refusal(disk)
+
+
+def test_open_when_no_mark_is_whole_then_is_refused(disk: SimDisk) -> None:
+    """Two broken slots are as good as none."""
+    journal(disk, 5)
+    for at in (3, 43):
+        disk.damage("flip", MARK, at=at)
+    assert "found none that is whole" in refusal(disk)
+
+
+def test_open_when_one_mark_is_broken_then_the_other_counts(disk: SimDisk) -> None:
+    """A power loss may tear the one that was being written."""
+    journal(disk, 5)
+    disk.damage("flip", MARK, at=3)
+    assert JournalFile(PATH, disk=disk).last_lsn == 5
+
+
+def test_open_when_an_old_copy_was_put_back_then_is_refused(disk: SimDisk) -> None:
+    """A restored backup of the database alone forgets orders that the venue has."""
+    file = JournalFile(PATH, disk=disk)
+    file.append(1, 1, transfers(3))
+    file.close()
+    disk.remember()
+    file = JournalFile(PATH, disk=disk)
+    file.append(4, 1, transfers(3, 4))
+    file.close()
+    disk.damage("old", PATH)
+    assert "expected rows up to lsn 6, which its mark file names, found 3" in refusal(disk)
+
+
+def test_open_when_the_row_of_the_mark_is_another_then_is_refused(disk: SimDisk) -> None:
+    """Another history of the same length is not ours."""
+    journal(disk, 5)
+    other = SimDisk(2)
+    file = JournalFile(PATH, disk=other)
+    file.append(1, 2, transfers(9))
+    file.close()
+    disk.damage("remove", f"{PATH}-wal")
+    disk.plain("/other", other.peek(PATH))
+    disk.rename("/other", PATH)
+    assert "lsn 4: expected chain" in refusal(disk) or "lsn 5: expected chain" in refusal(disk)
+    other.close()
+
+
+# --- accepting a loss ---------------------------------------------------------------------------
+
+
+def accepted(disk: SimDisk) -> tuple[int, str]:
+    """Open with what can be believed; return how much that is and what is said to be lost."""
+    file = JournalFile(PATH, disk=disk, accept_loss=True)
+    records, last = file.fold()
+    assert records == transfers(last)
+    lost = file.lost()
+    disk.crash(power_loss=True)
+    again = JournalFile(PATH, disk=disk)
+    assert (again.last_lsn, again.lost()) == (last, lost)
+    again.append(last + 1, 2, transfers(1, last + 1))
+    assert again.lost() == ""
+    assert again.fold() == (transfers(last + 1), last + 1)
+    again.close()
+    return last, lost
+
+
+def test_accept_when_nothing_is_wrong_then_nothing_is_lost(disk: SimDisk) -> None:
+    """The flag alone changes nothing."""
+    journal(disk, 5)
+    assert accepted(disk) == (5, "")
+    disk.crash(power_loss=False)
+    assert JournalFile("/new.db", disk=disk, accept_loss=True).lost() == ""
+
+
+def test_accept_when_the_tail_is_lost_then_says_which_rows(disk: SimDisk) -> None:
+    """It is reported until something was journaled behind it."""
+    journal(disk, 5)
+    disk.damage("remove", f"{PATH}-wal")
+    assert accepted(disk) == (0, "rows 1 to 5: they are not there")
+
+
+def test_accept_when_the_mark_is_lost_then_says_that_nobody_knows(disk: SimDisk) -> None:
+    """All rows that are there may be all that there were, or not."""
+    journal(disk, 5)
+    disk.damage("remove", MARK)
+    assert accepted(disk) == (5, "rows behind lsn 5, as many as there were: no mark says.")
+
+
+@pytest.mark.parametrize(
+    ("sql", "last", "lost"),
+    [
+        ("UPDATE journal SET payload = x'90' WHERE lsn = 3", 2, "rows 3 to 5: expected chain "),
+        ("DELETE FROM journal WHERE lsn = 4", 3, "rows 4 to 5: expected lsn 4, found 5"),
+        ("DELETE FROM journal WHERE lsn = 5", 4, "rows 5 to 5: they are not there"),
+    ],
+)
+def test_accept_when_the_chain_is_broken_then_keeps_what_leads_there_and_the_old_file(
+    disk: SimDisk, sql: str, last: int, lost: str
+) -> None:
+    """Rows behind the break cannot be believed; they stay readable in the file set aside."""
+    journal(disk, 5)
+    altered(disk, sql)
+    kept, said = accepted(disk)
+    assert (kept, said.startswith(lost)) == (last, True)
+    aside = [path for path in disk.paths() if path.startswith("/j.db.damaged-1")]
+    assert bool(aside) == (lost != "rows 5 to 5: they are not there")
+
+
+def test_accept_when_it_is_no_database_any_more_then_begins_anew(disk: SimDisk) -> None:
+    """Nothing can be believed, and what there was is kept beside."""
+    journal(disk, 5)
+    disk.damage("remove", f"{PATH}-wal")
+    for at in range(16):
+        disk.damage("flip", PATH, at=at, bit=0)
+    last, lost = accepted(disk)
+    assert (last, lost.startswith("rows 1 to 5: NotADBError")) == (0, True)
+
+
+def test_accept_when_only_an_index_is_broken_then_rebuilds_and_loses_nothing(disk: SimDisk) -> None:
+    """What follows from the rows is made anew from them."""
+    file = JournalFile(PATH, disk=disk)
+    file.append(1, 1, (fill_record(1), fill_record(2)))
+    disk.crash(power_loss=False)
+    altered(disk, "DROP TABLE subjects")
+    again = JournalFile(PATH, disk=disk, accept_loss=True)
+    assert again.lost() == "rows behind lsn 2, if there were any: SQLError: no such table: subjects"
+    assert again.history("fill paper:main binance:BTC/USDT 2") == (fill_record(2),)
+
+
+def test_accept_when_power_is_lost_at_any_call_then_a_second_try_ends_alike() -> None:
+    """Rebuilding is renaming whole files, the old one first."""
+
+    class Died(BaseException):
+        pass
+
+    at, finished = 0, False
+    while not finished:
+        at += 1
+        disk = SimDisk(at)
+        journal(disk, 8)
+        altered(disk, "UPDATE journal SET at_ns = 0 WHERE lsn = 6")
+        calls = 0
+
+        def die(_operation: str, _path: str) -> None:
+            nonlocal calls
+            calls += 1
+            if calls == at:  # noqa: B023 called within this round
+                raise Died
+
+        disk.on_call = die
+        try:
+            JournalFile(PATH, disk=disk, accept_loss=True).base.abandon()
+            finished = True
+        except Died:
+            pass
+        disk.on_call = None
+        disk.crash(power_loss=True)
+        file = JournalFile(PATH, disk=disk, accept_loss=True)
+        assert file.fold() == (transfers(5), 5)
+        assert file.lost().startswith("rows 6 to 8")
+        disk.close()
+    assert at > 20
+
+
+# --- versions -----------------------------------------------------------------------------------
+
+
+def version_1(disk: SimDisk, count: int) -> None:
+    """Make a file as the first release did: one table, no mark."""
+    db = disk.connect(PATH, open_flags(read_only=False))
+    db.pragma("journal_mode", "wal")
+    db.execute(JOURNAL_TABLE)
+    db.pragma("user_version", 1)
+    chain = NO_CHAIN
+    for lsn, record in enumerate((*transfers(count - 2), fill_record(7), fill_record(8)), 1):
+        plain = (lsn, record.at_ns, 1, type(record).__name__, 1, msgspec.msgpack.encode(record))
+        chain = link(chain, plain)
+        db.execute(INSERT_ROW, (*plain, chain))
+    db.close()
+
+
+def test_open_when_the_file_is_of_version_1_then_is_led_forward(disk: SimDisk) -> None:
+    """Its rows and their hashes stay; it gets a mark, and its trades are found by their ids."""
+    version_1(disk, 6)
+    file = JournalFile(PATH, disk=disk)
+    assert file.fold() == ((*transfers(4), fill_record(7), fill_record(8)), 6)
+    assert file.history("fill paper:main binance:BTC/USDT 8") == (fill_record(8),)
+    assert file.base.db.pragma("user_version") == JOURNAL_VERSION
+    file.close()
+    disk.damage("remove", MARK)
+    assert "expected /j.db.mark" in refusal(disk)
+
+
+def test_open_when_power_is_lost_while_it_is_led_forward_then_the_next_start_does_it() -> None:
+    """Old layout or new one, never something between."""
+
+    class Died(BaseException):
+        pass
+
+    for at in range(1, 40):
+        disk = SimDisk(at)
+        version_1(disk, 4)
+        calls = 0
+
+        def die(_operation: str, _path: str) -> None:
+            nonlocal calls
+            calls += 1
+            if calls == at:  # noqa: B023 called within this round
+                raise Died
+
+        disk.on_call = die
+        with contextlib.suppress(Died):
+            JournalFile(PATH, disk=disk).base.abandon()
+        disk.on_call = None
+        disk.crash(power_loss=True)
+        assert JournalFile(PATH, disk=disk).fold()[1] == 4
+        disk.close()
+
+
+def test_read_only_when_the_file_is_of_version_1_then_is_read_as_it_is(disk: SimDisk) -> None:
+    """Whoever looks changes nothing."""
+    version_1(disk, 3)
+    file = JournalFile(PATH, disk=disk, read_only=True)
+    assert (file.fold()[1], list(file.snapshots()), file.lost()) == (3, [], "")
+    assert file.base.db.pragma("user_version") == 1
+    assert not disk.exists(MARK)
+
+
+# --- snapshots ----------------------------------------------------------------------------------
+
+
+def with_snapshots(disk: SimDisk) -> JournalFile:
+    file = JournalFile(PATH, disk=disk)
+    for last in (2, 4, 6):
+        file.append(last - 1, 1, transfers(2, last - 1))
+        file.write((), snap=Snap(last, b"state %d" % last))
+    return file
+
+
+def test_snapshot_when_a_third_is_kept_then_the_first_goes(disk: SimDisk) -> None:
+    """Two are enough: the second is for when the newest cannot be believed."""
+    file = with_snapshots(disk)
+    assert list(file.snapshots()) == [(6, b"state 6"), (4, b"state 4")]
+    file.append(7, 1, transfers(1, 7))
+    assert file.recover() == (transfers(1, 7), 7, b"state 6", 6)
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "UPDATE snapshots SET state = x'00' WHERE lsn = 6",
+        "UPDATE snapshots SET chain = zeroblob(32) WHERE lsn = 6",
+        "UPDATE snapshots SET digest = zeroblob(32) WHERE lsn = 6",
+        "UPDATE snapshots SET version = version + 1 WHERE lsn = 6",
+        "DELETE FROM snapshots WHERE lsn = 6",
+    ],
+)
+def test_snapshot_when_it_cannot_be_believed_then_the_older_one_counts(disk: SimDisk, sql: str) -> None:
+    """Altered, of another history, or of a program with another state: the records are folded instead."""
+    file = with_snapshots(disk)
+    file.base.db.execute(sql)
+    assert file.recover() == (transfers(2, 5), 6, b"state 4", 4)
+    file.base.db.execute("UPDATE snapshots SET version = 0")
+    assert file.recover() == (transfers(6), 6, None, 0)
+
+
+def test_snapshot_when_its_row_is_in_the_same_group_then_is_in_the_same_transaction(disk: SimDisk) -> None:
+    """Both are there or neither; one whose row has not come yet is not written."""
+    file = JournalFile(PATH, disk=disk)
+    file.append(1, 1, transfers(1))
+    file.write((), snap=Snap(2, b"early"))
+    assert list(file.snapshots()) == []
+    disk.fail("ENOSPC", "write", path="-wal", after=3)
+    with pytest.raises(Outage):
+        file.write((Append(2, 1, transfers(3, 2)),), snap=Snap(4, bytes(20_000)))
+    assert (file.last_lsn, list(file.snapshots())) == (1, [])
+    assert file.write((Append(2, 1, transfers(3, 2)),), snap=Snap(4, b"late")) == 4
+    assert list(file.snapshots()) == [(4, b"late")]
+
+
+def test_history_when_several_records_are_about_a_trade_then_gives_them_in_order(disk: SimDisk) -> None:
+    """An inferred fill is found by its own id."""
+    file = JournalFile(PATH, disk=disk)
+    inferred = FillInferred(5, msgspec.structs.replace(fill_record(5), trade_id="inferred 1"))
+    file.append(1, 1, (fill_record(5), inferred, fill_record(6)))
+    assert file.history("fill paper:main binance:BTC/USDT 5") == (fill_record(5),)
+    assert file.history("fill paper:main binance:BTC/USDT inferred 1") == (inferred,)
+    assert file.history("order c1") == ()
+
+
+def test_check_when_a_row_is_not_found_by_its_subject_then_is_damage(disk: SimDisk) -> None:
+    """A late fill that is not found would be booked twice."""
+    file = JournalFile(PATH, disk=disk)
+    file.append(1, 1, (fill_record(1), fill_record(2)))
+    assert file.check(0, NO_CHAIN, 5)[0] == 2
+    file.base.db.execute("DELETE FROM subjects WHERE lsn = 2")
+    with pytest.raises(Refused, match="at lsn 2: expected to find it as fill paper:main"):
+        file.check(0, NO_CHAIN, 5)
+
+
+def test_open_when_sqlite_finds_the_file_broken_then_is_refused(disk: SimDisk) -> None:
+    """What SQLite calls malformed is damage, not a disk that may come back."""
+    file = JournalFile(PATH, disk=disk)
+    file.append(1, 1, transfers(200))
+    file.close()
+    disk.damage("cut", PATH, at=3 * 4096)
+    with pytest.raises(Refused, match="JOURNAL_DAMAGED"):
+        JournalFile(PATH, disk=disk).fold()
+    with pytest.raises(apsw.CorruptError):
+        disk.connect(PATH, open_flags(read_only=False)).execute("SELECT * FROM journal").fetchall()

@@ -1,0 +1,173 @@
+"""After a failed sync: power loss at each disk call of the repair loses no acknowledged row.
+
+A sync that fails calls its pages clean although the disk lacks them. Two shorter ways are shown to
+fail: to open the file again and go on, and to bring the WAL into the file without writing it anew.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+
+import apsw
+import pytest
+
+from tests.unit.stores.made import transfers
+from tradefan.errors import Outage, Refused
+from tradefan.messages.control import Append
+from tradefan.sim.disk import SimDisk
+from tradefan.stores.disk import open_flags
+from tradefan.stores.journal import JournalFile
+
+PATH = "/j.db"
+KNOWN = 40
+"""Rows that were acknowledged before the sync fails."""
+
+Repair = Callable[[SimDisk, JournalFile], int]
+"""Repairs and returns the lsn that is acknowledged from then on."""
+
+
+class PowerLoss(BaseException):
+    """Nothing more happens in this process."""
+
+
+def failed_sync(disk: SimDisk, rows: int) -> JournalFile:
+    """A journal whose last group, the first one in its WAL, could not be synced."""
+    file = JournalFile(PATH, disk=disk)
+    file.append(1, 1, transfers(KNOWN))
+    file.close()
+    file = JournalFile(PATH, disk=disk)
+    disk.fail("EIO", "sync", path="-wal")
+    with pytest.raises(Outage, match="sync failed with EIO"):
+        file.append(KNOWN + 1, 1, transfers(rows, KNOWN + 1))
+    return file
+
+
+def ours(_disk: SimDisk, file: JournalFile) -> int:
+    file.reopen()
+    return file.last_lsn
+
+
+def only_opened_again(disk: SimDisk, file: JournalFile) -> int:
+    file.base.abandon()
+    db = disk.connect(PATH, open_flags(read_only=False))
+    return int(db.execute("SELECT max(lsn) FROM journal").get)
+
+
+def brought_into_the_file(disk: SimDisk, file: JournalFile) -> int:
+    file.base.abandon()
+    db = disk.connect(PATH, open_flags(read_only=False))
+    db.pragma("synchronous", "full")
+    db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    db.pragma("user_version", 2)
+    return int(db.execute("SELECT max(lsn) FROM journal").get)
+
+
+def outcome(repair: Repair, seed: int, rows: int, at: int) -> tuple[str, bool]:
+    """Lose power at a call of the repair, or behind it; say what the next start finds, and if it was done."""
+    disk = SimDisk(seed)
+    file = failed_sync(disk, rows)
+    calls, acknowledged, finished = 0, KNOWN, False
+
+    def lose(_operation: str, _path: str) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == at:
+            raise PowerLoss
+
+    disk.on_call = lose
+    try:
+        acknowledged = repair(disk, file)
+        finished = True
+    except PowerLoss:
+        pass
+    disk.on_call = None
+    disk.crash(power_loss=True)
+    try:
+        found = JournalFile(PATH, disk=disk)
+        records, last = found.fold()
+    except Refused:
+        return "refused", finished
+    finally:
+        disk.close()
+    assert records == transfers(last)
+    return "whole" if last >= acknowledged else "lost", finished
+
+
+def outcomes(repair: Repair, rows: int, seeds: int) -> Counter[str]:
+    found = Counter[str]()
+    for seed in range(seeds):
+        at, finished = 0, False
+        while not finished:
+            at += 1
+            what, finished = outcome(repair, seed, rows, at)
+            found[what] += 1
+    return found
+
+
+@pytest.mark.parametrize("rows", [1, 30, 300])
+def test_repair_when_power_is_lost_at_any_of_its_calls_then_every_acknowledged_row_is_there(
+    rows: int,
+) -> None:
+    """Whatever the group touches: one page, or so many that the tree grows."""
+    found = outcomes(ours, rows, seeds=8)
+    assert found.keys() == {"whole"}
+    assert found["whole"] > 100
+
+
+def test_repair_when_the_file_is_only_opened_again_then_acknowledged_rows_are_lost() -> None:
+    """Rows are read back that no disk has: the proof that the simulated disk is the enemy meant here."""
+    assert outcomes(only_opened_again, 1, seeds=20)["lost"] > 10
+
+
+def test_repair_when_the_wal_is_not_written_anew_then_a_checkpoint_cut_short_ruins_the_file() -> None:
+    """Pages come into the file of which the WAL on the platter knows nothing."""
+    found = outcomes(brought_into_the_file, 300, seeds=8)
+    assert found["refused"] > 10
+
+
+def test_repair_when_done_then_waiting_rows_follow_and_the_old_file_handles_are_not_used() -> None:
+    """Rows that are found again are compared, not written twice; no old descriptor is synced again."""
+    disk = SimDisk(3)
+    file = failed_sync(disk, 3)
+    old = file.base.db
+    file.reopen()
+    assert file.last_lsn == KNOWN + 3
+    with pytest.raises(apsw.ConnectionClosedError):
+        old.execute("SELECT 1")
+    again = Append(KNOWN + 1, 1, transfers(5, KNOWN + 1))
+    assert file.write((again,)) == KNOWN + 5
+    disk.crash(power_loss=True)
+    assert JournalFile(PATH, disk=disk).fold() == (transfers(KNOWN + 5), KNOWN + 5)
+    disk.close()
+
+
+def test_repair_when_the_sync_fails_again_then_is_not_believed() -> None:
+    """Each try begins anew, whatever of it fails."""
+    for after in range(8):
+        disk = SimDisk(after)
+        file = failed_sync(disk, 30)
+        disk.fail("EIO", "sync", after=after)
+        try:
+            file.reopen()
+        except Outage:
+            assert file.base.suspect
+            file.reopen()
+        assert file.last_lsn in {KNOWN, KNOWN + 30}
+        last = file.last_lsn
+        disk.crash(power_loss=True)
+        assert JournalFile(PATH, disk=disk).fold() == (transfers(last), last)
+        disk.close()
+
+
+def test_start_when_the_process_was_killed_behind_a_failed_sync_then_what_is_found_is_durable() -> None:
+    """A new process cannot know of the failure: every start repairs."""
+    for seed in range(30):
+        disk = SimDisk(seed)
+        failed_sync(disk, 300)
+        disk.crash(power_loss=False)
+        last = JournalFile(PATH, disk=disk).last_lsn
+        assert last == KNOWN + 300
+        disk.crash(power_loss=True)
+        assert JournalFile(PATH, disk=disk).fold() == (transfers(last), last)
+        disk.close()
