@@ -11,9 +11,8 @@ import pytest
 
 from tests.unit.actors.oms_bench import Bench
 from tests.unit.actors.oms_wired import BTC, ETH, GATEWAY, PAUSE, TRADER
-from tradefan import contracts
 from tradefan.actors import oms_engine
-from tradefan.contracts import CancelChild, EndParent, ParentView, PlaceChild, Settings, Wake
+from tradefan.contracts import CancelChild, EndParent, ParentView, PlaceChild, Wake
 from tradefan.messages.market import Quality
 from tradefan.messages.orders import (
     CancelOrder,
@@ -34,26 +33,6 @@ Decide = Callable[[ParentView], Any]
 @pytest.fixture
 def bench() -> Bench:
     return Bench().ready()
-
-
-@pytest.fixture
-def plug(monkeypatch: pytest.MonkeyPatch) -> Callable[[Decide], None]:
-    """Register an executor `test` that decides as it is told."""
-    monkeypatch.setattr(contracts, "_plugins", dict(contracts._plugins))
-
-    def enter(decide: Decide) -> None:
-        class Told:
-            """Does as it is told."""
-
-            def __init__(self, settings: Settings) -> None:
-                """Take no settings."""
-
-            def decide(self, view: ParentView) -> Any:
-                return decide(view)
-
-        contracts.register("executor", "test")(Told)
-
-    return enter
 
 
 def raises(view: ParentView) -> Any:

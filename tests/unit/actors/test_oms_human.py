@@ -1,0 +1,243 @@
+"""What only a human may end: a doubt past its alarm, an order that is missing, a fact that is poison."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+import pytest
+
+from tests.unit.actors.oms_bench import Bench
+from tests.unit.actors.oms_wired import ACCOUNT, BTC, CONFIG, ETH, FACE, GATEWAY, TRADER, TREND, USDT
+from tradefan.config.schema import AccountConfig
+from tradefan.messages.account import AccountState
+from tradefan.messages.control import ActorState, Started
+from tradefan.messages.orders import (
+    Answer,
+    CancelParent,
+    CreateOrder,
+    Doubt,
+    Look,
+    OrderStatus,
+    ParentUpdate,
+    Phase,
+    Refusal,
+    ResolveOrder,
+    ResumeTrading,
+)
+from tradefan.messages.records import Fill, PoisonResolved, Resolved
+from tradefan.units import SECOND, ParentId, TradeId
+
+D = Decimal
+S = OrderStatus
+
+
+@pytest.fixture
+def bench() -> Bench:
+    return Bench().ready()
+
+
+def resolve(bench: Bench, subject: str, verdict: Any, req: int | None = 3) -> None:
+    bench.tell(ResolveOrder(subject, verdict, "asked the venue", "me", req=req))
+
+
+def blind_looks(bench: Bench, seconds: int) -> None:
+    """Let time pass with a market, and looks that find out nothing."""
+    for _ in range(seconds):
+        bench.advance(SECOND)
+        bench.market()
+        for look in bench.take(GATEWAY, Look):
+            bench.done(look, complete=False)
+
+
+def stuck(bench: Bench) -> CreateOrder:
+    """Return an order whose doubt nobody could end before its alarm."""
+    create = bench.doubtful(algo="limit", limit_price=D(99))
+    blind_looks(bench, 61)
+    assert "doubt_alarm" in bench.alarms
+    return create
+
+
+# --- the alarm --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("bounds", "alarm_s"),
+    [({}, 60), ({"accept_bound": 30 * SECOND, "visible_bound": 10 * SECOND}, 73)],
+    ids=["a minute", "R4 and 30 s"],
+)
+def test_doubt_when_it_lasts_then_alarm_and_hold_come_at_its_bound(
+    bounds: dict[str, int], alarm_s: int
+) -> None:
+    """`doubt_alarm` = max(60 s, R4 earliest + 30 s): SEV1 and HOLD of the instrument, others go on."""
+    slow = AccountConfig(**bounds)  # type: ignore[arg-type]
+    bench = Bench(config=msgspec.structs.replace(CONFIG, accounts={ACCOUNT: slow})).ready()
+    create = bench.doubtful(algo="limit", limit_price=D(99))
+    blind_looks(bench, alarm_s - 6)
+    assert bench.alarms == []
+    blind_looks(bench, 7)
+    assert bench.alarms == ["doubt_alarm"]
+    assert bench.moods(BTC, "hold") == ["CANCEL_ONLY"]
+    assert create.client_order_id in bench.oms.view().holds[BTC]
+    bench.submit(1)
+    assert bench.one(TRADER, Refusal).code == "MODE_CANCEL_ONLY"
+    bench.submit(6, instrument=ETH)
+    assert len(bench.take(GATEWAY, CreateOrder)) == 1
+    bench.check()
+
+
+def test_doubt_when_its_evidence_comes_after_the_alarm_then_the_hold_ends_at_once(bench: Bench) -> None:
+    """What was in question is known: no human, no clear time."""
+    create = stuck(bench)
+    bench.report(create, S.NEW, source="look")
+    assert bench.moods(BTC, "hold") == ["CANCEL_ONLY", "NORMAL"]
+    assert bench.oms.view().holds == {}
+
+
+@pytest.mark.parametrize("kind", [Doubt.CREATE, Doubt.CANCEL])
+def test_doubt_when_older_than_a_restart_then_its_alarm_comes_again(bench: Bench, kind: Doubt) -> None:
+    """The alarm of a doubt that was in the journal counts from the start."""
+    create = bench.resting() if kind is Doubt.CANCEL else bench.limit()
+    if kind is Doubt.CANCEL:
+        bench.tell(CancelParent(TREND, create.parent_id))
+    bench.doubt(create, kind)
+    again = Bench(records=bench.records)
+    again.fold()
+    blind_looks(again, 59)
+    assert again.alarms == []
+    blind_looks(again, 2)
+    assert again.alarms == ["doubt_alarm"]
+
+
+# --- orders -----------------------------------------------------------------------------------------------
+
+
+def test_resolve_when_a_human_says_not_placed_then_it_never_was(bench: Bench) -> None:
+    """RESOLVED with the human as evidence; reservation, doubt and hold go; the answer waits for the disk."""
+    create = stuck(bench)
+    bench.auto_durable = False
+    resolve(bench, create.client_order_id, "NOT_PLACED")
+    (record,) = bench.made(Resolved)
+    assert (record.verdict, record.evidence) == ("NOT_PLACED", "human: asked the venue")
+    assert bench.take(FACE, Answer) == []
+    bench.durable()
+    assert bench.one(FACE, Answer) == Answer(3, ())
+    assert bench.trading.exposure.reserved[ACCOUNT][USDT] == D(0)
+    assert bench.moods(BTC, "hold") == ["CANCEL_ONLY", "NORMAL"]
+    assert bench.trading.parents[ParentId(create.parent_id)].phase is Phase.DONE
+    bench.check()
+
+
+def test_resolve_when_a_human_says_placed_then_it_works_on(bench: Bench) -> None:
+    """His word is the venue's: acknowledged, no doubt, and asked by id at the next look."""
+    create = stuck(bench)
+    resolve(bench, create.client_order_id, "PLACED")
+    order = bench.trading.orders[create.client_order_id]
+    assert (order.status, order.in_doubt, order.acknowledged) == (S.NEW, None, True)
+    assert bench.moods(BTC, "hold") == ["CANCEL_ONLY", "NORMAL"]
+    bench.advance(11 * SECOND)
+    assert (BTC, create.client_order_id) in bench.take(GATEWAY, Look)[-1].orders
+    bench.fill(create, 1)
+    assert bench.take(TRADER, ParentUpdate)[-1].status is S.FILLED
+    bench.check()
+
+
+def test_resolve_when_the_human_was_wrong_then_the_venue_is_believed(bench: Bench) -> None:
+    """R5 holds against a human's NOT_PLACED, too."""
+    create = stuck(bench)
+    resolve(bench, create.client_order_id, "NOT_PLACED")
+    bench.report(create, S.NEW, source="look")
+    assert [one.verdict for one in bench.made(Resolved)] == ["NOT_PLACED", "PLACED"]
+    assert "order_adopted" in bench.alarms
+    assert bench.trading.orders_live == {create.client_order_id: None}
+    bench.check()
+
+
+def test_resolve_when_a_known_order_is_missing_then_a_human_may_end_it(bench: Bench) -> None:
+    """The venue knew it and does not now: only a human says that it is gone; DIFF ends with it."""
+    create = bench.resting()
+    bench.fill(create, "0.3")
+    for _ in range(40):
+        bench.advance(SECOND)
+        for look in bench.take(GATEWAY, Look):
+            bench.done(look)
+    assert create.client_order_id in bench.trading.differences
+    resolve(bench, create.client_order_id, "NOT_PLACED")
+    order = bench.trading.orders[create.client_order_id]
+    assert (order.status, order.cum_qty, order.live) == (S.CANCELED, D("0.3"), False)
+    assert bench.trading.differences == {}
+    assert bench.moods(BTC, "hold") == ["CANCEL_ONLY", "NORMAL"]
+    bench.check()
+
+
+def test_resolve_when_nothing_is_in_question_then_it_is_refused(bench: Bench) -> None:
+    """An order that works, one that ended, and one that nobody knows are none of his business."""
+    works, ended = bench.resting(), bench.resting()
+    bench.report(ended, S.CANCELED)
+    for name in (works.client_order_id, ended.client_order_id, "x"):
+        resolve(bench, name, "NOT_PLACED")
+        refusal = bench.one(FACE, Refusal)
+        assert (refusal.code, refusal.req) == ("NOT_IN_DOUBT", 3)
+    early = Bench()
+    early.tell(Started(0))
+    resolve(early, "x", "PLACED")
+    assert early.one(FACE, Refusal).code == "NOT_READY"
+
+
+# --- poison -----------------------------------------------------------------------------------------------
+
+
+def poisoned(bench: Bench) -> tuple[Bench, CreateOrder, str]:
+    """Return an OMS whose predecessor was killed by a fill of 1."""
+    create = bench.resting()
+    key = f"fill {ACCOUNT} {BTC} 666"
+    again = Bench(records=bench.records)
+    again.fold(poison=key, poison_text="boom")
+    again.tell(AccountState(ACCOUNT, True, ""), ActorState("risk_desk", "READY"))
+    again.market()
+    again.look(create)
+    return again, create, key
+
+
+def test_poison_when_a_human_says_retry_then_the_fact_counts_when_it_comes_again(bench: Bench) -> None:
+    """The next look brings it, because no cursor has passed it; the instrument goes on."""
+    again, create, key = poisoned(bench)
+    again.fill(create, 1, "666")
+    assert again.made(Fill) == []
+    resolve(again, key, "RETRY")
+    assert again.one(FACE, Answer).req == 3
+    assert again.moods(BTC, "poison") == ["CANCEL_ONLY", "NORMAL"]
+    again.advance(10 * SECOND)
+    (look,) = again.take(GATEWAY, Look)
+    assert look.cursors[0] == (BTC, TradeId("0"))
+    again.fill(create, 1, "666", source="look")
+    again.done(look)
+    assert len(again.made(Fill)) == 1
+    again.check()
+
+
+def test_poison_when_a_human_says_drop_then_the_fact_never_counts(bench: Bench) -> None:
+    """Not now, and not after another restart."""
+    again, create, key = poisoned(bench)
+    resolve(again, key, "DROP")
+    assert again.moods(BTC, "poison") == ["CANCEL_ONLY", "NORMAL"]
+    third = Bench(records=again.records).ready()
+    third.fill(create, 1, "666", source="look")
+    assert third.made(Fill) == []
+    assert third.oms.view().counters.skipped == 1
+    assert third.made(PoisonResolved) == [PoisonResolved(again.now_ns, key, "DROP", "asked the venue", "me")]
+    third.check()
+
+
+def test_poison_when_time_passes_then_only_a_human_ends_it(bench: Bench) -> None:
+    """Neither looks nor RESUME let it go."""
+    again, create, key = poisoned(bench)
+    for _ in range(20):
+        again.look(create)
+    again.tell(ResumeTrading(BTC, "try", "me", req=9))
+    assert again.one(FACE, Refusal).code == "NOTHING_TO_RESUME"
+    assert again.moods(BTC, "poison") == ["CANCEL_ONLY"]
+    resolve(again, key.replace("666", "667"), "DROP")
+    refusal = again.one(FACE, Refusal)
+    assert (refusal.code, key in refusal.text) == ("UNKNOWN_FACT", True)

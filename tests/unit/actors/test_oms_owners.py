@@ -1,0 +1,192 @@
+"""Owners: a strategy's turn as one transaction, what a new instance is told, and what its loss does."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+import pytest
+
+from tests.unit.actors.oms_bench import Bench
+from tests.unit.actors.oms_wired import API, CONFIG, GATEWAY, JOURNAL, TRADER, TREND, submit
+from tradefan.config.schema import Config, StrategyConfig
+from tradefan.messages.control import ActorState, Append, Started
+from tradefan.messages.orders import (
+    AskPositions,
+    CancelAll,
+    CancelOrder,
+    CreateOrder,
+    OrderStatus,
+    OwnerMemory,
+    OwnerTurn,
+    ParentSnapshot,
+    Phase,
+    PositionUpdate,
+    Refusal,
+)
+from tradefan.messages.records import Intent, OwnerState, Parent
+from tradefan.units import ParentId
+
+D = Decimal
+S = OrderStatus
+
+
+@pytest.fixture
+def bench() -> Bench:
+    return Bench().ready()
+
+
+def memory(bench: Bench, asked: int = 0) -> OwnerMemory:
+    """Return what an owner that asks is told of its state."""
+    bench.tell(AskPositions(TREND, asked))
+    return bench.one(TRADER, OwnerMemory)
+
+
+# --- one turn, one transaction ------------------------------------------------------------------------------
+
+
+def test_turn_when_it_has_state_and_commands_then_they_are_one_append(bench: Bench) -> None:
+    """OWNER_STATE, PARENT and INTENT are in one transaction: after a crash all of them, or none (I-43)."""
+    commands = (submit(1, ref="a"), submit(2, ref="b", algo="limit", limit_price=D(99)))
+    bench.oms.handle(OwnerTurn(TREND, 1, b"one", commands), bench)
+    append = bench.one(JOURNAL, Append)
+    kinds = [type(record) for record in append.records]
+    assert kinds == [OwnerState, Parent, Intent, Parent, Intent]
+    assert append.records[0] == OwnerState(bench.now_ns, TREND, 1, b"one")
+    assert bench.take(GATEWAY, CreateOrder) == []
+
+
+def test_turn_when_it_changes_only_state_then_it_is_journaled_and_nothing_waits_for_it(bench: Bench) -> None:
+    """A state without commands is unguarded; a turn without a change keeps the older state."""
+    bench.auto_durable = False
+    bench.tell(OwnerTurn(TREND, 1, b"one"), OwnerTurn(TREND, 2, None))
+    assert bench.oms.state.live.outbox.waiting == []
+    assert memory(bench) == OwnerMemory(TREND, 2, b"one")
+    bench.durable()
+    again = Bench(records=bench.records).ready()
+    assert memory(again) == OwnerMemory(TREND, 2, b"one")
+    again.check()
+
+
+def test_turn_when_a_command_of_it_is_refused_then_the_state_counts_all_the_same(bench: Bench) -> None:
+    """The owner hears of the refusal; its turn was taken."""
+    bench.tell(OwnerTurn(TREND, 1, b"one", (submit(99), submit(1, ref="b"))))
+    assert bench.one(TRADER, Refusal).code == "RISK_MAX_ORDER_QTY"
+    assert len(bench.take(GATEWAY, CreateOrder)) == 1
+    assert memory(bench).turn == 1
+
+
+def test_turn_when_repeated_or_older_then_it_changes_nothing(bench: Bench) -> None:
+    """A turn on record is never repeated, also by another instance after a restart (I-43)."""
+    bench.tell(OwnerTurn(TREND, 3, b"three", (submit(1, ref="a"),)))
+    records = len(bench.records)
+    bench.tell(OwnerTurn(TREND, 3, b"again", (submit(1, ref="b"),)), OwnerTurn(TREND, 2, b"two"))
+    assert len(bench.records) == records
+    assert len(bench.take(GATEWAY, CreateOrder)) == 1
+    again = Bench(records=bench.records).ready()
+    again.tell(OwnerTurn(TREND, 3, b"again", (submit(1, ref="b"),)))
+    assert again.take(GATEWAY, CreateOrder) == []
+    assert memory(again) == OwnerMemory(TREND, 3, b"three")
+
+
+def test_turn_when_of_a_dead_predecessor_then_it_is_refused_whole(bench: Bench) -> None:
+    """It waited in the commands lane while its successor asked: that one has been told a state without it."""
+    assert memory(bench, asked=5) == OwnerMemory(TREND, 0, None)
+    late = OwnerTurn(TREND, 1, b"late", (submit(1, ref="a"), CancelAll(TREND)), asked=4)
+    bench.tell(late)
+    assert [one.code for one in bench.take(TRADER, Refusal)] == ["RESTARTING"] * 2
+    assert bench.made(OwnerState) == []
+    bench.tell(OwnerTurn(TREND, 1, b"own", (submit(1, ref="a"),), asked=5))
+    assert len(bench.take(GATEWAY, CreateOrder)) == 1
+    assert memory(bench, asked=6).state == b"own"
+
+
+def test_turn_when_the_journal_is_being_read_then_its_commands_are_refused(bench: Bench) -> None:
+    """In the new OMS's own words, also those that waited for its predecessor."""
+    again = Bench(records=bench.records)
+    waited = OwnerTurn(TREND, 1, b"one", (submit(1, ref="a"),))
+    again.tell(Started(1, (waited,)), OwnerTurn(TREND, 2, b"two", (submit(1, ref="b"),)))
+    assert [one.code for one in again.take(TRADER, Refusal)] == ["RESTARTING", "NOT_READY"]
+    again.fold(restart=1)
+    assert again.made(OwnerState) == []
+
+
+# --- a new instance ---------------------------------------------------------------------------------------
+
+
+def test_owner_when_it_begins_anew_then_its_parents_have_worked_on(bench: Bench) -> None:
+    """It gets a ParentSnapshot of each open parent, as it stands now; what ended meanwhile is a position."""
+    first, second = bench.resting(2, 99), bench.resting(1, 98)
+    bench.resting(1, 97, owner=API)
+    bench.tell(ActorState("strategy:trend", "DOWN", "boom"))
+    bench.fill(first, "0.5")
+    bench.fill(second, 1)
+    bench.sent.clear()
+    bench.tell(AskPositions(TREND, 2))
+    (snapshot,) = bench.take(TRADER, ParentSnapshot)
+    assert (snapshot.update.order.parent_id, snapshot.update.cum_qty) == (first.parent_id, D("0.5"))
+    (position,) = bench.take(TRADER, PositionUpdate)
+    assert (position.qty, position.working_qty) == (D("1.5"), D("1.5"))
+    assert bench.take(GATEWAY, CancelOrder) == []
+
+
+# --- its loss ---------------------------------------------------------------------------------------------
+
+
+def keeping(policy: Any) -> Config:
+    return msgspec.structs.replace(CONFIG, strategies={TREND: StrategyConfig(on_owner_loss=policy)})
+
+
+def lose(bench: Bench) -> None:
+    bench.tell(ActorState("strategy:trend", "LOST", "3 restarts in 300 s"))
+
+
+@pytest.mark.parametrize("policy", ["cancel", "keep"])
+def test_owner_when_lost_then_its_policy_decides_and_protection_is_kept(policy: str) -> None:
+    """`on_owner_loss: cancel | keep`; protective parents always stay, with an alarm that nobody owns them."""
+    bench = Bench(config=keeping(policy)).ready()
+    bench.bought(2)
+    plain = bench.resting(1, 98)
+    stop = bench.resting(2, 101, side="sell", protective=True, reduce_only=True)
+    other = bench.resting(1, 97, owner=API)
+    lose(bench)
+    gone = [one.client_order_id for one in bench.take(GATEWAY, CancelOrder)]
+    assert gone == ([plain.client_order_id] if policy == "cancel" else [])
+    assert bench.alarms == ["unowned_protection"]
+    assert bench.trading.parents[ParentId(stop.parent_id)].phase is Phase.WORKING
+    assert bench.trading.parents[ParentId(other.parent_id)].phase is Phase.WORKING
+    bench.check()
+
+
+def test_owner_when_only_down_then_nothing_happens_to_its_parents(bench: Bench) -> None:
+    """A crash that the supervisor answers by a restart is no loss; nor is another actor's."""
+    bench.resting()
+    bench.tell(ActorState("strategy:trend", "DOWN", "boom"), ActorState("strategy:other", "LOST", ""))
+    assert bench.take(GATEWAY, CancelOrder) == []
+
+
+def test_owner_when_lost_while_the_journal_is_read_then_its_policy_holds_after_the_fold(
+    bench: Bench,
+) -> None:
+    """The supervisor says it once: an OMS that folds must not forget it."""
+    create = bench.resting()
+    again = Bench(records=bench.records)
+    again.tell(Started(1))
+    lose(again)
+    again.fold(restart=1)
+    assert create.client_order_id in [one.client_order_id for one in again.take(GATEWAY, CancelOrder)]
+
+
+def test_owner_when_removed_from_the_configuration_then_its_parents_are_cancelled(bench: Bench) -> None:
+    """Exhausted or removed: nobody will ever work with what it left; the humans' parents stay."""
+    mine, human = bench.resting(1, 98), bench.resting(1, 97, owner=API)
+    stop = bench.resting(1, 96, protective=True)
+    again = Bench(records=bench.records, owners={})
+    again.fold()
+    gone = [one.client_order_id for one in again.take(GATEWAY, CancelOrder)]
+    assert gone == [mine.client_order_id]
+    assert again.alarms == ["unowned_protection"]
+    live = again.trading.orders_live
+    assert human.client_order_id in live
+    assert stop.client_order_id in live
