@@ -22,6 +22,8 @@ ANSWER_DELAY_NS = 120 * SECOND
 EVENT_DELAY_NS = 5 * SECOND
 LIAR_FILL_NS = 3_600 * SECOND
 LIAR_LAG_NS = 60 * SECOND
+QUERY_SHARE = 0.25
+"""How much rarer faults of queries are than those of orders: a look takes half a dozen of them."""
 
 RATES: dict[str, tuple[float, float]] = {
     "ack_delay": (0.02, 0.2),
@@ -176,9 +178,12 @@ class Chances:
             stream = self._streams[purpose] = chance(self._seed, purpose)
         return stream
 
-    def hit(self, kind: str) -> bool:
-        """Say whether a kind happens at this opportunity; the caller notes it when it did."""
-        rate = self._rates.get(kind, 0.0)
+    def hit(self, kind: str, share: float = 1.0) -> bool:
+        """Say whether a kind happens at this opportunity; the caller notes it when it did.
+
+        `share` makes it rarer where a kind has many more opportunities than elsewhere.
+        """
+        rate = self._rates.get(kind, 0.0) * share
         return rate > 0 and self.rng(kind).random() < rate
 
     def mode(self, kind: str) -> bool:

@@ -25,7 +25,7 @@ from tradefan.messages.base import Message
 from tradefan.messages.instrument import Instrument
 from tradefan.messages.wire import Close, NotWritten, Open, Text, Write, Written
 from tradefan.sim.market import SimMarket
-from tradefan.sim.personality import LIAR_LAG_NS, Chances, Delay, Personality
+from tradefan.sim.personality import LIAR_LAG_NS, QUERY_SHARE, Chances, Delay, Personality
 from tradefan.sim.venue_answers import Answers
 from tradefan.sim.venue_book import Book
 from tradefan.sim.venue_desk import RECV_WINDOW_MS, Desk, LegsError
@@ -58,6 +58,11 @@ class Asked(Struct):
     """Its answer gets lost."""
     failure: bytes | None = None
     """What is answered instead of what was done."""
+
+    @property
+    def share(self) -> float:
+        """How much of the usual trouble it gets."""
+        return QUERY_SHARE if self.op in ("query", "subscribe") else 1.0
 
 
 class SimVenue:
@@ -240,7 +245,7 @@ class SimVenue:
     def _loses(self, asked: Asked) -> bool:
         """Say whether a request gets lost on its way."""
         for kind, fits in (("request_lost", asked.op != "subscribe"), ("cancel_lost", asked.op == "cancel")):
-            if fits and self.chances.hit(kind):
+            if fits and self.chances.hit(kind, asked.share):
                 self.chances.note(kind, f"{asked.op} {asked.client_order_id}")
                 return True
         return False
@@ -259,7 +264,7 @@ class SimVenue:
         if body is not None:
             self._refuse(asked, body, "not let in", at_ns)
             return
-        if self.chances.hit("server_error"):
+        if self.chances.hit("server_error", asked.share):
             rng = self.chances.rng("server_error/how")
             done = rng.random() < 0.5
             self.chances.note("server_error", f"{asked.op}, {'' if done else 'not '}carried out")
@@ -301,7 +306,7 @@ class SimVenue:
         if asked.client_order_id:
             self.book.rejected(asked.client_order_id, why, at_ns)
         self._settled(asked)
-        self._answers.send(body, at_ns + self._half(), partial(self.links.say, asked.key))
+        self._answers.send(body, at_ns + self._half(), partial(self.links.say, asked.key), asked.share)
 
     def _serve(self, asked: Asked, at_ns: int) -> None:
         """Carry out one request, answer it, and tell the stream, which may be first."""
@@ -319,7 +324,8 @@ class SimVenue:
             heard_ns = self._answers.held(self.tell(at_ns))
             self.chances.note("fill_before_ack", asked.client_order_id)
         if not asked.mute:
-            self._answers.send(asked.failure or body, heard_ns, partial(self.links.say, asked.key))
+            hear = partial(self.links.say, asked.key)
+            self._answers.send(asked.failure or body, heard_ns, hear, asked.share)
         if request.method == "userDataStream.subscribe" and asked.key in self.links.conns:
             self.links.conns[asked.key].subscribed = True
             self.stream.repeat(at_ns, partial(self.links.say, asked.key))

@@ -27,20 +27,20 @@ class Answers:
         self._chances = chances
         self._oversized = 0
 
-    def send(self, body: bytes, due_ns: int, hear: Callable[[int, bytes], None]) -> None:
-        """Let an answer that would be heard at an instant take its way."""
+    def send(self, body: bytes, due_ns: int, hear: Callable[[int, bytes], None], share: float = 1.0) -> None:
+        """Let an answer that would be heard at an instant take its way; `share` of the usual trouble."""
         chances = self._chances
-        if chances.hit("answer_lost"):
+        if chances.hit("answer_lost", share):
             chances.note("answer_lost", "")
             return
-        body = self._spoiled(body)
-        if chances.hit("ack_delay"):
+        body = self._spoiled(body, share)
+        if chances.hit("ack_delay", share):
             late_ns = self._personality.answer.draw(chances.rng("answer"))
             if late_ns:
                 chances.note("ack_delay", f"{late_ns / SECOND:g} s")
             due_ns += late_ns
         hear(due_ns, body)
-        if chances.hit("answer_duplicated"):
+        if chances.hit("answer_duplicated", share):
             chances.note("answer_duplicated", "")
             hear(due_ns + chances.rng("answer/twice").randint(0, TWICE_NS), body)
 
@@ -48,9 +48,9 @@ class Answers:
         """Return when an answer is heard that the private stream overtakes."""
         return told_ns + self._chances.rng("fill_before_ack/held").randint(MS, HELD_NS)
 
-    def _spoiled(self, body: bytes) -> bytes:
+    def _spoiled(self, body: bytes, share: float) -> bytes:
         chances = self._chances
-        if chances.hit("malformed"):
+        if chances.hit("malformed", share):
             rng = chances.rng("malformed/how")
             name = rng.choice(tuple(_MANGLED))
             chances.note("malformed", name)

@@ -131,7 +131,8 @@ class Desk:
         if not self._chances.hit("query_lag"):
             return at_ns
         lag_ns = self._personality.lag.draw(self._chances.rng("lag"))
-        if lag_ns:
+        # A lag in which nothing happened shows the book as it is, which is no fault.
+        if self._book.log and self._book.log[-1].at_ns > at_ns - lag_ns:
             self._chances.note("query_lag", f"{lag_ns / SECOND:g} s")
         return at_ns - lag_ns
 

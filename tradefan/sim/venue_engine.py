@@ -14,12 +14,14 @@ from tradefan.sim.market import SimMarket
 from tradefan.sim.personality import Chances, Personality
 from tradefan.sim.venue_book import THIRD, Book
 from tradefan.sim.venue_records import SimOrder, SimTrade
-from tradefan.units import MINUTE, SECOND, ZERO, InstrumentId, floor_step, opposite
+from tradefan.units import MINUTE, SECOND, ZERO, InstrumentId, floor_step, opposite, sign
 from tradefan.venues.paper_account import VenueError, Wish
 
 ORDERS_MAX = 200
 """Open orders of one instrument, as on Binance."""
 CHUNKS_MAX = 6
+THIN = 0.1
+"""Of the orders that would reach an own one behind the touch, those that do."""
 REVISED_NS = MINUTE
 """A trade is taken back or changed within this."""
 REVISIONS_MAX = 5
@@ -242,12 +244,24 @@ class Engine:
             raise VenueError(-2010, "Order would immediately match and take.")
 
     def _crosses(self, instrument: InstrumentId, wish: Wish, ticks: int) -> bool:
-        """Say whether an order would trade with a resting one of the same account."""
-        return any(
-            wish.type == "MARKET" or (ticks >= order.ticks if wish.side == "buy" else ticks <= order.ticks)
+        """Say whether an order would trade with a resting one of the same account.
+
+        It does where that one is the best of its side; behind others' only when those are few.
+        """
+        walk = self.market.walks[instrument]
+        best = walk.touch(wish.side)
+        mine = [
+            order.ticks
             for order in self.book.live.values()
             if order.instrument == instrument and order.side == opposite(wish.side)
-        )
+        ]
+        if not mine:
+            return False
+        nearest = min(mine) if wish.side == "buy" else max(mine)
+        up = sign(wish.side)
+        crosses = wish.type == "MARKET" or up * ticks >= up * nearest
+        first = up * nearest <= up * best
+        return crosses and (first or self.chances.rng("stp/thin").random() < THIN)
 
     def _tradable(self, order: SimOrder) -> bool:
         return order.leaves > ZERO and self.market.rules(order.instrument).status == "TRADING"

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from decimal import Decimal
+from random import Random
 from typing import TYPE_CHECKING
 
+from tradefan.messages.instrument import Instrument
 from tradefan.sim.venue_records import SimOrder
 from tradefan.units import DAY, HOUR, MINUTE, SECOND, InstrumentId, Side, floor_step
 from tradefan.venues.paper_account import VenueError, Wish
@@ -74,7 +76,7 @@ class Account:
                 wish = Wish(f"{FOREIGN}old{number}{age}", side, "LIMIT", "GTC", price, 10 * lot)
                 venue.book.remember_old(instrument, wish, at_ns - 30 * DAY + (9 - age) * HOUR)
             if rng.random() < 0.5:
-                venue.book.wallet.pay(walk.rules.base, rng.randint(1, 500) * lot)
+                venue.book.wallet.pay(walk.rules.base, _some(rng, walk.rules, walk.price(walk.last)))
             venue.book.settle(0)
             if rng.random() < 0.5:
                 self._place("opening", instrument, "LIMIT", at_ns - DAY)
@@ -112,9 +114,7 @@ class Account:
         # What was there before us rests; later orders may also take.
         away = touch * rng.choice((10, 30, 100, 300) if kind == "opening" else (-2, 1, 3, 10, 100)) / 10_000
         price = (touch - away if side == "buy" else touch + away) // rules.price_tick * rules.price_tick
-        # From just above the least that may be ordered to some hundred times as much.
-        least = max(rules.min_qty, rules.min_notional / price)
-        qty = floor_step(least * rng.randint(2, 60), rules.qty_lot)
+        qty = _some(rng, rules, price)
         self._number += 1
         wish = Wish(
             f"{FOREIGN}{self._number}", side, type_, "GTC", price if type_ == "LIMIT" else Decimal(0), qty
@@ -172,3 +172,9 @@ class Account:
 
     def _half_open(self, at_ns: int) -> bool:
         return self._venue.links.go_deaf()
+
+
+def _some(rng: Random, rules: Instrument, price: Decimal) -> Decimal:
+    """Draw what others trade: mostly a little above the least that may be ordered, now and then a lot."""
+    least = max(rules.min_qty, rules.min_notional / price)
+    return floor_step(least * rng.choice((2, 3, 5, 8, 12, 60)) * rng.randint(100, 130) / 100, rules.qty_lot)

@@ -61,8 +61,12 @@ def quiet() -> dict[str, int]:
 @pytest.mark.parametrize("kind", ALL)
 def test_kind_when_it_is_on_then_it_happens_and_nothing_else_does(kind: str) -> None:
     """The world counts what is noted, so a note is made exactly when a fault really happened."""
-    client = lived(only(kind, liar=kind in LIAR_KINDS))
-    assert set(client.kinds()) == {kind}
+    for seed in (11, 12, 13, 14):
+        client = lived(only(kind, liar=kind in LIAR_KINDS), seed)
+        assert set(client.kinds()) <= {kind}
+        if client.kinds():
+            return
+    pytest.fail(f"{kind} never happened")
 
 
 def test_kinds_when_all_are_off_then_nothing_is_noted() -> None:
@@ -300,9 +304,14 @@ def fingerprint(seed: int) -> str:
 
 
 def test_venue_when_the_seed_is_the_same_then_so_is_all_that_happens() -> None:
-    """Also under another PYTHONHASHSEED, in another process."""
+    """Everything that is heard, noted and written down; another seed is another venue."""
+    assert fingerprint(7) == fingerprint(7) != fingerprint(8)
+
+
+@pytest.mark.slow
+def test_venue_when_hashes_are_seeded_otherwise_then_nothing_changes() -> None:
+    """Another PYTHONHASHSEED in another process gives the same fingerprint."""
     here = fingerprint(7)
-    assert here == fingerprint(7) != fingerprint(8)
     program = "from tests.unit.sim.test_venue_kinds import fingerprint; print(fingerprint(7))"
     for hash_seed in ("1", "2"):
         environment = os.environ | {"PYTHONHASHSEED": hash_seed, "PYTHONPATH": os.pathsep.join(sys.path)}
