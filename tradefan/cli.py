@@ -362,11 +362,14 @@ def strategy_show(
 def position_list(
     env: Env = "development", config: ConfigDir = None, url: Url = None, as_json: AsJson = False
 ) -> None:
-    """List positions with their owners."""
-    found = _client(env, config, url).get("/status")["positions"]
+    """List positions with their owners; what nobody here bought is `external`'s."""
+    status = _client(env, config, url).get("/status")
+    found, holdings = status["positions"], status["holdings"]
     if as_json:
-        print_json(found)
+        print_json([*found, *holdings])
         return
+    for one in holdings:
+        print(f"{one['account']:12} {one['owner']:16} {one['asset']:18} {one['qty']:>14}")
     for one in found:
         print(f"{one['account']:12} {one['owner']:16} {one['instrument']:18} {one['qty']:>14}", end="")
         for key in ("avg_px", "mark", "unrealised"):

@@ -26,7 +26,7 @@ from tradefan.messages.records import Fill, Kill
 from tradefan.metrics import Metrics
 from tradefan.runtime.kernel import Kernel
 from tradefan.telemetry import Logging
-from tradefan.units import MS, SECOND, AccountId, InstrumentId, ParentId, exact, iso, plain
+from tradefan.units import EXTERNAL, MS, SECOND, AccountId, InstrumentId, ParentId, exact, iso, plain
 from tradefan.views import DOWN, Part, Views
 from tradefan.wiring import Plan, resolve_symbol
 
@@ -113,6 +113,7 @@ class Picture:
             "limits": [_limits(one) for one in accounts],
             "feeds": [_feed(feed, now_ns) for feed in feeds],
             "positions": self._positions(oms, feeds),
+            "holdings": self._holdings(),
             "parents": [_parent(one) for one in self._top(_working(oms))],
             "orders": self._orders_now(oms),
             "fills": _fills(oms),
@@ -149,6 +150,18 @@ class Picture:
             "working_qty": one.working_qty,
             "in_doubt_qty": one.in_doubt_qty,
         }
+
+    def _holdings(self) -> list[JSON]:
+        """Return what accounts held before us, or got by transfers: `external`'s, by asset; money is none."""
+        trading, money = self._views.trading(), self._config.portfolio.numeraire
+        held = {} if trading is None else trading.ledger.external
+        rows: list[JSON] = [
+            {"account": account, "owner": EXTERNAL, "asset": asset, "qty": one.qty}
+            for account, assets in held.items()
+            for asset, one in assets.items()
+            if one.qty and asset != money
+        ]
+        return [*self._top(rows)]
 
     def _orders_now(self, oms: OmsView | None) -> JSON:
         if oms is None:

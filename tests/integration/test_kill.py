@@ -21,7 +21,8 @@ BTC = "binance:BTC/USDT"
 @pytest.fixture
 def daemon(tmp_path: Path) -> Iterator[DaemonProcess]:
     """Only the strategy that holds a constant share: after its first order it has no reason for a second."""
-    made = DaemonProcess(tmp_path, "strategies.ema_cross_eth=null", "venues.binance.tape.history=30s")
+    sets = ("strategies.ema_cross_eth=null", "venues.binance.tape.history=30s", "runtime.starts_max=10")
+    made = DaemonProcess(tmp_path, *sets)
     yield made
     made.close()
 

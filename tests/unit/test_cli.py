@@ -257,8 +257,9 @@ def test_lists_when_asked_then_readable_or_json(shell: Shell, daemon: Daemon) ->
     strategy = {"owner": "me", "use": "ema", "account": "paper:main", "state": "READY", "text": ""}
     position = {"account": "paper:main", "owner": "me", "instrument": "b:X/Y", "qty": "1", "avg_px": None}
     position |= {"mark": "2", "unrealised": None}
+    holding = {"account": "paper:main", "owner": "external", "asset": "BTC", "qty": "2"}
     daemon.answers = {
-        "/status": (200, {"positions": [position]}),
+        "/status": (200, {"positions": [position], "holdings": [holding]}),
         "/api/v1/orders": (200, {"orders": [ORDER]}),
         "/api/v1/orders/pabc": (200, ORDER),
         "/api/v1/strategies": (200, {"strategies": [strategy]}),
@@ -268,7 +269,8 @@ def test_lists_when_asked_then_readable_or_json(shell: Shell, daemon: Daemon) ->
         (("order", "list"), [ORDER], "pabc cli buy 0.5"),
         (("order", "show", "pabc"), ORDER, "  child c1 NEW IN DOUBT (CREATE) 0/0.5"),
         (("strategy", "list"), [strategy], "me                   ema            paper:main   READY\n"),
-        (("position", "list"), [position], "avg_px -  mark 2  unrealised -"),
+        (("position", "list"), [position, holding], "avg_px -  mark 2  unrealised -"),
+        (("position", "list"), [position, holding], "external         BTC                             2\n"),
     ):
         assert text in shell(*words, *url).out
         assert json.loads(shell(*words, *url, "--json").out) == value
