@@ -1,0 +1,183 @@
+"""Who owns a position: a human moves a quantity, the account holds what it held."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from tests.unit.actors.oms_bench import Bench
+from tests.unit.actors.oms_wired import (
+    ACCOUNT,
+    API,
+    BASE,
+    BTC,
+    DESK,
+    ETH,
+    FACE,
+    GATEWAY,
+    TRADER,
+    TREND,
+    foreign,
+)
+from tradefan.core.ledger import balance, held_before, position
+from tradefan.messages.control import Started
+from tradefan.messages.orders import (
+    Answer,
+    AssignPosition,
+    CreateOrder,
+    OrderStatus,
+    PositionMoved,
+    PositionUpdate,
+    Refusal,
+)
+from tradefan.messages.records import Assign
+from tradefan.units import EXTERNAL, OwnerId
+
+D = Decimal
+S = OrderStatus
+
+
+@pytest.fixture
+def bench() -> Bench:
+    """Return a bench whose account held 5 BTC before, and whose strategy has bought 2."""
+    bench = Bench().ready(USDT=1000, BTC=5)
+    bench.bought(2)
+    return bench
+
+
+def assign(bench: Bench, qty: Any, giver: str = TREND, taker: str = API, **changes: Any) -> None:
+    fields: dict[str, Any] = {
+        "account": ACCOUNT,
+        "instrument": BTC,
+        "giver": OwnerId(giver),
+        "taker": OwnerId(taker),
+        "qty": D(qty),
+        "price": None,
+        "principal": "me",
+        "req": 3,
+    }
+    bench.tell(AssignPosition(**{**fields, **changes}))
+
+
+def qty_of(bench: Bench, owner: OwnerId) -> Decimal:
+    return position(bench.trading.ledger, ACCOUNT, owner, BTC).qty
+
+
+def test_assign_when_between_owners_then_one_has_less_and_the_other_more(bench: Bench) -> None:
+    """ASSIGN at the giver's average; no balance moves; both owners and the risk desk hear; journaled."""
+    before = dict(bench.trading.ledger.balances[ACCOUNT])
+    bench.auto_durable = False
+    assign(bench, "0.5")
+    assert bench.made(Assign) == [
+        Assign(bench.now_ns, ACCOUNT, BTC, BASE, TREND, API, D("0.5"), D(100), "me", "spot")
+    ]
+    assert bench.take(FACE, Answer) == []
+    bench.durable()
+    assert bench.one(FACE, Answer) == Answer(3, ())
+    assert (qty_of(bench, TREND), qty_of(bench, API)) == (D("1.5"), D("0.5"))
+    assert bench.trading.ledger.balances[ACCOUNT] == before
+    assert bench.one(DESK, PositionMoved) == PositionMoved(ACCOUNT, BTC, TREND, API, D("0.5"))
+    assert bench.one(TRADER, PositionUpdate).qty == D("1.5")
+    again = Bench(records=bench.records)
+    again.fold()
+    assert again.trading.ledger == bench.trading.ledger
+    bench.check()
+
+
+def test_assign_when_from_external_then_the_strategy_may_sell_it(bench: Bench) -> None:
+    """What the account held before is nobody's to trade until a human gives it away."""
+    bench.submit(3, side="sell")
+    assert bench.one(TRADER, Refusal).code == "INSUFFICIENT_FUNDS"
+    assign(bench, 1, EXTERNAL, TREND, price=D(90))
+    assert held_before(bench.trading.ledger, ACCOUNT, BASE) == D(4)
+    assert position(bench.trading.ledger, ACCOUNT, TREND, BTC).cost == D(290)
+    assert balance(bench.trading.ledger, ACCOUNT, BASE) == D(7)
+    bench.submit(3, side="sell")
+    assert bench.one(GATEWAY, CreateOrder).order_qty == D(3)
+    bench.check()
+
+
+def test_release_when_a_strategy_gives_back_then_external_has_it(bench: Bench) -> None:
+    """`position release` is an assignment to `external`."""
+    assign(bench, 2, TREND, EXTERNAL)
+    assert (qty_of(bench, TREND), held_before(bench.trading.ledger, ACCOUNT, BASE)) == (D(0), D(7))
+    bench.submit(1, side="sell")
+    assert bench.one(TRADER, Refusal).code == "INSUFFICIENT_FUNDS"
+    bench.check()
+
+
+def test_assign_when_no_price_is_named_then_the_mark_stands_in_for_an_unknown_average(bench: Bench) -> None:
+    """`external` paid nobody knows what: the mark counts; without one a price has to be named."""
+    assign(bench, 1, EXTERNAL, TREND)
+    assert bench.made(Assign)[0].price == D(100)
+    dark = Bench(records=bench.records)
+    dark.fold()
+    assign(dark, 1, EXTERNAL, TREND)
+    assert dark.one(FACE, Refusal).code == "NO_REFERENCE"
+    assign(dark, 1, EXTERNAL, TREND, price=D(80))
+    assert dark.made(Assign)[-1].price == D(80)
+
+
+def test_assign_when_others_have_traded_for_external_then_that_is_there_to_give_as_well(
+    bench: Bench,
+) -> None:
+    """A manual trade is a position of `external`, the opening a holding: both are its own."""
+    bench.fill(foreign(3), 3, client_order_id=None)
+    assign(bench, 8, EXTERNAL, TREND, price=D(100))
+    assert qty_of(bench, TREND) == D(10)
+    assign(bench, 1, EXTERNAL, TREND, price=D(100))
+    assert bench.one(FACE, Refusal).code == "NOT_HELD"
+    bench.check()
+
+
+REFUSED: dict[str, tuple[dict[str, Any], str]] = {
+    "more than it holds": ({"qty": D("2.001")}, "NOT_HELD"),
+    "nothing": ({"qty": D(0)}, "BAD_NUMBER"),
+    "less than nothing": ({"qty": D(-1)}, "BAD_NUMBER"),
+    "no number": ({"qty": D("NaN")}, "BAD_NUMBER"),
+    "a price that is none": ({"price": D(0)}, "BAD_NUMBER"),
+    "to itself": ({"taker": TREND}, "SAME_OWNER"),
+    "to nobody": ({"taker": OwnerId("trnd")}, "UNKNOWN_OWNER"),
+    "of an unknown account": ({"account": "paper:mian"}, "UNKNOWN_INSTRUMENT"),
+    "of an unknown instrument": ({"instrument": "binance:XRP/USDT"}, "UNKNOWN_INSTRUMENT"),
+    "of another instrument": ({"instrument": ETH}, "NOT_HELD"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_assign_when_wrong_then_it_is_refused_and_nothing_is_written(bench: Bench, name: str) -> None:
+    """Code and request number; the books stay."""
+    changes, code = REFUSED[name]
+    records = len(bench.records)
+    assign(bench, **{"qty": 1, **changes})
+    refusal = bench.one(FACE, Refusal)
+    assert (refusal.code, refusal.req) == (code, 3)
+    assert len(bench.records) == records
+
+
+def test_assign_when_a_sale_of_it_is_open_then_only_the_rest_can_be_given(bench: Bench) -> None:
+    """What an open sale still needs is not there to give away."""
+    bench.resting("1.5", 101, side="sell")
+    assign(bench, 1)
+    assert bench.one(FACE, Refusal).code == "NOT_HELD"
+    assign(bench, "0.5")
+    assert bench.one(FACE, Answer).req == 3
+
+
+def test_assign_when_a_foreign_sale_is_open_then_external_can_give_the_rest_only(bench: Bench) -> None:
+    """Its own open sales need it, as with every other owner."""
+    bench.report(foreign(4, side="sell", limit_price=D(120)), S.NEW, limit_price=D(120))
+    assign(bench, 2, EXTERNAL, TREND, price=D(100))
+    assert bench.one(FACE, Refusal).code == "NOT_HELD"
+    assign(bench, 1, EXTERNAL, TREND, price=D(100))
+    assert bench.one(FACE, Answer).req == 3
+
+
+def test_assign_when_the_journal_is_being_read_then_it_is_refused() -> None:
+    """Who holds what is known after the fold."""
+    bench = Bench()
+    bench.tell(Started(0))
+    assign(bench, 1)
+    assert bench.one(FACE, Refusal).code == "NOT_READY"

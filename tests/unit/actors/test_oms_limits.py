@@ -1,0 +1,146 @@
+"""Over a limit without an order of ours: REDUCE_ONLY in the step that learns it, until inside (I-11)."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+import pytest
+
+from tests.unit.actors.oms_bench import Bench
+from tests.unit.actors.oms_wired import ACCOUNT, API, BTC, CONFIG, ETH, GATEWAY, TRADER, TREND, foreign
+from tradefan.config.schema import Config
+from tradefan.core.ledger import position
+from tradefan.messages.control import ConfigChanged
+from tradefan.messages.orders import CancelOrder, CreateOrder, OrderStatus, Refusal
+from tradefan.messages.records import Transfer
+from tradefan.units import EXTERNAL
+
+D = Decimal
+S = OrderStatus
+
+
+def limited(most: Any = 4, **changes: Any) -> Config:
+    risk = msgspec.structs.replace(CONFIG.risk, **{"max_position": D(most), **changes})
+    return msgspec.structs.replace(CONFIG, risk=risk)
+
+
+@pytest.fixture
+def bench() -> Bench:
+    """Return a bench whose limit is a position of 4."""
+    return Bench(config=limited()).ready()
+
+
+def over(bench: Bench, scope: str = BTC, instrument: str = BTC) -> list[str]:
+    """Return the modes that being over the limit gave a scope."""
+    return bench.moods(scope, f"over limit @{ACCOUNT} {instrument}")
+
+
+def test_limit_when_lowered_under_what_is_held_then_reduce_only_in_that_step(bench: Bench) -> None:
+    """Orders that add are cancelled at once, what reduces is let through; inside again frees after 30 s."""
+    bench.bought(3)
+    adds = bench.resting(1, 99)
+    takes = bench.resting(1, 101, side="sell")
+    bench.config = limited(2)
+    bench.tell(ConfigChanged("cfg-2"))
+    assert (over(bench), over(bench, TREND)) == (["REDUCE_ONLY"], ["REDUCE_ONLY"])
+    assert bench.trading.modes[BTC][f"over limit @{ACCOUNT} {BTC}"].at_ns == bench.now_ns
+    assert [one.client_order_id for one in bench.take(GATEWAY, CancelOrder)] == [adds.client_order_id]
+    bench.submit(1)
+    assert bench.one(TRADER, Refusal).code == "MODE_REDUCE_ONLY"
+    bench.submit(1, instrument=ETH, owner=API)
+    assert len(bench.take(GATEWAY, CreateOrder)) == 1
+    bench.report(adds, S.CANCELED)
+    bench.fill(takes, 1)
+    bench.report(takes, S.FILLED, 1)
+    bench.passed(29)
+    assert over(bench) == ["REDUCE_ONLY"]
+    bench.passed(1)
+    assert (over(bench), over(bench, TREND)) == (["REDUCE_ONLY", "NORMAL"], ["REDUCE_ONLY", "NORMAL"])
+    bench.check()
+
+
+def test_limit_when_of_worth_and_lowered_then_it_counts_as_well(bench: Bench) -> None:
+    """`max_position_notional` at the price that the rest is reserved at, or the mark."""
+    bench.bought(3)
+    bench.config = limited(max_position_notional=D(250))
+    bench.tell(ConfigChanged("cfg-2"))
+    assert over(bench) == ["REDUCE_ONLY"]
+
+
+def test_transfer_when_it_exceeds_the_limit_then_reduce_only_in_that_step(bench: Bench) -> None:
+    """Coins that came by a deposit count in exposure; a withdrawal takes the mode away again."""
+    bench.bought(3)
+    held = {"USDT": 999_700, "BTC": 5}
+    while not bench.made(Transfer):
+        assert over(bench) == []
+        bench.look(held=held)
+    assert over(bench) == ["REDUCE_ONLY"]
+    assert over(bench, TREND) == []
+    for _ in range(8):
+        bench.look(held={**held, "BTC": 3})
+    assert over(bench) == ["REDUCE_ONLY", "NORMAL"]
+    bench.check()
+
+
+def test_foreign_order_when_it_exceeds_the_limit_then_reduce_only_in_that_step(bench: Bench) -> None:
+    """Its rest counts in the worst case, and so does what it trades; its end takes the mode away."""
+    bench.bought(2)
+    stranger = foreign(3)
+    bench.report(stranger, S.NEW)
+    assert over(bench) == ["REDUCE_ONLY"]
+    assert bench.take(GATEWAY, CancelOrder) == []
+    bench.report(stranger, S.CANCELED)
+    bench.passed(30)
+    assert over(bench) == ["REDUCE_ONLY", "NORMAL"]
+    bench.check()
+
+
+def test_foreign_fill_when_it_exceeds_the_limit_then_reduce_only_in_that_step(bench: Bench) -> None:
+    """A manual trade of 5 without any order that we know."""
+    bench.fill(foreign(5), 5, client_order_id=None)
+    assert over(bench) == ["REDUCE_ONLY"]
+    assert over(bench, EXTERNAL) == []
+
+
+def test_overfill_when_it_exceeds_the_limit_then_it_is_applied_alarmed_and_reduce_only(bench: Bench) -> None:
+    """OR-22: a genuine overfill is real; it is said at once, and nothing is risked on top of it."""
+    create = bench.resting(4)
+    bench.fill(create, 5)
+    assert position(bench.trading.ledger, ACCOUNT, TREND, BTC).qty == D(5)
+    assert ("overfill" in bench.logs, bench.oms.view().counters.overfills) == (True, 1)
+    assert (over(bench), over(bench, TREND)) == (["REDUCE_ONLY"], ["REDUCE_ONLY"])
+    order = bench.trading.orders[create.client_order_id]
+    assert (order.leaves_qty, order.status) == (D(0), S.FILLED)
+    bench.check()
+
+
+def test_opening_when_it_exceeds_the_limit_then_reduce_only_from_the_start() -> None:
+    """What the account held before us counts; it is not sold by anybody for that."""
+    bench = Bench(config=limited()).ready(USDT=1000, BTC=9)
+    assert over(bench) == ["REDUCE_ONLY"]
+    assert bench.take(GATEWAY, CreateOrder) == []
+    bench.submit("0.1")
+    assert bench.one(TRADER, Refusal).code == "MODE_REDUCE_ONLY"
+
+
+def test_limit_when_exceeded_before_a_restart_then_it_holds_and_is_left_when_inside(bench: Bench) -> None:
+    """The MODE is in the journal; the start looks at the limit again."""
+    bench.bought(3)
+    bench.config = limited(2)
+    bench.tell(ConfigChanged("cfg-2"))
+    again = Bench(records=bench.records, config=limited(2)).ready()
+    assert over(again) == ["REDUCE_ONLY"]
+    again.submit("0.1")
+    assert again.one(TRADER, Refusal).code == "MODE_REDUCE_ONLY"
+    third = Bench(records=again.records, config=limited(4)).ready()
+    assert over(third) == ["REDUCE_ONLY", "NORMAL"]
+    third.check()
+
+
+def test_limit_when_lowered_between_two_starts_then_the_start_learns_it(bench: Bench) -> None:
+    """A configuration that was changed while nobody was here is a lowered limit as well."""
+    bench.bought(3)
+    again = Bench(records=bench.records, config=limited(2)).ready()
+    assert over(again) == ["REDUCE_ONLY"]
