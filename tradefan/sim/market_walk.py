@@ -55,7 +55,7 @@ class Walk:
 
     def __init__(self, instrument: Instrument, rng: Random, volatility: float) -> None:
         """Stand at the opening price; `volatility` is the share of a price that one move has on average."""
-        self.rules = instrument
+        self.rules = self._finest = instrument
         self.symbol = f"{instrument.base}{instrument.quote}"
         self.stream = self.symbol.lower()
         self.prices = Steps(instrument.price_tick)
@@ -124,7 +124,7 @@ class Walk:
             self.rules,
             price_tick=tick * self.prices.step,
             qty_lot=step,
-            min_qty=max(step, self.rules.min_qty // step * step),
+            min_qty=max(step, self._finest.min_qty // step * step),
         )
 
     def info(self) -> dict[str, object]:

@@ -328,6 +328,9 @@ def test_filter_change_when_it_happens_then_rules_and_prices_are_of_the_new_grid
     ticks = [rules[one.id].price_tick / one.price_tick for one in (BTC, ETH, CROSS)]
     lots = [rules[one.id].qty_lot / one.qty_lot for one in (BTC, ETH, CROSS)]
     assert set(ticks) | set(lots) > {Decimal(1)}
+    for walk in listener.market.walks.values():
+        walk.coarsen(1, 1)
+    assert parse_instruments(listener.ask("exchangeInfo").body) == INSTRUMENTS
 
 
 def test_refused_when_it_holds_then_http_fails_and_the_stream_goes_on() -> None:
