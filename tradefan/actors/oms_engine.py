@@ -366,7 +366,8 @@ def _replace(turn: Turn, parent: ParentState, command: ReplaceChild) -> None:
     if broken is not None:
         fail(turn, parent, Defect(f"executor {parent.order.algo!r}: {broken}"))
         return
-    if admit(turn, wanted_of(parent.order, instrument, place)) is not None:
+    too_small = _below_minimum(instrument, place.order_qty, place.limit_price)
+    if too_small or admit(turn, wanted_of(parent.order, instrument, place)) is not None:
         # What rests goes on: nothing is lost by not replacing it.
         return
     made = _intend(turn, parent.order, instrument, place, old.client_order_id)
@@ -396,6 +397,9 @@ def _intend(
     market = reference(turn, instrument, crossing=False)
     assert isinstance(market, MarketView), "the gate has seen the reference in this very turn"
     asset, each = _reserve(turn, order, instrument, command)
+    # A limit is bounded by the price band instead.
+    bounded = order.limit_price is None
+    collar = collar_price(instrument, order.side, market, collar_bps(order)) if bounded else None
     turn.emit(
         Intent(
             at_ns=turn.now,
@@ -422,7 +426,7 @@ def _intend(
             reserve_per_unit=each,
             replaces=replaces,
             reference_quality=market.quality.value,
-            collar_px=collar_price(instrument, order.side, market, collar_bps(order)),
+            collar_px=collar,
         )
     )
     _note_rate(turn, order)

@@ -195,7 +195,7 @@ def _infer(turn: Turn, msg: LookDone) -> None:
     """
     poisoned = {record.instrument: None for record in turn.trading.poisons.values()}
     for order in tuple(turn.trading.orders.values()):
-        behind = order.filled < order.venue_cum and order.account == msg.account
+        behind = not order.external and order.filled < order.venue_cum and order.account == msg.account
         if behind and order.instrument not in poisoned and msg.asked_ns - order.updated_ns >= INFER_NS:
             infer_missing(turn, order)
 
@@ -245,7 +245,7 @@ def _apart_ns(turn: Turn, account: AccountId) -> int | None:
     for order in turn.trading.orders.values():
         if order.account != account:
             continue
-        if order.filled < order.venue_cum or (order.in_doubt is not None and not order.external):
+        if not order.external and (order.filled < order.venue_cum or order.in_doubt is not None):
             return None
         live = live or order.live
     visible_ns = turn.account_config(account).visible_bound + CLOCK_BOUND_NS

@@ -180,7 +180,7 @@ def _after_fill(turn: Turn, order: Order, *, late: bool, sealed: bool) -> None:
         )
     if order.status is OrderStatus.REJECTED:
         illegal(turn, order, "fill")
-    if order.filled > order.order_qty:
+    if order.filled > order.order_qty and not order.external:
         turn.live.counters.overfills += 1
         suspect(turn, order.account, order.instrument)
         turn.log("error", "overfill", client_order_id=order.client_order_id, filled=plain(order.filled))

@@ -59,7 +59,7 @@ def on_report(turn: Turn, msg: ExecutionReport) -> None:
     order_qty = msg.order_qty if msg.order_qty > 0 else order.order_qty
     if tells_news(order, msg.status, msg.cum_qty, order_qty):
         _merge(turn, order, msg, None if order_qty == order.order_qty else order_qty)
-    if order.filled < order.venue_cum:
+    if order.filled < order.venue_cum and not order.external:
         # The fills are on their way, or were lost: then a look brings them.
         query(turn, order)
         ask_soon(turn, order.account, repeat_after(2))

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from tradefan.actors.trader_memory import Memory
 from tradefan.actors.trader_state import (
     Held,
     OnStop,
@@ -25,10 +26,11 @@ from tradefan.actors.trader_state import (
     view_of,
     waits_for,
 )
+from tradefan.actors.trader_turn import part_of, refusal_of, wishes_of
 from tradefan.config.schema import Config
 from tradefan.core.declare import AnyStrategy, Handler
 from tradefan.core.desk import Declared
-from tradefan.core.wish import Sender, decision_text, message_of
+from tradefan.core.wish import Order, decision_text
 from tradefan.errors import Defect, Refused
 from tradefan.messages.base import Message
 from tradefan.messages.control import ConfigChanged, Ready, Started, Stop, Stopped, Timer
@@ -49,6 +51,9 @@ from tradefan.messages.orders import (
     AskPositions,
     CancelAll,
     FillUpdate,
+    OwnerMemory,
+    OwnerTurn,
+    ParentSnapshot,
     ParentUpdate,
     Phase,
     PositionsSent,
@@ -58,9 +63,9 @@ from tradefan.messages.orders import (
 )
 from tradefan.runtime.actor import Context
 from tradefan.runtime.system import RIM
-from tradefan.strategy.view import Picture, View, find_instrument
-from tradefan.strategy.wishes import CancelWish, Commands, Wish
-from tradefan.units import ZERO, InstrumentId
+from tradefan.strategy.view import Picture, View
+from tradefan.strategy.wishes import Commands, Wish
+from tradefan.units import ZERO
 
 __all__ = ["Trader", "TraderState", "TraderView", "TraderWiring", "needs"]
 
@@ -88,6 +93,7 @@ class Trader:
         self.state = state
         state.series, state.indicators = self._made.series_states, self._made.indicators
         self._strategy = self._made.strategy
+        self._memory = Memory(type(self._strategy))
         state.memory = self._strategy.state
         self._quotes = dict.fromkeys(self._made.declared.quotes, self._made.on_quote)
         self._trades = dict.fromkeys(self._made.declared.trades, self._made.on_trade)
@@ -123,7 +129,7 @@ class Trader:
         declared = self._made.declared
         for timer in declared.timers:
             self._arm(timer.name, ctx)
-        ctx.send(self.wiring.oms, AskPositions(self.wiring.owner))
+        self._ask(ctx)
         if self.wiring.market is None:
             return
         ctx.send(self.wiring.market, AskFeeds())
@@ -141,31 +147,70 @@ class Trader:
         state.positions_known = state.ready = False
         state.picture.positions.clear()
         state.picture.parents.clear()
-        ctx.send(self.wiring.oms, AskPositions(self.wiring.owner))
+        self._ask(ctx)
+
+    def _ask(self, ctx: Context) -> None:
+        """Ask the OMS for all that is ours; only the answer to the newest question counts."""
+        self.state.asked = ctx.next_id()
+        ctx.send(self.wiring.oms, AskPositions(self.wiring.owner, self.state.asked))
+
+    def _on_memory(self, msg: OwnerMemory, ctx: Context) -> None:
+        """Keep it until the answer is whole: what a question of before brought is over by then."""
+        self.state.offered = msg
 
     def _on_positions_sent(self, msg: PositionsSent, ctx: Context) -> None:
         state = self.state
-        if state.generation in {None, msg.generation}:
+        if msg.asked in {0, state.asked} and state.generation in {None, msg.generation}:
             state.generation = msg.generation
             state.positions_known = True
+            self._remember(ctx)
             self._settle_later(ctx)
 
+    def _remember(self, ctx: Context) -> None:
+        """Go on from what the OMS holds: with its State before the start, with the living one later.
+
+        A turn that an OMS took down with it is not in its memory: then the next one carries the State.
+        """
+        state, memory = self.state, self.state.offered or OwnerMemory(self.wiring.owner, 0, None)
+        state.offered = None
+        if not state.started:
+            self._restore(memory.state, ctx)
+        elif memory.turn != state.turn:
+            state.journaled = None
+        state.turn = max(state.turn, memory.turn)
+
+    def _restore(self, blob: bytes | None, ctx: Context) -> None:
+        """Give the strategy the State of its last life, or say why it may not begin."""
+        state, strategy = self.state, self._strategy
+        state.refused = ""
+        if blob is None:
+            state.journaled = self._memory.encode(strategy.state)
+            return
+        state.journaled = blob
+        try:
+            strategy.state = state.memory = self._memory.restore(strategy, blob)
+        except Refused as no:
+            state.refused = no.text
+            ctx.log("error", "strategy_refused", owner=self.wiring.owner, code=no.code, text=no.text)
+
     def _on_stop(self, msg: Stop, ctx: Context) -> None:
-        if self.state.started:
-            self.act(self._strategy.on_stop(self._view), ctx, again=False)
-        self._let_go(ctx)
-        self.state.ready = False
-        self.state.stopped = True
+        state, wishes = self.state, ()
+        if state.started:
+            wishes = self._strategy.on_stop(self._view)
+            state.memory = self._strategy.state
+        self.act(wishes, ctx, again=False, last=self._last_orders(ctx))
+        state.ready = False
+        state.stopped = True
         ctx.send(RIM, Stopped(self.wiring.name))
 
-    def _let_go(self, ctx: Context) -> None:
-        """Do with orders and positions what the instance's `on_stop` says."""
+    def _last_orders(self, ctx: Context) -> tuple[Order, ...]:
+        """Return what is to become of orders and positions, as the instance's `on_stop` says."""
         wiring = self.wiring
         mine = ctx.config.strategies.get(wiring.owner) if isinstance(ctx.config, Config) else None
         policy: OnStop = wiring.on_stop if mine is None else mine.on_stop
         if policy == "leave":
-            return
-        ctx.send(wiring.oms, CancelAll(wiring.owner))
+            return ()
+        orders: list[Order] = [CancelAll(wiring.owner)]
         held = self.state.picture.positions.values() if policy == "flatten" else ()
         for one in held:
             if one.qty:
@@ -173,7 +218,8 @@ class Trader:
                 flat = SetTarget(
                     wiring.account, one.instrument, wiring.owner, ref, ZERO, ZERO, "market", reason="on_stop"
                 )
-                ctx.send(wiring.oms, flat)
+                orders.append(flat)
+        return tuple(orders)
 
     def _on_config(self, msg: ConfigChanged, ctx: Context) -> None:
         """Settings are read at the start; `on_stop` is read when it counts."""
@@ -255,12 +301,19 @@ class Trader:
         self.state.picture.positions[msg.instrument] = msg
 
     def _on_parent(self, msg: ParentUpdate, ctx: Context) -> None:
-        parents = self.state.picture.parents
-        if msg.phase is Phase.DONE:
-            parents.pop(msg.order.parent_id, None)
-        else:
-            parents[msg.order.parent_id] = msg
+        self._picture_parent(msg)
         self._tell(msg, ctx)
+
+    def _on_parent_snapshot(self, msg: ParentSnapshot, ctx: Context) -> None:
+        """A picture, no event: nothing has changed, so no handler hears it."""
+        self._picture_parent(msg.update)
+
+    def _picture_parent(self, parent: ParentUpdate) -> None:
+        parents = self.state.picture.parents
+        if parent.phase is Phase.DONE:
+            parents.pop(parent.order.parent_id, None)
+        else:
+            parents[parent.order.parent_id] = parent
 
     def _on_fill(self, msg: FillUpdate, ctx: Context) -> None:
         self._tell(msg, ctx)
@@ -324,12 +377,16 @@ class Trader:
         held, state.held = state.held, []
         if not state.started:
             state.started = True
-            self._keep(self._strategy.on_start(self._view), ctx)
+            self.begin(ctx)
         for msg in held:
             self._run(self._handler_of(msg), msg, ctx)
         return True
 
     # --- wishes -------------------------------------------------------------------------------------
+
+    def begin(self, ctx: Context) -> None:
+        """Run the first handler; the State of the last life is there by now."""
+        self._keep(self._strategy.on_start(self._view), ctx)
 
     def _run(self, handler: Handler, event: Message, ctx: Context) -> None:
         self._keep(handler(event, self._view), ctx)
@@ -337,48 +394,56 @@ class Trader:
     def _keep(self, wishes: Commands, ctx: Context) -> None:
         """Carry out what a handler returned; it may have put a new object into `self.state`."""
         self.state.memory = self._strategy.state
-        if wishes != ():
-            self.act(wishes, ctx)
+        self.act(wishes, ctx)
 
-    def act(self, wishes: Commands, ctx: Context, *, again: bool = True) -> None:
-        """Send wishes in order; a wish that is refused here is told to the strategy, once."""
-        listed: tuple[object, ...] = tuple(wishes) if isinstance(wishes, tuple | list) else (wishes,)
-        refused = [refusal for wish in listed if (refusal := self._send(wish, ctx)) is not None]
+    def act(
+        self, wishes: Commands, ctx: Context, *, again: bool = True, last: tuple[Order, ...] = ()
+    ) -> None:
+        """Send wishes in order, with the State that they leave, as one turn, and `last` behind them.
+
+        A wish that is refused here is told to the strategy, once; without room all of them are.
+        """
+        wiring, picture = self.wiring, self.state.picture
+        parts = [
+            part_of(wish, self._ref(ctx), wiring, picture)
+            for wish in wishes_of(type(self._strategy).__name__, wishes)
+        ]
+        commands = [part.command for part in parts if part.command is not None]
+        taken = self._send_turn((*commands, *last), ctx)
+        for part in parts:
+            if taken and part.no is None:
+                self._note_decision(part.wish, ctx)
+        refused = [refusal_of(part, wiring, ctx.now_ns) for part in parts if part.no is not None or not taken]
         for refusal in refused:
             self._note_refusal(refusal)
-            ctx.log("warning", "wish_refused", owner=self.wiring.owner, code=refusal.code, text=refusal.text)
+            ctx.log("warning", "wish_refused", owner=wiring.owner, code=refusal.code, text=refusal.text)
             answer = self._strategy.on_refused(refusal, self._view) if again else ()
+            self.state.memory = self._strategy.state
             self.act(answer, ctx, again=False)
 
-    def _send(self, wish: object, ctx: Context) -> Refusal | None:
-        if not isinstance(wish, Wish):
-            name = type(self._strategy).__name__
-            raise Defect(f"{name}: a handler returns wishes (target, buy, sell, cancel) or (), not {wish!r}")
-        wiring, picture = self.wiring, self.state.picture
-        sender = Sender(wiring.account, wiring.owner, self._ref(ctx), wiring.capital)
-        instrument: InstrumentId | None = None
-        try:
-            symbol = None if isinstance(wish, CancelWish) else wish.symbol
-            if symbol is not None:
-                instrument = find_instrument(picture.instruments, wiring.venue, symbol)
-            rules = picture.instruments[instrument] if instrument else None
-            msg = message_of(wish, sender, rules, picture.quotes.get(instrument) if instrument else None)
-        except Refused as error:
-            return self._refusal(sender.ref, instrument, error.code, error.text)
-        if not ctx.send(wiring.oms, msg):
-            return self._refusal(
-                sender.ref, instrument, "QUEUE_FULL", "the order manager takes no more commands now"
-            )
-        self._note_decision(wish, ctx)
-        return None
+    def _send_turn(self, commands: tuple[Order, ...], ctx: Context) -> bool:
+        """Send commands and a changed State as one message; False: no room, and all of it stays here.
+
+        A strategy that has not begun has no State to journal, and one that does not know yet what the
+        journal holds has no turn's number either: what is left to say then, at a stop, goes singly.
+        """
+        state, wiring = self.state, self.wiring
+        changed = self._memory.changed(self._strategy.state, state.journaled) if state.started else None
+        if not commands and changed is None:
+            return True
+        if not (state.started or state.positions_known):
+            return all([ctx.send(wiring.oms, command) for command in commands])
+        turn = OwnerTurn(wiring.owner, state.turn + 1, changed, commands, state.asked)
+        if not ctx.send(wiring.oms, turn):
+            return False
+        state.turn += 1
+        if changed is not None:
+            state.journaled = changed
+        return True
 
     def _ref(self, ctx: Context) -> str:
         """Return an id that this owner never used: the OMS's generation is durable, the number the run's."""
         return f"t-{self.state.generation}-{ctx.next_id()}"
-
-    def _refusal(self, ref: str, instrument: InstrumentId | None, code: str, text: str) -> Refusal:
-        wiring, now_ns = self.wiring, self.state.picture.now_ns
-        return Refusal(wiring.account, instrument, wiring.owner, ref, code, text, None, None, None, now_ns)
 
     def _note_refusal(self, refusal: Refusal) -> None:
         self.state.counters.refusals += 1
@@ -406,6 +471,7 @@ _HANDLERS: dict[type[Message], Callable[[Trader, Any, Context], None]] = {
     Started: Trader._on_started,
     Ready: Trader._on_ready,
     PositionsSent: Trader._on_positions_sent,
+    OwnerMemory: Trader._on_memory,
     Stop: Trader._on_stop,
     ConfigChanged: Trader._on_config,
     BarsClosed: Trader._on_bars,
@@ -417,6 +483,7 @@ _HANDLERS: dict[type[Message], Callable[[Trader, Any, Context], None]] = {
     InstrumentUpdate: Trader._on_instrument,
     PositionUpdate: Trader._on_position,
     ParentUpdate: Trader._on_parent,
+    ParentSnapshot: Trader._on_parent_snapshot,
     FillUpdate: Trader._on_fill,
     Refusal: Trader._on_refusal,
     Timer: Trader._on_timer,

@@ -13,7 +13,7 @@ from tradefan.core.series import SeriesState
 from tradefan.messages.control import Timer
 from tradefan.messages.instrument import Instrument
 from tradefan.messages.market import Quality
-from tradefan.messages.orders import FillUpdate, ParentUpdate, Refusal
+from tradefan.messages.orders import FillUpdate, OwnerMemory, ParentUpdate, Refusal
 from tradefan.strategy.view import Picture, find_instrument
 from tradefan.units import AccountId, Asset, InstrumentId, OwnerId, Ref
 
@@ -54,12 +54,23 @@ class TraderCounters(Struct):
 
 
 class TraderState(Struct):
-    """All that a trader knows; what the strategy declared is kept in order of declaration."""
+    """All that a trader knows; what the strategy declared is kept in order of declaration.
+
+    `memory` is the strategy's State. `turn` numbers the last turn sent, `journaled` is the State that
+    it left in the journal (None: not known, so the next turn carries it), `asked` is the newest
+    question to the OMS and `offered` the memory that its answer brought. `refused` says why the
+    strategy may not begin.
+    """
 
     picture: Picture = field(default_factory=Picture)
     series: list[SeriesState] = []
     indicators: list[Any] = []
     memory: Any = None
+    turn: int = 0
+    journaled: bytes | None = None
+    asked: int = 0
+    offered: OwnerMemory | None = None
+    refused: str = ""
     generation: int | None = None
     positions_known: bool = False
     bars_awaited: dict[InstrumentId, bool] = {}
@@ -117,6 +128,8 @@ def make_strategy(
 
 def waits_for(state: TraderState, made: Made) -> str | None:
     """Say what is missing before a handler may run and, where it can be known, for how long."""
+    if state.refused:
+        return state.refused
     if state.generation is None:
         return "the order manager is not ready"
     if not state.positions_known:
@@ -155,7 +168,7 @@ def view_of(wiring: TraderWiring, state: TraderState, made: Made) -> TraderView:
 
 
 def _phase(state: TraderState) -> TraderPhase:
-    if state.stopped:
+    if state.stopped or state.refused:
         return "DOWN"
     if state.ready:
         return "READY"

@@ -77,7 +77,8 @@ class Exposure(Struct):
 def weigh(order: Order) -> Weight:
     """Return what an order contributes now."""
     cum, rest = order.cum_qty, order.leaves_qty
-    unbooked = cum - order.filled
+    # What others trade comes to the books by their trades and by transfers, not by what their orders say.
+    unbooked = ZERO if order.external else cum - order.filled
     if not order.live:
         return Weight(ZERO, ZERO, cum, unbooked, live=False)
     if order.in_doubt is None:

@@ -248,9 +248,7 @@ def new_external(record: ExternalOrder, epoch: int) -> Order:
         acknowledged=True,
         orphan=True,
         external=True,
-        # What had traded before we saw it is in the opening balances: it moves nothing any more.
         venue_cum=record.cum_qty,
-        filled=record.cum_qty,
     )
 
 
