@@ -181,7 +181,7 @@ class JournalFile:
             )
             for lsn, chain, digest in list(found):
                 state = db.execute("SELECT state FROM snapshots WHERE lsn = ?", (lsn,)).get
-                same = chain == self._base.chain_at(lsn)
+                same = chain == self._base.chain_at(lsn) and isinstance(state, bytes)
                 if same and digest == state_digest(chain, TRADING_VERSION, state):
                     yield lsn, state
 
@@ -225,7 +225,7 @@ class JournalFile:
             return ""
         with self._base.guard:
             found = self._base.db.execute("SELECT text FROM losses WHERE lsn = ?", (self.last_lsn,))
-            return "; ".join(text for (text,) in found)
+            return "; ".join(str(text) for (text,) in found)
 
     def reopen(self) -> None:
         """Repair after a failure, so that the next `write` can be believed (Outage: not yet)."""
@@ -239,11 +239,11 @@ class JournalFile:
 
     def _decode(self, plain: Plain) -> Record:
         lsn, _, _, kind, version, payload = plain
-        if version > self._version:
-            raise newer(self.path, f"the {kind} at lsn {lsn}", self._version, version)
         try:
+            if version > self._version:
+                raise newer(self.path, f"the {kind} at lsn {lsn}", self._version, version)
             return self._decoder.decode(payload)
-        except (msgspec.MsgspecError, ValueError) as error:
+        except (msgspec.MsgspecError, ValueError, TypeError) as error:
             raise DamagedRow(lsn, f"expected a {kind} of version {version}: {error}") from error
 
     def _check_subject(self, plain: Plain) -> None:

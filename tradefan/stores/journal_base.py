@@ -44,7 +44,7 @@ class Guard:
         """Raise ours in place of the error."""
         if isinstance(error, _WORLD):
             raise Outage(f"{self.path}: {type(error).__name__}: {error}") from error
-        if isinstance(error, apsw.Error):
+        if isinstance(error, apsw.Error | UnicodeDecodeError):
             raise damaged(self.path, f"{type(error).__name__}: {error}") from error
         if isinstance(error, DamagedRow):
             raise damaged(self.path, f"at {error}") from error
@@ -193,9 +193,9 @@ class JournalBase:
         if lsn == 0:
             return NO_CHAIN
         chain = self.db.execute("SELECT chain FROM journal WHERE lsn = ?", (lsn,)).get
-        if chain is None:
-            raise DamagedRow(lsn, "expected this row, found none")
-        return bytes(chain)
+        if not isinstance(chain, bytes):
+            raise DamagedRow(lsn, "expected this row with its hash, found none")
+        return chain
 
     # --- opening ----------------------------------------------------------------------------------
 
@@ -286,8 +286,8 @@ class JournalBase:
     def _find_end(self) -> None:
         self.last, self.chain = 0, NO_CHAIN
         if self.layout > 0:
-            row = self.db.execute("SELECT lsn, chain FROM journal ORDER BY lsn DESC LIMIT 1").fetchone()
-            self.last, self.chain = row or (0, NO_CHAIN)
+            self.last = self.db.execute("SELECT max(lsn) FROM journal").get or 0
+            self.chain = self.chain_at(self.last)
 
     def _check_marks(self) -> None:
         """Compare the file with its marks; a file of before there were any begins with one now."""

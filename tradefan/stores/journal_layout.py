@@ -84,6 +84,10 @@ def link(chain: bytes, row: Plain) -> bytes:
     return digest.digest()
 
 
+def _shown(chain: object) -> str:
+    return chain.hex()[:16] if isinstance(chain, bytes) else repr(chain)
+
+
 def state_digest(chain: bytes, version: int, state: bytes) -> bytes:
     """Hash a snapshot onto the row that it stands for: neither can change alone."""
     digest = blake2b(chain, digest_size=32)
@@ -116,9 +120,12 @@ def verified(
         lsn += 1
         if plain[0] != lsn:
             raise DamagedRow(lsn, f"expected lsn {lsn}, found {plain[0]}: rows are missing")
-        chain = link(chain, plain)
+        try:
+            chain = link(chain, plain)
+        except (TypeError, AttributeError, struct.error) as error:
+            raise DamagedRow(lsn, f"expected values of a row, found others: {error}") from error
         if chain != digest:
-            raise DamagedRow(lsn, f"expected chain {chain.hex()[:16]}, found {digest.hex()[:16]}")
+            raise DamagedRow(lsn, f"expected chain {chain.hex()[:16]}, found {_shown(digest)}")
         yield plain, digest
 
 

@@ -1,23 +1,34 @@
 """Catching the store up with the journal: what follows from its records, as rows.
 
-The state is folded by the same `apply` as in the OMS, from the first record, so that quantities,
-average prices and realised results are those that the OMS had. Rows are written only from behind
-`applied_lsn`, less a margin: the rows of one turn may lie in two batches.
+The state is folded by the same `apply` as in the OMS, from a snapshot or from the first record, so
+that quantities, average prices and realised results are those that the OMS had. Rows are written only
+from behind `applied_lsn`, less a margin: the rows of one turn may lie in two batches.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from decimal import Decimal
 
+import msgspec
+
+from tradefan.core.apply_orders import corrected, share_of
 from tradefan.core.ledger import position
 from tradefan.core.trading import Trading, apply
 from tradefan.core.updates import order_update, parent_update, position_update
 from tradefan.messages.control import StoreBatch, Stored
 from tradefan.messages.orders import FillUpdate
 from tradefan.messages.records import (
+    Assign,
+    Bust,
     CancelIntent,
     CancelRefused,
+    Correct,
+    ExternalOrder,
     Fill,
+    FillInferred,
+    FillReplaced,
     InDoubt,
     Intent,
     NotSent,
@@ -30,13 +41,17 @@ from tradefan.messages.records import (
 )
 from tradefan.stores.journal import JournalFile, Row
 from tradefan.stores.sqlite import StoreFile
-from tradefan.units import ClientOrderId, ParentId
+from tradefan.units import ZERO, ClientOrderId, ParentId, TradeId
 
 MARGIN = 1_000
 """More records than one turn makes."""
 BATCH = 1_000
 
-_OF_AN_ORDER = (Intent, NotSent, Report, InDoubt, Resolved, CancelIntent, CancelRefused)
+_OF_AN_ORDER = (Intent, ExternalOrder, NotSent, Report, InDoubt, Resolved, CancelIntent, CancelRefused)
+_MOVES = (Fill, FillInferred, FillReplaced, Bust, Correct)
+"""What changes a position by a trade."""
+
+_decoder = msgspec.msgpack.Decoder(Trading)
 
 
 def catch_up(store: StoreFile, journal: JournalFile, *, at_start: bool = True) -> int:
@@ -53,15 +68,24 @@ def catch_up(store: StoreFile, journal: JournalFile, *, at_start: bool = True) -
     elif at_start:
         store.forget_unjournaled(journal.last_lsn, journal.last_at_ns())
     store.begin_at(journal_id, applied)
-    project(journal.rows(), store, max(0, applied - MARGIN))
+    after_lsn = max(0, applied - MARGIN)
+    state, begin = _begin(journal, after_lsn)
+    project(state, journal.rows(begin), store, after_lsn)
     return store.applied_lsn
 
 
-def project(rows: Iterable[Row], store: StoreFile, after_lsn: int) -> None:
-    """Fold all rows and write what follows from those behind `after_lsn`."""
-    state = Trading()
+def _begin(journal: JournalFile, up_to: int) -> tuple[Trading, int]:
+    """Return the newest state that the journal kept up to an lsn, and its lsn; at worst nothing at 0."""
+    for lsn, state in journal.snapshots(up_to):
+        with suppress(msgspec.MsgspecError):
+            return _decoder.decode(state), lsn
+    return Trading(), 0
+
+
+def project(state: Trading, rows: Iterable[Row], store: StoreFile, after_lsn: int) -> None:
+    """Fold rows into a state and write what follows from those behind `after_lsn`."""
     stored: list[Stored] = []
-    lsn = 0
+    lsn = state.lsn
     for lsn, _, record in rows:
         stored += _follow(state, lsn, record) if lsn > after_lsn else _fold(state, record)
         if len(stored) >= BATCH:
@@ -77,51 +101,96 @@ def _fold(state: Trading, record: Record) -> tuple[Stored, ...]:
 
 def _follow(state: Trading, lsn: int, record: Record) -> Iterator[Stored]:
     """Apply a record and yield the rows that it changed."""
-    if isinstance(record, Fill):
-        yield from _follow_fill(state, lsn, record)
+    if isinstance(record, _MOVES):
+        yield from _follow_trade(state, lsn, record)
         return
     apply(state, record)
     if isinstance(record, _OF_AN_ORDER):
         yield from _order_rows(state, record.client_order_id)
+        if isinstance(record, Intent) and record.replaces is not None:
+            yield from _order_rows(state, record.replaces)
     elif isinstance(record, Parent):
         yield from _parent_rows(state, record.order.parent_id)
     elif isinstance(record, PhaseChange | ParentFailed):
         yield from _parent_rows(state, record.parent_id)
+    elif isinstance(record, Assign):
+        for owner in (record.giver, record.taker):
+            yield position_update(state, record.account, owner, record.instrument)
 
 
-def _follow_fill(state: Trading, lsn: int, record: Fill) -> Iterator[Stored]:
-    where = (record.account, record.owner, record.instrument)
-    realised, fills = position(state.ledger, *where).realised, state.fills
-    apply(state, record)
-    if state.fills == fills:
+def _follow_trade(
+    state: Trading, lsn: int, record: Fill | FillInferred | FillReplaced | Bust | Correct
+) -> Iterator[Stored]:
+    """Yield a trade, or what was taken back of it, as the OMS tells it."""
+    told = _told(state, record)
+    if not told:
+        apply(state, record)
         return
-    order = None if record.client_order_id is None else state.orders.get(record.client_order_id)
-    yield FillUpdate(
-        account=record.account,
-        instrument=record.instrument,
-        owner=record.owner,
-        parent_id=None if order is None else order.parent_id,
-        client_order_id=record.client_order_id,
-        trade_id=record.trade_id,
-        side=record.side,
-        qty=record.qty,
-        price=record.price,
-        fee=record.fee,
-        fee_asset=record.fee_asset,
-        liquidity=record.liquidity,
-        event_ns=record.event_ns,
-        lsn=lsn,
-        realised=position(state.ledger, *where).realised - realised,
-    )
+    first = told[0]
+    where = (first.account, first.owner, first.instrument)
+    realised, unapplied = position(state.ledger, *where).realised, state.unapplied
+    apply(state, record)
+    if state.unapplied != unapplied:
+        return
+    realised = position(state.ledger, *where).realised - realised
+    order = None if first.client_order_id is None else state.orders.get(first.client_order_id)
+    parent_id = None if order is None or order.external else order.parent_id
+    for fill in told:
+        yield _fill_update(fill, lsn, parent_id, realised if fill is first else ZERO)
     yield position_update(state, *where)
     if order is not None:
         yield from _order_rows(state, order.client_order_id)
+
+
+def _told(state: Trading, record: Fill | FillInferred | FillReplaced | Bust | Correct) -> tuple[Fill, ...]:
+    """Return a record as fills; what is taken back has a negative quantity, and a name of its own."""
+    match record:
+        case Fill():
+            return (record,)
+        case FillInferred():
+            return (record.fill,)
+        case FillReplaced():
+            known = state.inferred.get(record.trade_id)
+            return () if known is None else (_reverse(share_of(known, record.qty), record.trade_id),)
+        case Bust() | Correct():
+            if record.fill is None:
+                return ()
+            taken = _reverse(record.fill, TradeId(f"bust {record.trade_id}"))
+            if isinstance(record, Bust):
+                return (taken,)
+            now = corrected(record.fill, record.qty, record.price)
+            return taken, msgspec.structs.replace(now, trade_id=TradeId(f"corrected {record.trade_id}"))
+
+
+def _reverse(fill: Fill, name: TradeId) -> Fill:
+    return msgspec.structs.replace(fill, trade_id=name, qty=-fill.qty, fee=-fill.fee)
+
+
+def _fill_update(fill: Fill, lsn: int, parent_id: ParentId | None, realised: Decimal) -> FillUpdate:
+    return FillUpdate(
+        account=fill.account,
+        instrument=fill.instrument,
+        owner=fill.owner,
+        parent_id=parent_id,
+        client_order_id=fill.client_order_id,
+        trade_id=fill.trade_id,
+        side=fill.side,
+        qty=fill.qty,
+        price=fill.price,
+        fee=fill.fee,
+        fee_asset=fill.fee_asset,
+        liquidity=fill.liquidity,
+        event_ns=fill.event_ns,
+        lsn=lsn,
+        realised=realised,
+    )
 
 
 def _order_rows(state: Trading, name: ClientOrderId) -> Iterator[Stored]:
     order = state.orders.get(name)
     if order is not None:
         yield order_update(order)
+        yield position_update(state, order.account, order.owner, order.instrument)
         yield from _parent_rows(state, order.parent_id)
 
 

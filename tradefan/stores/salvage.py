@@ -90,7 +90,7 @@ def examine(disk: Disk, path: str, decode: Decode) -> Belief:
             db.close(True)
     except DamagedRow as error:
         why = error.text
-    except (apsw.Error, msgspec.MsgspecError, ValueError) as error:
+    except (apsw.Error, msgspec.MsgspecError, ValueError, TypeError) as error:
         why = f"{type(error).__name__}: {error}"
     return Belief(lsn, chain, layout, why)
 

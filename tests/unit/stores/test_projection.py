@@ -13,11 +13,17 @@ from tests.unit.stores.made import ACCOUNT, BTC, OWNER, equity, fill, order, par
 from tradefan.actors.oms_view import positions_of
 from tradefan.core.trading import Trading, apply
 from tradefan.core.updates import order_update, parent_update
-from tradefan.messages.control import StoreBatch
+from tradefan.messages.control import Snap, StoreBatch
 from tradefan.messages.orders import OrderStatus, OrderUpdate, ParentOrder, Phase
 from tradefan.messages.records import (
+    Assign,
+    Bust,
+    Correct,
     Epoch,
+    ExternalOrder,
     Fill,
+    FillInferred,
+    FillReplaced,
     Intent,
     NotSent,
     Opening,
@@ -27,10 +33,11 @@ from tradefan.messages.records import (
     Record,
     Report,
 )
+from tradefan.stores import projection
 from tradefan.stores.journal import JournalFile
 from tradefan.stores.projection import catch_up
 from tradefan.stores.sqlite import StoreFile
-from tradefan.units import Asset, ClientOrderId, ParentId, Side, TradeId
+from tradefan.units import EXTERNAL, Asset, ClientOrderId, ParentId, Side, TradeId
 
 
 def wish(number: int, at_ns: int) -> ParentOrder:
@@ -242,3 +249,124 @@ def test_rows_when_projected_then_are_the_messages_that_the_oms_sends() -> None:
         name: parent_update(one) for name, one in state.parents.items()
     }
     assert list(store.positions()) == positions_of(state, None)
+
+
+# --- what changes a trade behind its fill -------------------------------------------------------
+
+
+INFERRED = filled(20, "b", "inferred b 17", "sell", "0.3", "120")
+LATER: tuple[Record, ...] = (
+    FillInferred(20, INFERRED),
+    FillReplaced(21, ACCOUNT, BTC, INFERRED.trade_id, Decimal("0.1")),
+    filled(21, "b", "t5", "sell", "0.1", "120"),
+    Bust(22, ACCOUNT, BTC, TradeId("t2"), filled(7, "a", "t2", "buy", "0.6", "110")),
+    Bust(22, ACCOUNT, BTC, TradeId("t9"), None),
+    Correct(
+        23,
+        ACCOUNT,
+        BTC,
+        TradeId("t1"),
+        filled(6, "a", "t1", "buy", "0.4", "100"),
+        Decimal("0.2"),
+        Decimal(101),
+    ),
+    Assign(24, ACCOUNT, BTC, Asset("BTC"), OWNER, EXTERNAL, Decimal("0.1"), Decimal(100), "cli"),
+)
+
+
+def stored(*records: Record) -> StoreFile:
+    store, file = StoreFile(":memory:"), JournalFile(":memory:")
+    file.append(1, 1, records)
+    catch_up(store, file)
+    return store
+
+
+def test_fills_when_inferred_replaced_busted_or_corrected_then_each_change_is_a_row(
+    journal: JournalFile,
+) -> None:
+    """What is taken back is a negative quantity under a name of its own; the records stay in order."""
+    first = len(RECORDS)
+    rows: list[tuple[object, ...]] = [
+        (row.lsn - first, row.trade_id, row.qty, row.price, row.parent_id)
+        for row in sorted(stored(*RECORDS, *LATER).fills(), key=lambda row: (row.lsn, row.trade_id))
+        if row.lsn > first
+    ]
+    assert rows == [
+        (2, "inferred b 17", Decimal("-0.1"), 120, "p2"),
+        (3, "t5", Decimal("0.1"), 120, "p2"),
+        (4, "bust t2", Decimal("-0.6"), 110, "p1"),
+        (6, "bust t1", Decimal("-0.4"), 100, "p1"),
+        (6, "corrected t1", Decimal("0.2"), 101, "p1"),
+    ]
+
+
+def test_pictures_when_trades_were_changed_then_are_those_of_the_state() -> None:
+    """Orders, parents and positions of every owner, external included."""
+    state, records = Trading(), (*RECORDS, *LATER[:5], *LATER[6:])
+    for record in records:
+        apply(state, record)
+    store = stored(*records)
+    assert {row.client_order_id: row for row in store.orders()} == {
+        name: order_update(one) for name, one in state.orders.items()
+    }
+    assert {row.order.parent_id: row for row in store.parents()} == {
+        name: parent_update(one) for name, one in state.parents.items()
+    }
+    assert [row for row in store.positions() if row.qty] == positions_of(state, None)
+    assert EXTERNAL in {row.owner for row in store.positions()}
+
+
+def test_orders_when_one_replaces_another_or_is_external_then_all_are_rows() -> None:
+    """The order that was replaced changes with the INTENT of its successor."""
+    successor = msgspec.structs.replace(intent(20, "d", "p2", "sell"), replaces=ClientOrderId("b"))
+    foreign = ExternalOrder(
+        at_ns=21,
+        account=ACCOUNT,
+        instrument=BTC,
+        client_order_id=ClientOrderId("theirs"),
+        venue_order_id="v9",
+        side="buy",
+        order_qty=Decimal(1),
+        cum_qty=Decimal(0),
+        limit_price=Decimal(90),
+        reserve_px=Decimal(90),
+        reserve_asset=Asset("USDT"),
+        reserve_per_unit=Decimal(90),
+        orphan=False,
+    )
+    rows = {row.client_order_id: row for row in stored(*RECORDS, successor, foreign).orders()}
+    assert (rows["b"].status, rows["d"].status) == ("PENDING_REPLACE", "PENDING_NEW")  # type: ignore[index]
+    assert rows["theirs"].owner == EXTERNAL  # type: ignore[index]
+
+
+# --- snapshots ----------------------------------------------------------------------------------
+
+
+def test_catch_up_when_there_is_a_snapshot_before_its_place_then_begins_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A million old records are not read at every start."""
+    monkeypatch.setattr(projection, "MARGIN", 2)
+    whole = stored(*RECORDS)
+    store, file, state = StoreFile(":memory:"), JournalFile(":memory:"), Trading()
+    file.append(1, 1, RECORDS[:10])
+    catch_up(store, file)
+    for record in RECORDS[:8]:
+        apply(state, record)
+    file.write((), snap=Snap(8, msgspec.msgpack.encode(state)))
+    # What lies before the snapshot cannot be read any more, and is not.
+    file.base.db.execute("UPDATE journal SET payload = x'00' WHERE lsn = 5")
+    file.append(11, 1, RECORDS[10:])
+    assert catch_up(store, file) == len(RECORDS)
+    assert everything(store) == everything(whole)
+
+
+def test_catch_up_when_the_snapshot_is_beyond_its_place_or_unreadable_then_folds_from_the_first() -> None:
+    """Rows behind `applied_lsn` are made from records, never from a state alone."""
+    whole = stored(*RECORDS)
+    for state in (msgspec.msgpack.encode(Trading(lsn=17)), b"nothing"):
+        store, file = StoreFile(":memory:"), JournalFile(":memory:")
+        file.append(1, 1, RECORDS)
+        file.write((), snap=Snap(0 if state == b"nothing" else len(RECORDS), state))
+        catch_up(store, file)
+        assert everything(store) == everything(whole)
