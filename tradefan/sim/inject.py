@@ -185,7 +185,15 @@ def _config_limit(world: World, life: Life, kind: str, rng: Random) -> bool:
     )
     instruments = {**risk.instruments, str(name): lower}
     _swap(world, life, replace(life.kernel.config, risk=replace(risk, instruments=instruments)))
+    world.later(world.now_ns + int(40 * SECOND * rng.random()), lambda: _restore(world))
     return True
+
+
+def _restore(world: World) -> None:
+    """Bring the limits of the beginning back, if a process lives to hear it."""
+    life = world.life
+    if life is not None:
+        _swap(world, life, replace(life.kernel.config, risk=world.options.config.risk))
 
 
 def _config_swap(world: World, life: Life, kind: str, rng: Random) -> bool:

@@ -166,6 +166,8 @@ class Observer:
         seen = self.witness
         self.folds += 1
         seen.records = [*self._behind_snapshot(msg), *msg.records]
+        first = len(seen.records) + 1
+        seen.skews = [*(one for one in seen.skews if one[0] < first), (first, seen.skew_ns)]
         self.acknowledged(Durable(msg.durable))
 
     def answered(self, now_ns: int, answer: KillAnswer) -> None:

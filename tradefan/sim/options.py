@@ -208,8 +208,8 @@ def _strategies(
             settings={
                 "symbol": instruments[index].symbol,
                 "seed": seed * 10 + number,
-                "period": rng.choice(("2s", "3s", "4s", "5s")),
-                "activity": round(0.4 + 0.5 * rng.random(), 3),
+                "period": rng.choice(("4s", "5s", "6s", "8s")),
+                "activity": round(0.3 + 0.4 * rng.random(), 3),
                 "size": float(markets[index].size),
                 "misdeeds": wrong.get(number, ""),
             },

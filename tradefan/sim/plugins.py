@@ -208,6 +208,9 @@ class SimChaos:
         if view.attempts >= settings.tries:
             return () if live else (EndParent(OrderStatus.EXPIRED, "tries"),)
         clip = self._clip(view, roll)
+        if clip is not None and not clip.order_qty:
+            # The lot has grown under the order: what is left is no lot any more.
+            return () if live else (EndParent(OrderStatus.EXPIRED, "dust"),)
         return (self._wake(view, roll),) if clip is None else (clip, self._wake(view, roll))
 
     def _tend(self, view: ParentView, live: list[ChildView], roll: Roll) -> tuple[ExecutorCommand, ...]:
@@ -228,11 +231,12 @@ class SimChaos:
         if view.collar_px is None or view.touch_px is None:
             return None
         price, tif = self._price(view, view.collar_px, view.touch_px, roll)
+        most = view.instrument.floor_qty(view.open_qty)
         part = view.instrument.floor_qty(view.open_qty * Decimal(str(round(0.2 + roll(), 3))))
-        qty = min(part, view.open_qty)
-        rest = view.open_qty - qty
+        qty = min(part, most)
+        rest = most - qty
         if _too_small(view, qty, price) or (rest and _too_small(view, rest, price)):
-            qty = view.open_qty
+            qty = most
         # Of a replacement only the price is taken.
         return PlaceChild(qty, price, tif, tif == "GTC" and roll() < 0.2)
 

@@ -219,6 +219,16 @@ class Witness:
 
     Records and log lines carry the kernel's.
     """
+    skews: list[tuple[int, int]] = field(default_factory=list)
+    """First lsn and skew of each life whose records still stand, oldest first."""
+
+    def skew_of(self, lsn: int) -> int:
+        """Return the skew of the life that made a record; a fold meets records of many lives."""
+        for first, skew_ns in reversed(self.skews):
+            if first <= lsn:
+                return skew_ns
+        return self.skew_ns
+
     store: StoreTruth | None = None
     """The store at rest, None while it cannot be asked."""
 
