@@ -30,6 +30,7 @@ from tradefan.actors.gateway_state import (
     GatewayState,
     GatewayView,
     What,
+    remember_owner,
 )
 from tradefan.core.connection import Connection
 from tradefan.core.connection_state import (
@@ -44,7 +45,14 @@ from tradefan.messages.account import AccountState, Balances
 from tradefan.messages.base import Message
 from tradefan.messages.control import Started, Stop, Stopped, Timer
 from tradefan.messages.instrument import Instrument
-from tradefan.messages.orders import CancelOrder, CreateOrder, GatewayReset, Look, ReplaceOrder
+from tradefan.messages.orders import (
+    CancelOrder,
+    CreateOrder,
+    ExecutionReport,
+    GatewayReset,
+    Look,
+    ReplaceOrder,
+)
 from tradefan.messages.wire import Closed, NotWritten, Opened, Received, Text, Written
 from tradefan.runtime.actor import Context
 from tradefan.runtime.system import RIM
@@ -326,6 +334,8 @@ class Gateway:
         elif isinstance(event, Balances):
             self._tell_all(ctx, event)
         else:
+            if isinstance(event, ExecutionReport):
+                remember_owner(self.state, event)
             self._tell(ctx, event)
 
     def _quarantine(self, msg: Received, error: BadFrame, ctx: Context) -> None:

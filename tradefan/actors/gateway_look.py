@@ -10,7 +10,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tradefan.actors.gateway_state import Flight, GatewayState, Looking, Question, Reading, What
+from tradefan.actors.gateway_state import (
+    Flight,
+    GatewayState,
+    Looking,
+    Question,
+    Reading,
+    What,
+    order_key,
+    remember_owner,
+)
 from tradefan.actors.gateway_trades import newest_id, ripen, safe_cursor, take_page
 from tradefan.errors import Refused
 from tradefan.messages.base import Message
@@ -45,6 +54,7 @@ class Looks:
     ) -> None:
         """Bind to what the gateway lends."""
         self._codec = codec
+        self._state = state
         self._looks = state.looks
         self._ripening = state.ripening
         self._counters = state.counters
@@ -117,7 +127,7 @@ class Looks:
                 looking.failures.append(f"UNREADABLE: {error}")
         elif outcome.verdict is Verdict.NOT_FOUND and flight.what == "query":
             looking.missing.append(ClientOrderId(flight.subject))
-        else:
+        elif not (outcome.verdict is Verdict.NOT_FOUND and self._knows_owner(looking, flight)):
             looking.failures.append(f"{flight.what}: {outcome.why}")
         self._go_on(looking, ctx)
 
@@ -128,6 +138,16 @@ class Looks:
             looking.asked -= 1
             looking.failures.append(f"{flight.what}: {reason}")
             self._go_on(looking, ctx)
+
+    def _knows_owner(self, looking: Looking, flight: Flight) -> bool:
+        """Say whose order a trade is, where the trade can be seen already and its order not yet."""
+        if flight.what != "query_venue_id" or flight.instrument is None:
+            return False
+        key = order_key(flight.instrument, flight.subject)
+        owner = self._state.owners.get(key)
+        if owner is not None:
+            looking.owners[key] = owner
+        return owner is not None
 
     def _take(self, looking: Looking, flight: Flight, result: bytes, ctx: Context) -> None:
         if flight.what == "trades" and flight.instrument is not None:
@@ -156,7 +176,8 @@ class Looks:
         """Take a report; a symbol that we do not trade is nobody's business here."""
         if isinstance(event, ExecutionReport):
             looking.reported[event.client_order_id] = 1
-            looking.owners[_order_key(event.instrument, event.venue_order_id)] = event.client_order_id
+            looking.owners[order_key(event.instrument, event.venue_order_id)] = event.client_order_id
+            remember_owner(self._state, event)
             looking.outgoing.append(event)
 
     def _take_trades(self, looking: Looking, instrument: InstrumentId, result: bytes, ctx: Context) -> None:
@@ -218,7 +239,7 @@ class Looks:
         behind: dict[str, Question] = {}
         for instrument, reading in looking.trades.items():
             for row in reading.rows:
-                key = _order_key(instrument, str(row.order_id))
+                key = order_key(instrument, str(row.order_id))
                 if key not in looking.owners:
                     behind[key] = Question("query_venue_id", instrument, str(row.order_id))
         return named + list(behind.values())
@@ -277,9 +298,5 @@ class Looks:
             for row, trade_id in zip(
                 reading.rows, self._codec.trade_ids(instrument, reading.rows), strict=True
             )
-            if (owner := looking.owners.get(_order_key(instrument, str(row.order_id)))) is not None
+            if (owner := looking.owners.get(order_key(instrument, str(row.order_id)))) is not None
         ]
-
-
-def _order_key(instrument: InstrumentId, venue_order_id: str | None) -> str:
-    return f"{instrument} {venue_order_id}"

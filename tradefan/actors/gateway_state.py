@@ -19,6 +19,8 @@ QUARANTINE_MAX = 100
 LATE_MAX = 1_000
 """Requests about orders whose time is up: a later answer, or proof, still counts."""
 TOMBSTONES_MAX = 10_000
+OWNERS_MAX = 10_000
+"""Orders whose client id is remembered by the venue's id; the oldest are forgotten first."""
 
 
 class Flight(Struct):
@@ -127,6 +129,7 @@ class GatewayState(Struct):
     flights: dict[int, Flight] = {}
     looks: dict[int, Looking] = {}
     ripening: dict[InstrumentId, Ripening] = {}
+    owners: dict[str, ClientOrderId] = {}
     tombstones: dict[ClientOrderId, int] = {}
     shut_until_ns: int = 0
     shut_reason: Literal["", "BAN", "RATE_LIMIT"] = ""
@@ -155,3 +158,17 @@ class GatewayView(Struct, frozen=True):
     auth: str
     counters: Counters
     quarantine: tuple[str, ...]
+
+
+def order_key(instrument: InstrumentId, venue_order_id: str | None) -> str:
+    """Name an order by the venue's id, which two symbols may both use (OR-25)."""
+    return f"{instrument} {venue_order_id}"
+
+
+def remember_owner(state: GatewayState, report: ExecutionReport) -> None:
+    """Note whose order a venue's id is."""
+    owners, key = state.owners, order_key(report.instrument, report.venue_order_id)
+    owners.pop(key, None)
+    owners[key] = report.client_order_id
+    if len(owners) > OWNERS_MAX:
+        del owners[next(iter(owners))]

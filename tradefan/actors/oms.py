@@ -278,8 +278,7 @@ def _on_look_done(turn: Turn, msg: LookDone) -> None:
 
 def _on_actor_state(turn: Turn, msg: ActorState) -> None:
     on_actor_state(turn, msg)
-    if turn.live.running:
-        on_owner_state(turn, msg)
+    on_owner_state(turn, msg)
 
 
 def _on_owner_turn(turn: Turn, msg: OwnerTurn) -> None:

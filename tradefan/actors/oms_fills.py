@@ -56,8 +56,11 @@ def on_fill(turn: Turn, msg: VenueFill) -> None:
     _take(turn, msg, None)
 
 
-def _take(turn: Turn, msg: VenueFill, old: Intent | None) -> None:
-    """Book a fill that is new; `old` is the INTENT of an order that has left memory."""
+def _take(turn: Turn, msg: VenueFill, old: Intent | None, *, asked: bool = False) -> None:
+    """Book a fill that is new; `old` is the INTENT of an order that has left memory.
+
+    Of an id of our form that is not in memory the journal is asked first, unless it was.
+    """
     instrument = turn.instrument(msg.instrument)
     if instrument is None or instrument.kind not in ("spot", "linear"):
         turn.live.counters.foreign += 1
@@ -66,8 +69,8 @@ def _take(turn: Turn, msg: VenueFill, old: Intent | None) -> None:
     order = None if msg.client_order_id is None else turn.trading.orders.get(msg.client_order_id)
     if order is not None and (order.account, order.instrument) != (msg.account, msg.instrument):
         order = None
-    if order is None and old is None and msg.client_order_id is not None:
-        if is_own(msg.client_order_id, turn.wiring.instance):
+    if order is None and old is None and not asked:
+        if msg.client_order_id is not None and is_own(msg.client_order_id, turn.wiring.instance):
             ask_history(turn, f"order {msg.client_order_id}", msg)
             return
         turn.live.counters.foreign += 1
@@ -352,7 +355,7 @@ def _take_of_old_order(turn: Turn, msg: VenueFill, history: History) -> None:
     if intent is None:
         assert msg.client_order_id is not None
         alarm_orphan(turn, msg.account, msg.client_order_id, f"fill {msg.trade_id} of it was reported")
-        _take(turn, msgspec.structs.replace(msg, client_order_id=None), None)
+        _take(turn, msg, None, asked=True)
         return
     turn.log("critical", "late_fill", client_order_id=intent.client_order_id, status="forgotten", sealed=True)
     _take(turn, msg, intent)

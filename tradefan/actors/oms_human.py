@@ -58,9 +58,8 @@ def _resolve_poison(turn: Turn, wish: ResolveOrder) -> None:
         raise Refused("UNKNOWN_FACT", f"no fact {wish.subject!r} is set aside{suggest(wish.subject, known)}")
     verdict = wish.verdict
     assert verdict in ("RETRY", "DROP")
+    # A fact that may be taken again comes with the next look: the cursor has not passed it.
     turn.emit(PoisonResolved(turn.now, wish.subject, verdict, wish.reason, wish.principal))
-    for account in turn.wiring.accounts:
-        ask_soon(turn, account, 0)
 
 
 def _resolve_order(turn: Turn, wish: ResolveOrder) -> None:
@@ -182,13 +181,12 @@ def _checked(turn: Turn, wish: AssignPosition) -> Instrument:
 def _held(turn: Turn, wish: AssignPosition, owner: OwnerId, instrument: Instrument) -> Decimal:
     """Return what an owner can give: not what its own open sales still need."""
     books = turn.trading.ledger
+    selling = turn.trading.exposure.owners.get(wish.account, {}).get(wish.instrument, {}).get(owner)
+    free = position(books, wish.account, owner, wish.instrument).qty
     if owner == EXTERNAL and instrument.kind == "spot":
         # What others traded meanwhile is a position, what was there before them a holding: both are theirs.
-        traded = position(books, wish.account, owner, wish.instrument).qty
-        return held_before(books, wish.account, instrument.base) + traded
-    selling = turn.trading.exposure.owners.get(wish.account, {}).get(wish.instrument, {}).get(owner)
-    reserved = ZERO if selling is None else selling.sell_qty
-    return position(books, wish.account, owner, wish.instrument).qty - reserved
+        free += held_before(books, wish.account, instrument.base)
+    return free - (ZERO if selling is None else selling.sell_qty)
 
 
 def _price(turn: Turn, wish: AssignPosition, instrument: Instrument) -> Decimal:

@@ -90,7 +90,8 @@ def _carry_out(turn: Turn, msg: KillSwitch, killing: Killing) -> None:
 def obey(turn: Turn, kill: Kill) -> None:
     """Cancel what is forbidden in a killed scope: own orders; others only when a human said so."""
     for parent in turn.open_parents(lambda item: _parent_in(item, kill.scope)):
-        if not (kill.keep_protection and parent.order.protective):
+        protects = parent.order.protective or parent.order.reduce_only
+        if not (kill.keep_protection and protects):
             complete(turn, parent, OrderStatus.CANCELED, "kill")
     for order in turn.live_orders():
         if _in_scope(order, kill.scope) and not _stays(order, kill):
@@ -254,7 +255,9 @@ def on_resume(turn: Turn, wish: ResumeTrading) -> None:
     for cause in waiting:
         _let_go(turn, wish.scope, cause)
     turn.emit(Resume(turn.now, wish.scope, wish.reason, wish.principal))
-    turn.live.killing.pop(wish.scope, None)
+    killing = turn.live.killing.pop(wish.scope, None)
+    if killing is not None:
+        _answer(turn, killing)
     turn.judge = True
     turn.log("warning", "resume", scope=wish.scope, reason=wish.reason, principal=wish.principal)
     turn.live.resuming.append(Resuming(wish.scope, turn.trading.lsn, wish.req))

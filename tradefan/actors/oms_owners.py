@@ -18,6 +18,7 @@ from tradefan.units import OwnerId, Ref
 
 STRATEGY = "strategy:"
 """Begins the name of the actor of an owner."""
+HUMANS = ("api", "cli")
 LOST = "LOST"
 """What the supervisor says of an actor that stays down."""
 
@@ -58,10 +59,28 @@ def tell_memory(turn: Turn, ref: Ref | None, owner: OwnerId) -> None:
 
 
 def on_owner_state(turn: Turn, msg: ActorState) -> None:
-    """Act on the loss of an owner: its parents end by its policy, protection is always kept."""
+    """Take note that an owner is lost; before the fold nobody knows yet what it worked on."""
     owner = OwnerId(msg.name.removeprefix(STRATEGY))
     if msg.state != LOST or owner not in turn.wiring.owners:
         return
+    if turn.live.running:
+        _lost(turn, owner, msg.text)
+    else:
+        turn.live.lost[owner] = msg.text
+
+
+def act_on_losses(turn: Turn) -> None:
+    """Behind the fold: end what lost owners worked on, and owners that the configuration has no more."""
+    lost, turn.live.lost = turn.live.lost, {}
+    for parent in turn.open_parents(lambda item: item.order.owner not in turn.wiring.owners):
+        if parent.order.owner not in HUMANS:
+            lost.setdefault(parent.order.owner, "not in the configuration any more")
+    for owner, why in lost.items():
+        _lost(turn, owner, why)
+
+
+def _lost(turn: Turn, owner: OwnerId, why: str) -> None:
+    """Let parents end by their owner's policy; protection is always kept."""
     config = turn.config.strategies.get(owner)
     policy = "cancel" if config is None else config.on_owner_loss
     protected = []
@@ -70,6 +89,6 @@ def on_owner_state(turn: Turn, msg: ActorState) -> None:
             protected.append(parent.order.parent_id)
         elif policy == "cancel":
             complete(turn, parent, OrderStatus.CANCELED, "owner lost")
-    turn.log("error", "owner_lost", owner=owner, policy=policy, reason=msg.text)
+    turn.log("error", "owner_lost", owner=owner, policy=policy, reason=why)
     if protected:
         turn.log("critical", "unowned_protection", owner=owner, parents=protected)

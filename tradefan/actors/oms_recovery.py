@@ -14,7 +14,7 @@ import msgspec
 from tradefan.actors.oms_kill import progress, take_up
 from tradefan.actors.oms_look import look_now
 from tradefan.actors.oms_modes import suspect_all
-from tradefan.actors.oms_owners import refuse_whole
+from tradefan.actors.oms_owners import act_on_losses, refuse_whole
 from tradefan.actors.oms_state import FILLS_KEPT, Stashed, Turn
 from tradefan.actors.oms_venue import doubt_request
 from tradefan.actors.oms_waiting import drop_creates, send_cancel, watch_doubt
@@ -92,6 +92,7 @@ def on_rows(turn: Turn, msg: Rows, replay: Replay) -> None:
         _take_up(turn, order)
     for name in turn.trading.parents_open:
         turn.woken[name] = None
+    act_on_losses(turn)
     for account in turn.wiring.accounts:
         # A gateway says when its connection changes, not when we begin: it is asked at once.
         turn.account(account)
@@ -170,8 +171,8 @@ def on_safe_timer(turn: Turn, timer: Timer) -> None:
 def _take_up_modes(turn: Turn) -> None:
     """Go on with modes of an earlier start: what does not hold any more is left at once."""
     turn.judge = True
-    if any(map(modes.is_over_limit, (c for causes in turn.trading.modes.values() for c in causes))):
-        suspect_all(turn)
+    # A limit may have been lowered while nobody was here.
+    suspect_all(turn)
     for record in turn.trading.differences.values():
         if record.instrument is not None:
             turn.live.holds.setdefault(record.instrument, {})[record.subject] = record.text

@@ -202,6 +202,8 @@ class Live(Struct):
     risk_desk: str = "STARTING"
     asked: dict[OwnerId, int] = field(default_factory=dict)
     """The question of each owner that was answered last."""
+    lost: dict[OwnerId, str] = field(default_factory=dict)
+    """Owners that were lost before the fold, and why."""
     lag_ns: int = 0
     chain_broken: str | None = None
     safe: str | None = None
