@@ -54,6 +54,7 @@ ANSWERS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("order.cancelReplace", {"status": 200, "result": LEGS}),
     ("order.cancelReplace", {"status": 409, "error": ERROR | {"code": -2021}}),
     ("order.cancelReplace", {"status": 400, "error": ERROR | {"code": -2022}}),
+    ("openOrders.status", {"status": 400, "error": {"code": -2013, "msg": "Order does not exist."}}),
     ("openOrders.status", {"status": 200, "result": [result(), result(clientOrderId="web")]}),
     ("myTrades", {"status": 200, "result": [trade(8), trade(9), trade(-1)]}),
     ("account.status", {"status": 200, "result": ACCOUNT}),

@@ -333,6 +333,49 @@ def test_query_by_the_venues_id_when_the_answer_is_about_another_then_its_fill_i
     assert (done.complete, done.reason) == (False, "ECHO: asked for 9, answered 10")
 
 
+def test_query_by_the_venues_id_when_it_lags_behind_a_known_order_then_its_fill_is_told(rig: Rig) -> None:
+    """A venue may show a trade before its order; whose it is was told by the order's own answer."""
+    rig.tell(rig.order("me", "buy", "1", "99.00"))
+    rig.answer(rig.asked("order.place"), result(orderId=9))
+    rig.heard()
+    rig.tell(look(balances=False))
+    rig.answer(rig.asked("openOrders.status"), [])
+    rig.answer(rig.asked("myTrades"), [trade(8, order_id=9), trade(9, order_id=10)])
+    first, second = [row for row in rig.sent() if row[1]["method"] == "order.status"]
+    rig.refuse(first, -2013, "Order does not exist.")
+    rig.answer(second, result(orderId=10, clientOrderId="web"))
+    report, *fills, done = rig.heard()
+    assert [(fill.trade_id, fill.client_order_id) for fill in fills if isinstance(fill, VenueFill)] == [
+        ("8", "me"),
+        ("9", "web"),
+    ]
+    assert isinstance(report, ExecutionReport)
+    assert isinstance(done, LookDone)
+    assert done.complete
+
+
+def test_query_by_the_venues_id_when_nobody_knows_the_order_then_the_look_is_incomplete(rig: Rig) -> None:
+    """A trade of nobody may belong to an order in doubt: such a look proves nothing."""
+    rig.tell(look(balances=False))
+    rig.answer(rig.asked("openOrders.status"), [])
+    rig.answer(rig.asked("myTrades"), [trade(8, order_id=9)])
+    rig.refuse(rig.asked("order.status"), -2013, "Order does not exist.")
+    (done,) = rig.heard()
+    assert isinstance(done, LookDone)
+    assert (done.complete, done.cursors) == (False, ((BTC, "7"),))
+
+
+def test_owners_when_there_are_many_then_the_oldest_are_forgotten(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Memory is bounded."""
+    monkeypatch.setattr("tradefan.actors.gateway_state.OWNERS_MAX", 2)
+    rig.tell(look(balances=False))
+    rows = [result(orderId=number, clientOrderId=f"o{number}") for number in (1, 2, 3)]
+    rig.answer(rig.asked("openOrders.status"), rows)
+    assert rig.gateway.state.owners == {f"{BTC} 2": "o2", f"{BTC} 3": "o3"}
+
+
 def test_open_order_of_somebody_else_when_it_is_seen_then_it_can_be_counted(rig: Rig) -> None:
     """A report carries what exposure needs: side, quantity, what has traded, and the limit."""
     rig.tell(look(balances=False))
