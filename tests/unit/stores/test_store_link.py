@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -15,10 +16,12 @@ from tradefan.errors import Defect, Outage
 from tradefan.messages.base import Message
 from tradefan.messages.control import StoreAck, StoreBatch, StoreFailed
 from tradefan.messages.wire import Close, Credit
+from tradefan.sim.disk import SimDisk
+from tradefan.stores.disk import free_bytes
 from tradefan.stores.journal import JournalFile
 from tradefan.stores.sqlite import StoreFile
 from tradefan.stores.store_link import StoreLink, StoreMachine
-from tradefan.units import MS
+from tradefan.units import MS, SECOND
 
 
 class Heard:
@@ -148,6 +151,43 @@ async def test_link_when_disk_is_full_then_keeps_the_batch_and_its_order(path: s
     assert len(StoreFile(path).trades(BTC, limit=5000)) == len(rows) + 1
 
 
+async def test_link_when_the_disk_has_little_room_then_waits_says_so_once_and_returns_by_itself(
+    path: str,
+) -> None:
+    """What is left is the journal's; the reason names what is there and what is expected."""
+    heard, free = Heard(), [1000]
+
+    def next_free(_path: str) -> int:
+        free[0] -= 1
+        return free[0]
+
+    link = StoreLink(path, heard.deliver, retry_ns=MS, disk_free_min=1000, free=next_free)
+    async with running(link):
+        link.apply(StoreBatch(1, (trade(1),), None))
+        assert await heard.until(StoreFailed) == [
+            StoreFailed(f"{path}: expected 1000 bytes free on its disk, found 999")
+        ]
+        while free[0] > 990:
+            await asyncio.sleep(0.001)
+        free[0] = 2000
+        messages = await heard.until(StoreAck, 2)
+    kinds = [type(message) for message in messages]
+    assert kinds == [StoreFailed, Credit, StoreAck, Credit, StoreAck]
+    assert StoreFile(path).trades(BTC) == (trade(1),)
+
+
+async def test_link_when_the_room_is_asked_of_the_real_disk_then_there_is_some(path: str) -> None:
+    """The numbers are bytes: no disk of today has as many as asked for here."""
+    heard = Heard()
+    link = StoreLink(path, heard.deliver, disk_free_min=2**62)
+    async with running(link):
+        link.apply(StoreBatch(1, (trade(1),), None))
+        failed = (await heard.until(StoreFailed))[-1]
+    assert isinstance(failed, StoreFailed)
+    assert failed.reason.startswith(f"{path}: expected {2**62} bytes free on its disk, found ")
+    assert free_bytes(path) > 0
+
+
 async def test_link_when_stopped_then_writes_what_waits(path: str) -> None:
     """A stop loses no batch that the disk would take."""
     link = StoreLink(path, Heard().deliver)
@@ -206,6 +246,36 @@ def test_machine_when_batches_queue_then_each_takes_its_time() -> None:
     assert (machine.next_ns(), machine.take(9 * MS, 9)) == (0, [StoreAck(2, 1, None, 6)])
     assert machine.file.trades(BTC) == (trade(1), trade(2))
     machine.close()
+
+
+def test_machine_when_the_disk_fails_or_has_no_room_then_tries_each_second(journal: str) -> None:
+    """In virtual time as live: nothing is dropped, the order stays."""
+    free = 5
+    machine = StoreMachine(
+        StoreFile(":memory:"), batches_max=4, disk_free_min=10, free=lambda _: free, journal=journal
+    )
+    machine.apply(0, StoreBatch(1, (trade(1),), None))
+    assert machine.take(0, 9) == [StoreFailed(":memory:: expected 10 bytes free on its disk, found 5")]
+    assert (machine.next_ns(), machine.take(SECOND, 9)) == (SECOND, [])
+    free = 10
+    assert machine.take(2 * SECOND, 9) == [
+        Credit("store", 4),
+        StoreAck(0, 0, None, 1),
+        Credit("store", 5),
+        StoreAck(1, 1, None, 1),
+    ]
+
+
+def test_machine_when_given_the_journal_of_a_simulated_disk_then_follows_it() -> None:
+    """The disk is one process's alone, so it is read by the writer's own file."""
+    disk = SimDisk(1)
+    file = JournalFile("/j.db", disk=disk)
+    file.append(1, 1, (fill_record(1),))
+    store = StoreFile("/s.db", connect=disk.connect)
+    machine = StoreMachine(store, source=lambda: contextlib.nullcontext(file))
+    assert machine.take(0, 9)[-1] == StoreAck(0, 0, None, 1)
+    assert [row.lsn for row in store.fills()] == [1]
+    disk.close()
 
 
 def test_machine_when_given_something_else_then_is_a_defect() -> None:
