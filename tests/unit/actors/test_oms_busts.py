@@ -170,6 +170,17 @@ def test_correction_when_of_a_known_trade_then_books_are_as_the_venue_says_now(
     bench.check()
 
 
+def test_correction_when_to_nothing_then_it_is_a_bust_and_counts_once(bench: Bench) -> None:
+    """A quantity of zero takes the trade back; told again, or busted as well, nothing more goes."""
+    filled(bench)
+    bench.bust("7", 0, 100)
+    bench.bust("7", 0, 100)
+    bench.bust("7")
+    assert position(bench.trading.ledger, ACCOUNT, TREND, BTC).qty == D(0)
+    assert balance(bench.trading.ledger, ACCOUNT, BASE) == D(0)
+    bench.check()
+
+
 def test_correction_when_its_trade_was_not_seen_yet_then_it_changes_the_fill_when_it_comes(
     bench: Bench,
 ) -> None:

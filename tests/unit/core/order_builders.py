@@ -7,7 +7,7 @@ from typing import Any
 
 from tradefan.core.order import Order, new_order
 from tradefan.messages.orders import OrderStatus, ParentOrder
-from tradefan.messages.records import Fill, Intent, Parent, Report
+from tradefan.messages.records import ExternalOrder, Fill, Intent, Parent, Report
 from tradefan.units import AccountId, Asset, ClientOrderId, InstrumentId, OwnerId, ParentId, TradeId
 
 ACCOUNT = AccountId("paper:main")
@@ -117,3 +117,23 @@ def fill(qty: Any, price: Any = 100, trade_id: str = "t1", **changes: Any) -> Fi
         "event_ns": 3,
     }
     return Fill(**{**fields, **changes})
+
+
+def external(name: str = "web", **changes: Any) -> ExternalOrder:
+    """Return the record of somebody else's order to buy 10 at 100."""
+    fields: dict[str, Any] = {
+        "at_ns": 1,
+        "account": ACCOUNT,
+        "instrument": BTC,
+        "client_order_id": ClientOrderId(name),
+        "venue_order_id": "v1",
+        "side": "buy",
+        "order_qty": D(10),
+        "cum_qty": D(0),
+        "limit_price": D(100),
+        "reserve_px": D(100),
+        "reserve_asset": USDT,
+        "reserve_per_unit": D(100),
+        "orphan": False,
+    }
+    return ExternalOrder(**{**fields, **changes})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from copy import copy
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -24,9 +25,11 @@ from tradefan.core.order import (
     judge,
     merge_fill,
     merge_report,
+    take_back,
     tells_news,
 )
 from tradefan.messages.orders import TERMINAL, Doubt, OrderStatus
+from tradefan.units import ClientOrderId
 
 S = OrderStatus
 STORED = [status for status in OrderStatus if status is not OrderStatus.UNKNOWN]
@@ -35,21 +38,22 @@ D = Decimal
 
 # What must become of an order that `held` describes, written down from FIX and the rules of doubt, not
 # from the product: rows are what we hold, columns what comes, a cell is the status afterwards. `!!` is
-# illegal. A rejected cancel (CREJ) takes an order back to its quantities: 4 of 10 are filled where we
-# hold PENDING_CANCEL, nothing where we hold PENDING_REPLACE.
+# illegal. REPLACE is our request to replace it: of what the venue has acknowledged, has not ended and is
+# not being cancelled (a chain of them is legal, FIX D16). A rejected cancel (CREJ) takes an order back to
+# its quantities: 4 of 10 are filled where we hold PENDING_CANCEL, nothing where we hold PENDING_REPLACE.
 GRID = """
-    PN NW PF FI PC CX PR RJ EX DD SU ?? FILL FULL CANCEL CREJ NSENT NPLACED ADOPTED
-PN  PN NW PF FI PC CX PR RJ EX DD SU !! PF   FI   PC     PN   EX    EX      !!
-NW  NW NW PF FI PC CX PR RJ EX DD SU !! PF   FI   PC     NW   !!    !!      !!
-PF  PF PF PF FI PC CX PR !! EX DD SU !! PF   FI   PC     PF   !!    !!      !!
-FI  FI FI FI FI FI !! FI !! !! FI FI !! FI   FI   !!     FI   !!    !!      !!
-PC  PC PC PC FI PC CX PC RJ EX PC PC !! PC   FI   PC     PF   EX    EX      !!
-CX  CX CX CX FI CX CX CX !! CX CX CX !! CX   FI   !!     CX   !!    !!      !!
-PR  PR NW PF FI PC CX PR !! EX DD SU !! PR   FI   PC     NW   !!    !!      !!
-RJ  RJ !! !! !! !! !! !! RJ !! !! !! !! !!   !!   !!     RJ   !!    !!      !!
-EX  EX EX EX FI EX EX EX !! EX EX EX !! EX   FI   !!     EX   !!    !!      PN
-DD  DD NW PF FI PC CX PR !! EX DD SU !! DD   FI   PC     DD   !!    !!      !!
-SU  SU NW PF FI PC CX PR RJ EX DD SU !! PF   FI   PC     SU   !!    !!      !!
+    PN NW PF FI PC CX PR RJ EX DD SU ?? FILL FULL CANCEL CREJ NSENT NPLACED ADOPTED REPLACE
+PN  PN NW PF FI PC CX PR RJ EX DD SU !! PF   FI   PC     PN   EX    EX      !!      !!
+NW  NW NW PF FI PC CX PR RJ EX DD SU !! PF   FI   PC     NW   !!    !!      !!      PR
+PF  PF PF PF FI PC CX PR !! EX DD SU !! PF   FI   PC     PF   !!    !!      !!      PR
+FI  FI FI FI FI FI !! FI !! !! FI FI !! FI   FI   !!     FI   !!    !!      !!      !!
+PC  PC PC PC FI PC CX PC RJ EX PC PC !! PC   FI   PC     PF   EX    EX      !!      !!
+CX  CX CX CX FI CX CX CX !! CX CX CX !! CX   FI   !!     CX   !!    !!      !!      !!
+PR  PR NW PF FI PC CX PR !! EX DD SU !! PR   FI   PC     NW   !!    !!      !!      PR
+RJ  RJ !! !! !! !! !! !! RJ !! !! !! !! !!   !!   !!     RJ   !!    !!      !!      !!
+EX  EX EX EX FI EX EX EX !! EX EX EX !! EX   FI   !!     EX   !!    !!      PN      !!
+DD  DD NW PF FI PC CX PR !! EX DD SU !! DD   FI   PC     DD   !!    !!      !!      PR
+SU  SU NW PF FI PC CX PR RJ EX DD SU !! PF   FI   PC     SU   !!    !!      !!      PR
 """
 WORDS: dict[str, Column] = {
     "PN": S.PENDING_NEW,
@@ -71,6 +75,7 @@ WORDS: dict[str, Column] = {
     "NSENT": Event.NOT_SENT,
     "NPLACED": Event.NOT_PLACED,
     "ADOPTED": Event.ADOPTED,
+    "REPLACE": Event.REPLACE,
 }
 
 
@@ -132,7 +137,7 @@ def test_table_when_read_then_it_has_every_cell() -> None:
     ]
     assert sorted(TABLE) == sorted(STORED)
     assert all(tuple(row) == COLUMNS for row in TABLE.values())
-    assert len(CELLS) == 11 * 19
+    assert len(CELLS) == 11 * 20
     assert sorted(WANTED) == sorted(CELLS)
 
 
@@ -174,6 +179,9 @@ def test_cell_when_it_comes_then_the_order_does_what_the_grid_says(
         (S.FILLED, S.CANCELED, Move.SAME),
         (S.EXPIRED, Event.FULL, Move.SAME),
         (S.PENDING_NEW, Event.NOT_PLACED, Move.ILLEGAL),
+        (S.PENDING_NEW, Event.REPLACE, S.PENDING_REPLACE),
+        (S.PENDING_CANCEL, Event.REPLACE, S.PENDING_REPLACE),
+        (S.PENDING_REPLACE, Event.CANCEL_REJECTED, Move.SAME),
     ],
 )
 def test_grid_when_a_cell_of_the_table_is_wrong_then_it_is_seen(
@@ -292,6 +300,56 @@ def test_doubt_when_the_outcome_is_known_then_it_does_not_begin() -> None:
     assert (one.in_doubt_since_ns, one.live) == (5, True)
     assert merge_report(one, report(S.CANCELED))
     assert (one.in_doubt, one.in_doubt_since_ns, one.live) == (None, None, False)
+
+
+def test_replacement_when_in_doubt_then_only_evidence_of_each_leg_ends_it() -> None:
+    """Beside REPLACE the old order is acknowledged: its life is no proof, its end or a refused cancel is."""
+    for end in ("refused", "canceled", "filled"):
+        old = order()
+        assert merge_report(old, report(S.NEW))
+        assert happen(old, Event.REPLACE, "", 4)
+        assert begin_doubt(old, Doubt.REPLACE, "time-out", 5)
+        assert merge_report(old, report(S.NEW, at_ns=6))
+        assert (old.in_doubt, old.may_not_exist, old.live) == (Doubt.REPLACE, False, True)
+        if end == "refused":
+            assert happen(old, Event.CANCEL_REJECTED, "not placed", 7)
+        elif end == "canceled":
+            assert merge_report(old, report(S.CANCELED, at_ns=7))
+        else:
+            assert merge_fill(old, D(10), D(100), 7)
+        assert (old.in_doubt, old.live) == (None, end == "refused")
+
+
+def test_replacement_when_its_new_order_is_in_doubt_then_it_may_not_exist() -> None:
+    """The venue's first word about it ends the doubt; proof that it is missing does as well (R4)."""
+    new = order(replaces=ClientOrderId("old"))
+    assert begin_doubt(new, Doubt.REPLACE, "time-out", 2)
+    assert (new.may_not_exist, new.replaces) == (True, "old")
+    found, missing = copy(new), copy(new)
+    assert merge_report(found, report(S.NEW))
+    assert (found.in_doubt, found.may_not_exist) == (None, False)
+    assert happen(missing, Event.NOT_PLACED, "looks", 9)
+    assert (missing.in_doubt, missing.never_was, missing.live) == (None, True, False)
+
+
+def test_bust_when_a_report_from_before_it_comes_late_then_quantity_does_not_rise_again() -> None:
+    """`busted` is what older words still count; the status stays, the accounting is open."""
+    one = order()
+    assert merge_fill(one, D(10), D(100), 2)
+    one.sealed = True
+    take_back(one, D(4), D(100), 5, bust=True)
+    assert (one.cum_qty, one.filled, one.value, one.sealed) == (D(6), D(6), D(600), False)
+    assert merge_report(one, report(S.FILLED, 10, at_ns=6))
+    assert (one.cum_qty, one.status) == (D(6), S.FILLED)
+
+
+def test_inferred_quantity_when_taken_back_then_the_venues_word_stays() -> None:
+    """Only a bust lowers what the venue counts."""
+    one = order()
+    assert merge_report(one, report(S.PARTIALLY_FILLED, 4))
+    assert merge_fill(one, D(4), D(100), 2)
+    take_back(one, D(4), D(100), 3, bust=False)
+    assert (one.filled, one.venue_cum, one.cum_qty) == (D(0), D(4), D(4))
 
 
 def test_order_when_it_never_was_then_only_adoption_revives_it() -> None:

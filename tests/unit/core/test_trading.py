@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from tests.unit.core.order_builders import ACCOUNT, BTC, CID, OWNER, PID, USDT, fill, intent, parent, report
-from tradefan.core import trading
+from tradefan.core import apply_books, apply_orders, apply_parents
 from tradefan.core.ledger import balance, position
 from tradefan.core.trading import Trading, apply, knows_fill
 from tradefan.messages.orders import Doubt, OrderStatus, Phase
@@ -35,6 +35,12 @@ from tradefan.units import ClientOrderId, ParentId, TradeId
 
 D = Decimal
 S = OrderStatus
+WINDOWS: dict[Any, tuple[str, ...]] = {
+    apply_parents: ("ENDED_MAX", "REFS_MAX"),
+    apply_orders: ("ENDED_MAX", "FILL_KEYS_MAX", "FILLS_MAX", "CHILDREN_MAX"),
+    apply_books: ("POISON_MAX",),
+}
+"""Where each window's size is read."""
 
 
 def folded(*records: Record, unapplied: int = 0) -> Trading:
@@ -222,8 +228,9 @@ def test_modes_when_a_cause_is_withdrawn_then_the_others_stay() -> None:
 
 def test_memory_when_much_has_ended_then_the_oldest_leave(monkeypatch: pytest.MonkeyPatch) -> None:
     """Done parents, ended orders, fill keys, refs, poisons: windows, the newest stay; live ones never go."""
-    for name in ("ENDED_MAX", "FILL_KEYS_MAX", "REFS_MAX", "CHILDREN_MAX", "POISON_MAX"):
-        monkeypatch.setattr(trading, name, 3)
+    for module, names in WINDOWS.items():
+        for name in names:
+            monkeypatch.setattr(module, name, 3)
     state = folded(epoch(1), parent(ref="live"), intent())
     for number in range(2, 12):
         pid, cid = ParentId(f"p{number}"), ClientOrderId(f"c{number}")
@@ -240,13 +247,15 @@ def test_memory_when_much_has_ended_then_the_oldest_leave(monkeypatch: pytest.Mo
     assert list(state.fill_keys[ACCOUNT][BTC]) == [f"t{n}" for n in newest]
     assert list(state.refs[OWNER]) == [f"r{n}" for n in newest]
     assert list(state.poisons) == [f"fill {n}" for n in newest]
+    assert [one.trade_id for one in state.recent_fills.values()] == [f"t{n}" for n in newest]
 
 
 def test_done_parent_when_a_child_still_lives_then_it_is_not_forgotten(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A child that was adopted late keeps its parent in memory."""
-    monkeypatch.setattr(trading, "ENDED_MAX", 1)
+    monkeypatch.setattr(apply_parents, "ENDED_MAX", 1)
+    monkeypatch.setattr(apply_orders, "ENDED_MAX", 1)
     state = folded(epoch(1), parent(), intent(), done())
     for number in (2, 3):
         pid = ParentId(f"p{number}")
