@@ -6,8 +6,8 @@ from decimal import Decimal
 from typing import Any
 
 from tests.unit.core.order_builders import ACCOUNT, BTC, OWNER, PID
-from tradefan.core.outbox import Outbox, confirm, creates, drop, put, release, remove
-from tradefan.messages.orders import Answer, CreateOrder
+from tradefan.core.outbox import Outbox, confirm, create_of, created_by, creates, drop, put, release, remove
+from tradefan.messages.orders import Answer, CreateOrder, ReplaceOrder
 from tradefan.units import ClientOrderId
 
 D = Decimal
@@ -58,6 +58,24 @@ def test_cancel_when_its_create_waits_then_the_create_is_gone() -> None:
     assert not remove(outbox, ClientOrderId("a"))
     confirm(outbox, 2)
     assert release(outbox) == (create("b"),)
+
+
+def test_replacement_when_it_waits_then_it_is_the_create_of_its_new_order() -> None:
+    """It leaves as one, is found and taken out by its new id, and is dropped with what forbids that."""
+    outbox = Outbox()
+    wish = ReplaceOrder(ACCOUNT, create("new"), ClientOrderId("old"))
+    put(outbox, 1, wish)
+    assert creates(outbox) == {ClientOrderId("new"): None}
+    assert not remove(outbox, ClientOrderId("old"))
+    assert drop(outbox, lambda item: item.side == "sell") == ()
+    assert drop(outbox, lambda item: item.client_order_id == "new") == (wish,)
+    put(outbox, 2, wish)
+    assert remove(outbox, ClientOrderId("new"))
+    put(outbox, 3, wish)
+    confirm(outbox, 3)
+    assert release(outbox) == (wish,)
+    assert (create_of(wish), created_by(wish)) == (create("new"), "new")
+    assert (create_of(Answer(1, ())), created_by(Answer(1, ()))) == (None, None)
 
 
 def test_creates_when_forbidden_then_they_are_dropped_and_answers_stay() -> None:

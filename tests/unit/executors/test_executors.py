@@ -56,6 +56,7 @@ def child(status: OrderStatus, **changes: Any) -> ChildView:
 
 
 TAKEN = {"attempts": 1, "last_end_ns": 900 * MS, "children": (child(S.EXPIRED),), "open_qty": D(6)}
+FAR: dict[str, Any] = {"collar_px": D(101), "touch_px": D("100.5")}
 MARKET_CASES: dict[str, tuple[ParentView, tuple[Any, ...]]] = {
     "fresh": (view(), (PlaceChild(D(10), D("100.5"), "IOC"),)),
     "limit inside the collar": (
@@ -77,6 +78,24 @@ MARKET_CASES: dict[str, tuple[ParentView, tuple[Any, ...]]] = {
     "sale with the bid beyond": (
         view(order=parent_order(side="sell"), collar_px=D(99), touch_px=D("98.9")),
         (EndParent(S.EXPIRED, "collar"),),
+    ),
+    "the lot has grown": (view(instrument=instrument(qty_lot=D(4))), (PlaceChild(D(8), D("100.5"), "IOC"),)),
+    "the lot has grown beyond it": (
+        view(instrument=instrument(qty_lot=D(20))),
+        (EndParent(S.EXPIRED, "dust"),),
+    ),
+    "the tick has grown": (
+        view(order=parent_order(limit_price=D("100.7")), instrument=instrument(price_tick=D("0.5")), **FAR),
+        (PlaceChild(D(10), D("100.5"), "IOC"),),
+    ),
+    "the tick has grown, sale": (
+        view(
+            order=parent_order(side="sell", limit_price=D("99.3")),
+            instrument=instrument(price_tick=D("0.5")),
+            collar_px=D(98),
+            touch_px=D("99.5"),
+        ),
+        (PlaceChild(D(10), D("99.5"), "IOC"),),
     ),
 }
 
@@ -118,6 +137,24 @@ LIMIT_CASES: dict[str, tuple[LimitSettings, ParentView, tuple[Any, ...]]] = {
     ),
     "child forgotten": (LimitSettings(), view(**PRICED, attempts=1), (EndParent(S.EXPIRED, ""),)),
     "full": (LimitSettings(), view(**PRICED, open_qty=D(0), attempts=1), ()),
+    "lot and tick have grown": (
+        LimitSettings(),
+        view(
+            order=parent_order(limit_price=D("90.7")),
+            instrument=instrument(qty_lot=D(4), price_tick=D("0.5")),
+        ),
+        (PlaceChild(D(8), D("90.5"), "GTC"),),
+    ),
+    "the lot has grown beyond it": (
+        LimitSettings(),
+        view(**PRICED, instrument=instrument(qty_lot=D(20))),
+        (EndParent(S.EXPIRED, "dust"),),
+    ),
+    "the tick has grown beyond its price": (
+        LimitSettings(),
+        view(**PRICED, instrument=instrument(price_tick=D(100))),
+        (EndParent(S.EXPIRED, "dust"),),
+    ),
 }
 
 
