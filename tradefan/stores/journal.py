@@ -185,6 +185,15 @@ class JournalFile:
                 if same and digest == state_digest(chain, TRADING_VERSION, state):
                     yield lsn, state
 
+    def snapshots_kept(self) -> list[tuple[int, int, int]]:
+        """Return lsn, version and size of every snapshot, newest first, whether it can be believed or not."""
+        if self._base.layout < 2:
+            return []
+        with self._base.guard:
+            return list(
+                self._base.db.execute("SELECT lsn, version, length(state) FROM snapshots ORDER BY lsn DESC")
+            )
+
     def history(self, subject: str) -> tuple[Record, ...]:
         """Return the records about one trade or order (see `subject_of`), in order."""
         with self._base.guard:
@@ -219,13 +228,22 @@ class JournalFile:
             latest = self._base.db.execute("SELECT max(at_ns) FROM journal").get
         return int(latest or 0)
 
-    def lost(self) -> str:
-        """Return what an operator accepted as lost, until records are written behind that."""
+    def losses(self) -> list[tuple[int, str]]:
+        """Return what operators accepted as lost, each with the last lsn that was left."""
         if self._base.layout < 2:
-            return ""
+            return []
         with self._base.guard:
-            found = self._base.db.execute("SELECT text FROM losses WHERE lsn = ?", (self.last_lsn,))
-            return "; ".join(str(text) for (text,) in found)
+            found = self._base.db.execute("SELECT lsn, text FROM losses ORDER BY lsn")
+            return [(lsn, str(text)) for lsn, text in found]
+
+    def lost(self) -> str:
+        """Return what was accepted as lost, until records are written behind that."""
+        return "; ".join(text for lsn, text in self.losses() if lsn == self.last_lsn)
+
+    def chain_at(self, lsn: int) -> bytes:
+        """Return the hash of a row, and what comes before the first."""
+        with self._base.guard:
+            return self._base.chain_at(lsn)
 
     def reopen(self) -> None:
         """Repair after a failure, so that the next `write` can be believed (Outage: not yet)."""
