@@ -21,6 +21,7 @@ from tradefan.messages.records import (
     FillReplaced,
     InDoubt,
     NotSent,
+    PoisonResolved,
     Record,
     Resolved,
     Transfer,
@@ -115,6 +116,15 @@ def test_ledger_at_rest_when_the_venue_agrees_then_quiet_else_broken() -> None:
     assert bench.rest() is None
     bench.venue.balances["BTC"] = D("4.1")
     broken(bench.rest(), "I-05", "the venue's balances of paper:main {'BTC': Decimal('4.1')", "Decimal('4')")
+
+
+@pytest.mark.parametrize(("key", "fine"), [(f"fill {ACCOUNT} {BTC} t9", True), (f"report {CID}", False)])
+def test_ledger_at_rest_when_a_human_dropped_a_fill_then_quiet(key: str, fine: bool) -> None:
+    """I-05, Q: the venue's balances hold what he said never counts; another fact moves no money."""
+    bench = Bench(ExactLedger())
+    bench.append(opening("USDT", 10_000), PoisonResolved(T0, key, "DROP", "x", "me"))
+    bench.venue.balances = {"USDT": D(9_900)}
+    assert (bench.rest() is None) == fine
 
 
 @pytest.mark.parametrize(

@@ -72,6 +72,24 @@ def test_replacement_when_both_orders_are_open_then_one_of_them_counts() -> None
     assert bench.look() is None
 
 
+def test_replacement_when_the_old_order_trades_instead_then_its_successor_gets_no_more() -> None:
+    """The venue places nothing for an order that has traded: what it traded is not counted again."""
+    bench = bench_with()
+    order = bench.venue.accept(CID)
+    assert bench.step(second(10, replaces=CID)) is None
+    bench.venue.trade(order, 10)
+    assert bench.step(fill(4)) is None
+    assert bench.step(fill(6, trade_id="t2")) is None
+
+
+def test_replacement_when_it_is_larger_than_what_was_open_then_broken() -> None:
+    """4 had traded when 10 more were asked for in place of the 6 that were open."""
+    bench = bench_with()
+    bench.venue.trade(bench.venue.accept(CID), 4)
+    assert bench.step(fill(4)) is None
+    broken(bench.step(second(10, replaces=CID)), "I-03", "at most 10", "14: c1 c2")
+
+
 def test_replacement_when_the_venue_has_both_then_broken() -> None:
     """The truth counts both of them."""
     bench = bench_with()

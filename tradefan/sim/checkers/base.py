@@ -50,18 +50,20 @@ class Tail:
         """Begin before the first record."""
         self._told: list[Record] = []
 
-    def news(self, records: list[Record]) -> tuple[bool, list[Record]]:
-        """Return whether something was taken back, and what is to be folded: then it is all of them."""
+    def news(self, records: list[Record]) -> tuple[int | None, list[Record]]:
+        """Return what is new; where something was taken back all of it, and how many had stood before."""
         told, count = self._told, len(self._told)
         same = count <= len(records) and (not count or records[count - 1] is told[-1])
-        if not same and self._kept(records) < count:
-            self._told = list(records)
-            return True, records
+        if not same:
+            kept = self._kept(records)
+            if kept < count:
+                self._told = list(records)
+                return kept, records
         if count == len(records):
-            return False, []
+            return None, []
         fresh = records[count:]
         told.extend(fresh)
-        return False, fresh
+        return None, fresh
 
     def _kept(self, records: list[Record]) -> int:
         """Count the records that still stand: rows that were read again are equal, but other objects."""
@@ -75,7 +77,8 @@ class Tail:
 class OverRecords(Watch):
     """A checker that folds records: `begin` forgets, `take` folds one, `judge` looks when all are in.
 
-    The lsn of the record in hand is `lsn`.
+    The lsn of the record in hand is `lsn`. What `take` finds in a record that is only folded again does
+    not count: it was judged when it was new, with the clock and the venue of that time.
     """
 
     watches: tuple[Source, ...] = ("records",)
@@ -105,15 +108,16 @@ class OverRecords(Watch):
 
     def follow(self, seen: Witness) -> Violation | None:
         """Fold what is new, all of it where a crash took records back."""
-        again, fresh = self._tail.news(seen.records)
-        if again:
+        stood, fresh = self._tail.news(seen.records)
+        if stood is not None:
             self.lsn = 0
             self.begin()
         first = None
         for record in fresh:
             self.lsn += 1
             broken = self.take(seen, record)
-            first = first or broken
+            if stood is None or self.lsn > stood:
+                first = first or broken
         return first
 
 

@@ -7,7 +7,7 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any, TypeVar
 
-from tradefan.messages.records import Record
+from tradefan.messages.records import PoisonResolved, Record
 from tradefan.sim.checkers.base import OverRecords, oms_of
 from tradefan.sim.checkers.money import Money, Whose
 from tradefan.sim.checkers.orders import Orders
@@ -43,11 +43,23 @@ class ExactLedger(_OfMoney):
     """I-05: per account and asset opening + fills - fees +- transfers, by an own fold; to the last digit.
 
     T: equal to the balances in State after every step that moved money, and so are the nets of
-    instruments and what is `external`. Q: equal to the venue's balances.
+    instruments and what is `external`. Q: equal to the venue's balances, unless a human has dropped a
+    fill: what he says never counts is missing in the books until a look calls it a transfer.
     """
 
     invariant: str = "I-05"
     kind: Kind = "T"
+
+    def begin(self) -> None:
+        super().begin()
+        self._dropped = False
+
+    def take(self, seen: Witness, record: Record) -> Violation | None:
+        if isinstance(record, PoisonResolved):
+            self._dropped = self._dropped or (
+                record.verdict == "DROP" and record.fact_key.startswith("fill ")
+            )
+        return super().take(seen, record)
 
     def compare(self, seen: Witness) -> Violation | None:
         ledger, money = seen.oms.trading.ledger, self.money
@@ -69,7 +81,7 @@ class ExactLedger(_OfMoney):
 
     def at_rest(self, seen: Witness) -> Violation | None:
         broken = self.after_step(seen)
-        if broken is not None:
+        if broken is not None or self._dropped:
             return broken
         for account in self.money.balances:
             own, venue = _filled(self.money.balances[account]), _filled(seen.venue.balances)

@@ -18,7 +18,8 @@ class ParentBudget(OverRecords):
     """I-03: over a parent's children, max(traded + open at the venue, ours + possibly live) <= its quantity.
 
     Judged at each change, for the parents that it touches. Of an order and those that take its place at
-    most one is possibly live: a replacement stops when its cancel fails. What the venue trades over an
+    most one is possibly live: a replacement stops when its cancel fails, and is sent for what was open
+    then, of an order that has not traded since (ONLY_NEW). What the venue trades over an
     order's quantity or behind its end is excess that nobody could prevent: it counts from when we know
     it, and what it exceeds the budget by then is free, no more. With a liar a parent is free once a child
     was declared NOT_PLACED; then I-16 watches R5.
@@ -39,6 +40,8 @@ class ParentBudget(OverRecords):
         self._children: dict[str, dict[str, list[Child]]] = {}
         """By parent, and by the first order of a chain of replacements."""
         self._first: dict[str, str] = {}
+        self._replaced: dict[str, tuple[Child, Decimal]] = {}
+        """By the order that takes another's place: that one, and what had traded of it by then."""
         self._free: dict[str, None] = {}
         self._excess: dict[str, Decimal] = {}
         self._touched: dict[str, None] = {}
@@ -66,6 +69,9 @@ class ParentBudget(OverRecords):
     def _enter(self, parent: str, child: Child) -> None:
         replaced = None if child.intent is None else child.intent.replaces
         name = child.client_order_id
+        old = None if replaced is None else self._orders.known.get(replaced)
+        if old is not None:
+            self._replaced[name] = (old, old.cum)
         first = self._first[name] = name if replaced is None else self._first.get(replaced, replaced)
         self._children.setdefault(parent, {}).setdefault(first, []).append(child)
 
@@ -87,7 +93,7 @@ class ParentBudget(OverRecords):
         if budget is None or name in self._free:
             return None
         chains = self._children.get(name, {}).values()
-        parts = [(self._at_venue(chain), _ours(chain)) for chain in chains]
+        parts = [(self._at_venue(chain), self._ours(chain)) for chain in chains]
         over = sum((max(part) for part in parts), ZERO) - budget
         if told and over > ZERO:
             surprise = sum((self._surprise(chain) for chain in chains), ZERO)
@@ -106,7 +112,14 @@ class ParentBudget(OverRecords):
     def _surprise(self, chain: list[Child]) -> Decimal:
         return sum((one.surprise for child in chain for one in self._venue.of(child.client_order_id)), ZERO)
 
+    def _ours(self, chain: list[Child]) -> Decimal:
+        """Return what we take for traded of a chain, and the most that one of it may still trade.
 
-def _ours(chain: list[Child]) -> Decimal:
-    """Return what we take for traded of a chain, and the most that one of it may still trade."""
-    return sum((child.cum for child in chain), ZERO) + max(child.rest for child in chain)
+        What has traded of an order since then its successor will not be given any more.
+        """
+        rests = []
+        for child in chain:
+            old, before = self._replaced.get(child.client_order_id, (None, ZERO))
+            since = ZERO if old is None else max(old.cum - before, ZERO)
+            rests.append(max(child.rest - since, ZERO))
+        return sum((child.cum for child in chain), ZERO) + max(rests)
