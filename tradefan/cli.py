@@ -34,7 +34,7 @@ from tradefan.terminal import (
 from tradefan.terminal import client as _client
 from tradefan.units import use_decimal_context
 
-_MISSING = ("DATA_DIR_IN_USE", "KEY_IN_USE", "JOURNAL_DAMAGED", "JOURNAL_NEWER")
+_MISSING = ("DATA_DIR_IN_USE", "KEY_IN_USE", "JOURNAL_DAMAGED", "JOURNAL_NEWER", "NO_JOURNAL")
 """Refusals that are about something outside: there is nothing wrong with the words of the command."""
 
 app = typer.Typer(

@@ -5,10 +5,15 @@ from __future__ import annotations
 import getpass
 import os
 import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import quote
 
+import msgspec
+import orjson
 import typer
 
 from tradefan.client import FAILED, NOT_RUNNING, Client, Unanswered, read_token
@@ -22,6 +27,10 @@ _NOT_UNDERSTOOD = (400, 422)
 
 VERDICTS = ("placed", "not-placed", "retry", "drop")
 
+journal = typer.Typer(
+    no_args_is_help=True, help="Look at the journal, also beside a running daemon; nothing is written."
+)
+
 Reason = Annotated[str, typer.Option("--reason", metavar="TEXT", help="why; it is written into the journal")]
 Account = Annotated[str | None, typer.Option("--account", help="where more than one trades the symbol")]
 
@@ -31,6 +40,7 @@ def register(app: typer.Typer, orders: typer.Typer, positions: typer.Typer) -> N
     app.command()(kill)
     app.command()(resume)
     orders.command("resolve")(order_resolve)
+    app.add_typer(journal, name="journal")
     positions.command("assign")(position_assign)
     positions.command("release")(position_release)
 
@@ -197,6 +207,97 @@ def _assign(body: dict[str, Any], account: str | None, api: Client, as_json: boo
         return
     what = f"{body['quantity']} {answer['instrument']} on {answer['account']}"
     print(f"{what}: from {answer['from']} to {answer['to']}")
+
+
+# --- the journal ------------------------------------------------------------------------------------
+
+
+@journal.command("verify")
+def journal_verify(env: Env = "development", config: ConfigDir = None, as_json: AsJson = False) -> None:
+    """Check every row, hash, mark and snapshot; exit code 1 where something is not as it must be."""
+    from tradefan.stores.journal_tool import verify
+
+    found = verify(_journal_path(env, config))
+    seen = {name: getattr(found, name) for name in found.__struct_fields__}
+    if as_json:
+        print_json(msgspec.to_builtins(found))
+    else:
+        snapshots = [f"lsn {one.lsn}: {one.state}, {one.size} bytes" for one in found.snapshots]
+        for name, value in {**seen, "snapshots": snapshots}.items():
+            print(f"{name:10} {'; '.join(value) or '-' if isinstance(value, tuple | list) else value}")
+    raise SystemExit(found.code)
+
+
+@journal.command("show")
+def journal_show(
+    since: Annotated[int, typer.Option("--since", metavar="LSN", min=0, help="from this row on")] = 0,
+    until: Annotated[int | None, typer.Option("--until", metavar="LSN", min=0, help="up to this row")] = None,
+    order: Annotated[
+        str | None, typer.Option("--order", metavar="ID", help="what speaks of this order or parent")
+    ] = None,
+    kind: Annotated[
+        str | None, typer.Option("--type", metavar="TYPE", help="records of this type, such as INTENT")
+    ] = None,
+    limit: Annotated[int | None, typer.Option("--limit", min=1, help="at most so many rows")] = None,
+    env: Env = "development",
+    config: ConfigDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Print rows, one a line, in order; with --json each as an object."""
+    from tradefan.stores.journal_tool import show
+
+    path = _journal_path(env, config)
+    with _until_the_reader_leaves():
+        for row in show(path, since_lsn=since, until_lsn=until, order=order, kind=kind, limit=limit):
+            print(orjson.dumps(row).decode() if as_json else _line(row))
+
+
+@journal.command("export")
+def journal_export(
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", metavar="FILE", help="else to standard output")
+    ] = None,
+    file_format: Annotated[str, typer.Option("--format", help="jsonl: one object a line")] = "jsonl",
+    env: Env = "development",
+    config: ConfigDir = None,
+) -> None:
+    """Write all rows for other programs."""
+    from tradefan.stores.journal_tool import export
+
+    path = _journal_path(env, config)
+    if out is None:
+        with _until_the_reader_leaves():
+            export(path, sys.stdout.buffer, file_format)
+        return
+    with out.open("wb") as file:
+        count = export(path, file, file_format)
+    print(f"wrote {count} rows to {out}")
+
+
+def _journal_path(env: str, config: Path | None) -> str:
+    from tradefan.environment import find_places
+
+    return str(find_places(env, config).journal)
+
+
+@contextmanager
+def _until_the_reader_leaves() -> Iterator[None]:
+    """End in silence when `| head` has seen enough, as any filter does."""
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # What is still in the buffer is written at exit, and must not fail once more.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _line(row: dict[str, Any]) -> str:
+    fields = [f"{name}={_value(value)}" for name, value in row["fields"].items() if value is not None]
+    return " ".join([f"{row['lsn']:>8}", row["time"], f"{row['epoch']:>4}", row["type"], *fields])
+
+
+def _value(value: object) -> str:
+    return value if isinstance(value, str) and value.isprintable() and value else orjson.dumps(value).decode()
 
 
 def _caller() -> dict[str, str]:

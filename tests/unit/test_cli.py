@@ -66,7 +66,10 @@ def test_help_and_version_when_asked_then_0(shell: Shell) -> None:
     assert shell("version") == Done(0, f"{__version__}\n", "")
     done = shell("--help")
     assert done.code == 0
-    for command in ("run", "check", "status", "order", "strategy", "position", "paper", "new", "logs"):
+    for command in (
+        *("run", "check", "status", "order", "strategy", "position", "paper", "new", "logs"),
+        *("kill", "resume", "journal"),
+    ):
         assert f" {command} " in done.out
 
 
