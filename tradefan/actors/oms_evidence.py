@@ -11,15 +11,15 @@ from decimal import Decimal
 from tradefan.actors.oms_fills import INFER_NS, infer_missing
 from tradefan.actors.oms_kill import look_done as kill_look_done
 from tradefan.actors.oms_look import (
-    CLOCK_BOUND_NS,
     SECOND_LOOK_NS,
     ask_soon,
     doubtful_creates,
     query,
     r4_earliest,
+    visible_ns,
 )
 from tradefan.actors.oms_modes import suspect_asset
-from tradefan.actors.oms_state import AccountLive, Turn
+from tradefan.actors.oms_state import AccountLive, Seen, Turn
 from tradefan.actors.oms_venue import doubt_request
 from tradefan.actors.oms_waiting import clear_holds, repeat_after, replaced_stays
 from tradefan.core import outbox
@@ -51,7 +51,7 @@ def on_look_done(turn: Turn, msg: LookDone) -> None:
     for name in here.named:
         here.queries.pop(name, None)
     if not _opened(turn, msg, here):
-        ask_soon(turn, msg.account, repeat_after(0))
+        ask_soon(turn, msg.account, visible_ns(turn, msg.account))
         return
     _move_cursors(turn, msg)
     _weigh_missing(turn, msg, here)
@@ -69,19 +69,33 @@ def on_look_done(turn: Turn, msg: LookDone) -> None:
 
 
 def _opened(turn: Turn, msg: LookDone, here: AccountLive) -> bool:
-    """Book what the account held before us, once, from a look in which nothing happened."""
+    """Book what the account held before us, once, from two agreeing looks between which nothing happened.
+
+    They are `visible_bound` apart: whatever one look did not show yet, the other does.
+    """
     if msg.account in turn.trading.opened:
         return True
-    if here.totals is None or here.activity_ns >= msg.asked_ns:
+    seen = Seen(msg.asked_ns, dict(here.totals or {}), msg.cursors)
+    first = here.opening
+    same = first is not None and (first.totals, first.cursors) == (seen.totals, seen.cursors)
+    if here.totals is None or first is None or not same or here.activity_ns >= first.asked_ns:
+        here.opening = None if here.totals is None else seen
         return False
-    held = {asset: qty for asset, qty in here.totals.items() if qty} or {turn.wiring.numeraire: ZERO}
+    if seen.asked_ns - first.asked_ns < visible_ns(turn, msg.account):
+        return False
+    here.opening = None
+    _book_opening(turn, msg, seen.totals)
+    return True
+
+
+def _book_opening(turn: Turn, msg: LookDone, totals: dict[Asset, Decimal]) -> None:
+    held = {asset: qty for asset, qty in totals.items() if qty} or {turn.wiring.numeraire: ZERO}
     cursors = msg.cursors
     for asset, qty in held.items():
         turn.emit(Opening(turn.now, msg.account, asset, qty, _mark(turn, msg.account, asset), cursors))
         cursors = ()
         suspect_asset(turn, msg.account, asset)
     turn.log("info", "account_opened", account=msg.account, assets=len(held))
-    return True
 
 
 def _mark(turn: Turn, account: AccountId, asset: Asset) -> Decimal | None:
@@ -148,8 +162,7 @@ def _absent(turn: Turn, msg: LookDone, order: Order, here: AccountLive) -> None:
     name = order.client_order_id
     here.present.pop(name, None)
     query(turn, order)
-    visible_ns = turn.account_config(order.account).visible_bound + CLOCK_BOUND_NS
-    if msg.asked_ns < order.updated_ns + visible_ns:
+    if msg.asked_ns < order.updated_ns + visible_ns(turn, order.account):
         return
     first_ns = here.absent.setdefault(name, msg.asked_ns)
     apart = msg.asked_ns - first_ns >= SECOND_LOOK_NS
@@ -248,8 +261,7 @@ def _apart_ns(turn: Turn, account: AccountId) -> int | None:
         if not order.external and (order.filled < order.venue_cum or order.in_doubt is not None):
             return None
         live = live or order.live
-    visible_ns = turn.account_config(account).visible_bound + CLOCK_BOUND_NS
-    return SECOND_LOOK_NS + visible_ns if live else SECOND_LOOK_NS
+    return SECOND_LOOK_NS + visible_ns(turn, account) if live else SECOND_LOOK_NS
 
 
 def _unsure_assets(turn: Turn, account: AccountId) -> dict[Asset, None]:

@@ -15,7 +15,7 @@ from tradefan.actors.oms_external import alarm_orphan, ask_history, intent_in, o
 from tradefan.actors.oms_modes import suspect
 from tradefan.actors.oms_state import Turn
 from tradefan.actors.oms_venue import illegal, resolve_placed
-from tradefan.actors.oms_waiting import clear_holds
+from tradefan.actors.oms_waiting import clear_holds, not_sent, take_back
 from tradefan.core.apply_orders import corrected, share_of
 from tradefan.core.ids import is_own
 from tradefan.core.ledger import position
@@ -176,6 +176,10 @@ def _after_fill(turn: Turn, order: Order, *, late: bool, sealed: bool) -> None:
     if order.filled >= order.venue_cum and not order.live:
         # What a report promised has come by itself.
         here.queries.pop(order.client_order_id, None)
+    successor = turn.trading.orders.get(order.replaced_by) if order.replaced_by is not None else None
+    if successor is not None and take_back(turn, successor):
+        # Nothing that has begun to trade is replaced (ONLY_NEW): the venue would refuse it anyway.
+        not_sent(turn, successor, "LOCAL_EXPIRED")
     if late:
         level = "critical" if sealed else "warning"
         turn.log(

@@ -47,6 +47,9 @@ def on_look_timer(turn: Turn, timer: Timer) -> None:
     if here.look_id and turn.now - here.look_sent_ns < TIMEOUT_NS:
         # What it finds out decides when the next one is due; this is the net below it.
         ask_soon(turn, account, SECOND)
+    elif here.shut_until_ns > turn.now:
+        # The venue asks for silence; nothing would be written.
+        ask_soon(turn, account, here.shut_until_ns - turn.now)
     elif not (here.connected or not here.heard):
         # The connection's return looks at once.
         return
@@ -111,6 +114,11 @@ def r4_earliest(turn: Turn, order: Order) -> int:
     if order.epoch != turn.trading.epoch:
         deadline_ns = turn.trading.epoch_ns + config.order_deadline
     return deadline_ns + config.accept_bound + config.visible_bound + CLOCK_BOUND_NS
+
+
+def visible_ns(turn: Turn, account: AccountId) -> int:
+    """Return after how long every look shows what happened."""
+    return turn.account_config(account).visible_bound + CLOCK_BOUND_NS
 
 
 def r4_delay_ns(turn: Turn, account: AccountId) -> int:

@@ -286,6 +286,7 @@ def on_account_state(turn: Turn, msg: AccountState) -> None:
     was = here.connected
     here.connected, here.reason, here.heard = msg.connected, msg.reason, True
     here.auth = msg.auth or here.auth
+    here.shut_until_ns = msg.shut_until_ns if msg.shut else 0
     here.banned_until_ns = msg.shut_until_ns if msg.shut == "BAN" else 0
     turn.judge = True
     if not msg.connected:

@@ -44,6 +44,7 @@ from tradefan.units import (
     OwnerId,
     ParentId,
     Ref,
+    TradeId,
 )
 
 REFUSALS_KEPT = 20
@@ -94,6 +95,14 @@ class OmsWiring(Struct, frozen=True):
     version: str = ""
 
 
+class Seen(Struct):
+    """What a look showed of an account before its opening."""
+
+    asked_ns: int
+    totals: dict[Asset, Decimal]
+    cursors: tuple[tuple[InstrumentId, TradeId | None], ...]
+
+
 class AccountLive(Struct):
     """One account's connection, readiness and looks. `look_id` 0 means that none is under way.
 
@@ -106,6 +115,8 @@ class AccountLive(Struct):
     reason: str = "not heard of yet"
     auth: str = ""
     banned_until_ns: int = 0
+    shut_until_ns: int = 0
+    opening: Seen | None = None
     ready: bool = False
     announced: bool = False
     look_id: int = 0

@@ -220,6 +220,8 @@ def on_correct(state: Trading, record: Correct) -> bool:
         fill = corrected(record.fill, record.qty, record.price)
         state.recent_fills[key] = fill
         _book(state, fill, late=False)
+    else:
+        state.recent_fills.pop(key, None)
     return True
 
 

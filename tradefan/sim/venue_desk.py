@@ -90,12 +90,14 @@ class Desk:
         order = self._book.open_order(self._instrument(params), *codec.read_ids(params))
         return self._cancel_order(order, params.get("newClientOrderId"), at_ns)
 
-    def _cancel_order(self, order: SimOrder | None, cancel_id: str | None, at_ns: int) -> dict[str, Any]:
+    def _cancel_order(
+        self, order: SimOrder | None, cancel_id: str | None, at_ns: int, only: str | None = None
+    ) -> dict[str, Any]:
         if order is None:
             raise VenueError(-2011, "Unknown order sent.")
         cancel_id = str(cancel_id or f"cancel-{order.order_id}")
         self._cancel_ids[order.order_id] = cancel_id
-        self._engine.cancel(order, at_ns)
+        self._engine.cancel(order, at_ns, only)
         return codec.canceled(order.versions[-1][1], self.symbols[order.instrument], cancel_id)
 
     def _replace(self, params: Params, at_ns: int) -> dict[str, Any]:
@@ -120,9 +122,7 @@ class Desk:
         client_order_id = params.get("cancelOrigClientOrderId")
         order = self._book.open_order(instrument, client_order_id, codec.read_int(params, "cancelOrderId"))
         only = params.get("cancelRestrictions")
-        if order is not None and only is not None and only != f"ONLY_{order.status}":
-            raise VenueError(-2011, "Order was not canceled due to cancel restrictions.")
-        return self._cancel_order(order, params.get("cancelNewClientOrderId"), at_ns)
+        return self._cancel_order(order, params.get("cancelNewClientOrderId"), at_ns, only)
 
     # --- queries ----------------------------------------------------------------------------------------
 

@@ -74,11 +74,11 @@ class Engine:
         self.book.settle(at_ns)
         return order
 
-    def cancel(self, order: SimOrder, at_ns: int) -> None:
-        """End an open order that somebody asked to end.
+    def cancel(self, order: SimOrder, at_ns: int, only: str | None = None) -> None:
+        """End an open order that somebody asked to end; `only` is the restriction of the cancel.
 
         Raises:
-            VenueError: it filled in that moment.
+            VenueError: it filled in that moment, or is not what the cancel is restricted to.
         """
         if order.ours and self.chances.hit("cancel_race") and self._tradable(order):
             self.chances.note("cancel_race", order.client_order_id)
@@ -88,6 +88,9 @@ class Engine:
             if order.ended_ns is not None:
                 self.book.settle(at_ns)
                 raise VenueError(-2011, "Unknown order sent.")
+        if only is not None and only != f"ONLY_{order.status}":
+            self.book.settle(at_ns)
+            raise VenueError(-2011, "Order was not canceled due to cancel restrictions.")
         self.end(order, at_ns)
         if order.ours and self.chances.hit("late_fill"):
             late_ns = self.personality.late_fill.draw(self.chances.rng("late_fill/when"))
