@@ -215,9 +215,15 @@ class Bench:
         self.fold()
         self.tell(AccountState(ACCOUNT, True, ""), ActorState("risk_desk", "READY"))
         self.market()
-        self.done(self.take(GATEWAY, Look)[-1], held or {"USDT": 1_000_000})
+        self.opened(held or {"USDT": 1_000_000})
+        self.market()
         self.sent.clear()
         return self
+
+    def opened(self, held: dict[str, Any], **changes: Any) -> None:
+        """Answer looks with these balances until the account is reconciled for the first time."""
+        while not self.oms.state.live.accounts[ACCOUNT].announced:
+            self.look(held=held, **changes)
 
     def market(self) -> None:
         """Quote both instruments."""

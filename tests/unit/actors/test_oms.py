@@ -70,7 +70,7 @@ def bench() -> Bench:
 
 
 def test_start_when_first_then_epoch_opening_and_ready_follow() -> None:
-    """Fold, EPOCH, a look, OPENING to `external` with the cursors, then READY to desk, traders and store."""
+    """Fold, EPOCH, looks, OPENING to `external` with the cursors, then READY to desk, traders and store."""
     bench = Bench()
     bench.fold()
     assert bench.made(Epoch) == [Epoch(bench.now_ns, 1, "dev", "cfg-1", "")]
@@ -79,6 +79,8 @@ def test_start_when_first_then_epoch_opening_and_ready_follow() -> None:
     look = bench.take(GATEWAY, Look)[-1]
     assert look.cursors == ((BTC, None), (ETH, None))
     bench.done(look, {"USDT": 1000, "BTC": 2})
+    assert bench.made(Opening) == []
+    bench.opened({"USDT": 1000, "BTC": 2})
     cursors = ((BTC, TradeId("0")), (ETH, TradeId("0")))
     assert bench.made(Opening) == [
         Opening(bench.now_ns, ACCOUNT, USDT, D(1000), None, cursors),

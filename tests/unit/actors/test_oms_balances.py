@@ -26,10 +26,10 @@ from tradefan.messages.orders import (
     CreateOrder,
     Look,
     OrderStatus,
-    VenueFill,
 )
 from tradefan.messages.records import (
     Fill,
+    Opening,
     Transfer,
 )
 from tradefan.units import SECOND, ClientOrderId, TradeId
@@ -46,46 +46,64 @@ def bench() -> Bench:
 # --- the opening -----------------------------------------------------------------------------------------
 
 
-def test_history_when_before_the_opening_then_it_is_not_booked() -> None:
-    """What traded before us is in the balances that OPENING books."""
+def connected() -> Bench:
+    """Return a bench whose account is not opened yet, with its first look under way."""
     bench = Bench()
     bench.fold()
     bench.tell(AccountState(ACCOUNT, True, ""))
-    look = bench.take(GATEWAY, Look)[-1]
-    old = VenueFill(
-        ACCOUNT,
-        BTC,
-        TradeId("1"),
-        None,
-        "v",
-        "buy",
-        D(1),
-        D(100),
-        D(0),
-        USDT,
-        "taker",
-        1,
-        1,
-        "look",
-    )
-    bench.tell(old)
-    bench.done(look, {"BTC": 1})
+    return bench
+
+
+def test_opening_when_two_looks_agree_then_it_is_booked_once_what_is_visible_has_come() -> None:
+    """Cursor, balances, open orders, and all of it again `visible_bound` later: nothing hides any more."""
+    bench = connected()
+    began_ns = bench.now_ns
+    bench.opened({"USDT": 1000, "BTC": 2})
+    account = bench.config.accounts[ACCOUNT]
+    assert bench.now_ns - began_ns >= account.visible_bound
+    assert [(one.asset, one.qty) for one in bench.made(Opening)] == [(USDT, D(1000)), (BASE, D(2))]
+    bench.look(held={"USDT": 1000, "BTC": 2})
+    assert len(bench.made(Opening)) == 2
+    bench.check()
+
+
+def test_opening_when_a_look_shows_something_else_then_they_begin_anew() -> None:
+    """Balances or cursors that move between two looks: what is booked is what stayed."""
+    bench = connected()
+    for held, cursor in (({"BTC": 1}, "5"), ({"BTC": 2}, "5"), ({"BTC": 2}, "6")):
+        bench.look(held=held, cursors=((BTC, TradeId(cursor)),))
+    first_ns = bench.now_ns
+    assert bench.trading.opened == {}
+    bench.opened({"BTC": 2}, cursors=((BTC, TradeId("6")),))
+    assert bench.now_ns - first_ns >= bench.config.accounts[ACCOUNT].visible_bound
+    assert bench.trading.opening_cursors == {ACCOUNT: {BTC: "6"}}
+
+
+def test_opening_when_nothing_is_held_then_it_is_booked_as_nothing() -> None:
+    """An empty account is opened, too: with a zero of the numeraire."""
+    bench = connected()
+    bench.opened({})
+    assert [(one.asset, one.qty) for one in bench.made(Opening)] == [(USDT, D(0))]
+
+
+def test_history_when_before_the_opening_then_it_is_not_booked() -> None:
+    """What traded before us is in the balances that OPENING books."""
+    bench = connected()
+    bench.fill(foreign(1), 1, "1", source="look")
+    bench.opened({"BTC": 1})
     assert bench.made(Fill) == []
     assert balance(bench.trading.ledger, ACCOUNT, BASE) == D(1)
 
 
-def test_opening_when_something_happens_meanwhile_then_the_look_is_repeated() -> None:
+def test_opening_when_something_happens_meanwhile_then_the_looks_are_repeated() -> None:
     """Cursor, balances, and nothing in between: else the same money would be counted twice."""
-    bench = Bench()
-    bench.fold()
-    bench.tell(AccountState(ACCOUNT, True, ""))
-    look = bench.take(GATEWAY, Look)[-1]
-    create = foreign(1, "web")
-    bench.fill(create, 1)
-    bench.done(look, {"BTC": 1})
+    bench = connected()
+    bench.look(held={"BTC": 1})
+    for _ in range(20):
+        bench.fill(foreign(1), 1)
+        bench.look(held={"BTC": 1})
     assert bench.trading.opened == {}
-    bench.advance(SECOND)
-    bench.done(bench.one(GATEWAY, Look), {"BTC": 1, "USDT": -100})
+    bench.opened({"BTC": 1, "USDT": -100})
     assert list(bench.trading.opened) == [ACCOUNT]
 
 
@@ -94,16 +112,13 @@ def test_fill_when_streamed_before_the_opening_then_its_money_is_counted_once(
     client_order_id: ClientOrderId | None,
 ) -> None:
     """What traded before OPENING is in its balances: foreign fills and orphans, before it and late."""
-    bench = Bench()
-    bench.fold()
-    bench.tell(AccountState(ACCOUNT, True, ""))
-    create = foreign(1, "web")
-    fill = {"client_order_id": client_order_id}
+    bench = connected()
+    create, fill = foreign(1, "web"), {"client_order_id": client_order_id}
+    bench.look(held={"BTC": 1, "USDT": 900})
     bench.fill(create, 1, "41", **fill)
-    bench.done(bench.take(GATEWAY, Look)[-1], {"BTC": 1, "USDT": 900})
+    bench.look(held={"BTC": 1, "USDT": 900})
     assert bench.trading.opened == {}
-    bench.advance(SECOND)
-    bench.done(bench.one(GATEWAY, Look), {"BTC": 2, "USDT": 800}, cursors=((BTC, TradeId("100")),))
+    bench.opened({"BTC": 2, "USDT": 800}, cursors=((BTC, TradeId("100")),))
     # Traded before the opening's cursor, told after it, on both roads; the last one is news.
     bench.fill(create, 1, "42", **fill)
     bench.fill(create, 1, "100", source="look", **fill)

@@ -235,7 +235,7 @@ def test_bust_when_of_a_trade_before_the_opening_then_balances_tell_of_it(bench:
     bench.fold()
     bench.tell(AccountState(ACCOUNT, True, ""))
     cursors = ((BTC, TradeId("50")),)
-    bench.done(bench.take(GATEWAY, Look)[-1], {"USDT": 800, "BTC": 2}, cursors=cursors)
+    bench.opened({"USDT": 800, "BTC": 2}, cursors=cursors)
     bench.bust("41")
     for _ in range(30):
         bench.advance(SECOND)

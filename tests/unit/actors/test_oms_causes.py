@@ -282,13 +282,13 @@ def test_human_cause_when_its_reason_has_gone_then_only_resume_ends_it(bench: Be
 # --- the start ------------------------------------------------------------------------------------
 
 
-def test_starting_when_the_first_look_has_come_then_it_is_left_without_a_clear_time() -> None:
+def test_starting_when_the_account_is_reconciled_then_it_is_left_without_a_clear_time() -> None:
     """CANCEL_ONLY from the fold to READY, then NORMAL in the same turn."""
     bench = Bench()
     bench.fold()
     assert bench.moods(ACCOUNT, "starting") == ["CANCEL_ONLY"]
     bench.tell(AccountState(ACCOUNT, True, ""), ActorState("risk_desk", "READY"))
-    bench.done(bench.take(GATEWAY, Look)[-1], {"USDT": 1000})
+    bench.opened({"USDT": 1000})
     assert bench.moods(ACCOUNT, "starting") == ["CANCEL_ONLY", "NORMAL"]
     assert bench.trading.modes == {}
 

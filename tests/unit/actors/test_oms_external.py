@@ -122,9 +122,8 @@ def test_foreign_order_when_partly_filled_before_the_opening_then_that_part_is_i
     bench, stranger = Bench(), foreign(5)
     bench.fold()
     bench.tell(AccountState(ACCOUNT, True, ""))
-    look = bench.take(GATEWAY, Look)[-1]
     bench.report(stranger, S.PARTIALLY_FILLED, 2, source="look")
-    bench.done(look, {"USDT": 1000, "BTC": 2}, cursors=((BTC, TradeId("50")),))
+    bench.opened({"USDT": 1000, "BTC": 2}, cursors=((BTC, TradeId("50")),))
     assert account_sides(bench.trading.exposure, ACCOUNT, BTC).buy_qty == D(3)
     bench.fill(stranger, 2, "50", source="look")
     bench.fill(stranger, 1, "51")

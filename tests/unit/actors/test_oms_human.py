@@ -102,7 +102,7 @@ def test_doubt_when_older_than_a_restart_then_its_alarm_comes_again(bench: Bench
     if kind is Doubt.CANCEL:
         bench.tell(CancelParent(TREND, create.parent_id))
     bench.doubt(create, kind)
-    again = Bench(records=bench.records)
+    again = Bench(records=bench.records, now_ns=bench.now_ns)
     again.fold()
     blind_looks(again, 59)
     assert again.alarms == []

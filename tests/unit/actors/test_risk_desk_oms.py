@@ -7,17 +7,18 @@ from decimal import Decimal
 import msgspec
 
 from tests.unit.actors.oms_bench import Bench
-from tests.unit.actors.oms_wired import ACCOUNT, BTC, CONFIG, DESK, GATEWAY, STORE
+from tests.unit.actors.oms_wired import ACCOUNT, API, BTC, CONFIG, DESK, GATEWAY, STORE, TREND
 from tests.unit.actors.turns import Turns
 from tradefan.actors.risk_desk import RiskDesk
+from tradefan.actors.risk_desk_books import HOLD
 from tradefan.actors.risk_desk_state import AccountRiskView, RiskDeskWiring
 from tradefan.messages.account import EquityMark
 from tradefan.messages.base import Message
 from tradefan.messages.control import Ready, Started
 from tradefan.messages.market import Quote
-from tradefan.messages.orders import CreateOrder, Refusal
-from tradefan.messages.records import Equity
-from tradefan.units import SECOND, Ref
+from tradefan.messages.orders import AssignPosition, CreateOrder, Refusal, ResumeTrading
+from tradefan.messages.records import Equity, Fill
+from tradefan.units import EXTERNAL, SECOND, Ref
 
 OMS = Ref(1)
 
@@ -53,9 +54,15 @@ class Both:
         if price is not None:
             self.give(Quote(BTC, price, 1, price, 1, 1, now_ns))
             self.bench.quote(BTC, price)
-        self.bench.now_ns += SECOND
+        self.bench.advance(SECOND, answering=True)
         self._told(self.turns.until(self.desk, self.bench.now_ns))
         self.give()
+
+    def trusted(self, price: float = 100) -> Both:
+        """Let the OMS take new risk: the desk has seen for as long as its mode has to be clear."""
+        while self.bench.oms.view().mode.mode != "NORMAL":
+            self.second(price)
+        return self
 
     @property
     def account(self) -> AccountRiskView:
@@ -82,8 +89,7 @@ def test_desk_when_the_oms_is_ready_then_starts_from_its_book_and_sees() -> None
 
 def test_desk_when_fills_come_then_two_looks_find_no_difference() -> None:
     """Fees in base and quote, buys and sells: both books stay the same to the last digit."""
-    both = Both(Bench().ready())
-    both.second(100)
+    both = Both(Bench().ready()).trusted()
     for side, fee_asset in (("buy", "BTC"), ("sell", "USDT"), ("buy", "BTC")):
         both.bench.submit("1.5" if side == "buy" else "0.7", side=side)
         create = both.bench.one(GATEWAY, CreateOrder)
@@ -100,8 +106,7 @@ def test_desk_when_fills_come_then_two_looks_find_no_difference() -> None:
 def test_desk_when_a_limit_does_not_hold_then_the_oms_refuses_new_risk_in_its_words() -> None:
     """Code, limit, used and what would pass reach the owner; what reduces goes on."""
     risk = msgspec.structs.replace(CONFIG.risk, max_concentration=Decimal("0.0004"))
-    both = Both(Bench(config=msgspec.structs.replace(CONFIG, risk=risk)).ready())
-    both.second(100)
+    both = Both(Bench(config=msgspec.structs.replace(CONFIG, risk=risk)).ready()).trusted()
     both.buy("5")
     both.bench.submit(1)
     refusal = both.bench.one(STORE, Refusal)
@@ -118,8 +123,7 @@ def test_desk_when_a_limit_does_not_hold_then_the_oms_refuses_new_risk_in_its_wo
 def test_mark_when_the_peak_rises_then_is_journaled_and_comes_back() -> None:
     """What the limits refer to survives kill -9: it is in the journal."""
     bench = Bench().ready()
-    both = Both(bench)
-    both.second(100)
+    both = Both(bench).trusted()
     both.buy("1")
     both.second(150)
     (first, second) = bench.made(Equity)
@@ -127,6 +131,64 @@ def test_mark_when_the_peak_rises_then_is_journaled_and_comes_back() -> None:
     again = Both(Bench(records=bench.records).ready())
     again.second(120)
     assert (again.account.peak, again.account.equity) == (Decimal(1_000_050), Decimal(1_000_020))
+
+
+def test_desk_when_it_begins_anew_then_new_risk_waits_until_it_has_seen_for_a_while() -> None:
+    """NO_NEW_RISK until READY and 30 s more: a desk that crashes again and again is none."""
+    both = Both(Bench().ready())
+    assert both.desk.view().state == "READY"
+    ready_ns = both.bench.now_ns
+    both.bench.submit(1)
+    assert both.bench.one(STORE, Refusal).code == "MODE_NO_NEW_RISK"
+    both.trusted()
+    assert both.bench.now_ns - ready_ns == 30 * SECOND
+
+
+def test_drawdown_when_a_human_resumes_then_it_is_measured_anew_and_trading_goes_on() -> None:
+    """RESUME reaches the desk by the OMS; what it lets go there does not come back by itself."""
+    risk = msgspec.structs.replace(CONFIG.risk, max_drawdown=Decimal("0.0001"))
+    both = Both(Bench(config=msgspec.structs.replace(CONFIG, risk=risk)).ready()).trusted()
+    both.buy("5")
+    for _ in range(3):
+        both.second(70)
+    assert both.bench.moods(ACCOUNT, "drawdown") == ["REDUCE_ONLY"]
+    both.bench.submit(1)
+    assert both.bench.one(STORE, Refusal).code == "RISK_DRAWDOWN"
+    both.bench.tell(ResumeTrading(ACCOUNT, "seen", "me"))
+    both.give()
+    for _ in range(5):
+        both.second(70)
+    assert both.bench.moods(ACCOUNT, "drawdown") == ["REDUCE_ONLY", "NORMAL"]
+    assert (both.account.latched, both.account.drawdown) == ((), 0)
+    both.bench.submit(1)
+    assert len(both.bench.take(GATEWAY, CreateOrder)) == 1
+
+
+def test_position_when_a_human_assigns_it_then_both_books_follow() -> None:
+    """OMS and desk agree afterwards, look after look."""
+    both = Both(Bench().ready()).trusted()
+    both.buy("5")
+    both.bench.tell(AssignPosition(ACCOUNT, BTC, TREND, API, Decimal(2), None, "me"))
+    both.bench.tell(AssignPosition(ACCOUNT, BTC, TREND, EXTERNAL, Decimal(1), None, "me"))
+    for _ in range(40):
+        both.second(100)
+    view = both.desk.view()
+    assert (view.differences, view.counters.differences, view.counters.transfers) == ({}, 0, 0)
+    assert both.bench.moods(BTC, HOLD) == []
+
+
+def test_bust_when_it_comes_then_both_books_follow() -> None:
+    """What is taken back is told as a fill, so that the desk needs no word of its own for it."""
+    both = Both(Bench().ready()).trusted()
+    both.buy("5")
+    (fill,) = both.bench.made(Fill)
+    both.bench.bust(fill.trade_id, 3, 90)
+    both.give()
+    for _ in range(40):
+        both.second(100)
+    view = both.desk.view()
+    assert (view.differences, view.counters.differences, view.counters.transfers) == ({}, 0, 0)
+    assert both.account.equity == 1_000_000 + 3 * 10
 
 
 def test_ready_when_the_oms_began_anew_then_hears_of_the_desk_again() -> None:
