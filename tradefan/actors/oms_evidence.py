@@ -19,7 +19,7 @@ from tradefan.actors.oms_look import (
     visible_ns,
 )
 from tradefan.actors.oms_modes import suspect_asset
-from tradefan.actors.oms_state import AccountLive, Seen, Turn
+from tradefan.actors.oms_state import AccountLive, Apart, Seen, Turn
 from tradefan.actors.oms_venue import doubt_request
 from tradefan.actors.oms_waiting import clear_holds, repeat_after, replaced_stays
 from tradefan.core import outbox
@@ -30,6 +30,8 @@ from tradefan.messages.orders import LookDone
 from tradefan.messages.records import Cursor, Difference, Opening, Resolved, Sealed, Transfer
 from tradefan.units import MINUTE, SECOND, ZERO, AccountId, Asset, InstrumentId, exact, plain
 
+LOOKS_AGREED = 3
+"""So many looks that agree on a difference book it, whatever trades meanwhile."""
 UNANSWERED_NS = 10 * SECOND
 """A create without any word this long after its deadline is in doubt, whoever lost it."""
 SEAL_MIN_NS = 10 * MINUTE
@@ -219,53 +221,53 @@ def _infer(turn: Turn, msg: LookDone) -> None:
 def _check_balances(turn: Turn, msg: LookDone, here: AccountLive) -> None:
     """Book a difference between venue and ledger to `external`: a deposit, a withdrawal, a correction.
 
-    Two looks have to agree on it, 5 s apart, with nothing of ours under way in between. The assets of
-    a fill that nobody booked yet, or that was only inferred, are left alone: it explains the difference.
+    Looks have to agree on it, each after all that the one before did not show yet: two with nothing of
+    ours between them, or three while we trade. The assets of a fill that nobody booked yet, or that was
+    only inferred, are left alone: it explains the difference.
     """
     if here.totals is None:
         return
     books = turn.trading.ledger.balances.get(msg.account, {})
-    names = dict.fromkeys((*here.totals, *books))
-    found = {
-        asset: here.totals.get(asset, ZERO) - balance(turn.trading.ledger, msg.account, asset)
-        for asset in names
-    }
     unsure = _unsure_assets(turn, msg.account)
-    found = {asset: qty for asset, qty in found.items() if qty and asset not in unsure}
-    apart_ns = _apart_ns(turn, msg.account)
-    quiet = apart_ns is not None and msg.asked_ns - here.activity_ns >= apart_ns
-    if not quiet or found != here.differences:
-        here.differences, here.differences_ns = (found if quiet else {}), msg.asked_ns
-        return
-    if apart_ns is None or msg.asked_ns - here.differences_ns < apart_ns:
-        return
-    for asset, qty in found.items():
-        turn.emit(Transfer(turn.now, msg.account, asset, qty, "two looks agree"))
-        suspect_asset(turn, msg.account, asset)
-        turn.log("warning", "transfer", account=msg.account, asset=asset, qty=plain(qty))
-    here.differences = {}
-
-
-def _apart_ns(turn: Turn, account: AccountId) -> int | None:
-    """Return how far two looks must be apart to agree, None while something unexplained may move money.
-
-    A live order may fill at any moment, and for `visible_bound` its trade may hide where the balance
-    shows it already.
-    """
-    if turn.live.asking:
-        return None
-    live = False
-    for order in turn.trading.orders.values():
-        if order.account != account:
+    known, here.differences = here.differences, {}
+    for asset in dict.fromkeys((*here.totals, *books)):
+        qty = here.totals.get(asset, ZERO) - balance(turn.trading.ledger, msg.account, asset)
+        if not qty or asset in unsure:
             continue
-        if not order.external and (order.filled < order.venue_cum or order.in_doubt is not None):
-            return None
-        live = live or order.live
+        apart = known.get(asset)
+        if apart is None or apart.qty != qty:
+            apart = Apart(qty, msg.asked_ns, msg.asked_ns)
+        elif msg.asked_ns - apart.last_ns >= SECOND_LOOK_NS + visible_ns(turn, msg.account):
+            apart.looks, apart.last_ns = apart.looks + 1, msg.asked_ns
+        if _agreed(turn, msg, here, apart):
+            _transfer(turn, msg.account, asset, qty)
+        else:
+            here.differences[asset] = apart
+
+
+def _agreed(turn: Turn, msg: LookDone, here: AccountLive, apart: Apart) -> bool:
+    if turn.live.asking:
+        return False
+    if apart.looks >= LOOKS_AGREED:
+        return True
+    quiet = here.activity_ns < apart.first_ns and not turn.trading.exposure.in_doubt.get(msg.account, 0)
+    return quiet and msg.asked_ns - apart.first_ns >= _apart_ns(turn, msg.account)
+
+
+def _apart_ns(turn: Turn, account: AccountId) -> int:
+    """Return how far two quiet looks must be apart: a live order's fill may hide where its money shows."""
+    live = any(turn.trading.orders[name].account == account for name in turn.trading.orders_live)
     return SECOND_LOOK_NS + visible_ns(turn, account) if live else SECOND_LOOK_NS
 
 
+def _transfer(turn: Turn, account: AccountId, asset: Asset, qty: Decimal) -> None:
+    turn.emit(Transfer(turn.now, account, asset, qty, "looks agree"))
+    suspect_asset(turn, account, asset)
+    turn.log("warning", "transfer", account=account, asset=asset, qty=plain(qty))
+
+
 def _unsure_assets(turn: Turn, account: AccountId) -> dict[Asset, None]:
-    """Return the assets of instruments in which a fill is poison, inferred, or taken back before it came."""
+    """Return the assets of instruments in which a fill is missing, poison or only inferred."""
     names: dict[InstrumentId, None] = {}
     for record in turn.trading.poisons.values():
         if record.instrument is not None:
@@ -274,6 +276,9 @@ def _unsure_assets(turn: Turn, account: AccountId) -> dict[Asset, None]:
         # One that no trade replaces in time is all that will come: the rest of the difference is a transfer.
         if turn.now - fill.at_ns < _seal_after_ns(turn, account):
             names[fill.instrument] = None
+    for order in turn.trading.orders.values():
+        if not order.external and order.filled < order.venue_cum:
+            names[order.instrument] = None
     known = [turn.instrument(name) for name in names if name in turn.wiring.accounts.get(account, ())]
     found = [one for one in known if one is not None]
     return dict.fromkeys(asset for one in found for asset in (one.base, one.quote, one.settle))

@@ -14,7 +14,7 @@ import msgspec
 from tradefan.actors.oms_external import alarm_orphan, ask_history, intent_in, on_old_report
 from tradefan.actors.oms_modes import suspect
 from tradefan.actors.oms_state import Turn
-from tradefan.actors.oms_venue import illegal, resolve_placed
+from tradefan.actors.oms_venue import alarm_overfill, illegal, resolve_placed
 from tradefan.actors.oms_waiting import clear_holds, not_sent, take_back
 from tradefan.core.apply_orders import corrected, share_of
 from tradefan.core.ids import is_own
@@ -83,6 +83,7 @@ def _take(turn: Turn, msg: VenueFill, old: Intent | None, *, asked: bool = False
 
 def _book(turn: Turn, msg: VenueFill, instrument: Instrument, order: Order | None, owner: OwnerId) -> None:
     late = order is not None and order.status in TERMINAL and order.filled >= order.venue_cum
+    before = ZERO if order is None else order.cum_qty
     sealed = order is not None and order.sealed
     fill = Fill(
         at_ns=turn.now,
@@ -113,6 +114,7 @@ def _book(turn: Turn, msg: VenueFill, instrument: Instrument, order: Order | Non
         turn.log("warning", "foreign_fill", account=msg.account, trade_id=msg.trade_id)
     if order is not None:
         _after_fill(turn, order, late=late, sealed=sealed)
+        alarm_overfill(turn, order, before)
     pending = turn.trading.busts.get(fill_key(fill.account, fill.instrument, fill.trade_id))
     if pending is not None:
         _take_back(turn, fill, pending.qty if isinstance(pending, Correct) else None, _price_of(pending))
@@ -187,10 +189,6 @@ def _after_fill(turn: Turn, order: Order, *, late: bool, sealed: bool) -> None:
         )
     if order.status is OrderStatus.REJECTED:
         illegal(turn, order, "fill")
-    if order.filled > order.order_qty and not order.external:
-        turn.live.counters.overfills += 1
-        suspect(turn, order.account, order.instrument)
-        turn.log("error", "overfill", client_order_id=order.client_order_id, filled=plain(order.filled))
 
 
 # --- inferred fills -----------------------------------------------------------------------------------

@@ -95,6 +95,15 @@ class OmsWiring(Struct, frozen=True):
     version: str = ""
 
 
+class Apart(Struct):
+    """How far venue and ledger are apart in an asset, since which look, and how many looks agree."""
+
+    qty: Decimal
+    first_ns: int
+    last_ns: int
+    looks: int = 1
+
+
 class Seen(Struct):
     """What a look showed of an account before its opening."""
 
@@ -133,8 +142,7 @@ class AccountLive(Struct):
     absent: dict[ClientOrderId, int] = field(default_factory=dict)
     present: dict[ClientOrderId, int] = field(default_factory=dict)
     totals: dict[Asset, Decimal] | None = None
-    differences: dict[Asset, Decimal] = field(default_factory=dict)
-    differences_ns: int = 0
+    differences: dict[Asset, Apart] = field(default_factory=dict)
     activity_ns: int = 0
 
 

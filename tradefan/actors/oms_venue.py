@@ -6,8 +6,11 @@ is asked. Fills are in `oms_fills`, orders that are not ours in `oms_external`.
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 from tradefan.actors.oms_external import on_stranger
 from tradefan.actors.oms_look import ask_soon, query
+from tradefan.actors.oms_modes import suspect
 from tradefan.actors.oms_state import Turn
 from tradefan.actors.oms_waiting import (
     cancel_order,
@@ -71,9 +74,9 @@ def _came_again(order: Order, msg: ExecutionReport) -> bool:
     return order.external and other
 
 
-def _merge(turn: Turn, order: Order, msg: ExecutionReport, order_qty: object) -> None:
+def _merge(turn: Turn, order: Order, msg: ExecutionReport, order_qty: Decimal | None) -> None:
     turn.account(msg.account).activity_ns = turn.now
-    doubted = order.may_not_exist
+    doubted, before = order.may_not_exist, order.cum_qty
     turn.emit(
         Report(
             at_ns=turn.now,
@@ -84,11 +87,12 @@ def _merge(turn: Turn, order: Order, msg: ExecutionReport, order_qty: object) ->
             cum_qty=msg.cum_qty,
             reason=msg.reason,
             event_ns=msg.event_ns,
-            order_qty=order_qty,  # type: ignore[arg-type]
+            order_qty=order_qty,
         )
     )
     turn.touch(order)
     clear_holds(turn, order)
+    alarm_overfill(turn, order, before)
     if order.status is OrderStatus.REJECTED:
         replaced_stays(turn, order, msg.reason)
     elif doubted and order.replaces is not None:
@@ -206,6 +210,15 @@ def resolve_placed(turn: Turn, order: Order, evidence: str) -> None:
     elif parent is None or parent.phase is not Phase.WORKING:
         # Nobody waits for it any more; what it still trades belongs to its owner all the same.
         cancel_order(turn, order, "adopted")
+
+
+def alarm_overfill(turn: Turn, order: Order, before: Decimal) -> None:
+    """Say that more has traded than was ordered: it is real, so it is booked and counts."""
+    if order.external or order.cum_qty <= max(order.order_qty, before):
+        return
+    turn.live.counters.overfills += 1
+    suspect(turn, order.account, order.instrument)
+    turn.log("error", "overfill", client_order_id=order.client_order_id, filled=plain(order.cum_qty))
 
 
 def illegal(turn: Turn, order: Order, what: str) -> None:
