@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 import pytest
 
@@ -27,10 +27,11 @@ def resolved(
     return Resolved(FIRST + APART, ACCOUNT, CID, verdict, evidence, first, second)
 
 
-def bench_with(*, honest: bool = True, **changes: Any) -> Bench:
+def bench_with(*, honest: bool = True, skew_ns: int = 0) -> Bench:
     """Return a create that was written in epoch 1 and never arrived."""
     bench = Bench(NotPlaced(), honest=honest)
-    bench.append(epoch(1), intent(at_ns=T0, not_after_ns=DEADLINE, **changes))
+    bench.seen.skew_ns = skew_ns
+    bench.append(epoch(1), intent(at_ns=T0, not_after_ns=DEADLINE))
     bench.write(CID)
     assert bench.look() is None
     return bench
@@ -102,11 +103,11 @@ def test_not_placed_when_the_venue_decided_behind_the_first_look_then_broken(aft
 
 
 def test_not_placed_when_the_kernels_clock_is_ahead_then_instants_are_compared_in_one_time() -> None:
-    """Looks carry the kernel's time, the venue's log the world's."""
-    bench = bench_with()
+    """Looks carry the time of the kernel that made them, the venue's log the world's."""
+    bench = bench_with(skew_ns=20)
     bench.venue.now_ns = FIRST - 10
     bench.venue.reject(CID, "no funds")
-    bench.seen.skew_ns = 20
+    bench.seen.life, bench.seen.skew_ns = 2, 1_000
     broken(bench.step(resolved()), "I-16", f"at {FIRST - 20} ns", f"rejected at {FIRST - 10}")
 
 

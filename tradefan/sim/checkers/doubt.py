@@ -83,7 +83,7 @@ class NotPlaced(OverRecords):
             return self.broken(seen, f"a second look for {name} {APART_NS} ns later", f"{second - first} ns")
         if seen.venue.may_accept(name):
             return self.broken(seen, f"{name} not to be acceptable any more", "it is on its way in the venue")
-        return self._decided(seen, name, first - seen.skew_ns)
+        return self._decided(seen, name, self.true_ns(seen, first))
 
     def _earliest(self, seen: Witness, child: Child) -> int:
         intent: Intent | None = child.intent

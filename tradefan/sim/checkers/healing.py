@@ -84,14 +84,19 @@ class CancelsCome(OverRecords):
     invariant: str = "I-37"
     kind: Kind = "Q"
 
+    def __init__(self) -> None:
+        """Begin without a wish."""
+        super().__init__()
+        self._wished: dict[str, int] = {}
+        """True instants, also of wishes that a crash took."""
+
     def begin(self) -> None:
         self._orders = Orders()
-        self._wished: dict[str, int] = {}
 
     def take(self, seen: Witness, record: Record) -> Violation | None:
         child = self._orders.take(record)
         if child is not None and isinstance(record, CancelIntent):
-            self._wished.setdefault(child.client_order_id, record.at_ns)
+            self._wished.setdefault(child.client_order_id, self.true_ns(seen, record.at_ns))
         return None
 
     def at_rest(self, seen: Witness) -> Violation | None:
@@ -104,7 +109,7 @@ class CancelsCome(OverRecords):
             if order.ours:
                 found[order.client_order_id] = order.ended_ns
         for name, at_ns in self._wished.items():
-            due_ns = max(healed_ns, min(at_ns - seen.skew_ns, seen.now_ns)) + patience_ns
+            due_ns = max(healed_ns, at_ns) + patience_ns
             if venue.may_accept(name):
                 return self.broken(seen, f"{name} cancelled by {due_ns} ns", "it may still be accepted")
             ended_ns = found.get(name, 0)

@@ -10,7 +10,7 @@ from tradefan.messages.orders import ParentOrder
 from tradefan.messages.records import Intent, Parent, Record, Report
 from tradefan.sim.checkers.base import Newer, OverRecords, Source
 from tradefan.sim.witness import Kind, VenueEvent, Violation, Witness
-from tradefan.units import SECOND
+from tradefan.units import SECOND, InstrumentId
 
 TRUSTED = ("LIVE", "SUSPECT")
 """A passive order may be placed on a SUSPECT feed, one that takes only on a LIVE one."""
@@ -48,7 +48,7 @@ class FreshReference(OverRecords):
         heard_ns = seen.heard.get(record.instrument)
         if heard_ns is None:
             return self.broken(seen, f"a price of {record.instrument} before {name}", "none was ever shown")
-        silent_ns = record.at_ns - seen.skew_ns - heard_ns
+        silent_ns = self.true_ns(seen, record.at_ns) - heard_ns
         if age_ns < silent_ns:
             return self.broken(seen, f"a reference of {name} at least {silent_ns} ns old", f"{age_ns} ns")
         return None
@@ -109,21 +109,23 @@ class FittingOrders(OverRecords):
         """Begin without a change."""
         super().__init__()
         self._log, self._faults = Newer(), Newer()
+        self._made: dict[str, tuple[InstrumentId, int]] = {}
+        """Instrument and true instant of each INTENT, also of those that a crash took."""
         self._changed_ns: int | None = None
         self._unread_ns = -REREAD_NS
 
     def begin(self) -> None:
-        self._intents: dict[str, Intent] = {}
         self._reported: dict[str, int] = {}
         """When a reject by a filter was first reported of an instrument since the last change of any."""
 
     def take(self, seen: Witness, record: Record) -> Violation | None:
         if isinstance(record, Intent):
-            self._intents[record.client_order_id] = record
+            made = (record.instrument, self.true_ns(seen, record.at_ns))
+            self._made.setdefault(record.client_order_id, made)
         elif isinstance(record, Report) and record.status == "REJECTED" and _by_filter(record.reason):
-            intent = self._intents.get(record.client_order_id)
-            if intent is not None:
-                self._reported.setdefault(intent.instrument, seen.now_ns)
+            known = self._made.get(record.client_order_id)
+            if known is not None:
+                self._reported.setdefault(known[0], seen.now_ns)
         return None
 
     def after_step(self, seen: Witness) -> Violation | None:
@@ -144,10 +146,10 @@ class FittingOrders(OverRecords):
         return None
 
     def _judge(self, seen: Witness, event: VenueEvent) -> Violation | None:
-        intent = self._intents.get(event.client_order_id)
-        if intent is None:
+        made = self._made.get(event.client_order_id)
+        if made is None:
             return None
-        name, made_ns = intent.instrument, intent.at_ns - seen.skew_ns
+        name, made_ns = made
         changed_ns, reported_ns = self._changed_ns, self._reported.get(name)
         expected = f"{event.client_order_id} within the filters of {name}"
         if changed_ns is None:

@@ -89,7 +89,7 @@ class DurableIntent(Watch):
             found = f"lsn {lsn} with {durable} durable when it left"
             return self.broken(seen, f"a durable INTENT of {name}", found)
         left_ns = written.at_ns + seen.skew_ns
-        if left_ns > intent.not_after_ns:
+        if written.life == seen.life and left_ns > intent.not_after_ns:
             return self.broken(seen, f"{name} written by {intent.not_after_ns} ns", f"{left_ns} ns")
         return None
 
