@@ -228,7 +228,8 @@ class WorstCase(OverRecords):
             total = self._money.place(account, owner, name).qty
         for child in self._active.get((account, name), {}).values():
             if owner in (None, child.owner):
-                unbooked = child.cum - child.filled
+                # What others trade is known by their trades; what their orders say may be booked already.
+                unbooked = ZERO if child.owner == EXTERNAL else child.cum - child.filled
                 total += unbooked + child.rest if child.side == "buy" else -unbooked
         return total
 
