@@ -289,21 +289,24 @@ class _Group:
 
     def add(self, append: Append) -> None:
         """Take the records that are new, and compare the others with what has their lsn."""
-        for lsn, record in enumerate(append.records, append.first_lsn):
+        lsn, chain = append.first_lsn - 1, self.chain
+        for record in append.records:
+            lsn += 1
             payload = _ENCODE(record)
             if lsn <= self.last:
                 self._compare(lsn, payload)
                 continue
             if lsn != self.last + 1:
                 raise Defect(f"journal {self._base.path}: expected lsn {self.last + 1}, got {lsn}")
-            kind = type(record).__name__
-            plain = (lsn, record.at_ns, append.epoch, kind, self._version, payload)
-            self.chain = link(self.chain, plain)
-            self.rows.append((*plain, self.chain))
+            plain = (lsn, record.at_ns, append.epoch, type(record).__name__, self._version, payload)
+            chain = link(chain, plain)
+            self.rows.append((*plain, chain))
+            subject = subject_of(record)
+            if subject is not None:
+                self.subjects.append((subject, lsn))
             self.last = lsn
             self.size += len(payload)
-            if kind in WITH_SUBJECT:
-                self.subjects.append((subject_of(record) or "", lsn))
+        self.chain = chain
 
     def _compare(self, lsn: int, payload: bytes) -> None:
         found = self._payload_at(lsn) if lsn <= self._base.last else self.rows[lsn - self._base.last - 1][5]

@@ -131,19 +131,29 @@ def verified(
 
 def subject_of(record: Record) -> str | None:
     """Name what a record is about, where it may be asked for when it has left memory."""
-    match record:
-        case Fill() | FillReplaced() | Bust() | Correct():
-            return f"fill {record.account} {record.instrument} {record.trade_id}"
-        case FillInferred():
-            return subject_of(record.fill)
-        case Intent() | ExternalOrder():
-            return f"order {record.client_order_id}"
-    return None
+    name = _SUBJECTS.get(type(record))
+    return None if name is None else name(record)
 
 
-WITH_SUBJECT = tuple(
-    kind.__name__ for kind in (Fill, FillInferred, FillReplaced, Bust, Correct, Intent, ExternalOrder)
-)
+def _trade(record: Fill | FillReplaced | Bust | Correct) -> str:
+    return f"fill {record.account} {record.instrument} {record.trade_id}"
+
+
+def _order(record: Intent | ExternalOrder) -> str:
+    return f"order {record.client_order_id}"
+
+
+# By a table: it is asked for every record that is written.
+_SUBJECTS: dict[type[Any], Callable[[Any], str]] = {
+    Fill: _trade,
+    FillInferred: lambda record: _trade(record.fill),
+    FillReplaced: _trade,
+    Bust: _trade,
+    Correct: _trade,
+    Intent: _order,
+    ExternalOrder: _order,
+}
+WITH_SUBJECT = tuple(kind.__name__ for kind in _SUBJECTS)
 """Types of rows that have a subject."""
 
 
