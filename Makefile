@@ -1,4 +1,4 @@
-.PHONY: check lint test bench
+.PHONY: check lint test bench chaos
 
 check: lint
 	.venv/bin/pytest -q -n 2 -m "not slow" $(wildcard tests/unit tests/property tests/architecture)
@@ -11,3 +11,7 @@ test:
 
 bench:
 	set -e; for program in benchmarks/[a-z]*.py; do .venv/bin/python "$$program"; done
+
+# Real processes under faults, in the whole form: an hour, and the machine for itself. Some need root and strace.
+chaos:
+	TRADEFAN_CHAOS=whole TRADEFAN_CHAOS_CYCLES=$${TRADEFAN_CHAOS_CYCLES:-200} .venv/bin/pytest -q -m chaos tests/chaos

@@ -246,7 +246,7 @@ def run_daemon(
     """
     use_decimal_context()
     _require_runnable(environment)
-    with KillSignal(Latch()) as kill, _locked(environment):
+    with KillSignal(Latch()) as kill, holding(environment):
         log = _start_log(environment)
         try:
             # Said here and now: a journal's link that refused would only be started again and again.
@@ -280,7 +280,7 @@ def close_if_killed(latch: Latch, journal: Path) -> None:
 
 
 @contextmanager
-def _locked(environment: Environment) -> Iterator[None]:
+def holding(environment: Environment) -> Iterator[None]:
     """Hold the data directory and every API key: no second daemon trades beside this one."""
     places, accounts = environment.places, environment.loaded.config.accounts
     places.take()

@@ -101,13 +101,13 @@ class DaemonProcess:
 
     def ask(self, path: str, body: dict[str, Any] | None = None, **headers: str) -> tuple[int, Any]:
         """Return status and JSON; status 0 while nobody listens."""
-        if path.startswith("/api/") and "Authorization" not in headers:
-            headers["Authorization"] = f"Bearer {(self.data / 'token').read_text().strip()}"
         data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(
-            self.url + path, data, {"Content-Type": "application/json", **headers}
-        )
         try:
+            if path.startswith("/api/") and "Authorization" not in headers:
+                headers["Authorization"] = f"Bearer {(self.data / 'token').read_text().strip()}"
+            request = urllib.request.Request(
+                self.url + path, data, {"Content-Type": "application/json", **headers}
+            )
             with urllib.request.urlopen(request, timeout=10) as answer:
                 return answer.status, _json(answer.read())
         except urllib.error.HTTPError as error:
