@@ -71,6 +71,7 @@ def announce(shell: Shell, url: str) -> None:
 # --- kill -----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_kill_when_the_api_answers_then_it_is_asked_with_everything_that_was_said(
     shell: Shell, daemon: Daemon, holder: Holder
 ) -> None:
@@ -98,6 +99,7 @@ def test_kill_when_the_api_answers_then_it_is_asked_with_everything_that_was_sai
     assert json.loads(shell.ours("kill", "--json").out) == answer | {"text": "not yet on the disk"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("trouble", ["no address", "nobody listens", "silent", "broken"])
 def test_kill_when_the_api_does_not_answer_then_the_holder_of_the_lock_gets_a_signal(
     shell: Shell, daemon: Daemon, holder: Holder, trouble: str
@@ -119,6 +121,7 @@ def test_kill_when_the_api_does_not_answer_then_the_holder_of_the_lock_gets_a_si
     assert holder.said() == "heard\n"
 
 
+@pytest.mark.slow
 def test_kill_when_the_scope_is_misspelt_then_refused_and_nobody_gets_a_signal(
     shell: Shell, daemon: Daemon, holder: Holder
 ) -> None:
@@ -142,6 +145,7 @@ def test_kill_when_no_daemon_runs_then_3(shell: Shell) -> None:
     assert f"no daemon runs in {shell.data.root}" in done.err
 
 
+@pytest.mark.slow
 def test_kill_when_an_address_is_given_then_only_it_is_asked(
     shell: Shell, daemon: Daemon, holder: Holder
 ) -> None:

@@ -203,8 +203,11 @@ def test_log_disk_refuses_then_lines_counted_and_writing_resumes(tmp_path: Path)
     assert [line["event"] for line in written(tmp_path / "log")] == ["written"]
 
 
-def test_log_when_space_is_short_then_debug_lines_are_spared_and_come_back(tmp_path: Path) -> None:
+def test_log_when_space_is_short_then_debug_lines_are_spared_and_come_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The last bytes are the journal's (ST-03): what nobody needs goes first, is counted, and returns."""
+    monkeypatch.setattr("tradefan.telemetry._SPACE_S", 0.02)
     free, asked = [5], threading.Semaphore(0)
 
     def measure() -> int:

@@ -36,6 +36,7 @@ def _key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TEST_KEY", "k" * 64)
 
 
+@pytest.mark.slow
 def test_key_when_another_process_trades_with_it_then_refused_by_pid_and_directory(tmp_path: Path) -> None:
     """Within a second, although its data directory is another one; when that process dies it is free."""
     words = [sys.executable, "-c", HOLDER, str(tmp_path), "/data/first"]
