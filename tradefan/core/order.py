@@ -337,9 +337,15 @@ def begin_doubt(order: Order, doubt: Doubt, reason: str, at_ns: int) -> bool:
 
 
 def may_doubt(order: Order, doubt: Doubt) -> bool:
-    """Say whether a request of this order can be in doubt: its outcome is not known already."""
-    known = order.status in TERMINAL or (doubt is Doubt.CREATE and order.acknowledged)
-    return not known and order.in_doubt is None
+    """Say whether a request of this order can be in doubt: its outcome is not known already.
+
+    While nobody knows whether the order exists that is the question, and a cancel only repeats (R6).
+    """
+    if order.status in TERMINAL:
+        return False
+    if order.acknowledged:
+        return doubt is not Doubt.CREATE and order.in_doubt is None
+    return doubt is not Doubt.CANCEL and order.in_doubt not in _OF_EXISTENCE
 
 
 def _acknowledge(order: Order) -> None:
