@@ -128,7 +128,6 @@ def _on_external(orders: Orders, record: ExternalOrder) -> Child:
         orders.epoch,
         orders.epoch_ns,
         None,
-        filled=record.cum_qty,
         reported=record.cum_qty,
     )
     orders.known[record.client_order_id] = child
