@@ -7,7 +7,7 @@ import sys
 
 from tests.unit.stores.made import transfers
 from tradefan.messages.base import Message
-from tradefan.messages.control import Append, Durable
+from tradefan.messages.control import Append, Durable, Snap
 from tradefan.stores.journal import JournalFile
 from tradefan.stores.journal_link import JournalLink
 
@@ -19,7 +19,7 @@ def say(message: Message) -> None:
 
 
 async def main(path: str) -> None:
-    """Go on where the journal ends, in Appends of one to five records."""
+    """Go on where the journal ends, in Appends of one to five records and a snapshot each hundred."""
     file = JournalFile(path)
     first = file.last_lsn + 1
     file.close()
@@ -31,6 +31,8 @@ async def main(path: str) -> None:
                 size = first % 5 + 1
                 link.apply(Append(first, 1, transfers(size, first)))
                 first += size
+                if first % 100 < size:
+                    link.apply(Snap(first - 1, b"state %d" % (first - 1)))
             await asyncio.sleep(0)
 
 

@@ -16,6 +16,7 @@ import pytest
 
 from tests.unit.stores.made import BTC, transfers
 from tradefan.stores.journal import JournalFile
+from tradefan.stores.journal_tool import verify
 from tradefan.stores.sqlite import StoreFile
 from tradefan.units import SECOND
 
@@ -59,17 +60,24 @@ def test_journal_when_killed_again_and_again_then_has_every_acknowledged_record(
     path, last = str(tmp_path / "journal.db"), 0
     for more in (100, 1, 1000, 50):
 
-        def enough(line: str, lsn: int = last + more) -> bool:
-            return int(line) >= lsn
+        def enough(line: str, wanted: int = last + more) -> bool:
+            return int(line) >= wanted
 
         printed = killed("killed_journal", path, until=enough)
         acknowledged = max(int(line) for line in printed)
         assert integrity(path) == "ok"
+        report = verify(path)
+        assert (report.problems, report.rows >= acknowledged) == ((), True)
         file = JournalFile(path)
         records, durable = file.fold()
+        recovered = file.recover()
         file.close()
         assert durable >= acknowledged > last
         assert records == transfers(durable)
+        lsn = recovered.snapshot_lsn
+        assert recovered.snapshot == (f"state {lsn}".encode() if lsn else None)
+        assert durable < 200 or lsn > 0
+        assert recovered.records == records[lsn:]
         last = durable
 
 

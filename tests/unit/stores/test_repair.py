@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import apsw
 import pytest
@@ -16,7 +18,7 @@ from tests.unit.stores.made import transfers
 from tradefan.errors import Outage, Refused
 from tradefan.messages.control import Append
 from tradefan.sim.disk import SimDisk
-from tradefan.stores.disk import open_flags
+from tradefan.stores.disk import RealDisk, open_flags
 from tradefan.stores.journal import JournalFile
 
 PATH = "/j.db"
@@ -171,3 +173,48 @@ def test_start_when_the_process_was_killed_behind_a_failed_sync_then_what_is_fou
         disk.crash(power_loss=True)
         assert JournalFile(PATH, disk=disk).fold() == (transfers(last), last)
         disk.close()
+
+
+class NoIndex(RealDisk):
+    """A disk so full that the shared index of a WAL cannot be made, until `room` is."""
+
+    room = False
+
+    def connect(self, path: str, flags: int) -> apsw.Connection:
+        return Indexed(self, path, flags)
+
+
+class Indexed(apsw.Connection):
+    """Fails as SQLite does when its -shm file does not get its size."""
+
+    def __init__(self, disk: NoIndex, path: str, flags: int) -> None:
+        self._disk = disk
+        self._alone = False
+        super().__init__(path, flags)
+
+    def pragma(self, name: str, *value: Any, schema: str | None = None) -> Any:
+        if name == "locking_mode":
+            self._alone = value == ("exclusive",)
+        elif not self._alone and not self._disk.room:
+            raise apsw.IOError("disk I/O error")
+        return super().pragma(name, *value, schema=schema)
+
+
+def test_start_when_the_disk_has_no_room_for_the_index_then_reads_and_writes_when_it_has(
+    tmp_path: Path,
+) -> None:
+    """A daemon that comes up on a full disk can fold, cancel and obey a kill."""
+    path, disk = str(tmp_path / "journal.db"), NoIndex()
+    file = JournalFile(path)
+    file.append(1, 1, transfers(5))
+    file.close()
+    file = JournalFile(path, disk=disk)
+    assert file.fold() == (transfers(5), 5)
+    assert "IOError: disk I/O error" in file.base.failing
+    with pytest.raises(Outage, match="disk I/O error"):
+        file.reopen()
+    assert file.fold() == (transfers(5), 5)
+    disk.room = True
+    file.reopen()
+    assert (file.base.failing, file.append(6, 1, transfers(1, 6))) == ("", 6)
+    file.close()
