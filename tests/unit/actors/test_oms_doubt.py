@@ -160,6 +160,34 @@ def test_r4_when_the_intent_is_of_an_earlier_epoch_then_the_deadline_counts_from
     )
 
 
+def test_doubt_when_the_cancel_times_out_before_the_create_then_existence_is_what_is_in_doubt(
+    bench: Bench,
+) -> None:
+    """R6: `in_doubt` CREATE stays beside the wish to cancel, whichever time-out comes first; R4 ends it."""
+    create = bench.limit()
+    bench.tell(CancelParent(TREND, create.parent_id))
+    bench.doubt(create, Doubt.CANCEL)
+    bench.doubt(create, Doubt.CREATE)
+    order = bench.trading.orders[create.client_order_id]
+    assert order.in_doubt is Doubt.CREATE
+    bench.passed(20)
+    assert [one.verdict for one in bench.made(Resolved)] == ["NOT_PLACED"]
+    assert (order.live, bench.trading.parents[create.parent_id].phase) == (False, Phase.DONE)
+    bench.check()
+
+
+def test_doubt_when_only_the_cancel_had_one_and_nobody_ever_spoke_of_the_order_then_r4_ends_it_too(
+    bench: Bench,
+) -> None:
+    """An order without any word long after its deadline may not exist, whatever else is in doubt."""
+    create = bench.limit()
+    bench.tell(CancelParent(TREND, create.parent_id))
+    bench.doubt(create, Doubt.CANCEL)
+    bench.passed(60)
+    assert not bench.trading.orders[create.client_order_id].live
+    bench.check()
+
+
 # --- found in spite of the proof -------------------------------------------------------------------------
 
 
