@@ -53,7 +53,16 @@ def test_tail_when_a_crash_took_the_last_rows_then_everything_is_told_again() ->
     tail.news([intent(), fill(1), fill(2, trade_id="t2")])
     again: list[Record] = [*read_again([intent()]), fill(3, trade_id="t3")]
     assert tail.news(again) == (1, again)
-    assert tail.news([]) == (0, [])
+
+
+def test_tail_when_nothing_is_folded_yet_then_nothing_was_taken_back() -> None:
+    """A new order manager knows no records before it has read its journal."""
+    tail = Tail()
+    tail.news([intent(), fill(1)])
+    assert tail.news([]) == (None, [])
+    assert tail.news(read_again([intent(), fill(1)])) == (None, [])
+    assert tail.news([]) == (None, [])
+    assert tail.news([intent()]) == (1, [intent()])
 
 
 def test_checker_when_it_folds_again_then_what_it_judged_before_is_not_judged_anew() -> None:

@@ -108,6 +108,7 @@ def test_not_placed_when_the_kernels_clock_is_ahead_then_instants_are_compared_i
     bench.venue.now_ns = FIRST - 10
     bench.venue.reject(CID, "no funds")
     bench.seen.life, bench.seen.skew_ns = 2, 1_000
+    bench.seen.skews = [(1, 20), (4, 1_000)]
     broken(bench.step(resolved()), "I-16", f"at {FIRST - 20} ns", f"rejected at {FIRST - 10}")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.unit.core.order_builders import CID, OWNER
-from tests.unit.sim.checker_bench import BTC, T0, Bench, broken
+from tests.unit.sim.checker_bench import BTC, T0, Bench, broken, epoch
 from tradefan.messages.records import Kill, Resume
 from tradefan.sim.checkers.killing import LatchLasts, NothingBehindKill
 from tradefan.units import SECOND
@@ -122,9 +122,9 @@ def test_latch_when_open_behind_a_crash_then_broken() -> None:
 def test_latch_when_only_the_journal_says_so_then_broken_too() -> None:
     """I-10: a KILL record that stands closes at boot, whoever was told."""
     bench = Bench(LatchLasts())
-    bench.step(kill("all"))
-    broken(bench.crash(1), "I-10", "the latch of all closed", "closed: ()")
-    assert bench.crash(0) is None
+    bench.step(epoch(1), kill("all"))
+    broken(bench.crash(2), "I-10", "the latch of all closed", "closed: ()")
+    assert bench.crash(1) is None
 
 
 def test_latch_when_the_resume_was_lost_in_the_crash_then_it_is_still_closed() -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal, TypeVar
 
-from tradefan.messages.records import Epoch, Record
+from tradefan.messages.records import Record
 from tradefan.sim.witness import Kind, Violation, Witness
 
 Source = Literal["step", "records", "writes", "venue", "logs", "faults", "kills", "config"]
@@ -51,8 +51,13 @@ class Tail:
         self._told: list[Record] = []
 
     def news(self, records: list[Record]) -> tuple[int | None, list[Record]]:
-        """Return what is new; where something was taken back all of it, and how many had stood before."""
+        """Return what is new; where something was taken back all of it, and how many had stood before.
+
+        No records at all: an order manager has not folded yet, which takes nothing back.
+        """
         told, count = self._told, len(self._told)
+        if not records:
+            return None, []
         same = count <= len(records) and (not count or records[count - 1] is told[-1])
         if not same:
             kept = self._kept(records)
@@ -86,7 +91,6 @@ class OverRecords(Watch):
     def __init__(self) -> None:
         """Begin before the first record."""
         self._tail = Tail()
-        self._skew_ns: int | None = None
         self.lsn = 0
         self.begin()
 
@@ -116,21 +120,14 @@ class OverRecords(Watch):
         first = None
         for record in fresh:
             self.lsn += 1
-            again = stood is not None and self.lsn <= stood
-            if type(record) is Epoch and not again:
-                self._skew_ns = seen.skew_ns
             broken = self.take(seen, record)
-            if not again:
+            if stood is None or self.lsn > stood:
                 first = first or broken
         return first
 
     def true_ns(self, seen: Witness, kernel_ns: int) -> int:
-        """Return an instant of the record in hand in the world's time.
-
-        What a process recorded in the step in which it died is seen in the next life only, whose clock
-        is another one: a life's clock counts from its EPOCH on.
-        """
-        return kernel_ns - (seen.skew_ns if self._skew_ns is None else self._skew_ns)
+        """Return an instant of the record in hand in the world's time, by the clock of its own life."""
+        return kernel_ns - seen.skew_of(self.lsn)
 
 
 def oms_of(seen: Witness) -> Any:  # noqa: ANN401 `OmsState`, which only the actors' floor knows
