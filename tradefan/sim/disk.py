@@ -85,12 +85,7 @@ class SimDisk(apsw.VFS):
         if path not in self._files:
             if content is None:
                 raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
-            self.before("open", path)
-            file = self._files[path] = Content()
-            made = SimFile(self, path, file)
-            made.write(0, content)
-            made.sync()
-            return made
+            self._make(path, content)
         return SimFile(self, path, self._files[path])
 
     def exists(self, path: str) -> bool:
@@ -251,6 +246,16 @@ class SimDisk(apsw.VFS):
         self._deleted.clear()
         for file in self._files.values():
             file.named = True
+
+    def _make(self, path: str, content: bytes) -> None:
+        """Make a file under another name first, as the real disk does: this one is never seen half."""
+        made = f"{path}.new"
+        self.before("open", made)
+        self._files[made] = Content()
+        file = SimFile(self, made, self._files[made])
+        file.write(0, content)
+        file.sync()
+        self.rename(made, path)
 
     def _lose_power(self) -> None:
         for path, file in list(self._files.items()):

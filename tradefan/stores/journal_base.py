@@ -119,14 +119,21 @@ class JournalBase:
     def checkpoint(self) -> None:
         """Bring the WAL into the file when it has grown; readers beside us may put that off.
 
+        So may a disk that is full: commits are durable in the WAL as long as that has room.
+
         Raises:
             Outage: the disk did not take it; nothing is lost.
         """
         if self._frames[0] < self._checkpoint_at:
             return
         self._checkpoint_at = self._frames[0] + CHECKPOINT_FRAMES
-        with self.writing():
-            _, pages, done = self.db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()[0]
+        try:
+            with self.writing():
+                _, pages, done = self.db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()[0]
+        except Outage as error:
+            if isinstance(error.__cause__, apsw.FullError):
+                return
+            raise
         if pages == done:
             self._checkpoint_at = CHECKPOINT_FRAMES
 

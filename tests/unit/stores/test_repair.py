@@ -20,6 +20,7 @@ from tradefan.messages.control import Append
 from tradefan.sim.disk import SimDisk
 from tradefan.stores.disk import RealDisk, open_flags
 from tradefan.stores.journal import JournalFile
+from tradefan.stores.journal_base import CHECKPOINT_FRAMES
 
 PATH = "/j.db"
 KNOWN = 40
@@ -173,6 +174,55 @@ def test_start_when_the_process_was_killed_behind_a_failed_sync_then_what_is_fou
         disk.crash(power_loss=True)
         assert JournalFile(PATH, disk=disk).fold() == (transfers(last), last)
         disk.close()
+
+
+def grown(disk: SimDisk) -> JournalFile:
+    """A journal whose WAL is due to come into the file."""
+    file = JournalFile(PATH, disk=disk)
+    for lsn in range(1, CHECKPOINT_FRAMES + 1):
+        file.append(lsn, 1, transfers(1, lsn))
+    return file
+
+
+def test_checkpoint_when_the_wal_has_grown_then_brings_it_into_the_file_and_the_wal_begins_anew() -> None:
+    """Its size is bounded, and each commit is as short as before."""
+    disk = SimDisk(1)
+    file = grown(disk)
+    size, wal = len(disk.peek(PATH)), len(disk.peek(f"{PATH}-wal"))
+    file.base.checkpoint()
+    assert len(disk.peek(PATH)) > size
+    file.append(CHECKPOINT_FRAMES + 1, 1, transfers(1, CHECKPOINT_FRAMES + 1))
+    assert len(disk.peek(f"{PATH}-wal")) == wal
+    writes = disk.counters["write"]
+    file.base.checkpoint()
+    assert disk.counters["write"] == writes
+    disk.close()
+
+
+def test_checkpoint_when_the_disk_is_full_then_commits_go_on_in_the_wal() -> None:
+    """What is durable in the WAL need not be in the file yet."""
+    disk = SimDisk(1)
+    file = grown(disk)
+    disk.fail("ENOSPC", "write", times=None, path=".db")
+    file.base.checkpoint()
+    assert file.append(CHECKPOINT_FRAMES + 1, 1, transfers(1, CHECKPOINT_FRAMES + 1)) > CHECKPOINT_FRAMES
+    disk.crash(power_loss=True)
+    disk.heal()
+    assert JournalFile(PATH, disk=disk).last_lsn == CHECKPOINT_FRAMES + 1
+    disk.close()
+
+
+def test_checkpoint_when_its_sync_fails_then_says_so_and_a_repair_loses_nothing() -> None:
+    """SQLite alone would hide the error and sync the same descriptor again."""
+    disk = SimDisk(1)
+    file = grown(disk)
+    disk.fail("EIO", "sync", path=".db")
+    with pytest.raises(Outage, match="sync failed with EIO"):
+        file.base.checkpoint()
+    file.reopen()
+    disk.crash(power_loss=True)
+    assert JournalFile(PATH, disk=disk).fold() == (transfers(CHECKPOINT_FRAMES), CHECKPOINT_FRAMES)
+    disk.close()
 
 
 class NoIndex(RealDisk):
