@@ -207,6 +207,20 @@ def test_resume_when_the_process_dies_before_the_byte_is_cleared_then_it_comes_u
     assert again.one(RIM, CloseLatch).scope == "all"
 
 
+def test_resume_when_the_oms_dies_on_the_way_then_its_successor_opens_the_latch(bench: Bench) -> None:
+    """RESUME is durable and the byte is cleared: the latch object of the living process must not stay shut."""
+    bench.kill()
+    bench.byte()
+    resume(bench)
+    bench.take(JOURNAL, KillByte)
+    again = Bench(records=bench.records)
+    again.fold(rows={"killed": 0}, restart=1)
+    while asked := again.take(JOURNAL, KillByte):
+        again.tell(KillByteSet(asked[-1].serial, asked[-1].value))
+    assert OpenLatch("all") in again.take(RIM, OpenLatch)
+    again.check()
+
+
 def test_resume_when_nothing_waits_for_a_human_then_it_is_refused(bench: Bench) -> None:
     """A scope that was not killed has nothing to open; a near name is proposed."""
     bench.kill(BTC)
