@@ -115,11 +115,13 @@ class ParentBudget(OverRecords):
     def _ours(self, chain: list[Child]) -> Decimal:
         """Return what we take for traded of a chain, and the most that one of it may still trade.
 
-        What has traded of an order since then its successor will not be given any more.
+        What has traded of an order since then its successor will not be given any more, and what has
+        traded of a successor proves that the order before it has ended.
         """
         rests = []
-        for child in chain:
+        for at, child in enumerate(chain):
             old, before = self._replaced.get(child.client_order_id, (None, ZERO))
             since = ZERO if old is None else max(old.cum - before, ZERO)
-            rests.append(max(child.rest - since, ZERO))
+            over = any(later.cum for later in chain[at + 1 :])
+            rests.append(ZERO if over else max(child.rest - since, ZERO))
         return sum((child.cum for child in chain), ZERO) + max(rests)
