@@ -15,6 +15,7 @@ from hashlib import blake2b
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 import tradefan.executors
 import tradefan.strategies
@@ -23,6 +24,7 @@ from tradefan.drivers.latch import Latch
 from tradefan.drivers.machines import TimedMachine
 from tradefan.errors import Outage, Refused
 from tradefan.messages.control import StopAll
+from tradefan.messages.instrument import Instrument
 from tradefan.messages.wire import Text, Write
 from tradefan.runtime.system import System
 from tradefan.sim.disk import SimDisk
@@ -52,7 +54,7 @@ from tradefan.sim.venue import FEE, SimVenue
 from tradefan.sim.witness import Checker, Violation, Witness, Written
 from tradefan.stores.journal import JournalFile
 from tradefan.stores.journal_link import JournalMachine
-from tradefan.units import MS, SECOND, ClientOrderId, use_decimal_context
+from tradefan.units import MS, SECOND, ClientOrderId, InstrumentId, use_decimal_context
 from tradefan.wiring import account_port, market_port, wire
 
 SHIPPED = (tradefan.executors.__name__, tradefan.strategies.__name__)
@@ -117,6 +119,7 @@ class World:
             balances=dict(self.options.balances),
             note=self.note,
             on_write=self._on_write,
+            faults_until_ns=T0 + fault_ns,
         )
         self.witness = Witness(seed, self.config, self.venue, now_ns=T0)
         self.witness.configs[self.config_id] = self.config
@@ -129,7 +132,7 @@ class World:
         self.starts = self.crashes = self.start_crashes = self.steps = 0
         self.refusal = ""
         self.skew_ns = 0
-        self._wired: tuple[Config, System] | None = None
+        self._wired: tuple[Config, dict[InstrumentId, Instrument], System] | None = None
         self._starting = False
         self._traces: list[str] = []
         self._agenda: list[tuple[int, int, Callable[[], None]]] = []
@@ -283,13 +286,14 @@ class World:
         self._born(machines)
 
     def _born(self, machines: dict[str, TimedMachine]) -> None:
-        if self._wired is None or self._wired[0] != self.config:
-            known = {one.id: one for one in self.options.instruments}
-            self._wired = self.config, wire(self.config, known, INSTANCE, "sim")
+        # A daemon asks for the rules before it starts, and begins to count their versions anew.
+        rules = {one.id: replace(self.market.rules(one.id), version=1) for one in self.options.instruments}
+        if self._wired is None or self._wired[:2] != (self.config, rules):
+            self._wired = self.config, rules, wire(self.config, rules, INSTANCE, "sim")
         latch = Latch()
         self.venue.latched = latch.is_closed
         self.life = life = Life(
-            self._wired[1],
+            self._wired[2],
             self.config,
             self.config_id,
             machines,
