@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import Any
 
 from msgspec import Struct
 
 from tradefan.config.schema import Config
 from tradefan.config.schema import Limits as InstrumentLimits
-from tradefan.messages.records import Assign, Bust, Correct, Intent, Record
+from tradefan.messages.records import Assign, Bust, Correct, FillInferred, Intent, Record
 from tradefan.sim.checkers.base import Newer, OverRecords, Source, oms_of
 from tradefan.sim.checkers.modes import Modes
 from tradefan.sim.checkers.money import Money
@@ -72,12 +73,20 @@ class WorstCase(OverRecords):
         elif isinstance(record, Assign):
             self._assign(record)
         if moved:
-            self._touched.update(dict.fromkeys((of, name) for of, _, name in self._money.places))
+            self._moved(record)
         if child is not None:
             self._follow_child(child)
             if isinstance(record, Intent):
                 self._approved(record)
         return None
+
+    def _moved(self, record: Any) -> None:  # noqa: ANN401 any record that moves money
+        """Note the instruments in which what somebody holds has changed."""
+        fill = record.fill if isinstance(record, FillInferred) else record
+        name, asset = getattr(fill, "instrument", None), getattr(fill, "asset", None)
+        places = ((of, at) for of, _, at in self._money.places if of == fill.account)
+        found = (place for place in places if name == place[1] or asset == _base(place[1]))
+        self._touched.update(dict.fromkeys(found))
 
     def _follow_child(self, child: Child) -> None:
         place = (child.account, child.instrument)
