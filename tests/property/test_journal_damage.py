@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Literal
 
 import pytest
@@ -87,6 +87,27 @@ def outcome(damage: Damage) -> str:
         disk.close()
 
 
+def accepted(damage: Damage) -> str:
+    """Damage the journal and accept what that does: it opens, goes on, and says what is lost."""
+    kind, path, at, bit = damage
+    disk = SimDisk(2)
+    try:
+        for name, content in FILES.items():
+            disk.plain(name, content)
+        disk.damage(kind, path, at=at, bit=bit)
+        file = JournalFile(PATH, disk=disk, accept_loss=True)
+        found, lost = file.recover(), file.lost()
+        assert found.records == RECORDS[found.snapshot_lsn : found.last_lsn]
+        assert lost or found.last_lsn == len(RECORDS)
+        file.append(found.last_lsn + 1, 3, transfers(2, 50))
+        disk.crash(power_loss=True)
+        again = JournalFile(PATH, disk=disk)
+        assert again.recover().records[-2:] == transfers(2, 50)
+        return "loss" if lost else "nothing lost"
+    finally:
+        disk.close()
+
+
 def ask(machine: JournalMachine) -> list[Message]:
     """Fold, look every trade up, and let the background verification come to its end."""
     machine.apply(0, Fold(1))
@@ -116,11 +137,11 @@ def judge(heard: list[Message]) -> str:
     return "all rows"
 
 
-def check(step: int, offset: int = 0) -> Counter[str]:
+def check(step: int, offset: int = 0, how: Callable[[Damage], str] = outcome) -> Counter[str]:
     found = Counter[str]()
     for damage in damages(step, offset):
         try:
-            found[f"{damage[0]} {outcome(damage)}"] += 1
+            found[f"{damage[0]} {how(damage)}"] += 1
         except Exception as error:
             raise AssertionError(f"{damage}: {error!r}") from error
     return found
@@ -130,6 +151,12 @@ def test_start_when_a_byte_was_flipped_or_the_file_cut_then_is_never_wrong_in_si
     """All bits of the mark, and a sample of the other files' bytes."""
     found = check(step=97)
     assert set(found) - RARE == {f"{kind} {how}" for kind in ("flip", "cut") for how in ENDS}
+
+
+def test_accept_when_a_byte_was_flipped_or_the_file_cut_then_opens_goes_on_and_says_what_is_lost() -> None:
+    """`--accept-loss` overrides every refusal, and no row goes without a word."""
+    found = check(step=397, how=accepted)
+    assert set(found) == {f"{kind} {end}" for kind in ("flip", "cut") for end in ("loss", "nothing lost")}
 
 
 @pytest.mark.slow

@@ -17,6 +17,7 @@ import apsw
 import msgspec
 
 from tradefan.messages.records import (
+    TRADING_VERSION,
     Bust,
     Correct,
     ExternalOrder,
@@ -65,6 +66,11 @@ _SELECT = (
 _HEAD = struct.Struct(">QqQII")
 
 
+INSERT_SNAPSHOT = "INSERT OR REPLACE INTO snapshots VALUES (?, ?, ?, ?, ?)"
+
+Decode: TypeAlias = Callable[[bytes], Record]
+
+
 class DamagedRow(Exception):
     """A row is missing, altered or unreadable; `text` says what was expected."""
 
@@ -94,6 +100,31 @@ def state_digest(chain: bytes, version: int, state: bytes) -> bytes:
     digest.update(version.to_bytes(8, "big"))
     digest.update(state)
     return digest.digest()
+
+
+def snapshot_values(lsn: int, chain: bytes, state: bytes) -> tuple[object, ...]:
+    """Return the row of a snapshot that stands for the rows up to the one with this hash."""
+    return lsn, chain, TRADING_VERSION, state_digest(chain, TRADING_VERSION, state), state
+
+
+def good_snapshots(db: apsw.Connection, up_to: int | None = None) -> Iterator[tuple[int, bytes, bytes]]:
+    """Yield lsn, hash and state of the snapshots that can be believed, newest first.
+
+    One that is not of its row's history, was altered, or was made by a program with another `Trading`
+    is passed over.
+    """
+    found = db.execute(
+        "SELECT lsn, snapshots.chain, digest FROM snapshots CROSS JOIN journal USING (lsn) "
+        "WHERE snapshots.version = ? AND snapshots.chain = journal.chain AND lsn <= ifnull(?, lsn) "
+        "ORDER BY lsn DESC",
+        (TRADING_VERSION, up_to),
+    )
+    for lsn, chain, digest in list(found):
+        state = db.execute("SELECT state FROM snapshots WHERE lsn = ?", (lsn,)).get
+        # A damaged file may have values of any type.
+        sound = isinstance(state, bytes) and isinstance(chain, bytes)
+        if sound and digest == state_digest(chain, TRADING_VERSION, state):
+            yield lsn, chain, state
 
 
 def select(db: apsw.Connection, after_lsn: int, rows_max: int = SLICE) -> Iterator[tuple[Plain, bytes]]:
@@ -157,7 +188,7 @@ WITH_SUBJECT = tuple(kind.__name__ for kind in _SUBJECTS)
 """Types of rows that have a subject."""
 
 
-def lay_out(db: apsw.Connection, version: int, decode: Callable[[bytes], Record]) -> None:
+def lay_out(db: apsw.Connection, version: int, decode: Decode) -> None:
     """Lead a file forward to this layout in one transaction; version 0 is an empty file."""
     db.execute("BEGIN IMMEDIATE")
     db.execute(JOURNAL_TABLE)
@@ -168,7 +199,7 @@ def lay_out(db: apsw.Connection, version: int, decode: Callable[[bytes], Record]
     db.execute("COMMIT")
 
 
-def _fill_subjects(db: apsw.Connection, decode: Callable[[bytes], Record]) -> None:
+def _fill_subjects(db: apsw.Connection, decode: Decode) -> None:
     marks = ", ".join("?" * len(WITH_SUBJECT))
     rows = db.execute(f"SELECT lsn, payload FROM journal WHERE type IN ({marks})", WITH_SUBJECT)  # noqa: S608 our names
     for lsn, payload in rows:

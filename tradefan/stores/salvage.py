@@ -1,14 +1,14 @@
 """`--accept-loss`: makes a damaged journal one that opens, and keeps what it was beside it.
 
-What can be believed are the rows from the first on as far as the chain leads and records decode. A
-file that is whole but shorter than its mark is kept as it is; any other is written anew, row by row
-with the same hashes, and the old one is renamed. What is lost is written into `losses`.
+What can be believed is the newest good snapshot, or the beginning, and the rows behind it as far as the
+chain leads and records decode; older rows are kept as they are. A file that is whole but shorter than
+its mark stays. Any other is written anew, row by row with the same hashes, and the old one is renamed.
+What is lost is written into `losses`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from itertools import count
+from contextlib import suppress
 from typing import NamedTuple
 
 import apsw
@@ -18,27 +18,22 @@ from tradefan.errors import Outage
 from tradefan.messages.records import RECORD_VERSION, Record
 from tradefan.stores.disk import MEMORY, Disk, open_flags
 from tradefan.stores.journal_layout import (
-    INSERT_ROW,
-    INSERT_SUBJECT,
     JOURNAL_VERSION,
     NO_CHAIN,
-    WITH_SUBJECT,
     DamagedRow,
+    Decode,
+    good_snapshots,
     lay_out,
-    subject_of,
     verified,
 )
 from tradefan.stores.mark import MARK_END, Mark, MarkFile, marks, new_marks
-
-_ROWS_AT_ONCE = 10_000
-_REBUILT = ".rebuilt"
-
-Decode = Callable[[bytes], Record]
+from tradefan.stores.rebuild import BROKEN, finish, open_to_look, rebuild
 
 
 class Belief(NamedTuple):
-    """How far a file can be believed; `why` is what was wrong behind that, "" when nothing was."""
+    """Rows behind `start`, a snapshot's or 0, can be believed up to `lsn`; `why` is what is wrong then."""
 
+    start: int
     lsn: int
     chain: bytes
     layout: int
@@ -46,7 +41,7 @@ class Belief(NamedTuple):
 
 
 def accept_loss(disk: Disk, path: str, decode: Decode) -> None:
-    """Make a journal open again; one that is whole stays as it is.
+    """Make a journal open again; one that recovery can use stays as it is.
 
     Raises:
         Outage: the disk does not let us.
@@ -54,52 +49,63 @@ def accept_loss(disk: Disk, path: str, decode: Decode) -> None:
     if path == MEMORY:
         return
     try:
-        _finish(disk, path)
-        _accept(disk, path, decode)
+        finish(disk, path)
+        belief = examine(disk, path, decode)
+        if belief.layout > JOURNAL_VERSION:
+            return
+        lost = _lost(_marks(disk, path), belief)
+        if belief.why:
+            lost += rebuild(disk, path, belief.start, belief.lsn, decode)
+        if lost:
+            _write_down(disk, path, belief, lost)
     except (apsw.Error, OSError) as error:
         raise Outage(f"{path}: {type(error).__name__}: {error}") from error
 
 
-def _accept(disk: Disk, path: str, decode: Decode) -> None:
-    belief = examine(disk, path, decode)
-    if belief.layout > JOURNAL_VERSION:
-        return
-    lost = _lost(_marks(disk, path), belief)
-    if belief.why:
-        _rebuild(disk, path, belief, decode)
-    if lost:
-        _write_down(disk, path, belief, lost)
-
-
 def examine(disk: Disk, path: str, decode: Decode) -> Belief:
     """Return how far a file can be believed; nothing of it is changed."""
-    lsn, chain, layout, why = 0, NO_CHAIN, 0, ""
+    start, lsn, chain, layout, why = 0, 0, NO_CHAIN, 0, ""
     if not disk.exists(path):
-        return Belief(lsn, chain, layout, why)
+        return Belief(start, lsn, chain, layout, why)
+    db = None
     try:
-        db = _open(disk, path)
-        try:
-            layout = db.pragma("user_version")
-            if 0 < layout <= JOURNAL_VERSION:
-                for plain, digest in verified(db, 0, NO_CHAIN):
-                    if plain[4] <= RECORD_VERSION:
-                        decode(plain[5])
-                    lsn, chain = plain[0], digest
-                why = _integrity(db, layout)
-        finally:
-            db.close(True)
+        db = open_to_look(disk, path)
+        layout = db.pragma("user_version")
+        if layout == JOURNAL_VERSION:
+            start, chain = _newest(db)
+            lsn = start
+        if 0 < layout <= JOURNAL_VERSION:
+            for plain, digest in verified(db, start, chain):
+                if plain[4] <= RECORD_VERSION:
+                    decode(plain[5])
+                lsn, chain = plain[0], digest
+        if layout == JOURNAL_VERSION:
+            why = _side_tables(db)
     except DamagedRow as error:
         why = error.text
-    except (apsw.Error, msgspec.MsgspecError, ValueError, TypeError) as error:
+    except BROKEN as error:
         why = f"{type(error).__name__}: {error}"
-    return Belief(lsn, chain, layout, why)
+    finally:
+        if db is not None:
+            db.close(True)
+    return Belief(start, lsn, chain, layout, why)
 
 
-def _integrity(db: apsw.Connection, layout: int) -> str:
-    found = str(db.execute("PRAGMA integrity_check(1)").get)
-    if found == "ok" and layout == JOURNAL_VERSION:
-        db.execute("SELECT 1 FROM subjects, snapshots, losses LIMIT 1").fetchall()
-    return "" if found == "ok" else found
+def _newest(db: apsw.Connection) -> tuple[int, bytes]:
+    """Return where recovery would begin, and the hash there; one that cannot be read is none."""
+    with suppress(*BROKEN):
+        for lsn, chain, _ in good_snapshots(db):
+            return lsn, chain
+    return 0, NO_CHAIN
+
+
+def _side_tables(db: apsw.Connection) -> str:
+    """Say what is wrong with what lies beside the rows: every later commit needs it."""
+    for table in ("subjects", "snapshots", "losses"):
+        found = str(db.execute(f"PRAGMA integrity_check({table})").get)
+        if found != "ok":
+            return found
+    return ""
 
 
 def _marks(disk: Disk, path: str) -> tuple[Mark, ...] | None:
@@ -128,67 +134,6 @@ def _lost(known: tuple[Mark, ...] | None, belief: Belief) -> str:
     return ""
 
 
-# --- a file written anew ----------------------------------------------------------------------------
-
-
-def _rebuild(disk: Disk, path: str, belief: Belief, decode: Decode) -> None:
-    """Write the believed rows into a new file, set the old one aside, and put the new one in its place."""
-    rebuilt = path + _REBUILT
-    _set_aside(disk, path, (rebuilt, f"{rebuilt}-wal", f"{rebuilt}-shm"))
-    target = disk.connect(rebuilt, open_flags(read_only=False))
-    try:
-        target.pragma("journal_mode", "wal")
-        lay_out(target, 0, decode)
-        if belief.lsn:
-            _copy(disk, path, belief.lsn, target, decode)
-        target.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-    finally:
-        target.close(True)
-    _put_in_place(disk, path)
-
-
-def _copy(disk: Disk, path: str, last: int, target: apsw.Connection, decode: Decode) -> None:
-    source = _open(disk, path)
-    try:
-        target.execute("BEGIN IMMEDIATE")
-        for plain, digest in verified(source, 0, NO_CHAIN):
-            target.execute(INSERT_ROW, (*plain, digest))
-            if plain[3] in WITH_SUBJECT and plain[4] <= RECORD_VERSION:
-                target.execute(INSERT_SUBJECT, (subject_of(decode(plain[5])), plain[0]))
-            if plain[0] == last:
-                break
-            if plain[0] % _ROWS_AT_ONCE == 0:
-                target.execute("COMMIT")
-                target.execute("BEGIN IMMEDIATE")
-        target.execute("COMMIT")
-    finally:
-        source.close(True)
-
-
-def _finish(disk: Disk, path: str) -> None:
-    """Go on where a crash left a rebuilt file: without the old one beside it, it was complete."""
-    if disk.exists(path + _REBUILT) and not disk.exists(path):
-        _put_in_place(disk, path)
-
-
-def _put_in_place(disk: Disk, path: str) -> None:
-    # The old database goes first: as long as it is there, what was rebuilt may be half.
-    _set_aside(disk, path, (path, f"{path}-wal", f"{path}-shm"))
-    disk.rename(path + _REBUILT, path)
-
-
-def _set_aside(disk: Disk, path: str, files: tuple[str, ...]) -> None:
-    """Rename files, those that are there, so that they no longer lie in the way."""
-    for file in files:
-        if disk.exists(file):
-            aside = next(
-                name
-                for number in count(1)
-                if not disk.exists(name := f"{path}.damaged-{number}{file.removeprefix(path)}")
-            )
-            disk.rename(file, aside)
-
-
 def _write_down(disk: Disk, path: str, belief: Belief, lost: str) -> None:
     """Say in the file what is lost, and let its marks begin anew."""
     db = disk.connect(path, open_flags(read_only=False))
@@ -202,14 +147,6 @@ def _write_down(disk: Disk, path: str, belief: Belief, lost: str) -> None:
         db.execute("INSERT INTO losses VALUES (?, ?)", (belief.lsn, lost))
     finally:
         db.close(True)
-    start = new_marks(belief.lsn, belief.chain)
-    file = MarkFile(disk.plain(path + MARK_END, start))
+    file = MarkFile(disk.plain(path + MARK_END, new_marks(belief.lsn, belief.chain)))
     file.reset(belief.lsn, belief.chain)
     file.close()
-
-
-def _open(disk: Disk, path: str) -> apsw.Connection:
-    """Open a file to look at; its end writes nothing."""
-    db = disk.connect(path, apsw.SQLITE_OPEN_READWRITE)
-    db.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
-    return db

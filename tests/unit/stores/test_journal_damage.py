@@ -12,11 +12,12 @@ import pytest
 from tests.unit.stores.made import fill_record, transfers
 from tradefan.errors import Outage, Refused
 from tradefan.messages.control import Append, Snap
-from tradefan.messages.records import FillInferred
+from tradefan.messages.records import FillInferred, ParentFailed
 from tradefan.sim.disk import SimDisk
 from tradefan.stores.disk import open_flags
-from tradefan.stores.journal import JournalFile
+from tradefan.stores.journal import JournalFile, check_journal
 from tradefan.stores.journal_layout import INSERT_ROW, JOURNAL_TABLE, JOURNAL_VERSION, NO_CHAIN, link
+from tradefan.units import ParentId
 
 PATH = "/j.db"
 MARK = "/j.db.mark"
@@ -112,6 +113,21 @@ def test_open_when_the_row_of_the_mark_is_another_then_is_refused(disk: SimDisk)
     other.close()
 
 
+def test_check_when_the_tail_is_damaged_then_is_refused_before_anything_runs(disk: SimDisk) -> None:
+    """What lies before the newest snapshot is for the background; its tail is for the start."""
+    file = JournalFile(PATH, disk=disk)
+    file.append(1, 1, transfers(6))
+    file.write((), snap=Snap(4, b"state"))
+    disk.crash(power_loss=False)
+    altered(disk, "UPDATE journal SET at_ns = 0 WHERE lsn = 2")
+    assert check_journal(PATH, disk=disk) == ""
+    altered(disk, "UPDATE journal SET at_ns = 0 WHERE lsn = 5")
+    with pytest.raises(Refused, match=r"JOURNAL_DAMAGED: .* at lsn 5: expected chain"):
+        check_journal(PATH, disk=disk)
+    assert check_journal(PATH, disk=disk, accept_loss=True).startswith("rows 5 to 6: expected chain")
+    assert check_journal(PATH, disk=disk).startswith("rows 5 to 6: expected chain")
+
+
 # --- accepting a loss ---------------------------------------------------------------------------
 
 
@@ -171,6 +187,55 @@ def test_accept_when_the_chain_is_broken_then_keeps_what_leads_there_and_the_old
     assert (kept, said.startswith(lost)) == (last, True)
     aside = [path for path in disk.paths() if path.startswith("/j.db.damaged-1")]
     assert bool(aside) == (lost != "rows 5 to 5: they are not there")
+
+
+def test_accept_when_only_old_rows_are_damaged_then_changes_nothing(disk: SimDisk) -> None:
+    """Recovery does not need them; they stay an alarm of the background, not a reason to go back."""
+    file = JournalFile(PATH, disk=disk)
+    file.append(1, 1, transfers(6))
+    file.write((), snap=Snap(4, b"state"))
+    disk.crash(power_loss=False)
+    altered(disk, "UPDATE journal SET at_ns = 0 WHERE lsn = 2")
+    file = JournalFile(PATH, disk=disk, accept_loss=True)
+    assert (file.recover(), file.lost()) == ((transfers(2, 5), 6, b"state", 4), "")
+    assert not [path for path in disk.paths() if "damaged" in path]
+
+
+def test_accept_when_old_rows_are_damaged_too_then_keeps_them_as_they_are(disk: SimDisk) -> None:
+    """What the snapshot stands for is history: better altered than gone."""
+    file = JournalFile(PATH, disk=disk)
+    file.append(1, 1, (fill_record(1), *transfers(7, 2)))
+    file.write((), snap=Snap(4, b"state"))
+    disk.crash(power_loss=False)
+    altered(disk, "UPDATE journal SET at_ns = 0 WHERE lsn IN (2, 7)")
+    file = JournalFile(PATH, disk=disk, accept_loss=True)
+    assert file.recover() == (transfers(2, 5), 6, b"state", 4)
+    assert file.lost().startswith("rows 7 to 8: expected chain")
+    assert file.history("fill paper:main binance:BTC/USDT 1") == (fill_record(1),)
+    with pytest.raises(Refused, match="at lsn 2: expected chain"):
+        file.check(0, NO_CHAIN, 9)
+
+
+def test_accept_when_old_rows_cannot_be_read_then_goes_on_from_the_snapshot(disk: SimDisk) -> None:
+    """They stay in the file that was set aside, and that is said."""
+    file = JournalFile(PATH, disk=disk)
+    long = tuple(ParentFailed(number, ParentId("p1"), "text " * 700) for number in range(1, 4))
+    file.append(1, 1, (*long, *transfers(5, 4)))
+    file.write((), snap=Snap(6, b"state"))
+    file.close()
+    content = disk.peek(PATH)
+    # The first leaf (13) that holds such a row: it is none any more.
+    leaf = next(
+        at for at in range(0, len(content), 4096) if content[at] == 13 and b"text" in content[at:][:4096]
+    )
+    disk.damage("flip", PATH, at=leaf, bit=3)
+    altered(disk, "UPDATE journal SET at_ns = 0 WHERE lsn = 8")
+    file = JournalFile(PATH, disk=disk, accept_loss=True)
+    assert file.recover() == (transfers(1, 7), 7, b"state", 6)
+    lost = file.lost()
+    assert lost.startswith("rows 8 to 8: expected chain")
+    assert lost.endswith("; rows 1 to 5 are only in the file that was set aside")
+    assert file.append(8, 2, transfers(1, 8)) == 8
 
 
 def test_accept_when_it_is_no_database_any_more_then_begins_anew(disk: SimDisk) -> None:
