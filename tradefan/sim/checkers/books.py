@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from tradefan.messages.records import PoisonResolved, Record
 from tradefan.sim.checkers.base import OverRecords, oms_of
-from tradefan.sim.checkers.money import Money, Whose
+from tradefan.sim.checkers.money import Costed, Money, Whose
 from tradefan.sim.checkers.orders import Orders
 from tradefan.sim.witness import Kind, Violation, Witness
 from tradefan.units import ZERO, AccountId, Asset
@@ -103,12 +103,13 @@ class SameResult(_OfMoney):
 
     def begin(self) -> None:
         super().begin()
+        self.money = Money(Costed)
         self._flows: dict[Whose, Decimal] = {}
 
     def compare(self, seen: Witness) -> Violation | None:
         positions = seen.oms.trading.ledger.positions
         for whose, place in self.money.places.items():
-            if self._flows.get(whose) == place.flow:
+            if not isinstance(place, Costed) or self._flows.get(whose) == place.flow:
                 continue
             self._flows[whose] = place.flow
             account, owner, instrument = whose

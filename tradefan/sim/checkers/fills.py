@@ -65,8 +65,9 @@ class WithinQty(OverRecords):
         for _, line in self._logs.of(seen.logs):
             if line.event == "overfill" and line.level in ("error", "critical"):
                 self._alarmed[str(line.fields.get("client_order_id"))] = None
-        self._due = {name: due for name, due in self._due.items() if name not in self._alarmed}
-        self.due_ns = min((at_ns for at_ns, *_ in self._due.values()), default=None)
+        if self._due or self.due_ns is not None:
+            self._due = {name: due for name, due in self._due.items() if name not in self._alarmed}
+            self.due_ns = min((at_ns for at_ns, *_ in self._due.values()), default=None)
         return self._of_venue(seen) or self._late(seen)
 
     def _of_venue(self, seen: Witness) -> Violation | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypeAlias
 
 from msgspec import Struct
 
@@ -18,6 +18,8 @@ from tradefan.sim.checkers.sends import is_create
 from tradefan.sim.checkers.venue import Index
 from tradefan.sim.witness import Kind, Violation, Witness
 from tradefan.units import EXTERNAL, ZERO, AccountId, Asset, InstrumentId, OwnerId
+
+Place: TypeAlias = tuple[AccountId, InstrumentId]
 
 
 class Known(Struct, frozen=True):
@@ -49,18 +51,21 @@ class WorstCase(OverRecords):
         """Begin without orders."""
         super().__init__()
         self._venue, self._writes = Index(), Newer()
-        self._left: dict[str, None] = {}
+        self._alive: dict[Place, dict[str, None]] = {}
+        """Buys that were written and may still trade at the venue."""
+        self._net: dict[str, Decimal] = {}
+        self._nets: dict[tuple[Place, OwnerId | None], Decimal] = {}
+        """What the venue has traded of our orders, by order, and by place of the account and of an owner."""
         self._config: Config | None = None
 
     def begin(self) -> None:
         self._orders, self._money, self._modes = Orders(), Money(), Modes()
         self._known: dict[str, Known] = {}
         self._assigned: dict[tuple[OwnerId, InstrumentId], Decimal] = {}
-        self._children: dict[tuple[AccountId, InstrumentId], dict[str, Child]] = {}
-        self._active: dict[tuple[AccountId, InstrumentId], dict[str, Child]] = {}
+        self._active: dict[Place, dict[str, Child]] = {}
         """Those that may still trade, or have traded what is not booked."""
         self._revisions = 0
-        self._touched: dict[tuple[AccountId, InstrumentId], None] = {}
+        self._touched: dict[Place, None] = {}
         self._over: dict[tuple[AccountId, OwnerId | None, InstrumentId], int] = {}
         """Since when a worst case is over its limit without a tight mode."""
 
@@ -91,7 +96,6 @@ class WorstCase(OverRecords):
     def _follow_child(self, child: Child) -> None:
         place = (child.account, child.instrument)
         self._touched[place] = None
-        self._children.setdefault(place, {})[child.client_order_id] = child
         active = self._active.setdefault(place, {})
         active[child.client_order_id] = child
         if not child.rest and child.cum == child.filled:
@@ -121,39 +125,53 @@ class WorstCase(OverRecords):
     # --- at the venue -----------------------------------------------------------------------------
 
     def judge(self, seen: Witness) -> Violation | None:
-        self._venue.follow(seen.venue)
+        for name in self._venue.follow(seen.venue):
+            child = self._orders.known.get(name)
+            if child is not None:
+                self._count(child)
         for written in self._writes.of(seen.writes):
-            if not is_create(written):
-                continue
-            self._left[written.client_order_id] = None
             child = self._orders.known.get(written.client_order_id)
-            if seen.venue.honest and child is not None and child.side == "buy":
-                for owner in (None, child.owner):
-                    broken = self._written(seen, child, owner)
-                    if broken is not None:
-                        return broken
+            if not is_create(written) or child is None or child.side != "buy":
+                continue
+            self._alive.setdefault((child.account, child.instrument), {})[child.client_order_id] = None
+            for owner in (None, child.owner) if seen.venue.honest else ():
+                broken = self._written(seen, child, owner)
+                if broken is not None:
+                    return broken
         return self._reduced(seen)
 
+    def _count(self, child: Child) -> None:
+        """Count anew what the venue has traded of an order; bought beyond it is left out."""
+        net, base = ZERO, _base(child.instrument)
+        for placed in self._venue.of(child.client_order_id):
+            for trade in (*placed.trades, *(placed.beyond if child.side == "sell" else ())):
+                if not trade.busted:
+                    net += trade.qty if child.side == "buy" else -trade.qty
+                    net -= trade.fee if trade.fee_asset == base else ZERO
+        change = net - self._net.get(child.client_order_id, ZERO)
+        self._net[child.client_order_id] = net
+        for owner in (None, child.owner):
+            key = ((child.account, child.instrument), owner)
+            self._nets[key] = self._nets.get(key, ZERO) + change
+
     def _written(self, seen: Witness, child: Child, owner: OwnerId | None) -> Violation | None:
-        account, name = child.account, child.instrument
-        buys = [
-            one
-            for one in self._children[account, name].values()
-            if one.side == "buy" and one.client_order_id in self._left and owner in (None, one.owner)
-        ]
-        may_trade = {one.client_order_id: self._open(seen, one) for one in buys}
-        newest = max(
-            (one for one in buys if may_trade[one.client_order_id] or one is child),
-            key=lambda one: self._known[one.client_order_id].order,
-        )
+        place = (child.account, child.instrument)
+        alive = self._alive[place]
+        worst, newest = self._nets.get((place, owner), ZERO), child
+        for name in tuple(alive):
+            one = self._orders.known.get(name)
+            qty = ZERO if one is None else self._open(seen, one)
+            if one is None or not qty:
+                # What neither rests nor is on its way does not come back.
+                del alive[name]
+            elif owner in (None, one.owner):
+                worst += qty
+                newest = max(newest, one, key=lambda it: self._known[it.client_order_id].order)
         known, intent = self._known[newest.client_order_id], newest.intent
         if known.revisions < self._venue.revisions or intent is None:
             # A sale that was taken back and is not known yet moved the position: then T's rule holds.
             return None
-        held = known.held if owner is None else known.assigned
-        position = held + self._traded(account, name, owner)
-        worst = position + sum(may_trade.values(), ZERO)
-        return self._within(seen, intent, worst, owner)
+        return self._within(seen, intent, worst + (known.held if owner is None else known.assigned), owner)
 
     def _within(
         self, seen: Witness, intent: Intent, worst: Decimal, owner: OwnerId | None
@@ -173,20 +191,6 @@ class WorstCase(OverRecords):
         if placed:
             return sum((one.order.open_qty for one in placed), ZERO)
         return child.qty if seen.venue.may_accept(child.client_order_id) else ZERO
-
-    def _traded(self, account: AccountId, name: InstrumentId, owner: OwnerId | None) -> Decimal:
-        """Return the net of the venue's trades of our orders; bought beyond them is left out."""
-        total, base = ZERO, _base(name)
-        for child in self._children[account, name].values():
-            if owner not in (None, child.owner):
-                continue
-            for placed in self._venue.of(child.client_order_id):
-                beyond = placed.beyond if child.side == "sell" else ()
-                for trade in (*placed.trades, *beyond):
-                    if not trade.busted:
-                        total += trade.qty if child.side == "buy" else -trade.qty
-                        total -= trade.fee if trade.fee_asset == base else ZERO
-        return total
 
     # --- by what is known ---------------------------------------------------------------------------
 

@@ -32,9 +32,18 @@ Whose: TypeAlias = tuple[AccountId, OwnerId, InstrumentId]
 
 
 class Place(Struct):
-    """What an owner holds of an instrument; `flow` is all that it cost (negative) and brought."""
+    """What an owner holds of an instrument."""
 
     qty: Decimal = ZERO
+
+    def trade(self, signed: Decimal, price: Decimal) -> None:
+        """Add to the position, or take out of it."""
+        self.qty += signed
+
+
+class Costed(Place):
+    """And what it cost; `flow` is all that it took (negative) and brought."""
+
     flow: Decimal = ZERO
     cost: Fraction = Fraction(0)
     realised: Fraction = Fraction(0)
@@ -57,8 +66,9 @@ class Place(Struct):
 class Money:
     """All accounts. `external` is what was there before us, or came and went without a fill of ours."""
 
-    def __init__(self) -> None:
-        """Begin with nothing."""
+    def __init__(self, make: type[Place] = Place) -> None:
+        """Begin with nothing; `make` is what is kept of each position."""
+        self._make = make
         self.balances: dict[AccountId, dict[Asset, Decimal]] = {}
         self.external: dict[AccountId, dict[Asset, Decimal]] = {}
         self.nets: dict[AccountId, dict[InstrumentId, Decimal]] = {}
@@ -75,7 +85,11 @@ class Money:
 
     def place(self, account: AccountId, owner: OwnerId, instrument: InstrumentId) -> Place:
         """Return what an owner holds; to be changed by the fold only."""
-        return self.places.setdefault((account, owner, instrument), Place())
+        whose = (account, owner, instrument)
+        known = self.places.get(whose)
+        if known is None:
+            known = self.places[whose] = self._make()
+        return known
 
     def balance(self, account: AccountId, asset: Asset) -> Decimal:
         """Return what an account holds of an asset."""
