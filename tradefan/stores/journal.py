@@ -187,8 +187,8 @@ class JournalFile:
         """Return the records about one trade or order (see `subject_of`), in order."""
         with self._base.guard:
             found = self._base.db.execute(
-                "SELECT lsn, at_ns, epoch, type, version, payload FROM subjects CROSS JOIN journal USING (lsn) "
-                "WHERE subject = ? ORDER BY lsn LIMIT ?",
+                "SELECT lsn, at_ns, epoch, type, version, payload "
+                "FROM subjects CROSS JOIN journal USING (lsn) WHERE subject = ? ORDER BY lsn LIMIT ?",
                 (subject, HISTORY_MAX),
             )
             records = tuple(self._decode(plain) for plain in found)

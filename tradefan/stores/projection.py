@@ -7,7 +7,7 @@ from behind `applied_lsn`, less a margin: the rows of one turn may lie in two ba
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from contextlib import suppress
 from decimal import Decimal
 
@@ -41,11 +41,12 @@ from tradefan.messages.records import (
 )
 from tradefan.stores.journal import JournalFile, Row
 from tradefan.stores.sqlite import StoreFile
-from tradefan.units import ZERO, ClientOrderId, ParentId, TradeId
+from tradefan.units import ZERO, AccountId, ClientOrderId, InstrumentId, OwnerId, ParentId, TradeId
 
 MARGIN = 1_000
 """More records than one turn makes."""
-BATCH = 1_000
+BATCH = 500
+"""Rows written together; fewer than the ended orders that the state remembers."""
 
 _OF_AN_ORDER = (Intent, ExternalOrder, NotSent, Report, InDoubt, Resolved, CancelIntent, CancelRefused)
 _MOVES = (Fill, FillInferred, FillReplaced, Bust, Correct)
@@ -84,62 +85,94 @@ def _begin(journal: JournalFile, up_to: int) -> tuple[Trading, int]:
 
 def project(state: Trading, rows: Iterable[Row], store: StoreFile, after_lsn: int) -> None:
     """Fold rows into a state and write what follows from those behind `after_lsn`."""
-    stored: list[Stored] = []
+    follower = Follower(state)
     lsn = state.lsn
     for lsn, _, record in rows:
-        stored += _follow(state, lsn, record) if lsn > after_lsn else _fold(state, record)
-        if len(stored) >= BATCH:
-            store.write(StoreBatch(0, tuple(stored), lsn))
-            stored.clear()
-    store.write(StoreBatch(0, tuple(stored), lsn))
+        if lsn <= after_lsn:
+            apply(state, record)
+            continue
+        follower.take(lsn, record)
+        if follower.size >= BATCH:
+            store.write(StoreBatch(0, follower.give(), lsn))
+    store.write(StoreBatch(0, follower.give(), lsn))
 
 
-def _fold(state: Trading, record: Record) -> tuple[Stored, ...]:
-    apply(state, record)
-    return ()
+class Follower:
+    """Folds records and remembers what they touch; pictures are made once, when they are given."""
 
+    def __init__(self, state: Trading) -> None:
+        """Go on with a state."""
+        self.state = state
+        self._fills: list[FillUpdate] = []
+        self._orders: dict[ClientOrderId, None] = {}
+        self._parents: dict[ParentId, None] = {}
+        self._positions: dict[tuple[AccountId, OwnerId, InstrumentId], None] = {}
 
-def _follow(state: Trading, lsn: int, record: Record) -> Iterator[Stored]:
-    """Apply a record and yield the rows that it changed."""
-    if isinstance(record, _MOVES):
-        yield from _follow_trade(state, lsn, record)
-        return
-    apply(state, record)
-    if isinstance(record, _OF_AN_ORDER):
-        yield from _order_rows(state, record.client_order_id)
-        if isinstance(record, Intent) and record.replaces is not None:
-            yield from _order_rows(state, record.replaces)
-    elif isinstance(record, Parent):
-        yield from _parent_rows(state, record.order.parent_id)
-    elif isinstance(record, PhaseChange | ParentFailed):
-        yield from _parent_rows(state, record.parent_id)
-    elif isinstance(record, Assign):
-        for owner in (record.giver, record.taker):
-            yield position_update(state, record.account, owner, record.instrument)
+    @property
+    def size(self) -> int:
+        """How many rows `give` would give, about."""
+        return len(self._fills) + len(self._orders) + len(self._parents)
 
+    def take(self, lsn: int, record: Record) -> None:
+        """Apply a record."""
+        if isinstance(record, _MOVES):
+            self._trade(lsn, record)
+            return
+        apply(self.state, record)
+        if isinstance(record, _OF_AN_ORDER):
+            self._touch(record.client_order_id)
+            if isinstance(record, Intent) and record.replaces is not None:
+                self._touch(record.replaces)
+        elif isinstance(record, Parent):
+            self._parents[record.order.parent_id] = None
+        elif isinstance(record, PhaseChange | ParentFailed):
+            self._parents[record.parent_id] = None
+        elif isinstance(record, Assign):
+            for owner in (record.giver, record.taker):
+                self._positions[record.account, owner, record.instrument] = None
 
-def _follow_trade(
-    state: Trading, lsn: int, record: Fill | FillInferred | FillReplaced | Bust | Correct
-) -> Iterator[Stored]:
-    """Yield a trade, or what was taken back of it, as the OMS tells it."""
-    told = _told(state, record)
-    if not told:
+    def give(self) -> tuple[Stored, ...]:
+        """Return what was touched as it is now, and forget that it was."""
+        state = self.state
+        orders = (state.orders[name] for name in self._orders if name in state.orders)
+        parents = (state.parents[name] for name in self._parents if name in state.parents)
+        rows: tuple[Stored, ...] = (
+            *map(order_update, orders),
+            *self._fills,
+            *(position_update(state, *where) for where in self._positions),
+            *map(parent_update, parents),
+        )
+        for touched in (self._fills, self._orders, self._parents, self._positions):
+            touched.clear()
+        return rows
+
+    def _touch(self, name: ClientOrderId) -> None:
+        order = self.state.orders.get(name)
+        if order is not None:
+            self._orders[name] = None
+            self._positions[order.account, order.owner, order.instrument] = None
+            self._parents[order.parent_id] = None
+
+    def _trade(self, lsn: int, record: Fill | FillInferred | FillReplaced | Bust | Correct) -> None:
+        """Tell a trade, or what was taken back of it, as the OMS does."""
+        told, state = _told(self.state, record), self.state
+        if not told:
+            apply(state, record)
+            return
+        first = told[0]
+        where = (first.account, first.owner, first.instrument)
+        realised, unapplied = position(state.ledger, *where).realised, state.unapplied
         apply(state, record)
-        return
-    first = told[0]
-    where = (first.account, first.owner, first.instrument)
-    realised, unapplied = position(state.ledger, *where).realised, state.unapplied
-    apply(state, record)
-    if state.unapplied != unapplied:
-        return
-    realised = position(state.ledger, *where).realised - realised
-    order = None if first.client_order_id is None else state.orders.get(first.client_order_id)
-    parent_id = None if order is None or order.external else order.parent_id
-    for fill in told:
-        yield _fill_update(fill, lsn, parent_id, realised if fill is first else ZERO)
-    yield position_update(state, *where)
-    if order is not None:
-        yield from _order_rows(state, order.client_order_id)
+        if state.unapplied != unapplied:
+            return
+        realised = position(state.ledger, *where).realised - realised
+        order = None if first.client_order_id is None else state.orders.get(first.client_order_id)
+        parent_id = None if order is None or order.external else order.parent_id
+        for fill in told:
+            self._fills.append(_fill_update(fill, lsn, parent_id, realised if fill is first else ZERO))
+        self._positions[where] = None
+        if order is not None:
+            self._touch(order.client_order_id)
 
 
 def _told(state: Trading, record: Fill | FillInferred | FillReplaced | Bust | Correct) -> tuple[Fill, ...]:
@@ -184,17 +217,3 @@ def _fill_update(fill: Fill, lsn: int, parent_id: ParentId | None, realised: Dec
         lsn=lsn,
         realised=realised,
     )
-
-
-def _order_rows(state: Trading, name: ClientOrderId) -> Iterator[Stored]:
-    order = state.orders.get(name)
-    if order is not None:
-        yield order_update(order)
-        yield position_update(state, order.account, order.owner, order.instrument)
-        yield from _parent_rows(state, order.parent_id)
-
-
-def _parent_rows(state: Trading, name: ParentId) -> Iterator[Stored]:
-    parent = state.parents.get(name)
-    if parent is not None:
-        yield parent_update(parent)
