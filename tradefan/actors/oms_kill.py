@@ -45,6 +45,7 @@ def on_kill(turn: Turn, msg: KillSwitch) -> None:
     """Close a scope for good; before the fold only latch and byte are closed, the rest waits for it."""
     live = turn.live
     turn.send(turn.wiring.supervisor, CloseLatch(msg.scope, msg.reason))
+    _overtake(turn, msg.scope)
     known = live.killing.get(msg.scope)
     value = EVERYTHING if msg.scope == ALL else SOME
     serial = _write_byte(turn, max(value, _byte(turn))) if known is None else known.serial
@@ -58,6 +59,15 @@ def on_kill(turn: Turn, msg: KillSwitch) -> None:
         live.stash.append(msg)
         return
     _carry_out(turn, msg, killing)
+
+
+def _overtake(turn: Turn, scope: str) -> None:
+    """Let a resume go that is still under way: what is killed again is not to be opened by it."""
+    for resuming in [one for one in turn.live.resuming if one.scope == scope]:
+        turn.live.resuming.remove(resuming)
+        if resuming.req is not None:
+            wish = ResumeTrading(scope, "", "", req=resuming.req)
+            refuse(turn, wish, RiskRefused("KILLED_AGAIN", f"{scope} was killed again meanwhile"))
 
 
 def _carry_out(turn: Turn, msg: KillSwitch, killing: Killing) -> None:
@@ -234,6 +244,13 @@ def take_up(turn: Turn, byte: int) -> None:
             kill.scope, Killing(kill.scope, turn.trading.lsn, 0, answered=True)
         ).empty = dict.fromkeys(turn.wiring.accounts, 0)
         obey(turn, kill)
+    if byte != OPEN and ALL not in kills and ALL not in turn.live.killing:
+        # A start closes everything where the byte is set; the journal says that it was not everything.
+        turn.send(turn.wiring.supervisor, OpenLatch(ALL))
+    if turn.live.restart:
+        # A predecessor may have died behind a durable RESUME, before the latch was open.
+        lsn = turn.trading.lsn
+        turn.live.resuming += [Resuming(scope, lsn, None) for scope in turn.trading.resumed]
     if byte != _byte(turn):
         _write_byte(turn, _byte(turn))
 

@@ -201,6 +201,7 @@ def resolve_placed(turn: Turn, order: Order, evidence: str) -> None:
     turn.emit(Resolved(turn.now, order.account, order.client_order_id, "PLACED", evidence))
     turn.touch(order)
     turn.live.counters.adopted += 1
+    suspect(turn, order.account, order.instrument)
     turn.log("critical", "order_adopted", client_order_id=order.client_order_id, evidence=evidence)
     parent = turn.trading.parents.get(order.parent_id)
     if order.cancel_ns is not None:

@@ -93,12 +93,14 @@ def on_mode(state: Trading, record: ModeChange) -> bool:
 def on_kill(state: Trading, record: Kill) -> bool:
     """Close a scope."""
     state.kills[record.scope] = record
+    state.resumed.pop(record.scope, None)
     return True
 
 
 def on_resume(state: Trading, record: Resume) -> bool:
     """Open a scope, and let the modes go that waited for a human."""
-    state.kills.pop(record.scope, None)
+    if state.kills.pop(record.scope, None) is not None:
+        state.resumed[record.scope] = None
     causes = state.modes.get(record.scope, {})
     for cause in [name for name in causes if waits_for_human(name)]:
         del causes[cause]

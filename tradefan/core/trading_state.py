@@ -113,6 +113,7 @@ class Trading(Struct):
 
     `parents_at` has the open parents by `place_key`: what a target meets is never searched for.
     `fill_floors` says up to which trade id keys have left their window (`NOT_NUMBERED`: unknown).
+    `resumed` are scopes that a human opened again: their latch is to be open.
     `starts` are the instants of the process's starts that did not follow an orderly stop.
     """
 
@@ -147,6 +148,7 @@ class Trading(Struct):
     opening_cursors: dict[AccountId, dict[InstrumentId, TradeId | None]] = field(default_factory=dict)
     modes: dict[str, dict[str, ModeChange]] = field(default_factory=dict)
     kills: dict[str, Kill] = field(default_factory=dict)
+    resumed: dict[str, None] = field(default_factory=dict)
     differences: dict[str, Difference] = field(default_factory=dict)
     poisons: dict[str, Poison] = field(default_factory=dict)
     dropped: dict[str, None] = field(default_factory=dict)
