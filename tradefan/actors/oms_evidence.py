@@ -222,8 +222,8 @@ def _check_balances(turn: Turn, msg: LookDone, here: AccountLive) -> None:
     """Book a difference between venue and ledger to `external`: a deposit, a withdrawal, a correction.
 
     Looks have to agree on it, each after all that the one before did not show yet: two with nothing of
-    ours between them, or three while we trade. The assets of a fill that nobody booked yet, or that was
-    only inferred, are left alone: it explains the difference.
+    ours between them, or three while we trade. The assets of a fill that nobody booked yet, that was only
+    inferred, or that an order in doubt may have had, are left alone: it explains the difference.
     """
     if here.totals is None:
         return
@@ -250,7 +250,7 @@ def _agreed(turn: Turn, msg: LookDone, here: AccountLive, apart: Apart) -> bool:
         return False
     if apart.looks >= LOOKS_AGREED:
         return True
-    quiet = here.activity_ns < apart.first_ns and not turn.trading.exposure.in_doubt.get(msg.account, 0)
+    quiet = here.activity_ns < apart.first_ns
     return quiet and msg.asked_ns - apart.first_ns >= _apart_ns(turn, msg.account)
 
 
@@ -267,7 +267,7 @@ def _transfer(turn: Turn, account: AccountId, asset: Asset, qty: Decimal) -> Non
 
 
 def _unsure_assets(turn: Turn, account: AccountId) -> dict[Asset, None]:
-    """Return the assets of instruments in which a fill is missing, poison or only inferred."""
+    """Return the assets of instruments in which a fill is missing, in doubt, poison or only inferred."""
     names: dict[InstrumentId, None] = {}
     for record in turn.trading.poisons.values():
         if record.instrument is not None:
@@ -277,7 +277,8 @@ def _unsure_assets(turn: Turn, account: AccountId) -> dict[Asset, None]:
         if turn.now - fill.at_ns < _seal_after_ns(turn, account):
             names[fill.instrument] = None
     for order in turn.trading.orders.values():
-        if not order.external and order.filled < order.venue_cum:
+        unknown = order.filled < order.venue_cum or (order.live and order.in_doubt is not None)
+        if unknown and not order.external:
             names[order.instrument] = None
     known = [turn.instrument(name) for name in names if name in turn.wiring.accounts.get(account, ())]
     found = [one for one in known if one is not None]
