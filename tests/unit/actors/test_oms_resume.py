@@ -108,6 +108,23 @@ def test_restart_when_killed_then_cancels_go_on_to_two_empty_looks(bench: Bench)
     assert again.take(FACE, KillAnswer) == []
 
 
+def test_start_when_the_byte_is_explained_then_only_what_the_journal_names_stays_shut(bench: Bench) -> None:
+    """A start closes `all` where the byte is set, before it can read; the journal says which scope it was."""
+    bench.kill(BTC)
+    again = Bench(records=bench.records)
+    again.fold(rows={"killed": 1})
+    effects = [msg for ref, msg in again.sent if isinstance(msg, CloseLatch | OpenLatch)]
+    assert effects == [CloseLatch(BTC, "test"), OpenLatch("all")]
+
+
+def test_restart_when_of_the_oms_alone_then_it_opens_nothing_that_no_human_opened(bench: Bench) -> None:
+    """No start has closed anything; somebody at the rim may have, and his kill still waits in the lane."""
+    bench.kill(BTC)
+    again = Bench(records=bench.records)
+    again.fold(rows={"killed": 1}, restart=1)
+    assert again.take(RIM, OpenLatch) == []
+
+
 # --- resume ---------------------------------------------------------------------------------------------
 
 
@@ -185,6 +202,28 @@ def test_resume_when_killed_again_on_the_way_then_the_latch_stays_closed(bench: 
     assert bench.one(TRADER, Refusal).code == "RISK_LATCHED"
 
 
+def test_resume_when_an_older_one_was_overtaken_by_a_kill_then_only_the_newer_one_opens(bench: Bench) -> None:
+    """The byte that the older one waited for says "killed": it must not open behind the newer record."""
+    bench.kill()
+    bench.byte()
+    resume(bench, req=8)
+    bench.byte("EIO")
+    bench.kill()
+    bench.take(JOURNAL, KillByte)
+    bench.advance(SECOND)
+    tried_again = bench.take(JOURNAL, KillByte)
+    assert [asked.value for asked in tried_again] in ([], [2])
+    resume(bench, req=9)
+    cleared = bench.one(JOURNAL, KillByte)
+    for asked in tried_again:
+        bench.tell(KillByteSet(asked.serial, asked.value))
+    assert bench.take(RIM, OpenLatch) == []
+    assert cleared.value == 0
+    bench.tell(KillByteSet(cleared.serial, 0))
+    assert bench.one(RIM, OpenLatch) == OpenLatch("all")
+    assert 9 in [one.req for one in bench.take(FACE, Answer)]
+
+
 def test_resume_when_the_kill_was_not_acknowledged_yet_then_its_asker_still_hears(bench: Bench) -> None:
     """Whoever killed is answered at the latest after 200 ms, whatever somebody else does meanwhile."""
     bench.auto_durable = False
@@ -208,7 +247,7 @@ def test_resume_when_the_process_dies_before_the_byte_is_cleared_then_it_comes_u
 
 
 def test_resume_when_the_oms_dies_on_the_way_then_its_successor_opens_the_latch(bench: Bench) -> None:
-    """RESUME is durable and the byte is cleared: the latch object of the living process must not stay shut."""
+    """RESUME is durable, the byte is cleared: the latch object of the living process must not stay shut."""
     bench.kill()
     bench.byte()
     resume(bench)
