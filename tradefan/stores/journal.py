@@ -35,9 +35,21 @@ from tradefan.stores.journal_layout import (
 from tradefan.stores.salvage import accept_loss as salvage
 
 GROUP_BYTES_MAX = 1_048_576
-SNAPSHOTS_KEPT = 2
+SNAPSHOT_SPACING = 1_000
+"""The older snapshot is to lie so many rows back: a store that is up to date begins there."""
 HISTORY_MAX = 1_000
 """Most records of one answer about a trade or an order."""
+
+
+# Two are kept: the newest, and the newest that is old enough. Of those between them the oldest stays, which
+# is the next to be old enough; however often snapshots are made, one is never far behind the spacing.
+_THIN_OUT = """
+DELETE FROM snapshots WHERE lsn NOT IN (
+    SELECT max(lsn) FROM snapshots WHERE lsn <= :last
+    UNION SELECT ifnull(max(lsn), 0) FROM snapshots WHERE lsn <= :old
+    UNION SELECT min(lsn) FROM snapshots WHERE lsn > :old AND lsn <= :last
+)
+"""
 
 
 class Row(NamedTuple):
@@ -139,11 +151,7 @@ class JournalFile:
     def _keep(self, snap: Snap, last: int) -> None:
         db = self._base.db
         db.execute(INSERT_SNAPSHOT, snapshot_values(snap.lsn, self._base.chain_at(snap.lsn), snap.state))
-        db.execute(
-            "DELETE FROM snapshots WHERE lsn NOT IN "
-            "(SELECT lsn FROM snapshots WHERE lsn <= ? ORDER BY lsn DESC LIMIT ?)",
-            (last, SNAPSHOTS_KEPT),
-        )
+        db.execute(_THIN_OUT, {"last": last, "old": last - SNAPSHOT_SPACING})
 
     # --- reading ----------------------------------------------------------------------------------
 

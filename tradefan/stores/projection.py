@@ -39,11 +39,11 @@ from tradefan.messages.records import (
     Report,
     Resolved,
 )
-from tradefan.stores.journal import JournalFile, Row
+from tradefan.stores.journal import SNAPSHOT_SPACING, JournalFile, Row
 from tradefan.stores.sqlite import StoreFile
 from tradefan.units import ZERO, AccountId, ClientOrderId, InstrumentId, OwnerId, ParentId, TradeId
 
-MARGIN = 1_000
+MARGIN = SNAPSHOT_SPACING
 """More records than one turn makes."""
 BATCH = 500
 """Rows written together; fewer than the ended orders that the state remembers."""

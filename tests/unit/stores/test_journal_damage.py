@@ -15,7 +15,7 @@ from tradefan.messages.control import Append, Snap
 from tradefan.messages.records import FillInferred, ParentFailed
 from tradefan.sim.disk import SimDisk
 from tradefan.stores.disk import open_flags
-from tradefan.stores.journal import JournalFile, check_journal
+from tradefan.stores.journal import SNAPSHOT_SPACING, JournalFile, check_journal
 from tradefan.stores.journal_layout import INSERT_ROW, JOURNAL_TABLE, JOURNAL_VERSION, NO_CHAIN, link
 from tradefan.units import ParentId
 
@@ -369,12 +369,30 @@ def with_snapshots(disk: SimDisk) -> JournalFile:
     return file
 
 
-def test_snapshot_when_a_third_is_kept_then_the_first_goes(disk: SimDisk) -> None:
+def test_snapshot_when_a_third_is_made_then_the_one_between_goes(disk: SimDisk) -> None:
     """Two are enough: the second is for when the newest cannot be believed."""
     file = with_snapshots(disk)
-    assert list(file.snapshots()) == [(6, b"state 6"), (4, b"state 4")]
+    assert list(file.snapshots()) == [(6, b"state 6"), (2, b"state 2")]
     file.append(7, 1, transfers(1, 7))
     assert file.recover() == (transfers(1, 7), 7, b"state 6", 6)
+
+
+@pytest.mark.parametrize("every", [100, 400, 999, 1000, 5000])
+def test_snapshot_when_made_again_and_again_then_one_lies_back_and_none_is_forgotten_there(
+    every: int,
+) -> None:
+    """A store that is up to date begins a little before the end, however often snapshots are made."""
+    file = JournalFile(":memory:")
+    for last in range(every, 15_001, every):
+        file.append(last - every + 1, 1, transfers(every, last - every + 1))
+        file.write((), snap=Snap(last, b"state"))
+        kept = [lsn for lsn, _ in file.snapshots()]
+        old = [lsn for lsn in kept if lsn <= last - SNAPSHOT_SPACING]
+        assert kept[0] == last
+        assert len(kept) <= 3
+        assert old or last <= SNAPSHOT_SPACING + every
+        assert not old or old[0] > last - 2 * SNAPSHOT_SPACING - 2 * every
+    file.close()
 
 
 @pytest.mark.parametrize(
@@ -391,7 +409,7 @@ def test_snapshot_when_it_cannot_be_believed_then_the_older_one_counts(disk: Sim
     """Altered, of another history, or of a program with another state: the records are folded instead."""
     file = with_snapshots(disk)
     file.base.db.execute(sql)
-    assert file.recover() == (transfers(2, 5), 6, b"state 4", 4)
+    assert file.recover() == (transfers(4, 3), 6, b"state 2", 2)
     file.base.db.execute("UPDATE snapshots SET version = 0")
     assert file.recover() == (transfers(6), 6, None, 0)
 
