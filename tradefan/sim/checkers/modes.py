@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 
-from tradefan.messages.records import Kill, ModeChange, Record, Resume
+from tradefan.messages.records import Epoch, Kill, ModeChange, Record, Resume
 from tradefan.sim.checkers.base import OverRecords
 from tradefan.sim.witness import Kind, Violation, Witness
 from tradefan.units import MINUTE
 
 TIGHTER = ("NORMAL", "NO_NEW_RISK", "REDUCE_ONLY", "CANCEL_ONLY", "KILLED")
+STARTING = "starting"
 CHANGES_MAX = 6
 HUMAN_CAUSES = ("chain", "auth", "safe", "drawdown", "daily_loss")
 """What a RESUME of its scope lets go (RELIABILITY.md 2b: those that a human leaves)."""
@@ -52,9 +53,10 @@ class Modes:
 
 
 class FewChanges(OverRecords):
-    """I-38: at most 6 MODE records within a minute of one (scope, cause), over all lives.
+    """I-38: at most 6 MODE records within a minute of one (scope, cause), over all lives but for `starting`.
 
-    By the records' own time; where a new start's clock is behind, counting begins anew.
+    By the records' own time; where a new start's clock is behind, counting begins anew. `starting` is
+    entered and left once a start, however fast the process is killed: there it is counted in one life.
     """
 
     invariant: str = "I-38"
@@ -64,6 +66,8 @@ class FewChanges(OverRecords):
         self._recent: dict[tuple[str, str], deque[int]] = {}
 
     def take(self, seen: Witness, record: Record) -> Violation | None:
+        if isinstance(record, Epoch):
+            self._recent = {key: seen_at for key, seen_at in self._recent.items() if key[1] != STARTING}
         if not isinstance(record, ModeChange):
             return None
         recent = self._recent.setdefault((record.scope, record.cause), deque())
