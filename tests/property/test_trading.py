@@ -10,21 +10,39 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from tests.unit.core.order_builders import ACCOUNT, BTC, USDT, fill, intent, parent, report
-from tradefan.core.exposure import Sides, account_sides, reserved
+from tests.property.oms_truths import exposure_is_that_of_the_orders
+from tests.unit.core.order_builders import (
+    ACCOUNT,
+    BASE,
+    BTC,
+    OWNER,
+    external,
+    fill,
+    intent,
+    parent,
+    report,
+)
 from tradefan.core.trading import Trading, apply, place_key
 from tradefan.messages.orders import TERMINAL, Doubt, OrderStatus, Phase
 from tradefan.messages.records import (
+    Assign,
+    Bust,
     CancelIntent,
     CancelRefused,
+    Correct,
     Epoch,
+    FillInferred,
+    FillReplaced,
     InDoubt,
+    Kill,
     NotSent,
+    OwnerState,
     PhaseChange,
     Record,
     Resolved,
+    Resume,
 )
-from tradefan.units import ZERO, ClientOrderId, ParentId, sign
+from tradefan.units import EXTERNAL, ZERO, ClientOrderId, ParentId, TradeId
 
 D = Decimal
 S = OrderStatus
@@ -81,28 +99,52 @@ class Folding(RuleBasedStateMachine):
     def phase(self, name: ParentId, phase: Phase) -> None:
         self.emit(PhaseChange(8, name, phase, S.NEW, ""))
 
-    @rule(number=st.integers(0, 9))
-    def epoch(self, number: int) -> None:
-        self.emit(Epoch(9, number, "dev", "", ""))
+    @rule(number=st.integers(0, 9), restart=st.integers(0, 1))
+    def epoch(self, number: int, restart: int) -> None:
+        self.emit(Epoch(9, number, "dev", "", "", restart))
+
+    @rule(name=children, old=children, qty=st.integers(1, 12))
+    def replace(self, name: ClientOrderId, old: ClientOrderId, qty: int) -> None:
+        under = self.state.orders[old].parent_id if old in self.state.orders else ParentId("p0")
+        self.emit(intent(client_order_id=name, parent_id=under, order_qty=D(qty), replaces=old))
+
+    @rule(number=st.integers(0, 2), qty=st.integers(1, 12), cum=st.integers(0, 12))
+    def stranger(self, number: int, qty: int, cum: int) -> None:
+        self.emit(external(f"web{number}", order_qty=D(qty), cum_qty=D(cum)))
+
+    @rule(name=children, qty=st.integers(0, 5))
+    def infer(self, name: ClientOrderId, qty: int) -> None:
+        self.trade += 1
+        order = self.state.orders.get(name)
+        side = "buy" if order is None else order.side
+        made = fill(qty, client_order_id=name, trade_id=f"inferred {self.trade}", side=side)
+        self.emit(FillInferred(3, made))
+
+    @rule(number=st.integers(0, 9), qty=st.integers(0, 5))
+    def replaced(self, number: int, qty: int) -> None:
+        names = [*self.state.inferred, TradeId("nobody")]
+        self.emit(FillReplaced(4, ACCOUNT, BTC, names[number % len(names)], D(qty)))
+
+    @rule(number=st.integers(0, 9), keep=st.none() | small, known=st.booleans())
+    def take_back(self, number: int, keep: Decimal | None, known: bool) -> None:
+        """Bust a fill, or correct it; of one that nobody has seen it waits."""
+        found = list(self.state.recent_fills.values())
+        one = found[number % len(found)] if found and known else None
+        where = (5, ACCOUNT, BTC, TradeId(f"t{number}") if one is None else one.trade_id, one)
+        self.emit(Bust(*where) if keep is None else Correct(*where, keep, D(99)))
+
+    @rule(scope=st.sampled_from(["all", "x"]), resume=st.booleans())
+    def kill(self, scope: str, resume: bool) -> None:
+        self.emit(Resume(6, scope, "", "") if resume else Kill(6, scope, "", ""))
+
+    @rule(turn=st.integers(0, 9), state=st.none() | st.binary(max_size=2))
+    def owner(self, turn: int, state: bytes | None) -> None:
+        self.emit(OwnerState(6, OWNER, turn, state))
 
     @invariant()
     def sums_are_those_of_the_orders(self) -> None:
-        """I-32 and more: exposure, reservation and parents recomputed from scratch."""
-        wanted = Sides()
-        held, doubts = ZERO, 0
-        for order in self.state.orders.values():
-            rest = order.leaves_qty if order.live else ZERO
-            wanted.unbooked += (order.cum_qty - order.filled) * sign(order.side)
-            field = f"{order.side}_{'doubt' if order.in_doubt else 'working'}"
-            setattr(wanted, field, getattr(wanted, field) + rest)
-            notional = f"{order.side}_notional"
-            setattr(wanted, notional, getattr(wanted, notional) + rest * order.reserve_px)
-            held += rest * order.reserve_per_unit
-            doubts += bool(rest) and order.in_doubt is not None
-        exposure = self.state.exposure
-        assert account_sides(exposure, ACCOUNT, BTC) == wanted
-        assert reserved(exposure, ACCOUNT, USDT) == held
-        assert exposure.in_doubt.get(ACCOUNT, 0) == doubts
+        """I-32 and more: exposure, reservation and doubts recomputed from scratch."""
+        exposure_is_that_of_the_orders(self.state)
 
     @invariant()
     def parents_add_up_their_children(self) -> None:
@@ -134,17 +176,22 @@ class Folding(RuleBasedStateMachine):
         assert found == self.state.parents_at
 
     def teardown(self) -> None:
-        """I-08: the fold of the records, and the decoded encoding, are the state."""
-        again = Trading()
-        for record in self.records:
-            apply(again, record)
-        assert again == self.state
-        assert msgspec.msgpack.decode(msgspec.msgpack.encode(again), type=Trading) == self.state
+        """I-08: the fold of the records is the state, and so is a snapshot with what follows it."""
+        for cut in (0, len(self.records) // 3, len(self.records) // 2, len(self.records)):
+            again = Trading()
+            for record in self.records[:cut]:
+                apply(again, record)
+            again = msgspec.msgpack.decode(msgspec.msgpack.encode(again), type=Trading)
+            for record in self.records[cut:]:
+                apply(again, record)
+            assert again == self.state
 
 
 TestFolding = Folding.TestCase
 TestFolding.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
 
+WHERE, BTCS, TRADES = st.just(ACCOUNT), st.just(BTC), st.just(TradeId("t1"))
+OWNERS = st.sampled_from([OWNER, EXTERNAL])
 wild = st.decimals(allow_nan=True, allow_infinity=True) | st.sampled_from(
     [D("1e999"), D("-1e-999"), D("sNaN")]
 )
@@ -157,6 +204,16 @@ wild = st.decimals(allow_nan=True, allow_infinity=True) | st.sampled_from(
             st.builds(report, st.sampled_from(list(OrderStatus)), wild, order_qty=st.none() | wild),
             st.builds(intent, order_qty=wild, reserve_px=wild, reserve_per_unit=wild),
             st.builds(parent, order_qty=wild),
+            st.builds(external, order_qty=wild, cum_qty=wild, reserve_px=wild, reserve_per_unit=wild),
+            st.builds(FillInferred, st.just(1), st.builds(fill, wild, wild, st.text(max_size=2), fee=wild)),
+            st.builds(
+                Correct, st.just(1), WHERE, BTCS, TRADES, st.none() | st.builds(fill, wild, wild), wild, wild
+            ),
+            st.builds(Bust, st.just(1), WHERE, BTCS, TRADES, st.none() | st.builds(fill, wild, wild)),
+            st.builds(FillReplaced, st.just(1), WHERE, BTCS, TRADES, wild),
+            st.builds(
+                Assign, st.just(1), WHERE, BTCS, st.just(BASE), OWNERS, OWNERS, wild, wild, st.just("me")
+            ),
         ),
         max_size=12,
     )
