@@ -28,6 +28,7 @@ WORLD_KINDS: dict[str, str] = {
     "disk_full": "the journal's disk has no room for a while, or for one write",
     "disk_error": "a write or sync of the journal's disk fails, once or for a while",
     "sync_slow": "a commit takes up to 5 s",
+    "damage": "at a kill a copy of the disk is harmed: a byte flips, a file is cut, gone or old",
     "actor_raise": "an actor raises at one of its next messages",
     "poison_fact": "the order manager raises at a report or fill",
     "strategy_raise": "a strategy raises",
@@ -57,7 +58,7 @@ WORLD_KINDS: dict[str, str] = {
 
 KINDS: dict[str, str] = {**VENUE_KINDS, **MARKET_KINDS, **WORLD_KINDS}
 CRASHES = ("crash_effect", "crash_disk", "crash_take")
-MODIFIERS = ("power_loss", "wall_jump", "crash_start")
+MODIFIERS = ("power_loss", "wall_jump", "crash_start", "damage")
 """They come with a crash and have no instants of their own."""
 STRATEGY = "strategy_"
 EXECUTOR = "executor_"

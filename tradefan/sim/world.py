@@ -27,6 +27,7 @@ from tradefan.messages.control import StopAll
 from tradefan.messages.instrument import Instrument
 from tradefan.messages.wire import Text, Write
 from tradefan.runtime.system import System
+from tradefan.sim.damage import probe
 from tradefan.sim.disk import SimDisk
 from tradefan.sim.faults import KINDS, on_in, schedule
 from tradefan.sim.inject import inject
@@ -131,6 +132,8 @@ class World:
         self.life: Life | None = None
         self.starts = self.crashes = self.start_crashes = self.steps = 0
         self.refusal = ""
+        self._old: dict[str, bytes] = {}
+        self._damage_chance = chance(seed, "damage")
         self.skew_ns = 0
         self._wired: tuple[Config, dict[InstrumentId, Instrument], System] | None = None
         self._starting = False
@@ -336,7 +339,23 @@ class World:
         self.venue.crash()
         self.market.crash()
         self.journal = None
+        if not power_loss:
+            # A power loss may take the newest mark, and with it the witness of the last rows.
+            self._damage()
         self._start_again(int(20 * SECOND * self.chance.random() ** 3))
+
+    def _damage(self) -> None:
+        """Harm a copy of the disk that the process left behind; the world goes on with its own."""
+        if not self.faults.has("damage") or self.witness.healed_ns is not None:
+            return
+        if self.disk.exists(JOURNAL) and self._damage_chance.random() < 0.7:
+            acknowledged = self.witness.acknowledged
+            chance_of = self._damage_chance
+            text, violation = probe(self.disk, JOURNAL, acknowledged, self._old, chance_of, self.now_ns)
+            self.note("damage", text)
+            if violation is not None:
+                raise Broken(violation)
+        self._old = {path: self.disk.peek(path) for path in self.disk.paths() if path.startswith(JOURNAL)}
 
     def _exited(self, life: Life) -> None:
         """The process ended by itself: it closes what it has open, and is started again."""

@@ -1,0 +1,62 @@
+"""Damage to a copy of the disk: the world's own is untouched, and a loss in silence is seen."""
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+
+from tests.unit.stores.made import transfers
+from tradefan.sim.damage import copy_of, probe
+from tradefan.sim.disk import SimDisk
+from tradefan.stores.journal import JournalFile
+
+JOURNAL = "journal.db"
+RECORDS = transfers(40)
+
+
+def written(disk: SimDisk) -> None:
+    """Write forty rows, one commit each, and die."""
+    file = JournalFile(JOURNAL, disk=disk)
+    for lsn, record in enumerate(RECORDS, 1):
+        file.append(lsn, 1, [record])
+    disk.crash(power_loss=False)
+
+
+@pytest.mark.parametrize("seed", range(25))
+def test_probe_when_a_copy_is_harmed_then_nothing_is_lost_in_silence(seed: int) -> None:
+    """I-46 holds of the journal as it is, and the disk that the world goes on with keeps its bytes."""
+    disk = SimDisk(seed)
+    written(disk)
+    before = {path: disk.peek(path) for path in disk.paths()}
+    _, violation = probe(disk, JOURNAL, RECORDS, {}, Random(seed), 7)
+    assert violation is None
+    assert {path: disk.peek(path) for path in disk.paths()} == before
+    disk.close()
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_probe_when_rows_are_missing_and_nobody_says_so_then_it_is_a_violation(seed: int) -> None:
+    """The mutant: a journal whose mark file was lost with its last rows looks whole."""
+    disk, rng = SimDisk(seed), Random(seed)
+    written(disk)
+    more = (*RECORDS, *transfers(1, first=41))
+    found = [probe(disk, JOURNAL, more, {}, rng, 7)[1] for _ in range(8)]
+    broken = [one for one in found if one is not None]
+    assert broken
+    assert {one.invariant for one in broken} == {"I-46"}
+    assert "of which 40 are those acknowledged" in broken[0].found
+    disk.close()
+
+
+def test_copy_when_made_then_every_file_is_there_and_durable() -> None:
+    """The copy has what a reader of the original would see, and a power loss takes nothing of it."""
+    disk = SimDisk(1)
+    written(disk)
+    twin = copy_of(disk, 2)
+    twin.crash(power_loss=True)
+    assert {path: twin.peek(path) for path in twin.paths()} == {
+        path: disk.peek(path) for path in disk.paths()
+    }
+    for one in (disk, twin):
+        one.close()

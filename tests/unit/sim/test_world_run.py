@@ -1,0 +1,134 @@
+"""Whole seeds, short ones: the world runs, dies, heals, repeats, and says what breaks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from tradefan.sim import command
+from tradefan.sim.checkers.base import Watch
+from tradefan.sim.command import Wanted, simulate
+from tradefan.sim.report import Outcome
+from tradefan.sim.witness import Checker, Kind, Violation, Witness
+from tradefan.sim.world import World
+
+SHORT = 0.07
+"""Hours: a minute in which things go wrong, three to heal."""
+CRASHES = ("crash_effect", "crash_disk", "crash_take", "crash_start", "power_loss")
+
+
+def run(seed: int, kinds: Sequence[str], checkers: Sequence[Checker] = ()) -> Outcome:
+    return World(seed, hours=SHORT, kinds=kinds, all_on=True, checkers=checkers).run()
+
+
+class NoOrder(Watch):
+    """A checker that holds until the first order is written."""
+
+    invariant: str = "I-99"
+    kind: Kind = "V"
+    watches = ("writes",)
+
+    def after_step(self, seen: Witness) -> Violation | None:
+        return self.broken(seen, "no write", len(seen.writes)) if seen.writes else None
+
+
+class Counts(Watch):
+    """Counts how often it is asked, and when."""
+
+    invariant: str = "I-98"
+    kind: Kind = "T"
+    watches = ("records",)
+
+    def __init__(self) -> None:
+        self.steps = self.starts = self.rests = 0
+
+    def after_step(self, seen: Witness) -> Violation | None:
+        self.steps += 1
+        return None
+
+    def at_start(self, seen: Witness) -> Violation | None:
+        self.starts += 1
+        assert seen.oms is not None
+        return None
+
+    def at_rest(self, seen: Witness) -> Violation | None:
+        self.rests += 1
+        assert seen.healed_ns is not None
+        return None
+
+
+def test_world_when_nothing_goes_wrong_then_it_trades_and_one_process_lives() -> None:
+    """The load alone brings orders and fills."""
+    outcome = run(1, ())
+    assert outcome.violation is None
+    assert (outcome.crashes, outcome.starts, outcome.faults) == (0, 1, {})
+    assert outcome.orders > 15
+    assert outcome.fills > 0
+
+
+def test_world_when_it_crashes_then_a_new_process_goes_on() -> None:
+    """Every death is followed by a start, and the checkers are asked at each."""
+    counts = Counts()
+    outcome = run(2, CRASHES, (counts,))
+    assert outcome.violation is None
+    assert outcome.crashes >= 2
+    assert outcome.starts > outcome.crashes
+    assert 2 <= counts.starts <= outcome.starts
+    assert counts.rests == 1
+    assert counts.steps < outcome.steps
+
+
+def test_world_when_the_seed_is_the_same_then_the_trace_is() -> None:
+    """Another list of faults is another run."""
+    first, again, other = (run(3, kinds).trace for kinds in (CRASHES, CRASHES, ()))
+    assert first == again != other
+
+
+def test_world_when_an_invariant_breaks_then_the_seed_ends_with_both_values() -> None:
+    """The first violation is the outcome."""
+    outcome = run(1, (), (NoOrder(),))
+    assert outcome.violation is not None
+    assert (outcome.violation.invariant, outcome.violation.expected, outcome.violation.found) == (
+        "I-99",
+        "no write",
+        "1",
+    )
+    assert outcome.simulated_ns < 60_000_000_000
+
+
+def test_world_when_something_raises_then_the_outcome_says_so() -> None:
+    """An exception that nobody expected is a finding with its seed, not a crash of the simulator."""
+
+    class Raises(NoOrder):
+        def after_step(self, seen: Witness) -> Violation | None:
+            raise LookupError("a checker's own mistake")
+
+    outcome = run(1, (), (Raises(),))
+    assert outcome.violation is not None
+    assert outcome.violation.invariant == "DEFECT"
+    assert "a checker's own mistake" in outcome.violation.found
+
+
+def test_simulate_when_a_seed_fails_then_it_says_what_and_how_to_repeat_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Seed, invariant with both values, a shortened list of faults, and the one command."""
+    monkeypatch.setattr(command, "all_checkers", lambda: [NoOrder()])
+    said: list[str] = []
+    summary, trace = simulate(Wanted((5,), hours=SHORT, faults="stall,kill"), said.append)
+    assert [one["invariant"] for one in summary.violations] == ["I-99"]
+    assert said == [
+        f"seed 5: I-99 at {said[0].split()[4]} ns: expected no write, found 1",
+        "  needs 0 of 2 kinds of faults",
+        "  tradefan simulate --seed 5 --hours 0.07 --faults none",
+    ]
+    assert len(trace) == 64
+
+
+@pytest.mark.slow
+def test_simulate_when_processes_share_the_seeds_then_the_outcome_is_the_same() -> None:
+    """Seeds come back in their order, whoever ran them."""
+    seeds = tuple(range(1, 4))
+    alone, two = (simulate(Wanted(seeds, SHORT, "none", jobs), lambda _line: None) for jobs in (1, 2))
+    assert alone == two
