@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.core.order_builders import order, report
-from tradefan.core.order import Event, Order, begin_doubt, happen, merge_fill, merge_report
+from tradefan.core.order import Event, Order, begin_doubt, happen, merge_fill, merge_report, take_back
 from tradefan.messages.orders import TERMINAL, Doubt, OrderStatus
 
 D = Decimal
@@ -19,9 +19,17 @@ quantities = st.integers(0, 10)
 words = st.one_of(
     st.tuples(st.just("report"), statuses, quantities),
     st.tuples(st.just("fill"), st.just(S.NEW), st.integers(1, 3)),
+    st.tuples(st.just("bust"), st.just(S.NEW), st.integers(1, 3)),
     st.tuples(
         st.sampled_from(
-            [Event.CANCEL, Event.CANCEL_REJECTED, Event.NOT_SENT, Event.NOT_PLACED, Event.ADOPTED]
+            [
+                Event.CANCEL,
+                Event.CANCEL_REJECTED,
+                Event.NOT_SENT,
+                Event.NOT_PLACED,
+                Event.ADOPTED,
+                Event.REPLACE,
+            ]
         ),
         st.just(S.NEW),
         st.just(0),
@@ -36,6 +44,9 @@ def tell(one: Order, word: tuple[str, OrderStatus, int], at_ns: int) -> bool:
         return merge_report(one, report(status, qty, at_ns=at_ns))
     if kind == "fill":
         return merge_fill(one, D(qty), D(100), at_ns)
+    if kind == "bust":
+        take_back(one, min(D(qty), one.filled), D(100), at_ns, bust=True)
+        return True
     if isinstance(kind, Doubt):
         return begin_doubt(one, kind, "", at_ns)
     assert isinstance(kind, Event)
@@ -46,18 +57,20 @@ def tell(one: Order, word: tuple[str, OrderStatus, int], at_ns: int) -> bool:
 def test_order_when_anything_comes_then_quantities_rise_and_ends_hold(
     story: list[tuple[str, OrderStatus, int]],
 ) -> None:
-    """cum never falls, UNKNOWN is never stored, and an end is left only by a late fill or by adoption."""
+    """cum falls by a bust only, UNKNOWN is never stored, an end is left only by a late fill or adoption."""
     one = order()
-    fills = 0
+    fills = D(0)
     for at_ns, word in enumerate(story, 2):
-        before, cum = one.status, one.cum_qty
+        before, cum, busted = one.status, one.cum_qty, min(D(word[2]), one.filled)
         legal = tell(one, word, at_ns)
-        fills += word[2] if word[0] == "fill" else 0
-        assert one.cum_qty >= cum
+        fills += word[2] if word[0] == "fill" else -busted if word[0] == "bust" else 0
+        assert one.cum_qty >= cum or (word[0] == "bust" and cum - one.cum_qty <= busted)
         assert one.filled == fills
         assert one.status is not S.UNKNOWN
         assert one.live == (one.status not in TERMINAL or one.in_doubt is not None)
         assert (one.in_doubt is None) == (one.in_doubt_since_ns is None)
+        assert one.filled >= 0
+        assert one.venue_cum >= 0
         if not legal and word[0] != "fill":
             assert (one.status, one.cum_qty) == (before, cum)
         if before in TERMINAL and one.status is not before:
