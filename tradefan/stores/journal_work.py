@@ -36,7 +36,7 @@ from tradefan.units import MS, SECOND
 RETRY_NS = SECOND
 MARK_SYNC_NS = SECOND
 CHECK_PAUSE_NS = 10 * MS
-"""Between two slices of the background verification: a twelfth of a core at most."""
+"""Between two slices of the background verification: about a tenth of a core, a minute for a million rows."""
 
 
 class JournalWork:
