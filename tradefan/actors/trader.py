@@ -194,7 +194,8 @@ class Trader:
             ctx.log("error", "strategy_refused", owner=self.wiring.owner, code=no.code, text=no.text)
 
     def _on_stop(self, msg: Stop, ctx: Context) -> None:
-        state, wishes = self.state, ()
+        state = self.state
+        wishes: Commands = ()
         if state.started:
             wishes = self._strategy.on_stop(self._view)
             state.memory = self._strategy.state
@@ -432,7 +433,8 @@ class Trader:
         if not commands and changed is None:
             return True
         if not (state.started or state.positions_known):
-            return all([ctx.send(wiring.oms, command) for command in commands])
+            taken = [ctx.send(wiring.oms, command) for command in commands]
+            return all(taken)
         turn = OwnerTurn(wiring.owner, state.turn + 1, changed, commands, state.asked)
         if not ctx.send(wiring.oms, turn):
             return False

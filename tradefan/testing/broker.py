@@ -1,7 +1,7 @@
 """A tiny stand-in for the OMS: it answers as the OMS does, and may fill at the next bar's open.
 
-It knows positions, targets with their band, and whole fills. Exposure, risk, partial fills and doubt
-are the real OMS's business and are tested there.
+It knows positions, targets with their band, whole fills, and the State that its owner journaled.
+Exposure, risk, partial fills and doubt are the real OMS's business and are tested there.
 """
 
 from __future__ import annotations
@@ -19,7 +19,10 @@ from tradefan.messages.orders import (
     CancelParent,
     FillUpdate,
     OrderStatus,
+    OwnerMemory,
+    OwnerTurn,
     ParentOrder,
+    ParentSnapshot,
     ParentUpdate,
     Phase,
     PositionsSent,
@@ -62,14 +65,17 @@ class Broker:
         self._fill = fill
         self._refuse = refuse
         self._count = 0
+        self.turn = 0
+        self.memory: bytes | None = None
         self.holdings: dict[InstrumentId, Holding] = {}
         self.working: dict[ParentId, ParentOrder] = {}
 
     def take(self, msg: Message, now_ns: int) -> list[Message]:
         """Answer one message of the trader."""
         if isinstance(msg, AskPositions):
-            held = [self._position(instrument, now_ns) for instrument in self.holdings]
-            return [*held, PositionsSent(self._owner, GENERATION)]
+            return self._tell_all(msg, now_ns)
+        if isinstance(msg, OwnerTurn):
+            return self._turn(msg, now_ns)
         if isinstance(msg, CancelParent | CancelAll):
             return self._cancel(msg, now_ns)
         if not isinstance(msg, SetTarget | SubmitOrder):
@@ -78,6 +84,24 @@ class Broker:
             return [self._refusal(msg, self._refuse, now_ns)]
         signed = self._difference(msg) if isinstance(msg, SetTarget) else sign(msg.side) * msg.order_qty
         return [self._accept(msg, signed, now_ns)] if signed else []
+
+    def _tell_all(self, msg: AskPositions, now_ns: int) -> list[Message]:
+        """Answer with all that the owner holds, works on and remembers."""
+        told: list[Message] = [self._position(instrument, now_ns) for instrument in self.holdings]
+        told.extend(
+            ParentSnapshot(self._owner, _update(order, OrderStatus.NEW, order.created_ns))
+            for order in self.working.values()
+        )
+        memory = OwnerMemory(self._owner, self.turn, self.memory)
+        return [*told, memory, PositionsSent(self._owner, GENERATION, msg.asked)]
+
+    def _turn(self, msg: OwnerTurn, now_ns: int) -> list[Message]:
+        """Keep the state of a turn, and take its commands one after the other."""
+        if msg.turn != self.turn + 1:
+            raise Defect(f"turn {msg.turn} of {msg.owner} came after turn {self.turn}")
+        self.turn = msg.turn
+        self.memory = self.memory if msg.state is None else msg.state
+        return [told for command in msg.commands for told in self.take(command, now_ns)]
 
     def bar(self, bar: Bar) -> list[Message]:
         """Fill what works on this instrument at the open of a bar that closed after it was wished."""

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from random import Random
 from typing import Any
@@ -16,12 +17,14 @@ from tradefan.core.declare import AnyStrategy, declare, find_strategy
 from tradefan.core.desk import Declared
 from tradefan.messages.base import Message
 from tradefan.messages.market import FeedQuality, Quality, SessionBreak
-from tradefan.messages.orders import SetTarget, SubmitOrder
+from tradefan.messages.orders import OwnerTurn, SetTarget, SubmitOrder
 from tradefan.testing.build import VENUE, Market, make_market
 from tradefan.testing.scenario import Outcome, Scenario
 from tradefan.units import InstrumentId, parse_duration
 
 RESTARTS = 12
+CLOSE = 1e-3
+"""How near a float of a restarted strategy must come: its averages began later."""
 CUTS = 4
 
 
@@ -73,7 +76,11 @@ def check_determinism(case: Case) -> None:
 
 
 def check_restart(case: Case) -> None:
-    """Saving to bytes and going on from them, at random instants, changes nothing."""
+    """Saving to bytes and going on from them, at random instants, changes nothing; nor does kill -9.
+
+    A new life has its State and positions from the journal, and all else from its warm-up: that is as
+    near as the declared depth makes it, so numbers need only be close then.
+    """
     random = Random(case.seed)  # noqa: S311 instants of a test
     events = len(case.market.history) + 2 * len(case.market.bars)
     instants = [random.randint(0, events) for _ in range(RESTARTS)]
@@ -81,6 +88,11 @@ def check_restart(case: Case) -> None:
     assert _result(restarted) == _result(whole), (
         f"a restart at one of the events {sorted(instants)} is visible"
     )
+    killed = case.scenario().run(restart_at=instants)
+    for what, before, after in zip(
+        ("decisions", "State", "positions"), _told(whole), _told(killed), strict=True
+    ):
+        assert _alike(before, after), f"{what} differ after a kill at one of the events {sorted(instants)}"
 
 
 def check_warm_up(case: Case) -> None:
@@ -160,8 +172,27 @@ def _nothing_between(outcome: Outcome, from_ns: int, span_ns: int) -> None:
     assert early == [], f"decided before the indicators were warm again: {early[:3]}"
 
 
-def _result(outcome: Outcome) -> tuple[list[Message], bytes]:
-    return outcome.sent, msgspec.msgpack.encode(outcome.state)
+def _result(outcome: Outcome) -> tuple[list[Message], list[OwnerTurn], bytes]:
+    return outcome.sent, outcome.turns, msgspec.msgpack.encode(outcome.state)
+
+
+def _told(outcome: Outcome) -> tuple[Any, Any, Any]:
+    """Return decisions, State and held quantities as plain values."""
+    held = {instrument: position.qty for instrument, position in outcome.positions.items()}
+    memory = msgspec.to_builtins(outcome.state.memory)
+    return [(at_ns, msgspec.to_builtins(wish)) for at_ns, wish in outcome.decided], memory, held
+
+
+def _alike(one: object, other: object) -> bool:
+    """Return whether two plain values are equal, floats nearly."""
+    if isinstance(one, float) and isinstance(other, float):
+        near = math.isclose(one, other, rel_tol=CLOSE, abs_tol=CLOSE)
+        return near or (math.isnan(one) and math.isnan(other))
+    if isinstance(one, dict) and isinstance(other, dict):
+        return list(one) == list(other) and all(_alike(one[key], other[key]) for key in one)
+    if isinstance(one, list | tuple) and isinstance(other, list | tuple):
+        return len(one) == len(other) and all(map(_alike, one, other))
+    return bool(one == other)
 
 
 def _quality(instrument: InstrumentId, at_ns: int) -> Message:

@@ -17,17 +17,19 @@ import msgspec
 from tradefan.actors.trader import Trader, TraderState, TraderView, TraderWiring
 from tradefan.core.bars import fold
 from tradefan.core.declare import AnyStrategy, find_strategy
+from tradefan.core.wish import Order
 from tradefan.errors import Defect
 from tradefan.messages.base import Message
 from tradefan.messages.control import Ready, Started
 from tradefan.messages.instrument import Instrument
 from tradefan.messages.market import Bar, BarsClosed, FeedQuality, Quality, Quote, Trade
-from tradefan.messages.orders import AskPositions, FillUpdate, PositionUpdate, Refusal
+from tradefan.messages.orders import AskPositions, FillUpdate, OwnerTurn, PositionUpdate, Refusal
 from tradefan.runtime.actor import Context
 from tradefan.runtime.system import RIM
 from tradefan.strategy.wishes import Commands, Wish
 from tradefan.testing.broker import GENERATION, Broker
 from tradefan.testing.build import VENUE, make_instrument
+from tradefan.testing.heard import Heard
 from tradefan.units import AccountId, InstrumentId, OwnerId, Ref, parse_duration, use_decimal_context
 
 ACCOUNT = AccountId("paper:main")
@@ -38,12 +40,18 @@ TURNS_MAX = 10_000
 
 
 class Outcome:
-    """What came of a run: wishes as the strategy made them, messages as they were sent."""
+    """What came of a run: wishes as the strategy made them, messages as they were sent.
+
+    `sent` are the commands one by one, `turns` the messages that carried them with a changed State;
+    `begun_again` is what `on_start` wished after a restart.
+    """
 
     def __init__(self) -> None:
         """Begin empty."""
         self.decided: list[tuple[int, Wish]] = []
+        self.begun_again: list[tuple[int, Wish]] = []
         self.sent: list[Message] = []
+        self.turns: list[OwnerTurn] = []
         self.fills: list[FillUpdate] = []
         self.refusals: list[Refusal] = []
         self.positions: dict[InstrumentId, PositionUpdate] = {}
@@ -92,20 +100,24 @@ class Scenario:
         self._capital = Decimal(capital)
         self._fill, self._refuse = fill, refuse
 
-    def run(self, restore_at: Iterable[int] = ()) -> Outcome:
+    def run(self, restore_at: Iterable[int] = (), restart_at: Iterable[int] = ()) -> Outcome:
         """Play everything and return what came of it.
 
-        Before the events with these numbers the trader is saved to bytes and built again from them.
+        Before the events with the numbers `restore_at` the trader is saved to bytes and built again
+        from them. Before those of `restart_at` it is killed: a new one warms from the declared depth
+        of bars, and has its State, positions and open orders from the stand-in.
         """
         use_decimal_context()
         broker = Broker(ACCOUNT, OWNER, fill=self._fill, refuse=self._refuse)
         stage = _Stage(self._wiring(), self._strategy, broker)
-        wanted = dict.fromkeys(restore_at)
+        restored, restarted = dict.fromkeys(restore_at), dict.fromkeys(restart_at)
         events = self._timeline(stage)
         stage.begin(events[0][0] if events else 0)
         for number, (at_ns, msg) in enumerate(events):
-            if number in wanted:
+            if number in restored:
                 stage.restore()
+            if number in restarted:
+                stage.restart()
             stage.play(at_ns, msg)
         return stage.finish()
 
@@ -154,11 +166,19 @@ class _Recording(Trader):
     """The trader itself, with an ear at what the strategy returns."""
 
     decided: list[tuple[int, Wish]]
+    at_start: list[tuple[int, Wish]]
 
-    def act(self, wishes: Commands, ctx: Context, *, again: bool = True) -> None:
+    def begin(self, ctx: Context) -> None:
+        usual, self.decided = self.decided, self.at_start
+        super().begin(ctx)
+        self.decided = usual
+
+    def act(
+        self, wishes: Commands, ctx: Context, *, again: bool = True, last: tuple[Order, ...] = ()
+    ) -> None:
         listed = wishes if isinstance(wishes, tuple | list) else (wishes,)
         self.decided.extend((ctx.now_ns, wish) for wish in listed)
-        super().act(wishes, ctx, again=again)
+        super().act(wishes, ctx, again=again, last=last)
 
 
 class _Stage:
@@ -175,6 +195,8 @@ class _Stage:
         self._mail: deque[Message] = deque()
         self._count = 0
         self._turns = (0, 0)
+        self._heard = Heard()
+        self._lives = 0
         self._build(None)
 
     @property
@@ -192,7 +214,7 @@ class _Stage:
         self._deliver(Started(0))
         self._deliver(Ready(GENERATION))
         for instrument in self._trader.declared.instruments:
-            self._deliver(FeedQuality(instrument, Quality.LIVE, "", now_ns, 1))
+            self._show(FeedQuality(instrument, Quality.LIVE, "", now_ns, 1))
 
     def play(self, at_ns: int, msg: Message) -> None:
         """Fire what is due before an event, then deliver it."""
@@ -202,7 +224,17 @@ class _Stage:
         if isinstance(msg, BarsClosed) and msg.live:
             for told in self._broker.bar(msg.bars[0]):
                 self._deliver(told)
-        self._deliver(msg)
+        self._show(msg)
+
+    def restart(self) -> None:
+        """Kill the trader and let a new one begin, as after kill -9."""
+        self._timers.clear()
+        self._lives += 1
+        self._build(None)
+        self._deliver(Started(self._lives))
+        self._deliver(Ready(GENERATION))
+        for msg in self._heard.again(self._trader.declared):
+            self._deliver(msg)
 
     def restore(self) -> None:
         """Save the trader to bytes and build it again from them."""
@@ -219,6 +251,12 @@ class _Stage:
     def _build(self, state: TraderState | None) -> None:
         self._trader = _Recording(self._wiring, state, self._strategy)
         self._trader.decided = self._outcome.decided
+        self._trader.at_start = self._outcome.begun_again if self._lives else self._outcome.decided
+
+    def _show(self, msg: Message) -> None:
+        """Deliver news of the market, which a later life is told again."""
+        self._heard.take(msg)
+        self._deliver(msg)
 
     def _deliver(self, msg: Message) -> None:
         """Give a message and all that follows from it at this instant."""
@@ -255,7 +293,10 @@ class _Stage:
         """Take a command for the stand-in; its answers come after this turn."""
         if ref == RIM:
             return True
-        if not isinstance(msg, AskPositions):
+        if isinstance(msg, OwnerTurn):
+            self._outcome.turns.append(msg)
+            self._outcome.sent.extend(msg.commands)
+        elif not isinstance(msg, AskPositions):
             self._outcome.sent.append(msg)
         self._mail.extend(self._broker.take(msg, self.now_ns))
         return True
