@@ -33,6 +33,7 @@ from tradefan.messages.orders import (
     CancelParent,
     FillUpdate,
     OrderStatus,
+    OwnerTurn,
     ParentOrder,
     ParentUpdate,
     Phase,
@@ -140,6 +141,11 @@ class Turns:
         out = [msg for ref, msg in self.sent if ref == OMS]
         self.sent = [(ref, msg) for ref, msg in self.sent if ref != OMS]
         return out
+
+    def commands(self) -> list[Message]:
+        """Return and forget what was sent to the OMS, each turn as its commands."""
+        told = [msg.commands if isinstance(msg, OwnerTurn) else (msg,) for msg in self.to_oms()]
+        return [command for commands in told for command in commands]
 
 
 class ProbeSettings(Settings, frozen=True):
@@ -277,7 +283,7 @@ def test_phases_when_things_come_one_by_one_then_each_wait_is_named_and_start_co
     ]
     turns.give(trader, _quote(101))
     assert _seen(trader) == ["start 11.00", "quote 100"]
-    assert turns.to_oms() == [AskPositions(ME), AskPositions(ME)]
+    assert turns.commands() == [AskPositions(ME, 2), AskPositions(ME, 3)]
 
 
 def test_history_when_control_overtook_it_then_all_waiting_bars_are_seen_before_the_start() -> None:
@@ -357,7 +363,7 @@ def test_history_when_asked_for_then_bars_before_the_answer_are_left_to_it() -> 
     turns, trader = Turns(), _trader(market=MARKET)
     turns.give(trader, Started(1))
     asked = AskBars(ME, BTC, {"1m": 3})
-    assert turns.sent == [(OMS, AskPositions(ME)), (MARKET, AskFeeds()), (MARKET, asked)]
+    assert turns.sent == [(OMS, AskPositions(ME, 2)), (MARKET, AskFeeds()), (MARKET, asked)]
     turns.give(trader, PositionsSent(ME, 9), _live(), _quote(100), *_bars(3))
     assert trader.view().forecast == "binance:BTC/USDT: history was asked for"
     turns.give(trader, BarHistory(BTC, tuple(make_bars([1, 2, 3], timeframe="1m", start=T0 - 2 * MINUTE))))
@@ -374,11 +380,12 @@ def test_oms_when_it_restarts_then_positions_are_asked_again_and_old_answers_do_
     turns.give(trader, _position("1"), Ready(4))
     assert (turns.to_oms(), trader.view().phase) == ([], "READY")
     turns.give(trader, Ready(5), PositionsSent(ME, 4))
-    assert (turns.to_oms(), trader.view().phase) == ([AskPositions(ME)], "STARTING")
+    (asked,) = turns.to_oms()
+    assert (asked, trader.view().phase) == (AskPositions(ME, trader.state.asked), "STARTING")
     assert trader.state.picture.positions == {}
     Probe.answers = {"quote": target("BTC/USDT", weight=0)}
     turns.give(trader, _position("1"), PositionsSent(ME, 5), _quote(100))
-    (sent,) = turns.to_oms()
+    (sent,) = turns.commands()
     assert isinstance(sent, SetTarget)
     assert sent.ref.startswith("t-5-")
 
@@ -452,7 +459,7 @@ def _answered(answer: Any, trader: Trader | None = None) -> list[Message]:
     _ready(turns, trader)
     Probe.answers = {"quote": answer}
     turns.give(trader, _quote(100))
-    return turns.to_oms()
+    return turns.commands()
 
 
 def test_target_when_sized_by_weight_notional_or_qty_then_the_nearest_whole_lots_are_asked() -> None:
@@ -484,7 +491,7 @@ def test_weight_when_equity_changes_then_the_same_quantity_is_asked() -> None:
     _ready(turns, trader)
     Probe.answers = {"quote": target("BTC/USDT", weight=0.5)}
     turns.give(trader, _quote(100), _position("5", realised="300"), _quote(100))
-    first, second = turns.to_oms()
+    first, second = turns.commands()
     assert isinstance(first, SetTarget)
     assert isinstance(second, SetTarget)
     assert (first.target_qty, first.ref != second.ref) == (second.target_qty, True)
@@ -524,7 +531,7 @@ def test_instrument_when_its_lot_changes_then_wishes_follow() -> None:
     coarse = msgspec.structs.replace(make_instrument(), qty_lot=Decimal("0.5"), version=2)
     Probe.answers = {"quote": target("BTC/USDT", qty=1.3)}
     turns.give(trader, InstrumentUpdate(coarse), _quote(100))
-    (sent,) = turns.to_oms()
+    (sent,) = turns.commands()
     assert isinstance(sent, SetTarget)
     assert sent.target_qty == Decimal("1.5")
 
@@ -540,7 +547,7 @@ def test_wish_when_it_cannot_become_a_command_then_the_strategy_is_told_and_goes
     assert _seen(trader) == [
         "quote 99", "refused UNKNOWN_INSTRUMENT", "refused NO_REFERENCE", "refused BELOW_MIN_QTY",
     ]  # fmt: skip
-    assert (turns.to_oms(), trader.view().refusals) == ([], 3)
+    assert (turns.commands(), trader.view().refusals) == ([], 3)
     assert [fields["code"] for event, fields in turns.logged if event == "wish_refused"] == [
         "UNKNOWN_INSTRUMENT", "NO_REFERENCE", "BELOW_MIN_QTY",
     ]  # fmt: skip
@@ -558,7 +565,7 @@ def test_queue_when_full_then_it_is_a_refusal_and_its_answer_is_not_asked_again(
     assert trader.view().refusal == "QUEUE_FULL: the order manager takes no more commands now"
     turns.full = False
     turns.give(trader, _refusal("RISK_MAX_POSITION"))
-    assert [type(msg) for msg in turns.to_oms()] == [SubmitOrder]
+    assert [type(msg) for msg in turns.commands()] == [SubmitOrder]
 
 
 @pytest.mark.parametrize("answer", [None, "buy", (None,), 1.0])
@@ -738,7 +745,7 @@ def test_stop_when_asked_then_the_policy_is_carried_out_and_nothing_is_heard_any
     turns, trader = Turns(), _trader(on_stop=policy)
     _ready(turns, trader)
     turns.give(trader, _position("2"), Stop(T0 + SECOND))
-    assert [type(msg) for msg in turns.to_oms()] == sent
+    assert [type(msg) for msg in turns.commands()] == sent
     assert turns.sent == [(RIM, Stopped("trader:me"))]
     turns.give(trader, _quote(100), Durable(1))
     assert (_seen(trader), trader.view().phase) == (["stop"], "DOWN")
@@ -749,7 +756,7 @@ def test_stop_when_the_configuration_says_otherwise_by_now_then_it_counts() -> N
     config = Config(strategies={"me": StrategyConfig(use="probe", on_stop="leave")})
     turns, trader = Turns(config), _trader(on_stop="flatten")
     turns.give(trader, Started(0), Stop(T0))
-    assert turns.sent == [(OMS, AskPositions(ME)), (RIM, Stopped("trader:me"))]
+    assert turns.sent == [(OMS, AskPositions(ME, 2)), (RIM, Stopped("trader:me"))]
     assert _seen(trader) == []
 
 
@@ -925,8 +932,10 @@ def test_kernel_when_a_strategy_raises_then_it_begins_anew_and_its_ids_do_not_re
     begin()
     step(_quote(666))
     begin()
-    targets = [msg for msg in sink.got if isinstance(msg, SetTarget)]
+    orders = [msg for turn in sink.got if isinstance(turn, OwnerTurn) for msg in turn.commands]
+    targets = [msg for msg in orders if isinstance(msg, SetTarget)]
     assert [msg.target_qty for msg in targets] == [Decimal(5), Decimal(5)]
     assert targets[0].ref != targets[1].ref
     assert [letter.message_type for letter in kernel.life.dead_letters] == ["Quote"]
-    assert [msg for msg in sink.got if isinstance(msg, AskPositions)] == [AskPositions(ME)] * 4
+    asked = [msg.asked for msg in sink.got if isinstance(msg, AskPositions)]
+    assert (len(asked), asked) == (4, sorted(set(asked)))
