@@ -55,6 +55,7 @@ def integrity(path: str) -> str:
         db.close()
 
 
+@pytest.mark.failure("ST-02", "ST-05")
 def test_journal_when_killed_again_and_again_then_has_every_acknowledged_record(tmp_path: Path) -> None:
     """Durable was said only of what a later start finds, whole and chained."""
     path, last = str(tmp_path / "journal.db"), 0

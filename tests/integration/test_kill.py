@@ -47,6 +47,7 @@ def kept(daemon: DaemonProcess) -> Kept:
     )
 
 
+@pytest.mark.failure("ST-01", "ST-02")
 def test_daemon_when_killed_three_times_then_goes_on_as_if_it_had_not_been(daemon: DaemonProcess) -> None:
     """A position become `external` would be bought again; a client id given twice would be two orders."""
     daemon.start().until_ready()

@@ -117,6 +117,7 @@ def test_kill_when_one_account_or_instrument_is_meant_then_the_others_trade_on(d
     assert child(daemon, kept) in open_ids(daemon)
 
 
+@pytest.mark.failure("ST-08")
 def test_kill_when_flags_are_given_then_protection_stays_and_strangers_are_cancelled(
     daemon: DaemonProcess,
 ) -> None:
@@ -164,6 +165,7 @@ def foreign(path: Path) -> None:
 # --- a human's word -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.failure("OR-11")
 def test_resolve_when_an_order_is_in_doubt_then_a_human_ends_the_doubt(tmp_path: Path) -> None:
     """By its id and for a reason; an order of which nobody doubts is refused."""
     daemon = DaemonProcess(tmp_path, *QUIET, "accounts.paper:main.latency=3s")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from fractions import Fraction
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -97,6 +98,7 @@ def exact(entries: list[Entry]) -> dict[Asset, Fraction]:
     return sums
 
 
+@pytest.mark.failure("OR-18")
 @given(st.lists(st.one_of(fills, openings, transfers, busts, assigns), max_size=25))
 def test_balances_when_anything_is_booked_then_they_are_exact(entries: list[Entry]) -> None:
     """Every balance equals the sum of its entries, without rounding; an assignment moves none."""

@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 import msgspec
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
@@ -50,6 +51,9 @@ SCOPES = ("all", str(BTC), str(TREND), "paper")
 QUANTITIES = st.integers(1, 9)
 NUMBERS = st.integers(0, 50)
 LIMIT = CONFIG.risk.max_position
+pytestmark = pytest.mark.failure(
+    "OR-01", "OR-02", "OR-06", "OR-07", "OR-12", "OR-20", "OR-21", "OR-23", "OR-26", "ST-01", "ST-10", "ST-11"
+)
 
 
 class Repricer:

@@ -24,6 +24,36 @@ def seeds_wanted() -> int:
     return CI_SEEDS if proved else USUAL_SEEDS
 
 
+@pytest.mark.failure(
+    "OR-01",
+    "OR-02",
+    "OR-04",
+    "OR-06",
+    "OR-07",
+    "OR-08",
+    "OR-09",
+    "OR-10",
+    "OR-11",
+    "OR-12",
+    "OR-14",
+    "OR-18",
+    "OR-19",
+    "OR-20",
+    "OR-21",
+    "OR-22",
+    "OR-23",
+    "OR-25",
+    "OR-27",
+    "OR-28",
+    "OR-29",
+    "ST-01",
+    "ST-06",
+    "ST-08",
+    "ST-09",
+    "ST-12",
+    "ST-13",
+    "ST-14",
+)
 @pytest.mark.slow
 def test_seeds_when_everything_may_go_wrong_then_every_invariant_holds() -> None:
     """Crashes, lying clocks, bad disks and a venue inside its bounds break nothing that is promised."""

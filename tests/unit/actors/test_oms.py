@@ -104,6 +104,7 @@ def test_start_when_the_journal_is_silent_then_it_is_asked_again() -> None:
     assert bench.oms.view().state == "STARTING"
 
 
+@pytest.mark.failure("OR-31")
 def test_command_when_before_ready_then_it_is_refused_not_ready() -> None:
     """Before the fold, before the connection, before the look: each time in its own words."""
     bench = Bench()
@@ -134,6 +135,7 @@ def test_command_when_it_waited_for_a_predecessor_then_it_is_refused_restarting(
 # --- an order --------------------------------------------------------------------------------------------
 
 
+@pytest.mark.failure("ST-02")
 def test_submit_when_accepted_then_nothing_leaves_before_it_is_durable(bench: Bench) -> None:
     """PARENT and INTENT in one turn; create and answer wait for the disk; updates between actors do not."""
     bench.auto_durable = False
@@ -213,6 +215,7 @@ def test_order_when_it_fills_then_everybody_hears_in_order(bench: Bench) -> None
     bench.check()
 
 
+@pytest.mark.failure("OR-06", "OR-20")
 def test_fill_when_before_the_acknowledgement_or_twice_then_it_books_once(bench: Bench) -> None:
     """OR-06, OR-20: the fill opens the order; the same trade from another road changes nothing."""
     bench.submit(2)
@@ -225,6 +228,7 @@ def test_fill_when_before_the_acknowledgement_or_twice_then_it_books_once(bench:
     bench.check()
 
 
+@pytest.mark.failure("OR-07")
 def test_fill_when_after_the_end_then_it_is_booked(bench: Bench) -> None:
     """OR-07: a late fill re-opens the accounting of order and parent, and is logged."""
     create = bench.limit()
@@ -253,6 +257,7 @@ def test_market_when_the_book_is_thin_then_the_rest_goes_again_four_times(bench:
     bench.check()
 
 
+@pytest.mark.failure("OR-31")
 def test_create_when_the_gateway_is_full_then_it_never_was(bench: Bench) -> None:
     """A commands lane without room is said so: NOT_SENT QUEUE_FULL, and the parent ends."""
     bench.full = GATEWAY

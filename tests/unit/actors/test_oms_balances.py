@@ -54,6 +54,7 @@ def connected() -> Bench:
     return bench
 
 
+@pytest.mark.failure("ST-09", "ST-14")
 def test_opening_when_two_looks_agree_then_it_is_booked_once_what_is_visible_has_come() -> None:
     """Cursor, balances, open orders, and all of it again `visible_bound` later: nothing hides any more."""
     bench = connected()
@@ -86,6 +87,7 @@ def test_opening_when_nothing_is_held_then_it_is_booked_as_nothing() -> None:
     assert [(one.asset, one.qty) for one in bench.made(Opening)] == [(USDT, D(0))]
 
 
+@pytest.mark.failure("ST-13")
 def test_history_when_before_the_opening_then_it_is_not_booked() -> None:
     """What traded before us is in the balances that OPENING books."""
     bench = connected()
@@ -95,6 +97,7 @@ def test_history_when_before_the_opening_then_it_is_not_booked() -> None:
     assert balance(bench.trading.ledger, ACCOUNT, BASE) == D(1)
 
 
+@pytest.mark.failure("ST-14")
 def test_opening_when_something_happens_meanwhile_then_the_looks_are_repeated() -> None:
     """Cursor, balances, and nothing in between: else the same money would be counted twice."""
     bench = connected()
@@ -107,6 +110,7 @@ def test_opening_when_something_happens_meanwhile_then_the_looks_are_repeated() 
     assert list(bench.trading.opened) == [ACCOUNT]
 
 
+@pytest.mark.failure("ST-11", "ST-13")
 @pytest.mark.parametrize("client_order_id", [None, client_id("web"), client_order_id("dev", 9, 9)])
 def test_fill_when_streamed_before_the_opening_then_its_money_is_counted_once(
     client_order_id: ClientOrderId | None,
@@ -132,6 +136,7 @@ def test_fill_when_streamed_before_the_opening_then_its_money_is_counted_once(
 # --- transfers -------------------------------------------------------------------------------------------
 
 
+@pytest.mark.failure("ST-09", "ST-14")
 def test_balance_when_two_quiet_looks_agree_on_a_difference_then_it_is_a_transfer(bench: Bench) -> None:
     """A deposit is booked to `external` after two agreeing looks, 5 s apart, with nothing under way."""
     held = {"USDT": 1_000_500, "BNB": "0.5"}
@@ -146,6 +151,7 @@ def test_balance_when_two_quiet_looks_agree_on_a_difference_then_it_is_a_transfe
     bench.check()
 
 
+@pytest.mark.failure("ST-14")
 def test_balance_when_the_difference_moves_then_nothing_is_booked(bench: Bench) -> None:
     """A fill on its way looks like a difference; only what stays is one."""
     create = bench.resting()
@@ -197,6 +203,7 @@ def test_balance_when_we_trade_all_the_time_then_three_looks_have_to_agree(bench
     bench.check()
 
 
+@pytest.mark.failure("OR-19")
 def test_balance_when_a_filled_order_lacks_its_fill_then_nothing_is_a_transfer(bench: Bench) -> None:
     """Our own money on its way is no deposit: a report said FILLED, and the fill itself comes late."""
     bench.submit()
@@ -213,6 +220,7 @@ def test_balance_when_a_filled_order_lacks_its_fill_then_nothing_is_a_transfer(b
     bench.check()
 
 
+@pytest.mark.failure("ST-12")
 @pytest.mark.parametrize("ours", [True, False])
 def test_poison_when_looks_find_its_money_then_no_transfer_and_the_cursor_waits_before_it(
     bench: Bench, ours: bool

@@ -70,6 +70,7 @@ def test_bust_when_of_a_known_trade_then_books_are_as_if_it_had_never_been(bench
     bench.check()
 
 
+@pytest.mark.failure("OR-20")
 def test_bust_when_told_again_or_after_a_restart_then_it_counts_once(bench: Bench) -> None:
     """A bust is repeated to every new subscriber: the journal knows that it was taken back."""
     filled(bench)

@@ -49,6 +49,7 @@ def bench() -> Bench:
     return Bench().ready()
 
 
+@pytest.mark.failure("OR-09")
 def test_cancel_when_wished_then_it_leaves_before_the_disk_and_again_until_terminal(bench: Bench) -> None:
     """CANCEL_INTENT and CancelOrder at once, PENDING_CANCEL, repeated at R3's instants; then DONE."""
     create = bench.limit()
@@ -72,6 +73,7 @@ def test_cancel_when_wished_then_it_leaves_before_the_disk_and_again_until_termi
     bench.check()
 
 
+@pytest.mark.failure("OR-29")
 def test_cancel_when_the_create_still_waits_then_nothing_of_it_leaves(bench: Bench) -> None:
     """NOT_SENT LOCAL_EXPIRED, no create, no cancel; the reservation is gone."""
     bench.auto_durable = False
@@ -87,6 +89,7 @@ def test_cancel_when_the_create_still_waits_then_nothing_of_it_leaves(bench: Ben
     bench.check()
 
 
+@pytest.mark.failure("OR-08")
 def test_cancel_when_rejected_then_the_order_is_asked_and_the_wish_stays(bench: Bench) -> None:
     """OR-08: "too late to cancel" is information; the fill that explains it ends the order."""
     create = bench.limit()
@@ -105,6 +108,7 @@ def test_cancel_when_rejected_then_the_order_is_asked_and_the_wish_stays(bench: 
     bench.check()
 
 
+@pytest.mark.failure("ST-08")
 def test_cancel_when_of_somebody_else_or_unknown_then_it_is_refused(bench: Bench) -> None:
     """An owner ends its own parents only; the humans end everybody's."""
     create = bench.limit(owner=API)
@@ -125,6 +129,7 @@ def test_limit_when_rejected_by_the_venue_then_the_parent_is(bench: Bench) -> No
     assert (parent.status, parent.reason, parent.phase) == (S.REJECTED, "post_only", Phase.DONE)
 
 
+@pytest.mark.failure("OR-17")
 def test_filter_when_the_venue_names_one_then_its_rules_are_read_again_and_nothing_is_repeated(
     bench: Bench,
 ) -> None:

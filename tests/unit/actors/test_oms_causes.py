@@ -228,6 +228,7 @@ def test_doubts_when_three_are_left_then_the_account_may_trade_again(bench: Benc
     assert bench.moods(ACCOUNT, "in doubt") == ["CANCEL_ONLY", "NORMAL"]
 
 
+@pytest.mark.failure("OR-15")
 def test_ban_when_it_lasts_then_nothing_is_left_before_it_is_over(bench: Bench) -> None:
     """The clear time begins when the ban ends, although nobody says that it has ended."""
     bench.tell(AccountState(ACCOUNT, True, "418", shut_until_ns=bench.now_ns + 20 * SECOND, shut="BAN"))
@@ -237,6 +238,7 @@ def test_ban_when_it_lasts_then_nothing_is_left_before_it_is_over(bench: Bench) 
     assert bench.moods("paper", "ban") == ["CANCEL_ONLY", "NORMAL"]
 
 
+@pytest.mark.failure("OR-15")
 def test_ban_when_one_of_two_accounts_is_banned_then_the_venue_stays_silent_for_both() -> None:
     """The scope is the venue: an account without a ban does not withdraw the other's."""
     other = AccountId("paper:two")

@@ -52,6 +52,7 @@ def bench() -> Bench:
     return Bench().ready()
 
 
+@pytest.mark.failure("OR-01")
 def test_doubt_when_the_venue_is_silent_then_it_is_asked_at_growing_distances(bench: Bench) -> None:
     """R3: looks 0.25, 0.5, 1, 2, 5, 10 s apart name the order; R2: its whole rest stays reserved."""
     create = bench.doubtful()
@@ -69,6 +70,7 @@ def test_doubt_when_the_venue_is_silent_then_it_is_asked_at_growing_distances(be
     bench.check()
 
 
+@pytest.mark.failure("OR-01", "OR-10", "OR-11")
 def test_doubt_when_two_late_looks_find_nothing_then_it_was_not_placed(bench: Bench) -> None:
     """R4: not before not_after + A + V + 1 s, twice, 5 s apart, both instants on record; then a new child."""
     create = bench.doubtful()
@@ -92,6 +94,7 @@ def test_doubt_when_two_late_looks_find_nothing_then_it_was_not_placed(bench: Be
     bench.check()
 
 
+@pytest.mark.failure("OR-11")
 def test_doubt_when_a_look_is_incomplete_then_it_proves_nothing(bench: Bench) -> None:
     """Looks that failed do not count towards R4, however many there are."""
     create = bench.doubtful()
@@ -103,6 +106,7 @@ def test_doubt_when_a_look_is_incomplete_then_it_proves_nothing(bench: Bench) ->
     assert bench.trading.orders[create.client_order_id].in_doubt is Doubt.CREATE
 
 
+@pytest.mark.failure("OR-01")
 def test_doubt_when_the_venue_shows_the_order_then_it_ends(bench: Bench) -> None:
     """Positive evidence: the report merges, the doubt is gone, and one negative look is forgotten."""
     create = bench.doubtful()
@@ -128,6 +132,7 @@ def test_account_when_four_orders_are_in_doubt_then_only_cancels_leave(bench: Be
     assert len(bench.take(GATEWAY, CancelOrder)) == 4
 
 
+@pytest.mark.failure("OR-01")
 def test_gateway_when_it_resets_then_its_creates_are_in_doubt(bench: Bench) -> None:
     """What it had in flight has no outcome; what still waited here is not touched, nor what was answered."""
     answered, lost = bench.limit(), bench.limit()
@@ -141,6 +146,7 @@ def test_gateway_when_it_resets_then_its_creates_are_in_doubt(bench: Bench) -> N
     assert bench.one(GATEWAY, Look).orders == ((BTC, lost.client_order_id),)
 
 
+@pytest.mark.failure("OR-10", "OR-11")
 def test_r4_when_the_intent_is_of_an_earlier_epoch_then_the_deadline_counts_from_this_start(
     bench: Bench,
 ) -> None:
@@ -160,6 +166,7 @@ def test_r4_when_the_intent_is_of_an_earlier_epoch_then_the_deadline_counts_from
     )
 
 
+@pytest.mark.failure("OR-09")
 def test_doubt_when_the_cancel_times_out_before_the_create_then_existence_is_what_is_in_doubt(
     bench: Bench,
 ) -> None:
@@ -191,6 +198,7 @@ def test_doubt_when_only_the_cancel_had_one_and_nobody_ever_spoke_of_the_order_t
 # --- found in spite of the proof -------------------------------------------------------------------------
 
 
+@pytest.mark.failure("OR-11")
 def test_order_when_found_in_spite_of_the_proof_then_it_is_adopted(bench: Bench) -> None:
     """R5: a fill of a NOT_PLACED order is journaled, adopted, booked to its owner and alarmed."""
     create = bench.doubtful()
@@ -204,6 +212,7 @@ def test_order_when_found_in_spite_of_the_proof_then_it_is_adopted(bench: Bench)
     bench.check()
 
 
+@pytest.mark.failure("OR-11")
 def test_never_sent_order_when_the_venue_shows_it_then_it_is_adopted_and_its_end_is_no_news(
     bench: Bench,
 ) -> None:
@@ -248,6 +257,7 @@ def resolved(bench: Bench, *, cancelled: bool, **changes: Any) -> CreateOrder:
     return create
 
 
+@pytest.mark.failure("OR-09", "OR-11")
 @pytest.mark.parametrize("word", ["report", "fill"])
 def test_adopted_order_when_its_cancel_was_wished_before_then_it_is_cancelled_again(
     bench: Bench, word: str

@@ -76,6 +76,7 @@ def test_executor_when_broken_then_its_parent_pauses_and_all_else_goes_on(
     bench.check()
 
 
+@pytest.mark.failure("OR-16")
 def test_clip_when_the_rest_is_below_the_venues_minimum_then_the_parent_ends_as_dust(bench: Bench) -> None:
     """What is left after 1.999 of 2 is worth 0.1: nothing is sent that the venue would reject."""
     bench.submit(2)
@@ -109,6 +110,7 @@ def test_clip_when_the_rest_is_dust_and_a_child_lives_then_the_child_goes_on(
     assert bench.made(ParentFailed) == []
 
 
+@pytest.mark.failure("OR-16")
 def test_clip_when_it_is_below_the_minimum_by_choice_then_the_executor_fails(
     bench: Bench, plug: Callable[[Decide], None]
 ) -> None:

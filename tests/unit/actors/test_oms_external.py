@@ -52,6 +52,7 @@ def bench() -> Bench:
     return Bench().ready()
 
 
+@pytest.mark.failure("ST-10")
 def test_fill_when_not_ours_then_it_is_external(bench: Bench) -> None:
     """Manual and foreign trades belong to `external`, and are counted and told to the risk desk."""
     create = bench.limit()
@@ -65,6 +66,7 @@ def test_fill_when_not_ours_then_it_is_external(bench: Bench) -> None:
     assert len(bench.take(DESK, FillUpdate)) == 2
 
 
+@pytest.mark.failure("ST-10")
 def test_fill_when_of_our_form_and_unknown_to_the_journal_then_it_is_an_orphan(bench: Bench) -> None:
     """Own prefix, no INTENT: the journal is asked, then `external` has it, SEV1."""
     lost = foreign(3, client_order_id("dev", 9, 9))
@@ -81,6 +83,7 @@ def test_fill_when_of_our_form_and_unknown_to_the_journal_then_it_is_an_orphan(b
     bench.check()
 
 
+@pytest.mark.failure("ST-07", "ST-08")
 def test_report_when_not_ours_then_the_order_counts_and_is_never_touched(bench: Bench) -> None:
     """EXTERNAL_ORDER: its rest is exposure and reserved; mode, kill, stop and cancels leave it alone."""
     stranger = foreign(5)
@@ -117,6 +120,7 @@ def test_foreign_order_when_its_fills_come_behind_its_report_then_they_count_onc
     bench.check()
 
 
+@pytest.mark.failure("ST-13")
 def test_foreign_order_when_partly_filled_before_the_opening_then_that_part_is_in_the_balances() -> None:
     """What had traded when the account was opened is in OPENING; only later trades are booked."""
     bench, stranger = Bench(), foreign(5)
@@ -136,6 +140,7 @@ def test_foreign_order_when_partly_filled_before_the_opening_then_that_part_is_i
     bench.check()
 
 
+@pytest.mark.failure("OR-04")
 def test_foreign_order_when_its_id_is_used_again_then_it_is_another_order(bench: Bench) -> None:
     """OR-04: an id is free when its order has ended."""
     stranger = foreign(5)
@@ -160,6 +165,7 @@ def test_foreign_order_when_its_end_was_missed_then_a_look_by_id_finds_it(bench:
     assert account_sides(bench.trading.exposure, ACCOUNT, BTC).buy_qty == D(0)
 
 
+@pytest.mark.failure("ST-07", "ST-09")
 def test_order_when_of_our_form_and_unknown_to_the_journal_then_it_is_an_orphan_on_hold(
     bench: Bench,
 ) -> None:

@@ -64,6 +64,7 @@ def test_fill_when_its_instrument_is_unknown_then_it_is_said_and_not_booked(benc
     assert "fill_unbookable" in bench.logs
 
 
+@pytest.mark.failure("OR-20", "OR-25", "ST-11")
 def test_fill_when_it_comes_on_every_road_and_again_after_a_restart_then_it_books_once(bench: Bench) -> None:
     """Key (account, instrument, trade id): stream, answer, look, and the same once more in another life."""
     create = bench.resting(2)
@@ -79,6 +80,7 @@ def test_fill_when_it_comes_on_every_road_and_again_after_a_restart_then_it_book
     again.check()
 
 
+@pytest.mark.failure("OR-07")
 def test_fill_when_late_then_it_is_booked_and_after_the_seal_alarmed(bench: Bench) -> None:
     """OR-07: a late fill always applies; after the seal it is SEV1, and the order is open to news again."""
     create = bench.resting()
@@ -95,6 +97,7 @@ def test_fill_when_late_then_it_is_booked_and_after_the_seal_alarmed(bench: Benc
     bench.check()
 
 
+@pytest.mark.failure("OR-07")
 def test_order_when_quiet_long_after_its_end_then_it_is_sealed(bench: Bench) -> None:
     """Confirmed by a look, trades = filled (no inferred ones), ten minutes without news."""
     bench.bought()
@@ -133,6 +136,7 @@ def short_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(apply_orders, "ENDED_MAX", 1)
 
 
+@pytest.mark.failure("OR-20", "ST-11")
 @pytest.mark.usefixtures("short_memory")
 def test_fill_when_older_than_memory_then_the_journal_is_asked_before_it_is_applied(bench: Bench) -> None:
     """The key has left its window: the journal says that it was booked, or that it never was."""
@@ -151,6 +155,7 @@ def test_fill_when_older_than_memory_then_the_journal_is_asked_before_it_is_appl
     bench.check()
 
 
+@pytest.mark.failure("OR-19")
 @pytest.mark.usefixtures("short_memory")
 def test_fill_when_the_journal_still_thinks_then_no_cursor_passes_it(bench: Bench) -> None:
     """What waits for the answer is not applied yet: a crash must find it again."""
@@ -168,6 +173,7 @@ def test_fill_when_the_journal_still_thinks_then_no_cursor_passes_it(bench: Benc
     bench.check()
 
 
+@pytest.mark.failure("ST-10")
 @pytest.mark.usefixtures("short_memory")
 def test_fill_when_of_an_order_that_left_memory_then_it_goes_to_its_owner(bench: Bench) -> None:
     """ST-10: by id and record, never by guess; so long after the end it is SEV1."""

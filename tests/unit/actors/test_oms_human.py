@@ -62,6 +62,7 @@ def stuck(bench: Bench) -> CreateOrder:
 # --- the alarm --------------------------------------------------------------------------------------------
 
 
+@pytest.mark.failure("OR-11")
 @pytest.mark.parametrize(
     ("bounds", "alarm_s"),
     [({}, 60), ({"accept_bound": 30 * SECOND, "visible_bound": 10 * SECOND}, 73)],
@@ -143,6 +144,7 @@ def test_resolve_when_a_human_says_placed_then_it_works_on(bench: Bench) -> None
     bench.check()
 
 
+@pytest.mark.failure("OR-11")
 def test_resolve_when_the_human_was_wrong_then_the_venue_is_believed(bench: Bench) -> None:
     """R5 holds against a human's NOT_PLACED, too."""
     create = stuck(bench)
@@ -200,6 +202,7 @@ def poisoned(bench: Bench) -> tuple[Bench, CreateOrder, str]:
     return again, create, key
 
 
+@pytest.mark.failure("ST-12")
 def test_poison_when_a_human_says_retry_then_the_fact_counts_when_it_comes_again(bench: Bench) -> None:
     """The next look brings it, because no cursor has passed it; the instrument goes on."""
     again, create, key = poisoned(bench)
@@ -217,6 +220,7 @@ def test_poison_when_a_human_says_retry_then_the_fact_counts_when_it_comes_again
     again.check()
 
 
+@pytest.mark.failure("ST-12")
 def test_poison_when_a_human_says_drop_then_the_fact_never_counts(bench: Bench) -> None:
     """Not now, and not after another restart."""
     again, create, key = poisoned(bench)

@@ -46,6 +46,7 @@ def told(bench: Bench) -> Decimal:
     return sum((one.qty if one.side == "buy" else -one.qty for one in fills), D(0))
 
 
+@pytest.mark.failure("OR-12", "OR-21")
 def test_venue_when_ahead_for_thirty_seconds_then_the_rest_is_inferred_at_the_orders_price(
     bench: Bench,
 ) -> None:
@@ -82,6 +83,7 @@ def test_venue_when_ahead_and_no_look_was_complete_then_nothing_is_inferred(benc
     assert len(bench.made(FillInferred)) == 1
 
 
+@pytest.mark.failure("OR-21")
 @pytest.mark.parametrize("parts", [["1"], ["0.4", "0.6"], ["0.4"]])
 def test_inferred_fill_when_the_real_ones_come_then_they_take_its_place(
     bench: Bench, parts: list[str]
@@ -106,6 +108,7 @@ def test_inferred_fill_when_the_real_ones_come_then_they_take_its_place(
     bench.check()
 
 
+@pytest.mark.failure("OR-21")
 def test_inferred_fill_when_the_real_one_is_larger_then_only_what_was_inferred_is_taken_back(
     bench: Bench,
 ) -> None:
@@ -122,6 +125,7 @@ def test_inferred_fill_when_the_real_one_is_larger_then_only_what_was_inferred_i
     bench.check()
 
 
+@pytest.mark.failure("OR-21")
 def test_inferred_fill_when_the_oms_restarts_then_the_real_one_still_replaces_it(bench: Bench) -> None:
     """What was inferred is known from the journal alone (OR-21)."""
     create = ahead(bench)

@@ -35,6 +35,7 @@ def bench() -> Bench:
     return Bench().ready()
 
 
+@pytest.mark.failure("ST-03")
 def test_journal_when_failing_then_only_cancels_leave_until_it_works(bench: Bench) -> None:
     """CANCEL_ONLY at once, waiting creates are dropped, cancels go on; 10 s after its next word it ends."""
     resting = bench.limit()
@@ -82,6 +83,7 @@ def test_journal_when_a_probe_works_but_records_wait_then_it_is_not_believed(ben
     assert bench.oms.state.live.journal_failing is None
 
 
+@pytest.mark.failure("ST-03")
 def test_journal_when_silent_for_a_second_then_it_counts_as_failing(bench: Bench) -> None:
     """`journal.durable_timeout` is the OMS's own watch over the disk."""
     bench.auto_durable = False
@@ -97,6 +99,7 @@ def test_journal_when_silent_for_a_second_then_it_counts_as_failing(bench: Bench
     assert bench.oms.view().mode.mode == "NORMAL"
 
 
+@pytest.mark.failure("ST-06")
 def test_chain_when_broken_then_nothing_new_is_risked_until_a_human_has_looked(bench: Bench) -> None:
     """An old part of the journal was altered: alarm, NO_NEW_RISK, also after a restart of the OMS."""
     bench.bought(1)
@@ -121,6 +124,7 @@ def test_journal_link_when_it_dies_then_the_oms_begins_anew(bench: Bench) -> Non
         bench.oms.handle(LinkDown("journal", 1, "died"), bench)
 
 
+@pytest.mark.failure("ST-02")
 def test_restart_when_an_append_never_arrived_then_its_create_never_was(bench: Bench) -> None:
     """Records that died before the disk had them have sent nothing: no order, no doubt, no id twice."""
     bench.auto_durable = False

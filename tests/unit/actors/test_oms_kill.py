@@ -286,6 +286,7 @@ def test_kill_when_of_a_scope_then_only_that_scope_is_killed(bench: Bench, scope
     assert passed == [place for name, place in wanted.items() if name not in goes]
 
 
+@pytest.mark.failure("ST-08")
 def test_kill_when_without_flags_then_protection_goes_too_and_what_is_naked_is_named(bench: Bench) -> None:
     """The answer lists the positions that lose the order which protected them; foreign orders stay."""
     bench.bought(2)
@@ -316,6 +317,7 @@ def test_kill_when_protection_is_kept_then_reduce_only_orders_rest_on(bench: Ben
     bench.check()
 
 
+@pytest.mark.failure("ST-08")
 def test_kill_when_external_orders_are_included_then_they_are_cancelled_too(bench: Bench) -> None:
     """`--including-external` is a human's word for what is not ours; without it nothing of it is touched."""
     stranger = foreign()

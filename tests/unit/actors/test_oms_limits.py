@@ -104,6 +104,7 @@ def test_foreign_fill_when_it_exceeds_the_limit_then_reduce_only_in_that_step(be
     assert over(bench, EXTERNAL) == []
 
 
+@pytest.mark.failure("OR-22")
 def test_overfill_when_it_exceeds_the_limit_then_it_is_applied_alarmed_and_reduce_only(bench: Bench) -> None:
     """OR-22: a genuine overfill is real; it is said at once, and nothing is risked on top of it."""
     create = bench.resting(4)

@@ -46,6 +46,7 @@ def bench() -> Bench:
     return Bench().ready()
 
 
+@pytest.mark.failure("OR-19", "OR-29")
 def test_connection_when_lost_then_waiting_creates_go_and_a_look_comes_first(bench: Bench) -> None:
     """OR-29: nothing that waits survives a disconnection; after a complete look new risk waits 30 s more."""
     bench.auto_durable = False
@@ -70,6 +71,7 @@ def test_connection_when_lost_then_waiting_creates_go_and_a_look_comes_first(ben
     bench.check()
 
 
+@pytest.mark.failure("OR-28")
 def test_look_when_time_passes_then_it_comes_every_ten_seconds(bench: Bench) -> None:
     """Open orders every 10 s; one look at a time; its cursors are journaled when it was complete."""
     bench.advance(10 * SECOND - 1)
@@ -105,6 +107,7 @@ def test_look_when_of_an_earlier_life_then_its_end_means_nothing(bench: Bench) -
     assert bench.trading.orders[create.client_order_id].in_doubt is Doubt.CREATE
 
 
+@pytest.mark.failure("OR-28")
 def test_order_when_missing_among_the_open_ones_then_it_is_asked_by_id(bench: Bench) -> None:
     """A report was lost: the order is not open any more, and asking by id finds its end."""
     create = bench.resting()
@@ -129,6 +132,7 @@ def missing_for(bench: Bench, create: CreateOrder, ns: int) -> None:
             bench.done(look, missing=tuple(names))
 
 
+@pytest.mark.failure("ST-09")
 def test_order_when_the_venue_forgot_it_then_its_instrument_is_held_for_a_human(bench: Bench) -> None:
     """Known before, not found now: that ends nothing, but DIFF and HOLD say that a human has to look."""
     create = bench.resting()
@@ -146,6 +150,7 @@ def test_order_when_the_venue_forgot_it_then_its_instrument_is_held_for_a_human(
     bench.check()
 
 
+@pytest.mark.failure("ST-14")
 def test_order_when_missed_twice_at_once_then_nothing_is_concluded_before_five_seconds(bench: Bench) -> None:
     """ST-14: a DIFF needs two agreeing looks 5 s apart, and 5 s without news of the order."""
     create = bench.resting()
@@ -162,6 +167,7 @@ def test_order_when_missed_twice_at_once_then_nothing_is_concluded_before_five_s
     assert create.client_order_id in bench.trading.differences
 
 
+@pytest.mark.failure("ST-14")
 def test_order_when_the_venue_shows_it_again_then_two_looks_let_its_instrument_go(bench: Bench) -> None:
     """HOLD for a difference is left by two agreeing looks, not by the first."""
     create = bench.resting()
@@ -174,6 +180,7 @@ def test_order_when_the_venue_shows_it_again_then_two_looks_let_its_instrument_g
     bench.check()
 
 
+@pytest.mark.failure("OR-01")
 def test_create_when_nobody_ever_answers_then_a_look_doubts_it(bench: Bench) -> None:
     """An order without any word long after its deadline is in doubt, whoever lost it."""
     create = bench.limit()
@@ -182,6 +189,7 @@ def test_create_when_nobody_ever_answers_then_a_look_doubts_it(bench: Bench) -> 
     bench.check()
 
 
+@pytest.mark.failure("OR-13")
 def test_report_when_illegal_then_it_is_counted_and_the_order_is_asked(bench: Bench) -> None:
     """An illegal pair and an unmapped word change nothing and trigger a query by id."""
     create = bench.limit()
@@ -198,6 +206,7 @@ def test_report_when_illegal_then_it_is_counted_and_the_order_is_asked(bench: Be
     assert bench.take(GATEWAY, Look) == []
 
 
+@pytest.mark.failure("OR-12")
 def test_report_when_ahead_of_its_fills_then_a_look_brings_them(bench: Bench) -> None:
     """The venue's quantity is ahead: the trades are asked after a second, unless they came."""
     create = bench.limit()

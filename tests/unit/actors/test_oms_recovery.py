@@ -50,6 +50,7 @@ def bench() -> Bench:
     return Bench().ready()
 
 
+@pytest.mark.failure("OR-26", "ST-01", "ST-10")
 def test_restart_when_killed_then_positions_owners_and_ids_go_on(bench: Bench) -> None:
     """The journal alone: the same books under the same owners, a higher epoch, no id twice, no order."""
     bench.bought(2)
@@ -74,6 +75,7 @@ def test_restart_when_killed_then_positions_owners_and_ids_go_on(bench: Bench) -
     again.check()
 
 
+@pytest.mark.failure("OR-02", "OR-12", "ST-01")
 def test_restart_when_a_market_order_was_at_work_then_no_child_without_a_new_decision(bench: Bench) -> None:
     """Its flying child goes to evidence; then the parent of the old epoch ends EXPIRED(restart)."""
     bench.submit(2)
@@ -91,6 +93,7 @@ def test_restart_when_a_market_order_was_at_work_then_no_child_without_a_new_dec
     again.check()
 
 
+@pytest.mark.failure("OR-09", "ST-01")
 def test_restart_when_an_order_rests_then_it_goes_on_and_its_cancel_too(bench: Bench) -> None:
     """A resting order keeps its parent; one that was to be cancelled is cancelled again."""
     stays, goes = bench.limit(1, 99), bench.limit(1, 98)
@@ -113,6 +116,7 @@ def test_restart_when_an_order_rests_then_it_goes_on_and_its_cancel_too(bench: B
     again.check()
 
 
+@pytest.mark.failure("OR-19", "ST-01")
 def test_restart_when_facts_come_before_the_fold_then_they_are_kept(bench: Bench) -> None:
     """Facts are never lost: a fill that came while the journal was read is booked after it."""
     create = bench.limit()
@@ -141,6 +145,7 @@ def test_restart_in_the_process_when_nobody_says_connected_then_a_look_tells(ben
 # --- poison ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.failure("ST-12")
 @pytest.mark.parametrize("what", ["fill", "report"])
 def test_poison_when_a_fact_killed_the_oms_then_it_is_skipped_and_its_instrument_held(
     bench: Bench, what: str

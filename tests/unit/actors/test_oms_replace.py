@@ -76,6 +76,7 @@ def buys(bench: Bench) -> Decimal:
 # --- on its way out -------------------------------------------------------------------------------------
 
 
+@pytest.mark.failure("OR-23")
 def test_replace_when_wished_then_one_intent_one_request_and_both_count(bench: Bench) -> None:
     """INTENT names what it replaces; the old is PENDING_REPLACE; both are reserved; it waits for the disk."""
     bench.submit(2, algo="test")
@@ -103,6 +104,7 @@ def test_replace_when_wished_then_one_intent_one_request_and_both_count(bench: B
     bench.check()
 
 
+@pytest.mark.failure("OR-23")
 @pytest.mark.parametrize(
     "what",
     [
@@ -145,6 +147,7 @@ def test_replace_when_the_new_order_does_not_fit_then_the_old_one_stays(bench: B
     bench.check()
 
 
+@pytest.mark.failure("OR-23")
 @pytest.mark.parametrize("status", [S.PARTIALLY_FILLED, S.PENDING_CANCEL])
 def test_replace_when_the_child_has_begun_to_trade_or_ends_then_nothing_is_sent(
     bench: Bench, plug: Plug, status: OrderStatus
@@ -167,6 +170,7 @@ def test_replace_when_the_child_has_begun_to_trade_or_ends_then_nothing_is_sent(
 # --- each leg ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.failure("OR-23")
 def test_replace_when_both_legs_succeed_then_the_new_order_is_what_counts(bench: Bench) -> None:
     """Old CANCELED, new NEW; the parent trades what the new one does and has its rest open again."""
     old, new = replacing(bench)
@@ -181,6 +185,7 @@ def test_replace_when_both_legs_succeed_then_the_new_order_is_what_counts(bench:
     bench.check()
 
 
+@pytest.mark.failure("OR-23")
 def test_replace_when_the_cancel_leg_fails_then_the_old_order_goes_on(bench: Bench) -> None:
     """STOP_ON_FAILURE: the new one was not attempted, the old one may just have filled: it is asked."""
     old, new = replacing(bench)
@@ -196,6 +201,7 @@ def test_replace_when_the_cancel_leg_fails_then_the_old_order_goes_on(bench: Ben
     bench.check()
 
 
+@pytest.mark.failure("OR-23")
 def test_replace_when_only_the_new_leg_fails_then_nothing_rests(bench: Bench) -> None:
     """The old one is cancelled, the new one rejected: both words count, in either order."""
     for first_new in (True, False):
@@ -231,6 +237,7 @@ def doubted(bench: Bench) -> tuple[CreateOrder, CreateOrder]:
     return old, new
 
 
+@pytest.mark.failure("OR-23")
 def test_replace_when_it_times_out_then_both_are_in_doubt_and_asked_by_id(bench: Bench) -> None:
     """Exposure counts both whole; both ids follow R3; neither is sent again."""
     old, new = doubted(bench)
@@ -244,6 +251,7 @@ def test_replace_when_it_times_out_then_both_are_in_doubt_and_asked_by_id(bench:
     bench.check()
 
 
+@pytest.mark.failure("OR-23")
 def test_replace_when_looks_find_only_the_old_order_then_it_goes_on(bench: Bench) -> None:
     """R4 for the new id by two looks; that the old one is shown again is no proof for the new one."""
     old, new = doubted(bench)
@@ -260,6 +268,7 @@ def test_replace_when_looks_find_only_the_old_order_then_it_goes_on(bench: Bench
     bench.check()
 
 
+@pytest.mark.failure("OR-23")
 def test_replace_when_looks_find_the_new_order_then_the_old_ones_end_is_read_by_id(bench: Bench) -> None:
     """Both legs happened and the answer was lost."""
     old, new = doubted(bench)
@@ -275,6 +284,7 @@ def test_replace_when_looks_find_the_new_order_then_the_old_ones_end_is_read_by_
     bench.check()
 
 
+@pytest.mark.failure("OR-23")
 def test_replace_when_only_the_cancel_happened_then_the_old_one_ends_and_the_new_one_never_was(
     bench: Bench,
 ) -> None:
@@ -289,6 +299,7 @@ def test_replace_when_only_the_cancel_happened_then_the_old_one_ends_and_the_new
     bench.check()
 
 
+@pytest.mark.failure("OR-23")
 @pytest.mark.parametrize("fresh", [True, False], ids=["restart", "gateway reset"])
 def test_replace_when_its_answer_died_with_somebody_then_both_are_in_doubt(bench: Bench, fresh: bool) -> None:
     """A request in flight at a restart, and one that a gateway took with it, have no outcome."""

@@ -64,6 +64,7 @@ def test_snapshot_when_so_many_records_have_passed_then_it_is_handed_over_behind
     assert kinds == [Append, Snap]
 
 
+@pytest.mark.failure("ST-01")
 def test_fold_when_it_begins_with_a_snapshot_then_the_state_is_that_of_the_whole_fold(bench: Bench) -> None:
     """Snapshot + tail = fold of everything, and the story goes on the same."""
     busy(bench, 60)
@@ -110,6 +111,7 @@ def test_snapshot_when_the_journal_is_failing_then_none_is_taken(bench: Bench) -
     assert len(bench.take(JOURNAL, Snap)) == 1
 
 
+@pytest.mark.failure("ST-03")
 def test_fold_when_the_disk_cannot_write_then_records_cancels_and_kills_go_on(bench: Bench) -> None:
     """An OMS restarted behind a full disk folds what waits in the link, cancels, and can be killed."""
     create = bench.resting()
@@ -138,6 +140,7 @@ def test_fold_when_an_operator_accepted_a_loss_then_it_is_said_loudly(bench: Ben
     assert again.alarms == ["journal_loss_accepted"]
 
 
+@pytest.mark.failure("ST-12")
 def test_fold_when_records_cannot_be_applied_then_it_is_said_and_goes_on(bench: Bench) -> None:
     """Total: what does not fit is counted and alarmed, never a crash loop."""
     create = bench.resting()

@@ -154,6 +154,7 @@ def test_stop_when_a_look_fails_then_it_proves_nothing(bench: Bench) -> None:
     assert bench.made(CleanStop) == []
 
 
+@pytest.mark.failure("ST-08")
 def test_stop_when_the_policy_is_leave_then_orders_stay(bench: Bench) -> None:
     """`on_stop: leave` and protective orders rest on; others are cancelled."""
     bench = Bench(config=owned("leave")).ready()
@@ -169,6 +170,7 @@ def test_stop_when_the_policy_is_leave_then_orders_stay(bench: Bench) -> None:
     assert len(bench.trading.orders_live) == 2
 
 
+@pytest.mark.failure("OR-30")
 def test_stop_when_the_policy_is_flatten_then_the_position_is_sold_once() -> None:
     """`on_stop: flatten` cancels and takes the book's other side once, at the collar."""
     bench = Bench(config=owned("flatten")).ready()

@@ -103,6 +103,7 @@ BAD: dict[str, tuple[dict[str, Any], str, str | None]] = {
 }
 
 
+@pytest.mark.failure("OR-17")
 @pytest.mark.parametrize("name", BAD)
 def test_submit_when_wrong_then_it_is_refused_and_nothing_is_written(bench: Bench, name: str) -> None:
     """Code, and what would have passed; no record, no effect; the API hears its request number."""
@@ -163,6 +164,7 @@ def test_account_when_it_has_no_block_then_the_defaults_hold() -> None:
     assert bench.limit().not_after_ns == bench.now_ns + AccountConfig().order_deadline
 
 
+@pytest.mark.failure("OR-17")
 def test_instrument_when_its_rules_change_then_the_newest_hold(bench: Bench) -> None:
     """MD-17: a halted instrument takes no order, a new lot is the grid; INTENT names the version."""
     rules = bench.wiring.instruments[BTC]

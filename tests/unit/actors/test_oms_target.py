@@ -104,6 +104,7 @@ def test_weight_when_constant_over_300_bars_then_no_order_below_the_band(bench: 
     bench.check()
 
 
+@pytest.mark.failure("OR-02")
 def test_target_when_the_fills_are_still_on_their_way_then_nothing_is_ordered_twice(bench: Bench) -> None:
     """A report may overtake its fills: what the venue says has traded counts as held."""
     bench.target(2)
@@ -119,6 +120,7 @@ def test_target_when_the_fills_are_still_on_their_way_then_nothing_is_ordered_tw
     bench.check()
 
 
+@pytest.mark.failure("OR-02")
 def test_target_when_the_create_is_in_doubt_then_it_waits_for_evidence(bench: Bench) -> None:
     """A doubtful order counts whole; a different wish cancels it to evidence before anything new."""
     bench.target(2)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 import msgspec
+import pytest
 
 from tests.unit.actors.oms_bench import Bench
 from tests.unit.actors.oms_wired import ACCOUNT, API, BTC, CONFIG, DESK, GATEWAY, STORE, TREND
@@ -87,6 +88,7 @@ def test_desk_when_the_oms_is_ready_then_starts_from_its_book_and_sees() -> None
     )
 
 
+@pytest.mark.failure("OR-18")
 def test_desk_when_fills_come_then_two_looks_find_no_difference() -> None:
     """Fees in base and quote, buys and sells: both books stay the same to the last digit."""
     both = Both(Bench().ready()).trusted()

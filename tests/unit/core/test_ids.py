@@ -8,6 +8,7 @@ from tradefan.core.ids import EPOCH_MAX, client_order_id, is_instance, is_own, n
 from tradefan.errors import Defect, Refused
 
 
+@pytest.mark.failure("OR-05")
 def test_id_when_made_then_it_is_deterministic_and_has_its_parts() -> None:
     """instance 3 + epoch 4 + sequence 7 + check 2, lower case base32; a parent's begins with p."""
     made = client_order_id("dev", 1, 2)
@@ -16,12 +17,14 @@ def test_id_when_made_then_it_is_deterministic_and_has_its_parts() -> None:
     assert parent_id("dev", 1, 2) == "p" + made
 
 
+@pytest.mark.failure("OR-04", "OR-26")
 def test_ids_when_many_then_none_repeats() -> None:
     """Epochs and sequences never share an id."""
     made = [client_order_id("dev", epoch, number) for epoch in range(1, 40) for number in range(50)]
     assert len(dict.fromkeys(made)) == len(made)
 
 
+@pytest.mark.failure("OR-05")
 def test_own_id_when_one_letter_or_a_swap_differs_then_it_is_foreign() -> None:
     """The check finds every single change and every swap of neighbours."""
     made = client_order_id("dev", 77, 123_456)
@@ -39,6 +42,7 @@ def test_own_id_when_one_letter_or_a_swap_differs_then_it_is_foreign() -> None:
     assert not any(is_own(text, "dev") for text in ("", made[:15], made.upper(), made[:15] + "1"))
 
 
+@pytest.mark.failure("OR-04")
 def test_epoch_when_exhausted_then_it_is_refused() -> None:
     """The epoch never wraps: at 2^20 starts another instance name begins anew."""
     assert next_epoch(0) == 1

@@ -73,6 +73,7 @@ def test_cost_when_a_third_is_sold_then_nothing_is_lost_by_rounding() -> None:
     assert state_of(ledger) == (D(0), D(0), D("-92.99"))
 
 
+@pytest.mark.failure("OR-18")
 def test_fees_when_in_three_assets_then_each_is_an_entry_of_its_own() -> None:
     """Money of different assets is never added up; a rebate is negative."""
     ledger = booked(
@@ -84,6 +85,7 @@ def test_fees_when_in_three_assets_then_each_is_an_entry_of_its_own() -> None:
     assert ledger.balances[ACCOUNT] == {BASE: D(3), USDT: D("-300.05"), BNB: D("-0.002")}
 
 
+@pytest.mark.failure("OR-18")
 def test_fee_when_in_base_then_it_lowers_the_sellable_position_and_is_counted_once() -> None:
     """A fee of 0.001 BTC leaves 0.999 BTC at the same average price: gross result and fee stay apart."""
     ledger = booked(fill(1, 100, "1", fee=D("0.001"), fee_asset=BASE))

@@ -212,11 +212,13 @@ def test_terminal_order_when_anything_comes_then_only_late_fill_or_adoption_move
     assert moves == allowed[status]
 
 
+@pytest.mark.failure("OR-13")
 def test_unknown_word_when_reported_then_it_is_illegal_everywhere() -> None:
     """A venue's word that we do not map never changes an order (OR-13)."""
     assert [TABLE[status][S.UNKNOWN] for status in STORED] == [Move.ILLEGAL] * 11
 
 
+@pytest.mark.failure("OR-12")
 def test_quantities_when_words_come_twice_and_late_then_they_merge_by_maximum() -> None:
     """Cumulative quantities never fall and are never added."""
     one = order()
@@ -227,6 +229,7 @@ def test_quantities_when_words_come_twice_and_late_then_they_merge_by_maximum() 
     assert (one.cum_qty, one.filled, one.avg_px) == (D(6), D(2), D(100))
 
 
+@pytest.mark.failure("OR-06")
 def test_fill_when_before_the_acknowledgement_then_it_opens_the_order() -> None:
     """OR-06: a fill may be the first word about an order, and the late NEW says nothing new."""
     one = order()
@@ -237,6 +240,7 @@ def test_fill_when_before_the_acknowledgement_then_it_opens_the_order() -> None:
     assert one.status is S.PARTIALLY_FILLED
 
 
+@pytest.mark.failure("OR-07")
 def test_late_fill_when_after_the_end_then_quantity_counts_and_the_end_stays() -> None:
     """OR-07: a fill after CANCELED is booked; when everything traded after all the order is FILLED."""
     one = order()
@@ -268,6 +272,7 @@ def test_report_when_rejected_or_negative_with_quantity_then_it_is_illegal(
     assert not merge_report(one, report(status, cum))
 
 
+@pytest.mark.failure("OR-08")
 def test_cancel_when_rejected_then_the_status_follows_the_quantities_again() -> None:
     """FIX D3, D4, B.1.c: a rejected cancel takes the order back to NEW, PARTIALLY_FILLED or FILLED."""
     shown = []
@@ -302,6 +307,7 @@ def test_doubt_when_the_outcome_is_known_then_it_does_not_begin() -> None:
     assert (one.in_doubt, one.in_doubt_since_ns, one.live) == (None, None, False)
 
 
+@pytest.mark.failure("OR-23")
 def test_replacement_when_in_doubt_then_only_evidence_of_each_leg_ends_it() -> None:
     """Beside REPLACE the old order is acknowledged: its life is no proof, its end or a refused cancel is."""
     for end in ("refused", "canceled", "filled"):
@@ -405,6 +411,7 @@ def branches(rows: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
     return stories
 
 
+@pytest.mark.failure("OR-12")
 @pytest.mark.parametrize("number", range(MATRICES))
 @pytest.mark.parametrize("ours", [False, True], ids=["as the venue sees it", "with our cancel sent"])
 def test_fix_matrix_when_played_then_status_and_quantities_agree(

@@ -116,6 +116,7 @@ def test_parent_when_completing_then_it_shows_pending_cancel_until_done() -> Non
     assert state.parents[PID].shown_status is S.CANCELED
 
 
+@pytest.mark.failure("OR-20", "ST-11")
 def test_fill_when_known_then_it_books_once() -> None:
     """Key (account, instrument, trade id): the second one changes nothing and is counted."""
     state = folded(epoch(1), parent(), intent(), fill(4))
@@ -133,6 +134,7 @@ def test_fill_when_late_then_it_is_booked_and_counted() -> None:
     assert position(state.ledger, ACCOUNT, OWNER, BTC).qty == D(5)
 
 
+@pytest.mark.failure("ST-10")
 def test_fill_when_of_no_order_or_of_another_instrument_then_only_the_ledger_has_it() -> None:
     """A foreign fill is money all the same."""
     other = fill(1, trade_id="t2", instrument="binance:ETH/USDT")

@@ -111,6 +111,7 @@ def test_owner_state_when_a_turn_is_repeated_then_it_changes_nothing() -> None:
 # --- orders --------------------------------------------------------------------------------------------
 
 
+@pytest.mark.failure("OR-23")
 def test_replacement_when_intended_then_the_old_order_waits_and_both_count() -> None:
     """INTENT with `replaces` is one record and one change: two orders, two reservations."""
     state = folded(*RESTING, intent(client_order_id=NEW_CID, sequence=2, order_qty=D(8), replaces=CID))
@@ -154,6 +155,7 @@ def replaced(qty: Any, name: str = "inferred c1 9") -> FillReplaced:
     return FillReplaced(5, ACCOUNT, BTC, TradeId(name), D(qty))
 
 
+@pytest.mark.failure("OR-21")
 def test_inferred_fill_when_replaced_in_parts_then_each_part_leaves_exactly() -> None:
     """It books like a fill, under a name of its own, and gives way to as much as a real one explains."""
     state = folded(*RESTING, report(S.FILLED, 10), inferred(10))

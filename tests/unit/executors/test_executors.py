@@ -100,6 +100,7 @@ MARKET_CASES: dict[str, tuple[ParentView, tuple[Any, ...]]] = {
 }
 
 
+@pytest.mark.failure("OR-16", "OR-17")
 @pytest.mark.parametrize("name", MARKET_CASES)
 def test_market_when_asked_then_it_takes_waits_or_ends(name: str) -> None:
     """Take at the collar, again 250 ms after the end of the last try, four in all; the rest expires."""
@@ -158,6 +159,7 @@ LIMIT_CASES: dict[str, tuple[LimitSettings, ParentView, tuple[Any, ...]]] = {
 }
 
 
+@pytest.mark.failure("OR-16", "OR-17")
 @pytest.mark.parametrize("name", LIMIT_CASES)
 def test_limit_when_asked_then_it_rests_once(name: str) -> None:
     """One child at the limit price; what ends it ends the parent, and it is never placed twice."""

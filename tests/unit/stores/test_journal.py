@@ -82,6 +82,7 @@ def altered(path: str, sql: str) -> None:
     db.close()
 
 
+@pytest.mark.failure("ST-06")
 @pytest.mark.parametrize(
     ("sql", "text"),
     [
@@ -174,6 +175,7 @@ def test_open_when_folder_is_missing_then_names_the_path(tmp_path: Path) -> None
         JournalFile(str(tmp_path / "nowhere" / "journal.db"))
 
 
+@pytest.mark.failure("ST-05")
 def test_file_when_opened_then_has_the_settings_that_survive_power_loss(path: str) -> None:
     """WAL with synchronous=FULL (2): NORMAL would lose acknowledged rows."""
     db = JournalFile(path).base.db
@@ -196,6 +198,7 @@ def test_read_only_when_the_writer_has_only_just_made_the_file_then_it_is_empty(
     assert JournalFile(path, read_only=True).fold() == ((), 0)
 
 
+@pytest.mark.failure("ST-03")
 def test_write_when_disk_is_full_then_keeps_what_was_durable_and_goes_on_after_reopen(path: str) -> None:
     """M8: a full disk loses nothing that was acknowledged, and nothing half-written stays."""
     disk = Disk()

@@ -55,6 +55,7 @@ def refusal(disk: SimDisk) -> str:
 # --- the mark -----------------------------------------------------------------------------------
 
 
+@pytest.mark.failure("ST-04", "ST-06")
 def test_open_when_the_wal_is_gone_then_is_refused_and_says_what_was_expected(disk: SimDisk) -> None:
     """A database that was moved without its WAL is whole and shorter: it would go back in time."""
     journal(disk, 5)
@@ -86,6 +87,7 @@ def test_open_when_one_mark_is_broken_then_the_other_counts(disk: SimDisk) -> No
     assert JournalFile(PATH, disk=disk).last_lsn == 5
 
 
+@pytest.mark.failure("ST-04")
 def test_open_when_an_old_copy_was_put_back_then_is_refused(disk: SimDisk) -> None:
     """A restored backup of the database alone forgets orders that the venue has."""
     file = JournalFile(PATH, disk=disk)
@@ -99,6 +101,7 @@ def test_open_when_an_old_copy_was_put_back_then_is_refused(disk: SimDisk) -> No
     assert "expected rows up to lsn 6, which its mark file names, found 3" in refusal(disk)
 
 
+@pytest.mark.failure("ST-06")
 def test_open_when_the_row_of_the_mark_is_another_then_is_refused(disk: SimDisk) -> None:
     """Another history of the same length is not ours."""
     journal(disk, 5)
@@ -113,6 +116,7 @@ def test_open_when_the_row_of_the_mark_is_another_then_is_refused(disk: SimDisk)
     other.close()
 
 
+@pytest.mark.failure("ST-06")
 def test_check_when_the_tail_is_damaged_then_is_refused_before_anything_runs(disk: SimDisk) -> None:
     """What lies before the newest snapshot is for the background; its tail is for the start."""
     file = JournalFile(PATH, disk=disk)

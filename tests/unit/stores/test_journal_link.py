@@ -34,6 +34,7 @@ from tradefan.messages.wire import Close
 from tradefan.sim.disk import SimDisk
 from tradefan.stores.journal import JournalFile
 from tradefan.stores.journal_link import JournalLink, JournalMachine
+from tradefan.stores.mark import marks
 from tradefan.units import MS, SECOND
 
 M = TypeVar("M", bound=Message)
@@ -205,6 +206,65 @@ async def test_link_when_killed_while_the_disk_is_full_then_the_byte_is_written_
     machine = JournalMachine(JournalFile("/j.db", disk=disk))
     machine.apply(0, Fold(1))
     assert machine.take(0, 9) == [Rows(1, (), 0, killed=2)]
+    disk.close()
+
+
+async def test_link_when_sent_everything_that_a_journal_takes_then_answers_each(path: str) -> None:
+    """Snapshots have no answer of their own: the next fold begins there."""
+    heard, fill = Heard(), fill_record(1)
+    subject = f"fill {fill.account} {fill.instrument} {fill.trade_id}"
+    link = JournalLink(path, heard.deliver)
+    async with running(link):
+        link.apply(Append(1, 1, (fill,)))
+        link.apply(Snap(1, b"state"))
+        await heard.until(Durable(1))
+        link.apply(append(2))
+        link.apply(AskHistory(subject))
+        link.apply(KillByte(1, 3))
+        await heard.until(Durable(2))
+        link.apply(Fold(4))
+        (rows,) = await heard.find(Rows)
+    assert await heard.find(History) == [History(subject, (fill,))]
+    assert await heard.find(KillByteSet) == [KillByteSet(3, 1)]
+    assert rows == Rows(4, transfers(1, 2), 2, snapshot=b"state", snapshot_lsn=1, killed=1)
+
+
+async def test_link_when_old_rows_were_altered_then_says_so_in_the_background(path: str) -> None:
+    """Nobody has to send anything for it."""
+    file = JournalFile(path)
+    file.append(1, 1, transfers(600))
+    file.write((), snap=Snap(600, b"state"))
+    file.base.db.execute("UPDATE journal SET at_ns = 5 WHERE lsn = 400")
+    file.close()
+    heard = Heard()
+    link = JournalLink(path, heard.deliver)
+    async with running(link):
+        link.apply(Fold(1))
+        (broken,) = await heard.find(ChainBroken)
+    assert broken.lsn == 400
+    assert [type(message) for message in heard.messages] == [Rows, ChainBroken]
+
+
+@pytest.mark.slow
+async def test_link_when_a_second_has_passed_then_the_mark_is_on_the_platter() -> None:
+    """A power loss takes the marks of a second at most."""
+    disk, heard = SimDisk(1), Heard()
+    link = JournalLink("/j.db", heard.deliver, open_file=partial(JournalFile, disk=disk))
+    async with running(link):
+        link.apply(append(1))
+        await heard.until(Durable(1))
+        synced = asyncio.Event()
+        loop = asyncio.get_running_loop()
+
+        def see(operation: str, file: str) -> None:
+            if (operation, file) == ("sync", "/j.db.mark"):
+                loop.call_soon_threadsafe(synced.set)
+
+        disk.on_call = see
+        async with asyncio.timeout(5):
+            await synced.wait()
+    disk.crash(power_loss=True)
+    assert max(mark.lsn for mark in marks(disk.peek("/j.db.mark")) if mark is not None) == 1
     disk.close()
 
 

@@ -108,6 +108,7 @@ def outcomes(repair: Repair, rows: int, seeds: int) -> Counter[str]:
     return found
 
 
+@pytest.mark.failure("ST-03", "ST-05")
 @pytest.mark.parametrize("rows", [1, 30, 300])
 def test_repair_when_power_is_lost_at_any_of_its_calls_then_every_acknowledged_row_is_there(
     rows: int,
@@ -118,6 +119,7 @@ def test_repair_when_power_is_lost_at_any_of_its_calls_then_every_acknowledged_r
     assert found["whole"] > 100
 
 
+@pytest.mark.failure("ST-05")
 def test_repair_when_the_file_is_only_opened_again_then_acknowledged_rows_are_lost() -> None:
     """Rows are read back that no disk has: the proof that the simulated disk is the enemy meant here."""
     assert outcomes(only_opened_again, 1, seeds=20)["lost"] > 10
