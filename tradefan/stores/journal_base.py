@@ -84,6 +84,7 @@ class JournalBase:
         self.failing = ""
         self._read_only = read_only
         self._decode = decode
+        self.db = apsw.Connection(MEMORY)
         self._mark: MarkFile | None = None
         self._frames = [0]
         self._checkpoint_at = CHECKPOINT_FRAMES
@@ -220,14 +221,19 @@ class JournalBase:
             return
         self.suspect = True
         self._renew_wal()
-        with self.guard:
-            self._connect()
-            self._check_version()
-            self._set_up()
-            self._check_marks()
-            if self.layout < JOURNAL_VERSION:
-                self._lay_out()
-        self._prove()
+        try:
+            with self.guard:
+                self._connect()
+                self._check_version()
+                self._set_up()
+                self._check_marks()
+                if self.layout < JOURNAL_VERSION:
+                    self._lay_out()
+            self._prove()
+        except BaseException:
+            # A file that is refused is left as it is: the end of a connection would bring its WAL in.
+            self.abandon()
+            raise
         self.suspect = bool(self.failing)
 
     def _open_to_read(self) -> None:
@@ -273,7 +279,6 @@ class JournalBase:
     def _check_version(self) -> None:
         self.layout = self.db.pragma("user_version")
         if self.layout > JOURNAL_VERSION:
-            self.abandon()
             raise newer(self.path, "the file", JOURNAL_VERSION, self.layout)
 
     def _set_up(self) -> None:

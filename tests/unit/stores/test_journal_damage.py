@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 from collections.abc import Iterator
 
 import apsw
@@ -78,6 +79,19 @@ def test_open_when_no_mark_is_whole_then_is_refused(disk: SimDisk) -> None:
     for at in (3, 43):
         disk.damage("flip", MARK, at=at)
     assert "found none that is whole" in refusal(disk)
+
+
+def test_open_when_refused_then_the_files_are_left_as_they_are(disk: SimDisk) -> None:
+    """An operator may look at them, or put the missing part back."""
+    journal(disk, 5)
+    disk.plain("/kept", disk.peek(MARK))
+    disk.damage("remove", MARK)
+    before = {path: disk.peek(path) for path in disk.paths()}
+    refusal(disk)
+    gc.collect()
+    assert {path: disk.peek(path) for path in disk.paths()} == before
+    disk.rename("/kept", MARK)
+    assert JournalFile(PATH, disk=disk).fold() == (transfers(5), 5)
 
 
 def test_open_when_one_mark_is_broken_then_the_other_counts(disk: SimDisk) -> None:
