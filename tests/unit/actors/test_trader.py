@@ -9,7 +9,23 @@ import msgspec
 import pytest
 
 import tradefan.strategies  # noqa: F401 registers what the wiring test names
-from tradefan.actors.trader import HELD_MAX, Trader, TraderState, TraderWiring, needs
+from tests.unit.actors.trader_rig import (
+    ACCOUNT,
+    BTC,
+    ETH,
+    MARKET,
+    ME,
+    OMS,
+    RIM,
+    T0,
+    Turns,
+    bars,
+    live,
+    parent,
+    quote,
+    wiring,
+)
+from tradefan.actors.trader import HELD_MAX, Trader, TraderState, needs
 from tradefan.config.schema import Config, StrategyConfig
 from tradefan.core.indicators import EMA, SMA
 from tradefan.errors import Defect, Refused
@@ -21,7 +37,6 @@ from tradefan.messages.market import (
     AskFeeds,
     BarHistory,
     BarsClosed,
-    FeedQuality,
     Quality,
     Quote,
     SessionBreak,
@@ -32,9 +47,7 @@ from tradefan.messages.orders import (
     CancelAll,
     CancelParent,
     FillUpdate,
-    OrderStatus,
     OwnerTurn,
-    ParentOrder,
     ParentUpdate,
     Phase,
     PositionsSent,
@@ -68,84 +81,12 @@ from tradefan.units import (
     MINUTE,
     SECOND,
     ZERO,
-    AccountId,
     Asset,
     ClientOrderId,
-    InstrumentId,
-    OwnerId,
     ParentId,
     Ref,
     TradeId,
 )
-
-BTC = InstrumentId("binance:BTC/USDT")
-ETH = InstrumentId("binance:ETH/USDT")
-OMS, MARKET, RIM = Ref(7), Ref(8), Ref(0)
-ME, ACCOUNT = OwnerId("me"), AccountId("paper:main")
-T0 = 1_704_067_200 * SECOND
-
-
-class Turns:
-    """The context of a trader's turns: keeps what was sent, and fires timers when told the time."""
-
-    def __init__(self, config: Any = None) -> None:
-        self.now_ns = T0
-        self.config = config
-        self.config_id = "c1"
-        self.sent: list[tuple[Ref, Message]] = []
-        self.logged: list[tuple[str, dict[str, Any]]] = []
-        self.timers: list[tuple[int, int, Message]] = []
-        self.full = False
-        self.count = 0
-
-    def send(self, ref: Ref, msg: Message) -> bool:
-        if self.full and msg.lane == 2:
-            return False
-        self.sent.append((ref, msg))
-        return True
-
-    def after(self, delay_ns: int, msg: Message) -> int:
-        self.timers.append((self.now_ns + delay_ns, self.next_id(), msg))
-        return self.count
-
-    def cancel(self, timer_id: int) -> None:
-        raise AssertionError(timer_id)
-
-    def next_id(self) -> int:
-        self.count += 1
-        return self.count
-
-    def random(self) -> float:
-        raise AssertionError("a trader asks for no random number")
-
-    def log(self, level: str, event: str, **fields: Any) -> None:
-        self.logged.append((event, fields))
-
-    def give(self, trader: Trader, *msgs: Message) -> None:
-        """Hand messages over; what is due at this instant comes after each."""
-        for msg in msgs:
-            trader.handle(msg, self)
-            self.pass_to(trader, self.now_ns)
-
-    def pass_to(self, trader: Trader, now_ns: int) -> None:
-        """Let time pass and fire what is due on the way."""
-        while due := [timer for timer in self.timers if timer[0] <= now_ns]:
-            first = min(due)
-            self.timers.remove(first)
-            self.now_ns = max(self.now_ns, first[0])
-            trader.handle(first[2], self)
-        self.now_ns = now_ns
-
-    def to_oms(self) -> list[Message]:
-        """Return and forget what was sent to the OMS."""
-        out = [msg for ref, msg in self.sent if ref == OMS]
-        self.sent = [(ref, msg) for ref, msg in self.sent if ref != OMS]
-        return out
-
-    def commands(self) -> list[Message]:
-        """Return and forget what was sent to the OMS, each turn as its commands."""
-        told = [msg.commands if isinstance(msg, OwnerTurn) else (msg,) for msg in self.to_oms()]
-        return [command for commands in told for command in commands]
 
 
 class ProbeSettings(Settings, frozen=True):
@@ -205,23 +146,8 @@ def _no_answers() -> None:
     Probe.answers = {}
 
 
-def _wiring(**other: Any) -> TraderWiring:
-    parts: dict[str, Any] = {
-        "owner": ME,
-        "account": ACCOUNT,
-        "oms": OMS,
-        "use": "probe",
-        "settings": {},
-        "capital": Decimal(1000),
-        "instruments": {BTC: make_instrument(), ETH: make_instrument("ETH/USDT")},
-        "venue": "binance",
-        "name": "trader:me",
-    }
-    return TraderWiring(**(parts | other))
-
-
 def _trader(**other: Any) -> Trader:
-    return Trader(_wiring(**other), strategy=Probe)
+    return Trader(wiring(**other), strategy=Probe)
 
 
 def _seen(trader: Trader) -> list[str]:
@@ -232,23 +158,10 @@ def _seen(trader: Trader) -> list[str]:
     return out
 
 
-def _live(instrument: InstrumentId = BTC, quality: Quality = Quality.LIVE) -> FeedQuality:
-    return FeedQuality(instrument, quality, "", T0, 1)
-
-
-def _quote(mid: float, instrument: InstrumentId = BTC) -> Quote:
-    return Quote(instrument, mid - 1.0, 1.0, mid + 1.0, 1.0, 1, T0)
-
-
-def _bars(*closes: float, start: int = T0, live: bool = True) -> list[BarsClosed]:
-    bars = make_bars(closes, timeframe="1m", start=start)
-    return [BarsClosed(bar.instrument, (bar,), live) for bar in bars]
-
-
 def _ready(turns: Turns, trader: Trader) -> None:
     """Bring a trader to READY and forget what it did on the way."""
     turns.give(trader, Started(0), Ready(4), PositionsSent(ME, 4))
-    turns.give(trader, *_bars(10, 11, 12, start=T0 - 3 * MINUTE, live=False), _live(), _quote(100))
+    turns.give(trader, *bars(10, 11, 12, start=T0 - 3 * MINUTE, live=False), live(), quote(100))
     assert trader.view().phase == "READY"
     turns.sent.clear()
     _seen(trader)
@@ -265,9 +178,9 @@ def test_phases_when_things_come_one_by_one_then_each_wait_is_named_and_start_co
         Started(0),
         Ready(4),
         PositionsSent(ME, 4),
-        *_bars(10, 11, 12, start=T0 - 3 * MINUTE, live=False),
-        _live(),
-        _quote(100),
+        *bars(10, 11, 12, start=T0 - 3 * MINUTE, live=False),
+        live(),
+        quote(100),
     ):
         turns.give(trader, msg)
         waits.append((trader.view().phase, trader.view().forecast))
@@ -281,7 +194,7 @@ def test_phases_when_things_come_one_by_one_then_each_wait_is_named_and_start_co
         ("WARMING", "binance:BTC/USDT: no quote yet"),
         ("READY", ""),
     ]
-    turns.give(trader, _quote(101))
+    turns.give(trader, quote(101))
     assert _seen(trader) == ["start 11.00", "quote 100"]
     assert turns.commands() == [AskPositions(ME, 2), AskPositions(ME, 3)]
 
@@ -289,8 +202,8 @@ def test_phases_when_things_come_one_by_one_then_each_wait_is_named_and_start_co
 def test_history_when_control_overtook_it_then_all_waiting_bars_are_seen_before_the_start() -> None:
     """LIVE comes before bars of history that already waited in the mailbox; `on_start` comes after them."""
     turns, trader = Turns(), _trader()
-    turns.give(trader, Started(0), Ready(4), PositionsSent(ME, 4), _quote(100))
-    for msg in (_live(), *_bars(1, 2, 3, 4, 5, start=T0 - 5 * MINUTE, live=False)):
+    turns.give(trader, Started(0), Ready(4), PositionsSent(ME, 4), quote(100))
+    for msg in (live(), *bars(1, 2, 3, 4, 5, start=T0 - 5 * MINUTE, live=False)):
         trader.handle(msg, turns)
     assert _seen(trader) == []
     turns.pass_to(trader, turns.now_ns)
@@ -300,8 +213,8 @@ def test_history_when_control_overtook_it_then_all_waiting_bars_are_seen_before_
 def test_live_bar_when_it_completes_the_warm_up_then_start_and_its_handler_run_at_once() -> None:
     """Live bars warm too; the one that makes it ready is the first that a handler sees."""
     turns, trader = Turns(), _trader()
-    turns.give(trader, Started(0), Ready(4), PositionsSent(ME, 4), _live(), _quote(100))
-    turns.give(trader, *_bars(1, 2, 3, 4))
+    turns.give(trader, Started(0), Ready(4), PositionsSent(ME, 4), live(), quote(100))
+    turns.give(trader, *bars(1, 2, 3, 4))
     assert _seen(trader) == ["start 2.00", "bar 3 2.00", "bar 4 3.00"]
 
 
@@ -310,12 +223,12 @@ def test_feed_when_not_live_then_bars_only_warm_and_quotes_and_trades_pass_by() 
     turns, trader = Turns(), _trader()
     _ready(turns, trader)
     trade = Trade(BTC, 1, 50.0, 1.0, "buy", T0, T0)
-    first, second, third = _bars(13, 14, 15)
+    first, second, third = bars(13, 14, 15)
     for quality in (Quality.SUSPECT, Quality.STALE, Quality.BLIND):
-        turns.give(trader, _live(quality=quality), _quote(99), trade)
+        turns.give(trader, live(quality=quality), quote(99), trade)
     turns.give(trader, first, msgspec.structs.replace(second, live=False))
     assert (_seen(trader), trader.view().phase) == ([], "WARMING")
-    turns.give(trader, _live(), trade, third, _quote(98))
+    turns.give(trader, live(), trade, third, quote(98))
     assert _seen(trader) == ["trade 50", "bar 15 14.00", "quote 97"]
 
 
@@ -326,10 +239,10 @@ def test_other_instruments_when_they_come_then_they_change_nothing() -> None:
     foreign = make_bars([5.0], "ETH/USDT", "1m", T0)[0]
     turns.give(
         trader,
-        _live(ETH, Quality.STALE),
+        live(ETH, Quality.STALE),
         SessionBreak(ETH, 2, "seam", T0),
         BarsClosed(ETH, (foreign,), live=True),
-        _quote(3, ETH),
+        quote(3, ETH),
         Trade(ETH, 1, 5.0, 1.0, "sell", T0, T0),
         ConfigChanged("c2"),
     )
@@ -340,9 +253,9 @@ def test_session_break_when_it_comes_then_indicators_begin_anew_and_a_new_quote_
     """What comes after a seam does not connect: three new bars and a new quote, then on it goes."""
     turns, trader = Turns(), _trader()
     _ready(turns, trader)
-    turns.give(trader, SessionBreak(BTC, 2, "seam", T0), *_bars(50, 51, 52, live=False))
+    turns.give(trader, SessionBreak(BTC, 2, "seam", T0), *bars(50, 51, 52, live=False))
     assert trader.view().forecast == "binance:BTC/USDT: no quote yet"
-    turns.give(trader, _quote(60), *_bars(53, start=T0 + 3 * MINUTE))
+    turns.give(trader, quote(60), *bars(53, start=T0 + 3 * MINUTE))
     assert (_seen(trader), trader.view().phase) == (["bar 53 52.00"], "READY")
 
 
@@ -350,11 +263,11 @@ def test_hole_when_bars_are_missing_then_the_series_warms_anew() -> None:
     """Up to two missing bars change nothing; more begin the series anew, without a handler meanwhile."""
     turns, trader = Turns(), _trader()
     _ready(turns, trader)
-    turns.give(trader, *_bars(20, start=T0 + 2 * MINUTE))
+    turns.give(trader, *bars(20, start=T0 + 2 * MINUTE))
     assert _seen(trader) == ["bar 20 14.33"]
-    turns.give(trader, *_bars(30, 31, start=T0 + 6 * MINUTE))
+    turns.give(trader, *bars(30, 31, start=T0 + 6 * MINUTE))
     assert (_seen(trader), trader.view().forecast) == ([], "BTC/USDT 1m: 2 of 3 bars, about 60s")
-    turns.give(trader, *_bars(32, start=T0 + 8 * MINUTE), *_bars(31, start=T0 + 7 * MINUTE))
+    turns.give(trader, *bars(32, start=T0 + 8 * MINUTE), *bars(31, start=T0 + 7 * MINUTE))
     assert _seen(trader) == ["bar 32 31.00"]
 
 
@@ -364,10 +277,10 @@ def test_history_when_asked_for_then_bars_before_the_answer_are_left_to_it() -> 
     turns.give(trader, Started(1))
     asked = AskBars(ME, BTC, {"1m": 3})
     assert turns.sent == [(OMS, AskPositions(ME, 2)), (MARKET, AskFeeds()), (MARKET, asked)]
-    turns.give(trader, PositionsSent(ME, 9), _live(), _quote(100), *_bars(3))
+    turns.give(trader, PositionsSent(ME, 9), live(), quote(100), *bars(3))
     assert trader.view().forecast == "binance:BTC/USDT: history was asked for"
     turns.give(trader, BarHistory(BTC, tuple(make_bars([1, 2, 3], timeframe="1m", start=T0 - 2 * MINUTE))))
-    turns.give(trader, *_bars(4, start=T0 + MINUTE))
+    turns.give(trader, *bars(4, start=T0 + MINUTE))
     assert _seen(trader) == ["start 2.00", "bar 4 3.00"]
     turns.give(trader, BarHistory(BTC, tuple(make_bars([9], timeframe="1m", start=T0 + 2 * MINUTE))))
     assert trader.view().bars == 4
@@ -384,7 +297,7 @@ def test_oms_when_it_restarts_then_positions_are_asked_again_and_old_answers_do_
     assert (asked, trader.view().phase) == (AskPositions(ME, trader.state.asked), "STARTING")
     assert trader.state.picture.positions == {}
     Probe.answers = {"quote": target("BTC/USDT", weight=0)}
-    turns.give(trader, _position("1"), PositionsSent(ME, 5), _quote(100))
+    turns.give(trader, _position("1"), PositionsSent(ME, 5), quote(100))
     (sent,) = turns.commands()
     assert isinstance(sent, SetTarget)
     assert sent.ref.startswith("t-5-")
@@ -410,8 +323,8 @@ class Frames(Strategy[ProbeSettings, ProbeState]):
 
 def test_timeframes_when_they_close_together_then_all_are_updated_before_the_finest_handler() -> None:
     """A 5 m handler sees the hour that closes with it; one that has not closed is the hour before."""
-    turns, trader = Turns(), Trader(_wiring(), strategy=Frames)
-    turns.give(trader, Started(0), Ready(1), PositionsSent(ME, 1), _live(), _quote(100))
+    turns, trader = Turns(), Trader(wiring(), strategy=Frames)
+    turns.give(trader, Started(0), Ready(1), PositionsSent(ME, 1), live(), quote(100))
     mids = make_bars([1, 2, 3, 4], timeframe="15m")
     hour = make_bars([4], timeframe="1h")[0]
     turns.give(trader, *(BarsClosed(BTC, (bar,), live=False) for bar in mids[:3]))
@@ -434,7 +347,7 @@ def _bar(timeframe: str, close: float, start: int) -> Bar:
 
 def test_kept_bars_when_read_then_they_are_columns_of_the_newest() -> None:
     """`last(n)` gives NumPy columns, oldest first, never more than declared."""
-    turns, trader = Turns(), Trader(_wiring(), strategy=Frames)
+    turns, trader = Turns(), Trader(wiring(), strategy=Frames)
     bars = make_bars([1, 2, 3], timeframe="15m")
     turns.give(trader, *(BarsClosed(BTC, (bar,), live=True) for bar in bars))
     strategy = trader.strategy
@@ -458,7 +371,7 @@ def _answered(answer: Any, trader: Trader | None = None) -> list[Message]:
     trader = trader or _trader()
     _ready(turns, trader)
     Probe.answers = {"quote": answer}
-    turns.give(trader, _quote(100))
+    turns.give(trader, quote(100))
     return turns.commands()
 
 
@@ -490,7 +403,7 @@ def test_weight_when_equity_changes_then_the_same_quantity_is_asked() -> None:
     turns, trader = Turns(), _trader()
     _ready(turns, trader)
     Probe.answers = {"quote": target("BTC/USDT", weight=0.5)}
-    turns.give(trader, _quote(100), _position("5", realised="300"), _quote(100))
+    turns.give(trader, quote(100), _position("5", realised="300"), quote(100))
     first, second = turns.commands()
     assert isinstance(first, SetTarget)
     assert isinstance(second, SetTarget)
@@ -530,7 +443,7 @@ def test_instrument_when_its_lot_changes_then_wishes_follow() -> None:
     _ready(turns, trader)
     coarse = msgspec.structs.replace(make_instrument(), qty_lot=Decimal("0.5"), version=2)
     Probe.answers = {"quote": target("BTC/USDT", qty=1.3)}
-    turns.give(trader, InstrumentUpdate(coarse), _quote(100))
+    turns.give(trader, InstrumentUpdate(coarse), quote(100))
     (sent,) = turns.commands()
     assert isinstance(sent, SetTarget)
     assert sent.target_qty == Decimal("1.5")
@@ -543,7 +456,7 @@ def test_wish_when_it_cannot_become_a_command_then_the_strategy_is_told_and_goes
     Probe.answers = {
         "quote": [target("BTC/EUR", weight=1), target("ETH/USDT", weight=1), buy("BTC/USDT", 1e-7)],
     }
-    turns.give(trader, _quote(100))
+    turns.give(trader, quote(100))
     assert _seen(trader) == [
         "quote 99", "refused UNKNOWN_INSTRUMENT", "refused NO_REFERENCE", "refused BELOW_MIN_QTY",
     ]  # fmt: skip
@@ -559,7 +472,7 @@ def test_queue_when_full_then_it_is_a_refusal_and_its_answer_is_not_asked_again(
     _ready(turns, trader)
     Probe.answers = {"quote": buy("BTC/USDT", 1), "refused": buy("BTC/USDT", 2)}
     turns.full = True
-    turns.give(trader, _quote(100))
+    turns.give(trader, quote(100))
     assert (_seen(trader), turns.to_oms()) == (["quote 99", "refused QUEUE_FULL"], [])
     assert (trader.view().refusals, trader.view().commands) == (2, 0)
     assert trader.view().refusal == "QUEUE_FULL: the order manager takes no more commands now"
@@ -581,7 +494,7 @@ def test_decisions_when_a_wish_repeats_then_it_is_one_line_and_one_decision() ->
     _ready(turns, trader)
     for weight, times in ((0.5, 3), (0, 2)):
         Probe.answers = {"quote": target("BTC/USDT", weight=weight, reason="x")}
-        turns.give(trader, *[_quote(100)] * times)
+        turns.give(trader, *[quote(100)] * times)
     decided = [fields["decision"] for event, fields in turns.logged if event == "strategy_decided"]
     assert decided == ["target BTC/USDT weight 0.5 by market (x)", "target BTC/USDT weight 0 by market (x)"]
     view = trader.view()
@@ -595,7 +508,7 @@ def test_decisions_when_orders_are_wished_then_each_is_told_in_words() -> None:
     Probe.answers = {
         "quote": (buy("BTC/USDT", 2, by="limit", limit_price=99.5), cancel(ParentId("p1")), cancel_all()),
     }
-    turns.give(trader, _quote(100))
+    turns.give(trader, quote(100))
     assert [fields["decision"] for event, fields in turns.logged if event == "strategy_decided"] == [
         "buy 2 BTC/USDT by limit at 99.5", "cancel p1", "cancel all",
     ]  # fmt: skip
@@ -634,35 +547,13 @@ def _fill(number: int) -> FillUpdate:
     )
 
 
-def _parent(phase: Phase) -> ParentUpdate:
-    order = ParentOrder(
-        parent_id=ParentId("p1"),
-        account=ACCOUNT,
-        instrument=BTC,
-        owner=ME,
-        ref="t-4-1",
-        side="buy",
-        order_qty=Decimal(1),
-        algo="market",
-        settings={},
-        limit_price=None,
-        intent_id="i1",
-        reason="",
-        reduce_only=False,
-        position_side="net",
-        protective=False,
-        created_ns=T0,
-    )
-    return ParentUpdate(order, OrderStatus.NEW, phase, "", ZERO, ZERO, ZERO, None, 1, T0)
-
-
 def test_own_facts_when_ready_then_handlers_and_view_have_them() -> None:
     """Fills, parents and refusals reach their handlers; open parents stand in the view until DONE."""
     turns, trader = Turns(), _trader()
     _ready(turns, trader)
-    turns.give(trader, _parent(Phase.WORKING), _fill(1), _position("1"))
+    turns.give(trader, parent(Phase.WORKING), _fill(1), _position("1"))
     assert list(trader.state.picture.parents) == ["p1"]
-    turns.give(trader, _parent(Phase.DONE), _refusal("RISK_LATCHED"))
+    turns.give(trader, parent(Phase.DONE), _refusal("RISK_LATCHED"))
     assert _seen(trader) == ["parent p1 WORKING", "fill x1", "parent p1 DONE", "refused RISK_LATCHED"]
     assert (trader.state.picture.parents, trader.view().refusal) == ({}, "RISK_LATCHED: no")
 
@@ -670,11 +561,11 @@ def test_own_facts_when_ready_then_handlers_and_view_have_them() -> None:
 def test_own_facts_when_not_ready_then_they_are_held_in_order_and_never_before_the_start() -> None:
     """Before the start they only make the picture; later they wait until everything is there again."""
     turns, trader = Turns(), _trader()
-    turns.give(trader, Started(0), _parent(Phase.WORKING), _fill(1))
+    turns.give(trader, Started(0), parent(Phase.WORKING), _fill(1))
     _ready(turns, trader)
-    turns.give(trader, _live(quality=Quality.STALE), _fill(2), _parent(Phase.DONE), _refusal("NOT_READY"))
+    turns.give(trader, live(quality=Quality.STALE), _fill(2), parent(Phase.DONE), _refusal("NOT_READY"))
     assert _seen(trader) == []
-    turns.give(trader, _live())
+    turns.give(trader, live())
     assert _seen(trader) == ["fill x2", "parent p1 DONE", "refused NOT_READY"]
 
 
@@ -682,9 +573,9 @@ def test_own_facts_when_too_many_are_held_then_the_oldest_go_and_are_counted() -
     """What waits is bounded; the position itself is whole in any case."""
     turns, trader = Turns(), _trader()
     _ready(turns, trader)
-    turns.give(trader, _live(quality=Quality.STALE), *(_fill(number) for number in range(HELD_MAX + 2)))
+    turns.give(trader, live(quality=Quality.STALE), *(_fill(number) for number in range(HELD_MAX + 2)))
     assert trader.view().held_dropped == 2
-    turns.give(trader, _live())
+    turns.give(trader, live())
     assert _seen(trader)[0] == "fill x2"
 
 
@@ -695,9 +586,9 @@ def test_schedule_when_it_is_due_then_the_handler_gets_the_due_instant_and_the_n
     _ready(turns, trader)
     turns.pass_to(trader, T0 + 2 * HOUR + 5 * MINUTE)
     assert _seen(trader) == ["hourly 60 60", "hourly 120 120"]
-    turns.give(trader, _live(quality=Quality.STALE))
+    turns.give(trader, live(quality=Quality.STALE))
     turns.pass_to(trader, T0 + 4 * HOUR + 30 * MINUTE)
-    turns.give(trader, _live())
+    turns.give(trader, live())
     assert _seen(trader) == ["hourly 240 270"]
 
 
@@ -706,7 +597,7 @@ def test_schedule_when_due_before_the_start_then_it_is_not_made_up_for() -> None
     turns, trader = Turns(), _trader()
     turns.give(trader, Started(0))
     turns.pass_to(trader, T0 + HOUR)
-    turns.give(trader, Ready(4), PositionsSent(ME, 4), _live(), _quote(100), *_bars(1, 2, 3))
+    turns.give(trader, Ready(4), PositionsSent(ME, 4), live(), quote(100), *bars(1, 2, 3))
     assert _seen(trader) == ["start 2.00", "bar 3 2.00"]
     turns.pass_to(trader, T0 + 2 * HOUR)
     assert _seen(trader) == ["hourly 120 120"]
@@ -722,10 +613,10 @@ def test_exception_when_a_strategy_raises_then_it_leaves_the_actor() -> None:
         def on_quote(self, quote: Quote, view: View) -> Commands:
             raise ZeroDivisionError("mine")
 
-    turns, trader = Turns(), Trader(_wiring(), strategy=Broken)
+    turns, trader = Turns(), Trader(wiring(), strategy=Broken)
     _ready(turns, trader)
     with pytest.raises(ZeroDivisionError, match="mine"):
-        turns.give(trader, _quote(100))
+        turns.give(trader, quote(100))
 
 
 def test_message_when_nobody_expects_it_then_it_is_a_defect() -> None:
@@ -747,7 +638,7 @@ def test_stop_when_asked_then_the_policy_is_carried_out_and_nothing_is_heard_any
     turns.give(trader, _position("2"), Stop(T0 + SECOND))
     assert [type(msg) for msg in turns.commands()] == sent
     assert turns.sent == [(RIM, Stopped("trader:me"))]
-    turns.give(trader, _quote(100), Durable(1))
+    turns.give(trader, quote(100), Durable(1))
     assert (_seen(trader), trader.view().phase) == (["stop"], "DOWN")
 
 
@@ -764,12 +655,12 @@ def test_state_when_restored_from_bytes_then_the_trader_goes_on_and_objects_are_
     """Series, indicators, memory and picture come back; what `setup` keeps on self is what is fed."""
     turns, trader = Turns(), _trader()
     _ready(turns, trader)
-    turns.give(trader, *_bars(13), _position("2"))
+    turns.give(trader, *bars(13), _position("2"))
     blob = msgspec.msgpack.encode(trader.state)
-    again = Trader(_wiring(), msgspec.msgpack.decode(blob, type=TraderState), Probe)
+    again = Trader(wiring(), msgspec.msgpack.decode(blob, type=TraderState), Probe)
     assert msgspec.msgpack.encode(again.state) == blob
     for one in (trader, again):
-        turns.give(one, *_bars(14, start=T0 + MINUTE))
+        turns.give(one, *bars(14, start=T0 + MINUTE))
         assert _seen(one) == ["bar 13 12.00", "bar 14 13.00"]
     assert isinstance(again.strategy, Probe)
     assert again.strategy.mean is again.state.indicators[0]
@@ -798,10 +689,10 @@ def test_state_when_setup_declares_something_else_by_now_then_it_is_a_defect() -
         (Fewer, "declares 0 indicators, 1 were saved"),
     ):
         with pytest.raises(Defect, match=text):
-            Trader(_wiring(), trader.state, other)
+            Trader(wiring(), trader.state, other)
     trader.state.memory = {"seen": 5}
     with pytest.raises(Defect, match="what was saved is no ProbeState: Expected `array`"):
-        Trader(_wiring(), trader.state, Probe)
+        Trader(wiring(), trader.state, Probe)
 
 
 def test_memory_when_a_handler_replaces_its_state_object_then_the_new_one_is_kept() -> None:
@@ -812,15 +703,15 @@ def test_memory_when_a_handler_replaces_its_state_object_then_the_new_one_is_kep
             self.state = ProbeState(["fresh"])
             return ()
 
-    turns, trader = Turns(), Trader(_wiring(), strategy=Forgetful)
+    turns, trader = Turns(), Trader(wiring(), strategy=Forgetful)
     _ready(turns, trader)
-    turns.give(trader, _quote(100))
+    turns.give(trader, quote(100))
     assert trader.state.memory == ProbeState(["fresh"])
 
 
 def test_wiring_when_asked_what_it_needs_then_mistakes_are_refused_before_anything_starts() -> None:
     """Wiring learns subscriptions from here; unknown strategies, settings and symbols are refused."""
-    declared = needs(_wiring(use="ema_cross", settings={"fast": 2, "slow": 4}))
+    declared = needs(wiring(use="ema_cross", settings={"fast": 2, "slow": 4}))
     assert [(need.timeframe, need.depth, need.instrument) for need in declared.bars] == [("5s", 13, ETH)]
     for other, code in (
         ({"use": "nothing"}, "UNKNOWN_STRATEGY"),
@@ -828,7 +719,7 @@ def test_wiring_when_asked_what_it_needs_then_mistakes_are_refused_before_anythi
         ({"use": "ema_cross", "settings": {"symbol": "ETH/EUR"}}, "UNKNOWN_INSTRUMENT"),
     ):
         with pytest.raises(Refused) as refused:
-            needs(_wiring(**other))
+            needs(wiring(**other))
         assert refused.value.code == code
 
 
@@ -847,13 +738,13 @@ class Kept(Strategy[ProbeSettings, ProbeState]):
 
 def test_own_indicator_when_kept_by_its_maker_then_a_restore_fills_that_very_object() -> None:
     """The saved fields go into the declared object, whichever way the strategy holds it."""
-    turns, trader = Turns(), Trader(_wiring(), strategy=Kept)
-    turns.give(trader, Started(0), Ready(1), PositionsSent(ME, 1), _live(), _quote(1))
-    turns.give(trader, *_bars(1, 2, 3, 4))
+    turns, trader = Turns(), Trader(wiring(), strategy=Kept)
+    turns.give(trader, Started(0), Ready(1), PositionsSent(ME, 1), live(), quote(1))
+    turns.give(trader, *bars(1, 2, 3, 4))
     again = Trader(
-        _wiring(), msgspec.msgpack.decode(msgspec.msgpack.encode(trader.state), type=TraderState), Kept
+        wiring(), msgspec.msgpack.decode(msgspec.msgpack.encode(trader.state), type=TraderState), Kept
     )
-    turns.give(again, *_bars(5, start=T0 + 4 * MINUTE))
+    turns.give(again, *bars(5, start=T0 + 4 * MINUTE))
     assert _seen(again) == ["4 4", "5 5"]
 
 
@@ -868,7 +759,7 @@ def test_timer_when_a_day_passes_in_utc_then_midnight_is_the_default() -> None:
         def on_timer_day(self, timer: Timer, view: View) -> Commands:
             return self.note(f"day {(timer.number - T0) / DAY:g}")
 
-    turns, trader = Turns(), Trader(_wiring(), strategy=Daily)
+    turns, trader = Turns(), Trader(wiring(), strategy=Daily)
     _ready(turns, trader)
     turns.pass_to(trader, T0 + 2 * DAY)
     assert [what for what in _seen(trader) if what.startswith("day")] == ["day 1", "day 2"]
@@ -903,10 +794,10 @@ class Fragile(Probe):
 def _kernel(sink: Sink) -> Kernel:
     limits = Limits(facts_high=64, facts_max=128, commands_max=8, market_max=8)
     refs = number_refs(["oms", "trader:me"])
-    wiring = _wiring(oms=refs["oms"])
+    mine = wiring(oms=refs["oms"])
     specs = (
         ActorSpec("oms", lambda state: sink, State, limits),
-        ActorSpec("trader:me", lambda state: Trader(wiring, state, Fragile), TraderState, limits),
+        ActorSpec("trader:me", lambda state: Trader(mine, state, Fragile), TraderState, limits),
     )
     tree = Supervisor(
         "root", tuple(Child(spec.name, "actor") for spec in specs), 3, 300 * SECOND, "stay_down"
@@ -925,12 +816,12 @@ def test_kernel_when_a_strategy_raises_then_it_begins_anew_and_its_ids_do_not_re
             pass
 
     def begin() -> None:
-        history = _bars(10, 11, 12, start=T0 - 3 * MINUTE, live=False)
-        step(Ready(4), PositionsSent(ME, 4), *history, _live(), _quote(100))
-        step(_quote(100))
+        history = bars(10, 11, 12, start=T0 - 3 * MINUTE, live=False)
+        step(Ready(4), PositionsSent(ME, 4), *history, live(), quote(100))
+        step(quote(100))
 
     begin()
-    step(_quote(666))
+    step(quote(666))
     begin()
     orders = [msg for turn in sink.got if isinstance(turn, OwnerTurn) for msg in turn.commands]
     targets = [msg for msg in orders if isinstance(msg, SetTarget)]
