@@ -244,13 +244,14 @@ def take_up(turn: Turn, byte: int) -> None:
             kill.scope, Killing(kill.scope, turn.trading.lsn, 0, answered=True)
         ).empty = dict.fromkeys(turn.wiring.accounts, 0)
         obey(turn, kill)
-    if byte != OPEN and ALL not in kills and ALL not in turn.live.killing:
+    restarted = turn.live.restart > 0
+    if not restarted and byte != OPEN and ALL not in kills and ALL not in turn.live.killing:
         # A start closes everything where the byte is set; the journal says that it was not everything.
         turn.send(turn.wiring.supervisor, OpenLatch(ALL))
-    if turn.live.restart:
+    if restarted:
         # A predecessor may have died behind a durable RESUME, before the latch was open.
-        lsn = turn.trading.lsn
-        turn.live.resuming += [Resuming(scope, lsn, None) for scope in turn.trading.resumed]
+        shut = [scope for scope in turn.trading.resumed if scope not in turn.live.killing]
+        turn.live.resuming += [Resuming(scope, turn.trading.lsn, None) for scope in shut]
     if byte != _byte(turn):
         _write_byte(turn, _byte(turn))
 

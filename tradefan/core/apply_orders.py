@@ -158,7 +158,7 @@ def on_sealed(state: Trading, record: Sealed) -> bool:
 def on_fill(state: Trading, record: Fill) -> bool:
     """Book a fill once, whatever the table says: it is the venue's money that moved."""
     known = knows_fill(state, record.account, record.instrument, record.trade_id)
-    if known or record.qty <= 0 or not sound(record.qty, record.price, record.fee):
+    if known or not _sound_fill(record):
         return False
     _note_key(state, record)
     remember(
@@ -172,7 +172,7 @@ def on_fill(state: Trading, record: Fill) -> bool:
 def on_inferred(state: Trading, record: FillInferred) -> bool:
     """Book what the venue says has traded and no trade has told us; the real fills take its place."""
     fill = record.fill
-    if fill.trade_id in state.inferred or fill.qty <= 0 or not sound(fill.qty, fill.price, fill.fee):
+    if fill.trade_id in state.inferred or not _sound_fill(fill):
         return False
     state.inferred[fill.trade_id] = fill
     _book(state, fill, late=False)
@@ -200,6 +200,8 @@ def on_bust(state: Trading, record: Bust) -> bool:
     if record.fill is None:
         state.busts[key] = record
         return True
+    if not _sound_fill(record.fill):
+        return False
     state.busts.pop(key, None)
     state.recent_fills.pop(key, None)
     _unbook(state, record.fill, record.at_ns, bust=True)
@@ -214,6 +216,8 @@ def on_correct(state: Trading, record: Correct) -> bool:
     if record.fill is None:
         state.busts[key] = record
         return True
+    if not _sound_fill(record.fill):
+        return False
     state.busts.pop(key, None)
     _unbook(state, record.fill, record.at_ns, bust=True)
     if record.qty:
@@ -223,6 +227,10 @@ def on_correct(state: Trading, record: Correct) -> bool:
     else:
         state.recent_fills.pop(key, None)
     return True
+
+
+def _sound_fill(fill: Fill) -> bool:
+    return sound(fill.qty, fill.price, fill.fee) and fill.qty > 0
 
 
 def share_of(fill: Fill, qty: Decimal) -> Fill:
