@@ -356,7 +356,7 @@ def _replace(turn: Turn, parent: ParentState, command: ReplaceChild) -> None:
     old = turn.trading.orders.get(command.client_order_id)
     instrument = turn.instrument(parent.order.instrument)
     assert instrument is not None
-    if old is None or old.client_order_id not in parent.live or not _replaceable(old):
+    if old is None or old.client_order_id not in parent.live or not _replaceable(turn, old):
         return
     if parent.epoch != turn.trading.epoch:
         complete(turn, parent, OrderStatus.EXPIRED, "restart")
@@ -376,11 +376,11 @@ def _replace(turn: Turn, parent: ParentState, command: ReplaceChild) -> None:
     turn.live.counters.replaces += 1
 
 
-def _replaceable(old: Order) -> bool:
-    """Say whether a child rests untouched: the venue replaces nothing that has begun to trade (ONLY_NEW)."""
-    return (
-        old.status is OrderStatus.NEW and not old.cum_qty and old.in_doubt is None and old.cancel_ns is None
-    )
+def _replaceable(turn: Turn, old: Order) -> bool:
+    """Say whether a child rests untouched, and nothing is about to take its place (ONLY_NEW)."""
+    successor = None if old.replaced_by is None else turn.trading.orders.get(old.replaced_by)
+    free = old.in_doubt is None and old.cancel_ns is None and (successor is None or not successor.live)
+    return free and old.status is OrderStatus.NEW and not old.cum_qty
 
 
 def _intend(

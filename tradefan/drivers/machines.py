@@ -79,20 +79,26 @@ class Hosted:
         return rim, stepped.more or (bool(self.pending) and admitted > 0)
 
     def _obey(self, now_ns: int, effects: list[Ingress]) -> list[Ingress]:
-        """Close the latch before anything else of the step leaves; open it in its turn."""
-        for _, effect in effects:
+        """Close the latch before anything else of the step leaves; open it in its turn.
+
+        What the step opens and closes again behind that stays shut.
+        """
+        closed: dict[str, int] = {}
+        for number, (_, effect) in enumerate(effects):
             if type(effect) is CloseLatch:
                 self.latch.close(effect.scope, effect.reason)
+                closed[effect.scope] = number
         rim: list[Ingress] = []
         machines = self._machines
-        for ref, effect in effects:
+        for number, (ref, effect) in enumerate(effects):
             target = machines.get(ref)
             if target is not None:
                 target.apply(now_ns, effect)
             elif isinstance(effect, Rejected):
                 self.rejected(effect)
             elif isinstance(effect, OpenLatch):
-                self.latch.open(effect.scope)
+                if closed.get(effect.scope, -1) < number:
+                    self.latch.open(effect.scope)
             elif not isinstance(effect, CloseLatch):
                 rim.append((ref, effect))
         return rim

@@ -95,5 +95,11 @@ def test_close_latch_when_it_is_the_last_effect_then_obeyed_before_the_first() -
 
 def test_open_latch_when_effects_stand_around_it_then_obeyed_in_its_turn() -> None:
     """What a step sent before it opened the latch is still forbidden, what it sent behind it leaves."""
-    effects = (say("before"), OpenLatch("all"), say("behind"), CloseLatch("all", "kill"))
+    effects = (CloseLatch("all", "kill"), say("before"), OpenLatch("all"), say("behind"))
     assert heard(*effects) == [("before", True), ("behind", False)]
+
+
+def test_open_latch_when_the_same_step_kills_behind_it_then_the_latch_stays_shut() -> None:
+    """A kill that was handled in the step of a resume wins: nothing leaves in between, or afterwards."""
+    effects = (say("before"), OpenLatch("all"), say("behind"), CloseLatch("all", "kill"), say("last"))
+    assert heard(*effects) == [("before", True), ("behind", True), ("last", True)]
