@@ -218,6 +218,7 @@ def check_quiet(venue: Venue, journal: Journal) -> None:
     known = {order.client_order_id for order in venue.orders.values()}
     never = {row[3] for row in journal.of("NotSent")}
     never |= {row[3] for row in journal.of("Resolved") if row[4] == "NOT_PLACED"}
+    never |= {row[3] for row in journal.of("Report") if row[5] == "REJECTED"}
     lost = [name for name in journal.intents() if name not in known and name not in never]
     assert lost == [], "orders of which nobody knows whether they exist"
     assert [name for name in never if name in known] == [], "orders that exist, and were said not to"

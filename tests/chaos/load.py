@@ -8,8 +8,11 @@ from typing import Any
 
 from tests.integration.daemon_process import DaemonProcess
 
-PAUSE_S = 0.02
-SYMBOLS = ("BTC/USDT", "ETH/USDT")
+PAUSE_S = 0.01
+RESTING_MAX = 60
+"""More would meet the venue's own limit of open orders."""
+UNANSWERED_MAX = 20
+"""While nobody listens no more wishes are made up."""
 SIZES = {"BTC/USDT": "0.002", "ETH/USDT": "0.03"}
 
 
@@ -23,9 +26,11 @@ class Load:
     def __init__(self, daemon: DaemonProcess, seed: int) -> None:
         self.daemon = daemon
         self.answered: dict[str, str] = {}
+        self.cancelled: dict[str, None] = {}
         self.refused = 0
         self._random = random.Random(seed)
         self._unanswered: dict[str, dict[str, Any]] = {}
+        self._resting: list[str] = []
         self._prices: dict[str, float] = {}
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -54,15 +59,21 @@ class Load:
 
     def _act(self) -> None:
         dice = self._random.random()
-        if dice < 0.25 and self.answered:
-            name = self._random.choice([*self.answered.values()][-30:])
-            self.daemon.ask(f"/api/v1/orders/{name}/cancel", {})
-        elif dice < 0.35 and self._unanswered:
+        if self._resting and (dice < 0.25 or len(self._resting) > RESTING_MAX):
+            self._cancel(self._random.randrange(len(self._resting)))
+        elif self._unanswered and (dice < 0.35 or len(self._unanswered) > UNANSWERED_MAX):
             self._submit(self._random.choice([*self._unanswered.values()]))
         elif not self._prices or dice > 0.95:
             self._look()
         else:
             self._submit(self._wish())
+
+    def _cancel(self, number: int) -> None:
+        code, _ = self.daemon.ask(f"/api/v1/orders/{self._resting[number]}/cancel", {})
+        if code == 202:
+            self.cancelled[self._resting[number]] = None
+        if code in (202, 404, 422):
+            del self._resting[number]
 
     def _look(self) -> None:
         code, status = self.daemon.ask("/status")
@@ -90,6 +101,7 @@ class Load:
         code, answer = self.daemon.ask("/api/v1/orders", wish)
         if code in (200, 201):
             self.answered[wish["ref"]] = answer["parent_id"]
+            self._resting.append(answer["parent_id"])
         elif code in (400, 422):
             self.refused += 1
         if code in (200, 201, 400, 422):

@@ -60,6 +60,8 @@ def truth() -> tuple[Venue, Journal]:
         intent("c2", "p2"),
         intent("c3", "p2"),
         ["NotSent", 1, "paper:main", "c3", "LATCHED"],
+        intent("c4", "p2"),
+        ["Report", 1, "paper:main", "c4", None, "REJECTED", "0", "Filter failure", 1, None],
         ["Epoch", 2, 2, "abc", "cfg", "0", 0],
     ]
     return venue, Journal(rows)
@@ -113,6 +115,9 @@ QUIET_LIES: dict[str, Lie] = {
     "an order of which nobody knows": lambda v, _j: v.orders.pop(2),
     "an order that was said not to exist": lambda _v, j: j.rows.append(
         ["Resolved", 1, "paper:main", "c2", "NOT_PLACED", "two looks"]
+    ),
+    "an order that was said to be rejected": lambda _v, j: j.rows.append(
+        ["Report", 1, "paper:main", "c2", None, "REJECTED", "0", "no", 1, None]
     ),
     "a balance that differs": lambda v, _j: v.balances.update(USDT=Decimal("899.99")),
     "a deposit that nobody booked": lambda v, _j: v.balances.update(ETH=Decimal(1)),
