@@ -314,6 +314,7 @@ class World:
         countdown, skew_ns, observer = self.countdown, self.skew_ns, self.observer
         self.journal = JournalMachine(JournalFile(JOURNAL, disk=self.disk), self.options.commit_ns)
         store = SimStore(self.disk, self.journal.file, self.trouble)
+        self.witness.store = store.file
         symbols = {one.symbol.replace("/", "").lower().encode(): one.id for one in self.options.instruments}
         return {
             "journal": JournalTap(self.journal, countdown, skew_ns, observer),
