@@ -120,7 +120,7 @@ def test_crash_when_an_actor_dies_then_it_alone_is_restarted_and_all_is_well_aga
 
 
 def test_crash_when_the_risk_desk_stays_down_then_no_new_risk_until_it_is_back(tmp_path: Path) -> None:
-    """Without its second pair of eyes the OMS takes no new risk, and says why (2b)."""
+    """Without its second pair of eyes the OMS takes no new risk, and 30 s beyond, and says why (2b)."""
     config = development("strategies.ema_cross_eth.enabled=false", "runtime.restarts_max=0")
     made = World(config, tmp_path, recordings())
     made.run_until(made.ready, 30)
@@ -130,7 +130,9 @@ def test_crash_when_the_risk_desk_stays_down_then_no_new_risk_until_it_is_back(t
     assert made.view("oms").mode.mode == "NO_NEW_RISK"
     assert "risk desk" in made.view("oms").mode.text
     made.run_until(made.ready, 90)
-    made.run(2)
+    made.run(25)
+    assert made.view("oms").mode.mode == "NO_NEW_RISK"
+    made.run(7)
     assert made.view("oms").mode.mode == "NORMAL"
 
 
