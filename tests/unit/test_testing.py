@@ -13,6 +13,7 @@ from tradefan.messages.orders import CancelAll, CancelParent, FillUpdate, Parent
 from tradefan.strategy import (
     Bar,
     Commands,
+    Indicator,
     Settings,
     State,
     Strategy,
@@ -192,6 +193,34 @@ def test_scenario_when_instruments_are_given_then_only_these_exist() -> None:
     assert outcome.state.counters.refusals == 1
 
 
+class Living(Script):
+    """Notes what it finds when it begins."""
+
+    def on_start(self, view: View) -> Commands:
+        held = view.position("BTC/USDT")
+        self.state.notes.append(f"began with {held.qty:g} and {len(view.orders('BTC/USDT'))} working")
+        return cancel_all()
+
+
+def test_scenario_when_the_strategy_is_killed_then_state_positions_and_orders_are_there_again() -> None:
+    """A new life has what was journaled and what the order manager holds, and `on_start` runs again."""
+    Living.script = {1: buy("BTC/USDT", 2), 3: sell("BTC/USDT", 1, by="limit", limit_price=500)}
+    bars = make_bars([100, 110, 120, 130], timeframe="1m")
+    outcome = Scenario(Living, bars=bars, fill=True).run(restart_at=[6])
+    assert _notes(outcome) == [
+        "began with 0 and 0 working",
+        "0 0 0",
+        "buy 2 at 100.0",
+        "2 20 0",
+        "2 40 0",
+        "began with 2 and 1 working",
+        "2 60 0",
+    ]
+    assert outcome.begun_again == [(bars[2].close_ns, cancel_all())]
+    numbers = [turn.turn for turn in outcome.turns]
+    assert numbers == list(range(1, len(numbers) + 1))
+
+
 # --- every check catches what it is for ---------------------------------------------------------
 
 
@@ -213,6 +242,43 @@ class Forgetful(Idle):
     def on_bar(self, bar: Bar, view: View) -> Commands:
         self.bars_seen += 1
         return target("BTC/USDT", qty=self.bars_seen)
+
+
+class Doubling(Idle):
+    """Buys with every life."""
+
+    def on_start(self, view: View) -> Commands:
+        return buy("BTC/USDT", 1)
+
+    def on_bar(self, bar: Bar, view: View) -> Commands:
+        return ()
+
+
+class Deep(Indicator):
+    """Counts bars, and says that it can be trusted after one."""
+
+    value: float = 0.0
+
+    def update(self, bar: Bar) -> None:
+        self.value += 1
+
+
+class Shallow(Idle):
+    """Decides by more history than it declares."""
+
+    def setup(self) -> None:
+        self.deep = self.bars("1m").add(Deep())
+
+    def on_bar(self, bar: Bar, view: View) -> Commands:
+        return target("BTC/USDT", weight=0.1 if self.deep > 100 else 0)
+
+
+class Counting(Idle):
+    """Remembers how often it began."""
+
+    def on_start(self, view: View) -> Commands:
+        self.state.bars += 1
+        return ()
 
 
 class Sharing(Idle):
@@ -259,6 +325,9 @@ def test_conform_when_a_strategy_keeps_every_rule_then_it_is_silent() -> None:
     ("strategy", "check", "error", "text"),
     [
         (Forgetful, "restart", AssertionError, "a restart at one of the events .* is visible"),
+        (Doubling, "restart", AssertionError, "positions differ after a kill at one of the events"),
+        (Shallow, "restart", AssertionError, "decisions differ after a kill at one of the events"),
+        (Counting, "restart", AssertionError, "State differ after a kill at one of the events"),
         (Sharing, "determinism", AssertionError, "two runs differ"),
         (
             Peeking,

@@ -19,7 +19,13 @@ if TYPE_CHECKING:
 
 
 class State(Struct):
-    """Base of what a strategy remembers: typed fields with defaults, mutable; it alone is kept."""
+    """Base of what a strategy remembers: typed fields with defaults, mutable; it alone is kept.
+
+    It survives kill -9: where a turn changed it, it is journaled in one transaction with the orders of
+    that turn, and it is back after the warm-up, before `on_start`. At most 1 MiB as msgpack.
+    A journaled field that is unknown or of another type by now needs `upgrade` in the strategy; one
+    that was added takes its default.
+    """
 
 
 S = TypeVar("S", bound=Settings)
@@ -30,8 +36,10 @@ class Strategy(Generic[S, T]):
     """Base of all strategies: `Strategy[MySettings, MyState]`.
 
     `self.s` are the settings, `self.state` is what it remembers. Besides the handlers below a
-    subclass may have `on_bar_<timeframe>(bar, view)` (instead of `on_bar`, for that timeframe) and
-    `on_timer_<name>(timer, view)`.
+    subclass may have `on_bar_<timeframe>(bar, view)` (instead of `on_bar`, for that timeframe),
+    `on_timer_<name>(timer, view)`, and `upgrade(old: dict[str, Any]) -> T`, which returns the State of
+    today from the journaled fields of an older one; without it a changed State is refused and the
+    strategy stays DOWN.
     """
 
     s: S
