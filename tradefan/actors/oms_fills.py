@@ -9,25 +9,24 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-import msgspec
-
 from tradefan.actors.oms_external import alarm_orphan, ask_history, intent_in, on_old_report
 from tradefan.actors.oms_modes import suspect
 from tradefan.actors.oms_state import Turn
 from tradefan.actors.oms_venue import alarm_overfill, illegal, resolve_placed
 from tradefan.actors.oms_waiting import clear_holds, not_sent, take_back
-from tradefan.core.apply_orders import corrected, share_of
+from tradefan.core.apply_orders import corrected
 from tradefan.core.ids import is_own
 from tradefan.core.ledger import position
 from tradefan.core.order import Order
+from tradefan.core.told import Moving, told
 from tradefan.core.trading import fill_key, in_opening, knows_fill, may_have_forgotten
+from tradefan.core.updates import fill_update
 from tradefan.messages.control import History
 from tradefan.messages.instrument import Instrument
 from tradefan.messages.orders import (
     TERMINAL,
     ExecutionReport,
     FillBusted,
-    FillUpdate,
     OrderStatus,
     VenueFill,
 )
@@ -106,7 +105,7 @@ def _book(turn: Turn, msg: VenueFill, instrument: Instrument, order: Order | Non
     )
     if order is not None:
         _replace_inferred(turn, order, fill.qty)
-    _emit(turn, fill, fill, order)
+    _emit(turn, fill, order)
     turn.live.counters.fills += 1
     _log(turn, fill)
     if owner == EXTERNAL:
@@ -124,34 +123,19 @@ def _price_of(pending: Bust | Correct) -> Decimal | None:
     return pending.price if isinstance(pending, Correct) else None
 
 
-def _emit(
-    turn: Turn, record: Fill | FillInferred | FillReplaced | Bust | Correct, told: Fill, order: Order | None
-) -> None:
-    """Journal what moves a position, and tell it as a fill; what is taken back has a negative quantity."""
-    books = turn.trading.ledger
-    before = position(books, told.account, told.owner, told.instrument).realised
+def _emit(turn: Turn, record: Moving, order: Order | None) -> None:
+    """Journal what moves a position, and tell it as fills; what is taken back has a negative quantity."""
+    lsn = turn.trading.lsn + 1
+    fills, books = told(turn.trading, record, lsn), turn.trading.ledger
+    assert fills, f"{record} moves nothing"
+    where = (fills[0].account, fills[0].owner, fills[0].instrument)
+    before = position(books, *where).realised
     turn.emit(record)
-    realised = position(books, told.account, told.owner, told.instrument).realised - before
-    turn.fills.append(
-        FillUpdate(
-            account=told.account,
-            instrument=told.instrument,
-            owner=told.owner,
-            parent_id=None if order is None or order.external else order.parent_id,
-            client_order_id=told.client_order_id,
-            trade_id=told.trade_id,
-            side=told.side,
-            qty=told.qty,
-            price=told.price,
-            fee=told.fee,
-            fee_asset=told.fee_asset,
-            liquidity=told.liquidity,
-            event_ns=told.event_ns,
-            lsn=turn.trading.lsn,
-            realised=realised,
-        )
-    )
-    turn.positions[told.account, told.owner, told.instrument] = None
+    realised = position(books, *where).realised - before
+    parent_id = None if order is None or order.external else order.parent_id
+    for fill in fills:
+        turn.fills.append(fill_update(fill, lsn, parent_id, realised if fill is fills[0] else ZERO))
+    turn.positions[where] = None
 
 
 def _log(turn: Turn, fill: Fill) -> None:
@@ -219,7 +203,7 @@ def infer_missing(turn: Turn, order: Order) -> None:
         event_ns=turn.now,
         kind="linear" if instrument.kind == "linear" else "spot",
     )
-    _emit(turn, FillInferred(turn.now, fill), fill, order)
+    _emit(turn, FillInferred(turn.now, fill), order)
     turn.live.counters.inferred += 1
     turn.touch(order)
     turn.log("error", "fill_inferred", client_order_id=order.client_order_id, qty=plain(qty))
@@ -230,14 +214,9 @@ def _replace_inferred(turn: Turn, order: Order, qty: Decimal) -> None:
     for name, known in tuple(turn.trading.inferred.items()):
         if known.client_order_id != order.client_order_id or qty <= 0:
             continue
-        part = share_of(known, min(qty, known.qty))
-        qty -= part.qty
-        record = FillReplaced(turn.now, known.account, known.instrument, name, part.qty)
-        _emit(turn, record, _reverse(part), order)
-
-
-def _reverse(fill: Fill) -> Fill:
-    return msgspec.structs.replace(fill, qty=-fill.qty, fee=-fill.fee)
+        part = min(qty, known.qty)
+        qty -= part
+        _emit(turn, FillReplaced(turn.now, known.account, known.instrument, name, part), order)
 
 
 # --- busts and corrections ------------------------------------------------------------------------------
@@ -280,13 +259,10 @@ def _await_fill(turn: Turn, msg: FillBusted) -> None:
 def _take_back(turn: Turn, fill: Fill, qty: Decimal | None, price: Decimal | None) -> None:
     where = (turn.now, fill.account, fill.instrument, fill.trade_id)
     order = None if fill.client_order_id is None else turn.trading.orders.get(fill.client_order_id)
-    told = msgspec.structs.replace(_reverse(fill), trade_id=TradeId(f"bust {fill.trade_id}"))
     if qty is None:
-        _emit(turn, Bust(*where, fill), told, order)
+        _emit(turn, Bust(*where, fill), order)
     else:
-        now = corrected(fill, qty, fill.price if price is None else price)
-        _emit(turn, Correct(*where, fill, now.qty, now.price), told, order)
-        _tell_corrected(turn, now, order)
+        _emit(turn, Correct(*where, fill, qty, fill.price if price is None else price), order)
     turn.live.counters.busts += 1
     turn.account(fill.account).activity_ns = turn.now
     suspect(turn, fill.account, fill.instrument)
@@ -294,21 +270,6 @@ def _take_back(turn: Turn, fill: Fill, qty: Decimal | None, price: Decimal | Non
         turn.touch(order)
     turn.log(
         "critical", "bust" if qty is None else "correction", account=fill.account, trade_id=fill.trade_id
-    )
-
-
-def _tell_corrected(turn: Turn, now: Fill, order: Order | None) -> None:
-    """Tell the second half of a correction; one record holds both."""
-    taken = turn.fills[-1]
-    turn.fills.append(
-        msgspec.structs.replace(
-            taken,
-            trade_id=TradeId(f"corrected {now.trade_id}"),
-            qty=now.qty,
-            price=now.price,
-            fee=now.fee,
-            realised=ZERO,
-        )
     )
 
 
@@ -337,7 +298,7 @@ def _bust_old(turn: Turn, msg: FillBusted, history: History) -> None:
         elif isinstance(record, Bust):
             fill = None
         elif isinstance(record, Correct) and record.fill is not None:
-            fill = corrected(record.fill, record.qty, record.price) if record.qty else None
+            fill = corrected(record.fill, record) if record.qty else None
     if fill is not None:
         _bust_once(turn, msg, fill)
 

@@ -221,7 +221,7 @@ def on_correct(state: Trading, record: Correct) -> bool:
     state.busts.pop(key, None)
     _unbook(state, record.fill, record.at_ns, bust=True)
     if record.qty:
-        fill = corrected(record.fill, record.qty, record.price)
+        fill = corrected(record.fill, record)
         state.recent_fills[key] = fill
         _book(state, fill, late=False)
     else:
@@ -240,9 +240,9 @@ def share_of(fill: Fill, qty: Decimal) -> Fill:
     )
 
 
-def corrected(fill: Fill, qty: Decimal, price: Decimal) -> Fill:
+def corrected(fill: Fill, record: Correct) -> Fill:
     """Return a fill as it is after a correction; the fee stays what the venue said it was."""
-    return msgspec.structs.replace(fill, qty=qty, price=price)
+    return msgspec.structs.replace(fill, qty=record.qty, price=record.price, at_ns=record.at_ns)
 
 
 def _book(state: Trading, record: Fill, *, late: bool) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 from tradefan.core.exposure import owner_sides
 from tradefan.core.ledger import position
 from tradefan.core.order import Order
 from tradefan.core.trading import ParentState, Trading
-from tradefan.messages.orders import OrderUpdate, ParentUpdate, PositionUpdate
-from tradefan.units import AccountId, InstrumentId, OwnerId
+from tradefan.messages.orders import FillUpdate, OrderUpdate, ParentUpdate, PositionUpdate
+from tradefan.messages.records import Fill
+from tradefan.units import AccountId, InstrumentId, OwnerId, ParentId
 
 
 def parent_update(parent: ParentState) -> ParentUpdate:
@@ -47,6 +50,27 @@ def order_update(order: Order) -> OrderUpdate:
         reason=order.reason,
         created_ns=order.created_ns,
         updated_ns=order.updated_ns,
+    )
+
+
+def fill_update(fill: Fill, lsn: int, parent_id: ParentId | None, realised: Decimal) -> FillUpdate:
+    """Return a fill as it is told; `lsn` is its journal number, `realised` in the quote asset before fees."""
+    return FillUpdate(
+        account=fill.account,
+        instrument=fill.instrument,
+        owner=fill.owner,
+        parent_id=parent_id,
+        client_order_id=fill.client_order_id,
+        trade_id=fill.trade_id,
+        side=fill.side,
+        qty=fill.qty,
+        price=fill.price,
+        fee=fill.fee,
+        fee_asset=fill.fee_asset,
+        liquidity=fill.liquidity,
+        event_ns=fill.event_ns,
+        lsn=lsn,
+        realised=realised,
     )
 
 

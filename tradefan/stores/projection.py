@@ -9,14 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import suppress
-from decimal import Decimal
 
 import msgspec
 
-from tradefan.core.apply_orders import corrected, share_of
 from tradefan.core.ledger import position
+from tradefan.core.told import told
 from tradefan.core.trading import Trading, apply
-from tradefan.core.updates import order_update, parent_update, position_update
+from tradefan.core.updates import fill_update, order_update, parent_update, position_update
 from tradefan.messages.control import StoreBatch, Stored
 from tradefan.messages.orders import FillUpdate
 from tradefan.messages.records import (
@@ -41,7 +40,7 @@ from tradefan.messages.records import (
 )
 from tradefan.stores.journal import SNAPSHOT_SPACING, JournalFile, Row
 from tradefan.stores.sqlite import StoreFile
-from tradefan.units import ZERO, AccountId, ClientOrderId, InstrumentId, OwnerId, ParentId, TradeId
+from tradefan.units import ZERO, AccountId, ClientOrderId, InstrumentId, OwnerId, ParentId
 
 MARGIN = SNAPSHOT_SPACING
 """More records than one turn makes."""
@@ -155,11 +154,11 @@ class Follower:
 
     def _trade(self, lsn: int, record: Fill | FillInferred | FillReplaced | Bust | Correct) -> None:
         """Tell a trade, or what was taken back of it, as the OMS does."""
-        told, state = _told(self.state, record), self.state
-        if not told:
+        fills, state = told(self.state, record, lsn), self.state
+        if not fills:
             apply(state, record)
             return
-        first = told[0]
+        first = fills[0]
         where = (first.account, first.owner, first.instrument)
         realised, unapplied = position(state.ledger, *where).realised, state.unapplied
         apply(state, record)
@@ -168,52 +167,8 @@ class Follower:
         realised = position(state.ledger, *where).realised - realised
         order = None if first.client_order_id is None else state.orders.get(first.client_order_id)
         parent_id = None if order is None or order.external else order.parent_id
-        for fill in told:
-            self._fills.append(_fill_update(fill, lsn, parent_id, realised if fill is first else ZERO))
+        for fill in fills:
+            self._fills.append(fill_update(fill, lsn, parent_id, realised if fill is first else ZERO))
         self._positions[where] = None
         if order is not None:
             self._touch(order.client_order_id)
-
-
-def _told(state: Trading, record: Fill | FillInferred | FillReplaced | Bust | Correct) -> tuple[Fill, ...]:
-    """Return a record as fills; what is taken back has a negative quantity, and a name of its own."""
-    match record:
-        case Fill():
-            return (record,)
-        case FillInferred():
-            return (record.fill,)
-        case FillReplaced():
-            known = state.inferred.get(record.trade_id)
-            return () if known is None else (_reverse(share_of(known, record.qty), record.trade_id),)
-        case Bust() | Correct():
-            if record.fill is None:
-                return ()
-            taken = _reverse(record.fill, TradeId(f"bust {record.trade_id}"))
-            if isinstance(record, Bust):
-                return (taken,)
-            now = corrected(record.fill, record.qty, record.price)
-            return taken, msgspec.structs.replace(now, trade_id=TradeId(f"corrected {record.trade_id}"))
-
-
-def _reverse(fill: Fill, name: TradeId) -> Fill:
-    return msgspec.structs.replace(fill, trade_id=name, qty=-fill.qty, fee=-fill.fee)
-
-
-def _fill_update(fill: Fill, lsn: int, parent_id: ParentId | None, realised: Decimal) -> FillUpdate:
-    return FillUpdate(
-        account=fill.account,
-        instrument=fill.instrument,
-        owner=fill.owner,
-        parent_id=parent_id,
-        client_order_id=fill.client_order_id,
-        trade_id=fill.trade_id,
-        side=fill.side,
-        qty=fill.qty,
-        price=fill.price,
-        fee=fill.fee,
-        fee_asset=fill.fee_asset,
-        liquidity=fill.liquidity,
-        event_ns=fill.event_ns,
-        lsn=lsn,
-        realised=realised,
-    )

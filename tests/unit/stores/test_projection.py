@@ -292,17 +292,18 @@ def test_fills_when_inferred_replaced_busted_or_corrected_then_each_change_is_a_
         if row.lsn > first
     ]
     assert rows == [
-        (2, "inferred b 17", Decimal("-0.1"), 120, "p2"),
+        (1, "inferred b 17", Decimal("0.3"), 120, "p2"),
+        (2, f"replaced inferred b 17 {first + 2}", Decimal("-0.1"), 120, "p2"),
         (3, "t5", Decimal("0.1"), 120, "p2"),
-        (4, "bust t2", Decimal("-0.6"), 110, "p1"),
-        (6, "bust t1", Decimal("-0.4"), 100, "p1"),
-        (6, "corrected t1", Decimal("0.2"), 101, "p1"),
+        (4, f"bust t2 {first + 4}", Decimal("-0.6"), 110, "p1"),
+        (6, f"bust t1 {first + 6}", Decimal("-0.4"), 100, "p1"),
+        (6, f"corrected t1 {first + 6}", Decimal("0.2"), 101, "p1"),
     ]
 
 
 def test_pictures_when_trades_were_changed_then_are_those_of_the_state() -> None:
     """Orders, parents and positions of every owner, external included."""
-    state, records = Trading(), (*RECORDS, *LATER[:5], *LATER[6:])
+    state, records = Trading(), (*RECORDS, *LATER)
     for record in records:
         apply(state, record)
     store = stored(*records)
