@@ -44,7 +44,9 @@ def test_paper_reset_when_positions_were_held_then_none_is_left_and_they_are_bou
         "store.db is kept as store-1.db",
     ]
     assert journaled(tmp_path / "journal-1.db") == records
-    assert not list(tmp_path.glob("journal.db*")) + list(tmp_path.glob("store.db*"))
+    # The kill byte stays: what was killed must not open because its journal was set aside.
+    left = [path.name for path in (*tmp_path.glob("journal.db*"), *tmp_path.glob("store.db*"))]
+    assert left == ["journal.db.kill"]
     assert traded(tmp_path) == trades
 
     world = World(config, tmp_path, tape, start_ns=now_ns + SECOND, instance=letters)
