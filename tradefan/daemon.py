@@ -42,7 +42,7 @@ from tradefan.messages.instrument import Instrument
 from tradefan.runtime.kernel import Kernel
 from tradefan.status import Picture
 from tradefan.stores.disk import DEBUG_LOG_STOPS_PERCENT, free_bytes
-from tradefan.stores.journal import JournalFile
+from tradefan.stores.journal import check_journal
 from tradefan.stores.journal_link import JournalLink
 from tradefan.stores.kill_byte import ALL as KILLED_ALL
 from tradefan.stores.kill_byte import KILL_END, killed
@@ -182,7 +182,12 @@ class Daemon:
                 backlog_max=config.journal.backlog_max,
                 group_bytes_max=config.journal.group_bytes_max,
             ),
-            "store": lambda handle: StoreLink(str(places.store), handle.deliver, journal=str(places.journal)),
+            "store": lambda handle: StoreLink(
+                str(places.store),
+                handle.deliver,
+                journal=str(places.journal),
+                disk_free_min=config.journal.disk_free_min,
+            ),
             "api": self._api,
         }
         for venue in self.plan.venues:
@@ -250,7 +255,7 @@ def run_daemon(
         log = _start_log(environment)
         try:
             # Said here and now: a journal's link that refused would only be started again and again.
-            JournalFile(str(environment.places.journal), accept_loss=accept_loss).close()
+            check_journal(str(environment.places.journal), accept_loss=accept_loss)
             close_if_killed(kill.latch, environment.places.journal)
             code, left = _run(environment, log, kill, seconds)
         except Exception as error:
