@@ -192,6 +192,12 @@ def test_report_when_it_cannot_count_then_nothing_is_made_of_it(bench: Bench) ->
     assert bench.trading.orders == {}
 
 
+def test_foreign_order_when_it_names_no_price_then_the_mark_is_what_it_reserves_at(bench: Bench) -> None:
+    """A market order of somebody else costs what the market does now."""
+    bench.report(foreign(5), S.NEW, limit_price=None)
+    assert reserved(bench.trading.exposure, ACCOUNT, USDT) == 5 * 100
+
+
 def test_foreign_sale_when_it_rests_then_it_reserves_what_it_sells() -> None:
     """A sale of spot reserves its base: nobody else sells the same coins."""
     bench = Bench().ready(USDT=1000, BTC=5)

@@ -96,6 +96,19 @@ def test_doubt_when_its_evidence_comes_after_the_alarm_then_the_hold_ends_at_onc
     assert bench.oms.view().holds == {}
 
 
+def test_doubt_when_it_ended_and_another_began_then_the_alarm_counts_from_the_newer_one(bench: Bench) -> None:
+    """The alarm of the first says nothing about the second."""
+    create = bench.doubtful(algo="limit", limit_price=D(99))
+    bench.report(create, S.NEW)
+    blind_looks(bench, 30)
+    bench.tell(CancelParent(TREND, create.parent_id))
+    bench.doubt(create, Doubt.CANCEL)
+    blind_looks(bench, 59)
+    assert bench.alarms == []
+    blind_looks(bench, 1)
+    assert bench.alarms == ["doubt_alarm"]
+
+
 @pytest.mark.parametrize("kind", [Doubt.CREATE, Doubt.CANCEL])
 def test_doubt_when_older_than_a_restart_then_its_alarm_comes_again(bench: Bench, kind: Doubt) -> None:
     """The alarm of a doubt that was in the journal counts from the start."""

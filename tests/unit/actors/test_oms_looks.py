@@ -99,6 +99,18 @@ def test_look_when_its_gateway_never_ends_it_then_another_is_asked_after_a_minut
     assert bench.one(GATEWAY, Look).look_id > first.look_id
 
 
+@pytest.mark.failure("OR-15")
+@pytest.mark.parametrize("shut", ["RATE_LIMIT", "BAN"])
+def test_look_when_the_venue_asks_for_silence_then_it_waits_until_then(bench: Bench, shut: str) -> None:
+    """429 and 418 alike: nothing is asked before the instant that the venue named."""
+    until_ns = bench.now_ns + 45 * SECOND
+    bench.tell(AccountState(ACCOUNT, True, shut, shut_until_ns=until_ns, shut=shut))
+    bench.advance(45 * SECOND - 1)
+    assert bench.take(GATEWAY, Look) == []
+    bench.advance(1)
+    assert len(bench.take(GATEWAY, Look)) == 1
+
+
 def test_look_when_of_an_earlier_life_then_its_end_means_nothing(bench: Bench) -> None:
     """Facts of a look that nobody waits for still merge; its end proves nothing."""
     create = bench.doubtful()
