@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,11 +16,13 @@ EXPECTED = (
 FIELDS = st.tuples(*[st.sampled_from(["", "1", "1 1", "11", "a"])] * 3)
 
 
+@pytest.mark.failure("OR-20")
 def test_derived_ids_when_they_are_made_then_they_are_stable_over_releases() -> None:
     """They stand in journals: this very tuple has had this very id since the first release that made one."""
     assert derived_ids([("a", "1"), ("b", "1"), ("a", "1")]) == EXPECTED
 
 
+@pytest.mark.failure("OR-20")
 @given(st.lists(FIELDS, max_size=30), st.randoms(use_true_random=False))
 def test_derived_ids_when_trades_are_read_in_another_order_then_they_are_the_same(
     rows: list[tuple[str, ...]], chance: object
