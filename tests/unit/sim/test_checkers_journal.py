@@ -11,7 +11,7 @@ from tradefan.core.trading import apply
 from tradefan.core.trading_state import Trading
 from tradefan.core.updates import order_update
 from tradefan.messages.orders import FillUpdate, OrderStatus, OrderUpdate
-from tradefan.messages.records import Bust, Fill, OwnerState, Record
+from tradefan.messages.records import Bust, Correct, Fill, FillInferred, FillReplaced, OwnerState, Record
 from tradefan.sim.checkers.journal import EVERY_STEPS, SameFold, StoreFollows, WholeTurns
 from tradefan.units import ZERO, OwnerId, TradeId
 
@@ -190,16 +190,30 @@ def stored() -> tuple[Bench, Rows]:
 
 
 def test_store_when_it_is_the_journals_projection_then_quiet() -> None:
-    """I-24: also where it has not applied the last fill, and where a fill was busted."""
+    """I-24: also where it has not applied the last fill yet."""
     bench, rows = stored()
     assert bench.rest() is None
     rows.applied_lsn -= 1
     del rows.fill_rows[-1]
     assert bench.rest() is None
-    bench.append(Bust(9, ACCOUNT, BTC, TradeId("t1"), fill(4)))
-    rows.order_rows = [order_update(one) for one in bench.seen.oms.trading.orders.values()]
-    del rows.fill_rows[0]
+
+
+def test_store_when_fills_are_inferred_and_taken_back_then_its_rows_name_the_records() -> None:
+    """I-24: a bust of 4, a correction from 2 to 1, and 3 inferred of which 1 is replaced."""
+    bench, rows = stored()
+    bench.append(
+        Bust(9, ACCOUNT, BTC, TradeId("t1"), fill(4)),
+        Correct(9, ACCOUNT, BTC, TradeId("t2"), fill(2, trade_id="t2"), D(1), D(100)),
+        FillInferred(9, fill(3, trade_id="inferred")),
+        FillReplaced(9, ACCOUNT, BTC, TradeId("inferred"), D(1)),
+    )
+    rows = Rows(bench)
+    bench.seen.store = rows
+    told = [(7, -4, "bust"), (8, -2, "old"), (8, 1, "new"), (9, 3, "inferred"), (10, -1, "replaced")]
+    rows.fill_rows += [_row(lsn, fill(qty, trade_id=f"{name} {lsn}")) for lsn, qty, name in told]
     assert bench.rest() is None
+    rows.fill_rows[-1] = _row(10, fill(-2, trade_id="replaced 10"))
+    broken(bench.rest(), "I-24", f"{OWNER} {BTC} traded 3 in the store", "2")
 
 
 def test_store_when_a_fill_is_missing_other_or_made_up_then_broken() -> None:
@@ -212,8 +226,8 @@ def test_store_when_a_fill_is_missing_other_or_made_up_then_broken() -> None:
     rows.fill_rows[-1] = _row(6, fill(3, trade_id="t2"))
     broken(bench.rest(), "I-24", f"fill {key}", "Decimal('3')")
     bench, rows = stored()
-    rows.fill_rows.append(_row(9, fill(1, trade_id="t9")))
-    broken(bench.rest(), "I-24", f"no fill {ACCOUNT} {BTC} t9 in the store", "9")
+    rows.fill_rows.append(_row(4, fill(1, trade_id="t9")))
+    broken(bench.rest(), "I-24", f"no fill {ACCOUNT} {BTC} t9 in the store", "4")
 
 
 def test_store_when_an_order_is_older_than_state_then_broken() -> None:

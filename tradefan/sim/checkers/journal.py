@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from decimal import Decimal
 from typing import Any
 
 import msgspec
 
 from tradefan.core.trading import Trading, apply
-from tradefan.messages.records import Bust, Correct, Fill, OwnerState, Parent, Record
+from tradefan.messages.orders import FillUpdate
+from tradefan.messages.records import (
+    Bust,
+    Correct,
+    Fill,
+    FillInferred,
+    FillReplaced,
+    OwnerState,
+    Parent,
+    Record,
+)
 from tradefan.sim.checkers.base import Newer, OverRecords, oms_of
-from tradefan.sim.witness import Kind, Violation, Witness
+from tradefan.sim.witness import Kind, StoreTruth, Violation, Witness
+from tradefan.units import ZERO, sign
 
 EVERY_STEPS = 100
 EVERY_LOOKS = 20
@@ -172,8 +185,9 @@ class WholeTurns(OverRecords):
 class StoreFollows(OverRecords):
     """I-24: at rest the store is the journal's projection up to `applied_lsn`.
 
-    Each FILL up to there is in it once, with its lsn, quantity, price and fee; no fill in it is another's,
-    what was busted or corrected apart; each order that State knows is in it as it is now.
+    Each FILL up to there is in it once, with its lsn, quantity, price and fee; what else is in it tells of
+    an inferred fill, or takes one back, and names the lsn of the record that does; all of them together
+    are what owners have traded of each instrument. Each order that State knows is in it as it is now.
     """
 
     invariant: str = "I-24"
@@ -181,42 +195,69 @@ class StoreFollows(OverRecords):
 
     def begin(self) -> None:
         self._fills: dict[tuple[str, str, str], tuple[int, Fill]] = {}
-        self._changed: dict[tuple[str, str, str], None] = {}
+        self._others: dict[int, None] = {}
+        self._inferred: dict[str, Fill] = {}
+        self._sums: dict[tuple[str, str], Decimal] = {}
+        """What each owner has traded of each instrument, signed."""
+        self._newest = 0
 
     def take(self, seen: Witness, record: Record) -> Violation | None:
         if isinstance(record, Fill):
             self._fills[record.account, record.instrument, record.trade_id] = (self.lsn, record)
-        elif isinstance(record, Bust | Correct):
-            self._changed[record.account, record.instrument, record.trade_id] = None
+            self._add(record, record.qty)
+        elif isinstance(record, FillInferred):
+            self._inferred[record.fill.trade_id] = record.fill
+            self._add(record.fill, record.fill.qty)
+        elif isinstance(record, FillReplaced):
+            self._add(self._inferred.get(record.trade_id), -record.qty)
+        elif isinstance(record, Bust | Correct) and record.fill is not None:
+            now = record.qty if isinstance(record, Correct) else ZERO
+            self._add(record.fill, now - record.fill.qty)
+        if isinstance(record, FillInferred | FillReplaced | Bust | Correct):
+            self._others[self.lsn] = None
         return None
+
+    def _add(self, fill: Fill | None, qty: Decimal) -> None:
+        if fill is not None:
+            key = (fill.owner, fill.instrument)
+            self._sums[key] = self._sums.get(key, ZERO) + sign(fill.side) * qty
+            self._newest = self.lsn
 
     def at_rest(self, seen: Witness) -> Violation | None:
         self.follow(seen)
         if seen.store is None or oms_of(seen) is None:
             return None
-        return self._of_fills(seen) or self._of_orders(seen)
+        return self._of_fills(seen, seen.store) or self._of_orders(seen, seen.store)
 
-    def _of_fills(self, seen: Witness) -> Violation | None:
-        assert seen.store is not None
-        applied = seen.store.applied_lsn
-        rows = seen.store.fills(limit=STORE_MAX)
+    def _of_fills(self, seen: Witness, store: StoreTruth) -> Violation | None:
+        rows = store.fills(limit=STORE_MAX)
         stored: dict[tuple[str, str, str], tuple[Any, ...]] = {
             (row.account, row.instrument, row.trade_id): (row.lsn, row.qty, row.price, row.fee)
             for row in rows
         }
-        journaled = {key: (lsn, fill.qty, fill.price, fill.fee) for key, (lsn, fill) in self._fills.items()}
-        for key, values in journaled.items():
-            if key not in self._changed and values[0] <= applied and stored.get(key) != values:
+        for key, (lsn, fill) in self._fills.items():
+            values = (lsn, fill.qty, fill.price, fill.fee)
+            if lsn <= store.applied_lsn and stored.get(key) != values:
                 return self.broken(seen, f"fill {' '.join(key)} stored as {values}", stored.get(key))
         for key, values in stored.items():
-            if key not in self._changed and key not in journaled and not key[2].startswith("inferred"):
+            if key not in self._fills and values[0] not in self._others:
                 return self.broken(seen, f"no fill {' '.join(key)} in the store", values)
+        return self._of_sums(seen, rows) if store.applied_lsn >= self._newest else None
+
+    def _of_sums(self, seen: Witness, rows: Sequence[FillUpdate]) -> Violation | None:
+        sums: dict[tuple[str, str], Decimal] = {}
+        for row in rows:
+            whose = (row.owner, row.instrument)
+            sums[whose] = sums.get(whose, ZERO) + sign(row.side) * row.qty
+        for key in dict.fromkeys((*self._sums, *sums)):
+            own, found = self._sums.get(key, ZERO), sums.get(key, ZERO)
+            if own != found:
+                return self.broken(seen, f"{' '.join(key)} traded {own} in the store", found)
         return None
 
-    def _of_orders(self, seen: Witness) -> Violation | None:
-        assert seen.store is not None
+    def _of_orders(self, seen: Witness, store: StoreTruth) -> Violation | None:
         stored = {
-            row.client_order_id: (str(row.status), row.cum_qty) for row in seen.store.orders(limit=STORE_MAX)
+            row.client_order_id: (str(row.status), row.cum_qty) for row in store.orders(limit=STORE_MAX)
         }
         for name, order in seen.oms.trading.orders.items():
             state = (str(order.status), order.cum_qty)
