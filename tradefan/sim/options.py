@@ -19,6 +19,7 @@ from tradefan.config.schema import (
     JournalConfig,
     RiskConfig,
     RuntimeConfig,
+    StoreConfig,
     StrategyConfig,
     VenueConfig,
 )
@@ -174,6 +175,8 @@ def _config(
             starts_max=3 if rng.random() < 0.25 else 1_000,
         ),
         journal=JournalConfig(snapshot_every=int(100 * 20 ** rng.random())),
+        # The store is a tenth of a seed's work at its usual interval; its batches are the longer for it.
+        store=StoreConfig(flush_interval=rng.choice((1, 2, 5)) * SECOND),
     )
 
 

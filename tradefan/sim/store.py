@@ -76,6 +76,12 @@ class SimStore:
             self._work(now_ns)
         return [self._out.popleft() for _ in range(min(limit, len(self._out)))]
 
+    def drain(self) -> None:
+        """Write what waits, as its link does when it is told to stop, if the disk lets it."""
+        with contextlib.suppress(Outage):
+            while self._waiting:
+                self._write(self._waiting.popleft(), 0)
+
     def close(self) -> None:
         """Close the file, as an orderly end does."""
         self.file.close()

@@ -129,6 +129,7 @@ class World:
         self.countdown = Countdown()
         self.disk.on_call = lambda _operation, _path: self.countdown.passes(DISK)
         self.journal: JournalMachine | None = None
+        self.store: SimStore | None = None
         self.life: Life | None = None
         self.starts = self.crashes = self.start_crashes = self.steps = 0
         self.refusal = ""
@@ -207,6 +208,8 @@ class World:
             raise Broken(
                 Violation("STOP", self.now_ns, f"an exit within {STOP_WAIT_NS / SECOND:g} s", "none")
             )
+        if self.store is not None:
+            self.store.drain()
         self.observer.at_rest(rest)
 
     def _outcome(self, violation: Violation | None) -> Outcome:
@@ -261,7 +264,7 @@ class World:
         finally:
             self.now_ns = life.now_ns
         if life.ended:
-            self._exited(life)
+            self._exited()
 
     # --- the process ------------------------------------------------------------------------------------
 
@@ -313,7 +316,7 @@ class World:
         """Open what a process opens, in the order of its ports."""
         countdown, skew_ns, observer = self.countdown, self.skew_ns, self.observer
         self.journal = JournalMachine(JournalFile(JOURNAL, disk=self.disk), self.options.commit_ns)
-        store = SimStore(self.disk, self.journal.file, self.trouble)
+        self.store = store = SimStore(self.disk, self.journal.file, self.trouble)
         self.witness.store = store.file
         symbols = {one.symbol.replace("/", "").lower().encode(): one.id for one in self.options.instruments}
         return {
@@ -358,17 +361,20 @@ class World:
                 raise Broken(violation)
         self._old = {path: self.disk.peek(path) for path in self.disk.paths() if path.startswith(JOURNAL)}
 
-    def _exited(self, life: Life) -> None:
+    def _exited(self) -> None:
         """The process ended by itself: it closes what it has open, and is started again."""
         self._end_life()
         try:
-            for name in ("journal", "store"):
-                tap = life.machines[name]
-                assert isinstance(tap, Tap)
-                tap.machine.close()  # type: ignore[attr-defined]
+            assert self.store is not None
+            assert self.journal is not None
+            self.store.drain()
+            self.store.close()
+            self.journal.close()
         except Outage:
             self.countdown.check()
         finally:
+            # What the process could not close dies with it.
+            self.disk.crash(power_loss=False)
             self.journal = None
             self.venue.crash()
             self.market.crash()
