@@ -6,6 +6,7 @@ import getpass
 import os
 import signal
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +23,7 @@ from tradefan.terminal import AsJson, ConfigDir, Env, Url, address, client, fail
 
 KILL_TIMEOUT_S = 1.0
 """How long the API may be silent before the signal is sent in its place."""
+_BYTE_LOOKS, _BYTE_PAUSE_S = 20, 0.05
 _NOT_UNDERSTOOD = (400, 422)
 """Answers about the words of a kill: a misspelt scope is to be said again, and does not mean everything."""
 
@@ -98,28 +100,41 @@ def _kill_here(body: dict[str, Any], env: str, config: Path | None) -> dict[str,
     if pid is None:
         fail(f"no daemon runs in {places.root}", NOT_RUNNING)
     if running is None:
-        return _kill_by_signal(pid, "the daemon does not say where it listens")
+        return _kill_by_signal(pid, places.journal, "the daemon does not say where it listens")
     try:
         api = Client(running.url, lambda: read_token(places.token), KILL_TIMEOUT_S)
         return dict(api.post("/api/v1/kill", body))
     except Unanswered as silence:
         if silence.status in _NOT_UNDERSTOOD:
             raise
-        return _kill_by_signal(pid, str(silence))
+        return _kill_by_signal(pid, places.journal, str(silence))
 
 
-def _kill_by_signal(pid: int, silence: str) -> dict[str, Any]:
+def _kill_by_signal(pid: int, journal: Path, silence: str) -> dict[str, Any]:
     try:
         os.kill(pid, signal.SIGUSR2)
     except OSError as error:
         fail(f"{silence}; and SIGUSR2 to pid {pid} failed: {error.strerror}", FAILED)
     text = f"{silence}; sent SIGUSR2 to pid {pid}: all scopes are meant, and protection is cancelled too"
-    return {"scope": "all", "closed": True, "persisted": None, "naked": [], "text": text, "signal": pid}
+    held = _until_persisted(journal)
+    return {"scope": "all", "closed": True, "persisted": held, "naked": [], "text": text, "signal": pid}
+
+
+def _until_persisted(journal: Path) -> bool:
+    """Wait a second for the kill byte: all that a daemon without an API can show us."""
+    from tradefan.stores.kill_byte import ALL, KILL_END, killed
+
+    byte = Path(f"{journal}{KILL_END}")
+    for _ in range(_BYTE_LOOKS):
+        if byte.exists() and killed(byte.read_bytes()) == ALL:
+            return True
+        time.sleep(_BYTE_PAUSE_S)
+    return False
 
 
 def _killed(answer: dict[str, Any]) -> list[str]:
-    held = {True: "survives a restart", False: "does NOT survive a restart yet", None: "status will say more"}
-    lines = [f"killed: {answer['scope']}; no new order leaves; this {held[answer['persisted']]}"]
+    held = "survives a restart" if answer["persisted"] else "does NOT survive a restart yet"
+    lines = [f"killed: {answer['scope']}; no new order leaves; this {held}"]
     lines += [answer["text"]] if answer["text"] else []
     lines += [f"without protection now: {one}" for one in answer["naked"]]
     return [*lines, f"own orders are being cancelled; see {program()} status; undo: {program()} resume"]

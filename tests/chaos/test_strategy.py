@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -94,6 +95,27 @@ def test_strategy_when_its_handler_never_ends_then_broken_in_time_and_the_others
     report("C-13", broken=len(crashes(daemon)), longest_answer_s=round(asker.longest_s, 2))
 
 
+def test_loop_when_it_stands_still_then_no_new_risk_until_it_keeps_time(daemon: DaemonProcess) -> None:
+    """PR-05: what was decided on quotes of two seconds ago is not sent; a stopped process is such a loop."""
+    daemon.start().until_ready()
+    daemon.send(signal.SIGSTOP)
+    time.sleep(3)
+    daemon.send(signal.SIGCONT)
+    daemon.until(lambda: "loop lag" in causes(daemon), 5)
+    assert causes(daemon)["loop lag"] == "NO_NEW_RISK"
+    code, answer = daemon.ask("/api/v1/orders", {"symbol": "BTC/USDT", "side": "buy", "quantity": "0.01"})
+    # What the market said meanwhile is old, too.
+    assert (code, answer["error"]["code"]) in ((422, "MODE_NO_NEW_RISK"), (422, "NO_REFERENCE"))
+    daemon.until(lambda: "loop lag" not in causes(daemon), 45)
+
+
+def causes(daemon: DaemonProcess) -> dict[str, str]:
+    return {cause["cause"]: cause["mode"] for cause in daemon.status()["mode"]["causes"]}
+
+
 def crashes(daemon: DaemonProcess) -> list[dict[str, object]]:
     path = daemon.data / "logs" / "tradefan.log"
-    return [line for line in daemon.log() if line["event"] == "actor_crashed"] if path.exists() else []
+    lines = daemon.log() if path.exists() else []
+    return [
+        line for line in lines if (line["event"], line.get("actor")) == ("actor_crashed", "strategy:mine")
+    ]

@@ -79,9 +79,8 @@ def test_kill_when_an_order_rests_then_cancelled_and_nothing_leaves_until_a_huma
     done = daemon.run("kill", "--reason", "a test", "--json")
     assert done.returncode == 0, done.stderr
     answer = json.loads(done.stdout)
-    if road == "api":
-        assert (answer["scope"], answer["closed"], answer["persisted"]) == ("all", True, True)
-    else:
+    assert (answer["scope"], answer["closed"], answer["persisted"]) == ("all", True, True)
+    if road == "signal":
         assert daemon.process is not None
         assert answer["signal"] == daemon.process.pid
     daemon.until(lambda: open_ids(daemon) == [], 10)
