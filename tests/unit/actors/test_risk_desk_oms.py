@@ -161,7 +161,8 @@ def test_drawdown_when_a_human_resumes_then_it_is_measured_anew_and_trading_goes
     for _ in range(5):
         both.second(70)
     assert both.bench.moods(ACCOUNT, "drawdown") == ["REDUCE_ONLY", "NORMAL"]
-    assert (both.account.latched, both.account.drawdown) == ((), 0)
+    assert both.account.latched == ()
+    assert both.account.drawdown == 0
     both.bench.submit(1)
     assert len(both.bench.take(GATEWAY, CreateOrder)) == 1
 
