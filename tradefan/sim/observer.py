@@ -168,6 +168,7 @@ class Observer:
         seen.records = [*self._behind_snapshot(msg), *msg.records]
         first = len(seen.records) + 1
         seen.skews = [*(one for one in seen.skews if one[0] < first), (first, seen.skew_ns)]
+        seen.kill_byte = msg.killed
         self.acknowledged(Durable(msg.durable))
 
     def answered(self, now_ns: int, answer: KillAnswer) -> None:

@@ -19,7 +19,7 @@ from tradefan.drivers.latch import Latch
 from tradefan.drivers.machines import Hosted, TimedMachine
 from tradefan.drivers.virtual import VirtualDriver
 from tradefan.messages.base import Message
-from tradefan.messages.control import Append, Durable, KillAnswer, Rows
+from tradefan.messages.control import Append, Durable, KillAnswer, KillByteSet, Rows
 from tradefan.messages.wire import Closed, Opened, Received, Text, Write, Written
 from tradefan.runtime.kernel import Kernel
 from tradefan.runtime.system import System
@@ -143,6 +143,8 @@ class JournalTap(DiskTap):
                 self.observer.acknowledged(msg)
             elif isinstance(msg, Rows):
                 self.observer.folded(msg)
+            elif isinstance(msg, KillByteSet) and msg.error is None:
+                self.observer.witness.kill_byte = msg.value
         return taken
 
 

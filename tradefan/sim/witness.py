@@ -210,6 +210,8 @@ class Witness:
     kills: list[KillSeen] = field(default_factory=list)
     latched: tuple[str, ...] = ()
     """The scopes that the rim's latch holds closed now."""
+    kill_byte: int = 0
+    """What the disk is known to hold: as the journal read it, or has written and synced it."""
     configs: dict[str, Config] = field(default_factory=dict)
     """Every valid configuration that was offered, by its id, the first one too."""
     heard: dict[InstrumentId, int] = field(default_factory=dict)

@@ -96,12 +96,32 @@ def test_answer_when_it_comes_behind_the_resume_then_it_closes_nothing() -> None
     broken(bench.look(), "I-09", "no create of all", "c2")
 
 
+@pytest.mark.parametrize("how", ["record", "byte", "promise", "neither", "lost", "resumed"])
+def test_kill_when_acknowledged_as_persisted_then_record_or_byte_say_so(how: str) -> None:
+    """I-10: a durable KILL that no RESUME followed, or the byte; else the acknowledgement came too early."""
+    bench = Bench(LatchLasts())
+    bench.append(*{"record": (kill(BTC),), "resumed": (kill(BTC), resume(BTC))}.get(how, ()))
+    if how == "lost":
+        bench.seen.records.append(kill(BTC))
+    if how == "resumed":
+        assert bench.look() is None
+        assert bench.look(10 * SECOND) is None
+    bench.seen.kill_byte = int(how == "byte")
+    bench.kill(BTC, persisted=how != "promise")
+    violation = bench.look()
+    if how in ("record", "byte", "promise"):
+        assert violation is None
+    else:
+        broken(violation, "I-10", f"a durable KILL of {BTC}, or the byte", "persisted by neither")
+
+
 def test_latch_when_closed_at_every_boot_then_quiet() -> None:
     """I-10: the scope itself, or all of them; and what was answered as not persisted may be open."""
     bench = Bench(LatchLasts())
     bench.kill("all", persisted=False)
     assert bench.look() is None
     assert bench.crash(0) is None
+    bench.seen.kill_byte = 1
     bench.kill(BTC)
     assert bench.look() is None
     for latched in ((BTC,), ("all",)):
@@ -112,6 +132,7 @@ def test_latch_when_closed_at_every_boot_then_quiet() -> None:
 def test_latch_when_open_behind_a_crash_then_broken() -> None:
     """I-10: byte or journal hold what was acknowledged as persisted."""
     bench = Bench(LatchLasts())
+    bench.seen.kill_byte = 1
     bench.kill(BTC)
     at = bench.seen.now_ns
     assert bench.look() is None

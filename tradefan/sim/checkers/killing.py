@@ -106,7 +106,8 @@ class LatchLasts(_Scopes):
     """I-10: a scope acknowledged as closed and persisted is closed at the boot of every later process.
 
     Looked at when the journal is folded: the latch holds the scope, or `all`, unless the records hold a
-    RESUME of it from behind the acknowledgement. KILL records that are left close alike.
+    RESUME of it from behind the acknowledgement. KILL records that are left close alike. When it is
+    acknowledged a durable KILL of the scope has to say so, or the kill byte.
     """
 
     invariant: str = "I-10"
@@ -115,14 +116,23 @@ class LatchLasts(_Scopes):
     def __init__(self) -> None:
         """Begin open."""
         super().__init__()
+        self._durable = Newer()
+        self._closed: dict[str, bool] = {}
+        """By scope whether the last durable word is KILL."""
         self._persisted: dict[str, tuple[int, int]] = {}
         """When it was acknowledged, and how often the scope had been resumed by then."""
 
     def judge(self, seen: Witness) -> Violation | None:
+        for record in self._durable.of(seen.acknowledged):
+            if isinstance(record, Kill | Resume):
+                self._closed[record.scope] = isinstance(record, Kill)
         for kill in self.acknowledged(seen):
-            if kill.answer.persisted:
-                scope = kill.answer.scope
-                self._persisted[scope] = (kill.at_ns, self.resumes.get(scope, 0))
+            scope = kill.answer.scope
+            if not kill.answer.persisted:
+                continue
+            self._persisted[scope] = (kill.at_ns, self.resumes.get(scope, 0))
+            if not seen.kill_byte and not self._closed.get(scope):
+                return self.broken(seen, f"a durable KILL of {scope}, or the byte", "persisted by neither")
         return None
 
     def at_start(self, seen: Witness) -> Violation | None:
