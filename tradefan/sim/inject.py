@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING, Any, get_args
 from msgspec.structs import replace
 
 from tradefan.config.schema import Config, InstrumentRisk
-from tradefan.messages.control import SwapConfig
+from tradefan.messages.control import LoopLag, SwapConfig
 from tradefan.messages.orders import Doubt, ExecutionReport, VenueFill
 from tradefan.runtime.system import Cell
 from tradefan.sim.faults import EXECUTOR, STRATEGY, Planned
+from tradefan.sim.options import ACCOUNT, VENUE
 from tradefan.sim.plugins import Mode
 from tradefan.sim.process import Life, draw_crash
 from tradefan.units import SECOND
-from tradefan.wiring import encode_config, strategy_name
+from tradefan.wiring import account_port, encode_config, market_port, strategy_name
 
 if TYPE_CHECKING:
     from tradefan.sim.world import World
@@ -46,7 +47,25 @@ def _crash(world: World, life: Life, kind: str, rng: Random) -> bool:
 
 
 def _stall(world: World, life: Life, kind: str, rng: Random) -> bool:
-    life.stall(world.now_ns + int(60 * SECOND * rng.random() ** 2))
+    """Let time pass without a step; the driver tells the order manager how late its loop was."""
+    lag_ns = int(60 * SECOND * rng.random() ** 2)
+    life.stall(world.now_ns + lag_ns)
+    life.inject("oms", LoopLag(lag_ns))
+
+    def in_time() -> None:
+        if world.life is life:
+            life.inject("oms", LoopLag(0))
+
+    world.later(world.now_ns + lag_ns + SECOND // 4, in_time)
+    return True
+
+
+def _link(world: World, life: Life, kind: str, rng: Random) -> bool:
+    """Let the link of a port die; the supervisor starts it anew."""
+    port = rng.choice(("journal", market_port(VENUE), account_port(ACCOUNT), account_port(ACCOUNT), "store"))
+    if not life.link_dies(port):
+        return False
+    world.rack.renew(port, life.machines)
     return True
 
 
@@ -59,7 +78,7 @@ def _disk(world: World, life: Life, kind: str, rng: Random) -> bool:
     """Let the journal's disk fail once, or until it is healed."""
     full = kind == "disk_full"
     for_ever = rng.random() < 0.6
-    world.disk.fail(
+    world.rack.disk.fail(
         "ENOSPC" if full else "EIO",
         "write" if full or rng.random() < 0.4 else "sync",
         after=int(rng.random() * 20),
@@ -67,12 +86,12 @@ def _disk(world: World, life: Life, kind: str, rng: Random) -> bool:
         path=rng.choice(("journal.db-wal", "journal.db-wal", "journal.db", "")),
     )
     if for_ever:
-        world.later(world.now_ns + int((0.2 + 25 * rng.random() ** 2) * SECOND), world.disk.heal)
+        world.later(world.now_ns + int((0.2 + 25 * rng.random() ** 2) * SECOND), world.rack.disk.heal)
     return True
 
 
 def _sync_slow(world: World, life: Life, kind: str, rng: Random) -> bool:
-    journal = world.journal
+    journal = world.rack.journal
     if journal is None:
         return False
     usual_ns, journal.commit_ns = world.options.commit_ns, int(5 * SECOND * rng.random())
@@ -213,7 +232,9 @@ def _config_swap(world: World, life: Life, kind: str, rng: Random) -> bool:
 def _store(world: World, life: Life, kind: str, rng: Random) -> bool:
     until_ns = world.now_ns + int(60 * SECOND * rng.random())
     setattr(
-        world.trouble, {"store_slow": "slow_ns", "store_hung": "hung_ns"}.get(kind, "failing_ns"), until_ns
+        world.rack.trouble,
+        {"store_slow": "slow_ns", "store_hung": "hung_ns"}.get(kind, "failing_ns"),
+        until_ns,
     )
     return True
 
@@ -260,6 +281,7 @@ _ACTS: dict[str, Act] = {
     "crash_take": _crash,
     "stall": _stall,
     "stop": _stop,
+    "link_death": _link,
     "disk_full": _disk,
     "disk_error": _disk,
     "sync_slow": _sync_slow,

@@ -7,6 +7,7 @@ from random import Random
 from typing import Any, Literal
 
 from tradefan.core.modes import waits_for_human
+from tradefan.drivers.latch import ALL
 from tradefan.messages.control import KillSwitch
 from tradefan.messages.instrument import Instrument
 from tradefan.messages.orders import (
@@ -24,6 +25,7 @@ from tradefan.units import EXTERNAL, OwnerId, Side, exact
 
 OWNERS = (OwnerId("api"), OwnerId("cli"))
 PRINCIPAL = "sim operator"
+KILL_REASON = "SIGUSR2"
 
 
 class Operator:
@@ -85,8 +87,12 @@ class Operator:
                 life.inject("oms", CancelAll(owner, None, self._request()))
 
     def kill(self, life: Life) -> str:
-        """Kill a scope as the API does: the latch first, then the word to the order manager."""
+        """Kill a scope as API and SIGUSR2 do: the latch first, then the word to the order manager."""
         rng = self.rng
+        if rng.random() < 0.2:
+            life.latch.close(ALL, KILL_REASON)
+            life.inject("oms", KillSwitch(ALL, KILL_REASON, "signal"))
+            return ALL
         names = list(self.options.config.strategies)
         instrument = rng.choice(self.options.instruments)
         scope = rng.choice(("all", "all", ACCOUNT, instrument.id, rng.choice(names), VENUE))

@@ -20,7 +20,7 @@ from tradefan.drivers.machines import Hosted, TimedMachine
 from tradefan.drivers.virtual import VirtualDriver
 from tradefan.messages.base import Message
 from tradefan.messages.control import Append, Durable, KillAnswer, KillByteSet, Rows
-from tradefan.messages.wire import Closed, Opened, Received, Text, Write, Written
+from tradefan.messages.wire import Closed, LinkDown, Opened, Received, Text, Write, Written
 from tradefan.runtime.kernel import Kernel
 from tradefan.runtime.system import System
 from tradefan.sim.observer import Observer
@@ -81,10 +81,17 @@ class Tap:
 
     def __init__(self, machine: TimedMachine, countdown: Countdown, skew_ns: int = 0) -> None:
         """Stand before a machine."""
-        self.machine = machine
         self.countdown = countdown
         self.skew_ns = skew_ns
-        self.next_ns = machine.next_ns if not skew_ns else self._next_ns
+        self.next_ns: Callable[[], int | None]
+        self.open: dict[tuple[str, int], None] = {}
+        """Connections that are open: what a link tells of as closed when it dies."""
+        self.renew(machine)
+
+    def renew(self, machine: TimedMachine) -> None:
+        """Stand before another machine from now on."""
+        self.machine = machine
+        self.next_ns = self._next_ns if self.skew_ns else machine.next_ns
 
     def apply(self, now_ns: int, effect: Message) -> None:
         """Pass an effect on, unless the process dies before it."""
@@ -96,6 +103,11 @@ class Tap:
         """Pass on what is heard."""
         skew_ns = self.skew_ns
         taken = self.machine.take(now_ns - skew_ns, limit)
+        for msg in taken:
+            if isinstance(msg, Opened):
+                self.open[msg.conn, msg.gen] = None
+            elif isinstance(msg, Closed):
+                self.open.pop((msg.conn, msg.gen), None)
         return [to_kernel(msg, skew_ns) for msg in taken] if skew_ns else taken
 
     def _next_ns(self) -> int | None:
@@ -290,6 +302,20 @@ class Life:
         """Hand a message to an actor, or to the kernel itself under the name `rim`."""
         ref = self.kernel.refs[name] if name else 0
         self.driver.inject(ref, msg)  # type: ignore[arg-type]
+
+    def link_dies(self, port: str) -> bool:
+        """End a link as an exception in it does, its connections with it; False when it is down already."""
+        place = self.kernel.ports[self.kernel.refs[port]]
+        if not place.running:
+            return False
+        tap = self.machines[port]
+        assert isinstance(tap, Tap)
+        for conn, gen in tap.open:
+            assert place.spec.owner is not None
+            self.inject(place.spec.owner, Closed(conn, gen, self.driver.now_ns, None, "link_down"))
+        tap.open.clear()
+        self.inject("", LinkDown(port, place.generation, "scripted: the link dies"))
+        return True
 
     def trace(self) -> str:
         """Return the hash of everything that its actors saw."""

@@ -105,10 +105,15 @@ class SimStore:
         self._due_ns = now_ns + self._write_ns(now_ns) if self._waiting else None
 
     def _write(self, batch: StoreBatch, now_ns: int) -> StoreAck:
-        if now_ns < self.trouble.failing_ns:
+        failing = now_ns < self.trouble.failing_ns
+        if failing and batch.batch_id % 2:
             raise Outage(f"{STORE}: the disk fails")
         if batch.rows:
-            return self.file.write(batch)
+            ack = self.file.write(batch)
+            if failing and not self._failed:
+                # Applied, but nobody heard: the same batch comes again.
+                raise Outage(f"{STORE}: no answer")
+            return ack
         self._catch_up(at_start=False)
         return StoreAck(batch.batch_id, 0, None, self.file.applied_lsn)
 

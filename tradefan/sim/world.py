@@ -27,36 +27,28 @@ from tradefan.messages.control import StopAll
 from tradefan.messages.instrument import Instrument
 from tradefan.messages.wire import Text, Write
 from tradefan.runtime.system import System
-from tradefan.sim.damage import probe
 from tradefan.sim.disk import SimDisk
 from tradefan.sim.faults import KINDS, on_in, schedule
 from tradefan.sim.inject import inject
 from tradefan.sim.market import SimMarket
 from tradefan.sim.observer import Broken, Observer
 from tradefan.sim.operator import Operator
-from tradefan.sim.options import ACCOUNT, DEFAULT_HOURS, HOUR_NS, T0, VENUE, Bounds, draw, is_liar, spans
+from tradefan.sim.options import DEFAULT_HOURS, HOUR_NS, T0, Bounds, draw, is_liar, spans
 from tradefan.sim.personality import chance
 from tradefan.sim.personality import draw as draw_personality
 from tradefan.sim.process import (
     DISK,
     EFFECT,
-    ApiPort,
     Countdown,
     Crash,
-    DiskTap,
-    JournalTap,
     Life,
-    MarketTap,
-    Tap,
 )
+from tradefan.sim.rack import Rack
 from tradefan.sim.report import Outcome
-from tradefan.sim.store import SimStore, StoreTrouble
 from tradefan.sim.venue import FEE, SimVenue
 from tradefan.sim.witness import Checker, Violation, Witness, Written
-from tradefan.stores.journal import JournalFile
-from tradefan.stores.journal_link import JournalMachine
 from tradefan.units import MS, SECOND, ClientOrderId, InstrumentId, use_decimal_context
-from tradefan.wiring import account_port, market_port, wire
+from tradefan.wiring import wire
 
 SHIPPED = (tradefan.executors.__name__, tradefan.strategies.__name__)
 """Importing the packages registers what comes with TradeFan."""
@@ -110,7 +102,6 @@ class World:
         self.configs = 0
         self.chance = chance(seed, "world")
         self.operator = Operator(self.options, chance(seed, "operator"))
-        self.disk = SimDisk(seed)
         self.market = SimMarket(self.options.instruments, seed, kinds=on, note=self.note)
         self.venue = SimVenue(
             self.options.instruments,
@@ -125,15 +116,11 @@ class World:
         self.witness = Witness(seed, self.config, self.venue, now_ns=T0)
         self.witness.configs[self.config_id] = self.config
         self.observer = Observer(self.witness, checkers)
-        self.trouble = StoreTrouble()
         self.countdown = Countdown()
-        self.disk.on_call = lambda _operation, _path: self.countdown.passes(DISK)
-        self.journal: JournalMachine | None = None
-        self.store: SimStore | None = None
+        self.rack = Rack(self.options, SimDisk(seed), self.market, self.venue, self.countdown, self.observer)
         self.life: Life | None = None
         self.starts = self.crashes = self.start_crashes = self.steps = 0
         self.refusal = ""
-        self._old: dict[str, bytes] = {}
         self._damage_chance = chance(seed, "damage")
         self.skew_ns = 0
         self._wired: tuple[Config, dict[InstrumentId, Instrument], System] | None = None
@@ -156,7 +143,7 @@ class World:
             violation = Violation("DEFECT", self.now_ns, "no exception", text)
         if self.life is not None:
             self._end_life()
-        self.disk.close()
+        self.rack.disk.close()
         return self._outcome(violation)
 
     def _run(self) -> None:
@@ -181,12 +168,7 @@ class World:
         self._agenda.clear()
         self.countdown.disarm()
         self.start_crashes = 0
-        self.disk.heal()
-        self.trouble.heal()
-        self.market.heal(self.now_ns)
-        self.venue.heal(self.now_ns)
-        if self.journal is not None:
-            self.journal.commit_ns = self.options.commit_ns
+        self.rack.heal(self.now_ns)
         if self.life is None:
             self._starting = True
             self.later(self.now_ns, self.start)
@@ -208,8 +190,8 @@ class World:
             raise Broken(
                 Violation("STOP", self.now_ns, f"an exit within {STOP_WAIT_NS / SECOND:g} s", "none")
             )
-        if self.store is not None:
-            self.store.drain()
+        if self.rack.store is not None:
+            self.rack.store.drain()
         self.observer.at_rest(rest)
 
     def _outcome(self, violation: Violation | None) -> Outcome:
@@ -283,9 +265,8 @@ class World:
             place = self.chance.choice((DISK, EFFECT))
             self.countdown.arm(place, int(40 * self.chance.random() ** 2))
         try:
-            machines = self._machines()
+            machines = self.rack.open(self.skew_ns)
         except (Outage, Refused) as error:
-            self.countdown.check()
             self.refusal = str(error)
             self._start_again(SECOND + int(self.chance.random() * 4 * SECOND))
             return
@@ -312,21 +293,6 @@ class World:
         )
         self.observer.begin(self.starts, life.kernel, self.skew_ns)
 
-    def _machines(self) -> dict[str, TimedMachine]:
-        """Open what a process opens, in the order of its ports."""
-        countdown, skew_ns, observer = self.countdown, self.skew_ns, self.observer
-        self.journal = JournalMachine(JournalFile(JOURNAL, disk=self.disk), self.options.commit_ns)
-        self.store = store = SimStore(self.disk, self.journal.file, self.trouble)
-        self.witness.store = store.file
-        symbols = {one.symbol.replace("/", "").lower().encode(): one.id for one in self.options.instruments}
-        return {
-            "journal": JournalTap(self.journal, countdown, skew_ns, observer),
-            market_port(VENUE): MarketTap(self.market, countdown, skew_ns, self.witness.heard, symbols),
-            account_port(ACCOUNT): Tap(self.venue, countdown, skew_ns),
-            "store": DiskTap(store, countdown, skew_ns),
-            "api": ApiPort(countdown, skew_ns, observer.answered),
-        }
-
     def _die(self, place: str) -> None:
         """End the process as kill -9 does, or as the loss of power does."""
         self.crashes += 1
@@ -339,45 +305,24 @@ class World:
             self.note("power_loss")
         if self.faults.has("crash_start") and not self.start_crashes and self.chance.random() < 0.4:
             self.start_crashes = 1 + int(self.chance.random() * 3)
-        self.disk.crash(power_loss=power_loss)
-        self.venue.crash()
-        self.market.crash()
-        self.journal = None
-        if not power_loss:
+        self.rack.crash(power_loss=power_loss)
+        if self.faults.has("damage") and self.witness.healed_ns is None and not power_loss:
             # A power loss may take the newest mark, and with it the witness of the last rows.
             self._damage()
         self._start_again(int(20 * SECOND * self.chance.random() ** 3))
 
     def _damage(self) -> None:
-        """Harm a copy of the disk that the process left behind; the world goes on with its own."""
-        if not self.faults.has("damage") or self.witness.healed_ns is not None:
-            return
-        if self.disk.exists(JOURNAL) and self._damage_chance.random() < 0.7:
-            acknowledged = self.witness.acknowledged
-            chance_of = self._damage_chance
-            text, violation = probe(self.disk, JOURNAL, acknowledged, self._old, chance_of, self.now_ns)
+        done = self.rack.damage(self.witness.acknowledged, self._damage_chance, self.now_ns)
+        if done is not None:
+            text, violation = done
             self.note("damage", text)
             if violation is not None:
                 raise Broken(violation)
-        self._old = {path: self.disk.peek(path) for path in self.disk.paths() if path.startswith(JOURNAL)}
 
     def _exited(self) -> None:
         """The process ended by itself: it closes what it has open, and is started again."""
         self._end_life()
-        try:
-            assert self.store is not None
-            assert self.journal is not None
-            self.store.drain()
-            self.store.close()
-            self.journal.close()
-        except Outage:
-            self.countdown.check()
-        finally:
-            # What the process could not close dies with it.
-            self.disk.crash(power_loss=False)
-            self.journal = None
-            self.venue.crash()
-            self.market.crash()
+        self.rack.close()
         self._start_again(SECOND + int(5 * SECOND * self.chance.random()))
 
     def _end_life(self) -> None:
@@ -400,7 +345,7 @@ class World:
     def stop(self) -> None:
         """Ask the process to stop in order."""
         assert self.life is not None
-        self.life.inject("", StopAll(self.now_ns + STOP_NS))
+        self.life.inject("", StopAll(self.now_ns + self.life.skew_ns + STOP_NS))
 
     # --- what others call -------------------------------------------------------------------------------
 

@@ -1,0 +1,165 @@
+"""The machines of the simulated process: what it opens at its start, and what becomes of it at its end.
+
+Venue, market, disk, and what is wrong with the store, outlive every process; the journal and the
+store on the disk are opened anew by each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from random import Random
+
+from tradefan.drivers.machines import TimedMachine
+from tradefan.errors import Outage, Refused
+from tradefan.messages.records import Record
+from tradefan.sim.damage import probe
+from tradefan.sim.disk import SimDisk
+from tradefan.sim.market import SimMarket
+from tradefan.sim.observer import Observer
+from tradefan.sim.options import ACCOUNT, VENUE, Options
+from tradefan.sim.process import DISK, ApiPort, Countdown, Crash, DiskTap, JournalTap, MarketTap, Tap
+from tradefan.sim.store import SimStore, StoreTrouble
+from tradefan.sim.venue import SimVenue
+from tradefan.sim.witness import Violation
+from tradefan.stores.journal import JournalFile
+from tradefan.stores.journal_link import JournalMachine
+from tradefan.wiring import account_port, market_port
+
+JOURNAL = "journal.db"
+JOURNAL_PORT, STORE_PORT = "journal", "store"
+
+
+class Rack:
+    """Everything under the process; `journal` and `store` are None while nothing is open."""
+
+    def __init__(
+        self,
+        options: Options,
+        disk: SimDisk,
+        market: SimMarket,
+        venue: SimVenue,
+        countdown: Countdown,
+        observer: Observer,
+    ) -> None:
+        """Let the process die before a disk call, when the countdown says so."""
+        self.options = options
+        self.disk = disk
+        self.market = market
+        self.venue = venue
+        self.trouble = StoreTrouble()
+        self.journal: JournalMachine | None = None
+        self.store: SimStore | None = None
+        self._countdown = countdown
+        self._observer = observer
+        self._old: dict[str, bytes] = {}
+        disk.on_call = lambda _operation, _path: countdown.passes(DISK)
+
+    def open(self, skew_ns: int) -> dict[str, TimedMachine]:
+        """Open what a process opens, in the order of its ports.
+
+        Raises:
+            Outage, Refused: the journal cannot be opened.
+            Crash: the process was killed by it.
+        """
+        countdown, observer = self._countdown, self._observer
+        try:
+            self.journal = self._open_journal()
+            self.store = self._open_store(self.journal)
+        except (Outage, Refused):
+            countdown.check()
+            raise
+        symbols = {one.symbol.replace("/", "").lower().encode(): one.id for one in self.options.instruments}
+        heard = observer.witness.heard
+        return {
+            JOURNAL_PORT: JournalTap(self.journal, countdown, skew_ns, observer),
+            market_port(VENUE): MarketTap(self.market, countdown, skew_ns, heard, symbols),
+            account_port(ACCOUNT): Tap(self.venue, countdown, skew_ns),
+            STORE_PORT: DiskTap(self.store, countdown, skew_ns),
+            "api": ApiPort(countdown, skew_ns, observer.answered),
+        }
+
+    def renew(self, port: str, machines: Mapping[str, TimedMachine]) -> None:
+        """Do what the death of a port's link means for what lies behind it.
+
+        Raises:
+            Crash: a file that cannot be opened again ends the process.
+        """
+        if port not in (JOURNAL_PORT, STORE_PORT):
+            (self.market if port == market_port(VENUE) else self.venue).crash()
+            return
+        tap = machines[port]
+        assert isinstance(tap, Tap)
+        try:
+            tap.renew(self._reopen(port))
+        except (Outage, Refused):
+            self._countdown.check()
+            raise Crash(DISK) from None
+
+    def _reopen(self, port: str) -> TimedMachine:
+        journal, store = self.journal, self.store
+        assert journal is not None
+        assert store is not None
+        if port == JOURNAL_PORT:
+            journal.close()
+            self.journal = journal = self._open_journal()
+            store.journal = journal.file
+            return journal
+        store.drain()
+        store.close()
+        self.store = self._open_store(journal)
+        return self.store
+
+    def close(self) -> None:
+        """End in order: what waits is written, files are closed; what cannot be closed dies."""
+        try:
+            if self.store is not None:
+                self.store.drain()
+                self.store.close()
+            if self.journal is not None:
+                self.journal.close()
+        except Outage:
+            self._countdown.check()
+        finally:
+            self._let_go(power_loss=False)
+
+    def crash(self, *, power_loss: bool) -> None:
+        """End as kill -9 or a loss of power does."""
+        self._let_go(power_loss=power_loss)
+
+    def heal(self, now_ns: int) -> None:
+        """Let nothing new go wrong."""
+        self.disk.heal()
+        self.trouble.heal()
+        self.market.heal(now_ns)
+        self.venue.heal(now_ns)
+        if self.journal is not None:
+            self.journal.commit_ns = self.options.commit_ns
+
+    def damage(
+        self, acknowledged: Sequence[Record], rng: Random, now_ns: int
+    ) -> tuple[str, Violation | None] | None:
+        """Harm a copy of the disk that a killed process left behind; the world goes on with its own.
+
+        Return what was done and what it broke, None where nothing was.
+        """
+        if not self.disk.exists(JOURNAL):
+            return None
+        done = None
+        if rng.random() < 0.7:
+            done = probe(self.disk, JOURNAL, acknowledged, self._old, rng, now_ns)
+        self._old = {path: self.disk.peek(path) for path in self.disk.paths() if path.startswith(JOURNAL)}
+        return done
+
+    def _open_journal(self) -> JournalMachine:
+        return JournalMachine(JournalFile(JOURNAL, disk=self.disk), self.options.commit_ns)
+
+    def _open_store(self, journal: JournalMachine) -> SimStore:
+        store = SimStore(self.disk, journal.file, self.trouble)
+        self._observer.witness.store = store.file
+        return store
+
+    def _let_go(self, *, power_loss: bool) -> None:
+        self.disk.crash(power_loss=power_loss)
+        self.venue.crash()
+        self.market.crash()
+        self.journal = None
