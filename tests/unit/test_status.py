@@ -17,12 +17,13 @@ from tradefan.drivers.watchdog import Watchdog
 from tradefan.environment import Environment
 from tradefan.errors import Refused
 from tradefan.messages.control import KillSwitch
+from tradefan.messages.orders import SubmitOrder
 from tradefan.messages.wire import LinkDown
 from tradefan.runtime.system import RIM
 from tradefan.screen import status_screen
 from tradefan.status import Picture
 from tradefan.telemetry import start_logging
-from tradefan.units import SECOND, iso
+from tradefan.units import SECOND, AccountId, InstrumentId, OwnerId, iso
 
 ROOT = Path(__file__).resolve().parents[2]
 # DOMAIN.md, part Faces.
@@ -311,3 +312,37 @@ def test_scope_when_nobody_knows_it_then_refused_with_what_is_meant(trading: See
     """A kill is not the moment to guess in silence."""
     with pytest.raises(Refused, match=r"UNKNOWN_SCOPE: expected all, an account.*did you mean 'paper:main'"):
         trading.picture.scope("paper:mian")
+
+
+def test_left_when_orders_rest_at_the_end_then_each_by_its_id_and_whether_that_is_sure(
+    tmp_path: Path,
+) -> None:
+    """What a stop leaves at the venue is nobody's guess (RK-07); without an order manager nothing is known."""
+    seen = Seen(tmp_path)
+    world, picture = seen.world, seen.picture
+    try:
+        assert picture.left() == ["left at the venue: unknown, the order manager was down"]
+        world.run_until(world.ready)
+        assert picture.left() == ["left at the venue: nothing of ours (not verified)"]
+        wish = SubmitOrder(
+            account=AccountId("paper:main"),
+            instrument=InstrumentId("binance:ETH/USDT"),
+            owner=OwnerId("cli"),
+            ref="rest",
+            side="buy",
+            order_qty=Decimal("0.1"),
+            algo="limit",
+            limit_price=Decimal(2600),
+        )
+        world.driver.inject(world.kernel.refs["oms"], wish)
+        world.run(1)
+        mine = next(one for one in picture.status()["orders"]["list"] if one["owner"] == "cli")
+        head, *lines = picture.left()
+        assert (
+            head == f"left at the venue: {len(lines)} own order{'s' if len(lines) > 1 else ''} (not verified)"
+        )
+        expected = f"  {mine['client_order_id']} of cli on paper:main: buy 0.1 binance:ETH/USDT at 2600,"
+        assert f"{expected} NEW, filled 0" in lines
+    finally:
+        seen.log.stop()
+        world.crash()

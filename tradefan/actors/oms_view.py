@@ -71,8 +71,10 @@ def publish(turn: Turn) -> None:
         for account, owner, instrument in turn.positions
     ]
     known = turn.trading.parents
-    parents = [parent_update(known[name]) for name in turn.parents if name in known]
-    orders = [order_update(turn.trading.orders[name]) for name in turn.orders if name in turn.trading.orders]
+    lsn = turn.trading.lsn
+    parents = [parent_update(known[name], lsn) for name in turn.parents if name in known]
+    children = turn.trading.orders
+    orders = [order_update(children[name], lsn) for name in turn.orders if name in children]
     owned: list[FillUpdate | PositionUpdate] = [*turn.fills, *positions]
     for news in owned:
         turn.send(turn.wiring.risk_desk, news)

@@ -126,6 +126,8 @@ def on_doubt_timer(turn: Turn, timer: Timer) -> None:
     order = turn.trading.orders.get(ClientOrderId(timer.subject))
     if order is None or order.in_doubt is None or not order.live:
         return
+    if order.client_order_id in turn.live.holds.get(order.instrument, {}):
+        return
     if alarm_ns(turn, order) > turn.now:
         watch_doubt(turn, order)
         return

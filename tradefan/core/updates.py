@@ -13,8 +13,8 @@ from tradefan.messages.records import Fill
 from tradefan.units import AccountId, InstrumentId, OwnerId, ParentId
 
 
-def parent_update(parent: ParentState) -> ParentUpdate:
-    """Return the whole picture of a parent."""
+def parent_update(parent: ParentState, lsn: int = 0) -> ParentUpdate:
+    """Return the whole picture of a parent; `lsn` is the number of the last record that is in it."""
     return ParentUpdate(
         order=parent.order,
         status=parent.shown_status,
@@ -26,11 +26,12 @@ def parent_update(parent: ParentState) -> ParentUpdate:
         avg_px=parent.value / parent.filled if parent.filled else None,
         children=parent.attempts,
         updated_ns=parent.updated_ns,
+        lsn=lsn,
     )
 
 
-def order_update(order: Order) -> OrderUpdate:
-    """Return the whole picture of a child."""
+def order_update(order: Order, lsn: int = 0) -> OrderUpdate:
+    """Return the whole picture of a child; `lsn` as above."""
     return OrderUpdate(
         account=order.account,
         instrument=order.instrument,
@@ -50,6 +51,7 @@ def order_update(order: Order) -> OrderUpdate:
         reason=order.reason,
         created_ns=order.created_ns,
         updated_ns=order.updated_ns,
+        lsn=lsn,
     )
 
 
@@ -91,4 +93,5 @@ def position_update(
         working_qty=sides.working_qty,
         in_doubt_qty=sides.in_doubt_qty,
         updated_ns=held.updated_ns,
+        lsn=trading.lsn,
     )

@@ -245,6 +245,8 @@ class ParentUpdate(Fact, frozen=True, array_like=True, tag=True):
     avg_px: Decimal | None
     children: int
     updated_ns: int
+    lsn: int = 0
+    """The journal number up to which it is true: of two pictures the one with the higher is the newer."""
 
     @property
     def leaves_qty(self) -> Decimal:
@@ -291,6 +293,8 @@ class OrderUpdate(Fact, frozen=True, array_like=True, tag=True):
     reason: str
     created_ns: int
     updated_ns: int
+    lsn: int = 0
+    """The journal number up to which it is true: of two pictures the one with the higher is the newer."""
 
 
 class FillUpdate(Fact, frozen=True, array_like=True, tag=True):
@@ -326,6 +330,8 @@ class PositionUpdate(Fact, frozen=True, array_like=True, tag=True):
     working_qty: Decimal
     in_doubt_qty: Decimal
     updated_ns: int
+    lsn: int = 0
+    """The journal number up to which it is true: of two pictures the one with the higher is the newer."""
 
 
 class PositionMoved(Fact, frozen=True, array_like=True, tag=True):

@@ -219,12 +219,6 @@ class JournalFile:
         with self._base.guard:
             return next((digest for _, digest in select(self._base.db, 0, 1)), None)
 
-    def last_at_ns(self) -> int:
-        """Return the latest kernel time of any record; 0 when empty."""
-        with self._base.guard:
-            latest = self._base.db.execute("SELECT max(at_ns) FROM journal").get
-        return int(latest or 0)
-
     def losses(self) -> list[tuple[int, str]]:
         """Return what operators accepted as lost, each with the last lsn that was left."""
         if self._base.layout < 2:

@@ -61,16 +61,16 @@ def catch_up(store: StoreFile, journal: JournalFile, *, at_start: bool = True) -
     the commit of its record. A store that followed another journal keeps its history and begins anew.
     """
     known, journal_id = store.meta("journal"), journal.first_chain()
-    applied = min(store.applied_lsn, journal.last_lsn)
+    applied, forgotten = min(store.applied_lsn, journal.last_lsn), 0
     if known is not None and known != journal_id:
-        store.forget_positions()
+        store.make_history()
         applied = 0
     elif at_start:
-        store.forget_unjournaled(journal.last_lsn, journal.last_at_ns())
+        forgotten = store.forget_unjournaled(journal.last_lsn)
     store.begin_at(journal_id, applied)
     after_lsn = max(0, applied - MARGIN)
     state, begin = _begin(journal, after_lsn)
-    project(state, journal.rows(begin), store, after_lsn)
+    project(state, journal.rows(begin), store, after_lsn, whole=forgotten > 0)
     return store.applied_lsn
 
 
@@ -82,8 +82,13 @@ def _begin(journal: JournalFile, up_to: int) -> tuple[Trading, int]:
     return Trading(), 0
 
 
-def project(state: Trading, rows: Iterable[Row], store: StoreFile, after_lsn: int) -> None:
-    """Fold rows into a state and write what follows from those behind `after_lsn`."""
+def project(
+    state: Trading, rows: Iterable[Row], store: StoreFile, after_lsn: int, *, whole: bool = False
+) -> None:
+    """Fold rows into a state and write what follows from those behind `after_lsn`.
+
+    `whole` writes everything that the state shows at the end, whenever it was touched.
+    """
     follower = Follower(state)
     lsn = state.lsn
     for lsn, _, record in rows:
@@ -93,6 +98,8 @@ def project(state: Trading, rows: Iterable[Row], store: StoreFile, after_lsn: in
         follower.take(lsn, record)
         if follower.size >= BATCH:
             store.write(StoreBatch(0, follower.give(), lsn))
+    if whole:
+        follower.touch_all()
     store.write(StoreBatch(0, follower.give(), lsn))
 
 
@@ -111,6 +118,14 @@ class Follower:
     def size(self) -> int:
         """How many rows `give` would give, about."""
         return len(self._fills) + len(self._orders) + len(self._parents)
+
+    def touch_all(self) -> None:
+        """Give next time every picture of the state."""
+        self._orders.update(dict.fromkeys(self.state.orders))
+        self._parents.update(dict.fromkeys(self.state.parents))
+        for account, by_owner in self.state.ledger.positions.items():
+            for owner, held in by_owner.items():
+                self._positions.update(dict.fromkeys((account, owner, one) for one in held))
 
     def take(self, lsn: int, record: Record) -> None:
         """Apply a record."""
@@ -136,10 +151,10 @@ class Follower:
         orders = (state.orders[name] for name in self._orders if name in state.orders)
         parents = (state.parents[name] for name in self._parents if name in state.parents)
         rows: tuple[Stored, ...] = (
-            *map(order_update, orders),
+            *(order_update(order, state.lsn) for order in orders),
             *self._fills,
             *(position_update(state, *where) for where in self._positions),
-            *map(parent_update, parents),
+            *(parent_update(parent, state.lsn) for parent in parents),
         )
         for touched in (self._fills, self._orders, self._parents, self._positions):
             touched.clear()

@@ -94,7 +94,14 @@ CREATE TABLE refusals (
 ) STRICT, WITHOUT ROWID;
 """
 
-MIGRATIONS: tuple[str, ...] = (_FIRST,)
+_LSN_OF_PICTURES = """
+ALTER TABLE orders ADD COLUMN lsn INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE parents ADD COLUMN lsn INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE positions ADD COLUMN lsn INTEGER NOT NULL DEFAULT 0;
+"""
+"""The wall clock may go back between two starts, the journal's numbers never do."""
+
+MIGRATIONS: tuple[str, ...] = (_FIRST, _LSN_OF_PICTURES)
 """Script n leads from `user_version` n to n + 1. A script that was released is never edited."""
 STORE_VERSION = len(MIGRATIONS)
 
@@ -113,7 +120,7 @@ class Table(NamedTuple):
         """The statement that stores one row, however often it comes."""
         marks = ", ".join("?" * len(self.columns))
         sets = ", ".join(f"{name} = excluded.{name}" for name in self.columns if name not in self.key)
-        newer = f" WHERE excluded.updated_ns >= {self.name}.updated_ns" if self.picture else ""
+        newer = f" WHERE excluded.lsn >= {self.name}.lsn" if self.picture else ""
         return (
             f"INSERT INTO {self.name} ({', '.join(self.columns)}) VALUES ({marks}) "  # noqa: S608 our names
             f"ON CONFLICT ({', '.join(self.key)}) DO UPDATE SET {sets}{newer}"
@@ -129,7 +136,7 @@ def _table(kind: type[msgspec.Struct], name: str, *key: str, picture: bool = Fal
 _PARENT_COLUMNS = (
     "parent_id account instrument owner ref side order_qty algo settings limit_price intent_id wish "
     "reduce_only position_side protective created_ns status phase reason cum_qty working_qty in_doubt_qty "
-    "avg_px children updated_ns"
+    "avg_px children updated_ns lsn"
 )
 
 TABLES: dict[type[msgspec.Struct], Table] = {

@@ -117,22 +117,27 @@ class StoreFile:
     def _set_meta(self, name: str, value: bytes | int | None) -> None:
         self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, value))
 
-    def forget_positions(self) -> None:
-        """Take the positions away: those of another journal would stand for ever."""
-        with Trouble(self.path):
-            self._db.execute("DELETE FROM positions")
+    def make_history(self) -> None:
+        """Keep what another journal told, below every number of the next; its positions go.
 
-    def forget_unjournaled(self, last_lsn: int, last_at_ns: int) -> int:
+        They would stand for ever.
+        """
+        with Trouble(self.path), self._db:
+            self._db.execute("DELETE FROM positions")
+            for table in ("fills", "orders", "parents"):
+                self._db.execute(f"UPDATE {table} SET lsn = 0")  # noqa: S608 our names
+
+    def forget_unjournaled(self, last_lsn: int) -> int:
         """Take away what was stored ahead of a journal that lost its last moments; return how many.
 
         A crash may come between a message to the store and the commit of its record. Such a fill is
-        reported again by the venue; such an order was never sent.
+        reported again by the venue; such an order was never sent, or was sent and has an older picture,
+        which the journal gives.
         """
         before = self._db.total_changes()
         with Trouble(self.path), self._db:
-            self._db.execute("DELETE FROM fills WHERE lsn > ?", (last_lsn,))
-            self._db.execute("DELETE FROM orders WHERE created_ns > ?", (last_at_ns,))
-            self._db.execute("DELETE FROM parents WHERE created_ns > ?", (last_at_ns,))
+            for table in ("fills", "orders", "parents", "positions"):
+                self._db.execute(f"DELETE FROM {table} WHERE lsn > ?", (last_lsn,))  # noqa: S608 our names
         return self._db.total_changes() - before
 
     # --- asking -------------------------------------------------------------------------------------

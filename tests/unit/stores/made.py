@@ -113,6 +113,8 @@ def order(number: int, status: OrderStatus = OrderStatus.NEW, updated_ns: int = 
         reason="",
         created_ns=5,
         updated_ns=updated_ns,
+        # Whoever asks for a newer picture means its place in the journal.
+        lsn=updated_ns,
     )
 
 
@@ -146,6 +148,8 @@ def parent(number: int, updated_ns: int = 10, phase: Phase = Phase.WORKING) -> P
         avg_px=Decimal("60000.05"),
         children=1,
         updated_ns=updated_ns,
+        # Whoever asks for a newer picture means its place in the journal.
+        lsn=updated_ns,
     )
 
 
@@ -161,6 +165,8 @@ def position(qty: str, updated_ns: int = 10) -> PositionUpdate:
         working_qty=Decimal(0),
         in_doubt_qty=Decimal(0),
         updated_ns=updated_ns,
+        # Whoever asks for a newer picture means its place in the journal.
+        lsn=updated_ns,
     )
 
 

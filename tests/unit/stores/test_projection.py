@@ -14,7 +14,7 @@ from tradefan.actors.oms_view import positions_of
 from tradefan.core.trading import Trading, apply
 from tradefan.core.updates import order_update, parent_update
 from tradefan.messages.control import Snap, StoreBatch
-from tradefan.messages.orders import OrderStatus, OrderUpdate, ParentOrder, Phase
+from tradefan.messages.orders import OrderStatus, ParentOrder, Phase
 from tradefan.messages.records import (
     Assign,
     Bust,
@@ -125,7 +125,9 @@ def journal() -> JournalFile:
 
 
 def everything(store: StoreFile) -> tuple[object, ...]:
-    return (store.orders(), store.parents(), store.fills(), store.positions(), store.applied_lsn)
+    """All rows; up to which record a picture is true depends on where the batches were cut."""
+    pictures = (*store.orders(), *store.parents(), *store.positions())
+    return ([msgspec.structs.replace(row, lsn=0) for row in pictures], store.fills(), store.applied_lsn)
 
 
 def test_catch_up_when_store_is_empty_then_has_what_follows_from_the_records(journal: JournalFile) -> None:
@@ -192,8 +194,10 @@ def test_catch_up_when_store_ran_ahead_then_what_was_never_durable_goes(journal:
     store = StoreFile(":memory:")
     catch_up(store, journal)
     before = everything(store)
-    ghost: OrderUpdate = msgspec.structs.replace(order(9), created_ns=99)
-    store.write(StoreBatch(1, (ghost, fill(9, 99), trade(1), equity(99)), 99))
+    ghost = order(9, updated_ns=99)
+    ahead = [msgspec.structs.replace(row, lsn=99, reason="not durable") for row in store.orders()]
+    held = [msgspec.structs.replace(row, lsn=99, qty=Decimal(7)) for row in store.positions()]
+    store.write(StoreBatch(1, (ghost, *ahead, *held, fill(9, 99), trade(1), equity(99)), 99))
     assert catch_up(store, journal) == len(RECORDS)
     assert everything(store) == before
     assert (len(store.trades(BTC)), len(store.equity(ACCOUNT))) == (1, 1)
@@ -219,6 +223,9 @@ def test_catch_up_when_journal_is_another_then_history_stays_and_positions_go() 
     assert catch_up(store, second) == 2
     assert (store.positions(), len(store.fills()), len(store.orders())) == ((), 4, 3)
     assert store.parents(limit=1)[0].order == wish(3, 501)
+    # The numbers of the new journal are lower than those of the old one.
+    assert catch_up(store, second) == 2
+    assert (len(store.fills()), len(store.orders()), len(store.parents())) == (4, 3, 3)
 
 
 def test_catch_up_when_there_is_much_then_moves_forward_in_batches(tmp_path: Path) -> None:
@@ -243,10 +250,10 @@ def test_rows_when_projected_then_are_the_messages_that_the_oms_sends() -> None:
         apply(state, record)
     catch_up(store, file)
     assert {row.client_order_id: row for row in store.orders()} == {
-        name: order_update(one) for name, one in state.orders.items()
+        name: order_update(one, state.lsn) for name, one in state.orders.items()
     }
     assert {row.order.parent_id: row for row in store.parents()} == {
-        name: parent_update(one) for name, one in state.parents.items()
+        name: parent_update(one, state.lsn) for name, one in state.parents.items()
     }
     assert list(store.positions()) == positions_of(state, None)
 
@@ -308,10 +315,10 @@ def test_pictures_when_trades_were_changed_then_are_those_of_the_state() -> None
         apply(state, record)
     store = stored(*records)
     assert {row.client_order_id: row for row in store.orders()} == {
-        name: order_update(one) for name, one in state.orders.items()
+        name: order_update(one, state.lsn) for name, one in state.orders.items()
     }
     assert {row.order.parent_id: row for row in store.parents()} == {
-        name: parent_update(one) for name, one in state.parents.items()
+        name: parent_update(one, state.lsn) for name, one in state.parents.items()
     }
     assert [row for row in store.positions() if row.qty] == positions_of(state, None)
     assert EXTERNAL in {row.owner for row in store.positions()}

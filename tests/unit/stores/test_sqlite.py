@@ -105,7 +105,7 @@ def dump(path: str) -> dict[str, list[tuple[Any, ...]]]:
 
 
 def test_write_when_an_older_picture_comes_late_then_the_newer_one_stays(store: StoreFile) -> None:
-    """Order, parent and position never go back in time; at the same instant the later word counts."""
+    """Order, parent and position never go back in the journal; at the same number the later word counts."""
     newer = (
         order(1, OrderStatus.FILLED, 20),
         parent(1, 20, Phase.DONE),
@@ -166,9 +166,9 @@ def test_trades_when_older_than_kept_then_are_forgotten(path: str) -> None:
 
 def test_forget_unjournaled_when_store_ran_ahead_then_only_the_lead_goes(store: StoreFile) -> None:
     """What follows from records that were never durable did not happen."""
-    kept, lost = order(1), msgspec.structs.replace(order(2), created_ns=50)
+    kept, lost = order(1, updated_ns=4), order(2, updated_ns=9)
     store.write(batch(kept, lost, fill(1, 4), fill(2, 9), lsn=9))
-    assert store.forget_unjournaled(last_lsn=4, last_at_ns=49) == 2
+    assert store.forget_unjournaled(last_lsn=4) == 2
     assert (store.orders(), store.fills()) == ((kept,), (fill(1, 4),))
 
 
