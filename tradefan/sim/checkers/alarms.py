@@ -5,7 +5,10 @@ from __future__ import annotations
 from tradefan.sim.checkers.base import Newer, Source, Watch
 from tradefan.sim.witness import Kind, Violation, Witness
 
-_CRASH = ("crash_effect", "crash_disk", "crash_take", "crash_start", "power_loss", "stall", "stop")
+_CRASH = (
+    *("crash_effect", "crash_disk", "crash_take", "crash_start", "power_loss", "stall", "stop"),
+    "link_death",
+)
 _ACTOR = ("actor_raise", "poison_fact", "strategy_", "executor_")
 _DISK = ("disk_full", "disk_error", "sync_slow", "crash_disk", "power_loss")
 _LINE = (
@@ -40,9 +43,9 @@ CAUSES: dict[str, tuple[str, ...]] = {
     "order_adopted": ("late_accept", "not_found", "resolve"),
     "books_differ": (*_ACTOR, *_CRASH, *_MONEY, "assign"),
     "store_failing": ("store_fails", *_DISK),
-    "actor_crashed": (*_ACTOR, *_DISK),
-    "child_stays_down": (*_ACTOR, *_DISK),
-    "supervisor_exhausted": (*_ACTOR, *_DISK),
+    "actor_crashed": (*_ACTOR, *_DISK, "link_death"),
+    "child_stays_down": (*_ACTOR, *_DISK, "link_death"),
+    "supervisor_exhausted": (*_ACTOR, *_DISK, "link_death"),
 }
 """By event: the kinds of faults that may lead to it; one that ends in `_` stands for its family.
 
