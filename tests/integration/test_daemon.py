@@ -267,6 +267,7 @@ def test_sigterm_when_an_order_rests_then_it_is_cancelled_and_the_exit_is_clean(
     assert another.paper("SELECT count(*) FROM orders WHERE status = 'CANCELED'") == [(1,)]
     last = another.log()[-1]
     assert (last["event"], last["code"]) == ("stopped", 0)
+    assert another.console().endswith("left at the venue: nothing of ours\n")
     assert not (another.data / "daemon.json").exists()
     assert another.run("status").returncode == 3
 
