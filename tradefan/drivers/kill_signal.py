@@ -44,7 +44,7 @@ class KillSignal:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Give the signal back."""
-        signal.signal(NUMBER, self._before)
+        signal.signal(NUMBER, self._before or signal.SIG_DFL)
 
     def bind(self, loop: asyncio.AbstractEventLoop, tell: Callable[[], None]) -> None:
         """Let `tell` be called on this loop for every signal, and for one that came before."""

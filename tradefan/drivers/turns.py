@@ -57,20 +57,25 @@ class TurnBreaker:
         return wrap
 
     def start(self) -> None:
-        """Take the signal; the calling thread, the main one, is where turns run."""
-        self._thread_id = threading.get_ident()
-        self._before = signal.signal(NUMBER, self._on_signal)
+        """Take the signal; the calling thread is where turns run. Beside the main thread none is broken."""
+        if threading.current_thread() is threading.main_thread():
+            self._thread_id = threading.get_ident()
+            self._before = signal.signal(NUMBER, self._on_signal)
 
     def stop(self) -> None:
         """Give the signal back."""
-        signal.signal(NUMBER, self._before)
+        if self._thread_id:
+            self._thread_id = 0
+            signal.signal(NUMBER, self._before or signal.SIG_DFL)
 
     def look(self) -> None:
         """Break the present turn if it has had its time, and has not been shot at before."""
-        turn = self._turn
-        if turn is not None and turn is not self._shot and self._now_s() - turn.began_s > self._most_s:
-            self._shot = turn
-            signal.pthread_kill(self._thread_id, NUMBER)
+        turn, thread_id = self._turn, self._thread_id
+        if turn is None or turn is self._shot or self._now_s() - turn.began_s <= self._most_s:
+            return
+        self._shot = turn
+        if thread_id:
+            signal.pthread_kill(thread_id, NUMBER)
 
     def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
         # The turn may have ended, and another begun, while the signal was on its way.

@@ -176,3 +176,23 @@ def _late(now: list[float], looks: Callable[[], None]) -> None:
     now[0] += 2.0
     looks()
     time.sleep(0.01)
+
+
+def test_start_when_beside_the_main_thread_then_nothing_is_broken_and_nothing_fails() -> None:
+    """Only the main thread hears signals: a daemon inside another program runs without this guard."""
+    now = [0.0]
+    breaker = TurnBreaker(1.0, lambda: now[0])
+
+    def long(_msg: object, _ctx: object) -> None:
+        now[0] = 5.0
+        breaker.look()
+
+    def work() -> None:
+        breaker.start()
+        breaker.guard("a")(long)(None, None)  # type: ignore[arg-type]
+        breaker.stop()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert (now, breaker.broken) == ([5.0], 0)
