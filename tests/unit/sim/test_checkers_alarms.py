@@ -6,7 +6,7 @@ import pytest
 
 from tests.unit.sim.checker_bench import BTC, T0, Bench, broken
 from tradefan.messages.account import Mode
-from tradefan.messages.records import Kill, ModeChange, Resume
+from tradefan.messages.records import Epoch, Kill, ModeChange, Resume
 from tradefan.sim.checkers.alarms import CAUSES, HONEST, ErrorsNameFaults
 from tradefan.sim.checkers.modes import FewChanges, Modes
 from tradefan.sim.faults import KINDS
@@ -33,6 +33,16 @@ def test_modes_when_they_flap_then_broken() -> None:
     bench.crash(6)
     found = bench.step(change(T0 + MINUTE - 1))
     broken(found, "I-38", f"at most 6 changes a minute of {BTC} for 'feed'", f"7 since {T0}")
+
+
+def test_modes_when_the_process_starts_often_then_each_start_may_change_two_more() -> None:
+    """I-38: what it finds is entered, what was journaled and is not so any more is taken off."""
+    bench = Bench(FewChanges())
+    for start in range(4):
+        at = T0 + start * SECOND
+        assert bench.step(Epoch(at, start + 1, "abc", "c", "0.1"), *(change(at) for _ in range(3))) is None
+    found = bench.step(*(change(T0 + 5 * SECOND) for _ in range(3)))
+    broken(found, "I-38", f"at most 14 changes a minute of {BTC} for 'feed'", f"15 since {T0}")
 
 
 def test_modes_when_the_clock_of_a_new_start_is_behind_then_counting_begins_anew() -> None:

@@ -11,8 +11,8 @@ from tradefan.sim.witness import Kind, Violation, Witness
 from tradefan.units import MINUTE
 
 TIGHTER = ("NORMAL", "NO_NEW_RISK", "REDUCE_ONLY", "CANCEL_ONLY", "KILLED")
-STARTING = "starting"
 CHANGES_MAX = 6
+CHANGES_OF_A_START = 2
 HUMAN_CAUSES = ("chain", "auth", "safe", "drawdown", "daily_loss")
 """What a RESUME of its scope lets go (RELIABILITY.md 2b: those that a human leaves)."""
 
@@ -52,11 +52,18 @@ class Modes:
         return any(TIGHTER.index(one) >= least for one in found)
 
 
-class FewChanges(OverRecords):
-    """I-38: at most 6 MODE records within a minute of one (scope, cause), over all lives but for `starting`.
+def _within_a_minute(recent: deque[int], at_ns: int) -> None:
+    """Add an instant and let go of what is not within the minute before it."""
+    while recent and not 0 <= at_ns - recent[0] < MINUTE:
+        recent.popleft()
+    recent.append(at_ns)
 
-    By the records' own time; where a new start's clock is behind, counting begins anew. `starting` is
-    entered and left once a start, however fast the process is killed: there it is counted in one life.
+
+class FewChanges(OverRecords):
+    """I-38: at most 6 MODE records within a minute of one (scope, cause), and 2 more for each start in it.
+
+    By the records' own time; where a new start's clock is behind, counting begins anew. A start takes
+    off what was journaled and is not so any more, and enters what it finds, however fast it is killed.
     """
 
     invariant: str = "I-38"
@@ -64,17 +71,18 @@ class FewChanges(OverRecords):
 
     def begin(self) -> None:
         self._recent: dict[tuple[str, str], deque[int]] = {}
+        self._starts: deque[int] = deque()
 
     def take(self, seen: Witness, record: Record) -> Violation | None:
         if isinstance(record, Epoch):
-            self._recent = {key: seen_at for key, seen_at in self._recent.items() if key[1] != STARTING}
+            _within_a_minute(self._starts, record.at_ns)
         if not isinstance(record, ModeChange):
             return None
         recent = self._recent.setdefault((record.scope, record.cause), deque())
-        while recent and not 0 <= record.at_ns - recent[0] < MINUTE:
-            recent.popleft()
-        recent.append(record.at_ns)
-        if len(recent) <= CHANGES_MAX:
+        _within_a_minute(recent, record.at_ns)
+        starts = sum(0 <= record.at_ns - start < MINUTE for start in self._starts)
+        most = CHANGES_MAX + CHANGES_OF_A_START * starts
+        if len(recent) <= most:
             return None
-        expected = f"at most {CHANGES_MAX} changes a minute of {record.scope} for {record.cause!r}"
+        expected = f"at most {most} changes a minute of {record.scope} for {record.cause!r}"
         return self.broken(seen, expected, f"{len(recent)} since {recent[0]} ns")
