@@ -23,7 +23,7 @@ from tradefan.config.schema import Config
 from tradefan.drivers.latch import Latch
 from tradefan.drivers.machines import TimedMachine
 from tradefan.errors import Outage, Refused
-from tradefan.messages.control import StopAll
+from tradefan.messages.control import LoopLag, StopAll
 from tradefan.messages.instrument import Instrument
 from tradefan.messages.wire import Text, Write
 from tradefan.runtime.system import System
@@ -172,6 +172,9 @@ class World:
         if self.life is None:
             self._starting = True
             self.later(self.now_ns, self.start)
+        else:
+            # A stall at the very end: its loop keeps time again.
+            self.life.inject("oms", LoopLag(0))
         self._repair_always()
 
     def _rest(self) -> None:
