@@ -18,6 +18,7 @@ import orjson
 import typer
 
 from tradefan.client import FAILED, NOT_RUNNING, Client, Unanswered, read_token
+from tradefan.config.mistakes import ConfigInvalid
 from tradefan.errors import Refused
 from tradefan.terminal import AsJson, ConfigDir, Env, Url, address, client, fail, number, print_json, program
 
@@ -95,7 +96,12 @@ def _kill_here(body: dict[str, Any], env: str, config: Path | None) -> dict[str,
     """Ask the daemon of an environment, or send it the signal when it is silent or not to be found."""
     from tradefan.environment import find_places
 
-    places = find_places(env, config)
+    try:
+        places = find_places(env, config)
+    except ConfigInvalid:
+        text = "the configuration does not say where the daemon is; kill -USR2 $(cat DATA_DIR/lock) kills it"
+        print(f"tradefan: {text}", file=sys.stderr)
+        raise
     pid, running = places.holder(), places.running()
     if pid is None:
         fail(f"no daemon runs in {places.root}", NOT_RUNNING)

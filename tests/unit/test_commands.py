@@ -146,6 +146,14 @@ def test_kill_when_no_daemon_runs_then_3(shell: Shell) -> None:
     assert f"no daemon runs in {shell.data.root}" in done.err
 
 
+def test_kill_when_the_configuration_is_broken_then_2_and_says_what_still_kills(shell: Shell) -> None:
+    """Not the moment to mend a file first."""
+    (shell.config / "local.yaml").write_text("api: [")
+    done = shell.ours("kill")
+    assert (done.code, done.out) == (2, "")
+    assert "kill -USR2 $(cat DATA_DIR/lock) kills it" in done.err
+
+
 @pytest.mark.slow
 def test_kill_when_an_address_is_given_then_only_it_is_asked(
     shell: Shell, daemon: Daemon, holder: Holder
