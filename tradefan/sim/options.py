@@ -35,8 +35,8 @@ ACCOUNT = AccountId("paper:main")
 VENUE = "binance"
 NUMERAIRE = Asset("USDT")
 HOUR_NS = 60 * MINUTE
-DEFAULT_HOURS = 1 / 3
-"""20 simulated minutes: 17 with faults, 3 to heal."""
+DEFAULT_HOURS = 1 / 5
+"""12 simulated minutes: 9 with faults, 3 to heal."""
 HEAL_NS = 3 * MINUTE
 LIAR_SHARE = 0.1
 

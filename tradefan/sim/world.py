@@ -60,7 +60,7 @@ REPAIR_NS = 500 * MS
 CONVERGE_NS = 90 * SECOND
 """Behind A + V after everything healed, all is well (I-36)."""
 ORDER_EVERY_NS = 3 * SECOND
-"""The pace that the operator keeps up: 340 orders in 17 minutes, when modes and venue let them pass."""
+"""The pace that the operator keeps up: 20 orders a minute, when modes and venue let them pass."""
 CATCH_UP_MAX = 4
 STARTS_MAX = 300
 """A seed with more starts than this has a process that cannot live."""
