@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Literal
 
 import pytest
@@ -10,6 +11,7 @@ from tests.unit.core.order_builders import ACCOUNT, CID, intent
 from tests.unit.sim.checker_bench import T0, Bench, broken, epoch
 from tradefan.messages.records import NotSent, Resolved
 from tradefan.sim.checkers.doubt import ADOPT_NS, LIAR_LAG_NS, NotPlaced
+from tradefan.sim.witness import VenueEvent
 from tradefan.units import SECOND
 
 DEADLINE = T0 + 2 * SECOND
@@ -176,6 +178,20 @@ def test_liar_when_its_order_stays_void_then_broken_15_s_behind_its_visibility()
     assert bench.checker.due_ns == due
     assert bench.look(due - bench.seen.now_ns) is None
     broken(bench.look(1), "I-16", f"{CID} adopted (R5) by {due} ns", "still taken for void")
+
+
+@pytest.mark.parametrize("filled", [False, True])
+def test_liar_when_its_order_has_ended_then_is_due_only_with_a_fill(filled: bool) -> None:
+    """An IOC that came to nothing is in no look, and holds nothing."""
+    bench = lying(adopted=False)
+    if filled:
+        bench.venue.log.append(VenueEvent(bench.seen.now_ns, "fill", CID, 1, Decimal("0.1")))
+    bench.venue.log.append(VenueEvent(bench.seen.now_ns, "expired", CID, 1))
+    violation = bench.look(1_000 * SECOND)
+    if filled:
+        broken(violation, "I-16", f"{CID} adopted (R5) by", "still taken for void")
+    else:
+        assert violation is None
 
 
 def test_liar_when_nothing_has_healed_then_nobody_could_have_looked() -> None:

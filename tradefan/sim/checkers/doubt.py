@@ -119,9 +119,16 @@ class NotPlaced(OverRecords):
         return None
 
     def _adopt_by(self, seen: Witness, name: str) -> int | None:
-        """Return by when an order has to be adopted: nobody can look while links and process are down."""
-        accepted = [event.at_ns for event in self._events.get(name, ()) if event.what == "accepted"]
+        """Return by when an order has to be adopted: nobody can look while links and process are down.
+
+        One that ended without a fill leaves nothing that a look would show.
+        """
+        events = self._events.get(name, ())
+        accepted = [event.at_ns for event in events if event.what == "accepted"]
         if not accepted or seen.healed_ns is None:
+            return None
+        happened = {event.what for event in events}
+        if happened & {"canceled", "expired"} and "fill" not in happened:
             return None
         visible_ns = accepted[0] + seen.venue.visible_bound_ns + LIAR_LAG_NS
         return max(visible_ns, seen.healed_ns) + ADOPT_NS
