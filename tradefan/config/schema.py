@@ -307,7 +307,7 @@ class JournalConfig(Section, frozen=True, kw_only=True):
     ] = 1 * SECOND
     snapshot_every: Annotated[
         int, live("records between two pictures of the whole state", unit="records", ge=100, le=10**7)
-    ] = 50_000
+    ] = 10_000
     disk_free_min: Annotated[
         int, restart("below it store and debug log stop, the journal goes on", unit="bytes", ge=0, le=2**50)
     ] = 1_073_741_824
