@@ -14,9 +14,8 @@ from tradefan.messages.control import StoreAck, StoreBatch, StoreFailed
 from tradefan.messages.wire import Credit
 from tradefan.sim.disk import SimDisk
 from tradefan.stores.journal import JournalFile
-from tradefan.stores.projection import catch_up
 from tradefan.stores.sqlite import StoreFile
-from tradefan.stores.store_link import BATCHES_MAX
+from tradefan.stores.store_link import BATCHES_MAX, greet
 from tradefan.units import MS, SECOND
 
 STORE = "store.db"
@@ -50,14 +49,11 @@ class SimStore:
         self.journal = journal
         self.trouble = trouble
         self.file = StoreFile(STORE, connect=disk.connect)
-        self._catch_up(at_start=True)
         self._room = BATCHES_MAX
         self._waiting: deque[StoreBatch] = deque()
         self._due_ns: int | None = None
         self._failed = ""
-        self._out: deque[Message] = deque(
-            (Credit(NAME, self._room), StoreAck(0, 0, None, self.file.applied_lsn))
-        )
+        self._out: deque[Message] = deque((Credit(NAME, self._room), self._greet(0)))
 
     def apply(self, now_ns: int, effect: Message) -> None:
         """Take a batch."""
@@ -114,13 +110,10 @@ class SimStore:
                 # Applied, but nobody heard: the same batch comes again.
                 raise Outage(f"{STORE}: no answer")
             return ack
-        self._catch_up(at_start=False)
-        return StoreAck(batch.batch_id, 0, None, self.file.applied_lsn)
+        return self._greet(batch.batch_id)
 
     def _write_ns(self, now_ns: int) -> int:
         return SLOW_NS if now_ns < self.trouble.slow_ns else FAST_NS
 
-    def _catch_up(self, *, at_start: bool) -> None:
-        """Bring the store up to the journal; one that cannot be read is no trouble of the store."""
-        with contextlib.suppress(Outage):
-            catch_up(self.file, self.journal, at_start=at_start)
+    def _greet(self, batch_id: int) -> StoreAck:
+        return greet(self.file, lambda: contextlib.nullcontext(self.journal), batch_id)
