@@ -118,6 +118,22 @@ def test_ledger_at_rest_when_the_venue_agrees_then_quiet_else_broken() -> None:
     broken(bench.rest(), "I-05", "the venue's balances of paper:main {'BTC': Decimal('4.1')", "Decimal('4')")
 
 
+@pytest.mark.parametrize(("age_ns", "fine"), [(0, True), (1, False)])
+def test_ledger_at_rest_when_a_trade_is_too_young_to_be_seen_then_quiet(age_ns: int, fine: bool) -> None:
+    """I-05, Q: an order that was left at the venue fills while the daemon ends; V later it has to be known."""
+    bench = Bench(ExactLedger())
+    bench.append(opening("USDT", 10_000), intent(), fill(4))
+    order = bench.venue.accept(CID)
+    bench.venue.trade(order, "0.5", fee="0.001")
+    bench.venue.balances = {"USDT": D(9_550), "BTC": D("4.499")}
+    bench.seen.now_ns = bench.venue.trades[-1].at_ns + bench.venue.visible_bound_ns + age_ns
+    violation = bench.rest()
+    if fine:
+        assert violation is None
+    else:
+        broken(violation, "I-05", "the venue's balances of paper:main", "Decimal('4')")
+
+
 @pytest.mark.parametrize(("key", "fine"), [(f"fill {ACCOUNT} {BTC} t9", True), (f"report {CID}", False)])
 def test_ledger_at_rest_when_a_human_dropped_a_fill_then_quiet(key: str, fine: bool) -> None:
     """I-05, Q: the venue's balances hold what he said never counts; another fact moves no money."""
