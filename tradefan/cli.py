@@ -137,18 +137,19 @@ def simulate(
     seed: Annotated[int | None, typer.Option("--seed", min=0, help="one seed")] = None,
     seeds: Annotated[int | None, typer.Option("--seeds", min=1, help="so many seeds")] = None,
     first: Annotated[int, typer.Option("--from", min=0, help="the first of --seeds")] = 1,
-    hours: Annotated[float, typer.Option("--hours", min=0.1, help="simulated, of each seed")] = 1 / 3,
+    hours: Annotated[float | None, typer.Option("--hours", min=0.07, help="simulated, of each seed")] = None,
     faults: Annotated[str, typer.Option("--faults", help="all, none, or kinds joined by commas")] = "all",
     jobs: Annotated[int, typer.Option("--jobs", min=1, help="processes")] = 1,
     as_json: AsJson = False,
 ) -> None:
     """Attack the whole system in a simulated world; exit code 1 when an invariant breaks."""
+    from tradefan.sim.command import DEFAULT_HOURS
     from tradefan.sim.command import main as attack
 
     if seed is not None and seeds is not None:
         raise Refused("BAD_SEEDS", "expected --seed or --seeds, not both")
     wanted = range(first, first + (seeds or 1)) if seed is None else (seed,)
-    raise SystemExit(attack(wanted, hours, faults, jobs, as_json=as_json))
+    raise SystemExit(attack(wanted, hours or DEFAULT_HOURS, faults, jobs, as_json=as_json))
 
 
 @app.command()

@@ -19,6 +19,7 @@ from tradefan.sim.shorten import shorten
 from tradefan.sim.world import World
 
 PROGRESS_EVERY = 10
+__all__ = ["DEFAULT_HOURS", "Wanted", "failure", "main", "run_seed", "simulate"]
 
 
 class Wanted(Struct, frozen=True):
