@@ -120,7 +120,7 @@ def test_ledger_at_rest_when_the_venue_agrees_then_quiet_else_broken() -> None:
 
 @pytest.mark.parametrize(("age_ns", "fine"), [(0, True), (1, False)])
 def test_ledger_at_rest_when_a_trade_is_too_young_to_be_seen_then_quiet(age_ns: int, fine: bool) -> None:
-    """I-05, Q: an order that was left at the venue fills while the daemon ends; V later it has to be known."""
+    """I-05, Q: an order that was left at the venue fills while the daemon ends; V later it is known."""
     bench = Bench(ExactLedger())
     bench.append(opening("USDT", 10_000), intent(), fill(4))
     order = bench.venue.accept(CID)
