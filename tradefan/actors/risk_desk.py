@@ -101,7 +101,7 @@ class RiskDesk:
         """The OMS's answer is whole: take its book over where we have none, else compare."""
         if msg.owner is None:
             self.state.counters.looks += 1
-            books.compare(self._desk(ctx))
+            books.compare(self._desk(ctx), msg.generation)
             self._evaluate_all(ctx)
 
     def _on_position(self, msg: PositionUpdate, ctx: Context) -> None:

@@ -22,13 +22,14 @@ HOLD = "books differ"
 Instruments = Mapping[InstrumentId, Instrument]
 
 
-def compare(desk: Desk) -> None:
-    """Go through the OMS's whole answer, account by account, and judge what differs."""
+def compare(desk: Desk, epoch: int) -> None:
+    """Go through the whole answer of the OMS of an epoch, account by account, and judge what differs."""
     found: dict[InstrumentId, Decimal] = {}
     for name, account in desk.state.accounts.items():
         if account.told is not None:
-            for where, qty in _compare(desk, name, account, account.told).items():
+            for where, qty in _compare(desk, name, account, account.told, epoch).items():
                 found[where] = max(qty, found.get(where, qty))
+            account.epoch = epoch
         account.told = None
     for instrument in desk.state.instruments.values():
         difference = desk.state.differences.setdefault(instrument.id, Difference())
@@ -39,17 +40,23 @@ def compare(desk: Desk) -> None:
             _agreeing(desk, instrument, difference)
 
 
-def _compare(desk: Desk, name: AccountId, account: Account, told: Told) -> dict[InstrumentId, Decimal]:
-    """Return where positions are apart; where none is, money that moved otherwise is a transfer."""
+def _compare(
+    desk: Desk, name: AccountId, account: Account, told: Told, epoch: int
+) -> dict[InstrumentId, Decimal]:
+    """Return where positions are apart; where none is, money that moved otherwise is a transfer.
+
+    What an OMS told in its last moments may never have been journaled: its successor hears of it from the
+    venue and tells it again, or nobody does. So the first answer of a successor counts, not our book.
+    """
     instruments = desk.state.instruments
     strangers = [one for one in _net(told.held) if one not in instruments]
     if strangers:
         raise Defect(f"{name} holds {strangers}, which wiring has not named to the risk desk")
-    if account.book is None:
+    differences = {} if account.book is None else apart(account.book, told)
+    if account.book is None or (differences and account.epoch != epoch):
         account.book = taken_over(told, instruments)
-        desk.ctx.log("info", "book_taken_over", account=name)
+        desk.ctx.log("info", "book_taken_over", account=name, differences=len(differences))
         return {}
-    differences = apart(account.book, told)
     if not differences:
         _adopt_transfers(desk, name, account, account.book, told)
     return differences

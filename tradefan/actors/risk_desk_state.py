@@ -59,6 +59,8 @@ class Account(Struct):
     marked: EquityMark | None = None
     marked_ns: int = 0
     told: Told | None = None
+    epoch: int = 0
+    """Of the OMS that the book was last held against."""
 
     def fees(self) -> dict[Asset, Decimal]:
         """Return all that was ever paid in fees, of all but `external`."""

@@ -27,7 +27,7 @@ from tradefan.actors.risk_desk_books import HOLD
 from tradefan.errors import Defect
 from tradefan.messages.account import SetMode
 from tradefan.messages.control import Started
-from tradefan.messages.orders import AskPositions, PositionMoved
+from tradefan.messages.orders import AskPositions, PositionMoved, PositionsSent
 from tradefan.units import EXTERNAL, SECOND, AccountId, OwnerId
 
 OTHER = OwnerId("other")
@@ -62,6 +62,21 @@ def test_difference_when_two_looks_find_it_then_the_instrument_is_held_until_two
     assert scene.modes(scene.give(*RICH, SENT)) == []
     assert scene.modes(scene.give(*RICH, SENT)) == [(SPOT.id, HOLD, "NORMAL", "")]
     assert scene.desk.view().held == ()
+
+
+def test_difference_when_a_successor_of_the_oms_tells_otherwise_then_its_book_is_taken_over_once() -> None:
+    """What an OMS told before its record was on the disk may be told again by the next, or never."""
+    scene = Scene(*RICH)
+    successor = PositionsSent(None, 2)
+    other = (rest(USDT, "900"), held(SPOT, "1.5"))
+    for _ in range(3):
+        assert [mode for mode in scene.modes(scene.give(*other, successor)) if mode[2] != "NORMAL"] == []
+    assert scene.desk.view().differences == {}
+    # Later differences of the same epoch are held.
+    scene.give(*RICH, successor)
+    (held_now,) = scene.give(*RICH, successor)
+    assert isinstance(held_now, SetMode)
+    assert (held_now.scope, held_now.cause, held_now.mode) == (SPOT.id, HOLD, "CANCEL_ONLY")
 
 
 def test_difference_when_it_is_one_lot_or_less_then_nothing_is_held() -> None:
