@@ -172,9 +172,9 @@ class JournalMachine:
         return min(instants, default=None)
 
     def _settle(self, now_ns: int) -> None:
-        """Do what was due until now, each at its own instant."""
+        """Do what was due until now, each at its own instant; what is due at once has none of its own."""
         while (due_ns := self._due()) is not None and due_ns <= now_ns:
-            self._now_ns = due_ns
+            due_ns = self._now_ns = max(due_ns, self._now_ns) or now_ns
             while self._kills and self._kills[0][0] <= due_ns:
                 self._work.take(self._kills.popleft()[1])
             self._work.answer(due_ns)

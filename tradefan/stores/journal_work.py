@@ -109,7 +109,9 @@ class JournalWork:
         except Outage as error:
             # What cannot be read is taken up anew like what cannot be written.
             self.file.base.suspect = True
-            self._fail(str(error), now_ns)
+            if not self.failed:
+                # A reader who asks again and again does not put the repair off.
+                self._fail(str(error), now_ns)
 
     def _set_kill_byte(self, wish: KillByte) -> None:
         error = None
@@ -187,10 +189,12 @@ class JournalWork:
     # --- what is done by the clock ----------------------------------------------------------------
 
     def next_ns(self) -> int | None:
-        """Return when `commit` or `tick` has something to do although nothing comes, None for never."""
+        """Return when there is something to do although nothing comes: None for never, 0 for at once."""
         due = []
         if self.failed:
             due.append(self._probe_ns)
+        elif self._asked:
+            due.append(0)
         elif self.file.base.mark_unsynced:
             due.append(self._mark_ns)
         if self._checking:
