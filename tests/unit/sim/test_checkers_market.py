@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.unit.core.order_builders import CID, intent, parent, report
-from tests.unit.sim.checker_bench import BTC, T0, Bench, D, broken, config_of
+from tests.unit.sim.checker_bench import BTC, T0, Bench, D, broken, config_of, epoch
 from tradefan.messages.orders import OrderStatus
 from tradefan.sim.checkers.market import REREAD_NS, FittingOrders, FreshReference, WithinCollar
 from tradefan.units import SECOND
@@ -165,6 +165,19 @@ def test_reject_when_a_change_found_it_on_its_way_then_quiet_and_later_broken() 
             broken(violation, "I-14", "d1 within the filters", "60.0 s behind the first reject")
         else:
             assert violation is None
+
+
+def test_reject_when_the_process_starts_again_then_its_rules_have_to_be_read_again() -> None:
+    """I-14: a process begins with the rules that it was wired with."""
+    bench = Bench(FittingOrders())
+    bench.append(intent(at_ns=bench.seen.now_ns - 1))
+    bench.fault("filter_change")
+    reject(bench)
+    assert bench.step(report(S.REJECTED, reason="FILTER: PRICE_FILTER")) is None
+    assert bench.step(epoch(2)) is None
+    bench.append(intent(client_order_id="d1", at_ns=bench.seen.now_ns + 2 * REREAD_NS))
+    reject(bench, "d1")
+    assert bench.look() is None
 
 
 def test_reject_when_the_rules_could_not_be_read_again_then_quiet() -> None:

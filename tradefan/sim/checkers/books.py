@@ -12,11 +12,14 @@ from tradefan.sim.checkers.base import OverRecords, oms_of
 from tradefan.sim.checkers.money import Costed, Money, Whose
 from tradefan.sim.checkers.orders import Orders
 from tradefan.sim.witness import Kind, Violation, Witness
-from tradefan.units import ZERO, AccountId, Asset
+from tradefan.units import SECOND, ZERO, AccountId, Asset
 
 K = TypeVar("K", bound=str)
 TOLERANCE = Fraction(1, 10**15)
 """The ledger rounds each cost that leaves a position at 20 decimals."""
+
+LAST_LOOK_NS = 5 * SECOND
+"""What a stop takes at most from its last look to its exit."""
 
 
 class _OfMoney(OverRecords):
@@ -163,10 +166,10 @@ class Reserved(OverRecords):
 
 
 def _shortly_before(seen: Witness) -> Iterator[dict[str, Decimal]]:
-    """Give the venue's balances before each of our trades within V before now, newest first."""
+    """Give the venue's balances before each of our trades since the last look, newest first."""
     balances = dict(seen.venue.balances)
     for trade in reversed(seen.venue.trades):
-        if trade.at_ns < seen.now_ns - seen.venue.visible_bound_ns:
+        if trade.at_ns < seen.now_ns - seen.venue.visible_bound_ns - LAST_LOOK_NS:
             return
         if not trade.ours:
             continue

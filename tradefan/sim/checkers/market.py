@@ -7,7 +7,7 @@ from typing import Any
 
 from tradefan.config.schema import Config
 from tradefan.messages.orders import ParentOrder
-from tradefan.messages.records import Intent, Parent, Record, Report
+from tradefan.messages.records import Epoch, Intent, Parent, Record, Report
 from tradefan.sim.checkers.base import Newer, OverRecords, Source
 from tradefan.sim.witness import Kind, VenueEvent, Violation, Witness
 from tradefan.units import SECOND, InstrumentId
@@ -98,7 +98,7 @@ class FittingOrders(OverRecords):
     """I-14: no order breaks a filter of the venue, but those that a change of filters finds on their way.
 
     On its way is what was decided before the change, or before the rules were read again: 60 s after
-    a first reject by a filter was reported, unless the market could not be asked meanwhile.
+    a first reject by a filter was reported in one life, unless the market could not be asked meanwhile.
     """
 
     invariant: str = "I-14"
@@ -119,7 +119,10 @@ class FittingOrders(OverRecords):
         """When a reject by a filter was first reported of an instrument since the last change of any."""
 
     def take(self, seen: Witness, record: Record) -> Violation | None:
-        if isinstance(record, Intent):
+        if isinstance(record, Epoch):
+            # A process begins with the rules that it was wired with.
+            self._reported.clear()
+        elif isinstance(record, Intent):
             made = (record.instrument, self.true_ns(seen, record.at_ns))
             self._made.setdefault(record.client_order_id, made)
         elif isinstance(record, Report) and record.status == "REJECTED" and _by_filter(record.reason):
