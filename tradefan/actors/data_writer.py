@@ -40,11 +40,14 @@ from tradefan.messages.orders import (
 from tradefan.messages.wire import Credit, LinkDown
 from tradefan.runtime.actor import Context
 from tradefan.runtime.system import RIM
-from tradefan.units import MS, InstrumentId, Ref
+from tradefan.units import MS, SECOND, InstrumentId, Ref
 
 FLUSH = "flush"
 LAST = "last"
 STOP = "stop"
+HELLO = "hello"
+HELLO_NS = 2 * SECOND
+"""Until the store is asked again to catch up."""
 LAST_WORD_NS = 50 * MS
 """How long before the stop's deadline it gives up on the store."""
 GREETING = 0
@@ -232,9 +235,14 @@ class DataWriter:
 
     def _on_started(self, msg: Started, ctx: Context) -> None:
         """Ask the link to catch up: a predecessor may have died with rows in hand."""
+        self._say_hello(ctx)
+
+    def _say_hello(self, ctx: Context) -> None:
         hello = StoreBatch(ctx.next_id(), (), None)
         if ctx.send(self.wiring.store, hello):
             self.state.under_way[hello.batch_id] = hello
+        else:
+            ctx.after(HELLO_NS, Timer(HELLO))
 
     def _on_ack(self, msg: StoreAck, ctx: Context) -> None:
         state = self.state
@@ -251,6 +259,9 @@ class DataWriter:
         if msg.reason is not None:
             state.set_aside += 0 if batch is None else len(batch.rows) - msg.stored
             ctx.log("warning", "store_complains", reason=msg.reason)
+            if batch is None or not batch.rows:
+                # It could not catch up; later rows would hide that some are missing.
+                ctx.after(HELLO_NS, Timer(HELLO))
         self._send(ctx)
         self._perhaps_stopped(ctx)
 
@@ -273,6 +284,9 @@ class DataWriter:
         state = self.state
         if msg.name == STOP:
             self._stopped(ctx)
+            return
+        if msg.name == HELLO:
+            self._say_hello(ctx)
             return
         if msg.name == LAST:
             state.stopping = state.overdue = True

@@ -288,6 +288,11 @@ class MarketData:
         self._history.on_ask(msg, ctx)
 
     def _on_ask_feeds(self, msg: AskFeeds, ctx: Context) -> None:
+        """Say what was said before: rules that have changed since the start, how each feed is, its quote."""
+        for one in self.state.instruments.values():
+            if one.version > 1:
+                for ref in self.fanout.refs(InstrumentUpdate, one.id):
+                    ctx.send(ref, InstrumentUpdate(one))
         for feed in self._feeds.values():
             feed.tell_again(ctx)
 

@@ -108,8 +108,10 @@ def _book(turn: Turn, msg: VenueFill, instrument: Instrument, order: Order | Non
     _emit(turn, fill, order)
     turn.live.counters.fills += 1
     _log(turn, fill)
-    if owner == EXTERNAL:
+    if owner == EXTERNAL or late:
+        # No order that was approved has reserved it, or none any more.
         suspect(turn, msg.account, msg.instrument)
+    if owner == EXTERNAL:
         turn.log("warning", "foreign_fill", account=msg.account, trade_id=msg.trade_id)
     if order is not None:
         _after_fill(turn, order, late=late, sealed=sealed)
