@@ -234,8 +234,13 @@ class DataWriter:
     # --- the link -------------------------------------------------------------------------------------
 
     def _on_started(self, msg: Started, ctx: Context) -> None:
-        """Ask the link to catch up: a predecessor may have died with rows in hand."""
+        """Ask the link to catch up: a predecessor may have died with rows in hand.
+
+        Twice, for the records of its last rows may not be on the disk yet.
+        """
         self._say_hello(ctx)
+        if msg.restart:
+            ctx.after(HELLO_NS, Timer(HELLO))
 
     def _say_hello(self, ctx: Context) -> None:
         hello = StoreBatch(ctx.next_id(), (), None)

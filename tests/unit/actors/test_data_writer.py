@@ -8,7 +8,7 @@ import pytest
 
 from tests.unit.actors.turns import Turns, copied
 from tests.unit.stores.made import bar, equity, fill, gap, order, parent, position, refusal, trade
-from tradefan.actors.data_writer import DataWriter, DataWriterState, DataWriterWiring
+from tradefan.actors.data_writer import HELLO_NS, DataWriter, DataWriterState, DataWriterWiring
 from tradefan.config.schema import Config, FeedConfig, StoreConfig
 from tradefan.errors import Defect
 from tradefan.messages.base import Message
@@ -57,6 +57,25 @@ def acked(sent: list[tuple[Ref, Message]], lsn: int = 0) -> list[StoreAck]:
     return [
         StoreAck(msg.batch_id, len(msg.rows), None, lsn) for _, msg in sent if isinstance(msg, StoreBatch)
     ]
+
+
+def test_writer_when_it_begins_again_then_asks_a_second_time_for_what_was_not_durable() -> None:
+    """The OMS tells before the disk has its records: a predecessor may have died with such rows."""
+    turns, writer = Turns(Config()), DataWriter(WIRING)
+    first = turns.give(writer, Started(1))
+    assert [type(msg) for _, msg in first] == [StoreBatch]
+    again = turns.until(writer, turns.now_ns + HELLO_NS)
+    assert [(ref, msg.rows) for ref, msg in again] == [(STORE, ())]
+
+
+def test_writer_when_the_store_cannot_catch_up_then_it_is_asked_again() -> None:
+    """Later rows would move the store's place on, and hide that some are missing."""
+    turns, writer = Turns(Config()), DataWriter(WIRING)
+    ((_, hello),) = turns.give(writer, Started(0))
+    assert turns.until(writer, turns.now_ns + 2 * HELLO_NS) == []
+    turns.give(writer, StoreAck(hello.batch_id, 0, "the disk is full", 5))
+    again = turns.until(writer, turns.now_ns + HELLO_NS)
+    assert [(ref, msg.rows) for ref, msg in again] == [(STORE, ())]
 
 
 def test_start_when_new_then_asks_the_store_to_catch_up() -> None:
