@@ -63,7 +63,7 @@ def test_writer_when_it_begins_again_then_asks_a_second_time_for_what_was_not_du
     """The OMS tells before the disk has its records: a predecessor may have died with such rows."""
     turns, writer = Turns(Config()), DataWriter(WIRING)
     assert turns.give(writer, Started(1)) == [(STORE, StoreBatch(1, (), None))]
-    assert turns.until(writer, turns.now_ns + HELLO_NS) == [(STORE, StoreBatch(2, (), None))]
+    assert turns.until(writer, turns.now_ns + HELLO_NS) == [(STORE, StoreBatch(3, (), None))]
 
 
 def test_writer_when_the_store_cannot_catch_up_then_it_is_asked_again() -> None:
@@ -72,7 +72,7 @@ def test_writer_when_the_store_cannot_catch_up_then_it_is_asked_again() -> None:
     assert turns.give(writer, Started(0)) == [(STORE, StoreBatch(1, (), None))]
     assert turns.until(writer, turns.now_ns + 2 * HELLO_NS) == []
     turns.give(writer, StoreAck(1, 0, "the disk is full", 5))
-    assert turns.until(writer, turns.now_ns + HELLO_NS) == [(STORE, StoreBatch(2, (), None))]
+    assert turns.until(writer, turns.now_ns + HELLO_NS) == [(STORE, StoreBatch(3, (), None))]
 
 
 def test_start_when_new_then_asks_the_store_to_catch_up() -> None:
