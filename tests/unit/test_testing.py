@@ -216,7 +216,8 @@ def test_scenario_when_the_strategy_is_killed_then_state_positions_and_orders_ar
         "began with 2 and 1 working",
         "2 60 0",
     ]
-    assert outcome.begun_again == [(bars[2].close_ns, cancel_all())]
+    assert outcome.begun == [(bars[0].close_ns, cancel_all()), (bars[2].close_ns, cancel_all())]
+    assert outcome.commands.count(cancel_all()) == 1
     numbers = [turn.turn for turn in outcome.turns]
     assert numbers == list(range(1, len(numbers) + 1))
 
@@ -281,6 +282,43 @@ class Counting(Idle):
         return ()
 
 
+class Dropping(Idle):
+    """Forgets with each life what it remembered."""
+
+    def on_start(self, view: View) -> Commands:
+        self.state.bars = 0
+        return ()
+
+    def on_bar(self, bar: Bar, view: View) -> Commands:
+        self.state.bars += 1
+        return target("BTC/USDT", qty=self.state.bars)
+
+
+class SizedSettings(Settings, frozen=True):
+    symbol: str = "BTC/USDT"
+    length: int = 3
+
+
+class SizedState(State):
+    seen: list[int] = []
+
+
+class Sized(Strategy[SizedSettings, SizedState]):
+    """Trusts its State to be as long as the settings say."""
+
+    def setup(self) -> None:
+        self.bars("1m")
+
+    def on_start(self, view: View) -> Commands:
+        if not self.state.seen:
+            self.state.seen = [0] * self.s.length
+        return ()
+
+    def on_bar(self, bar: Bar, view: View) -> Commands:
+        self.state.seen[self.s.length - 1] += 1
+        return ()
+
+
 class Sharing(Idle):
     """Keeps something between two lives."""
 
@@ -326,8 +364,10 @@ def test_conform_when_a_strategy_keeps_every_rule_then_it_is_silent() -> None:
     [
         (Forgetful, "restart", AssertionError, "a restart at one of the events .* is visible"),
         (Doubling, "restart", AssertionError, "positions differ after a kill at one of the events"),
-        (Shallow, "restart", AssertionError, "decisions differ after a kill at one of the events"),
+        (Dropping, "restart", AssertionError, "decisions differ after a kill at one of the events"),
         (Counting, "restart", AssertionError, "State differ after a kill at one of the events"),
+        (Shallow, "depth", AssertionError, "decides by more history than it declares: .* at each of"),
+        (Sized, "settings", IndexError, "list index out of range"),
         (Sharing, "determinism", AssertionError, "two runs differ"),
         (
             Peeking,

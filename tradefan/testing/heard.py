@@ -33,11 +33,11 @@ class Heard:
         elif isinstance(msg, InstrumentUpdate):
             self._newest["rules", msg.instrument.id] = msg
 
-    def again(self, declared: Declared) -> list[Message]:
-        """Return the declared depth of bars, oldest first, then the newest of all else."""
+    def again(self, declared: Declared, *, whole: bool) -> list[Message]:
+        """Return the declared depth of bars (or the whole of them), oldest first, then all else's newest."""
         bars: list[Bar] = []
         for need in declared.bars:
             kept = self._bars.get((need.instrument, need.timeframe), [])
-            bars.extend(kept[max(len(kept) - need.depth, 0) :])
+            bars.extend(kept if whole else kept[max(len(kept) - need.depth, 0) :])
         bars.sort(key=lambda bar: bar.close_ns)
         return [*(BarsClosed(bar.instrument, (bar,), live=False) for bar in bars), *self._newest.values()]

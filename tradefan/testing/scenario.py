@@ -42,14 +42,16 @@ TURNS_MAX = 10_000
 class Outcome:
     """What came of a run: wishes as the strategy made them, messages as they were sent.
 
-    `sent` are the commands one by one, `turns` the messages that carried them with a changed State;
-    `begun_again` is what `on_start` wished after a restart.
+    `sent` are the commands one by one, `turns` the messages that carried them with a changed State.
+    `begun` is what `on_start` wished in each life, `handled` what all other handlers wished; `decided`
+    is both, without the `on_start` of a life after the first.
     """
 
     def __init__(self) -> None:
         """Begin empty."""
         self.decided: list[tuple[int, Wish]] = []
-        self.begun_again: list[tuple[int, Wish]] = []
+        self.begun: list[tuple[int, Wish]] = []
+        self.handled: list[tuple[int, Wish]] = []
         self.sent: list[Message] = []
         self.turns: list[OwnerTurn] = []
         self.fills: list[FillUpdate] = []
@@ -100,12 +102,20 @@ class Scenario:
         self._capital = Decimal(capital)
         self._fill, self._refuse = fill, refuse
 
-    def run(self, restore_at: Iterable[int] = (), restart_at: Iterable[int] = ()) -> Outcome:
+    def run(
+        self,
+        restore_at: Iterable[int] = (),
+        restart_at: Iterable[int] = (),
+        *,
+        whole: bool = False,
+        settings: Mapping[str, Any] | None = None,
+    ) -> Outcome:
         """Play everything and return what came of it.
 
         Before the events with the numbers `restore_at` the trader is saved to bytes and built again
         from them. Before those of `restart_at` it is killed: a new one warms from the declared depth
-        of bars, and has its State, positions and open orders from the stand-in.
+        of bars (`whole`: from all of them), and has its State, positions and open orders from the
+        stand-in. With `settings` it begins with these instead of its own.
         """
         use_decimal_context()
         broker = Broker(ACCOUNT, OWNER, fill=self._fill, refuse=self._refuse)
@@ -117,7 +127,7 @@ class Scenario:
             if number in restored:
                 stage.restore()
             if number in restarted:
-                stage.restart()
+                stage.restart(self._settings if settings is None else dict(settings), whole=whole)
             stage.play(at_ns, msg)
         return stage.finish()
 
@@ -165,19 +175,23 @@ class Scenario:
 class _Recording(Trader):
     """The trader itself, with an ear at what the strategy returns."""
 
-    decided: list[tuple[int, Wish]]
-    at_start: list[tuple[int, Wish]]
+    outcome: Outcome
+    first: bool
+    beginning: bool = False
 
     def begin(self, ctx: Context) -> None:
-        usual, self.decided = self.decided, self.at_start
+        self.beginning = True
         super().begin(ctx)
-        self.decided = usual
+        self.beginning = False
 
     def act(
         self, wishes: Commands, ctx: Context, *, again: bool = True, last: tuple[Order, ...] = ()
     ) -> None:
         listed = wishes if isinstance(wishes, tuple | list) else (wishes,)
-        self.decided.extend((ctx.now_ns, wish) for wish in listed)
+        decided = [(ctx.now_ns, wish) for wish in listed]
+        (self.outcome.begun if self.beginning else self.outcome.handled).extend(decided)
+        if self.first or not self.beginning:
+            self.outcome.decided.extend(decided)
         super().act(wishes, ctx, again=again, last=last)
 
 
@@ -226,14 +240,15 @@ class _Stage:
                 self._deliver(told)
         self._show(msg)
 
-    def restart(self) -> None:
+    def restart(self, settings: dict[str, Any], *, whole: bool) -> None:
         """Kill the trader and let a new one begin, as after kill -9."""
         self._timers.clear()
         self._lives += 1
+        self._wiring = msgspec.structs.replace(self._wiring, settings=settings)
         self._build(None)
         self._deliver(Started(self._lives))
         self._deliver(Ready(GENERATION))
-        for msg in self._heard.again(self._trader.declared):
+        for msg in self._heard.again(self._trader.declared, whole=whole):
             self._deliver(msg)
 
     def restore(self) -> None:
@@ -250,8 +265,7 @@ class _Stage:
 
     def _build(self, state: TraderState | None) -> None:
         self._trader = _Recording(self._wiring, state, self._strategy)
-        self._trader.decided = self._outcome.decided
-        self._trader.at_start = self._outcome.begun_again if self._lives else self._outcome.decided
+        self._trader.outcome, self._trader.first = self._outcome, self._lives == 0
 
     def _show(self, msg: Message) -> None:
         """Deliver news of the market, which a later life is told again."""
