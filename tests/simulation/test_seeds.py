@@ -12,7 +12,8 @@ import pytest
 from tradefan.sim.command import Wanted, simulate
 
 ROOT = Path(__file__).resolve().parents[2]
-CI_SEEDS, USUAL_SEEDS = 300, 20
+CI_SEEDS, USUAL_SEEDS = 100, 20
+"""Beside the other tests; 300 and more are for `tradefan simulate` with the machine for itself."""
 
 
 def seeds_wanted() -> int:
