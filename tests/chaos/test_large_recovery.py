@@ -104,13 +104,18 @@ def start_again(daemon: DaemonProcess, number: int) -> tuple[float, float, int]:
     cancelled_ns = when(daemon, partial(cancels, daemon, parent))
     ready_ns = when(daemon, lambda: oms(daemon) == "READY")
     began_ns = parse_iso([line for line in daemon.log() if line["event"] == "starting"][-1]["ts"])
-    status = daemon.status()
-    assert (status["orders"]["in_doubt"], status["orders"]["open"]) == (0, RESTING - number - 1)
+    daemon.until(lambda: at_rest(daemon) == (0, RESTING - number - 1), 5)
     daemon.until(partial(at_venue, daemon, RESTING - number - 1), 5)
     cancel_s, ready_s, peak = (cancelled_ns - began_ns) / NS, (ready_ns - began_ns) / NS, memory(daemon)
     report("C-02", cancel_s=round(cancel_s, 2), ready_s=round(ready_s, 2), peak_mb=round(peak / 2**20))
     daemon.close()
     return cancel_s, ready_s, peak
+
+
+def at_rest(daemon: DaemonProcess) -> tuple[int, int]:
+    """Return how many orders are in doubt and how many are open; a cancel's answer may be on its way."""
+    orders = daemon.status()["orders"]
+    return orders["in_doubt"], orders["open"]
 
 
 def store_follows(daemon: DaemonProcess) -> bool:

@@ -7,7 +7,7 @@ import shutil
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -99,7 +99,9 @@ def serving() -> Iterator[Daemon]:
             if status == 302:
                 self.send_header("Location", value)
             self.end_headers()
-            self.wfile.write(value.encode() if isinstance(value, str) else json.dumps(value).encode())
+            # Who asks may have given up: `tradefan kill` waits a second only.
+            with suppress(BrokenPipeError, ConnectionResetError):
+                self.wfile.write(value.encode() if isinstance(value, str) else json.dumps(value).encode())
 
         def log_message(self, *_: Any) -> None:
             """Say nothing."""
