@@ -12,10 +12,12 @@ from decimal import Decimal
 from typing import Any, Literal
 
 import pytest
+from msgspec import Struct
 
 from tradefan.core.declare import declare, find_strategy
 from tradefan.core.describe import describe
 from tradefan.core.desk import BarsNeed, Declared, TimerNeed
+from tradefan.core.indicators import SMA
 from tradefan.errors import Defect, Refused
 from tradefan.messages.market import FeedQuality
 from tradefan.messages.orders import PositionUpdate
@@ -205,6 +207,14 @@ def _asks_the_time(self: Any, event: Any, view: Any) -> Commands:
     return buy("BTC/USDT", datetime.now(UTC).hour)
 
 
+def _upgrades(cls: Any, old: dict[str, Any]) -> Memory:
+    return Memory(peak=time.time())
+
+
+def _upgrades_by_chance(old: dict[str, Any]) -> Memory:
+    return Memory(peak=random.random())
+
+
 def _bars(self: Any) -> None:
     self.bars("5m")
 
@@ -232,6 +242,8 @@ def _bars(self: Any) -> None:
         (_bars, {"on_bar": _indirect}, "Odd.on_bar uses time of time; Odd.on_bar uses random of random"),
         (_bars, {"on_bar": _nested}, "Odd.on_bar uses time of time"),
         (_bars, {"on_bar": _imports}, "Odd.on_bar imports requests.sessions"),
+        (_bars, {"upgrade": classmethod(_upgrades)}, "Odd.upgrade uses time of time"),
+        (_bars, {"upgrade": staticmethod(_upgrades_by_chance)}, "Odd.upgrade uses random of random"),
         (
             _bars,
             {"on_bar": _asks_the_time},
@@ -263,6 +275,74 @@ def test_declaration_when_the_class_names_no_types_then_the_right_form_is_shown(
         _declared(Bare)
     with pytest.raises(Refused, match="Needy: every field of a State needs a default"):
         _declared(NoDefault)
+
+
+class Thing:
+    """No message, no number: nothing that could be journaled."""
+
+
+class Lot(Struct):
+    names: dict[str, list[frozenset[str]]] = {}
+    inner: Lot | None = None
+
+
+class Sets(State):
+    count: int = 0
+    seen: set[str] = set()
+
+
+class Deep(State):
+    lots: list[Lot] = []
+
+
+class Things(State):
+    held: dict[str, Thing | None] = {}
+
+
+class Bare(State, array_like=True):
+    count: int = 0
+
+
+class Unknown(State):
+    held: Missing | None = None  # type: ignore[name-defined] # noqa: F821 a name that is nowhere
+
+
+class Fine(State):
+    """All that may be kept."""
+
+    lots: list[Plain | None] = []
+    by_name: dict[str, tuple[int, Decimal]] = {}
+    mean: SMA | None = None
+    at: datetime | None = None
+    anything: Any = None
+
+
+@pytest.mark.parametrize(
+    ("state", "text"),
+    [
+        (Sets, "Sets.seen: a set has no order that survives; keep a list or a dict"),
+        (Deep, "Deep.lots: a set has no order that survives"),
+        (Things, "Things.held: Thing cannot be journaled"),
+        (Bare, "Bare: a State is kept by its fields' names, not array_like"),
+        (Unknown, "Unknown: its types cannot be read: name 'Missing' is not defined"),
+    ],
+)
+def test_state_when_it_could_not_be_journaled_then_the_strategy_is_refused_and_the_field_named(
+    state: type[State], text: str
+) -> None:
+    """What would be lost, or come back in another order, is refused before anything runs."""
+    keeper = types.new_class("Keeper", (Strategy[Plain, state],))  # type: ignore[valid-type]
+    with pytest.raises(Refused, match=text):
+        _declared(keeper)
+
+
+def test_state_when_it_holds_numbers_texts_structs_and_indicators_then_it_is_taken() -> None:
+    """Lists, dicts, tuples, Decimals, instants, Structs and indicators come back as they were."""
+
+    class Keeper(Strategy[Plain, Fine]):
+        pass
+
+    assert _declared(Keeper).instruments == ()
 
 
 def test_declaration_when_made_in_a_handler_then_it_is_a_defect() -> None:

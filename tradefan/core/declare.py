@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from tradefan.contracts import Settings, lookup, read_settings, suggest
 from tradefan.core.desk import Declared, Desk
+from tradefan.core.kept import require_keepable
 from tradefan.core.purity import impurities
 from tradefan.core.series import Series, SeriesState
 from tradefan.errors import Defect, Refused
@@ -63,6 +64,7 @@ def declare(
         Defect: what was saved does not fit what is declared.
     """
     _, state_type = types_of(strategy)
+    require_keepable(state_type)
     bad = impurities(strategy, Strategy)
     if bad:
         raise Refused("BAD_STRATEGY", f"a strategy does no I/O and never waits: {'; '.join(bad)}")

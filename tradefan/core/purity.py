@@ -57,8 +57,9 @@ def impurities(strategy: type[Any], base: type[Any]) -> tuple[str, ...]:
         if owner in base.__mro__:
             continue
         for name, member in vars(owner).items():
-            if inspect.isfunction(member):
-                for what in _reaches(member, {}):
+            function = member.__func__ if isinstance(member, classmethod | staticmethod) else member
+            if inspect.isfunction(function):
+                for what in _reaches(function, {}):
                     found[f"{owner.__name__}.{name} {what}"] = None
     return tuple(found)
 

@@ -22,7 +22,8 @@ class State(Struct):
     """Base of what a strategy remembers: typed fields with defaults, mutable; it alone is kept.
 
     It survives kill -9: where a turn changed it, it is journaled in one transaction with the orders of
-    that turn, and it is back after the warm-up, before `on_start`. At most 1 MiB as msgpack.
+    that turn, and it is back after the warm-up, before `on_start`. At most 1 MiB as msgpack; numbers,
+    texts, lists, dicts, Structs and indicators, no sets: their order does not survive.
     A journaled field that is unknown or of another type by now needs `upgrade` in the strategy; one
     that was added takes its default.
     """

@@ -12,6 +12,7 @@ from tests.unit.actors.trader_rig import ME, T0, Turns, bars, live, quote, wirin
 from tests.unit.actors.trader_rig import parent as open_parent
 from tradefan.actors.trader import Trader
 from tradefan.actors.trader_memory import STATE_MAX_BYTES
+from tradefan.actors.trader_turn import WISHES_MAX
 from tradefan.errors import Defect
 from tradefan.messages.base import Message
 from tradefan.messages.control import Ready, Started, Stop
@@ -138,6 +139,22 @@ def test_turn_when_sent_then_it_names_the_question_it_went_on_from() -> None:
     (sent,) = turns.to_oms()
     assert isinstance(sent, OwnerTurn)
     assert (sent.owner, sent.asked, type(sent.commands[0])) == (ME, trader.state.asked, SubmitOrder)
+
+
+def test_turn_when_it_wishes_for_a_flood_then_the_actor_ends_and_nothing_was_sent() -> None:
+    """A turn is one message, so what bounds messages must bound the wishes in it."""
+
+    class Floods(Counter):
+        def on_quote(self, quote: Quote, view: View) -> Commands:
+            return [buy("BTC/USDT", 1)] * int(quote.bid)
+
+    turns = Turns()
+    trader = _begin(turns, strategy=Floods)
+    turns.give(trader, quote(WISHES_MAX + 1))
+    assert _turns_of(turns) == [(1, None, WISHES_MAX)]
+    with pytest.raises(Defect, match="a handler returns at most 256 wishes, not 257"):
+        turns.give(trader, quote(WISHES_MAX + 2))
+    assert turns.to_oms() == []
 
 
 def test_turn_when_there_is_no_room_then_its_number_is_not_used_and_its_state_is_kept_for_the_next() -> None:
@@ -288,9 +305,28 @@ class Upgraded(Counter):
         return Tally(quotes=old["seen"])
 
 
-def test_shape_when_there_is_an_upgrade_then_what_it_makes_is_restored_and_journaled() -> None:
+class UpgradedByClass(Counter):
+    """The same, without an instance."""
+
+    @classmethod
+    def upgrade(cls, old: dict[str, Any]) -> Tally:
+        return Tally(quotes=old["seen"])
+
+
+class UpgradedByFunction(Counter):
+    """The same, without a class."""
+
+    @staticmethod
+    def upgrade(old: dict[str, Any]) -> Tally:
+        return Tally(quotes=old["seen"])
+
+
+@pytest.mark.parametrize("strategy", [Upgraded, UpgradedByClass, UpgradedByFunction])
+def test_shape_when_there_is_an_upgrade_then_what_it_makes_is_restored_and_journaled(
+    strategy: type[Counter],
+) -> None:
     """The strategy's own word decides; the new shape goes into the journal with the next turn."""
-    turns, trader = Turns(), Trader(wiring(), strategy=Upgraded)
+    turns, trader = Turns(), Trader(wiring(), strategy=strategy)
     turns.give(trader, Started(0), Ready(4))
     turns.give(trader, *_answer(trader, 6, _blob(seen=8)))
     turns.give(trader, *bars(10, 11, 12, start=T0 - 3 * MINUTE, live=False), live(), quote(100))
