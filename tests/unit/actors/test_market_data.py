@@ -648,7 +648,10 @@ def test_ask_bars_when_not_connected_then_waits_and_when_refused_then_answers_wi
 
 
 def test_rules_when_the_venue_changed_them_then_a_new_version_for_everybody() -> None:
-    """MD-17: asked at each connection and every ten minutes; the same rules are no news."""
+    """MD-17: asked at each connection and every ten minutes; the same rules are no news.
+
+    Who begins later, an order manager in its second life, hears of them when it asks for the feeds.
+    """
     world = World().live()
     symbol = {"symbol": "BTCUSDT", "status": "TRADING", "baseAsset": "BTC", "quoteAsset": "USDT"}
 
@@ -670,6 +673,8 @@ def test_rules_when_the_venue_changed_them_then_a_new_version_for_everybody() ->
     assert (update.instrument, str(changed.qty_lot)) == (changed, "0.0001")
     assert world.actor.state.feeds[BTC].bars.lot == 0.0001
     assert world.actor.state.feeds[BTC].bars.begun_ns is None
+    world.give(AskFeeds())
+    assert world.take(InstrumentUpdate) == [update]
 
 
 def test_late_trade_when_its_bar_is_closed_then_the_store_alone_hears_of_the_bar_again() -> None:

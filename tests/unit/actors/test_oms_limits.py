@@ -117,6 +117,18 @@ def test_overfill_when_it_exceeds_the_limit_then_it_is_applied_alarmed_and_reduc
     bench.check()
 
 
+@pytest.mark.failure("OR-07")
+def test_late_fill_when_it_exceeds_the_limit_then_reduce_only_in_that_step(bench: Bench) -> None:
+    """OR-07: what an order that had ended trades is reserved by nothing any more, and counts at once."""
+    gone = bench.resting(3, 99)
+    bench.report(gone, S.CANCELED)
+    bench.bought(3)
+    assert over(bench) == []
+    bench.fill(gone, 2)
+    assert (over(bench), over(bench, TREND)) == (["REDUCE_ONLY"], ["REDUCE_ONLY"])
+    bench.check()
+
+
 def test_opening_when_it_exceeds_the_limit_then_reduce_only_from_the_start() -> None:
     """What the account held before us counts; it is not sold by anybody for that."""
     bench = Bench(config=limited()).ready(USDT=1000, BTC=9)

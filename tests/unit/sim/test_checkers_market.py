@@ -167,17 +167,22 @@ def test_reject_when_a_change_found_it_on_its_way_then_quiet_and_later_broken() 
             assert violation is None
 
 
-def test_reject_when_the_process_starts_again_then_its_rules_have_to_be_read_again() -> None:
-    """I-14: a process begins with the rules that it was wired with."""
+@pytest.mark.parametrize("restart", [0, 1], ids=["the process", "the order manager"])
+def test_reject_when_the_rules_are_forgotten_then_only_a_new_process_may(restart: int) -> None:
+    """I-14: a process begins with the rules that it was wired with, a restart inside it with those it had."""
     bench = Bench(FittingOrders())
     bench.append(intent(at_ns=bench.seen.now_ns - 1))
     bench.fault("filter_change")
     reject(bench)
     assert bench.step(report(S.REJECTED, reason="FILTER: PRICE_FILTER")) is None
-    assert bench.step(epoch(2)) is None
+    assert bench.step(epoch(2, restart=restart)) is None
     bench.append(intent(client_order_id="d1", at_ns=bench.seen.now_ns + 2 * REREAD_NS))
     reject(bench, "d1")
-    assert bench.look() is None
+    violation = bench.look()
+    if restart:
+        broken(violation, "I-14", f"d1 within the filters of {BTC}", "121.0 s behind the first reject")
+    else:
+        assert violation is None
 
 
 def test_reject_when_the_rules_could_not_be_read_again_then_quiet() -> None:

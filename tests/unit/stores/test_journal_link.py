@@ -32,8 +32,9 @@ from tradefan.messages.control import (
 from tradefan.messages.records import Bust
 from tradefan.messages.wire import Close
 from tradefan.sim.disk import SimDisk
-from tradefan.stores.journal import JournalFile
+from tradefan.stores.journal import JournalFile, Recovered
 from tradefan.stores.journal_link import JournalLink, JournalMachine
+from tradefan.stores.journal_work import CHECK_PAUSE_NS
 from tradefan.stores.mark import marks
 from tradefan.units import MS, SECOND
 
@@ -407,6 +408,49 @@ def test_machine_when_the_disk_cannot_be_written_at_the_start_then_folds_and_say
     assert "EIO" in rows.failing or "Input/output" in rows.failing
     disk.heal()
     assert machine.take(SECOND, 9) == [Durable(3)]
+
+
+class Unreadable(JournalFile):
+    """A file that cannot be read until it is taken up anew."""
+
+    broken = True
+
+    def recover(self) -> Recovered:
+        if self.broken:
+            raise Outage("journal /j.db: IOError: disk I/O error")
+        return super().recover()
+
+    def reopen(self) -> None:
+        super().reopen()
+        self.broken = False
+
+
+def test_machine_when_readers_ask_again_and_again_then_the_repair_comes_when_it_was_due(
+    disk: SimDisk,
+) -> None:
+    """An OMS that starts asks each time it is restarted; the next try stays a second behind the failure."""
+    start = 1_000 * SECOND
+    machine = JournalMachine(Unreadable("/j.db", disk=disk), commit_ns=MS)
+    machine.apply(start, Fold(1))
+    assert machine.take(start, 9) == [JournalFailed("journal /j.db: IOError: disk I/O error")]
+    machine.apply(start + 500 * MS, Fold(2))
+    machine.apply(start + 900 * MS, append(1))
+    assert (machine.take(start + SECOND - 1, 9), machine.next_ns()) == ([], start + SECOND)
+    rows = [Rows(gen, transfers(1), 1) for gen in (1, 2)]
+    assert machine.take(start + SECOND, 9) == [Durable(1), *rows]
+
+
+def test_machine_when_something_is_due_at_once_then_it_has_the_present_instant(disk: SimDisk) -> None:
+    """A question that waited for the repair has no instant of its own; what follows counts from now."""
+    file, start = Unreadable("/j.db", disk=disk), 1_000 * SECOND
+    file.append(1, 1, transfers(600))
+    file.write((), snap=Snap(600, b"state"))
+    machine = JournalMachine(file, commit_ns=MS)
+    machine.apply(start, Fold(1))
+    assert [type(message) for message in machine.take(start, 9)] == [JournalFailed]
+    works, rows = machine.take(start + SECOND, 9)
+    assert (works, rows) == (JournalWorks(), Rows(1, (), 600, snapshot=b"state", snapshot_lsn=600))
+    assert machine.next_ns() == start + SECOND + CHECK_PAUSE_NS
 
 
 def test_machine_when_an_append_comes_again_then_it_is_one(machine: JournalMachine) -> None:

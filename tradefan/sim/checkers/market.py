@@ -98,7 +98,7 @@ class FittingOrders(OverRecords):
     """I-14: no order breaks a filter of the venue, but those that a change of filters finds on their way.
 
     On its way is what was decided before the change, or before the rules were read again: 60 s after
-    a first reject by a filter was reported in one life, unless the market could not be asked meanwhile.
+    a first reject by a filter was reported in one process, unless the market could not be asked meanwhile.
     """
 
     invariant: str = "I-14"
@@ -120,8 +120,9 @@ class FittingOrders(OverRecords):
 
     def take(self, seen: Witness, record: Record) -> Violation | None:
         if isinstance(record, Epoch):
-            # A process begins with the rules that it was wired with.
-            self._reported.clear()
+            if record.restart == 0:
+                # A process begins with the rules that it was wired with; a part of it has to be told.
+                self._reported.clear()
         elif isinstance(record, Intent):
             made = (record.instrument, self.true_ns(seen, record.at_ns))
             self._made.setdefault(record.client_order_id, made)
