@@ -107,6 +107,7 @@ def check_files(daemon: DaemonProcess) -> None:
     assert daemon.run("journal", "verify").returncode == 0
 
 
+@pytest.mark.failure("ST-03")
 def test_disk_when_it_is_full_then_only_cancels_leave_and_trading_returns_with_the_space(
     daemon: DaemonProcess,
 ) -> None:
@@ -132,6 +133,7 @@ def test_disk_when_it_is_full_then_only_cancels_leave_and_trading_returns_with_t
     check_files(daemon)
 
 
+@pytest.mark.failure("ST-03")
 def test_daemon_when_killed_behind_a_full_disk_then_comes_up_and_cancels(daemon: DaemonProcess) -> None:
     """What waited in memory is gone with its process, and was never sent; the rest is cancelled."""
     parent = rest(daemon)
@@ -155,6 +157,7 @@ def oms(daemon: DaemonProcess) -> str:
     return str({one["name"]: one["state"] for one in status["actors"]}["oms"])
 
 
+@pytest.mark.failure("ST-03")
 @pytest.mark.parametrize("once", [True, False], ids=["once", "always"])
 def test_sync_when_it_fails_then_as_a_full_disk_and_that_descriptor_is_never_synced_again(
     daemon: DaemonProcess, once: bool

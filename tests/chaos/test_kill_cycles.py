@@ -58,6 +58,7 @@ def files(daemon: DaemonProcess) -> tuple[Venue, Journal]:
     return read_venue(daemon.data / "paper.db"), read_journal(daemon.data / "journal.db")
 
 
+@pytest.mark.failure("ST-01", "ST-02")
 def test_daemon_when_killed_at_random_then_no_order_is_unknown_and_no_fill_lost_or_booked_twice(
     daemon: DaemonProcess,
 ) -> None:

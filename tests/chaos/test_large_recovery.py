@@ -79,6 +79,7 @@ def daemon(tmp_path: Path) -> Iterator[DaemonProcess]:
         made.close()
 
 
+@pytest.mark.failure("ST-01")
 def test_start_when_a_million_rows_and_500_orders_are_there_then_cancels_in_a_second_and_ready_in_five(
     daemon: DaemonProcess,
 ) -> None:

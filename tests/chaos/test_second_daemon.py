@@ -32,6 +32,7 @@ def first(tmp_path: Path) -> Iterator[DaemonProcess]:
     made.close()
 
 
+@pytest.mark.failure("ST-07")
 def test_second_daemon_when_the_directory_is_taken_then_refused_in_a_second_and_sends_nothing(
     first: DaemonProcess,
 ) -> None:
@@ -58,6 +59,7 @@ def computing_s() -> float:
     return used.ru_utime + used.ru_stime
 
 
+@pytest.mark.failure("ST-07")
 def test_second_daemon_when_the_key_is_taken_elsewhere_then_refused_by_pid_and_directory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -49,6 +49,7 @@ def test_fold_when_written_in_any_groups_and_reopened_anywhere_then_equals_the_a
         file.close()
 
 
+@pytest.mark.failure("ST-06")
 @given(
     count=st.integers(1, 6),
     place=st.integers(0, 5),

@@ -147,18 +147,21 @@ def check(step: int, offset: int = 0, how: Callable[[Damage], str] = outcome) ->
     return found
 
 
+@pytest.mark.failure("ST-06")
 def test_start_when_a_byte_was_flipped_or_the_file_cut_then_is_never_wrong_in_silence() -> None:
     """All bits of the mark, and a sample of the other files' bytes."""
     found = check(step=97)
     assert set(found) - RARE == {f"{kind} {how}" for kind in ("flip", "cut") for how in ENDS}
 
 
+@pytest.mark.failure("ST-06")
 def test_accept_when_a_byte_was_flipped_or_the_file_cut_then_opens_goes_on_and_says_what_is_lost() -> None:
     """`--accept-loss` overrides every refusal, and no row goes without a word."""
     found = check(step=397, how=accepted)
     assert set(found) == {f"{kind} {end}" for kind in ("flip", "cut") for end in ("loss", "nothing lost")}
 
 
+@pytest.mark.failure("ST-06")
 @pytest.mark.slow
 @pytest.mark.parametrize("offset", [0, 5])
 def test_start_when_any_byte_was_flipped_or_the_file_cut_there_then_is_never_wrong_in_silence(

@@ -160,6 +160,7 @@ def live(seed: int, cycles: int, disk: SimDisk | None = None) -> Counter[str]:
     return life.seen
 
 
+@pytest.mark.failure("ST-05")
 @pytest.mark.parametrize("frames", [4, CHECKPOINT_FRAMES])
 def test_journal_when_it_dies_at_any_call_then_every_acknowledged_row_is_there(
     monkeypatch: pytest.MonkeyPatch, frames: int

@@ -154,6 +154,7 @@ def test_create_when_too_many_orders_are_open_then_it_is_rejected() -> None:
     assert bench.last("c").reason == "FILTER: Filter failure: MAX_NUM_ORDERS"
 
 
+@pytest.mark.failure("OR-04")
 def test_create_when_its_id_is_open_already_then_it_is_in_doubt_and_resolves_to_the_first(
     bench: Bench,
 ) -> None:
@@ -168,6 +169,7 @@ def test_create_when_its_id_is_open_already_then_it_is_in_doubt_and_resolves_to_
     assert money(bench)["USDT"] == (D(901), D(99))
 
 
+@pytest.mark.failure("OR-08")
 def test_cancel_when_the_order_is_filled_then_the_venues_word_stands(bench: Bench) -> None:
     """A cancel of a filled order changes nothing: its fills stay, and nothing is reserved."""
     bench.place("done", "buy", "1", "100.01")
@@ -179,6 +181,7 @@ def test_cancel_when_the_order_is_filled_then_the_venues_word_stands(bench: Benc
     assert {asset: sum(pair) for asset, pair in money(bench).items()} == booked(bench)
 
 
+@pytest.mark.failure("OR-19")
 def test_look_when_fills_were_missed_then_they_come_with_their_orders_and_once(bench: Bench) -> None:
     """A look tells each trade after the cursor with the client id of its order, oldest first.
 

@@ -55,6 +55,7 @@ def test_replace_when_a_fill_came_first_then_nothing_is_placed(bench: Bench) -> 
     assert bench.look("new")[1].missing == ("new",)
 
 
+@pytest.mark.failure("OR-23")
 def test_replace_when_the_old_order_is_gone_then_nothing_is_placed(bench: Bench) -> None:
     """An order that ended before cannot be replaced."""
     bench.cancel("old")
@@ -65,6 +66,7 @@ def test_replace_when_the_old_order_is_gone_then_nothing_is_placed(bench: Bench)
     assert money(bench)["USDT"] == (D(1000), D(0))
 
 
+@pytest.mark.failure("OR-23")
 def test_replace_when_the_new_order_is_refused_then_the_old_one_is_gone_all_the_same(bench: Bench) -> None:
     """The cancel was done: the old order is CANCELED, the new one REJECTED for its own reason."""
     bench.replace("old", "new", "buy", "1", "100.01", post_only=True)

@@ -48,6 +48,7 @@ def doubt(kind: Doubt, reason: str) -> OrderInDoubt:
 # --- connection ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.failure("OR-31")
 def test_start_when_it_is_the_first_then_it_connects_subscribes_and_says_so() -> None:
     """Creates are possible only once the user stream is subscribed."""
     rig = Rig()
@@ -65,6 +66,7 @@ def test_start_when_it_is_the_first_then_it_connects_subscribes_and_says_so() ->
     assert rig.desk == [rig.told[0], rig.told[2]]
 
 
+@pytest.mark.failure("OR-29")
 def test_start_when_it_is_a_restart_then_the_oms_hears_and_waiting_creates_are_refused() -> None:
     """The predecessor's requests have no outcome; those that waited were never written."""
     rig = Rig()
@@ -106,6 +108,7 @@ def test_subscription_when_it_is_not_written_then_the_connection_is_given_up(rea
     assert rig.gateway.view().phase == Phase.BACKOFF
 
 
+@pytest.mark.failure("OR-28")
 def test_user_stream_when_the_venue_ends_it_then_we_connect_anew(rig: Rig) -> None:
     """A private stream that ended is a connection that ended."""
     rig.say({"subscriptionId": 0, "event": {"e": "eventStreamTerminated", "E": 1}})
@@ -162,6 +165,7 @@ def test_create_when_it_is_rejected_then_its_class_is_the_reason(rig: Rig) -> No
     assert rig.heard() == [expected]
 
 
+@pytest.mark.failure("OR-01")
 def test_create_when_nobody_answers_then_it_is_in_doubt_and_a_late_answer_still_counts(rig: Rig) -> None:
     """Five seconds are the limit of waiting, not of evidence."""
     rig.tell(rig.order("me", "buy", "1", "99.00"))
@@ -175,6 +179,7 @@ def test_create_when_nobody_answers_then_it_is_in_doubt_and_a_late_answer_still_
     assert (report.status, rig.gateway.view().counters.late_answers) == (OrderStatus.FILLED, 1)
 
 
+@pytest.mark.failure("OR-01", "OR-27")
 @pytest.mark.parametrize(
     ("body", "reason"),
     [
@@ -199,6 +204,7 @@ def test_create_when_the_answer_proves_nothing_then_it_is_in_doubt(
     assert len(rig.written("create")) == 1
 
 
+@pytest.mark.failure("OR-05")
 def test_create_when_the_echo_is_another_id_then_it_is_in_doubt_and_no_stranger_is_made_up(rig: Rig) -> None:
     """A venue that rewrites ids is not believed: neither about ours, nor that somebody else has an order."""
     rig.tell(rig.order("me", "buy", "1", "99.00"))
@@ -208,6 +214,7 @@ def test_create_when_the_echo_is_another_id_then_it_is_in_doubt_and_no_stranger_
     assert suspicion.reason == "ECHO: sent me, answered ['x-123']"
 
 
+@pytest.mark.failure("OR-02")
 def test_create_when_the_connection_ends_then_it_is_in_doubt_and_never_sent_again(rig: Rig) -> None:
     """At most one write, whatever happens; proof that comes afterwards is still told."""
     rig.tell(rig.order("me", "buy", "1", "99.00"))
@@ -229,6 +236,7 @@ def test_create_when_the_link_did_not_write_it_then_that_is_proof(rig: Rig, reas
     assert rig.heard() == [not_sent(reason)]
 
 
+@pytest.mark.failure("OR-29")
 def test_create_when_its_deadline_has_passed_then_it_is_not_written(rig: Rig) -> None:
     """An order of the past is not sent."""
     rig.tell(rig.order("me", "buy", "1", "99.00", not_after_ns=rig.now_ns - 1))
@@ -248,6 +256,7 @@ def test_create_when_the_instrument_is_not_ours_then_it_is_not_sent(rig: Rig) ->
     assert rig.heard() == [not_sent("UNKNOWN_INSTRUMENT")]
 
 
+@pytest.mark.failure("OR-02")
 def test_create_when_it_is_given_twice_then_it_is_written_once(rig: Rig) -> None:
     """The second one is our own defect: no word about the first may come of it."""
     order = rig.order("me", "buy", "1", "99.00")
@@ -259,6 +268,7 @@ def test_create_when_it_is_given_twice_then_it_is_written_once(rig: Rig) -> None
 # --- cancels ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.failure("OR-29")
 def test_cancel_when_it_overtakes_its_create_then_the_create_is_not_written(rig: Rig) -> None:
     """Facts overtake commands: the tombstone waits for the create for a minute."""
     rig.cancel_now("me")
@@ -366,6 +376,7 @@ def test_tombstones_when_there_are_many_then_the_oldest_leave(rig: Rig) -> None:
 # --- user stream ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.failure("OR-06")
 def test_stream_when_a_trade_comes_then_the_fill_is_told_before_the_report(rig: Rig) -> None:
     """Nobody ever sees more filled than traded."""
     event = {"e": "executionReport", "s": "BTCUSDT", "c": "me", "S": "BUY", "q": "1", "p": "99", "x": "TRADE"}

@@ -22,6 +22,7 @@ def rig() -> Rig:
     return live_rig()
 
 
+@pytest.mark.failure("OR-19")
 def test_look_when_everything_is_answered_then_facts_come_singly_and_it_is_complete(rig: Rig) -> None:
     """Reports, then fills with their orders' ids, then balances, then the end."""
     rig.tell(look("me", "gone"))
@@ -103,6 +104,7 @@ def test_look_when_one_answer_is_missing_then_it_proves_nothing(rig: Rig, end: s
     assert rig.gateway.state.looks == {}
 
 
+@pytest.mark.failure("ST-10")
 def test_look_when_it_fails_half_way_then_fills_without_an_owner_are_kept_back(rig: Rig) -> None:
     """A fill whose order is not known would be booked to nobody: the cursor has not passed it."""
     rig.tell(look(balances=False))
@@ -181,6 +183,7 @@ def read(rig: Rig, *rows: dict[str, Any], cursor: str = "7") -> tuple[list[str],
     return [fact.trade_id for fact in facts if isinstance(fact, VenueFill)], done.cursors[0][1]
 
 
+@pytest.mark.failure("OR-19")
 def test_cursor_when_a_trade_is_young_then_it_is_told_and_not_passed(rig: Rig) -> None:
     """A trade with a smaller id may still hide: it is passed by a look that was asked V later."""
     assert read(rig, trade(10)) == (["10"], "7")
@@ -227,6 +230,7 @@ def test_cursor_when_the_look_is_incomplete_then_nothing_ripens(rig: Rig) -> Non
     assert read(rig, trade(8)) == (["8"], "7")
 
 
+@pytest.mark.failure("OR-20")
 def test_cursor_when_trades_have_no_id_then_it_stands_on_one_that_has(rig: Rig) -> None:
     """They are told under ids of ours, the same ones when they are read again."""
     nameless = trade(-1)

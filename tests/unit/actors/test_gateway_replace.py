@@ -175,6 +175,7 @@ def test_replacement_when_both_legs_are_done_then_the_old_order_is_told_first(ri
     assert rig.gateway.view().counters.replaces == 1
 
 
+@pytest.mark.failure("OR-23")
 def test_replacement_when_the_cancel_failed_then_the_new_order_does_not_exist(rig: Rig) -> None:
     """-2022 with NOT_ATTEMPTED rejects the new order, which did leave us, and informs about the old one."""
     response = {"code": -2011, "msg": RESTRICTIONS}
@@ -186,6 +187,7 @@ def test_replacement_when_the_cancel_failed_then_the_new_order_does_not_exist(ri
     assert rejected.reason == f"CANCEL_FAILED: RESTRICTED: {RESTRICTIONS}"
 
 
+@pytest.mark.failure("OR-23")
 @pytest.mark.parametrize(
     ("code", "text", "expected"),
     [
@@ -212,6 +214,7 @@ def test_replacement_when_only_the_cancel_was_done_then_the_new_leg_follows_the_
         assert (heard[1].order_qty, heard[1].cum_qty, heard[1].side) == (D(1), D(0), "buy")
 
 
+@pytest.mark.failure("OR-23")
 def test_replacement_when_only_the_new_order_was_placed_then_both_legs_are_told(rig: Rig) -> None:
     """STOP_ON_FAILURE forbids it; a venue that does it all the same leaves us with two orders."""
     data = legs("FAILURE", "SUCCESS", {"code": -2011, "msg": "Unknown order sent."}, result())
@@ -280,6 +283,7 @@ def test_replacement_when_the_answer_proves_nothing_then_both_orders_are_in_doub
     assert len(rig.written("replace")) == 1
 
 
+@pytest.mark.failure("OR-01", "OR-23")
 @pytest.mark.parametrize("end", ["timeout", "closed"])
 def test_replacement_when_nobody_answers_then_both_are_in_doubt_and_late_words_count(
     rig: Rig, end: str

@@ -51,6 +51,7 @@ def gate(rig: Rig, status: int, code: int = -1003, **data: Any) -> None:
 # --- silence, keys, garbage -----------------------------------------------------------------------------
 
 
+@pytest.mark.failure("OR-15")
 @pytest.mark.parametrize(
     ("status", "code", "retry_s", "silence_s", "reason"),
     [(429, -1003, None, 60, "RATE_LIMIT"), (429, -1015, 7, 7, "RATE_LIMIT"), (418, -1003, None, 300, "BAN")],
@@ -186,6 +187,7 @@ def test_silence_when_its_header_is_nonsense_then_it_is_bounded(rig: Rig, second
     assert wait_ns == (SHUT_MAX_NS if seconds > 1 else MINUTE)
 
 
+@pytest.mark.failure("OR-15")
 @pytest.mark.parametrize("retry_s", [30.0, float("inf")])
 def test_connection_when_it_is_refused_with_418_then_that_is_a_ban_as_well(rig: Rig, retry_s: float) -> None:
     """The venue may ban at the door: the account says until when."""

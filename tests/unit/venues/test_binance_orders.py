@@ -197,6 +197,7 @@ def test_placed_when_a_fill_has_no_id_then_it_is_not_told_and_counted() -> None:
     assert report.cum_qty == D(5)
 
 
+@pytest.mark.failure("OR-13", "OR-14")
 @pytest.mark.parametrize(
     ("word", "more", "status", "reason"),
     [
@@ -338,6 +339,7 @@ TRADE: dict[str, Any] = {
 }
 
 
+@pytest.mark.failure("OR-20")
 def test_trades_when_some_have_no_id_then_they_are_named_by_what_they_say() -> None:
     """Sorted where all have ids; else in the venue's order, and equal ones are told apart by number."""
     nameless = {key: value for key, value in TRADE.items() if key != "id"}

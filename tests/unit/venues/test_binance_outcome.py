@@ -38,6 +38,7 @@ def test_rest_answer_when_it_carries_the_orders_own_status_then_that_is_no_http_
     assert outcome("create", 200, b'{"status":"NEW"}').verdict is Verdict.DONE
 
 
+@pytest.mark.failure("OR-01")
 @pytest.mark.parametrize(
     ("code", "text", "verdict", "reason"),
     [
@@ -79,6 +80,7 @@ def test_create_when_it_is_refused_then_its_class_follows_the_table(
     assert outcome("create", 400, rest) == Outcome(verdict, reason, text, code)
 
 
+@pytest.mark.failure("OR-08", "OR-10")
 @pytest.mark.parametrize(
     ("op", "code", "text", "verdict", "reason"),
     [
@@ -142,6 +144,7 @@ def test_text_when_it_has_no_end_then_so_much_of_it_is_kept() -> None:
     assert (found.reason, found.text) == ("HALT", long[:TEXT_MAX])
 
 
+@pytest.mark.failure("OR-27")
 @pytest.mark.parametrize(
     ("status", "body", "expected"),
     [
@@ -210,6 +213,7 @@ def test_outcome_when_it_is_shown_then_the_class_comes_first() -> None:
     assert Outcome(DOUBT, "TIMEOUT").why == "TIMEOUT"
 
 
+@pytest.mark.failure("OR-27")
 @given(
     op=st.sampled_from(["create", "cancel", "replace", "query", "subscribe"]),
     status=st.none() | st.integers(100, 599),
