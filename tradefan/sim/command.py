@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import faulthandler
 import multiprocessing
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from hashlib import blake2b
 
 import msgspec
 from msgspec import Struct
 
+from tradefan.errors import Defect
 from tradefan.sim.checkers import all_checkers
 from tradefan.sim.faults import read_kinds
 from tradefan.sim.options import DEFAULT_HOURS
@@ -19,6 +24,8 @@ from tradefan.sim.shorten import shorten
 from tradefan.sim.world import World
 
 PROGRESS_EVERY = 10
+SEED_MAX_S = 120
+"""A seed ends within 20 s; a process whose seed still runs after this says where it stands, and ends."""
 __all__ = ["DEFAULT_HOURS", "Wanted", "failure", "main", "run_seed", "simulate"]
 
 
@@ -76,20 +83,43 @@ def _fails(outcome: Outcome, hours: float, kinds: Sequence[str]) -> bool:
 
 
 def _one(hours: float, kinds: Sequence[str], all_on: bool, seed: int) -> bytes:
-    return msgspec.msgpack.encode(run_seed(seed, hours, kinds, all_on))
+    begun_s = time.process_time()
+    outcome = run_seed(seed, hours, kinds, all_on)
+    outcome = msgspec.structs.replace(outcome, cpu_s=time.process_time() - begun_s)
+    return msgspec.msgpack.encode(outcome)
+
+
+def _watched(one: Callable[[int], bytes], seed: int) -> bytes:
+    """Run a seed in a process of the pool, which must not wait for ever for one that hangs."""
+    faulthandler.dump_traceback_later(SEED_MAX_S, exit=True)
+    try:
+        return one(seed)
+    finally:
+        faulthandler.cancel_dump_traceback_later()
 
 
 def _in_order(one: Callable[[int], bytes], seeds: Sequence[int], jobs: int) -> Iterator[Outcome]:
-    """Give the outcomes in the order of the seeds, whatever process finishes first."""
+    """Give the outcomes in the order of the seeds, whatever process finishes first.
+
+    Raises:
+        Defect: a process died in the middle of a seed.
+    """
     decode = msgspec.msgpack.Decoder(Outcome).decode
     if jobs <= 1 or len(seeds) == 1:
         for seed in seeds:
             yield decode(one(seed))
         return
     # A fresh interpreter each: nothing of one seed is left in memory for another process to inherit.
-    with multiprocessing.get_context("spawn").Pool(jobs) as pool:
-        for encoded in pool.imap(one, seeds):
-            yield decode(encoded)
+    pool = ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"))
+    try:
+        futures = {seed: pool.submit(_watched, one, seed) for seed in seeds}
+        for seed in seeds:
+            yield decode(futures[seed].result())
+    except BrokenProcessPool as error:
+        text = f"the process of seed {seed}, or of one of the {jobs - 1} behind it, died"
+        raise Defect(f"{text}; run them one by one") from error
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def main(seeds: Sequence[int], hours: float, faults: str, jobs: int, *, as_json: bool) -> int:

@@ -54,6 +54,8 @@ class Outcome(Struct, frozen=True):
     steps: int = 0
     faults: dict[str, int] = {}
     coverage: dict[str, dict[str, int]] = {}
+    cpu_s: float = 0.0
+    """What the seed cost its process."""
 
 
 class Summary(Struct):
@@ -70,6 +72,9 @@ class Summary(Struct):
     faults: dict[str, int] = field(default_factory=dict)
     coverage: dict[str, dict[str, int]] = field(default_factory=dict)
     violations: list[dict[str, Any]] = field(default_factory=list)
+    slowest: int = 0
+    slowest_s: float = 0.0
+    """The seed that cost most computing, and how much."""
 
     def add(self, one: Outcome) -> None:
         """Add an outcome."""
@@ -77,6 +82,8 @@ class Summary(Struct):
         self.liars += one.liar
         for name in ("simulated_ns", "orders", "fills", "crashes", "starts", "steps"):
             setattr(self, name, getattr(self, name) + getattr(one, name))
+        if one.cpu_s > self.slowest_s:
+            self.slowest, self.slowest_s = one.seed, one.cpu_s
         for kind, count in one.faults.items():
             self.faults[kind] = self.faults.get(kind, 0) + count
         for kind, row in one.coverage.items():
@@ -100,6 +107,7 @@ class Summary(Struct):
             f"orders {self.orders}, fills {self.fills}, crashes {self.crashes}, starts {self.starts}, "
             f"faults {sum(self.faults.values())}, violations {len(self.violations)}"
         )
+        yield f"slowest seed {self.slowest}: {self.slowest_s:.1f} s of computing"
         if self.coverage:
             yield from matrix(self.faults, self.coverage)
 

@@ -16,6 +16,7 @@ def outcome(seed: int, violation: Violation | None = None) -> Outcome:
         simulated_ns=HOUR // 2,
         orders=100,
         fills=7,
+        cpu_s=2.5,
         crashes=2,
         starts=3,
         faults={"stall": 3, "halt": 1},
@@ -45,9 +46,10 @@ def test_lines_when_printed_then_the_matrix_has_a_row_for_each_kind() -> None:
     """A row names the kind, how often it happened, and what it found our orders in."""
     summary = Summary()
     summary.add(outcome(1))
-    head, columns, halt, stall = summary.lines()
+    head, slowest, columns, halt, stall = summary.lines()
     assert "seeds 1" in head
     assert "simulated 0.5 h" in head
+    assert slowest == "slowest seed 1: 2.5 s of computing"
     assert halt.split() == ["halt", "1", "1", *["0"] * 9]
     assert stall.split() == ["stall", "3", "0", "0", "2", "0", "0", "0", "1", "0", "0", "0"]
     assert len(columns.split()) == len(stall.split())

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 
 import pytest
 
+from tradefan.errors import Defect
 from tradefan.sim import command
 from tradefan.sim.checkers.base import Watch
 from tradefan.sim.command import Wanted, simulate
@@ -131,4 +133,18 @@ def test_simulate_when_processes_share_the_seeds_then_the_outcome_is_the_same() 
     """Seeds come back in their order, whoever ran them."""
     seeds = tuple(range(1, 4))
     alone, two = (simulate(Wanted(seeds, SHORT, "none", jobs), lambda _line: None) for jobs in (1, 2))
+    for summary, _ in (alone, two):
+        summary.slowest_s, summary.slowest = 0.0, 0
     assert alone == two
+
+
+def die(_seed: int) -> bytes:
+    """Stand for a seed that hangs until its process is ended."""
+    os._exit(1)
+
+
+@pytest.mark.slow
+def test_simulate_when_a_process_dies_then_it_says_so_and_does_not_wait() -> None:
+    """Memory ran out, or a seed hung: nobody waits for an outcome that never comes."""
+    with pytest.raises(Defect, match="the process of seed 7, or of one of the 1 behind it, died"):
+        list(command._in_order(die, (7, 8), jobs=2))
