@@ -14,16 +14,8 @@ from tests.unit.actors.oms_wired import ACCOUNT, CONFIG, GATEWAY
 from tradefan.core.trading import Trading, apply
 from tradefan.messages.account import AccountState, SetMode
 from tradefan.messages.control import ActorState, ConfigChanged
-from tradefan.messages.orders import (
-    TERMINAL,
-    CancelOrder,
-    CancelRejected,
-    CreateOrder,
-    Look,
-    OrderStatus,
-    ReplaceOrder,
-    ResumeTrading,
-)
+from tradefan.messages.gateway import CancelOrder, CancelRejected, CreateOrder, Look, ReplaceOrder
+from tradefan.messages.orders import TERMINAL, OrderStatus, ResumeTrading
 from tradefan.messages.records import Record
 from tradefan.units import SECOND
 

@@ -10,7 +10,7 @@ from tradefan.core.outbox import create_of
 from tradefan.core.scopes import scopes
 from tradefan.messages.base import Message
 from tradefan.messages.control import CloseLatch, KillAnswer, KillByte, KillByteSet, OpenLatch
-from tradefan.messages.orders import CancelOrder, CreateOrder, Look, ReplaceOrder
+from tradefan.messages.gateway import CancelOrder, CreateOrder, Look, ReplaceOrder
 from tradefan.messages.records import Intent, Kill, Resume
 from tradefan.units import ClientOrderId
 

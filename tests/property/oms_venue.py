@@ -5,7 +5,8 @@ from __future__ import annotations
 from decimal import Decimal
 
 from tests.unit.actors.oms_wired import ACCOUNT, venue_fill
-from tradefan.messages.orders import CreateOrder, FillBusted, OrderStatus, ReplaceOrder, VenueFill
+from tradefan.messages.gateway import CreateOrder, FillBusted, ReplaceOrder, VenueFill
+from tradefan.messages.orders import OrderStatus
 from tradefan.units import ZERO, ClientOrderId, TradeId, sign
 
 D = Decimal

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.unit.actors.gateway_rig import Rig, live_rig, look, result, trade
 from tradefan.messages.base import Message
-from tradefan.messages.orders import (
+from tradefan.messages.gateway import (
     CancelRejected,
     ExecutionReport,
     FillBusted,

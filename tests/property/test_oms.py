@@ -23,19 +23,21 @@ from tradefan.contracts import EndParent, ParentView, PlaceChild, ReplaceChild, 
 from tradefan.messages.account import AccountState, SetMode
 from tradefan.messages.base import Message
 from tradefan.messages.control import ActorState, ConfigChanged, Durable
+from tradefan.messages.gateway import (
+    CancelOrder,
+    CancelRejected,
+    GatewayReset,
+    Look,
+    OrderInDoubt,
+    OrderNotSent,
+)
 from tradefan.messages.market import Quality
 from tradefan.messages.orders import (
     TERMINAL,
     AssignPosition,
     CancelAll,
-    CancelOrder,
     CancelParent,
-    CancelRejected,
     Doubt,
-    GatewayReset,
-    Look,
-    OrderInDoubt,
-    OrderNotSent,
     OrderStatus,
     OwnerTurn,
     ResolveOrder,

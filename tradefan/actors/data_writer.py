@@ -30,13 +30,7 @@ from tradefan.messages.control import (
     Timer,
 )
 from tradefan.messages.market import Bar, BarCorrected, BarsClosed, Gap, Trade
-from tradefan.messages.orders import (
-    FillUpdate,
-    OrderUpdate,
-    ParentUpdate,
-    PositionUpdate,
-    Refusal,
-)
+from tradefan.messages.orders import FillUpdate, OrderUpdate, ParentUpdate, PositionUpdate, Refusal
 from tradefan.messages.wire import Credit, LinkDown
 from tradefan.runtime.actor import Context
 from tradefan.runtime.system import RIM

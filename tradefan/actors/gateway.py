@@ -44,8 +44,7 @@ from tradefan.core.connection_state import (
 from tradefan.messages.account import AccountState, Balances
 from tradefan.messages.base import Message
 from tradefan.messages.control import Started, Stop, Stopped, Timer
-from tradefan.messages.instrument import Instrument
-from tradefan.messages.orders import (
+from tradefan.messages.gateway import (
     CancelOrder,
     CreateOrder,
     ExecutionReport,
@@ -53,6 +52,7 @@ from tradefan.messages.orders import (
     Look,
     ReplaceOrder,
 )
+from tradefan.messages.instrument import Instrument
 from tradefan.messages.wire import Closed, NotWritten, Opened, Received, Text, Written
 from tradefan.runtime.actor import Context
 from tradefan.runtime.system import RIM

@@ -8,7 +8,7 @@ from tradefan.actors.gateway_state import LATE_MAX, Flight, GatewayState, What
 from tradefan.core.connection_state import Phase
 from tradefan.core.scopes import scopes
 from tradefan.messages.control import Timer
-from tradefan.messages.orders import CreateOrder
+from tradefan.messages.gateway import CreateOrder
 from tradefan.messages.wire import Text, Write
 from tradefan.runtime.actor import Context
 from tradefan.units import AccountId, ClientOrderId, InstrumentId, Ref

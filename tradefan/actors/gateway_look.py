@@ -24,7 +24,7 @@ from tradefan.actors.gateway_trades import newest_id, ripen, safe_cursor, take_p
 from tradefan.errors import Refused
 from tradefan.messages.base import Message
 from tradefan.messages.control import Timer
-from tradefan.messages.orders import ExecutionReport, Look, LookDone, VenueFill
+from tradefan.messages.gateway import ExecutionReport, Look, LookDone, VenueFill
 from tradefan.messages.wire import Text
 from tradefan.runtime.actor import Context
 from tradefan.units import ClientOrderId, InstrumentId, TradeId

@@ -14,17 +14,16 @@ from tradefan.actors.gateway_state import TOMBSTONES_MAX, Flight, GatewayState
 from tradefan.core.connection_state import Phase
 from tradefan.errors import Refused
 from tradefan.messages.base import Message
-from tradefan.messages.orders import (
+from tradefan.messages.gateway import (
     CancelOrder,
     CancelRejected,
     CreateOrder,
-    Doubt,
     ExecutionReport,
     OrderInDoubt,
     OrderNotSent,
-    OrderStatus,
     ReplaceOrder,
 )
+from tradefan.messages.orders import Doubt, OrderStatus
 from tradefan.runtime.actor import Context
 from tradefan.units import SECOND, ZERO, ClientOrderId
 from tradefan.venues.binance_account_wire import Frame

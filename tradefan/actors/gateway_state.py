@@ -8,7 +8,7 @@ from msgspec import Struct, field
 
 from tradefan.core.connection_state import Budget, ConnectionState
 from tradefan.messages.account import Balances
-from tradefan.messages.orders import CreateOrder, ExecutionReport, Look, VenueFill
+from tradefan.messages.gateway import CreateOrder, ExecutionReport, Look, VenueFill
 from tradefan.messages.wire import Op
 from tradefan.units import ClientOrderId, InstrumentId, TradeId
 from tradefan.venues.binance_account_wire import AccountTrade

@@ -95,6 +95,16 @@ from tradefan.messages.control import (
     Stop,
     Timer,
 )
+from tradefan.messages.gateway import (
+    CancelRejected,
+    ExecutionReport,
+    FillBusted,
+    GatewayReset,
+    LookDone,
+    OrderInDoubt,
+    OrderNotSent,
+    VenueFill,
+)
 from tradefan.messages.instrument import InstrumentUpdate
 from tradefan.messages.market import FeedQuality, Quality, Quote, SessionBreak
 from tradefan.messages.orders import (
@@ -103,19 +113,11 @@ from tradefan.messages.orders import (
     AssignPosition,
     CancelAll,
     CancelParent,
-    CancelRejected,
-    ExecutionReport,
-    FillBusted,
-    GatewayReset,
-    LookDone,
-    OrderInDoubt,
-    OrderNotSent,
     OwnerTurn,
     ResolveOrder,
     ResumeTrading,
     SetTarget,
     SubmitOrder,
-    VenueFill,
 )
 from tradefan.messages.records import ConfigChange
 from tradefan.messages.wire import LinkDown

@@ -39,8 +39,9 @@ from tradefan.core.trading import ParentState
 from tradefan.errors import Defect, Refused
 from tradefan.executors import limit as _limit  # noqa: F401 importing registers the executors
 from tradefan.messages.control import Timer
+from tradefan.messages.gateway import CreateOrder, ReplaceOrder
 from tradefan.messages.instrument import Instrument
-from tradefan.messages.orders import TERMINAL, CreateOrder, OrderStatus, ParentOrder, Phase, ReplaceOrder
+from tradefan.messages.orders import TERMINAL, OrderStatus, ParentOrder, Phase
 from tradefan.messages.records import Intent, ParentFailed, PhaseChange
 from tradefan.units import DAY, MS, SECOND, ZERO, ClientOrderId, ParentId, clean, is_number
 

@@ -26,7 +26,7 @@ from tradefan.core import outbox
 from tradefan.core.ledger import balance
 from tradefan.core.order import Order
 from tradefan.messages.control import Ready
-from tradefan.messages.orders import LookDone
+from tradefan.messages.gateway import LookDone
 from tradefan.messages.records import Cursor, Difference, Opening, Resolved, Sealed, Transfer
 from tradefan.units import MINUTE, SECOND, ZERO, AccountId, Asset, InstrumentId, exact, plain
 

@@ -14,7 +14,8 @@ from tradefan.actors.oms_state import Turn
 from tradefan.core.ids import is_own
 from tradefan.core.order import Order
 from tradefan.messages.control import AskHistory, History
-from tradefan.messages.orders import TERMINAL, ExecutionReport, FillBusted, OrderStatus, VenueFill
+from tradefan.messages.gateway import ExecutionReport, FillBusted, VenueFill
+from tradefan.messages.orders import TERMINAL, OrderStatus
 from tradefan.messages.records import ExternalOrder, Intent
 from tradefan.units import ZERO, AccountId, Asset, ClientOrderId, exact
 

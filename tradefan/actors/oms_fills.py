@@ -22,14 +22,9 @@ from tradefan.core.told import Moving, told
 from tradefan.core.trading import fill_key, in_opening, knows_fill, may_have_forgotten
 from tradefan.core.updates import fill_update
 from tradefan.messages.control import History
+from tradefan.messages.gateway import ExecutionReport, FillBusted, VenueFill
 from tradefan.messages.instrument import Instrument
-from tradefan.messages.orders import (
-    TERMINAL,
-    ExecutionReport,
-    FillBusted,
-    OrderStatus,
-    VenueFill,
-)
+from tradefan.messages.orders import TERMINAL, OrderStatus
 from tradefan.messages.records import Bust, Correct, Fill, FillInferred, FillReplaced, Intent
 from tradefan.units import EXTERNAL, SECOND, ZERO, OwnerId, TradeId, plain
 

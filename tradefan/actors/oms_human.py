@@ -13,13 +13,7 @@ from tradefan.core.ledger import held_before, position
 from tradefan.core.order import Order
 from tradefan.errors import Refused
 from tradefan.messages.instrument import Instrument
-from tradefan.messages.orders import (
-    Answer,
-    AssignPosition,
-    OrderStatus,
-    PositionMoved,
-    ResolveOrder,
-)
+from tradefan.messages.orders import Answer, AssignPosition, OrderStatus, PositionMoved, ResolveOrder
 from tradefan.messages.records import Assign, Difference, PoisonResolved, Report, Resolved
 from tradefan.units import EXTERNAL, ZERO, ClientOrderId, OwnerId, exact, plain, require_number
 

@@ -28,7 +28,8 @@ from tradefan.messages.control import (
     OpenLatch,
     Timer,
 )
-from tradefan.messages.orders import Answer, CreateOrder, OrderStatus, ResumeTrading
+from tradefan.messages.gateway import CreateOrder
+from tradefan.messages.orders import Answer, OrderStatus, ResumeTrading
 from tradefan.messages.records import Kill, ModeChange, Resume
 from tradefan.units import MS, SECOND, AccountId, plain
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from tradefan.actors.oms_state import AccountLive, Turn
 from tradefan.core.order import Order
 from tradefan.messages.control import Timer
-from tradefan.messages.orders import Look
+from tradefan.messages.gateway import Look
 from tradefan.units import SECOND, AccountId
 
 PERIOD_NS = 10 * SECOND

@@ -18,8 +18,8 @@ from tradefan.core.order import Order
 from tradefan.core.scopes import scopes
 from tradefan.messages.account import Mode, SetMode
 from tradefan.messages.control import ActorState, LoopLag, Timer
+from tradefan.messages.gateway import CreateOrder
 from tradefan.messages.market import Quality
-from tradefan.messages.orders import CreateOrder
 from tradefan.messages.records import ModeChange
 from tradefan.units import EXTERNAL, SECOND, AccountId, InstrumentId, exact, plain
 

@@ -16,23 +16,19 @@ from tradefan.core.trading import ParentState, Trading, apply, place_key
 from tradefan.messages.account import Balances, EquityMark, Mode, SetMode
 from tradefan.messages.base import Message
 from tradefan.messages.control import KillSwitch, Stop
-from tradefan.messages.instrument import Instrument
-from tradefan.messages.market import FeedQuality, Quote
-from tradefan.messages.orders import (
-    AskPositions,
+from tradefan.messages.gateway import (
     CancelRejected,
     ExecutionReport,
     FillBusted,
-    FillUpdate,
     GatewayReset,
     LookDone,
     OrderInDoubt,
     OrderNotSent,
-    Phase,
-    Refusal,
-    SetTarget,
     VenueFill,
 )
+from tradefan.messages.instrument import Instrument
+from tradefan.messages.market import FeedQuality, Quote
+from tradefan.messages.orders import AskPositions, FillUpdate, Phase, Refusal, SetTarget
 from tradefan.messages.records import Fill, Record
 from tradefan.runtime.actor import Context
 from tradefan.runtime.system import RIM

@@ -24,6 +24,7 @@ from tradefan.core.ledger import position
 from tradefan.core.trading import ParentState, place_key
 from tradefan.errors import Refused
 from tradefan.messages.control import AnyCommand
+from tradefan.messages.gateway import ReplaceOrder
 from tradefan.messages.instrument import Instrument
 from tradefan.messages.orders import (
     Answer,
@@ -33,7 +34,6 @@ from tradefan.messages.orders import (
     ParentOrder,
     Phase,
     Refusal,
-    ReplaceOrder,
     SetTarget,
     SubmitOrder,
 )

@@ -24,18 +24,15 @@ from tradefan.actors.oms_waiting import (
 from tradefan.core import outbox
 from tradefan.core.order import TABLE, Event, Move, Order, judge, tells_news
 from tradefan.messages.control import Timer
-from tradefan.messages.market import AskRules
-from tradefan.messages.orders import (
-    TERMINAL,
+from tradefan.messages.gateway import (
     CancelRejected,
-    Doubt,
     ExecutionReport,
     GatewayReset,
     OrderInDoubt,
     OrderNotSent,
-    OrderStatus,
-    Phase,
 )
+from tradefan.messages.market import AskRules
+from tradefan.messages.orders import TERMINAL, Doubt, OrderStatus, Phase
 from tradefan.messages.records import CancelIntent, CancelRefused, Report, Resolved
 from tradefan.units import ClientOrderId, plain
 

@@ -9,7 +9,8 @@ from tradefan.actors.oms_state import Turn
 from tradefan.core import outbox
 from tradefan.core.order import Order, may_doubt
 from tradefan.messages.control import Timer
-from tradefan.messages.orders import TERMINAL, CancelOrder, CreateOrder, Doubt
+from tradefan.messages.gateway import CancelOrder, CreateOrder
+from tradefan.messages.orders import TERMINAL, Doubt
 from tradefan.messages.records import CancelIntent, CancelRefused, InDoubt, NotSent
 from tradefan.units import MINUTE, MS, SECOND, ClientOrderId
 

@@ -12,7 +12,8 @@ from typing import TypeAlias
 
 from msgspec import Struct, field
 
-from tradefan.messages.orders import Answer, CreateOrder, ReplaceOrder
+from tradefan.messages.gateway import CreateOrder, ReplaceOrder
+from tradefan.messages.orders import Answer
 from tradefan.units import ClientOrderId
 
 Placing: TypeAlias = CreateOrder | ReplaceOrder

@@ -8,19 +8,18 @@ from msgspec import Raw, Struct
 
 from tradefan.messages.account import EquityPoint
 from tradefan.messages.base import Control, Fact, Message
+from tradefan.messages.gateway import CreateOrder, ReplaceOrder
 from tradefan.messages.market import Bar, Gap, Trade
 from tradefan.messages.orders import (
     AssignPosition,
     CancelAll,
     CancelParent,
-    CreateOrder,
     FillUpdate,
     OrderUpdate,
     OwnerTurn,
     ParentUpdate,
     PositionUpdate,
     Refusal,
-    ReplaceOrder,
     ResolveOrder,
     ResumeTrading,
     SetTarget,

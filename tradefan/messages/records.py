@@ -13,14 +13,7 @@ from typing import Literal, TypeAlias
 from msgspec import Struct, field
 
 from tradefan.messages.account import Mode
-from tradefan.messages.orders import (
-    Doubt,
-    OrderStatus,
-    OrderType,
-    ParentOrder,
-    Phase,
-    TimeInForce,
-)
+from tradefan.messages.orders import Doubt, OrderStatus, OrderType, ParentOrder, Phase, TimeInForce
 from tradefan.units import (
     AccountId,
     Asset,

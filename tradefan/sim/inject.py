@@ -11,7 +11,8 @@ from msgspec.structs import replace
 
 from tradefan.config.schema import Config, InstrumentRisk
 from tradefan.messages.control import LoopLag, SwapConfig
-from tradefan.messages.orders import Doubt, ExecutionReport, VenueFill
+from tradefan.messages.gateway import ExecutionReport, VenueFill
+from tradefan.messages.orders import Doubt
 from tradefan.runtime.system import Cell
 from tradefan.sim.faults import EXECUTOR, STRATEGY, Planned
 from tradefan.sim.options import ACCOUNT, VENUE

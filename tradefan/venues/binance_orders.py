@@ -15,16 +15,16 @@ from msgspec import Struct
 from tradefan.core.fill_id import derived_ids
 from tradefan.errors import Refused
 from tradefan.messages.account import Balance, Balances
-from tradefan.messages.instrument import Instrument
-from tradefan.messages.orders import (
+from tradefan.messages.gateway import (
     CancelOrder,
     CreateOrder,
     ExecutionReport,
     FillBusted,
-    OrderStatus,
     ReplaceOrder,
     VenueFill,
 )
+from tradefan.messages.instrument import Instrument
+from tradefan.messages.orders import OrderStatus
 from tradefan.messages.wire import Text
 from tradefan.units import (
     MS,

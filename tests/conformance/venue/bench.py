@@ -13,19 +13,17 @@ from tradefan.actors.gateway import Gateway, GatewayWiring
 from tradefan.config.schema import AccountConfig, Config
 from tradefan.messages.base import Message
 from tradefan.messages.control import Started
-from tradefan.messages.instrument import Instrument
-from tradefan.messages.orders import (
-    TERMINAL,
+from tradefan.messages.gateway import (
     CancelOrder,
     CreateOrder,
     ExecutionReport,
     Look,
     LookDone,
-    OrderType,
     ReplaceOrder,
-    TimeInForce,
     VenueFill,
 )
+from tradefan.messages.instrument import Instrument
+from tradefan.messages.orders import TERMINAL, OrderType, TimeInForce
 from tradefan.messages.wire import Write
 from tradefan.units import (
     MS,

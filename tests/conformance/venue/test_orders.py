@@ -10,8 +10,9 @@ import pytest
 
 from tests.conformance.venue.bench import ACCOUNT, BTC, INSTRUMENTS, Bench, D
 from tradefan.messages.account import Balance, Balances
+from tradefan.messages.gateway import CancelRejected, OrderInDoubt, VenueFill
 from tradefan.messages.market import BookSnapshot, Levels
-from tradefan.messages.orders import CancelRejected, Doubt, OrderInDoubt, OrderStatus, VenueFill
+from tradefan.messages.orders import Doubt, OrderStatus
 from tradefan.units import Asset
 from tradefan.venues.paper import PaperVenue
 from tradefan.venues.paper_state import MemoryStore, PaperConfig

@@ -6,8 +6,9 @@ import pytest
 
 from tests.conformance.venue.bench import ACCOUNT, BTC, Bench, D
 from tests.conformance.venue.test_orders import VENUES, booked, money
+from tradefan.messages.gateway import CancelRejected, OrderInDoubt, OrderNotSent
 from tradefan.messages.market import BookSnapshot, Levels, Trade
-from tradefan.messages.orders import CancelRejected, Doubt, OrderInDoubt, OrderNotSent
+from tradefan.messages.orders import Doubt
 from tradefan.units import ClientOrderId
 
 BIDS: Levels = ((99.99, 1.0), (99.98, 2.0))

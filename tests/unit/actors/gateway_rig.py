@@ -11,7 +11,7 @@ from tradefan.actors.gateway_state import GatewayState
 from tradefan.messages.account import AccountState
 from tradefan.messages.base import Message
 from tradefan.messages.control import Started
-from tradefan.messages.orders import CancelOrder, Look
+from tradefan.messages.gateway import CancelOrder, Look
 from tradefan.messages.wire import Closed, Opened, Received, Text
 from tradefan.units import MS, ClientOrderId, OwnerId, TradeId
 

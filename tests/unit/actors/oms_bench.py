@@ -41,18 +41,9 @@ from tradefan.messages.control import (
     Started,
     Timer,
 )
+from tradefan.messages.gateway import CancelOrder, CreateOrder, FillBusted, Look, LookDone, OrderInDoubt
 from tradefan.messages.market import FeedQuality, Quality, Quote
-from tradefan.messages.orders import (
-    CancelOrder,
-    CreateOrder,
-    Doubt,
-    FillBusted,
-    Look,
-    LookDone,
-    OrderInDoubt,
-    OrderStatus,
-    SubmitOrder,
-)
+from tradefan.messages.orders import Doubt, OrderStatus, SubmitOrder
 from tradefan.messages.records import ModeChange, Record
 from tradefan.messages.union import decode, encode
 from tradefan.stores.journal_layout import subject_of

@@ -8,15 +8,8 @@ from typing import Any
 from tests.unit.risk.test_limits import instrument
 from tradefan.actors.oms import OmsWiring
 from tradefan.config.schema import AccountConfig, Config, RiskConfig
-from tradefan.messages.orders import (
-    CancelOrder,
-    CreateOrder,
-    ExecutionReport,
-    OrderStatus,
-    SetTarget,
-    SubmitOrder,
-    VenueFill,
-)
+from tradefan.messages.gateway import CancelOrder, CreateOrder, ExecutionReport, VenueFill
+from tradefan.messages.orders import OrderStatus, SetTarget, SubmitOrder
 from tradefan.units import (
     MS,
     SECOND,

@@ -11,11 +11,8 @@ from tests.unit.actors.oms_wired import ACCOUNT, BTC, GATEWAY
 from tradefan.contracts import ParentView, PlaceChild, ReplaceChild
 from tradefan.core.exposure import account_sides
 from tradefan.core.order import Order
-from tradefan.messages.orders import (
-    CreateOrder,
-    OrderStatus,
-    ReplaceOrder,
-)
+from tradefan.messages.gateway import CreateOrder, ReplaceOrder
+from tradefan.messages.orders import OrderStatus
 
 D = Decimal
 S = OrderStatus

@@ -15,19 +15,17 @@ from tradefan.core.connection_state import Phase
 from tradefan.messages.account import AccountState, Balances
 from tradefan.messages.base import Message
 from tradefan.messages.control import Started, Stop, Stopped, Timer
-from tradefan.messages.orders import (
-    CancelAll,
+from tradefan.messages.gateway import (
     CancelOrder,
     CancelRejected,
-    Doubt,
     ExecutionReport,
     GatewayReset,
     LookDone,
     OrderInDoubt,
     OrderNotSent,
-    OrderStatus,
     VenueFill,
 )
+from tradefan.messages.orders import CancelAll, Doubt, OrderStatus
 from tradefan.messages.wire import NotWritten, Open, Opened, Written
 from tradefan.units import SECOND, InstrumentId, OwnerId
 

@@ -11,7 +11,7 @@ from tests.unit.actors.gateway_rig import ME, Rig, live_rig, look, result, trade
 from tradefan.actors.gateway_look import FACTS_PER_TURN
 from tradefan.config.schema import AccountConfig
 from tradefan.messages.account import Balances
-from tradefan.messages.orders import ExecutionReport, Look, LookDone, VenueFill
+from tradefan.messages.gateway import ExecutionReport, Look, LookDone, VenueFill
 from tradefan.messages.wire import NotWritten
 from tradefan.units import MS, SECOND, ClientOrderId, InstrumentId, TradeId
 from tradefan.venues.binance_orders import TRADES_MAX

@@ -14,17 +14,16 @@ from tradefan.actors.gateway_state import GatewayState
 from tradefan.messages.account import AccountState
 from tradefan.messages.base import Message
 from tradefan.messages.control import Started
-from tradefan.messages.orders import (
+from tradefan.messages.gateway import (
     CancelRejected,
-    Doubt,
     ExecutionReport,
     GatewayReset,
     OrderInDoubt,
     OrderNotSent,
-    OrderStatus,
     ReplaceOrder,
     VenueFill,
 )
+from tradefan.messages.orders import Doubt, OrderStatus
 from tradefan.messages.wire import NotWritten
 from tradefan.units import MS, SECOND, ClientOrderId, InstrumentId
 

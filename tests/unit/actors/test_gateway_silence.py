@@ -12,14 +12,8 @@ from tradefan.actors.gateway import AUTH_NS, DEAF_MAX, GARBAGE_MAX, SHUT_MAX_NS
 from tradefan.actors.gateway_state import LATE_MAX
 from tradefan.core.connection_state import Phase
 from tradefan.messages.account import AccountState
-from tradefan.messages.orders import (
-    CancelRejected,
-    ExecutionReport,
-    Look,
-    LookDone,
-    OrderNotSent,
-    OrderStatus,
-)
+from tradefan.messages.gateway import CancelRejected, ExecutionReport, Look, LookDone, OrderNotSent
+from tradefan.messages.orders import OrderStatus
 from tradefan.messages.wire import Closed, Received
 from tradefan.units import MINUTE, MS, SECOND, ClientOrderId
 from tradefan.venues.binance_account_wire import BODY_MAX

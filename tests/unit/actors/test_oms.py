@@ -30,14 +30,13 @@ from tradefan.core.ids import is_own
 from tradefan.core.ledger import balance, position
 from tradefan.messages.account import AccountState
 from tradefan.messages.control import ConfigChanged, Durable, Fold, Ready, Rows, Started
+from tradefan.messages.gateway import CreateOrder, Look
 from tradefan.messages.market import AskFeeds, Bar
 from tradefan.messages.orders import (
     Answer,
     CancelAll,
     CancelParent,
-    CreateOrder,
     FillUpdate,
-    Look,
     OrderStatus,
     OrderUpdate,
     ParentUpdate,

@@ -23,10 +23,10 @@ from tests.unit.actors.oms_wired import (
 )
 from tradefan.core.ledger import balance, held_before, position
 from tradefan.messages.control import Started
+from tradefan.messages.gateway import CreateOrder
 from tradefan.messages.orders import (
     Answer,
     AssignPosition,
-    CreateOrder,
     OrderStatus,
     PositionMoved,
     PositionUpdate,

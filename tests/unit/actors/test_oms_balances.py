@@ -22,11 +22,8 @@ from tests.unit.actors.oms_wired import (
 from tradefan.core.ids import client_order_id
 from tradefan.core.ledger import balance, held_before, position
 from tradefan.messages.account import AccountState
-from tradefan.messages.orders import (
-    CreateOrder,
-    Look,
-    OrderStatus,
-)
+from tradefan.messages.gateway import CreateOrder, Look
+from tradefan.messages.orders import OrderStatus
 from tradefan.messages.records import (
     Fill,
     Opening,

@@ -25,7 +25,8 @@ from tradefan.core import apply_orders
 from tradefan.core.ledger import balance, position
 from tradefan.messages.account import AccountState
 from tradefan.messages.control import AskHistory
-from tradefan.messages.orders import CreateOrder, FillUpdate, Look, OrderStatus
+from tradefan.messages.gateway import CreateOrder, Look
+from tradefan.messages.orders import FillUpdate, OrderStatus
 from tradefan.messages.records import Bust, Correct, FillInferred, Transfer
 from tradefan.units import EXTERNAL, SECOND, ParentId, TradeId
 

@@ -20,15 +20,12 @@ from tests.unit.actors.oms_wired import (
     USDT,
 )
 from tradefan.messages.control import Durable
+from tradefan.messages.gateway import CancelOrder, CancelRejected, CreateOrder, Look
 from tradefan.messages.market import AskRules
 from tradefan.messages.orders import (
     Answer,
     CancelAll,
-    CancelOrder,
     CancelParent,
-    CancelRejected,
-    CreateOrder,
-    Look,
     OrderStatus,
     ParentUpdate,
     Phase,

@@ -13,8 +13,9 @@ from tests.unit.actors.oms_wired import ACCOUNT, API, BTC, ETH, GATEWAY
 from tradefan.core.order import Order
 from tradefan.messages.account import AccountState, Mode
 from tradefan.messages.control import ActorState, ChainBroken, JournalFailed, JournalWorks, LoopLag
+from tradefan.messages.gateway import CancelOrder, CreateOrder, Look
 from tradefan.messages.market import Quality
-from tradefan.messages.orders import CancelOrder, CreateOrder, Look, OrderStatus, ResumeTrading
+from tradefan.messages.orders import OrderStatus, ResumeTrading
 from tradefan.units import MS, SECOND, AccountId
 
 D = Decimal

@@ -19,9 +19,9 @@ from tests.unit.actors.oms_wired import (
 )
 from tradefan.messages.account import EquityMark, OwnBook
 from tradefan.messages.control import Started
+from tradefan.messages.gateway import CreateOrder
 from tradefan.messages.orders import (
     AskPositions,
-    CreateOrder,
     OrderStatus,
     OwnerMemory,
     OwnerTurn,

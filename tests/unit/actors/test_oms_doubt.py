@@ -19,21 +19,8 @@ from tests.unit.actors.oms_wired import (
     TREND,
     USDT,
 )
-from tradefan.messages.orders import (
-    CancelAll,
-    CancelOrder,
-    CancelParent,
-    CreateOrder,
-    Doubt,
-    GatewayReset,
-    Look,
-    OrderInDoubt,
-    OrderNotSent,
-    OrderStatus,
-    ParentUpdate,
-    Phase,
-    Refusal,
-)
+from tradefan.messages.gateway import CancelOrder, CreateOrder, GatewayReset, Look, OrderInDoubt, OrderNotSent
+from tradefan.messages.orders import CancelAll, CancelParent, Doubt, OrderStatus, ParentUpdate, Phase, Refusal
 from tradefan.messages.records import (
     Fill,
     InDoubt,

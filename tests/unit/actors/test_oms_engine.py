@@ -13,15 +13,9 @@ from tests.unit.actors.oms_bench import Bench
 from tests.unit.actors.oms_wired import BTC, ETH, GATEWAY, PAUSE, TRADER
 from tradefan.actors import oms_engine
 from tradefan.contracts import CancelChild, EndParent, ParentView, PlaceChild, Wake
+from tradefan.messages.gateway import CancelOrder, CreateOrder
 from tradefan.messages.market import Quality
-from tradefan.messages.orders import (
-    CancelOrder,
-    CancelParent,
-    CreateOrder,
-    OrderStatus,
-    ParentUpdate,
-    Phase,
-)
+from tradefan.messages.orders import CancelParent, OrderStatus, ParentUpdate, Phase
 from tradefan.messages.records import Intent, Parent, ParentFailed
 from tradefan.units import MS, SECOND
 

@@ -27,16 +27,8 @@ from tradefan.core.ids import client_order_id
 from tradefan.core.ledger import balance, position
 from tradefan.messages.account import AccountState, SetMode
 from tradefan.messages.control import AskHistory, Stop
-from tradefan.messages.orders import (
-    CancelAll,
-    CancelOrder,
-    CreateOrder,
-    FillUpdate,
-    Look,
-    OrderNotSent,
-    OrderStatus,
-    Refusal,
-)
+from tradefan.messages.gateway import CancelOrder, CreateOrder, Look, OrderNotSent
+from tradefan.messages.orders import CancelAll, FillUpdate, OrderStatus, Refusal
 from tradefan.messages.records import (
     ExternalOrder,
     Fill,

@@ -23,11 +23,8 @@ from tradefan.core import apply_orders
 from tradefan.core.exposure import account_sides
 from tradefan.core.ledger import position
 from tradefan.messages.control import AskHistory
-from tradefan.messages.orders import (
-    FillUpdate,
-    Look,
-    OrderStatus,
-)
+from tradefan.messages.gateway import Look
+from tradefan.messages.orders import FillUpdate, OrderStatus
 from tradefan.messages.records import (
     Cursor,
     Fill,

@@ -13,12 +13,11 @@ from tests.unit.actors.oms_wired import ACCOUNT, BTC, CONFIG, ETH, FACE, GATEWAY
 from tradefan.config.schema import AccountConfig
 from tradefan.messages.account import AccountState
 from tradefan.messages.control import ActorState, Started
+from tradefan.messages.gateway import CreateOrder, Look
 from tradefan.messages.orders import (
     Answer,
     CancelParent,
-    CreateOrder,
     Doubt,
-    Look,
     OrderStatus,
     ParentUpdate,
     Phase,

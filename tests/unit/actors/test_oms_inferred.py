@@ -12,7 +12,8 @@ from tests.unit.actors.oms_wired import ACCOUNT, BTC, DESK, GATEWAY, TREND, USDT
 from tradefan.core.exposure import account_sides
 from tradefan.core.ledger import balance, position
 from tradefan.messages.account import AccountState
-from tradefan.messages.orders import CreateOrder, FillUpdate, Look, OrderStatus
+from tradefan.messages.gateway import CreateOrder, Look
+from tradefan.messages.orders import FillUpdate, OrderStatus
 from tradefan.messages.records import FillInferred, FillReplaced, Transfer
 from tradefan.units import MINUTE, SECOND, ParentId
 

@@ -15,14 +15,8 @@ from tests.unit.actors.oms_wired import (
 from tradefan.core.ids import client_order_id
 from tradefan.errors import Defect
 from tradefan.messages.control import ChainBroken, JournalFailed, JournalWorks
-from tradefan.messages.orders import (
-    CancelOrder,
-    CancelParent,
-    CreateOrder,
-    OrderStatus,
-    Refusal,
-    ResumeTrading,
-)
+from tradefan.messages.gateway import CancelOrder, CreateOrder
+from tradefan.messages.orders import CancelParent, OrderStatus, Refusal, ResumeTrading
 from tradefan.messages.wire import LinkDown
 from tradefan.units import SECOND
 

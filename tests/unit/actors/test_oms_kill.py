@@ -28,7 +28,8 @@ from tradefan.messages.control import (
     KillSwitch,
     Started,
 )
-from tradefan.messages.orders import CancelOrder, CreateOrder, OrderStatus, ParentUpdate, Phase, Refusal
+from tradefan.messages.gateway import CancelOrder, CreateOrder
+from tradefan.messages.orders import OrderStatus, ParentUpdate, Phase, Refusal
 from tradefan.messages.records import Kill, NotSent
 from tradefan.units import MS, SECOND, ClientOrderId, ParentId
 

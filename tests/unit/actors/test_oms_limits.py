@@ -13,7 +13,8 @@ from tests.unit.actors.oms_wired import ACCOUNT, API, BTC, CONFIG, ETH, GATEWAY,
 from tradefan.config.schema import Config
 from tradefan.core.ledger import position
 from tradefan.messages.control import ConfigChanged
-from tradefan.messages.orders import CancelOrder, CreateOrder, OrderStatus, Refusal
+from tradefan.messages.gateway import CancelOrder, CreateOrder
+from tradefan.messages.orders import OrderStatus, Refusal
 from tradefan.messages.records import Transfer
 from tradefan.units import EXTERNAL
 

@@ -20,16 +20,8 @@ from tradefan.messages.account import AccountState
 from tradefan.messages.control import (
     Ready,
 )
-from tradefan.messages.orders import (
-    CreateOrder,
-    Doubt,
-    Look,
-    LookDone,
-    OrderStatus,
-    ParentUpdate,
-    Phase,
-    Refusal,
-)
+from tradefan.messages.gateway import CreateOrder, Look, LookDone
+from tradefan.messages.orders import Doubt, OrderStatus, ParentUpdate, Phase, Refusal
 from tradefan.messages.records import (
     Cursor,
     Difference,

@@ -20,15 +20,9 @@ from tests.unit.actors.oms_wired import (
 )
 from tradefan.messages.account import Mode, SetMode
 from tradefan.messages.control import ActorState
+from tradefan.messages.gateway import CancelOrder, CreateOrder
 from tradefan.messages.market import Quality
-from tradefan.messages.orders import (
-    CancelOrder,
-    CreateOrder,
-    OrderStatus,
-    ParentUpdate,
-    Phase,
-    Refusal,
-)
+from tradefan.messages.orders import OrderStatus, ParentUpdate, Phase, Refusal
 from tradefan.messages.records import (
     NotSent,
 )

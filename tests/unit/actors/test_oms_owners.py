@@ -12,11 +12,10 @@ from tests.unit.actors.oms_bench import Bench
 from tests.unit.actors.oms_wired import API, CONFIG, GATEWAY, JOURNAL, TRADER, TREND, submit
 from tradefan.config.schema import Config, StrategyConfig
 from tradefan.messages.control import ActorState, Append, Started
+from tradefan.messages.gateway import CancelOrder, CreateOrder
 from tradefan.messages.orders import (
     AskPositions,
     CancelAll,
-    CancelOrder,
-    CreateOrder,
     OrderStatus,
     OwnerMemory,
     OwnerTurn,

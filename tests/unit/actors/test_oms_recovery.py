@@ -22,16 +22,8 @@ from tradefan.messages.account import AccountState
 from tradefan.messages.control import (
     Ready,
 )
-from tradefan.messages.orders import (
-    CancelOrder,
-    CancelParent,
-    CreateOrder,
-    FillUpdate,
-    Look,
-    OrderStatus,
-    ParentUpdate,
-    Refusal,
-)
+from tradefan.messages.gateway import CancelOrder, CreateOrder, Look
+from tradefan.messages.orders import CancelParent, FillUpdate, OrderStatus, ParentUpdate, Refusal
 from tradefan.messages.records import (
     CancelIntent,
     Epoch,

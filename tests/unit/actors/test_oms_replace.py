@@ -15,14 +15,9 @@ from tradefan.contracts import ParentView, PlaceChild, ReplaceChild
 from tradefan.messages.account import AccountState, SetMode
 from tradefan.messages.base import Message
 from tradefan.messages.control import JournalFailed
+from tradefan.messages.gateway import CancelOrder, CreateOrder, ReplaceOrder
 from tradefan.messages.market import FeedQuality, Quality
-from tradefan.messages.orders import (
-    CancelOrder,
-    CreateOrder,
-    OrderStatus,
-    Phase,
-    ReplaceOrder,
-)
+from tradefan.messages.orders import OrderStatus, Phase
 from tradefan.messages.records import Intent, NotSent, ParentFailed
 from tradefan.units import SECOND, ParentId
 

@@ -10,19 +10,16 @@ from tests.unit.actors.oms_bench import Bench
 from tests.unit.actors.oms_wired import ACCOUNT, BTC, GATEWAY, PAUSE, START, TREND
 from tests.unit.actors.replacing import Plug, buys, once, order_of, replacing
 from tradefan.core.exposure import account_sides
-from tradefan.messages.orders import (
+from tradefan.messages.gateway import (
     CancelOrder,
-    CancelParent,
     CancelRejected,
     CreateOrder,
-    Doubt,
     GatewayReset,
     Look,
     OrderNotSent,
-    OrderStatus,
-    Phase,
     ReplaceOrder,
 )
+from tradefan.messages.orders import CancelParent, Doubt, OrderStatus, Phase
 from tradefan.messages.records import InDoubt, Resolved
 from tradefan.units import MINUTE, SECOND, ParentId
 

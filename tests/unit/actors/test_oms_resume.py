@@ -28,14 +28,8 @@ from tradefan.messages.control import (
     OpenLatch,
     Started,
 )
-from tradefan.messages.orders import (
-    Answer,
-    CancelOrder,
-    CreateOrder,
-    OrderStatus,
-    Refusal,
-    ResumeTrading,
-)
+from tradefan.messages.gateway import CancelOrder, CreateOrder
+from tradefan.messages.orders import Answer, OrderStatus, Refusal, ResumeTrading
 from tradefan.messages.records import Kill, Resume
 from tradefan.units import MS, SECOND, ClientOrderId
 

@@ -6,7 +6,8 @@ from tests.unit.actors.oms_bench import Bench
 from tests.unit.actors.oms_wired import ACCOUNT, GATEWAY, START, TRADER
 from tradefan.messages.account import AccountState
 from tradefan.messages.control import ActorState, Stop
-from tradefan.messages.orders import CreateOrder, Look, Refusal, ResumeTrading
+from tradefan.messages.gateway import CreateOrder, Look
+from tradefan.messages.orders import Refusal, ResumeTrading
 from tradefan.messages.records import Record
 from tradefan.units import MINUTE, SECOND
 

@@ -14,7 +14,8 @@ from tradefan.core.trading import apply
 from tradefan.core.trading_state import Trading
 from tradefan.messages.account import AccountState, SetMode
 from tradefan.messages.control import ActorState, Append, JournalFailed, KillAnswer, Snap
-from tradefan.messages.orders import CancelOrder, CancelParent, OrderStatus, OwnerTurn
+from tradefan.messages.gateway import CancelOrder
+from tradefan.messages.orders import CancelParent, OrderStatus, OwnerTurn
 from tradefan.messages.records import Epoch, Intent
 from tradefan.units import SECOND
 

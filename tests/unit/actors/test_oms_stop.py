@@ -29,14 +29,8 @@ from tradefan.messages.control import (
     Stop,
     Stopped,
 )
-from tradefan.messages.orders import (
-    CancelAll,
-    CancelOrder,
-    CreateOrder,
-    Look,
-    OrderStatus,
-    Refusal,
-)
+from tradefan.messages.gateway import CancelOrder, CreateOrder, Look
+from tradefan.messages.orders import CancelAll, OrderStatus, Refusal
 from tradefan.messages.records import CleanStop
 from tradefan.units import SECOND
 

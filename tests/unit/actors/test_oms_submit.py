@@ -22,14 +22,10 @@ from tests.unit.actors.oms_wired import (
     TRADER,
 )
 from tradefan.config.schema import AccountConfig, Config, RiskConfig
+from tradefan.messages.gateway import CreateOrder
 from tradefan.messages.instrument import InstrumentUpdate
 from tradefan.messages.market import Quality, SessionBreak
-from tradefan.messages.orders import (
-    Answer,
-    CreateOrder,
-    OrderStatus,
-    Refusal,
-)
+from tradefan.messages.orders import Answer, OrderStatus, Refusal
 from tradefan.messages.records import (
     Parent,
 )

@@ -11,17 +11,9 @@ from tests.unit.actors.oms_bench import Bench
 from tests.unit.actors.oms_wired import BTC, CLI, ETH, GATEWAY, PAUSE, TRADER
 from tradefan.actors.oms_state import Turn
 from tradefan.core.ledger import position
+from tradefan.messages.gateway import CancelOrder, CreateOrder, OrderInDoubt
 from tradefan.messages.market import Quality
-from tradefan.messages.orders import (
-    CancelAll,
-    CancelOrder,
-    CreateOrder,
-    Doubt,
-    OrderInDoubt,
-    OrderStatus,
-    ParentUpdate,
-    Refusal,
-)
+from tradefan.messages.orders import CancelAll, Doubt, OrderStatus, ParentUpdate, Refusal
 from tradefan.messages.records import Intent, Parent
 from tradefan.units import SECOND
 

@@ -16,8 +16,9 @@ from tradefan.actors.risk_desk_state import AccountRiskView, RiskDeskWiring
 from tradefan.messages.account import EquityMark
 from tradefan.messages.base import Message
 from tradefan.messages.control import Ready, Started
+from tradefan.messages.gateway import CreateOrder
 from tradefan.messages.market import Quote
-from tradefan.messages.orders import AssignPosition, CreateOrder, Refusal, ResumeTrading
+from tradefan.messages.orders import AssignPosition, Refusal, ResumeTrading
 from tradefan.messages.records import Equity, Fill
 from tradefan.units import EXTERNAL, SECOND, Ref
 

@@ -7,7 +7,8 @@ from typing import Any
 
 from tests.unit.core.order_builders import ACCOUNT, BTC, OWNER, PID
 from tradefan.core.outbox import Outbox, confirm, create_of, created_by, creates, drop, put, release, remove
-from tradefan.messages.orders import Answer, CreateOrder, ReplaceOrder
+from tradefan.messages.gateway import CreateOrder, ReplaceOrder
+from tradefan.messages.orders import Answer
 from tradefan.units import ClientOrderId
 
 D = Decimal

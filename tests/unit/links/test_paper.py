@@ -15,8 +15,9 @@ from tests.conformance.venue.bench import ACCOUNT, BTC, ETH, INSTRUMENTS, Bench,
 from tradefan.errors import Outage, Refused
 from tradefan.links.paper import MIGRATIONS, Reset, SqlitePaperStore, open_paper, reset_paper
 from tradefan.messages.account import Balances
+from tradefan.messages.gateway import VenueFill
 from tradefan.messages.market import BookSnapshot
-from tradefan.messages.orders import OrderStatus, VenueFill
+from tradefan.messages.orders import OrderStatus
 from tradefan.units import AccountId
 from tradefan.venues.paper_state import (
     Changes,

@@ -9,7 +9,8 @@ import pytest
 
 from tests.unit.sim.venue_client import Client
 from tests.unit.sim.wired import BALANCES, BTC, ETH
-from tradefan.messages.orders import ExecutionReport, OrderStatus, VenueFill
+from tradefan.messages.gateway import ExecutionReport, VenueFill
+from tradefan.messages.orders import OrderStatus
 from tradefan.messages.wire import Closed, NotWritten, Written
 from tradefan.sim.witness import VenueTruth
 from tradefan.units import SECOND, ZERO

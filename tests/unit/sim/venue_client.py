@@ -11,8 +11,9 @@ import msgspec
 
 from tests.unit.sim.wired import BALANCES, INSTRUMENTS
 from tradefan.messages.base import Message
+from tradefan.messages.gateway import CancelOrder, CreateOrder
 from tradefan.messages.instrument import Instrument
-from tradefan.messages.orders import CancelOrder, CreateOrder, OrderType, TimeInForce
+from tradefan.messages.orders import OrderType, TimeInForce
 from tradefan.messages.wire import Closed, Op, Open, Opened, Received, Text, Write
 from tradefan.sim.market import SimMarket
 from tradefan.sim.personality import Personality

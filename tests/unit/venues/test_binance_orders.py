@@ -16,14 +16,8 @@ from hypothesis import strategies as st
 from tests.conformance.venue.bench import ACCOUNT, BTC, T0, Bench, D, spot
 from tradefan.errors import Refused
 from tradefan.messages.account import Balance, Balances
-from tradefan.messages.orders import (
-    CancelOrder,
-    ExecutionReport,
-    FillBusted,
-    OrderStatus,
-    ReplaceOrder,
-    VenueFill,
-)
+from tradefan.messages.gateway import CancelOrder, ExecutionReport, FillBusted, ReplaceOrder, VenueFill
+from tradefan.messages.orders import OrderStatus
 from tradefan.messages.wire import Text
 from tradefan.units import MS, Asset, ClientOrderId, InstrumentId, OwnerId, TradeId
 from tradefan.venues.binance_account_wire import BODY_MAX, read_frame
