@@ -86,11 +86,14 @@ TestTree.settings = settings(max_examples=60, stateful_step_count=40, deadline=N
 
 
 def test_ended_when_exhausted_and_escalating_then_exactly_at_the_next_restart() -> None:
-    """Escalation comes at exactly the restart after MaxR within MaxT, and not before (I-29)."""
+    """Escalation comes at exactly the restart after MaxR within MaxT, and not before (I-29).
+
+    Who brought it about gets one more life, for the stop, and none after it.
+    """
     tree = Tree(Supervisor("core", (Child("oms", "actor"),), MAX, WINDOW, "escalate"))
-    verdicts = [tree.ended("oms", now, crashed=True) for now in (1, 2, 3, 4)]
-    assert [verdict.start for verdict in verdicts] == [("oms",)] * 3 + [()]
-    assert [verdict.escalate is None for verdict in verdicts] == [True, True, True, False]
+    verdicts = [tree.ended("oms", now, crashed=True) for now in (1, 2, 3, 4, 5, 6)]
+    assert [verdict.start for verdict in verdicts] == [("oms",)] * 4 + [()] * 2
+    assert [verdict.escalate is None for verdict in verdicts] == [True, True, True, False, True, True]
 
 
 def test_ended_when_the_window_has_passed_then_counted_anew() -> None:

@@ -241,6 +241,8 @@ class Live(Struct):
     fills: list[Fill] = field(default_factory=list)
     counters: Counters = field(default_factory=Counters)
     stopping: Stopping | None = None
+    stop_code: int = 0
+    """What the process exits with where the stop goes well; not 0: a defect of ours ends it."""
 
 
 class OmsState(Struct):

@@ -33,6 +33,7 @@ def on_stop(turn: Turn, msg: Stop) -> None:
         # What is to be cancelled is known after the fold.
         live.stash.append(msg)
         return
+    live.stop_code = msg.code
     live.wishes.clear()
     drop_creates(turn, lambda _: True, "stop")
     for parent in turn.open_parents(lambda item: _policy(turn, item.order.owner) != "leave"):
@@ -63,6 +64,9 @@ def _flatten(turn: Turn) -> None:
 
 
 def _policy(turn: Turn, owner: OwnerId) -> str:
+    if turn.live.stop_code:
+        # We end by a defect, and nobody may be there to start us again: nothing rests unattended.
+        return "cancel"
     config = turn.config.strategies.get(owner)
     return "cancel" if config is None else config.on_stop
 
@@ -109,7 +113,8 @@ def answer_if_done(turn: Turn) -> None:
         return
     if not stopping.noted:
         stopping.noted = True
-        turn.emit(CleanStop(turn.now, 0))
+        if not turn.live.stop_code:
+            turn.emit(CleanStop(turn.now, 0))
         snapshot_if_due(turn, now=True)
     if not turn.records and live.outbox.durable >= turn.trading.lsn:
         _answer(turn, stopping)

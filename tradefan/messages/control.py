@@ -71,6 +71,8 @@ class Stop(Control, frozen=True, array_like=True, tag=True):
     """End by `deadline_ns`; answered by `Stopped`."""
 
     deadline_ns: int
+    code: int = 0
+    """What the process will exit with where all goes well; 0 for an orderly stop."""
 
 
 class Stopped(Control, frozen=True, array_like=True, tag=True):

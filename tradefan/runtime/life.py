@@ -270,7 +270,7 @@ class Life:
         elif self._cell(child.id).actor is None:
             return False
         else:
-            self._tell(child.id, Stop(deadline_ns))
+            self._tell(child.id, Stop(deadline_ns, stopping.code))
         stopping.waiting = child.id
         self._timer(deadline_ns, "stop", child.id)
         return True

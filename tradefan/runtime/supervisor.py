@@ -3,7 +3,8 @@
 OTP's `one_for_one` semantics, counted per child: more than `restarts_max` restarts of one child
 within `window_ns` exhaust its supervisor, which then acts by `on_exhausted`:
 
-* `escalate`: the whole system stops with exit code 70 (the service manager restarts us);
+* `escalate`: the whole system stops with exit code 70 (the service manager restarts us); whose end it
+  was is started a last time, for the stop: an order manager still cancels, a journal still writes;
 * `stay_down`: that child stays down and is tried again every `retry_ns`;
 * `group_down`: the same for all children of that supervisor together (one venue).
 """
@@ -59,6 +60,7 @@ class TreeState(Struct):
     """All that the supervisor knows; part of a snapshot."""
 
     children: dict[str, ChildState] = field(default_factory=dict)
+    escalated: bool = False
 
 
 class Tree:
@@ -121,7 +123,11 @@ class Tree:
 
     def _exhausted(self, child_id: str, parent: Supervisor, now_ns: int) -> Verdict:
         if parent.on_exhausted == "escalate":
-            return Verdict(escalate=f"{child_id}: more than {parent.restarts_max} restarts")
+            if self.state.escalated:
+                return Verdict()
+            self.state.escalated = True
+            self.child(child_id).restarts += 1
+            return Verdict((child_id,), escalate=f"{child_id}: more than {parent.restarts_max} restarts")
         group = [leaf.id for leaf in _leaves(parent)] if parent.on_exhausted == "group_down" else [child_id]
         running = tuple(member for member in group if self.child(member).up)
         for member in group:

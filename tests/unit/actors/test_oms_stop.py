@@ -78,6 +78,23 @@ def test_stop_when_orders_rest_then_they_are_cancelled_verified_twice_and_flushe
     bench.check()
 
 
+@pytest.mark.parametrize("policy", ["leave", "flatten", "cancel"])
+def test_stop_when_a_defect_ends_us_then_nothing_rests_and_the_start_counts(policy: Any) -> None:
+    """Whatever `on_stop` says: cancel, place nothing, and do not call it a clean stop."""
+    bench = Bench(config=owned(policy)).ready()
+    bench.bought()
+    create = bench.resting()
+    bench.tell(Stop(bench.now_ns + 10 * SECOND, 70))
+    (cancel,) = bench.take(GATEWAY, CancelOrder)
+    assert (cancel.client_order_id, bench.take(GATEWAY, CreateOrder)) == (create.client_order_id, [])
+    bench.report(cancel, S.CANCELED, order_qty=D(1))
+    empty_look(bench)
+    empty_look(bench)
+    assert bench.one(RIM, Stopped) == Stopped("oms", (), False)
+    assert (bench.made(CleanStop), len(bench.take(JOURNAL, Snap))) == ([], 1)
+    bench.check()
+
+
 def test_stop_when_it_comes_to_its_end_then_a_snapshot_is_left(bench: Bench) -> None:
     """A clean stop leaves a picture of everything, CLEAN_STOP included: the next start reads no tail."""
     bench.bought()

@@ -261,6 +261,20 @@ def test_crash_when_supervisor_escalates_then_latch_closes_and_exit_70() -> None
     kinds = [effect for _, effect in stepped.effects if isinstance(effect, CloseLatch | Exit)]
     assert [type(kind) for kind in kinds] == [CloseLatch, Exit]
     assert kernel.life.exited == 70
+    assert (seen(kernel, "a"), seen(kernel, "b")) == (["Started", "Stop"], ["Started", "Stop"])
+    assert kernel.life.tree.child("a").restarts == 2
+
+
+def test_crash_when_the_last_life_cannot_be_built_either_then_all_ends_all_the_same() -> None:
+    """There is one last life, for the stop; what fails in it is waited for no longer than that."""
+    kernel = kernel_of(build({"a": {"boom": fail}, "b": {}}, on_exhausted="escalate", restarts_max=1))
+    kernel.step(T0)
+    kernel.step(T0, [(A, say("boom"))])
+    cell = kernel.cells[A]
+    assert cell is not None
+    cell.spec = dataclasses.replace(cell.spec, factory=_broken)
+    kernel.step(T0, [(A, say("boom"))])
+    assert (kernel.life.exited, kernel.view("a")) == (70, None)
     assert seen(kernel, "b") == ["Started", "Stop"]
 
 

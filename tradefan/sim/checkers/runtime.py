@@ -74,8 +74,9 @@ class BoundedRestarts(Watch):
     """I-29: no child is started again more often than its supervisor allows within its window.
 
     Restarts are counted here from what the supervisor says of each child, ends from the log. The end
-    that follows the last restart allowed brings no further one: the child stays down, or all stops. Who
-    stays down is tried once per pause, and one failure of that try is enough.
+    that follows the last restart allowed brings no further one: the child stays down, or all stops, and
+    then it is started a last time for that. Who stays down is tried once per pause, and one failure of
+    that try is enough.
     """
 
     invariant: str = "I-29"
@@ -100,7 +101,7 @@ class BoundedRestarts(Watch):
         if kernel is not self._kernel:
             self._begin(kernel)
         ended = dict.fromkeys(line.actor for _, line in fresh if line.event in ENDS)
-        broken = self._count(seen, kernel.life.tree.state.children) or self._exhausted(seen, kernel, ended)
+        broken = self._count(seen, kernel.life) or self._exhausted(seen, kernel, ended)
         children = kernel.life.tree.state.children.items()
         retries = {name: child.retry_ns for name, child in children if child.retry_ns is not None}
         self._waiting = dict.fromkeys(retries)
@@ -114,8 +115,9 @@ class BoundedRestarts(Watch):
         self._restarts = {name: [] for name in self._limits}
         self._waiting = {}
 
-    def _count(self, seen: Witness, children: dict[str, Any]) -> Violation | None:
+    def _count(self, seen: Witness, life: Any) -> Violation | None:  # noqa: ANN401 of the Kernel
         """Note the restarts of this step; hold those of each window against the limit."""
+        children, last = life.tree.state.children, life.stopping is not None and life.tree.state.escalated
         for name, limits in self._limits.items():
             fresh = children[name].restarts - self._counted[name]
             if not fresh:
@@ -126,7 +128,7 @@ class BoundedRestarts(Watch):
                 # Its one try is as good as the last restart of a whole burst.
                 recent = [seen.now_ns] * (limits.restarts_max - 1)
             self._restarts[name] = recent = [*recent, *[seen.now_ns] * fresh]
-            if len(recent) > limits.restarts_max:
+            if len(recent) > limits.restarts_max + last:
                 expected = f"at most {limits.restarts_max} restarts of {name} in {limits.window_ns} ns"
                 return self.broken(seen, expected, f"{len(recent)} since {recent[0]} ns")
         return None
