@@ -401,7 +401,7 @@ def _intend(
     # A limit is bounded by the price band instead.
     bounded = order.limit_price is None
     collar = collar_price(instrument, order.side, market, collar_bps(order)) if bounded else None
-    turn.emit(
+    applied = turn.emit(
         Intent(
             at_ns=turn.now,
             account=order.account,
@@ -430,6 +430,9 @@ def _intend(
             collar_px=collar,
         )
     )
+    if not applied:
+        # Nothing of it is reserved. A turn that raises has sent nothing, and a restart begins another epoch.
+        raise Defect(f"expected {name} to be an id that no order has, and numbers that can be reserved")
     _note_rate(turn, order)
     turn.touch(trading.orders[name])
     turn.woken.pop(order.parent_id, None)

@@ -319,12 +319,17 @@ class Turn:
         """Return a further turn of the same message, for what came out only when this one ended."""
         return Turn(self.state, self.wiring, self.ctx)
 
-    def emit(self, record: Record) -> None:
-        """Fold a record at once, so that later decisions of the turn see it, and journal it."""
+    def emit(self, record: Record) -> bool:
+        """Fold a record at once, so that later decisions of the turn see it, and journal it.
+
+        False when it changed nothing: what was to follow from it must not happen.
+        """
+        unapplied = self.trading.unapplied
         apply(self.trading, record)
         self.records.append(record)
         if type(record) is Fill:
             self.live.fills = [*self.live.fills, record][-FILLS_KEPT:]
+        return self.trading.unapplied == unapplied
 
     def guard(self, effect: Guarded) -> None:
         """Let an effect wait until the records of this turn are durable."""

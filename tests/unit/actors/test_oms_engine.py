@@ -10,13 +10,15 @@ import msgspec
 import pytest
 
 from tests.unit.actors.oms_bench import Bench
-from tests.unit.actors.oms_wired import BTC, ETH, GATEWAY, PAUSE, TRADER
+from tests.unit.actors.oms_wired import BTC, ETH, GATEWAY, PAUSE, TRADER, foreign
 from tradefan.actors import oms_engine
 from tradefan.contracts import CancelChild, EndParent, ParentView, PlaceChild, Wake
+from tradefan.core.ids import client_order_id
+from tradefan.errors import Defect
 from tradefan.messages.gateway import CancelOrder, CreateOrder
 from tradefan.messages.market import Quality
 from tradefan.messages.orders import CancelParent, OrderStatus, ParentUpdate, Phase
-from tradefan.messages.records import Intent, Parent, ParentFailed
+from tradefan.messages.records import ExternalOrder, Intent, Parent, ParentFailed
 from tradefan.units import MS, SECOND
 
 D = Decimal
@@ -263,3 +265,18 @@ def test_parents_when_many_then_each_has_its_own_id(bench: Bench) -> None:
     ids = [record.order.parent_id for record in bench.made(Parent)]
     assert len(dict.fromkeys(ids)) == 2
     assert [one.limit_price for one in bench.take(GATEWAY, CreateOrder)] == [D("10.1"), D("10.05")]
+
+
+@pytest.mark.failure("OR-04")
+def test_clip_when_its_intent_changes_nothing_then_nothing_leaves(bench: Bench) -> None:
+    """An id that an order has already reserves nothing: the turn is undone, and a restart has other ids."""
+    taken = client_order_id("dev", 2, 1)
+    bench.report(foreign(3), S.NEW)
+    records = [*bench.records, msgspec.structs.replace(bench.made(ExternalOrder)[0], client_order_id=taken)]
+    again = Bench(records=records, now_ns=bench.now_ns).ready()
+    with pytest.raises(Defect, match=f"expected {taken} to be an id that no order has"):
+        again.submit(1, instrument=ETH)
+    assert again.take(GATEWAY, CreateOrder) == []
+    third = Bench(records=again.records, now_ns=bench.now_ns).ready()
+    assert third.limit(1, 9, instrument=ETH).client_order_id == client_order_id("dev", 3, 1)
+    third.check()
