@@ -7,7 +7,7 @@ and guarded effects wait in the outbox until that is durable. Parts: `oms_submit
 (a strategy's turn), `oms_engine` (parents), `oms_gate` (reference, risk), `oms_waiting` (what is on its
 way out), `oms_venue` (reports), `oms_fills`, `oms_external` (what is not ours), `oms_recovery` (fold,
 journal, connection), `oms_look` and `oms_evidence` (looks and what they prove), `oms_modes`, `oms_kill`,
-`oms_human`, `oms_desk` (books), `oms_stop`, `oms_view`.
+`oms_human`, `oms_desk` (books), `oms_epoch` (ids), `oms_stop`, `oms_view`.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+from tradefan.actors.oms_epoch import keep_ahead
 from tradefan.actors.oms_modes import suspect
 from tradefan.actors.oms_state import Turn
 from tradefan.core.ids import is_own
@@ -29,7 +30,9 @@ def on_stranger(turn: Turn, msg: ExecutionReport, known: Order | None) -> None:
     if not is_own(name, turn.wiring.instance):
         turn.live.counters.foreign += 1
         _take_in(turn, msg, known, orphan=False)
-    elif msg.status not in TERMINAL:
+        return
+    keep_ahead(turn, msg.account, name)
+    if msg.status not in TERMINAL:
         ask_history(turn, f"order {name}", msg)
     # What has ended and left memory says nothing new; its fills come as such.
 

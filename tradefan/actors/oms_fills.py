@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+from tradefan.actors.oms_epoch import keep_ahead
 from tradefan.actors.oms_external import alarm_orphan, ask_history, intent_in, on_old_report
 from tradefan.actors.oms_modes import suspect
 from tradefan.actors.oms_state import Turn
@@ -35,6 +36,7 @@ INFER_NS = 30 * SECOND
 def on_fill(turn: Turn, msg: VenueFill) -> None:
     """Book a fill once; one that belongs to no order of ours is `external`."""
     here = turn.account(msg.account)
+    keep_ahead(turn, msg.account, msg.client_order_id)
     if msg.account not in turn.trading.opened:
         # Before the opening books an account, its past is in its balances; what happens now puts it off.
         if msg.source != "look":

@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 import msgspec
 
+from tradefan.actors.oms_epoch import begin_epoch
 from tradefan.actors.oms_kill import progress, take_up
 from tradefan.actors.oms_look import look_now
 from tradefan.actors.oms_modes import suspect_all
@@ -20,7 +21,6 @@ from tradefan.actors.oms_venue import doubt_request
 from tradefan.actors.oms_waiting import drop_creates, send_cancel, watch_doubt
 from tradefan.contracts import RiskRefused
 from tradefan.core import modes, outbox
-from tradefan.core.ids import next_epoch
 from tradefan.core.order import Order
 from tradefan.core.trading import Trading, apply
 from tradefan.messages.account import AccountState, Balances
@@ -36,7 +36,7 @@ from tradefan.messages.control import (
     Timer,
 )
 from tradefan.messages.market import AskFeeds
-from tradefan.messages.records import Epoch, Fill, Poison
+from tradefan.messages.records import Fill, Poison
 from tradefan.units import SECOND, ClientOrderId, InstrumentId
 
 FOLD_AGAIN_NS = 5 * SECOND
@@ -112,11 +112,8 @@ def _fold(turn: Turn, msg: Rows) -> None:
 
 
 def _begin_epoch(turn: Turn, msg: Rows) -> None:
-    live, wiring, trading = turn.live, turn.wiring, turn.trading
-    epoch = next_epoch(trading.epoch)
-    turn.emit(
-        Epoch(turn.now, epoch, wiring.instance, turn.ctx.config_id, wiring.version, restart=live.restart)
-    )
+    live, trading = turn.live, turn.trading
+    epoch = begin_epoch(turn, trading.epoch, restart=live.restart)
     if msg.failing is not None:
         live.journal_failing = msg.failing
         turn.log("critical", "journal_failing", reason=msg.failing)

@@ -47,6 +47,11 @@ def is_own(text: str, instance: str) -> bool:
     )
 
 
+def made_as(name: ClientOrderId) -> tuple[int, int]:
+    """Return epoch and sequence of an own id (see `is_own`)."""
+    return _number(name[3:7]), _number(name[7:14])
+
+
 def is_instance(text: str) -> bool:
     """Say whether a text can be an instance's name."""
     return len(text) == 3 and all(letter in _ALPHABET for letter in text)
@@ -72,3 +77,10 @@ def _base32(number: int, width: int) -> str:
         number, digit = divmod(number, 32)
         letters.append(_ALPHABET[digit])
     return "".join(reversed(letters))
+
+
+def _number(text: str) -> int:
+    number = 0
+    for letter in text:
+        number = number * 32 + _ALPHABET.index(letter)
+    return number

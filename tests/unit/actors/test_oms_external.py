@@ -71,7 +71,7 @@ def test_fill_when_of_our_form_and_unknown_to_the_journal_then_it_is_an_orphan(b
     bench.tell(bench.history(f"order {lost.client_order_id}"))
     (fill,) = bench.made(Fill)
     assert (fill.owner, fill.qty) == (EXTERNAL, D(3))
-    assert (bench.alarms, bench.oms.view().counters.orphans) == (["orphan"], 1)
+    assert (bench.alarms, bench.oms.view().counters.orphans) == (["epoch_used_before", "orphan"], 1)
     bench.check()
 
 
@@ -166,7 +166,7 @@ def test_order_when_of_our_form_and_unknown_to_the_journal_then_it_is_an_orphan_
     bench.report(lost, S.NEW, source="look")
     (record,) = bench.made(ExternalOrder)
     assert (record.client_order_id, record.orphan) == (lost.client_order_id, True)
-    assert bench.alarms == ["orphan"]
+    assert bench.alarms == ["epoch_used_before", "orphan"]
     assert bench.moods(BTC, "hold") == ["CANCEL_ONLY"]
     assert account_sides(bench.trading.exposure, ACCOUNT, BTC).buy_qty == D(3)
     bench.kill()

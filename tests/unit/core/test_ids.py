@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tradefan.core.ids import EPOCH_MAX, client_order_id, is_instance, is_own, next_epoch, parent_id
+from tradefan.core.ids import EPOCH_MAX, client_order_id, is_instance, is_own, made_as, next_epoch, parent_id
 from tradefan.errors import Defect, Refused
 
 
@@ -15,6 +15,12 @@ def test_id_when_made_then_it_is_deterministic_and_has_its_parts() -> None:
     assert (made[:14], len(made)) == ("devaaabaaaaaac", 16)
     assert made == client_order_id("dev", 1, 2)
     assert parent_id("dev", 1, 2) == "p" + made
+
+
+def test_id_when_read_then_says_which_one_it_was() -> None:
+    """Epoch and sequence, so that one can be told from those that are still to come."""
+    assert made_as(client_order_id("dev", 1, 2)) == (1, 2)
+    assert made_as(client_order_id("dev", EPOCH_MAX - 1, 2**35 - 1)) == (EPOCH_MAX - 1, 2**35 - 1)
 
 
 @pytest.mark.failure("OR-04", "OR-26")
