@@ -113,7 +113,7 @@ def _fold(turn: Turn, msg: Rows) -> None:
 
 def _begin_epoch(turn: Turn, msg: Rows) -> None:
     live, trading = turn.live, turn.trading
-    epoch = begin_epoch(turn, trading.epoch, restart=live.restart)
+    epoch = begin_epoch(turn, max(trading.epoch, msg.epoch), restart=live.restart)
     if msg.failing is not None:
         live.journal_failing = msg.failing
         turn.log("critical", "journal_failing", reason=msg.failing)

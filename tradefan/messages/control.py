@@ -151,7 +151,8 @@ class Rows(Control, frozen=True, array_like=True, tag=True):
     `snapshot` is an encoded `Trading` as of `snapshot_lsn`, None where there is none; `records` follow
     it in lsn order, and all of them are durable up to `durable`. `killed` is the kill byte: 0 open,
     1 some scope (the journal says which), 2 all. `failing` says why the disk cannot write now, `lost`
-    what an operator accepted as lost (`--accept-loss`).
+    what an operator accepted as lost (`--accept-loss`). `epoch` is the highest that ids were made in,
+    also where the record of it was lost.
     """
 
     gen: int
@@ -162,6 +163,7 @@ class Rows(Control, frozen=True, array_like=True, tag=True):
     killed: int = 0
     failing: str | None = None
     lost: str = ""
+    epoch: int = 0
 
 
 class Snap(Fact, frozen=True, array_like=True, tag=True):

@@ -106,6 +106,11 @@ class JournalFile:
         return self._base.last
 
     @property
+    def epoch(self) -> int:
+        """The highest epoch that ids were made in; rows that were lost may have been of it."""
+        return self._base.epoch
+
+    @property
     def base(self) -> JournalBase:
         """The database below: marks, checkpoints, repair."""
         return self._base
@@ -136,7 +141,7 @@ class JournalFile:
             snap = None
         if group.rows or snap is not None:
             self._commit(group, snap)
-            self._base.moved(group.last, group.chain)
+            self._base.moved(group.last, group.chain, group.epoch)
         return group.last
 
     def _commit(self, group: _Group, snap: Snap | None) -> None:
@@ -289,7 +294,7 @@ class _Group:
     """Rows of one transaction, encoded and chained; the file's own memory changes behind the commit."""
 
     def __init__(self, base: JournalBase, version: int) -> None:
-        self.last, self.chain = base.last, base.chain
+        self.last, self.chain, self.epoch = base.last, base.chain, base.epoch
         self.rows: list[tuple[int, int, int, str, int, bytes, bytes]] = []
         self.subjects: list[tuple[str, int]] = []
         self.size = 0
@@ -313,7 +318,7 @@ class _Group:
             subject = subject_of(record)
             if subject is not None:
                 self.subjects.append((subject, lsn))
-            self.last = lsn
+            self.last, self.epoch = lsn, max(self.epoch, append.epoch)
             self.size += len(payload)
         self.chain = chain
 

@@ -64,6 +64,8 @@ def newer(path: str, what: str, expected: int, found: int) -> Refused:
 class JournalBase:
     """One journal, opened; `last` and `chain` are lsn and hash of its last row.
 
+    `epoch` is the highest that ids were made in, also where the rows that said so are lost.
+
     `failing` says why a file that can be read cannot be written now, "" where it can. `suspect` is
     set while the disk may lack what was written, so that only `reopen` makes it believed again.
     """
@@ -78,7 +80,7 @@ class JournalBase:
         self.path = path
         self.disk = MemoryDisk() if path == MEMORY and disk is REAL else disk
         self.guard = Guard(path)
-        self.last, self.chain = 0, NO_CHAIN
+        self.last, self.chain, self.epoch = 0, NO_CHAIN, 0
         self.layout = 0
         self.suspect = False
         self.failing = ""
@@ -92,15 +94,17 @@ class JournalBase:
 
     # --- after it was opened ----------------------------------------------------------------------
 
-    def moved(self, last: int, chain: bytes) -> None:
-        """Note what a commit made the last row.
+    def moved(self, last: int, chain: bytes, epoch: int) -> None:
+        """Note what a commit made the last row, and its epoch.
 
         It is durable already, so a mark that cannot be written is said in `failing`, not raised.
         """
-        self.last, self.chain = last, chain
+        self.last, self.chain, self.epoch = last, chain, max(self.epoch, epoch)
         if self._mark is not None:
             try:
                 self._mark.put(last, chain)
+                if self._mark.epoch != self.epoch:
+                    self._mark.put_epoch(self.epoch)
             except OSError as error:
                 self._mark_failed(error)
 
@@ -296,10 +300,11 @@ class JournalBase:
         self._find_end()
 
     def _find_end(self) -> None:
-        self.last, self.chain = 0, NO_CHAIN
+        self.last, self.chain, self.epoch = 0, NO_CHAIN, 0
         if self.layout > 0:
             self.last = self.db.execute("SELECT max(lsn) FROM journal").get or 0
             self.chain = self.chain_at(self.last)
+            self.epoch = self.db.execute("SELECT epoch FROM journal WHERE lsn = ?", (self.last,)).get or 0
 
     def _check_marks(self) -> None:
         """Compare the file with its marks; a file of before there were any begins with one now."""
@@ -309,13 +314,14 @@ class JournalBase:
         if not self.disk.exists(path):
             if self.layout == JOURNAL_VERSION:
                 raise damaged(self.path, f"expected {path} beside it, found none: was it moved without it?")
-            self.disk.plain(path, new_marks(self.last, self.chain)).close()
+            self.disk.plain(path, new_marks(self.last, self.chain, self.epoch)).close()
         self._close_mark()
         self._mark = MarkFile(self.disk.plain(path))
         if not self._mark.found:
             raise damaged(self.path, f"expected a mark in {path}, found none that is whole")
         for mark in self._mark.found:
             self._check_mark(mark)
+        self.epoch = max(self.epoch, self._mark.epoch or 0)
 
     def _check_mark(self, mark: Mark) -> None:
         named = "which its mark file names"
@@ -345,7 +351,7 @@ class JournalBase:
                     raise apsw.BusyError("another program reads it")
                 self._touch()
             if self._mark is not None:
-                self.moved(self.last, self.chain)
+                self.moved(self.last, self.chain, self.epoch)
                 self.sync_mark()
         except Outage as error:
             self.failing = str(error)

@@ -135,6 +135,7 @@ class JournalWork:
             killed=self._kill.value,
             failing=self.failed or None,
             lost=self.file.lost(),
+            epoch=self.file.epoch,
         )
 
     def _history(self, asked: AskHistory) -> History:

@@ -3,6 +3,9 @@
 One flipped byte in a WAL, or a file that was moved without it, ends in a database that is whole and
 shorter. So lsn and hash of the last row are written behind each commit into one of two slots in turn,
 and synced each second. A mark is never ahead of its journal; one slot is always whole.
+
+A third slot holds the highest epoch that ids were made in, synced before the first of them leaves: it
+outlives the rows that say so, so that a start behind a lost tail makes no id a second time.
 """
 
 from __future__ import annotations
@@ -37,9 +40,15 @@ def marks(content: bytes) -> tuple[Mark | None, Mark | None]:
     return _read(content[:SLOT_BYTES]), _read(content[SLOT_BYTES : 2 * SLOT_BYTES])
 
 
-def new_marks(lsn: int, chain: bytes) -> bytes:
+def epoch_in(content: bytes) -> int | None:
+    """Return the highest epoch that ids were made in; None where nothing whole says it."""
+    found = _read(content[2 * SLOT_BYTES : 3 * SLOT_BYTES])
+    return None if found is None else found.lsn
+
+
+def new_marks(lsn: int, chain: bytes, epoch: int) -> bytes:
     """Return the content of a mark file that begins here."""
-    return slot(lsn, chain) * 2
+    return slot(lsn, chain) * 2 + _epoch_slot(epoch)
 
 
 class MarkFile:
@@ -48,11 +57,13 @@ class MarkFile:
     def __init__(self, file: PlainFile) -> None:
         """Read what is there; `found` are the slots that are whole, the newest first."""
         self._file = file
-        first, second = found = marks(file.read())
+        content = file.read()
+        first, second = found = marks(content)
         self.found = tuple(sorted((mark for mark in found if mark is not None), reverse=True))
         # The older slot, or the broken one, is the next to be overwritten.
         self._next = 1 if first is not None and (second is None or first.lsn >= second.lsn) else 0
         self.unsynced = False
+        self.epoch = epoch_in(content)
 
     def put(self, lsn: int, chain: bytes) -> None:
         """Note the last row; it survives the process at once and a power loss behind `sync`."""
@@ -60,9 +71,15 @@ class MarkFile:
         self._next = 1 - self._next
         self.unsynced = True
 
-    def reset(self, lsn: int, chain: bytes) -> None:
+    def put_epoch(self, epoch: int) -> None:
+        """Note the highest epoch; it survives a power loss at once, as the ids made in it do."""
+        self._file.write(2 * SLOT_BYTES, _epoch_slot(epoch))
+        self.sync()
+        self.epoch = epoch
+
+    def reset(self, lsn: int, chain: bytes, epoch: int) -> None:
         """Begin anew at this row, whatever the slots say."""
-        self._file.write(0, new_marks(lsn, chain))
+        self._file.write(0, new_marks(lsn, chain, epoch))
         self.sync()
 
     def sync(self) -> None:
@@ -73,6 +90,10 @@ class MarkFile:
     def close(self) -> None:
         """Let go of the file."""
         self._file.close()
+
+
+def _epoch_slot(epoch: int) -> bytes:
+    return slot(epoch, bytes(CHAIN_BYTES))
 
 
 def _read(content: bytes) -> Mark | None:

@@ -26,8 +26,11 @@ from tradefan.stores.journal_layout import (
     lay_out,
     verified,
 )
-from tradefan.stores.mark import MARK_END, Mark, MarkFile, marks, new_marks
+from tradefan.stores.mark import MARK_END, MarkFile, epoch_in, marks, new_marks
 from tradefan.stores.rebuild import BROKEN, finish, open_to_look, rebuild
+
+EPOCHS_UNKNOWN = 2**14
+"""More starts than lost rows can be of, where no mark says how many: their ids may be at the venue."""
 
 
 class Belief(NamedTuple):
@@ -53,11 +56,12 @@ def accept_loss(disk: Disk, path: str, decode: Decode) -> None:
         belief = examine(disk, path, decode)
         if belief.layout > JOURNAL_VERSION:
             return
-        lost = _lost(_marks(disk, path), belief)
+        content = _mark_content(disk, path)
+        lost = _lost(content, belief)
         if belief.why:
             lost += rebuild(disk, path, belief.start, belief.lsn, decode)
         if lost:
-            _write_down(disk, path, belief, lost)
+            _write_down(disk, path, belief, lost, None if content is None else epoch_in(content))
     except (apsw.Error, OSError) as error:
         raise Outage(f"{path}: {type(error).__name__}: {error}") from error
 
@@ -108,21 +112,21 @@ def _side_tables(db: apsw.Connection) -> str:
     return ""
 
 
-def _marks(disk: Disk, path: str) -> tuple[Mark, ...] | None:
+def _mark_content(disk: Disk, path: str) -> bytes | None:
     if not disk.exists(path + MARK_END):
         return None
     file = disk.plain(path + MARK_END)
     try:
-        return tuple(mark for mark in marks(file.read()) if mark is not None)
+        return file.read()
     finally:
         file.close()
 
 
-def _lost(known: tuple[Mark, ...] | None, belief: Belief) -> str:
+def _lost(content: bytes | None, belief: Belief) -> str:
     """Say what is lost, "" when nothing is."""
-    newest = max(known, default=None) if known else None
+    newest = max((mark for mark in marks(content or b"") if mark is not None), default=None)
     if newest is None:
-        if known is None and belief.layout < JOURNAL_VERSION and not belief.why:
+        if content is None and belief.layout < JOURNAL_VERSION and not belief.why:
             return ""
         return f"rows behind lsn {belief.lsn}, as many as there were: no mark says. {belief.why}".rstrip()
     if newest.lsn > belief.lsn:
@@ -134,8 +138,8 @@ def _lost(known: tuple[Mark, ...] | None, belief: Belief) -> str:
     return ""
 
 
-def _write_down(disk: Disk, path: str, belief: Belief, lost: str) -> None:
-    """Say in the file what is lost, and let its marks begin anew."""
+def _write_down(disk: Disk, path: str, belief: Belief, lost: str, epoch: int | None) -> None:
+    """Say in the file what is lost, and let its marks begin anew, above every epoch that was used."""
     db = disk.connect(path, open_flags(read_only=False))
     try:
         db.pragma("journal_mode", "wal")
@@ -145,8 +149,10 @@ def _write_down(disk: Disk, path: str, belief: Belief, lost: str) -> None:
             lay_out(db, layout, msgspec.msgpack.Decoder(Record).decode)
         db.execute("DELETE FROM snapshots WHERE lsn > ?", (belief.lsn,))
         db.execute("INSERT INTO losses VALUES (?, ?)", (belief.lsn, lost))
+        kept = int(db.execute("SELECT ifnull(max(epoch), 0) FROM journal").get)
     finally:
         db.close(True)
-    file = MarkFile(disk.plain(path + MARK_END, new_marks(belief.lsn, belief.chain)))
-    file.reset(belief.lsn, belief.chain)
+    used = kept + EPOCHS_UNKNOWN if epoch is None else max(kept, epoch)
+    file = MarkFile(disk.plain(path + MARK_END, new_marks(belief.lsn, belief.chain, used)))
+    file.reset(belief.lsn, belief.chain, used)
     file.close()

@@ -129,3 +129,11 @@ def test_epoch_when_another_account_shows_an_id_of_ours_then_another_begins() ->
     for _ in range(2):
         bench.report(foreign(3, mine.client_order_id, account=other), S.NEW)
     assert epochs(bench) == [(1, 0), (2, 1)]
+
+
+@pytest.mark.failure("OR-04", "ST-04")
+def test_fold_when_the_mark_knows_a_higher_epoch_then_this_one_is_above_it(bench: Bench) -> None:
+    """Behind an accepted loss the records do not say what was used."""
+    again = Bench(records=bench.records)
+    again.fold(rows={"lost": "rows 9 to 20: they are not there", "epoch": 6})
+    assert epochs(again) == [(1, 0), (7, 0)]

@@ -18,6 +18,8 @@ from tradefan.sim.disk import SimDisk
 from tradefan.stores.disk import open_flags
 from tradefan.stores.journal import SNAPSHOT_SPACING, JournalFile, check_journal
 from tradefan.stores.journal_layout import INSERT_ROW, JOURNAL_TABLE, JOURNAL_VERSION, NO_CHAIN, link
+from tradefan.stores.mark import SLOT_BYTES, epoch_in
+from tradefan.stores.salvage import EPOCHS_UNKNOWN
 from tradefan.units import ParentId
 
 PATH = "/j.db"
@@ -310,6 +312,65 @@ def test_accept_when_power_is_lost_at_any_call_then_a_second_try_ends_alike() ->
         assert file.lost().startswith("rows 6 to 8")
         disk.close()
     assert at > 20
+
+
+# --- epochs behind a loss -------------------------------------------------------------------------
+
+
+def lives(disk: SimDisk, *epochs: int) -> None:
+    """Leave a journal of several starts behind, a row each, as a kill does."""
+    file = JournalFile(PATH, disk=disk)
+    for lsn, epoch in enumerate(epochs, 1):
+        file.append(lsn, epoch, transfers(1, lsn))
+    disk.crash(power_loss=False)
+
+
+@pytest.mark.failure("OR-04", "ST-04")
+def test_accept_when_the_rows_of_epochs_are_lost_then_the_mark_knows_the_highest(disk: SimDisk) -> None:
+    """Ids of a lost start are at the venue: the next one is above it, however often rows are lost."""
+    lives(disk, 1, 2, 7)
+    for expected in (7, 9, 9):
+        disk.damage("remove", f"{PATH}-wal")
+        file = JournalFile(PATH, disk=disk, accept_loss=True)
+        assert (file.last_lsn, file.epoch) == (0, expected)
+        file.append(1, 9, transfers(1))
+        disk.crash(power_loss=False)
+
+
+@pytest.mark.failure("OR-04")
+def test_accept_when_power_was_lost_then_an_epoch_whose_records_were_durable_is_known(disk: SimDisk) -> None:
+    """It is synced before anybody is told that EPOCH is durable, though marks are synced later."""
+    file = JournalFile(PATH, disk=disk)
+    file.append(1, 5, transfers(1))
+    disk.crash(power_loss=True)
+    disk.damage("remove", f"{PATH}-wal")
+    assert JournalFile(PATH, disk=disk, accept_loss=True).epoch == 5
+
+
+@pytest.mark.failure("OR-04")
+@pytest.mark.parametrize("whole_slots", [0, 2])
+def test_accept_when_no_mark_says_the_epoch_then_more_are_passed_over_than_can_be_lost(
+    disk: SimDisk, whole_slots: int
+) -> None:
+    """A mark of before epochs were in it, or none at all."""
+    lives(disk, 1, 3)
+    altered(disk, "UPDATE journal SET at_ns = 0 WHERE lsn = 2")
+    if whole_slots:
+        disk.damage("cut", MARK, at=whole_slots * SLOT_BYTES)
+    else:
+        disk.damage("remove", MARK)
+    file = JournalFile(PATH, disk=disk, accept_loss=True)
+    assert (file.last_lsn, file.epoch) == (1, 1 + EPOCHS_UNKNOWN)
+    file.close()
+    assert JournalFile(PATH, disk=disk, accept_loss=True).epoch == 1 + EPOCHS_UNKNOWN
+
+
+def test_open_when_the_mark_has_no_epoch_yet_then_it_gets_the_one_of_the_rows(disk: SimDisk) -> None:
+    """A journal of before goes on, and a loss after that is known."""
+    lives(disk, 1, 4)
+    disk.damage("cut", MARK, at=2 * SLOT_BYTES)
+    JournalFile(PATH, disk=disk).close()
+    assert epoch_in(disk.peek(MARK)) == 4
 
 
 # --- versions -----------------------------------------------------------------------------------

@@ -149,7 +149,7 @@ async def test_link_when_asked_to_fold_then_gives_disk_and_what_waits_behind_it(
         disk.full = False
         assert (await heard.until(Durable(305)))[-1] == Durable(305)
     assert "FullError" in failed.reason
-    assert rows == Rows(7, transfers(305), 3, failing=failed.reason)
+    assert rows == Rows(7, transfers(305), 3, failing=failed.reason, epoch=1)
     assert JournalFile(path).fold() == (transfers(305), 305)
 
 
@@ -227,7 +227,7 @@ async def test_link_when_sent_everything_that_a_journal_takes_then_answers_each(
         (rows,) = await heard.find(Rows)
     assert await heard.find(History) == [History(subject, (fill,))]
     assert await heard.find(KillByteSet) == [KillByteSet(3, 1)]
-    assert rows == Rows(4, transfers(1, 2), 2, snapshot=b"state", snapshot_lsn=1, killed=1)
+    assert rows == Rows(4, transfers(1, 2), 2, snapshot=b"state", snapshot_lsn=1, killed=1, epoch=1)
 
 
 async def test_link_when_old_rows_were_altered_then_says_so_in_the_background(path: str) -> None:
@@ -364,7 +364,7 @@ def test_machine_when_folded_then_gives_disk_and_what_waits(machine: JournalMach
     machine.apply(MS, append(2))
     machine.apply(MS, Fold(3))
     assert machine.next_ns() == MS
-    assert machine.take(MS, 9) == [Rows(3, transfers(2), 1)]
+    assert machine.take(MS, 9) == [Rows(3, transfers(2), 1, epoch=1)]
 
 
 def test_machine_when_disk_fails_then_says_so_once_and_tries_each_second(disk: SimDisk) -> None:
@@ -383,13 +383,15 @@ def test_machine_when_disk_fails_then_says_so_once_and_tries_each_second(disk: S
 def test_machine_when_the_disk_returns_and_nothing_waits_then_says_that_it_works(disk: SimDisk) -> None:
     """Nobody would learn it from a Durable."""
     machine = JournalMachine(JournalFile("/j.db", disk=disk), commit_ns=MS)
-    disk.fail("EIO", "sync", path=".mark")
     machine.apply(0, append(1))
     assert machine.take(MS, 9) == [Durable(1)]
-    (failed,) = machine.take(SECOND + MS, 9)
+    disk.fail("EIO", "sync", path=".mark")
+    machine.apply(MS, append(2))
+    assert machine.take(2 * MS, 9) == [Durable(2)]
+    (failed,) = machine.take(SECOND + 2 * MS, 9)
     assert isinstance(failed, JournalFailed)
     assert "/j.db.mark" in failed.reason
-    assert machine.take(2 * SECOND + MS, 9) == [JournalWorks()]
+    assert machine.take(2 * SECOND + 2 * MS, 9) == [JournalWorks()]
     assert machine.next_ns() is None
 
 
@@ -436,7 +438,7 @@ def test_machine_when_readers_ask_again_and_again_then_the_repair_comes_when_it_
     machine.apply(start + 500 * MS, Fold(2))
     machine.apply(start + 900 * MS, append(1))
     assert (machine.take(start + SECOND - 1, 9), machine.next_ns()) == ([], start + SECOND)
-    rows = [Rows(gen, transfers(1), 1) for gen in (1, 2)]
+    rows = [Rows(gen, transfers(1), 1, epoch=1) for gen in (1, 2)]
     assert machine.take(start + SECOND, 9) == [Durable(1), *rows]
 
 
@@ -449,7 +451,7 @@ def test_machine_when_something_is_due_at_once_then_it_has_the_present_instant(d
     machine.apply(start, Fold(1))
     assert [type(message) for message in machine.take(start, 9)] == [JournalFailed]
     works, rows = machine.take(start + SECOND, 9)
-    assert (works, rows) == (JournalWorks(), Rows(1, (), 600, snapshot=b"state", snapshot_lsn=600))
+    assert (works, rows) == (JournalWorks(), Rows(1, (), 600, snapshot=b"state", snapshot_lsn=600, epoch=1))
     assert machine.next_ns() == start + SECOND + CHECK_PAUSE_NS
 
 
@@ -515,7 +517,9 @@ def test_machine_when_a_snapshot_is_sent_then_a_fold_begins_there(machine: Journ
     machine.apply(2 * MS, append(6))
     machine.take(3 * MS, 9)
     machine.apply(3 * MS, Fold(1))
-    assert machine.take(3 * MS, 9) == [Rows(1, transfers(1, 6), 6, snapshot=b"state", snapshot_lsn=5)]
+    assert machine.take(3 * MS, 9) == [
+        Rows(1, transfers(1, 6), 6, snapshot=b"state", snapshot_lsn=5, epoch=1)
+    ]
 
 
 def test_machine_when_asked_for_history_then_answers_from_disk_and_what_waits(
@@ -541,7 +545,7 @@ def test_machine_when_old_rows_were_altered_then_says_so_once_in_the_background(
     file.base.db.execute("UPDATE journal SET at_ns = 5 WHERE lsn = 400")
     machine = JournalMachine(file)
     machine.apply(0, Fold(1))
-    assert machine.take(0, 9) == [Rows(1, (), 600, snapshot=b"state", snapshot_lsn=600)]
+    assert machine.take(0, 9) == [Rows(1, (), 600, snapshot=b"state", snapshot_lsn=600, epoch=1)]
     (broken,) = [message for at in range(1, 99) for message in machine.take(at * 10 * MS, 9)]
     assert isinstance(broken, ChainBroken)
     assert (broken.lsn, "lsn 400: expected chain" in broken.text) == (400, True)

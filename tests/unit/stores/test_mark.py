@@ -12,7 +12,7 @@ from tradefan.errors import Defect
 from tradefan.sim.disk import SimDisk
 from tradefan.stores.disk import REAL
 from tradefan.stores.kill_byte import ALL, OPEN, SOME, KillByteFile, killed
-from tradefan.stores.mark import SLOT_BYTES, Mark, MarkFile, marks, new_marks, slot
+from tradefan.stores.mark import SLOT_BYTES, Mark, MarkFile, epoch_in, marks, new_marks, slot
 
 CHAIN = bytes(range(32))
 
@@ -25,7 +25,7 @@ def disk() -> Iterator[SimDisk]:
 
 
 def mark_file(disk: SimDisk) -> MarkFile:
-    return MarkFile(disk.plain("/mark", new_marks(0, bytes(32))))
+    return MarkFile(disk.plain("/mark", new_marks(0, bytes(32), 0)))
 
 
 def test_slot_when_written_then_is_40_bytes_and_says_lsn_and_hash() -> None:
@@ -167,3 +167,18 @@ def test_real_disk_when_a_file_was_closed_then_is_not_written_to_a_stranger(tmp_
     with pytest.raises(OSError) as caught:
         file.write(0, b"x")
     assert caught.value.errno == errno.EBADF
+
+
+def test_epoch_when_put_then_it_is_on_the_platter_and_the_marks_stay(disk: SimDisk) -> None:
+    """The third slot; a file of before has none, and one that is broken says nothing."""
+    file = MarkFile(disk.plain("/mark", slot(4, CHAIN) + slot(5, CHAIN)))
+    assert file.epoch is None
+    file.put_epoch(7)
+    file.put(6, CHAIN)
+    disk.crash(power_loss=True)
+    again = MarkFile(disk.plain("/mark"))
+    assert (again.epoch, again.found[-1].lsn in (4, 5), len(disk.peek("/mark"))) == (7, True, 3 * SLOT_BYTES)
+    for bit in range(8 * SLOT_BYTES):
+        flipped = bytearray(disk.peek("/mark"))
+        flipped[2 * SLOT_BYTES + bit // 8] ^= 1 << bit % 8
+        assert epoch_in(bytes(flipped)) is None
