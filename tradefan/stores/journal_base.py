@@ -12,6 +12,7 @@ from tradefan.messages.records import Record
 from tradefan.stores.disk import BUSY_MS, MEMORY, REAL, Disk, MemoryDisk, open_flags
 from tradefan.stores.journal_layout import JOURNAL_TABLE, JOURNAL_VERSION, NO_CHAIN, DamagedRow, lay_out
 from tradefan.stores.mark import MARK_END, Mark, MarkFile, new_marks
+from tradefan.stores.rebuild import renew_wal
 
 CHECKPOINT_FRAMES = 1_000
 """Pages in the WAL at which they are brought into the file."""
@@ -253,18 +254,10 @@ class JournalBase:
             self._find_end()
 
     def _renew_wal(self) -> None:
-        path = f"{self.path}-wal"
-        if not self.disk.exists(path):
-            return
         try:
-            file = self.disk.plain(path)
-            try:
-                file.write(0, file.read())
-                file.sync()
-            finally:
-                file.close()
+            renew_wal(self.disk, self.path)
         except OSError as error:
-            self.failing = f"{path}: {error}"
+            self.failing = f"{self.path}-wal: {error}"
 
     def _connect(self) -> None:
         flags = open_flags(read_only=False)

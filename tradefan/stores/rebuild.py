@@ -56,6 +56,22 @@ def finish(disk: Disk, path: str) -> None:
         _put_in_place(disk, path)
 
 
+def renew_wal(disk: Disk, path: str) -> None:
+    """Write the WAL of a database as it is and sync it: what is read from it may be in the cache alone.
+
+    Raises:
+        OSError: the disk did not take it.
+    """
+    if not disk.exists(f"{path}-wal"):
+        return
+    file = disk.plain(f"{path}-wal")
+    try:
+        file.write(0, file.read())
+        file.sync()
+    finally:
+        file.close()
+
+
 def open_to_look(disk: Disk, path: str) -> apsw.Connection:
     """Open a file whose end writes nothing."""
     db = disk.connect(path, apsw.SQLITE_OPEN_READWRITE)

@@ -27,7 +27,7 @@ from tradefan.stores.journal_layout import (
     verified,
 )
 from tradefan.stores.mark import MARK_END, MarkFile, epoch_in, marks, new_marks
-from tradefan.stores.rebuild import BROKEN, finish, open_to_look, rebuild
+from tradefan.stores.rebuild import BROKEN, finish, open_to_look, rebuild, renew_wal
 
 EPOCHS_UNKNOWN = 2**14
 """More starts than lost rows can be of, where no mark says how many: their ids may be at the venue."""
@@ -53,6 +53,8 @@ def accept_loss(disk: Disk, path: str, decode: Decode) -> None:
         return
     try:
         finish(disk, path)
+        # The loss is written behind what the WAL holds: a sync of that may have failed.
+        renew_wal(disk, path)
         belief = examine(disk, path, decode)
         if belief.layout > JOURNAL_VERSION:
             return

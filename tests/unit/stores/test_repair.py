@@ -12,15 +12,19 @@ from pathlib import Path
 from typing import Any
 
 import apsw
+import msgspec
 import pytest
 
 from tests.unit.stores.made import transfers
 from tradefan.errors import Outage, Refused
 from tradefan.messages.control import Append
+from tradefan.messages.records import Record
 from tradefan.sim.disk import SimDisk
+from tradefan.stores import salvage
 from tradefan.stores.disk import RealDisk, open_flags
 from tradefan.stores.journal import JournalFile
 from tradefan.stores.journal_base import CHECKPOINT_FRAMES
+from tradefan.stores.mark import SLOT_BYTES
 
 PATH = "/j.db"
 KNOWN = 40
@@ -129,6 +133,51 @@ def test_repair_when_the_wal_is_not_written_anew_then_a_checkpoint_cut_short_rui
     """Pages come into the file of which the WAL on the platter knows nothing."""
     found = outcomes(brought_into_the_file, 300, seeds=8)
     assert found["refused"] > 10
+
+
+@pytest.mark.failure("ST-05")
+@pytest.mark.parametrize("rows", [1, 300])
+def test_accept_when_behind_a_failed_sync_and_power_is_lost_at_any_call_then_keeps_what_was_acknowledged(
+    rows: int,
+) -> None:
+    """What was never synced is brought to the platter before anything is read of it or put behind it."""
+    found = Counter[int]()
+    for seed in range(8):
+        at, finished = 0, False
+        while not finished:
+            at += 1
+            lsn, finished = accepted(seed, rows, at)
+            found[lsn] += 1
+    assert min(found) >= KNOWN
+
+
+def accepted(seed: int, rows: int, at: int) -> tuple[int, bool]:
+    """Lose power at a call of `--accept-loss`, here of the mark, and accept again; return the last lsn."""
+    disk = SimDisk(seed)
+    failed_sync(disk, rows).base.abandon()
+    mark = disk.plain(f"{PATH}.mark")
+    mark.write(0, bytes(3 * SLOT_BYTES))
+    mark.sync()
+    calls, finished = 0, False
+
+    def lose(_operation: str, _path: str) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == at:
+            raise PowerLoss
+
+    disk.on_call = lose
+    try:
+        salvage.accept_loss(disk, PATH, msgspec.msgpack.Decoder(Record).decode)
+        finished = True
+    except PowerLoss:
+        pass
+    disk.on_call = None
+    disk.crash(power_loss=True)
+    records, last = JournalFile(PATH, disk=disk, accept_loss=True).fold()
+    assert records == transfers(last)
+    disk.close()
+    return last, finished
 
 
 def test_repair_when_done_then_waiting_rows_follow_and_the_old_file_handles_are_not_used() -> None:
