@@ -12,7 +12,7 @@ from tradefan.messages.records import Record
 from tradefan.stores.disk import BUSY_MS, MEMORY, REAL, Disk, MemoryDisk, open_flags
 from tradefan.stores.journal_layout import JOURNAL_TABLE, JOURNAL_VERSION, NO_CHAIN, DamagedRow, lay_out
 from tradefan.stores.mark import MARK_END, Mark, MarkFile, new_marks
-from tradefan.stores.rebuild import renew_wal
+from tradefan.stores.rebuild import finish, renew_wal
 
 CHECKPOINT_FRAMES = 1_000
 """Pages in the WAL at which they are brought into the file."""
@@ -225,6 +225,9 @@ class JournalBase:
             self._open_to_read()
             return
         self.suspect = True
+        with self.guard:
+            # An acceptance that was killed between its renames is as good as done.
+            finish(self.disk, self.path)
         self._renew_wal()
         try:
             with self.guard:

@@ -51,7 +51,10 @@ def rebuild(disk: Disk, path: str, start: int, last: int, decode: Decode) -> str
 
 
 def finish(disk: Disk, path: str) -> None:
-    """Go on where a crash left a rebuilt file: without the old one beside it, it was complete."""
+    """Go on where a crash left a rebuilt file: without the old one beside it, it was complete.
+
+    Every start does, before it makes a new file: that one would stand for all that was saved.
+    """
     if disk.exists(path + _REBUILT) and not disk.exists(path):
         _put_in_place(disk, path)
 

@@ -314,6 +314,32 @@ def test_accept_when_power_is_lost_at_any_call_then_a_second_try_ends_alike() ->
     assert at > 20
 
 
+@pytest.mark.failure("ST-04", "ST-06")
+def test_open_when_an_acceptance_was_killed_between_its_renames_then_nothing_of_it_is_given_up(
+    disk: SimDisk,
+) -> None:
+    """A start without the flag puts the rebuilt file in its place, and refuses by the mark as before."""
+
+    class Died(BaseException):
+        pass
+
+    journal(disk, 8)
+    altered(disk, "UPDATE journal SET at_ns = 0 WHERE lsn = 6")
+
+    def die(operation: str, path: str) -> None:
+        if operation == "rename" and path.endswith(".rebuilt"):
+            raise Died
+
+    disk.on_call = die
+    with pytest.raises(Died):
+        JournalFile(PATH, disk=disk, accept_loss=True)
+    disk.on_call = None
+    disk.crash(power_loss=False)
+    assert not disk.exists(PATH)
+    assert "expected rows up to lsn 8, which its mark file names, found 5" in refusal(disk)
+    assert accepted(disk) == (5, "rows 6 to 8: they are not there")
+
+
 # --- epochs behind a loss -------------------------------------------------------------------------
 
 
