@@ -228,6 +228,7 @@ class JournalBase:
         with self.guard:
             # An acceptance that was killed between its renames is as good as done.
             finish(self.disk, self.path)
+            self._require_file()
         self._renew_wal()
         try:
             with self.guard:
@@ -255,6 +256,21 @@ class JournalBase:
                 self.db = apsw.Connection(MEMORY)
                 self.db.execute(JOURNAL_TABLE)
             self._find_end()
+
+    def _require_file(self) -> None:
+        """Refuse to make a file in place of one that is gone: SQLite would take its WAL away."""
+        if self.path == MEMORY or self.disk.exists(self.path):
+            return
+        known: tuple[Mark, ...] | None = None
+        if self.disk.exists(self.path + MARK_END):
+            mark = MarkFile(self.disk.plain(self.path + MARK_END))
+            known = mark.found
+            mark.close()
+        elif not self.disk.exists(f"{self.path}-wal"):
+            return
+        # A first start that a power loss ended has left marks of no row: nothing was in the file yet.
+        if not known or known[0].lsn:
+            raise damaged(self.path, "expected a database beside its mark or WAL, found none")
 
     def _renew_wal(self) -> None:
         try:

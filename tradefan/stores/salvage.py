@@ -72,6 +72,8 @@ def examine(disk: Disk, path: str, decode: Decode) -> Belief:
     """Return how far a file can be believed; nothing of it is changed."""
     start, lsn, chain, layout, why = 0, 0, NO_CHAIN, 0, ""
     if not disk.exists(path):
+        # What is left of it is set aside, not taken away by SQLite.
+        why = "the file is not there" if disk.exists(f"{path}-wal") else ""
         return Belief(start, lsn, chain, layout, why)
     db = None
     try:

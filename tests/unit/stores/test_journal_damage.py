@@ -340,6 +340,52 @@ def test_open_when_an_acceptance_was_killed_between_its_renames_then_nothing_of_
     assert accepted(disk) == (5, "rows 6 to 8: they are not there")
 
 
+@pytest.mark.failure("ST-04")
+@pytest.mark.parametrize("mark", [True, False])
+def test_open_when_only_the_database_is_gone_then_what_is_left_of_it_stays(
+    disk: SimDisk, *, mark: bool
+) -> None:
+    """SQLite would take the WAL away, which has rows that nothing else has."""
+    journal(disk, 5)
+    disk.damage("remove", PATH)
+    if not mark:
+        disk.damage("remove", MARK)
+    before = {path: disk.peek(path) for path in disk.paths()}
+    assert "expected a database beside" in refusal(disk)
+    gc.collect()
+    assert {path: disk.peek(path) for path in disk.paths()} == before
+    lost = "rows 1 to 5: the file is not there"
+    if not mark:
+        lost = "rows behind lsn 0, as many as there were: no mark says. the file is not there"
+    assert accepted(disk) == (0, lost)
+    assert disk.peek("/j.db.damaged-1-wal") == before[f"{PATH}-wal"]
+
+
+def test_open_when_power_is_lost_during_the_first_start_then_the_next_one_begins() -> None:
+    """A database that is not there yet is no database that is gone."""
+
+    class Died(BaseException):
+        pass
+
+    for at in range(1, 40):
+        disk = SimDisk(at)
+        calls = 0
+
+        def die(_operation: str, _path: str) -> None:
+            nonlocal calls
+            calls += 1
+            if calls == at:  # noqa: B023 called within this round
+                raise Died
+
+        disk.on_call = die
+        with contextlib.suppress(Died):
+            JournalFile(PATH, disk=disk).base.abandon()
+        disk.on_call = None
+        disk.crash(power_loss=True)
+        assert JournalFile(PATH, disk=disk).fold() == ((), 0)
+        disk.close()
+
+
 # --- epochs behind a loss -------------------------------------------------------------------------
 
 
