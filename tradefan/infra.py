@@ -16,6 +16,7 @@ from tradefan.errors import Outage, Refused
 from tradefan.links.lock import FileLock
 from tradefan.stores.disk import checkpoint
 from tradefan.stores.mark import MARK_END
+from tradefan.stores.rebuild import REBUILT
 
 _LETTERS = "abcdefghijklmnopqrstuvwxyz234567"
 _TOKEN_MIN = 32
@@ -119,20 +120,22 @@ class DataDir:
         Raises:
             Outage: a file cannot be brought to rest or moved.
         """
-        files = [path for path in (self.journal, self.store) if path.exists()]
-        for path in files:
-            checkpoint(str(path))
+        for path in (self.journal, self.store):
+            if path.exists():
+                checkpoint(str(path))
         kept = (self.journal, self.store, self._instance_file)
         number = next(n for n in count(1) if not any(_numbered(path, n).exists() for path in kept))
         done = [self._draw_again(number)]
-        for path in files:
+        for path in (self.journal, self.store):
             aside = _numbered(path, number)
-            # The kill byte stays: a fresh journal does not resume what was killed.
-            for end in (MARK_END, "-wal", "-shm", ""):
+            if path.exists():
+                done.append(f"{path.name} is kept as {aside.name}")
+            # What is left of a file that is gone is in the way of a new one too. The kill byte stays: a
+            # fresh journal does not resume what was killed.
+            for end in (MARK_END, REBUILT, "-wal", "-shm", ""):
                 side = path.with_name(path.name + end)
                 if side.exists():
                     side.rename(aside.with_name(aside.name + end))
-            done.append(f"{path.name} is kept as {aside.name}")
         return done
 
     def _draw_again(self, number: int) -> str:

@@ -16,6 +16,7 @@ from tradefan.messages.records import CleanStop
 from tradefan.stores.journal import JournalFile
 from tradefan.stores.kill_byte import KILL_END
 from tradefan.stores.mark import MARK_END
+from tradefan.stores.rebuild import REBUILT
 
 RECORD = DaemonFile(7, "http://127.0.0.1:8000", 5, "testing", "1")
 
@@ -147,6 +148,27 @@ def test_set_aside_when_a_journal_has_a_mark_and_a_kill_byte_then_only_the_mark_
     kept = JournalFile(str(places.root / "journal-1.db"), read_only=True)
     assert kept.last_lsn == 1
     kept.close()
+
+
+@pytest.mark.parametrize("left", [MARK_END, REBUILT])
+def test_set_aside_when_the_journal_is_gone_then_what_is_left_of_it_is_not_in_the_way(
+    places: DataDir, left: str
+) -> None:
+    """Its mark would refuse the fresh one, and a rebuilt file would come back under other letters."""
+    places.root.mkdir()
+    first = JournalFile(str(places.journal))
+    first.append(1, 1, (CleanStop(1, 0),))
+    first.close()
+    if left == REBUILT:
+        places.journal.with_name(f"{places.journal.name}{MARK_END}").unlink()
+        places.journal.rename(f"{places.journal}{REBUILT}")
+    else:
+        places.journal.unlink()
+    places.set_aside()
+    assert (places.root / f"journal-1.db{left}").exists()
+    again = JournalFile(str(places.journal))
+    assert again.last_lsn == 0
+    again.close()
 
 
 def test_token_when_made_then_only_its_owner_reads_it(places: DataDir) -> None:

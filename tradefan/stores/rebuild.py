@@ -28,7 +28,8 @@ from tradefan.stores.journal_layout import (
 BROKEN = (apsw.Error, msgspec.MsgspecError, ValueError, TypeError)
 """What reading a damaged file may raise."""
 _ROWS_AT_ONCE = 10_000
-_REBUILT = ".rebuilt"
+REBUILT = ".rebuilt"
+"""Ends the name of a file that is still being written, or waits for its place."""
 
 
 def rebuild(disk: Disk, path: str, start: int, last: int, decode: Decode) -> str:
@@ -36,7 +37,7 @@ def rebuild(disk: Disk, path: str, start: int, last: int, decode: Decode) -> str
 
     Rows up to `start` are taken as they are, if they can be read: a snapshot stands for them.
     """
-    new = path + _REBUILT
+    new = path + REBUILT
     _set_aside(disk, path, (new, f"{new}-wal", f"{new}-shm"))
     target = disk.connect(new, open_flags(read_only=False))
     try:
@@ -55,7 +56,7 @@ def finish(disk: Disk, path: str) -> None:
 
     Every start does, before it makes a new file: that one would stand for all that was saved.
     """
-    if disk.exists(path + _REBUILT) and not disk.exists(path):
+    if disk.exists(path + REBUILT) and not disk.exists(path):
         _put_in_place(disk, path)
 
 
@@ -120,7 +121,7 @@ def _put(target: apsw.Connection, rows: Iterable[tuple[Plain, bytes]], decode: D
 def _put_in_place(disk: Disk, path: str) -> None:
     # The old database goes first: as long as it is there, what was rebuilt may be half.
     _set_aside(disk, path, (path, f"{path}-wal", f"{path}-shm"))
-    disk.rename(path + _REBUILT, path)
+    disk.rename(path + REBUILT, path)
 
 
 def _set_aside(disk: Disk, path: str, files: tuple[str, ...]) -> None:
