@@ -18,10 +18,10 @@ CHECK_ROWS = 250
 class ChainCheck:
     """How far the verification has come; `up_to` is the last lsn that it has to see."""
 
-    def __init__(self, up_to: int) -> None:
-        """Begin at the first row."""
+    def __init__(self, up_to: int, lsn: int = 0, chain: bytes = NO_CHAIN) -> None:
+        """Begin at the first row, or behind the one that an accepted loss made the first."""
         self._up_to = up_to
-        self._lsn, self._chain = 0, NO_CHAIN
+        self._lsn, self._chain = lsn, chain
 
     @property
     def done(self) -> bool:

@@ -22,9 +22,11 @@ from tradefan.stores.journal_layout import (
     INSERT_ROW,
     INSERT_SNAPSHOT,
     INSERT_SUBJECT,
+    NO_CHAIN,
     WITH_SUBJECT,
     DamagedRow,
     Plain,
+    begin_of,
     good_snapshots,
     link,
     select,
@@ -223,6 +225,13 @@ class JournalFile:
         """Return the hash of the first row, which tells one journal from another; None when empty."""
         with self._base.guard:
             return next((digest for _, digest in select(self._base.db, 0, 1)), None)
+
+    def begin(self) -> tuple[int, bytes]:
+        """Return lsn and hash behind which every row is to be there (see `begin_of`)."""
+        if self._base.layout < 2:
+            return 0, NO_CHAIN
+        with self._base.guard:
+            return begin_of(self._base.db)
 
     def losses(self) -> list[tuple[int, str]]:
         """Return what operators accepted as lost, each with the last lsn that was left."""

@@ -64,8 +64,7 @@ _SELECT = (
     "SELECT lsn, at_ns, epoch, type, version, payload, chain FROM journal WHERE lsn > ? ORDER BY lsn LIMIT ?"
 )
 _HEAD = struct.Struct(">QqQII")
-
-
+_LOSSES = "SELECT text FROM losses"
 INSERT_SNAPSHOT = "INSERT OR REPLACE INTO snapshots VALUES (?, ?, ?, ?, ?)"
 
 Decode: TypeAlias = Callable[[bytes], Record]
@@ -125,6 +124,24 @@ def good_snapshots(db: apsw.Connection, up_to: int | None = None) -> Iterator[tu
         sound = isinstance(state, bytes) and isinstance(chain, bytes)
         if sound and digest == state_digest(chain, TRADING_VERSION, state):
             yield lsn, chain, state
+
+
+def only_aside(first: int) -> str:
+    """Say, in `losses`, that a file begins at a row because older ones could not be read."""
+    return f"rows 1 to {first - 1} are only in the file that was set aside"
+
+
+def begin_of(db: apsw.Connection) -> tuple[int, bytes]:
+    """Return lsn and hash behind which rows are to be there: nothing's, or those of an accepted first row.
+
+    Only a loss that names the rows before it makes a row the first: others that are missing are damage.
+    """
+    for plain, chain in select(db, 0, 1):
+        first = plain[0]
+        if first > 1 and any(only_aside(first) in str(text) for (text,) in db.execute(_LOSSES)):
+            return first, chain
+        break
+    return 0, NO_CHAIN
 
 
 def select(db: apsw.Connection, after_lsn: int, rows_max: int = SLICE) -> Iterator[tuple[Plain, bytes]]:

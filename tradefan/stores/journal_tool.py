@@ -20,7 +20,7 @@ from tradefan.core.trading import Trading, apply
 from tradefan.errors import Refused
 from tradefan.messages.records import TRADING_VERSION
 from tradefan.stores.journal import JournalFile, Row
-from tradefan.stores.journal_layout import JOURNAL_VERSION, NO_CHAIN, SLICE
+from tradefan.stores.journal_layout import JOURNAL_VERSION, SLICE
 from tradefan.stores.kill_byte import KILL_END, killed
 from tradefan.stores.mark import MARK_END, marks
 from tradefan.units import SECOND
@@ -43,7 +43,7 @@ class VerifyReport(Struct, frozen=True):
     path: str
     version: int
     rows: int
-    """Verified from the first on."""
+    """Verified from the first on; where a loss of the first ones was accepted, from there."""
     last_lsn: int
     first_at: str | None
     last_at: str | None
@@ -129,7 +129,7 @@ def _unreadable(path: str, text: str) -> VerifyReport:
 
 def _verify_rows(file: JournalFile) -> tuple[int, bytes, str]:
     """Return how far the rows are what they must be, the hash there, and what is wrong behind that."""
-    lsn, chain = 0, NO_CHAIN
+    lsn, chain = file.begin()
     try:
         while True:
             before = lsn
@@ -169,13 +169,23 @@ def _fold(file: JournalFile, rows: int) -> tuple[Trading, str | None, str | None
     state, first, last = Trading(), None, None
     # A row that cannot be read has been named already.
     with contextlib.suppress(Refused):
-        for row in file.rows():
+        begin, state = _oldest(file) if file.begin()[0] else (0, state)
+        for row in file.rows(begin):
             if row.lsn > rows:
                 break
             apply(state, row.record)
             last = row.record.at_ns
             first = last if first is None else first
     return state, None if first is None else iso(first), None if last is None else iso(last)
+
+
+def _oldest(file: JournalFile) -> tuple[int, Trading]:
+    """Return the oldest state that is kept: it stands for rows that were accepted as lost."""
+    kept = list(file.snapshots())
+    if not kept:
+        return file.last_lsn, Trading()
+    lsn, state = kept[-1]
+    return lsn, msgspec.msgpack.decode(state, type=Trading)
 
 
 # --- rows ---------------------------------------------------------------------------------------------
@@ -204,7 +214,7 @@ def show(
     shown = 0
     with contextlib.closing(JournalFile(path, read_only=True)) as file:
         last = file.last_lsn if until_lsn is None else min(until_lsn, file.last_lsn)
-        rows = file.rows(max(0, min(since_lsn - 1, last)))
+        rows = file.rows(max(file.begin()[0], min(since_lsn - 1, last)))
         # No row behind the last one is read: it may be damaged.
         while shown != limit and (row := next(rows, None)) is not None and row.lsn <= last:
             if _is_wanted(row.record, wanted, order):

@@ -124,7 +124,7 @@ class JournalWork:
     def _rows(self, asked: Fold, now_ns: int) -> Rows:
         found = self.file.recover()
         if self._check is None:
-            self._check = ChainCheck(found.snapshot_lsn)
+            self._check = ChainCheck(found.snapshot_lsn, *self.file.begin())
             self._check_ns = now_ns + CHECK_PAUSE_NS
         return Rows(
             gen=asked.gen,

@@ -70,13 +70,19 @@ def catch_up(store: StoreFile, journal: JournalFile, *, at_start: bool = True) -
     store.begin_at(journal_id, applied)
     after_lsn = max(0, applied - MARGIN)
     state, begin = _begin(journal, after_lsn)
-    project(state, journal.rows(begin), store, after_lsn, whole=forgotten > 0)
+    project(state, journal.rows(begin), store, after_lsn, whole=forgotten > 0 or begin > after_lsn)
     return store.applied_lsn
 
 
 def _begin(journal: JournalFile, up_to: int) -> tuple[Trading, int]:
-    """Return the newest state that the journal kept up to an lsn, and its lsn; at worst nothing at 0."""
-    for lsn, state in journal.snapshots(up_to):
+    """Return the newest state that the journal kept up to an lsn, and its lsn; at worst nothing at 0.
+
+    A journal whose first rows are accepted as lost has a state instead of them, the oldest one.
+    """
+    kept = list(journal.snapshots(up_to))
+    if not kept and journal.begin()[0]:
+        kept = list(journal.snapshots())[-1:]
+    for lsn, state in kept:
         with suppress(msgspec.MsgspecError):
             return _decoder.decode(state), lsn
     return Trading(), 0

@@ -20,6 +20,7 @@ from tradefan.stores.journal_layout import (
     Plain,
     good_snapshots,
     lay_out,
+    only_aside,
     select,
     snapshot_values,
     subject_of,
@@ -90,13 +91,16 @@ def _copy(disk: Disk, path: str, target: apsw.Connection, start: int, last: int,
             _put(target, _rows(source, 0, start), decode)
         except BROKEN:
             # Recovery needs only the row that its snapshot stands for.
-            missing = f"; rows 1 to {start - 1} are only in the file that was set aside"
+            missing = f"; {only_aside(start)}"
             target.execute("ROLLBACK; DELETE FROM journal; DELETE FROM subjects")
             _put(target, _rows(source, start - 1, start), decode)
         _put(target, _rows(source, start, last), decode)
         with suppress(*BROKEN):
             for lsn, chain, state in good_snapshots(source, last):
                 target.execute(INSERT_SNAPSHOT, snapshot_values(lsn, chain, state))
+        with suppress(*BROKEN):
+            for lsn, text in list(source.execute("SELECT lsn, text FROM losses ORDER BY lsn")):
+                target.execute("INSERT INTO losses VALUES (?, ?)", (min(lsn, last), text))
     finally:
         source.close(True)
     return missing

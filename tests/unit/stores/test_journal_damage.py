@@ -5,21 +5,27 @@ from __future__ import annotations
 import contextlib
 import gc
 from collections.abc import Iterator
+from pathlib import Path
 
 import apsw
 import msgspec
 import pytest
 
 from tests.unit.stores.made import fill_record, transfers
+from tradefan.core.trading import Trading, apply
 from tradefan.errors import Outage, Refused
 from tradefan.messages.control import Append, Snap
 from tradefan.messages.records import FillInferred, ParentFailed
 from tradefan.sim.disk import SimDisk
+from tradefan.stores.chain_check import ChainCheck
 from tradefan.stores.disk import open_flags
 from tradefan.stores.journal import SNAPSHOT_SPACING, JournalFile, check_journal
 from tradefan.stores.journal_layout import INSERT_ROW, JOURNAL_TABLE, JOURNAL_VERSION, NO_CHAIN, link
+from tradefan.stores.journal_tool import verify
 from tradefan.stores.mark import SLOT_BYTES, epoch_in
+from tradefan.stores.projection import catch_up
 from tradefan.stores.salvage import EPOCHS_UNKNOWN
+from tradefan.stores.sqlite import StoreFile
 from tradefan.units import ParentId
 
 PATH = "/j.db"
@@ -236,6 +242,15 @@ def test_accept_when_old_rows_are_damaged_too_then_keeps_them_as_they_are(disk: 
         file.check(0, NO_CHAIN, 9)
 
 
+def unreadable(disk: SimDisk) -> None:
+    """Damage the first leaf of the tree (13) that holds a long row: it is none any more."""
+    content = disk.peek(PATH)
+    leaf = next(
+        at for at in range(0, len(content), 4096) if content[at] == 13 and b"text" in content[at:][:4096]
+    )
+    disk.damage("flip", PATH, at=leaf, bit=3)
+
+
 def test_accept_when_old_rows_cannot_be_read_then_goes_on_from_the_snapshot(disk: SimDisk) -> None:
     """They stay in the file that was set aside, and that is said."""
     file = JournalFile(PATH, disk=disk)
@@ -243,12 +258,7 @@ def test_accept_when_old_rows_cannot_be_read_then_goes_on_from_the_snapshot(disk
     file.append(1, 1, (*long, *transfers(5, 4)))
     file.write((), snap=Snap(6, b"state"))
     file.close()
-    content = disk.peek(PATH)
-    # The first leaf (13) that holds such a row: it is none any more.
-    leaf = next(
-        at for at in range(0, len(content), 4096) if content[at] == 13 and b"text" in content[at:][:4096]
-    )
-    disk.damage("flip", PATH, at=leaf, bit=3)
+    unreadable(disk)
     altered(disk, "UPDATE journal SET at_ns = 0 WHERE lsn = 8")
     file = JournalFile(PATH, disk=disk, accept_loss=True)
     assert file.recover() == (transfers(1, 7), 7, b"state", 6)
@@ -256,6 +266,57 @@ def test_accept_when_old_rows_cannot_be_read_then_goes_on_from_the_snapshot(disk
     assert lost.startswith("rows 8 to 8: expected chain")
     assert lost.endswith("; rows 1 to 5 are only in the file that was set aside")
     assert file.append(8, 2, transfers(1, 8)) == 8
+
+
+@pytest.mark.failure("ST-06")
+def test_accept_when_old_rows_cannot_be_read_then_later_starts_expect_them_no_more(
+    disk: SimDisk, tmp_path: Path
+) -> None:
+    """What was accepted is no news: the chain is verified from there, a store begins with the snapshot."""
+    records = [msgspec.structs.replace(one, reason="text " * 700) for one in transfers(8)]
+    state = Trading()
+    for record in records[:6]:
+        apply(state, record)
+    file = JournalFile(PATH, disk=disk)
+    file.append(1, 1, records)
+    file.write((), snap=Snap(6, msgspec.msgpack.encode(state)))
+    file.close()
+    unreadable(disk)
+    altered(disk, "UPDATE journal SET at_ns = 0 WHERE lsn = 8")
+    JournalFile(PATH, disk=disk, accept_loss=True).close()
+    for last in (7, 9):
+        file = JournalFile(PATH, disk=disk)
+        assert (file.last_lsn, file.begin()[0]) == (last, 6)
+        file.append(last + 1, 2, transfers(2, last + 1))
+        check = ChainCheck(last + 2, *file.begin())
+        assert (check.step(file), check.done) == (None, True)
+        store = StoreFile(":memory:")
+        assert catch_up(store, file) == last + 2
+        store.close()
+        file.close()
+        for path in disk.paths():
+            (tmp_path / path[1:]).write_bytes(disk.peek(path))
+        assert verify(str(tmp_path / PATH[1:])).problems == ()
+    altered(disk, "DELETE FROM journal WHERE lsn = 6")
+    assert JournalFile(PATH, disk=disk).begin() == (0, NO_CHAIN)
+
+
+@pytest.mark.failure("ST-06")
+def test_accept_when_rows_are_lost_again_then_what_was_accepted_before_stays_known(disk: SimDisk) -> None:
+    """A file that is written anew a second time says of both losses."""
+    file = JournalFile(PATH, disk=disk)
+    long = tuple(ParentFailed(number, ParentId("p1"), "text " * 700) for number in range(1, 4))
+    file.append(1, 1, (*long, *transfers(5, 4)))
+    file.write((), snap=Snap(6, b"state"))
+    file.close()
+    unreadable(disk)
+    for lsn in (8, 9):
+        altered(disk, f"UPDATE journal SET at_ns = 0 WHERE lsn = {lsn}")
+        file = JournalFile(PATH, disk=disk, accept_loss=True)
+        assert (file.last_lsn, file.begin()[0]) == (lsn - 1, 6)
+        file.append(lsn, 2, transfers(2, lsn))
+        file.close()
+    assert [lsn for lsn, _ in JournalFile(PATH, disk=disk).losses()] == [7, 8]
 
 
 def test_accept_when_it_is_no_database_any_more_then_begins_anew(disk: SimDisk) -> None:
