@@ -39,7 +39,11 @@ AGAIN_NS = SECOND
 LOOKS_EMPTY = 2
 ALL = "all"
 OPEN, SOME, EVERYTHING = 0, 1, 2
-"""Values of the kill byte: whatever it says beyond the journal's KILL records counts as `all`."""
+"""Values of the kill byte: whatever it says beyond the journal's KILL records counts as `all`.
+
+SOME has no room for a name: it proves a kill only where the journal names no other scope that could
+explain it. A second one is proven by its own record, and where the disk does not take that, by EVERYTHING.
+"""
 
 
 def on_kill(turn: Turn, msg: KillSwitch) -> None:
@@ -47,15 +51,13 @@ def on_kill(turn: Turn, msg: KillSwitch) -> None:
     live = turn.live
     turn.send(turn.wiring.supervisor, CloseLatch(msg.scope, msg.reason))
     _overtake(turn, msg.scope)
-    known = live.killing.get(msg.scope)
-    value = EVERYTHING if msg.scope == ALL else SOME
-    serial = _write_byte(turn, max(value, _byte(turn))) if known is None else known.serial
-    killing = known or Killing(msg.scope, None, serial)
+    killing = live.killing.setdefault(msg.scope, Killing(msg.scope, None, 0))
     if msg.req is not None and killing.req != msg.req:
         _answer(turn, killing)
         killing.req, killing.answered = msg.req, False
-    live.killing[msg.scope] = killing
-    turn.ctx.after(ANSWER_NS, Timer("kill", msg.scope, serial))
+    if killing.lsn is None and not killing.serial:
+        _shut_byte(turn, killing)
+    turn.ctx.after(ANSWER_NS, Timer("kill", msg.scope, killing.serial))
     if not live.running:
         live.stash.append(msg)
         return
@@ -143,11 +145,16 @@ def _naked(turn: Turn, msg: KillSwitch) -> list[str]:
 def progress(turn: Turn) -> None:
     """Acknowledge what lasts by now, and take a resume its next step."""
     durable = turn.live.outbox.durable
+    explained = False
     for killing in turn.live.killing.values():
         if killing.lsn is not None and killing.lsn <= durable:
+            explained, killing.raised = explained or killing.raised, False
             killing.persisted = True
         if killing.persisted:
             _answer(turn, killing)
+    if explained and not turn.live.resuming:
+        _write_byte(turn, _byte(turn))
+    _end_verified(turn)
     for resuming in turn.live.resuming:
         if resuming.serial is None and resuming.lsn <= durable:
             resuming.serial = _write_byte(turn, _byte(turn))
@@ -156,7 +163,8 @@ def progress(turn: Turn) -> None:
 def on_byte_set(turn: Turn, msg: KillByteSet) -> None:
     """Take note that the byte is on the disk, or that it could not be written."""
     for killing in turn.live.killing.values():
-        if killing.serial == msg.serial and msg.error is None:
+        proves = killing.alone or msg.value == EVERYTHING
+        if killing.serial == msg.serial and msg.error is None and proves:
             killing.persisted = True
     for resuming in [one for one in turn.live.resuming if one.serial == msg.serial]:
         if msg.error is None:
@@ -177,7 +185,7 @@ def on_kill_timer(turn: Turn, timer: Timer) -> None:
     if not killing.answered:
         turn.log("critical", "kill_not_persisted", scope=killing.scope)
         _answer(turn, killing)
-    killing.serial = _write_byte(turn, max(_byte(turn), EVERYTHING if killing.scope == ALL else SOME))
+    _shut_byte(turn, killing, slow=True)
     turn.ctx.after(AGAIN_NS, Timer("kill", killing.scope, killing.serial))
 
 
@@ -197,6 +205,22 @@ def _answer(turn: Turn, killing: Killing) -> None:
         turn.send(turn.wiring.api, answer)
 
 
+def _shut_byte(turn: Turn, killing: Killing, *, slow: bool = False) -> None:
+    """Let the byte say of a kill what it can, and EVERYTHING where the journal does not take its record.
+
+    Before the fold only `all` may be written: what an earlier life left there is not read yet, and SOME
+    would lower it.
+    """
+    live = turn.live
+    if not live.running and killing.scope != ALL:
+        return
+    others = [scope for scope in turn.trading.kills if scope != killing.scope]
+    # A resume that is under way may be lost, and then its scope is killed still.
+    killing.alone = killing.alone or not (others or live.resuming)
+    killing.raised = not killing.alone and (slow or live.journal_failing is not None)
+    killing.serial = _write_byte(turn, _byte(turn))
+
+
 def _write_byte(turn: Turn, value: int) -> int:
     serial = turn.ctx.next_id()
     turn.send(turn.wiring.journal, KillByte(value, serial))
@@ -205,9 +229,11 @@ def _write_byte(turn: Turn, value: int) -> int:
 
 def _byte(turn: Turn) -> int:
     """Return what the byte has to say; a kill that waits for the fold counts already."""
-    unwritten = [scope for scope, killing in turn.live.killing.items() if killing.lsn is None]
-    closed = (*turn.trading.kills, *unwritten)
-    return EVERYTHING if ALL in closed else SOME if closed else OPEN
+    killing = turn.live.killing
+    closed = (*turn.trading.kills, *(scope for scope, one in killing.items() if one.lsn is None))
+    if ALL in closed or any(one.raised for one in killing.values()):
+        return EVERYTHING
+    return SOME if closed else OPEN
 
 
 # --- verified -----------------------------------------------------------------------------------------
@@ -225,7 +251,15 @@ def look_done(turn: Turn, account: AccountId) -> None:
             del killing.empty[account]
         else:
             ask_soon(turn, account, SECOND)
-        if not killing.empty and killing.persisted and killing.answered:
+    _end_verified(turn)
+
+
+def _end_verified(turn: Turn) -> None:
+    """Let go of the kills that are verified, answered and in the journal, whichever came last."""
+    durable = turn.live.outbox.durable
+    for killing in list(turn.live.killing.values()):
+        journaled = killing.lsn is not None and killing.lsn <= durable
+        if journaled and killing.answered and not killing.empty:
             del turn.live.killing[killing.scope]
             turn.log("warning", "kill_verified", scope=killing.scope)
 
@@ -237,7 +271,7 @@ def take_up(turn: Turn, byte: int) -> None:
     """Come up killed where byte or journal say so."""
     kills = turn.trading.kills
     unexplained = (byte == EVERYTHING and ALL not in kills) or (byte == SOME and not kills)
-    if unexplained and not turn.live.killing:
+    if unexplained and ALL not in turn.live.killing:
         turn.emit(Kill(turn.now, ALL, "the kill byte is set and no record says why", "journal"))
     for kill in kills.values():
         turn.send(turn.wiring.supervisor, CloseLatch(kill.scope, kill.reason))

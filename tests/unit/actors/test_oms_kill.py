@@ -23,15 +23,16 @@ from tests.unit.actors.oms_wired import (
 from tradefan.messages.control import (
     Append,
     CloseLatch,
+    JournalFailed,
     KillAnswer,
     KillByte,
     KillSwitch,
     Started,
 )
 from tradefan.messages.gateway import CancelOrder, CreateOrder
-from tradefan.messages.orders import OrderStatus, ParentUpdate, Phase, Refusal
-from tradefan.messages.records import Kill, NotSent
-from tradefan.units import MS, SECOND, ClientOrderId, ParentId
+from tradefan.messages.orders import OrderStatus, ParentUpdate, Phase, Refusal, ResumeTrading
+from tradefan.messages.records import Kill, NotSent, Record
+from tradefan.units import MS, SECOND, ClientOrderId, OwnerId, ParentId
 
 D = Decimal
 S = OrderStatus
@@ -159,7 +160,92 @@ def test_kill_when_asked_again_then_each_asker_hears_and_a_wider_one_counts(benc
     assert len(bench.made(Kill)) == 2
 
 
+# --- a second scope -----------------------------------------------------------------------------------
+
+
+def after_crash(durable: list[Record], byte: int) -> list[str]:
+    """Return what a start finds killed by what was on the disk."""
+    again = Bench(records=durable)
+    again.fold({"killed": byte})
+    return list(again.trading.kills)
+
+
+def test_kill_when_another_scope_is_killed_then_the_byte_some_does_not_prove_the_second(
+    bench: Bench,
+) -> None:
+    """SOME says only that the journal names scopes; where it may lack this one, all of it must be closed."""
+    bench.kill(BTC)
+    durable, byte = list(bench.records), bench.byte()
+    bench.auto_durable = False
+    bench.kill(ACCOUNT, req=9)
+    assert bench.byte() == byte == 1
+    assert bench.take(FACE, KillAnswer) == []
+    bench.advance(200 * MS)
+    assert bench.one(FACE, KillAnswer) == KillAnswer(9, ACCOUNT, closed=True, persisted=False)
+    bench.kill(ACCOUNT, req=10)
+    assert bench.byte() == 2
+    assert bench.one(FACE, KillAnswer) == KillAnswer(10, ACCOUNT, closed=True, persisted=True)
+    assert after_crash(durable, 2) == [BTC, "all"]
+
+
+def test_kill_when_the_journal_fails_then_the_byte_closes_everything_at_once_for_a_second_scope(
+    bench: Bench,
+) -> None:
+    """It lasts although the database fails; what the journal has in the end is not more than that."""
+    bench.kill(BTC)
+    bench.byte()
+    durable = list(bench.records)
+    bench.auto_durable = False
+    bench.tell(JournalFailed("database or disk is full"))
+    bench.kill(ACCOUNT, req=9)
+    assert bench.byte() == 2
+    assert bench.one(FACE, KillAnswer) == KillAnswer(9, ACCOUNT, closed=True, persisted=True)
+    assert after_crash(durable, 2) == [BTC, "all"]
+    bench.advance(2 * SECOND, answering=True)
+    bench.advance(2 * SECOND, answering=True)
+    bench.durable()
+    assert bench.byte() == 1
+    assert after_crash(bench.records, 1) == [BTC, ACCOUNT]
+    assert list(bench.trading.kills) == [BTC, ACCOUNT]
+
+
+def test_kill_when_a_resume_is_not_durable_then_its_scope_still_counts_for_what_the_byte_says(
+    bench: Bench,
+) -> None:
+    """The journal of a crash may hold the kill that was resumed, and SOME would mean that one."""
+    bench.kill(BTC)
+    bench.byte()
+    durable = list(bench.records)
+    bench.auto_durable = False
+    bench.tell(ResumeTrading(BTC, "seen", "me", OwnerId("cli"), 8))
+    bench.kill(ACCOUNT, req=9)
+    byte = bench.byte()
+    assert bench.take(FACE, KillAnswer) == []
+    assert (byte, after_crash(durable, byte)) == (1, [BTC])
+    bench.durable()
+    assert bench.one(FACE, KillAnswer) == KillAnswer(9, ACCOUNT, closed=True, persisted=True)
+
+
 # --- before the fold --------------------------------------------------------------------------------
+
+
+def test_kill_when_a_scope_is_killed_before_the_fold_then_the_byte_of_an_earlier_life_stays(
+    bench: Bench,
+) -> None:
+    """Nobody knows yet what the journal explains: SOME would open what an unjournaled kill had closed."""
+    bench.kill(BTC)
+    again = Bench(records=bench.records)
+    again.auto_durable = False
+    again.tell(Started(0))
+    again.kill(ACCOUNT, req=4)
+    assert again.one(RIM, CloseLatch).scope == ACCOUNT
+    again.advance(200 * MS)
+    assert again.one(FACE, KillAnswer) == KillAnswer(4, ACCOUNT, closed=True, persisted=False)
+    assert again.take(JOURNAL, KillByte) == []
+    again.fold(rows={"killed": 2})
+    assert list(again.trading.kills) == [BTC, "all", ACCOUNT]
+    again.durable()
+    again.check()
 
 
 def test_kill_when_the_journal_is_still_read_then_latch_and_byte_do_not_wait(bench: Bench) -> None:
@@ -231,6 +317,21 @@ def test_kill_when_looks_fail_then_they_prove_nothing(bench: Bench) -> None:
     bench.look()
     bench.look()
     assert verified(bench)
+
+
+def test_kill_when_it_lasts_only_behind_its_empty_looks_then_it_is_verified_all_the_same(
+    bench: Bench,
+) -> None:
+    """What comes last ends it: looks are not asked for any more, nobody else would."""
+    bench.auto_durable = False
+    bench.kill()
+    bench.byte("EIO")
+    bench.look()
+    bench.look()
+    assert not verified(bench)
+    bench.durable()
+    assert verified(bench)
+    assert bench.oms.state.live.killing == {}
 
 
 def test_kill_when_an_order_is_in_doubt_then_it_is_not_verified_before_evidence(bench: Bench) -> None:
