@@ -79,16 +79,10 @@ def _carry_out(turn: Turn, msg: KillSwitch, killing: Killing) -> None:
         known.including_external >= msg.including_external and known.keep_protection <= msg.keep_protection
     )
     if not again:
-        turn.emit(
-            Kill(
-                turn.now,
-                msg.scope,
-                msg.reason,
-                msg.principal,
-                msg.including_external,
-                msg.keep_protection,
-            )
-        )
+        # No later kill takes back what an earlier one forbade.
+        external = msg.including_external or (known is not None and known.including_external)
+        keep = msg.keep_protection and (known is None or known.keep_protection)
+        turn.emit(Kill(turn.now, msg.scope, msg.reason, msg.principal, external, keep))
         turn.log("critical", "kill", scope=msg.scope, reason=msg.reason, principal=msg.principal)
     killing.lsn = turn.trading.lsn if killing.lsn is None else killing.lsn
     drop_creates(turn, lambda create: _in_scope(create, msg.scope), "kill")
@@ -246,6 +240,9 @@ def look_done(turn: Turn, account: AccountId) -> None:
         if kill is None or account not in killing.empty:
             continue
         left = [o for o in turn.live_orders(account) if _in_scope(o, kill.scope) and not _stays(o, kill)]
+        for order in left:
+            # What others placed since the last look is known only now.
+            cancel_order(turn, order, "kill", external=kill.including_external)
         killing.empty[account] = 0 if left else killing.empty[account] + 1
         if killing.empty[account] >= LOOKS_EMPTY:
             del killing.empty[account]

@@ -32,6 +32,7 @@ from tradefan.messages.control import (
 from tradefan.messages.gateway import CancelOrder, CreateOrder
 from tradefan.messages.orders import OrderStatus, ParentUpdate, Phase, Refusal, ResumeTrading
 from tradefan.messages.records import Kill, NotSent, Record
+from tradefan.runtime.mailbox import Limits, Mailbox
 from tradefan.units import MS, SECOND, ClientOrderId, OwnerId, ParentId
 
 D = Decimal
@@ -158,6 +159,16 @@ def test_kill_when_asked_again_then_each_asker_hears_and_a_wider_one_counts(benc
     assert [one.including_external for one in bench.made(Kill)] == [False, True]
     bench.kill(req=7)
     assert len(bench.made(Kill)) == 2
+
+
+def test_kill_when_two_of_a_scope_wait_then_neither_takes_flags_or_answer_of_the_other() -> None:
+    """A signal behind a request, or two requests, before the turn of the order manager."""
+    asked = KillSwitch("all", "panic", "me", including_external=True, req=4)
+    again = KillSwitch("all", "me too", "you", req=5)
+    mail = Mailbox(Limits(9, 9, 9, 9))
+    for msg in (asked, again, KillSwitch("all", "SIGUSR2", "signal"), KillSwitch("all", "SIGUSR2", "signal")):
+        mail.put(msg)
+    assert list(mail.control.values()) == [asked, again, KillSwitch("all", "SIGUSR2", "signal")]
 
 
 # --- a second scope -----------------------------------------------------------------------------------
@@ -432,3 +443,41 @@ def test_kill_when_external_orders_are_included_then_they_are_cancelled_too(benc
     bench.look()
     bench.look()
     assert verified(bench)
+
+
+def test_kill_when_a_foreign_order_shows_only_in_its_looks_then_it_is_cancelled_too(bench: Bench) -> None:
+    """What was placed since the last look is known only by the kill's own; behind the end nothing is touched."""
+    bench.kill(including_external=True)
+    bench.byte()
+    late = foreign(name="web_9")
+    bench.look(late)
+    assert cancelled(bench) == ["web_9"]
+    bench.look(late)
+    assert not verified(bench)
+    bench.report(late, S.CANCELED)
+    bench.look()
+    bench.look()
+    assert verified(bench)
+    cancelled(bench)
+    bench.look(foreign(name="web_10"))
+    assert cancelled(bench) == []
+    bench.check()
+
+
+def test_kill_when_only_own_orders_are_meant_then_foreign_ones_found_later_stay(bench: Bench) -> None:
+    """Without the flag they are not counted and not touched."""
+    bench.kill()
+    bench.byte()
+    bench.look(foreign())
+    bench.look(foreign())
+    assert verified(bench)
+    assert cancelled(bench) == []
+
+
+def test_kill_when_it_is_repeated_with_other_flags_then_each_counts_that_cancels_more(bench: Bench) -> None:
+    """No later kill takes back what an earlier one forbade."""
+    bench.kill(including_external=True, keep_protection=True)
+    bench.kill()
+    bench.kill(keep_protection=True)
+    found = [(one.including_external, one.keep_protection) for one in bench.made(Kill)]
+    assert found == [(True, True), (True, False)]
