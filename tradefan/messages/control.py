@@ -265,8 +265,8 @@ class KillSwitch(Control, frozen=True, array_like=True, tag=True):
     req: int | None = None
 
     def key(self) -> str:
-        """One slot per scope."""
-        return f"KillSwitch {self.scope}"
+        """One slot for each that waits for an answer, or forbids something else: none hides another's."""
+        return f"KillSwitch {self.scope} {self.including_external} {self.keep_protection} {self.req}"
 
 
 class KillAnswer(Fact, frozen=True, array_like=True, tag=True):
