@@ -47,8 +47,8 @@ CAUSES: dict[str, CauseSpec] = {
 """Those that the OMS enters and leaves by itself; the risk desk's come as `SetMode` and leave by its word."""
 OVER_LIMIT = "over limit @"
 """Begins the cause of a limit; behind it stands what is over it."""
-DESK_HUMAN = ("drawdown", "daily_loss")
-"""Causes of the risk desk that only a human, or the next day, withdraws."""
+DESK_HUMAN = ("drawdown", "daily_loss", "books differ")
+"""Causes of the risk desk that a human withdraws there: it measures anew, or takes the OMS's book over."""
 RESUMABLE = ("chain", "auth", "safe", *DESK_HUMAN)
 """What a human's RESUME lets go."""
 

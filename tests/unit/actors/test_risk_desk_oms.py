@@ -168,6 +168,25 @@ def test_drawdown_when_a_human_resumes_then_it_is_measured_anew_and_trading_goes
     assert len(both.bench.take(GATEWAY, CreateOrder)) == 1
 
 
+def test_hold_when_a_human_resumes_then_the_desk_takes_the_book_of_the_oms_over() -> None:
+    """A desk that has lost a fill never agrees again by itself: somebody has to look, and to say so."""
+    both = Both(Bench().ready()).trusted()
+    both.bench.submit("5")
+    create = both.bench.one(GATEWAY, CreateOrder)
+    both.bench.fill(create, create.order_qty)
+    both.bench.take(DESK, Message)
+    for _ in range(40):
+        both.second(100)
+    assert both.bench.moods(BTC, HOLD) == ["CANCEL_ONLY"]
+    both.bench.tell(ResumeTrading(BTC, "seen", "me"))
+    both.give()
+    for _ in range(40):
+        both.second(100)
+    assert both.bench.moods(BTC, HOLD) == ["CANCEL_ONLY", "NORMAL"]
+    assert (both.desk.view().differences, both.desk.view().held) == ({}, ())
+    assert both.bench.oms.view().mode.mode == "NORMAL"
+
+
 def test_position_when_a_human_assigns_it_then_both_books_follow() -> None:
     """OMS and desk agree afterwards, look after look."""
     both = Both(Bench().ready()).trusted()

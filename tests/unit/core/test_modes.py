@@ -8,6 +8,7 @@ import pytest
 from tradefan.core.modes import (
     CAUSES,
     OVER_LIMIT,
+    RESUMABLE,
     Causes,
     entered,
     holds,
@@ -117,7 +118,7 @@ def test_name_when_it_carries_its_subject_then_its_word_is_the_cause() -> None:
     name = f"{OVER_LIMIT}paper:main {BTC}"
     assert (word(name), is_over_limit(name), is_own(name)) == ("over limit", True, True)
     assert [is_own(one) for one in ("link", "drawdown", "books differ")] == [True, False, False]
-    assert [waits_for_human(one) for one in ("chain", "auth", "safe", "drawdown", "daily_loss")] == [True] * 5
+    assert [waits_for_human(one) for one in RESUMABLE] == [True] * 6
     assert [waits_for_human(one) for one in ("poison", "hold", "link", "exposure")] == [False] * 4
 
 
