@@ -31,6 +31,7 @@ from tradefan.actors.oms_look import on_look_timer
 from tradefan.actors.oms_modes import (
     judge,
     on_actor_state,
+    on_first_quote,
     on_loop_lag,
     on_mode_timer,
     on_set_mode,
@@ -143,8 +144,11 @@ class Oms:
         """Take one message."""
         kind = type(msg)
         if kind is Quote:
-            self.state.live.quotes[msg.instrument] = msg
-            return
+            quotes = self.state.live.quotes
+            known = msg.instrument in quotes
+            quotes[msg.instrument] = msg
+            if known:
+                return
         turn = Turn(self.state, self.wiring, ctx)
         if kind in _WAITS and not self.state.live.running:
             _stash(turn, msg)
@@ -384,6 +388,7 @@ _HANDLERS: dict[type[Any], Handler] = {
     ActorState: _on_actor_state,
     SetMode: on_set_mode,
     EquityMark: on_equity_mark,
+    Quote: on_first_quote,
     FeedQuality: _on_quality,
     SessionBreak: _on_break,
     InstrumentUpdate: _on_instrument,

@@ -19,7 +19,7 @@ from tradefan.core.scopes import scopes
 from tradefan.messages.account import Mode, SetMode
 from tradefan.messages.control import ActorState, LoopLag, Timer
 from tradefan.messages.gateway import CreateOrder
-from tradefan.messages.market import Quality
+from tradefan.messages.market import Quality, Quote
 from tradefan.messages.records import ModeChange
 from tradefan.units import EXTERNAL, SECOND, AccountId, InstrumentId, exact, plain
 
@@ -174,6 +174,13 @@ def suspect_all(turn: Turn) -> None:
             suspect(turn, account, instrument)
 
 
+def on_first_quote(turn: Turn, msg: Quote) -> None:
+    """Judge what an instrument's positions are worth, now that there is a price (again)."""
+    for account, instruments in turn.wiring.accounts.items():
+        if msg.instrument in instruments:
+            suspect(turn, account, msg.instrument)
+
+
 def suspect_asset(turn: Turn, account: AccountId, asset: str) -> None:
     """Have the limits of all instruments looked at that trade an asset."""
     for name in turn.wiring.accounts.get(account, ()):
@@ -191,9 +198,17 @@ def _over_limits(turn: Turn) -> Iterator[Condition]:
         for scope, owner in _holders(turn, account, instrument):
             cause = f"{modes.OVER_LIMIT}{account} {instrument}"
             why = over_limit(turn, account, instrument, owner)
+            if why is None:
+                why = _unpriced(turn, scope, cause, worst_case(turn, account, instrument, owner), instrument)
             if why is not None:
                 turn.live.suspects[f"{scope} {cause}"] = (account, instrument)
             yield scope, cause, why
+
+
+def _unpriced(turn: Turn, scope: str, cause: str, most: Decimal, instrument: InstrumentId) -> str | None:
+    """Return why a limit holds on while nobody knows what a position is worth: it is judged with a quote."""
+    known = turn.trading.modes.get(scope, {}).get(cause)
+    return None if known is None or not most or instrument in turn.live.quotes else known.text
 
 
 def _holders(turn: Turn, account: AccountId, instrument: InstrumentId) -> list[tuple[str, str | None]]:

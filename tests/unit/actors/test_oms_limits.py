@@ -14,9 +14,10 @@ from tradefan.config.schema import Config
 from tradefan.core.ledger import position
 from tradefan.messages.control import ConfigChanged
 from tradefan.messages.gateway import CancelOrder, CreateOrder
+from tradefan.messages.market import FeedQuality, Quality
 from tradefan.messages.orders import OrderStatus, Refusal
 from tradefan.messages.records import Transfer
-from tradefan.units import EXTERNAL
+from tradefan.units import EXTERNAL, SECOND
 
 D = Decimal
 S = OrderStatus
@@ -68,6 +69,55 @@ def test_limit_when_of_worth_and_lowered_then_it_counts_as_well(bench: Bench) ->
     bench.config = limited(max_position_notional=D(250))
     bench.tell(ConfigChanged("cfg-2"))
     assert over(bench) == ["REDUCE_ONLY"]
+
+
+def test_limit_of_worth_when_nobody_knows_a_price_then_what_holds_stays_until_the_first_quote(
+    bench: Bench,
+) -> None:
+    """A stale feed is no reason to believe that less is at risk; the quote that comes is judged at once."""
+    bench.bought(3)
+    bench.config = limited(max_position_notional=D(250))
+    bench.tell(ConfigChanged("cfg-2"))
+    bench.tell(FeedQuality(BTC, Quality.STALE, "", bench.now_ns, 1))
+    bench.advance(60 * SECOND, answering=True)
+    assert (over(bench), over(bench, TREND)) == (["REDUCE_ONLY"], ["REDUCE_ONLY"])
+    bench.passed(60)
+    assert over(bench) == ["REDUCE_ONLY"]
+    bench.tell(FeedQuality(BTC, Quality.STALE, "", bench.now_ns, 1))
+    bench.quote(BTC, 80)
+    bench.advance(30 * SECOND)
+    assert over(bench) == ["REDUCE_ONLY", "NORMAL"]
+    bench.check()
+
+
+def test_limit_of_worth_when_the_position_is_gone_then_no_price_is_needed(bench: Bench) -> None:
+    """Nothing is worth nothing."""
+    bench.bought(3)
+    bench.config = limited(max_position_notional=D(250))
+    bench.tell(ConfigChanged("cfg-2"))
+    bench.submit(3, side="sell")
+    sale = bench.one(GATEWAY, CreateOrder)
+    bench.tell(FeedQuality(BTC, Quality.STALE, "", bench.now_ns, 1))
+    bench.fill(sale, 3)
+    bench.report(sale, S.FILLED, 3)
+    bench.advance(60 * SECOND, answering=True)
+    assert over(bench) == ["REDUCE_ONLY", "NORMAL"]
+
+
+@pytest.mark.parametrize("entered", [True, False])
+def test_limit_of_worth_when_we_start_then_it_is_judged_at_the_first_quote(
+    bench: Bench, *, entered: bool
+) -> None:
+    """Quotes come behind the fold: what held goes on, and what was lowered meanwhile begins."""
+    bench.bought(3)
+    bench.config = limited(max_position_notional=D(250))
+    if entered:
+        bench.tell(ConfigChanged("cfg-2"))
+    again = Bench(records=bench.records, config=bench.config).ready()
+    assert over(again) == ["REDUCE_ONLY"]
+    again.passed(60)
+    assert over(again) == ["REDUCE_ONLY"]
+    again.check()
 
 
 def test_transfer_when_it_exceeds_the_limit_then_reduce_only_in_that_step(bench: Bench) -> None:
