@@ -446,7 +446,7 @@ def test_kill_when_external_orders_are_included_then_they_are_cancelled_too(benc
 
 
 def test_kill_when_a_foreign_order_shows_only_in_its_looks_then_it_is_cancelled_too(bench: Bench) -> None:
-    """What was placed since the last look is known only by the kill's own; behind the end nothing is touched."""
+    """What came since the last look is known only by the kill's own; behind the end nothing is touched."""
     bench.kill(including_external=True)
     bench.byte()
     late = foreign(name="web_9")
