@@ -161,8 +161,9 @@ def _actors(
         watchers: tuple[str, ...] = (),
         *,
         breakable: bool = False,
+        warned: bool = False,
     ) -> ActorSpec:
-        return ActorSpec(name, factory, state, limits, watchers, breakable)
+        return ActorSpec(name, factory, state, limits, watchers, breakable, warned)
 
     fanout = _fanout(names, declared)
     return [
@@ -178,7 +179,7 @@ def _actors(
             spec(gateway_name(account), partial(Gateway, _gateway(names, account)), GatewayState)
             for account in names.accounts
         ),
-        spec("oms", partial(Oms, _oms(config, names, instance, version)), OmsState),
+        spec("oms", partial(Oms, _oms(config, names, instance, version)), OmsState, warned=True),
         *(
             spec(
                 strategy_name(owner),

@@ -54,7 +54,7 @@ from tradefan.actors.oms_recovery import (
     watch_durable,
 )
 from tradefan.actors.oms_state import STASH_MAX, OmsState, OmsWiring, Stashed, Turn
-from tradefan.actors.oms_stop import answer_if_done, on_stop, on_stop_timer, verified
+from tradefan.actors.oms_stop import answer_if_done, on_stop, on_stop_begun, on_stop_timer, verified
 from tradefan.actors.oms_submit import (
     on_cancel_all,
     on_cancel_parent,
@@ -94,6 +94,7 @@ from tradefan.messages.control import (
     Rows,
     Started,
     Stop,
+    StopBegun,
     Timer,
 )
 from tradefan.messages.gateway import (
@@ -364,6 +365,7 @@ _HANDLERS: dict[type[Any], Handler] = {
     History: on_history,
     LoopLag: on_loop_lag,
     Timer: _on_timer,
+    StopBegun: on_stop_begun,
     Stop: on_stop,
     ConfigChanged: _on_config,
     OwnerTurn: _on_owner_turn,

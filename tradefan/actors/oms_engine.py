@@ -62,7 +62,7 @@ def advance(turn: Turn, name: ParentId) -> None:
     parent = turn.trading.parents.get(name)
     if parent is None or parent.phase is Phase.DONE or _finished(turn, parent):
         return
-    if parent.phase is not Phase.WORKING or turn.live.stopping is not None:
+    if parent.phase is not Phase.WORKING or turn.live.closing:
         return
     for command in _ask(turn, parent):
         if parent.phase is Phase.WORKING:

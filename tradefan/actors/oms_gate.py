@@ -72,7 +72,7 @@ def admit(turn: Turn, wanted: Wanted) -> RiskRefused | None:
 def not_ready(turn: Turn, account: AccountId) -> RiskRefused | None:
     """Refuse before the fold, before the venue was asked, while it is away, and while we stop."""
     live = turn.live
-    if live.stopping is not None:
+    if live.closing:
         return RiskRefused("NOT_READY", "TradeFan is stopping")
     if not live.running:
         return RiskRefused("NOT_READY", "the journal is being read")

@@ -244,6 +244,8 @@ class Live(Struct):
     refusals: list[Refusal] = field(default_factory=list)
     fills: list[Fill] = field(default_factory=list)
     counters: Counters = field(default_factory=Counters)
+    closing: bool = False
+    """A stop has begun: nothing new is let in, whoever is stopped before us."""
     stopping: Stopping | None = None
     stop_code: int = 0
     """What the process exits with where the stop goes well; not 0: a defect of ours ends it."""

@@ -11,7 +11,7 @@ from tradefan.actors.oms_view import positions_of
 from tradefan.actors.oms_waiting import drop_creates
 from tradefan.core.order import Order
 from tradefan.core.trading import ParentState
-from tradefan.messages.control import Stop, Stopped, Timer
+from tradefan.messages.control import Stop, StopBegun, Stopped, Timer
 from tradefan.messages.orders import OrderStatus, Phase, SetTarget
 from tradefan.messages.records import CleanStop
 from tradefan.units import EXTERNAL, MS, ZERO, AccountId, OwnerId
@@ -23,19 +23,25 @@ LOOKS_EMPTY = 2
 """So many looks in a row must show nothing unwanted."""
 
 
+def on_stop_begun(turn: Turn, msg: StopBegun) -> None:
+    """Let nothing in from now on, and nothing out that waits; what rests is cancelled when our turn comes."""
+    turn.live.closing = True
+    turn.live.wishes.clear()
+    drop_creates(turn, lambda _: True, "stop")
+
+
 def on_stop(turn: Turn, msg: Stop) -> None:
-    """Begin to stop; what waits does not leave any more."""
+    """Begin to stop."""
     live = turn.live
     if live.stopping is not None:
         return
+    on_stop_begun(turn, StopBegun())
     turn.ctx.after(max(msg.deadline_ns - turn.now - MARGIN_NS, 0), Timer("stop"))
     if not live.running:
         # What is to be cancelled is known after the fold.
         live.stash.append(msg)
         return
     live.stop_code = msg.code
-    live.wishes.clear()
-    drop_creates(turn, lambda _: True, "stop")
     for parent in turn.open_parents(lambda item: _policy(turn, item.order.owner) != "leave"):
         if not parent.order.protective:
             complete(turn, parent, OrderStatus.CANCELED, "stop")
@@ -60,7 +66,10 @@ def _flatten(turn: Turn) -> None:
                 algo="market",
                 reason=FLATTEN_REF,
             )
+            # The gate opens for this wish alone.
+            turn.live.closing = False
             on_target(turn, wish)
+            turn.live.closing = True
 
 
 def _policy(turn: Turn, owner: OwnerId) -> str:

@@ -152,7 +152,7 @@ def _account_view(state: OmsState, account: AccountId) -> AccountView:
 def _state_word(state: OmsState, wiring: OmsWiring) -> str:
     """Return STARTING until the fold is done and every account was reconciled once, then READY."""
     live = state.live
-    if live.stopping is not None:
+    if live.closing:
         return "STOPPING"
     seen = [here for name in wiring.accounts if (here := live.accounts.get(name)) is not None]
     ready = live.running and len(seen) == len(wiring.accounts) and all(here.announced for here in seen)

@@ -75,6 +75,10 @@ class Stop(Control, frozen=True, array_like=True, tag=True):
     """What the process will exit with where all goes well; 0 for an orderly stop."""
 
 
+class StopBegun(Control, frozen=True, array_like=True, tag=True):
+    """A stop has begun: let nothing new in. `Stop` follows when those in front have ended, or had their time."""
+
+
 class Stopped(Control, frozen=True, array_like=True, tag=True):
     """An actor has done what it wanted to do before the end."""
 

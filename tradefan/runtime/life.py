@@ -23,6 +23,7 @@ from tradefan.messages.control import (
     StartLink,
     Stop,
     StopAll,
+    StopBegun,
     StopLink,
     Stopped,
     SwapConfig,
@@ -114,6 +115,9 @@ class Life:
         cell.poison = (None, "")
         cell.generation += 1
         mail.begin_with(started)
+        if self.stopping is not None and cell.spec.warned:
+            # What its predecessor heard died with it.
+            mail.put(StopBegun())
         try:
             cell.place(cell.spec.factory(None))
         except Exception as error:  # noqa: BLE001 a factory that raises is a crash of its actor
@@ -235,13 +239,19 @@ class Life:
     # --- stop -----------------------------------------------------------------------------------------
 
     def _on_stop_all(self, msg: StopAll) -> None:
-        """Stop actors in reverse order, then links, of which the first started (the journal) is last."""
+        """Stop actors in reverse order, then links, of which the first started (the journal) is last.
+
+        Each may take its share of seconds, so whoever must let nothing new in is told before the first.
+        """
         if self.stopping is not None:
             return
         reverse = list(reversed(self.tree.order))
         queue = [child.id for child in reverse if child.kind == "actor"]
         queue += [child.id for child in reverse if child.kind == "link"]
         self.stopping = Stopping(msg.deadline_ns, msg.code, queue)
+        for spec in self.kernel.system.actors:
+            if spec.warned:
+                self._tell(spec.name, StopBegun())
         self._stop_next()
 
     def _stop_next(self) -> None:

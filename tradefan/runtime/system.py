@@ -25,6 +25,7 @@ class ActorSpec:
 
     `watchers` hear `ActorState(name, "DOWN")` when it dies and `"LOST"` when it stays down; that it is
     well again it says itself. A `breakable` actor runs code that may never end: its turns may be broken.
+    A `warned` one hears `StopBegun` as soon as a stop begins, however many are asked to end before it.
     """
 
     name: str
@@ -33,6 +34,7 @@ class ActorSpec:
     limits: Limits
     watchers: tuple[str, ...] = ()
     breakable: bool = False
+    warned: bool = False
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ from tradefan.messages.control import (
     Snap,
     Started,
     Stop,
+    StopBegun,
     Stopped,
 )
 from tradefan.messages.gateway import CancelOrder, CreateOrder, Look
@@ -107,6 +108,37 @@ def test_stop_when_it_comes_to_its_end_then_a_snapshot_is_left(bench: Bench) -> 
     again.fold(rows={"snapshot": snap.state, "snapshot_lsn": snap.lsn, "records": ()})
     assert again.trading.starts == [START]
     again.check()
+
+
+@pytest.mark.failure("ST-08")
+def test_stop_when_others_end_before_us_then_nothing_is_admitted_from_its_beginning(bench: Bench) -> None:
+    """Those who are asked first may take seconds: no wish, no waiting create, no next child in that time."""
+    rests = bench.resting()
+    bench.submit(2)
+    taker = bench.one(GATEWAY, CreateOrder)
+    bench.auto_durable = False
+    bench.submit(3)
+    bench.tell(StopBegun())
+    bench.durable()
+    bench.submit()
+    assert bench.one(TRADER, Refusal).text == "TradeFan is stopping"
+    assert bench.oms.view().state == "STOPPING"
+    bench.fill(taker, 1)
+    bench.report(taker, S.EXPIRED, 1)
+    bench.advance(SECOND, answering=True)
+    assert (bench.take(GATEWAY, CreateOrder), bench.take(GATEWAY, CancelOrder)) == ([], [])
+    bench.tell(Stop(bench.now_ns + 5 * SECOND))
+    assert [one.client_order_id for one in bench.take(GATEWAY, CancelOrder)] == [rests.client_order_id]
+    bench.check()
+
+
+def test_stop_when_it_begins_before_the_fold_then_nothing_is_admitted_behind_it() -> None:
+    """An OMS that restarts in a stop is told again."""
+    bench = Bench()
+    bench.tell(Started(0), StopBegun())
+    bench.ready()
+    bench.submit()
+    assert bench.one(TRADER, Refusal).text == "TradeFan is stopping"
 
 
 def test_stop_when_nothing_is_open_then_it_is_answered_at_once(bench: Bench) -> None:

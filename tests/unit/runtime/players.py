@@ -76,10 +76,12 @@ def build(
     restarts_max: int = 3,
     limits: Limits = LIMITS,
     validators: tuple[Callable[[Any, Any], tuple[str, ...]], ...] = (),
+    warned: tuple[str, ...] = (),
 ) -> System:
     """Wire scribes under one supervisor."""
     specs = tuple(
-        ActorSpec(name, partial(Scribe, name, script), Log, limits) for name, script in scripts.items()
+        ActorSpec(name, partial(Scribe, name, script), Log, limits, warned=name in warned)
+        for name, script in scripts.items()
     )
     children = (
         *(Child(port.name, "link") for port in ports),

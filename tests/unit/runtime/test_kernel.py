@@ -36,7 +36,7 @@ from tradefan.messages.wire import Credit, LinkDown
 from tradefan.runtime.actor import Context
 from tradefan.runtime.mailbox import Limits
 from tradefan.runtime.system import RIM, PortSpec
-from tradefan.units import InstrumentId, Ref
+from tradefan.units import SECOND, InstrumentId, Ref
 
 A, B, PORT = Ref(1), Ref(2), Ref(3)
 T0 = 1_000_000_000
@@ -318,6 +318,23 @@ def test_stop_when_asked_then_reverse_order_actors_then_links_then_exit() -> Non
     assert len(stops) == 1
     stepped = kernel.step(T0 + 1, [(RIM, LinkDown("p", stops[0].generation, "stopped"))])
     assert [effect for _, effect in stepped.effects] == [Exit(0, "stopped")]
+
+
+def test_stop_when_others_are_asked_before_it_then_a_warned_actor_hears_at_once_that_it_begins() -> None:
+    """Its turn to end may come seconds later: whoever lets orders in must know now."""
+    never: Script = {"Stop": fail}
+    kernel = kernel_of(build({"a": {}, "b": never}, warned=("a",)))
+    kernel.step(T0)
+    kernel.step(T0, [(RIM, StopAll(T0 + SECOND))])
+    assert seen(kernel, "a") == ["Started", "StopBegun"]
+
+
+def test_crash_when_a_stop_has_begun_then_the_warned_successor_hears_of_it_too() -> None:
+    """What its predecessor was told died with it."""
+    kernel = kernel_of(build({"a": {"boom": fail}, "b": {"Stop": fail}}, warned=("a",)))
+    kernel.step(T0)
+    kernel.step(T0, [(RIM, StopAll(T0 + SECOND)), (kernel.refs["a"], say("boom"))])
+    assert seen(kernel, "a") == ["Started", "StopBegun"]
 
 
 def test_stop_when_a_child_never_answers_then_its_deadline_cuts_it_and_the_exit_code_says_so() -> None:
