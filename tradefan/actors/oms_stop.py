@@ -139,7 +139,10 @@ def on_stop_timer(turn: Turn, timer: Timer) -> None:
 def _answer(turn: Turn, stopping: Stopping) -> None:
     stopping.answered = True
     left = tuple((order.account, order.owner, order.client_order_id) for order in _unwanted(turn))
-    unverified = bool(stopping.unverified) or not turn.live.running
+    unwritten = turn.trading.lsn - turn.live.outbox.durable
+    unverified = bool(stopping.unverified) or not turn.live.running or unwritten > 0
+    if unwritten:
+        turn.log("critical", "records_unwritten", count=unwritten, durable=turn.live.outbox.durable)
     unwanted = [name for _, _, name in left]
     turn.log(
         "warning" if left or unverified else "info",

@@ -169,6 +169,18 @@ def test_stop_when_the_venue_is_silent_then_the_deadline_answers_with_what_is_le
     assert len(bench.take(GATEWAY, CancelOrder)) >= 3
 
 
+def test_stop_when_the_journal_cannot_write_then_it_is_not_called_clean(bench: Bench) -> None:
+    """A fill that was booked, told and never written goes with the process: somebody has to know."""
+    create = bench.resting()
+    bench.auto_durable = False
+    bench.fill(create, 1)
+    bench.report(create, S.FILLED, 1)
+    bench.tell(Stop(bench.now_ns + SECOND))
+    bench.advance(SECOND)
+    assert bench.one(RIM, Stopped) == Stopped("oms", (), True)
+    assert "records_unwritten" in bench.alarms
+
+
 def test_stop_when_a_look_still_shows_the_order_then_the_count_begins_anew(bench: Bench) -> None:
     """Verified means two looks in a row with nothing unwanted."""
     create = bench.resting()
