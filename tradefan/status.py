@@ -221,14 +221,25 @@ class Picture:
         }
 
     def left(self) -> list[str]:
-        """Return, when everything has ended, what is left at the venues: a line for each own order."""
+        """Return, when everything has ended, what is left at the venues.
+
+        A line for each own order, and for each position that `on_stop: flatten` did not sell.
+        """
         trading, stopping = self._views.trading(), self._kernel.life.stopping
         if trading is None:
             return ["left at the venue: unknown, the order manager was down"]
         orders = [order for name in trading.orders_live if not (order := trading.orders[name]).external]
         sure = stopping is not None and not stopping.unverified
         count = f"{len(orders)} own order{'' if len(orders) == 1 else 's'}" if orders else "nothing of ours"
-        return [f"left at the venue: {count}{'' if sure else ' (not verified)'}", *map(_left, orders)]
+        kept = () if stopping is None else stopping.positions
+        return [
+            f"left at the venue: {count}{'' if sure else ' (not verified)'}",
+            *map(_left, orders),
+            *(
+                f"  {owner} on {account} still holds {plain(qty)} {name}: on_stop flatten did not sell it"
+                for account, owner, name, qty in kept
+            ),
+        ]
 
     # --- orders -----------------------------------------------------------------------------------
 

@@ -19,6 +19,7 @@ from tradefan.errors import Refused
 from tradefan.messages.control import KillSwitch
 from tradefan.messages.orders import SubmitOrder
 from tradefan.messages.wire import LinkDown
+from tradefan.runtime.life import Stopping
 from tradefan.runtime.system import RIM
 from tradefan.screen import status_screen
 from tradefan.status import Picture
@@ -326,6 +327,14 @@ def test_left_when_orders_rest_at_the_end_then_each_by_its_id_and_whether_that_i
         world.run_until(lambda: world.view("oms").fills > 0)
         world.run(1)
         assert picture.left() == ["left at the venue: nothing of ours (not verified)"]
+        btc = InstrumentId("binance:BTC/USDT")
+        kept = (AccountId("paper:main"), OwnerId("trend"), btc, Decimal("0.50"))
+        world.kernel.life.stopping = Stopping(0, 0, [], positions=(kept,))
+        assert picture.left() == [
+            "left at the venue: nothing of ours",
+            "  trend on paper:main still holds 0.5 binance:BTC/USDT: on_stop flatten did not sell it",
+        ]
+        world.kernel.life.stopping = None
         wish = SubmitOrder(
             account=AccountId("paper:main"),
             instrument=InstrumentId("binance:ETH/USDT"),

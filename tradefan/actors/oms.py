@@ -54,7 +54,14 @@ from tradefan.actors.oms_recovery import (
     watch_durable,
 )
 from tradefan.actors.oms_state import STASH_MAX, OmsState, OmsWiring, Stashed, Turn
-from tradefan.actors.oms_stop import answer_if_done, on_stop, on_stop_begun, on_stop_timer, verified
+from tradefan.actors.oms_stop import (
+    answer_if_done,
+    on_flatten_timer,
+    on_stop,
+    on_stop_begun,
+    on_stop_timer,
+    verified,
+)
 from tradefan.actors.oms_submit import (
     on_cancel_all,
     on_cancel_parent,
@@ -326,6 +333,7 @@ _TIMERS: dict[str, Callable[[Turn, Timer], None]] = {
     "cancel": on_cancel_timer,
     "durable": on_durable_timer,
     "stop": on_stop_timer,
+    "flatten": on_flatten_timer,
     "mode": on_mode_timer,
     "doubt": on_doubt_timer,
     "kill": on_kill_timer,

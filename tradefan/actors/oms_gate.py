@@ -76,6 +76,11 @@ def not_ready(turn: Turn, account: AccountId) -> RiskRefused | None:
         return RiskRefused("NOT_READY", "TradeFan is stopping")
     if not live.running:
         return RiskRefused("NOT_READY", "the journal is being read")
+    return away(turn, account)
+
+
+def away(turn: Turn, account: AccountId) -> RiskRefused | None:
+    """Refuse before the venue was asked, and while it is away."""
     here = turn.account(account)
     if not here.connected:
         return RiskRefused("NOT_READY", f"{account} is not connected: {here.reason}")

@@ -173,6 +173,8 @@ class Stopping(Struct):
     answered: bool = False
     noted: bool = False
     """CLEAN_STOP is written."""
+    tried: dict[str, int] = field(default_factory=dict)
+    """By account, instrument and owner the instant at which a position was last to be sold."""
 
 
 class Killing(Struct):

@@ -1,24 +1,38 @@
-"""Stopping: no new orders, own orders by policy, verified by a look, flushed; or cut by the deadline."""
+"""Stopping: no new orders, own orders by policy, verified by a look, flushed; or cut by the deadline.
+
+What `on_stop: flatten` means is done here alone: the owner's orders go first, to evidence; then what it
+holds is sold, again and again until the venue takes no more of it, or the deadline names what is left.
+"""
 
 from __future__ import annotations
 
+from decimal import Decimal
+
+import msgspec
+
 from tradefan.actors.oms_engine import complete
+from tradefan.actors.oms_gate import COLLAR_BPS, away, collar_price, mode_of, reference, risk_state
 from tradefan.actors.oms_look import ask_soon
 from tradefan.actors.oms_recovery import snapshot_if_due
 from tradefan.actors.oms_state import Stopping, Turn
-from tradefan.actors.oms_submit import on_target
+from tradefan.actors.oms_submit import is_small, on_target
 from tradefan.actors.oms_view import positions_of
 from tradefan.actors.oms_waiting import drop_creates
+from tradefan.contracts import MarketView, RiskRefused
+from tradefan.core.ledger import position
 from tradefan.core.order import Order
-from tradefan.core.trading import ParentState
+from tradefan.core.trading import ParentState, place_key
 from tradefan.messages.control import Stop, StopBegun, Stopped, Timer
+from tradefan.messages.instrument import Instrument
 from tradefan.messages.orders import OrderStatus, Phase, SetTarget
 from tradefan.messages.records import CleanStop
-from tradefan.units import EXTERNAL, MS, ZERO, AccountId, OwnerId
+from tradefan.units import EXTERNAL, MS, ZERO, AccountId, InstrumentId, OwnerId, plain
 
 MARGIN_NS = 100 * MS
 """The answer leaves this long before the deadline: it still has to arrive."""
 FLATTEN_REF = "on_stop"
+AGAIN_NS = 250 * MS
+"""A position is tried again this long after the last try: what the book shows may be back."""
 LOOKS_EMPTY = 2
 """So many looks in a row must show nothing unwanted."""
 
@@ -45,31 +59,116 @@ def on_stop(turn: Turn, msg: Stop) -> None:
     for parent in turn.open_parents(lambda item: _policy(turn, item.order.owner) != "leave"):
         if not parent.order.protective:
             complete(turn, parent, OrderStatus.CANCELED, "stop")
-    _flatten(turn)
     live.stopping = Stopping(msg.deadline_ns, {})
     for order in _unwanted(turn):
         live.stopping.unverified[order.account] = 0
         ask_soon(turn, order.account, MARGIN_NS)
 
 
-def _flatten(turn: Turn) -> None:
-    """Sell once, at the collar, what owners hold whose policy says so."""
+# --- flatten ------------------------------------------------------------------------------------------
+
+
+def on_flatten_timer(turn: Turn, timer: Timer) -> None:
+    """Come back: what was not sold is tried again at the end of this turn."""
+
+
+def _flatten(turn: Turn, stopping: Stopping) -> None:
+    """Sell at the collar what may be sold now and was not tried a moment ago."""
+    for wish in _unsold(turn):
+        place = place_key(wish.account, wish.instrument, wish.owner)
+        if turn.now < stopping.tried.get(place, 0) + AGAIN_NS or _hindered(turn, wish) or _works(turn, wish):
+            continue
+        stopping.tried[place] = turn.now
+        turn.ctx.after(AGAIN_NS, Timer("flatten", place))
+        # The gate opens for this wish alone.
+        turn.live.closing = False
+        on_target(turn, _of_one_order(turn, wish))
+        turn.live.closing = True
+        stopping.unverified[wish.account] = 0
+        ask_soon(turn, wish.account, MARGIN_NS)
+
+
+def _unsold(turn: Turn) -> list[SetTarget]:
+    """Return the wishes for what owners hold whose policy is to hold nothing; dust stays."""
+    found = []
     for held in positions_of(turn.trading, None):
-        if held.owner != EXTERNAL and _policy(turn, held.owner) == "flatten":
-            wish = SetTarget(
-                account=held.account,
-                instrument=held.instrument,
-                owner=held.owner,
-                ref=f"{FLATTEN_REF}-{turn.trading.epoch}-{held.instrument}",
-                target_qty=ZERO,
-                band=ZERO,
-                algo="market",
-                reason=FLATTEN_REF,
-            )
-            # The gate opens for this wish alone.
-            turn.live.closing = False
-            on_target(turn, wish)
-            turn.live.closing = True
+        if held.owner == EXTERNAL or not held.qty or _policy(turn, held.owner) != "flatten":
+            continue
+        wish = SetTarget(
+            account=held.account,
+            instrument=held.instrument,
+            owner=held.owner,
+            ref=f"{FLATTEN_REF}-{turn.trading.epoch}-{held.instrument}-{turn.now}",
+            target_qty=ZERO,
+            band=ZERO,
+            algo="market",
+            reason=FLATTEN_REF,
+        )
+        instrument = turn.instrument(held.instrument)
+        if instrument is None or not _is_dust(turn, wish, instrument):
+            found.append(wish)
+    return found
+
+
+def _hindered(turn: Turn, wish: SetTarget) -> RiskRefused | None:
+    """Return why nothing can be sold now: as long as that is so, what protects a position stays."""
+    now = mode_of(turn, wish.account, wish.instrument, wish.owner)
+    if now.mode in ("CANCEL_ONLY", "KILLED"):
+        return RiskRefused(now.code, now.text)
+    instrument = turn.instrument(wish.instrument)
+    if instrument is None:
+        return RiskRefused("UNKNOWN_INSTRUMENT", f"nobody may trade {wish.instrument} any more")
+    market = reference(turn, instrument, crossing=True)
+    return away(turn, wish.account) or (market if isinstance(market, RiskRefused) else None)
+
+
+def _of_one_order(turn: Turn, wish: SetTarget) -> SetTarget:
+    """Ask for no more at once than one order may be, and than the account has; the rest follows."""
+    instrument = turn.instrument(wish.instrument)
+    assert instrument is not None
+    prices = _prices(turn, instrument, held := _held(turn, wish))
+    assert prices is not None, "nothing hinders, so there is a price"
+    limits = turn.config.risk.limits(wish.instrument)
+    most = min(limits.max_order_qty, limits.max_order_notional / max(prices), instrument.max_qty or abs(held))
+    if instrument.kind == "spot":
+        free = risk_state(turn, wish.account, instrument, wish.owner).free_base
+        # Where others have taken all of it, the gate says so.
+        most = min(most, free) if instrument.floor_qty(free) > 0 else most
+    left = abs(held) - instrument.floor_qty(most)
+    return wish if left <= 0 else msgspec.structs.replace(wish, target_qty=left if held > 0 else -left)
+
+
+def _is_dust(turn: Turn, wish: SetTarget, instrument: Instrument) -> bool:
+    """Say whether the venue takes no order for what is held, at the price of the sale as at the mid."""
+    held = _held(turn, wish)
+    prices = _prices(turn, instrument, held)
+    qty = instrument.floor_qty(abs(held))
+    worthless = prices is not None and instrument.notional(qty, min(prices)) < instrument.min_notional
+    return worthless or is_small(turn, wish, instrument, held)
+
+
+def _prices(turn: Turn, instrument: Instrument, held: Decimal) -> tuple[Decimal, Decimal] | None:
+    """Return the collar of an order that brings a position to zero, and the mid; None without a market."""
+    market = reference(turn, instrument, crossing=True)
+    if not isinstance(market, MarketView):
+        return None
+    return collar_price(instrument, "sell" if held > 0 else "buy", market, COLLAR_BPS), market.mid
+
+
+def _held(turn: Turn, wish: SetTarget) -> Decimal:
+    return position(turn.trading.ledger, wish.account, wish.owner, wish.instrument).qty
+
+
+def _works(turn: Turn, wish: SetTarget) -> bool:
+    """End what the owner has at this place; True while something of it may still trade."""
+    for parent in turn.open_parents_at(wish.account, wish.instrument, wish.owner):
+        # What is alive and protects nothing was cancelled when we began, or is a sale of ours.
+        if parent.order.protective or not parent.live:
+            complete(turn, parent, OrderStatus.CANCELED, "stop")
+    return any(parent.live for parent in turn.open_parents_at(wish.account, wish.instrument, wish.owner))
+
+
+# --- what may stay --------------------------------------------------------------------------------------
 
 
 def _policy(turn: Turn, owner: OwnerId) -> str:
@@ -116,9 +215,10 @@ def answer_if_done(turn: Turn) -> None:
     """Say Stopped when nothing unwanted is left, all is verified and every record is on the disk."""
     live = turn.live
     stopping = live.stopping
-    if stopping is None or stopping.answered or not live.running or stopping.unverified:
+    if stopping is None or stopping.answered or not live.running:
         return
-    if _unwanted(turn):
+    _flatten(turn, stopping)
+    if stopping.unverified or _unwanted(turn) or _unsold(turn):
         return
     if not stopping.noted:
         stopping.noted = True
@@ -142,13 +242,40 @@ def _answer(turn: Turn, stopping: Stopping) -> None:
     unwritten = turn.trading.lsn - turn.live.outbox.durable
     unverified = bool(stopping.unverified) or not turn.live.running or unwritten > 0
     if unwritten:
-        turn.log("critical", "records_unwritten", count=unwritten, durable=turn.live.outbox.durable)
-    unwanted = [name for _, _, name in left]
+        turn.log("error", "records_unwritten", count=unwritten, durable=turn.live.outbox.durable)
+    positions = _kept(turn) if turn.live.running else ()
     turn.log(
-        "warning" if left or unverified else "info",
+        "warning" if left or positions or unverified else "info",
         "stopped",
-        left=unwanted,
+        left=[name for _, _, name in left],
         resting=[order.client_order_id for order in turn.live_orders() if _may_stay(turn, order)],
         unverified=unverified,
     )
-    turn.send(turn.wiring.supervisor, Stopped(turn.wiring.name, left, unverified))
+    turn.send(turn.wiring.supervisor, Stopped(turn.wiring.name, left, unverified, positions))
+
+
+def _kept(turn: Turn) -> tuple[tuple[AccountId, OwnerId, InstrumentId, Decimal], ...]:
+    """Return, and say, which positions were to be sold and are there still."""
+    found = []
+    for wish in _unsold(turn):
+        qty = _held(turn, wish)
+        turn.log(
+            "error",
+            "position_kept",
+            account=wish.account,
+            owner=wish.owner,
+            instrument=wish.instrument,
+            qty=plain(qty),
+            reason=_why_kept(turn, wish),
+        )
+        found.append((wish.account, wish.owner, wish.instrument, qty))
+    return tuple(found)
+
+
+def _why_kept(turn: Turn, wish: SetTarget) -> str:
+    hindered = _hindered(turn, wish)
+    if hindered is not None:
+        return hindered.text
+    of_place = (wish.owner, wish.instrument)
+    refused = [one.text for one in turn.live.refusals if (one.owner, one.instrument) == of_place]
+    return refused[-1] if refused else "not sold in time"

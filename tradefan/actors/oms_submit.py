@@ -294,7 +294,7 @@ def _resolve(turn: Turn, wish: SetTarget) -> None:
         if refused is not None:
             raise _No(refused)  # noqa: TRY301 one way out for all refusals
         delta = wish.target_qty - _expected(turn, wish)
-        if _is_small(turn, wish, instrument, delta):
+        if is_small(turn, wish, instrument, delta):
             return
         side: Side = "buy" if delta > 0 else "sell"
         qty = instrument.floor_qty(_sellable(turn, wish, instrument, abs(delta), side))
@@ -322,7 +322,7 @@ def _sellable(turn: Turn, wish: SetTarget, instrument: Instrument, qty: Decimal,
     return min(qty, free) if free > 0 else qty
 
 
-def _is_small(turn: Turn, wish: SetTarget, instrument: Instrument, delta: Decimal) -> bool:
+def is_small(turn: Turn, wish: SetTarget, instrument: Instrument, delta: Decimal) -> bool:
     """Say whether a difference does nothing: inside the band, or below what the venue takes.
 
     A target of zero ignores the band; what the venue does not take stays, as dust.

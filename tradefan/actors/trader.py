@@ -59,13 +59,11 @@ from tradefan.messages.orders import (
     PositionsSent,
     PositionUpdate,
     Refusal,
-    SetTarget,
 )
 from tradefan.runtime.actor import Context
 from tradefan.runtime.system import RIM
 from tradefan.strategy.view import Picture, View
 from tradefan.strategy.wishes import Commands, Wish
-from tradefan.units import ZERO
 
 __all__ = ["Trader", "TraderState", "TraderView", "TraderWiring", "needs"]
 
@@ -205,22 +203,16 @@ class Trader:
         ctx.send(RIM, Stopped(self.wiring.name))
 
     def _last_orders(self, ctx: Context) -> tuple[Order, ...]:
-        """Return what is to become of orders and positions, as the instance's `on_stop` says."""
+        """Return what is to become of orders, as the instance's `on_stop` says.
+
+        The order manager has begun to stop, too: it alone sells what `flatten` means, behind the cancels.
+        """
         wiring = self.wiring
         mine = ctx.config.strategies.get(wiring.owner) if isinstance(ctx.config, Config) else None
         policy: OnStop = wiring.on_stop if mine is None else mine.on_stop
         if policy == "leave":
             return ()
-        orders: list[Order] = [CancelAll(wiring.owner)]
-        held = self.state.picture.positions.values() if policy == "flatten" else ()
-        for one in held:
-            if one.qty:
-                ref = self._ref(ctx)
-                flat = SetTarget(
-                    wiring.account, one.instrument, wiring.owner, ref, ZERO, ZERO, "market", reason="on_stop"
-                )
-                orders.append(flat)
-        return tuple(orders)
+        return (CancelAll(wiring.owner),)
 
     def _on_config(self, msg: ConfigChanged, ctx: Context) -> None:
         """Settings are read at the start; `on_stop` is read when it counts."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any, TypeAlias
 
 from msgspec import Raw, Struct
@@ -26,7 +27,7 @@ from tradefan.messages.orders import (
     SubmitOrder,
 )
 from tradefan.messages.records import Record
-from tradefan.units import AccountId, ClientOrderId, OwnerId
+from tradefan.units import AccountId, ClientOrderId, InstrumentId, OwnerId
 
 AnyCommand: TypeAlias = (
     SubmitOrder
@@ -76,15 +77,19 @@ class Stop(Control, frozen=True, array_like=True, tag=True):
 
 
 class StopBegun(Control, frozen=True, array_like=True, tag=True):
-    """A stop has begun: let nothing new in. `Stop` follows when those in front have ended, or had their time."""
+    """A stop has begun: let nothing new in. `Stop` follows when those in front of us have had their time."""
 
 
 class Stopped(Control, frozen=True, array_like=True, tag=True):
-    """An actor has done what it wanted to do before the end."""
+    """An actor has done what it wanted to do before the end, or its time was over.
+
+    `left` names orders that should not rest any more, `positions` what `on_stop: flatten` did not sell.
+    """
 
     name: str
     left: tuple[tuple[AccountId, OwnerId, ClientOrderId], ...] = ()
     unverified: bool = False
+    positions: tuple[tuple[AccountId, OwnerId, InstrumentId, Decimal], ...] = ()
 
     def key(self) -> str:
         """One slot per actor."""

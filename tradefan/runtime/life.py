@@ -5,6 +5,7 @@ from __future__ import annotations
 import traceback
 from collections import deque
 from collections.abc import Callable
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -32,7 +33,7 @@ from tradefan.messages.control import (
 from tradefan.messages.wire import Credit, LinkDown
 from tradefan.runtime.supervisor import Child, Tree, Verdict
 from tradefan.runtime.system import RIM, Cell
-from tradefan.units import SECOND
+from tradefan.units import SECOND, AccountId, InstrumentId, OwnerId
 
 if TYPE_CHECKING:
     from tradefan.runtime.kernel import Kernel
@@ -51,6 +52,7 @@ class Stopping(Struct):
     waiting: str | None = None
     left: int = 0
     unverified: bool = False
+    positions: tuple[tuple[AccountId, OwnerId, InstrumentId, Decimal], ...] = ()
 
 
 class Life:
@@ -288,7 +290,8 @@ class Life:
     def _on_stopped(self, msg: Stopped) -> None:
         stopping = self.stopping
         if stopping is not None and stopping.waiting == msg.name:
-            stopping.left += len(msg.left)
+            stopping.left += len(msg.left) + len(msg.positions)
+            stopping.positions += msg.positions
             stopping.unverified = stopping.unverified or msg.unverified
             self._stop_next()
 

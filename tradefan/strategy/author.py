@@ -109,5 +109,5 @@ class Strategy(Generic[S, T]):
         return ()
 
     def on_stop(self, view: View) -> Commands:
-        """Run once before the end, when `on_start` has run."""
+        """Run once before the end, when `on_start` has run; cancels are heard, orders not any more."""
         return ()

@@ -12,6 +12,7 @@ from tests.unit.actors.oms_bench import Bench
 from tests.unit.actors.oms_wired import (
     ACCOUNT,
     API,
+    BTC,
     CONFIG,
     GATEWAY,
     JOURNAL,
@@ -19,8 +20,10 @@ from tests.unit.actors.oms_wired import (
     START,
     TRADER,
     TREND,
+    foreign,
 )
 from tradefan.config.schema import Config, StrategyConfig
+from tradefan.core.ledger import position
 from tradefan.core.trading_state import Trading
 from tradefan.messages.control import (
     Durable,
@@ -31,9 +34,10 @@ from tradefan.messages.control import (
     Stopped,
 )
 from tradefan.messages.gateway import CancelOrder, CreateOrder, Look
+from tradefan.messages.market import FeedQuality, Quality
 from tradefan.messages.orders import CancelAll, OrderStatus, Refusal
 from tradefan.messages.records import CleanStop
-from tradefan.units import SECOND
+from tradefan.units import MS, SECOND
 
 D = Decimal
 S = OrderStatus
@@ -110,7 +114,6 @@ def test_stop_when_it_comes_to_its_end_then_a_snapshot_is_left(bench: Bench) -> 
     again.check()
 
 
-@pytest.mark.failure("ST-08")
 def test_stop_when_others_end_before_us_then_nothing_is_admitted_from_its_beginning(bench: Bench) -> None:
     """Those who are asked first may take seconds: no wish, no waiting create, no next child in that time."""
     rests = bench.resting()
@@ -178,7 +181,7 @@ def test_stop_when_the_journal_cannot_write_then_it_is_not_called_clean(bench: B
     bench.tell(Stop(bench.now_ns + SECOND))
     bench.advance(SECOND)
     assert bench.one(RIM, Stopped) == Stopped("oms", (), True)
-    assert "records_unwritten" in bench.alarms
+    assert "records_unwritten" in bench.logs
 
 
 def test_stop_when_a_look_still_shows_the_order_then_the_count_begins_anew(bench: Bench) -> None:
@@ -233,15 +236,161 @@ def test_stop_when_the_policy_is_flatten_then_the_position_is_sold_once() -> Non
     resting = bench.limit()
     bench.tell(Stop(bench.now_ns + 5 * SECOND), CancelAll(TREND))
     assert [one.client_order_id for one in bench.take(GATEWAY, CancelOrder)] == [resting.client_order_id]
+    bench.report(resting, S.CANCELED)
     sale = bench.one(GATEWAY, CreateOrder)
     assert (sale.side, sale.order_qty, sale.time_in_force) == ("sell", D(2), "IOC")
-    bench.report(resting, S.CANCELED)
     bench.fill(sale, 2)
     bench.report(sale, S.FILLED, 2)
     empty_look(bench)
     empty_look(bench)
     assert bench.one(RIM, Stopped) == Stopped("oms", (), False)
     bench.check()
+
+
+def sold(bench: Bench, sale: CreateOrder, qty: Any) -> None:
+    """Let an IOC trade this much and end."""
+    if qty:
+        bench.fill(sale, qty)
+    bench.report(sale, S.FILLED if qty == sale.order_qty else S.EXPIRED, qty)
+
+
+@pytest.mark.parametrize("kind", ["target", "take-profit", "protective", "taker"])
+def test_stop_when_the_policy_is_flatten_and_something_works_then_it_is_sold_behind_the_cancels(
+    kind: str,
+) -> None:
+    """Whatever of the owner rests or is on its way has to end first; what is left then is sold."""
+    bench = Bench(config=owned("flatten")).ready()
+    bench.bought(2)
+    if kind == "target":
+        bench.target(5, algo="limit", limit_price=D(99))
+        works = bench.one(GATEWAY, CreateOrder)
+    elif kind == "taker":
+        bench.target(0)
+        works = bench.one(GATEWAY, CreateOrder)
+    else:
+        protects = kind == "protective"
+        works = bench.limit(2, 101, side="sell", reduce_only=protects, protective=protects)
+    if kind != "taker":
+        bench.report(works, S.NEW)
+    bench.tell(StopBegun(), CancelAll(TREND), Stop(bench.now_ns + 5 * SECOND))
+    cancelled = {one.client_order_id for one in bench.take(GATEWAY, CancelOrder)}
+    assert (cancelled, bench.take(GATEWAY, CreateOrder)) == ({works.client_order_id}, [])
+    bench.report(works, S.CANCELED)
+    sale = bench.one(GATEWAY, CreateOrder)
+    assert (sale.side, sale.order_qty, sale.time_in_force) == ("sell", D(2), "IOC")
+    assert bench.take(RIM, Stopped) == []
+    sold(bench, sale, 2)
+    empty_look(bench)
+    empty_look(bench)
+    assert bench.one(RIM, Stopped) == Stopped("oms", (), False)
+    assert position(bench.trading.ledger, ACCOUNT, TREND, BTC).qty == 0
+    bench.check()
+
+
+def test_stop_when_a_flatten_trades_in_part_then_the_rest_is_sold_after_a_while() -> None:
+    """The market was thin: again at its pace, until nothing that the venue takes is left."""
+    bench = Bench(config=owned("flatten")).ready()
+    bench.bought(2)
+    bench.tell(Stop(bench.now_ns + 5 * SECOND))
+    sold(bench, bench.one(GATEWAY, CreateOrder), D("0.5"))
+    assert bench.take(GATEWAY, CreateOrder) == []
+    bench.advance(250 * MS)
+    again = bench.one(GATEWAY, CreateOrder)
+    assert again.order_qty == D("1.5")
+    sold(bench, again, D("1.4995"))
+    empty_look(bench)
+    empty_look(bench)
+    assert bench.one(RIM, Stopped) == Stopped("oms", (), False)
+    assert bench.take(GATEWAY, CreateOrder) == []
+    bench.check()
+
+
+@pytest.mark.parametrize("limit", [{"max_order_qty": D(2)}, {"max_order_notional": D(200)}])
+def test_stop_when_a_position_is_larger_than_one_order_may_be_then_it_is_sold_in_parts(
+    limit: dict[str, Decimal],
+) -> None:
+    """The limits of one order hold for a flatten, too."""
+    risk = msgspec.structs.replace(CONFIG.risk, **limit)
+    bench = Bench(config=owned("flatten")).ready()
+    bench.bought(5)
+    bench.config = msgspec.structs.replace(owned("flatten"), risk=risk)
+    bench.tell(Stop(bench.now_ns + 5 * SECOND))
+    parts = []
+    while not bench.take(RIM, Stopped):
+        for sale in bench.take(GATEWAY, CreateOrder):
+            parts.append(sale.order_qty)
+            sold(bench, sale, sale.order_qty)
+        bench.advance(50 * MS, answering=True)
+    assert parts == [D(2), D(2), D(1)]
+    bench.check()
+
+
+def test_stop_when_the_account_has_less_than_the_books_say_then_that_is_sold_and_the_rest_named() -> None:
+    """Somebody else's order needs a part of it: what is free goes."""
+    bench = Bench(config=owned("flatten")).ready()
+    bench.bought(2)
+    bench.report(foreign(D("1.5"), side="sell"), S.NEW)
+    bench.tell(Stop(bench.now_ns + SECOND))
+    sale = bench.one(GATEWAY, CreateOrder)
+    assert sale.order_qty == D("0.5")
+    sold(bench, sale, D("0.5"))
+    bench.advance(SECOND, answering=True)
+    assert bench.one(RIM, Stopped).positions == ((ACCOUNT, TREND, BTC, D("1.5")),)
+    assert "position_kept" in bench.logs
+
+
+def test_stop_when_what_is_held_is_below_the_minimum_at_the_collar_then_it_is_dust() -> None:
+    """The order would be judged at its price, which is worse than the mid."""
+    bench = Bench(config=owned("flatten")).ready()
+    bench.bought(D("0.05"))
+    bench.tell(Stop(bench.now_ns + SECOND))
+    assert bench.one(RIM, Stopped) == Stopped("oms", (), False)
+
+
+def test_stop_when_a_flatten_cannot_sell_then_its_position_is_named_and_protection_stays() -> None:
+    """Without a trusted price nothing is sold, and what protects is not taken away; the deadline ends it."""
+    bench = Bench(config=owned("flatten")).ready()
+    bench.bought(2)
+    stop = bench.resting(1, 101, side="sell", reduce_only=True, protective=True)
+    bench.tell(FeedQuality(BTC, Quality.STALE, "", bench.now_ns, 1))
+    bench.tell(Stop(bench.now_ns + 5 * SECOND))
+    bench.advance(5 * SECOND, answering=True)
+    (stopped,) = bench.take(RIM, Stopped)
+    assert (stopped.left, stopped.positions) == ((), ((ACCOUNT, TREND, BTC, D(2)),))
+    assert (bench.take(GATEWAY, CancelOrder), list(bench.trading.orders_live)) == (
+        [],
+        [stop.client_order_id],
+    )
+    assert bench.made(CleanStop) == []
+    bench.check()
+
+
+def test_stop_when_the_price_comes_back_then_the_flatten_sells_what_was_protected() -> None:
+    """The feed is trusted again within the deadline: protection goes, then the position."""
+    bench = Bench(config=owned("flatten")).ready()
+    bench.bought(2)
+    stop = bench.resting(2, 101, side="sell", reduce_only=True, protective=True)
+    bench.tell(FeedQuality(BTC, Quality.STALE, "", bench.now_ns, 1))
+    bench.tell(Stop(bench.now_ns + 5 * SECOND))
+    bench.market()
+    bench.advance(250 * MS)
+    assert [one.client_order_id for one in bench.take(GATEWAY, CancelOrder)][:1] == [stop.client_order_id]
+    bench.report(stop, S.CANCELED)
+    sold(bench, bench.one(GATEWAY, CreateOrder), 2)
+    empty_look(bench)
+    empty_look(bench)
+    assert bench.one(RIM, Stopped) == Stopped("oms", (), False)
+
+
+def test_stop_when_killed_then_a_flatten_sells_nothing_and_names_the_position() -> None:
+    """The kill is the stronger word."""
+    bench = Bench(config=owned("flatten")).ready()
+    bench.bought(2)
+    bench.kill()
+    bench.tell(Stop(bench.now_ns + 2 * SECOND))
+    bench.advance(2 * SECOND, answering=True)
+    assert bench.one(RIM, Stopped).positions == ((ACCOUNT, TREND, BTC, D(2)),)
+    assert bench.take(GATEWAY, CreateOrder) == []
 
 
 def test_stop_when_the_journal_is_still_read_then_it_begins_after_the_fold_or_is_cut(bench: Bench) -> None:

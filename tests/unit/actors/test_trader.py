@@ -627,12 +627,15 @@ def test_message_when_nobody_expects_it_then_it_is_a_defect() -> None:
 
 @pytest.mark.parametrize(
     ("policy", "sent"),
-    [("leave", []), ("cancel", [CancelAll]), ("flatten", [CancelAll, SetTarget])],
+    [("leave", []), ("cancel", [CancelAll]), ("flatten", [CancelAll])],
 )
 def test_stop_when_asked_then_the_policy_is_carried_out_and_nothing_is_heard_any_more(
     policy: Any, sent: list[type[Message]]
 ) -> None:
-    """`on_stop` runs, then orders and positions go as the instance says, then the kernel is answered."""
+    """`on_stop` runs, then orders go as the instance says, then the kernel is answered.
+
+    What a policy flattens the order manager sells: it knows when the cancels are over.
+    """
     turns, trader = Turns(), _trader(on_stop=policy)
     _ready(turns, trader)
     turns.give(trader, _position("2"), Stop(T0 + SECOND))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from decimal import Decimal
 
 import pytest
 
@@ -29,6 +30,7 @@ from tradefan.messages.control import (
     StartLink,
     StopAll,
     StopLink,
+    Stopped,
     SwapConfig,
 )
 from tradefan.messages.market import Quote
@@ -36,10 +38,11 @@ from tradefan.messages.wire import Credit, LinkDown
 from tradefan.runtime.actor import Context
 from tradefan.runtime.mailbox import Limits
 from tradefan.runtime.system import RIM, PortSpec
-from tradefan.units import SECOND, InstrumentId, Ref
+from tradefan.units import SECOND, AccountId, ClientOrderId, InstrumentId, OwnerId, Ref
 
 A, B, PORT = Ref(1), Ref(2), Ref(3)
 T0 = 1_000_000_000
+MAIN, ME = AccountId("paper:main"), OwnerId("me")
 
 
 def quote(number: int, instrument: str = "x") -> Quote:
@@ -347,6 +350,23 @@ def test_stop_when_a_child_never_answers_then_its_deadline_cuts_it_and_the_exit_
     while due is not None:
         due = kernel.step(due).next_ns
     assert kernel.life.exited == 1
+
+
+@pytest.mark.parametrize(
+    ("said", "code"),
+    [
+        (Stopped("a"), 0),
+        (Stopped("a", left=((MAIN, ME, ClientOrderId("x")),)), 1),
+        (Stopped("a", unverified=True), 1),
+        (Stopped("a", positions=((MAIN, ME, InstrumentId("v:B/U"), Decimal(1)),)), 1),
+    ],
+)
+def test_stop_when_something_unwanted_is_left_then_the_exit_code_says_so(said: Stopped, code: int) -> None:
+    """An order that rests, a position that was to be sold, or nobody knows."""
+    kernel = kernel_of(build({"a": {}}))
+    kernel.step(T0)
+    kernel.step(T0, [(RIM, StopAll(T0 + SECOND)), (RIM, said)])
+    assert kernel.life.exited == code
 
 
 @pytest.mark.parametrize(("errors", "config"), [((), "new"), (("no",), "config")])
