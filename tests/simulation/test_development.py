@@ -12,7 +12,7 @@ import pytest
 
 from tests.simulation.world import ACCOUNT, T0, World, development, recordings
 from tradefan.drivers.replay import replay
-from tradefan.messages.control import SwapConfig
+from tradefan.messages.control import StopAll, SwapConfig
 from tradefan.messages.orders import SubmitOrder
 from tradefan.messages.wire import LinkDown
 from tradefan.runtime import snapshot
@@ -41,6 +41,23 @@ def test_development_when_ready_then_rebalance_orders_within_two_seconds(tmp_pat
     assert took <= 20
     assert waited <= 2
     assert not made.errors()
+
+
+def test_development_when_stopped_with_flatten_then_the_position_is_sold_and_nothing_else_is_let_in(
+    tmp_path: Path,
+) -> None:
+    """The order manager hears first that a stop begins; what it sells behind the cancels is verified."""
+    flatten = "strategies.rebalance_btc.on_stop=flatten"
+    made = World(development(flatten), tmp_path, recordings())
+    made.run_until(made.ready, 30)
+    made.run_until(lambda: made.positions().get(REBALANCE, 0) > 0, 5)
+    assert [spec.name for spec in made.kernel.system.actors if spec.warned] == ["oms"]
+    made.driver.inject(RIM, StopAll(made.driver.now_ns + 5 * SECOND))
+    made.run_until(lambda: made.kernel.life.exited is not None, 6)
+    # The fee was taken in BTC: less than a lot stays, as dust.
+    assert (made.kernel.life.exited, made.positions()[REBALANCE] < Decimal("0.00001")) == (0, True)
+    newest = made.view("oms").parents[0]
+    assert (newest.order.reason, newest.order.side, newest.status) == ("on_stop", "sell", "FILLED")
 
 
 def test_development_when_a_minute_has_passed_then_rebalance_was_quiet_after_its_first_order(
