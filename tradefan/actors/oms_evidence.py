@@ -314,7 +314,7 @@ def _announce(turn: Turn, account: AccountId, here: AccountLive) -> None:
         return
     here.announced = True
     turn.log("info", "account_ready", account=account, epoch=turn.trading.epoch)
-    ready = Ready(turn.trading.epoch)
+    ready = Ready(turn.trading.epoch, turn.live.fold_gen)
     for ref in (turn.wiring.risk_desk, *turn.wiring.owners.values(), *turn.wiring.observers):
         turn.send(ref, ready)
 

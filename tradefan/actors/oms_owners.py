@@ -12,7 +12,14 @@ from tradefan.contracts import RiskRefused
 from tradefan.core.trading_state import OwnerMemoryState
 from tradefan.core.updates import parent_update
 from tradefan.messages.control import ActorState, AnyCommand
-from tradefan.messages.orders import OrderStatus, OwnerMemory, OwnerTurn, ParentSnapshot
+from tradefan.messages.orders import (
+    CancelAll,
+    CancelParent,
+    OrderStatus,
+    OwnerMemory,
+    OwnerTurn,
+    ParentSnapshot,
+)
 from tradefan.messages.records import OwnerState
 from tradefan.units import OwnerId, Ref
 
@@ -30,10 +37,8 @@ def on_owner_turn(
     if not turn.live.running:
         refuse_whole(turn, wish, RiskRefused("NOT_READY", "the journal is being read"))
         return
-    if wish.asked < turn.live.asked.get(wish.owner, 0):
-        # A dead predecessor's turn: its successor has been told a state without it.
-        turn.log("warning", "turn_of_a_predecessor", owner=wish.owner, turn=wish.turn)
-        refuse_whole(turn, wish, RiskRefused("RESTARTING", "the strategy was restarted: it decides again"))
+    if wish.asked != turn.live.asked.get(wish.owner, 0):
+        _refuse_stale(turn, wish, handlers)
         return
     known = turn.trading.owners.get(wish.owner, OwnerMemoryState())
     if wish.turn <= known.turn:
@@ -42,6 +47,25 @@ def on_owner_turn(
     turn.emit(OwnerState(turn.now, wish.owner, wish.turn, wish.state))
     for command in wish.commands:
         handlers[type(command)](turn, command)
+
+
+def _refuse_stale(
+    turn: Turn, wish: OwnerTurn, handlers: dict[type[Any], Callable[[Turn, Any], None]]
+) -> None:
+    """Refuse a turn whose sender does not know what we know of it; its State is not journaled either."""
+    turn.log("warning", "turn_out_of_date", owner=wish.owner, turn=wish.turn)
+    if wish.owner in turn.live.asked:
+        # A dead predecessor's turn: its successor has been told a state without it.
+        refuse_whole(turn, wish, RiskRefused("RESTARTING", "the strategy was restarted: it decides again"))
+        return
+    # We began anew, and it has not asked us yet: turns before this one may have gone with our predecessor.
+    no = RiskRefused("RESTARTING", "the order manager was restarted: it is not ready yet")
+    for command in wish.commands:
+        if isinstance(command, CancelParent | CancelAll):
+            # Cancels never wait, and no State depends on them.
+            handlers[type(command)](turn, command)
+        else:
+            refuse(turn, command, no)
 
 
 def refuse_whole(turn: Turn, wish: AnyCommand, no: RiskRefused) -> None:

@@ -26,7 +26,14 @@ from tradefan.actors.trader_state import (
     view_of,
     waits_for,
 )
-from tradefan.actors.trader_turn import part_of, refusal_of, wishes_of
+from tradefan.actors.trader_turn import (
+    is_news,
+    lose_turns,
+    part_of,
+    refusal_of,
+    remember_sent,
+    wishes_of,
+)
 from tradefan.config.schema import Config
 from tradefan.core.declare import AnyStrategy, Handler
 from tradefan.core.desk import Declared
@@ -139,9 +146,9 @@ class Trader:
     def _on_ready(self, msg: Ready, ctx: Context) -> None:
         """The OMS has folded, perhaps anew: what it said before may be over."""
         state = self.state
-        if state.positions_known and state.generation == msg.generation:
+        if state.positions_known and (state.generation, state.fold) == (msg.generation, msg.fold):
             return
-        state.generation = msg.generation
+        state.generation, state.fold = msg.generation, msg.fold
         state.positions_known = state.ready = False
         state.picture.positions.clear()
         state.picture.parents.clear()
@@ -167,7 +174,9 @@ class Trader:
     def _remember(self, ctx: Context) -> None:
         """Go on from what the OMS holds: with its State before the start, with the living one later.
 
-        A turn that an OMS took down with it is not in its memory: then the next one carries the State.
+        A turn that an OMS took down with it is not in its memory. Then the next one carries the State,
+        and before it the strategy hears that its commands are refused: else the State would be durable
+        without the orders that it tells of.
         """
         state, memory = self.state, self.state.offered or OwnerMemory(self.wiring.owner, 0, None)
         state.offered = None
@@ -175,6 +184,7 @@ class Trader:
             self._restore(memory.state, ctx)
         elif memory.turn != state.turn:
             state.journaled = None
+            lose_turns(state, self.wiring, memory.turn, ctx.now_ns)
         state.turn = max(state.turn, memory.turn)
 
     def _restore(self, blob: bytes | None, ctx: Context) -> None:
@@ -195,6 +205,8 @@ class Trader:
         state = self.state
         wishes: Commands = ()
         if state.started:
+            # For its State alone: at the end nothing is wished for in the place of what is lost.
+            self._hear_lost(ctx)
             wishes = self._strategy.on_stop(self._view)
             state.memory = self._strategy.state
         self.act(wishes, ctx, again=False, last=self._last_orders(ctx))
@@ -312,8 +324,9 @@ class Trader:
         self._tell(msg, ctx)
 
     def _on_refusal(self, msg: Refusal, ctx: Context) -> None:
-        self._note_refusal(msg)
-        self._tell(msg, ctx)
+        if is_news(self.state, msg):
+            self._note_refusal(msg)
+            self._tell(msg, ctx)
 
     def _on_timer(self, msg: Timer, ctx: Context) -> None:
         if msg.name == SETTLE:
@@ -371,6 +384,8 @@ class Trader:
         if not state.started:
             state.started = True
             self.begin(ctx)
+        if state.lost:
+            self._keep(self._hear_lost(ctx), ctx)
         for msg in held:
             self._run(self._handler_of(msg), msg, ctx)
         return True
@@ -380,6 +395,16 @@ class Trader:
     def begin(self, ctx: Context) -> None:
         """Run the first handler; the State of the last life is there by now."""
         self._keep(self._strategy.on_start(self._view), ctx)
+
+    def _hear_lost(self, ctx: Context) -> tuple[Wish, ...]:
+        """Tell the strategy all that an OMS lost, before a turn carries its State; return its wishes."""
+        lost, self.state.lost = self.state.lost, []
+        wishes: list[Wish] = []
+        for refusal in lost:
+            self._note_refusal(refusal)
+            ctx.log("warning", "command_lost", owner=self.wiring.owner, ref=refusal.ref, text=refusal.text)
+            wishes += wishes_of(type(self._strategy).__name__, self._strategy.on_refused(refusal, self._view))
+        return tuple(wishes)
 
     def _run(self, handler: Handler, event: Message, ctx: Context) -> None:
         self._keep(handler(event, self._view), ctx)
@@ -431,6 +456,7 @@ class Trader:
         if not ctx.send(wiring.oms, turn):
             return False
         state.turn += 1
+        remember_sent(state, state.turn, commands)
         if changed is not None:
             state.journaled = changed
         return True

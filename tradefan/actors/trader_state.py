@@ -53,6 +53,14 @@ class TraderCounters(Struct):
     held_dropped: int = 0
 
 
+class Sent(Struct, frozen=True):
+    """A command that went out with a turn, by what a refusal of it would name."""
+
+    turn: int
+    instrument: InstrumentId | None
+    ref: str
+
+
 class TraderState(Struct):
     """All that a trader knows; what the strategy declared is kept in order of declaration.
 
@@ -60,6 +68,10 @@ class TraderState(Struct):
     it left in the journal (None: not known, so the next turn carries it), `asked` is the newest
     question to the OMS and `offered` the memory that its answer brought. `refused` says why the
     strategy may not begin.
+
+    `sent` are the commands of the newest turns that nobody refused, `forgotten` is the newest turn of
+    which they are not all there any more. `lost` are refusals of commands that went with an OMS: the
+    strategy hears them before its State is journaled again. `told` are their refs: the OMS may say so too.
     """
 
     picture: Picture = field(default_factory=Picture)
@@ -85,6 +97,11 @@ class TraderState(Struct):
     decided_ns: int | None = None
     refusal: str = ""
     counters: TraderCounters = field(default_factory=TraderCounters)
+    fold: int = 0
+    sent: list[Sent] = []
+    forgotten: int = 0
+    lost: list[Refusal] = []
+    told: dict[str, None] = {}
 
 
 class TraderView(Struct, frozen=True):

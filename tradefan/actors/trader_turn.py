@@ -1,10 +1,13 @@
-"""What a handler returned, as the commands of its turn: each wish became a command or was refused."""
+"""What a handler returned, as the commands of its turn: each wish became a command or was refused.
+
+What has gone out is remembered for a while, so that the strategy can be told what an OMS lost.
+"""
 
 from __future__ import annotations
 
 from msgspec import Struct
 
-from tradefan.actors.trader_state import TraderWiring
+from tradefan.actors.trader_state import Sent, TraderState, TraderWiring
 from tradefan.core.wish import Order, Sender, message_of
 from tradefan.errors import Defect, Refused
 from tradefan.messages.orders import Refusal
@@ -14,6 +17,9 @@ from tradefan.units import InstrumentId
 
 WISHES_MAX = 256
 """Wishes of one turn, which is one message: a flood must not get past the OMS's commands lane in it."""
+SENT_MAX = WISHES_MAX
+"""Commands remembered in case an OMS loses them; what is wished in their place has to fit one turn."""
+RESTARTING = "RESTARTING"
 
 
 class Part(Struct, frozen=True):
@@ -61,11 +67,59 @@ def part_of(wish: Wish, ref: str, wiring: TraderWiring, picture: Picture) -> Par
 def refusal_of(part: Part, wiring: TraderWiring, now_ns: int) -> Refusal:
     """Return why a part of a turn was not sent; without a reason of its own there was no room."""
     no = part.no or Refused("QUEUE_FULL", "the order manager takes no more commands now")
+    return _refusal(wiring, part.instrument, part.ref, no, now_ns)
+
+
+# --- turns that an OMS lost -------------------------------------------------------------------------
+
+
+def remember_sent(state: TraderState, turn: int, commands: tuple[Order, ...]) -> None:
+    """Keep what went out with a turn: an OMS, or the journal's link, may take it down with it."""
+    for command in commands:
+        ref = str(getattr(command, "ref", None) or getattr(command, "parent_id", ""))
+        state.sent.append(Sent(turn, getattr(command, "instrument", None), ref))
+    over = max(len(state.sent) - SENT_MAX, 0)
+    if over:
+        state.forgotten = state.sent[over - 1].turn
+        del state.sent[:over]
+
+
+def is_news(state: TraderState, refusal: Refusal) -> bool:
+    """Take note of a refusal; False where the strategy has heard it as a lost command's."""
+    if refusal.code == RESTARTING and refusal.ref in state.told:
+        del state.told[refusal.ref]
+        return False
+    for place, one in enumerate(state.sent):
+        if (one.ref, one.instrument) == (refusal.ref, refusal.instrument):
+            del state.sent[place]
+            break
+    return True
+
+
+def lose_turns(state: TraderState, wiring: TraderWiring, known: int, now_ns: int) -> None:
+    """Have the commands told as refused whose turns are behind the last one that the OMS knows.
+
+    Raises:
+        Defect: there were more than are remembered. A successor begins with the State of the turn `known`.
+    """
+    if known < state.forgotten:
+        text = f"the order manager knows turn {known} of {state.turn}, expected at least {state.forgotten}"
+        raise Defect(f"{wiring.owner}: {text}: begin anew with the journaled state")
+    no = Refused(RESTARTING, "the order manager began anew without this command: decide again")
+    gone = [one for one in state.sent if one.turn > known]
+    state.sent = [one for one in state.sent if one.turn <= known]
+    state.lost += [_refusal(wiring, one.instrument, one.ref, no, now_ns) for one in gone]
+    state.told = dict.fromkeys(one.ref for one in gone)
+
+
+def _refusal(
+    wiring: TraderWiring, instrument: InstrumentId | None, ref: str, no: Refused, now_ns: int
+) -> Refusal:
     return Refusal(
         account=wiring.account,
-        instrument=part.instrument,
+        instrument=instrument,
         owner=wiring.owner,
-        ref=part.ref,
+        ref=ref,
         code=no.code,
         text=no.text,
         limit=None,

@@ -114,9 +114,14 @@ class ConfigResult(Control, frozen=True, array_like=True, tag=True):
 
 
 class Ready(Control, frozen=True, array_like=True, tag=True):
-    """The OMS has folded and reconciled (again): ask for positions."""
+    """The OMS has folded and reconciled (again): ask for positions.
+
+    `fold` tells its lives apart where `generation` does not: an EPOCH that was lost with the journal's
+    link comes again.
+    """
 
     generation: int
+    fold: int = 0
 
 
 class ActorState(Control, frozen=True, array_like=True, tag=True):

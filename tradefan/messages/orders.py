@@ -137,7 +137,8 @@ class OwnerTurn(Command, frozen=True, array_like=True, tag=True):
 
     `turn` rises by one with every such message of an owner; `state` None: unchanged. `asked` is that
     of the `AskPositions` from whose answer the owner went on: a turn of an older one is a dead
-    predecessor's that waited in the commands lane while the question overtook it there.
+    predecessor's that waited in the commands lane while the question overtook it there, and an OMS that
+    began anew takes none before it was asked.
     """
 
     owner: OwnerId

@@ -86,7 +86,7 @@ def test_start_when_first_then_epoch_opening_and_ready_follow() -> None:
         Opening(bench.now_ns, ACCOUNT, BASE, D(2), None),
     ]
     assert [ref for ref, msg in bench.sent if isinstance(msg, Ready)] == [DESK, TRADER, STORE]
-    assert bench.take(TRADER, Ready) == [Ready(1)]
+    assert bench.take(TRADER, Ready) == [Ready(1, bench.oms.state.live.fold_gen)]
     assert balance(bench.trading.ledger, ACCOUNT, USDT) == D(1000)
     assert bench.oms.view().state == "READY"
     bench.check()

@@ -101,6 +101,28 @@ def test_turn_when_of_a_dead_predecessor_then_it_is_refused_whole(bench: Bench) 
     assert memory(bench, asked=6).state == b"own"
 
 
+def test_turn_when_the_order_manager_began_anew_then_it_takes_none_before_it_was_asked(
+    bench: Bench,
+) -> None:
+    """Turns before it may be lost: a State that tells of their orders must not become durable.
+
+    Its cancels are carried out all the same.
+    """
+    assert memory(bench, asked=5) == OwnerMemory(TREND, 0, None)
+    bench.tell(OwnerTurn(TREND, 1, b"one", (submit(1, ref="a", algo="limit", limit_price=D(99)),), asked=5))
+    bench.report(bench.one(GATEWAY, CreateOrder), S.NEW)
+    again = Bench(records=bench.records).ready()
+    # Turn 2 died with the predecessor.
+    again.tell(OwnerTurn(TREND, 3, b"three", (submit(1, ref="c"), CancelAll(TREND)), asked=5))
+    assert [(one.code, one.ref) for one in again.take(TRADER, Refusal)] == [("RESTARTING", "c")]
+    assert again.take(GATEWAY, CreateOrder) == []
+    assert len(again.take(GATEWAY, CancelOrder)) == 1
+    assert memory(again, asked=6) == OwnerMemory(TREND, 1, b"one")
+    again.tell(OwnerTurn(TREND, 4, b"four", asked=6))
+    assert memory(again, asked=7).turn == 4
+    again.check()
+
+
 def test_turn_when_the_journal_is_being_read_then_its_commands_are_refused(bench: Bench) -> None:
     """In the new OMS's own words, also those that waited for its predecessor."""
     again = Bench(records=bench.records)

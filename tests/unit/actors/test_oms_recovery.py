@@ -59,7 +59,7 @@ def test_restart_when_killed_then_positions_owners_and_ids_go_on(bench: Bench) -
     assert look.cursors[0] == (BTC, TradeId("0"))
     again.tell(AccountState(ACCOUNT, True, ""))
     again.done(again.one(GATEWAY, Look), missing=())
-    assert again.one(TRADER, Ready) == Ready(2)
+    assert again.one(TRADER, Ready) == Ready(2, again.oms.state.live.fold_gen)
     assert len(again.take(DESK, Ready)) == 1
     again.advance(MINUTE)
     assert again.take(GATEWAY, CreateOrder) == []
@@ -130,7 +130,7 @@ def test_restart_in_the_process_when_nobody_says_connected_then_a_look_tells(ben
     again.done(look, complete=False)
     again.advance(SECOND)
     again.done(again.one(GATEWAY, Look))
-    assert again.one(TRADER, Ready) == Ready(2)
+    assert again.one(TRADER, Ready) == Ready(2, again.oms.state.live.fold_gen)
     assert again.oms.view().accounts[0].connected
 
 

@@ -8,15 +8,15 @@ from typing import Any, ClassVar
 import msgspec
 import pytest
 
-from tests.unit.actors.trader_rig import ME, T0, Turns, bars, live, quote, wiring
+from tests.unit.actors.trader_rig import ACCOUNT, BTC, ME, T0, Turns, bars, live, quote, wiring
 from tests.unit.actors.trader_rig import parent as open_parent
 from tradefan.actors.trader import Trader
 from tradefan.actors.trader_memory import STATE_MAX_BYTES
-from tradefan.actors.trader_turn import WISHES_MAX
+from tradefan.actors.trader_turn import SENT_MAX, WISHES_MAX
 from tradefan.errors import Defect
 from tradefan.messages.base import Message
 from tradefan.messages.control import Ready, Started, Stop
-from tradefan.messages.market import Quote
+from tradefan.messages.market import Quality, Quote
 from tradefan.messages.orders import (
     AskPositions,
     CancelAll,
@@ -220,8 +220,12 @@ def test_restart_when_the_trader_alone_dies_then_the_order_managers_memory_is_th
     assert again.strategy.state == Tally(1)
 
 
-def test_order_manager_when_it_restarts_without_the_last_turn_then_the_next_one_carries_all() -> None:
-    """A turn that the OMS took down with it is made up for, though nothing changed since."""
+def test_order_manager_when_it_restarts_without_a_turn_of_state_only_then_the_next_one_carries_all() -> None:
+    """A turn that the OMS took down with it is made up for, though nothing changed since.
+
+    It had no commands: with them the next turn would make a State durable that tells of orders which
+    never were, so the strategy has to hear of those first (the tests below).
+    """
     turns = Turns()
     trader = _begin(turns)
     turns.give(trader, quote(1500), quote(1500))
@@ -229,6 +233,118 @@ def test_order_manager_when_it_restarts_without_the_last_turn_then_the_next_one_
     turns.give(trader, Ready(5))
     turns.give(trader, *_answer(trader, 1, _tally(1), generation=5), quote(100))
     assert _turns_of(turns) == [(3, _tally(2), 0)]
+
+
+def _refs(turns: Turns) -> list[str]:
+    """Return and forget the refs of the orders that were sent."""
+    sent = [msg for msg in turns.to_oms() if isinstance(msg, OwnerTurn)]
+    return [order.ref for turn in sent for order in turn.commands if isinstance(order, SubmitOrder)]
+
+
+def _refusal(ref: str, code: str = "RESTARTING") -> Refusal:
+    return Refusal(ACCOUNT, BTC, ME, ref, code, "", None, None, None, T0)
+
+
+class Hears(Counter):
+    """Writes down which of its orders were refused, and why."""
+
+    def on_refused(self, refusal: Refusal, view: View) -> Commands:
+        self.heard.append(f"refused {refusal.ref} {refusal.code}")
+        return super().on_refused(refusal, view)
+
+
+def test_order_manager_when_it_lost_turns_then_their_orders_are_refused_before_the_state_is_journaled() -> (
+    None
+):
+    """The State in the journal knows of each order that it tells of, or that it was refused (I-43)."""
+    turns = Turns()
+    trader = _begin(turns, strategy=Hears)
+    turns.give(trader, quote(2500), quote(2500), quote(2500))
+    refs = _refs(turns)
+    turns.give(trader, Ready(5), open_parent(Phase.WORKING))
+    turns.give(trader, *_answer(trader, 1, _tally(1), generation=5))
+    gone = [f"refused {ref} RESTARTING" for ref in refs[1:]]
+    assert Counter.heard[1:] == [*gone, "parent WORKING"]
+    assert _turns_of(turns) == [(4, _tally(3, refused=2), 0)]
+
+
+def test_order_manager_when_it_lost_nothing_then_no_order_is_refused() -> None:
+    """What it knows it has taken: orders of its turns work on, or are over."""
+    turns = Turns()
+    trader = _begin(turns, strategy=Hears)
+    turns.give(trader, quote(2500), Ready(5))
+    turns.give(trader, *_answer(trader, 1, _tally(1), generation=5))
+    assert Counter.heard == ["start 0 0"]
+
+
+@pytest.mark.parametrize("behind", [False, True])
+def test_refusal_when_the_order_manager_says_it_too_then_the_strategy_hears_it_once(behind: bool) -> None:
+    """A turn that waited in the OMS's mailbox is refused in its words, before its answer or behind it."""
+    turns = Turns()
+    trader = _begin(turns, strategy=Hears)
+    turns.give(trader, quote(2500))
+    (ref,) = _refs(turns)
+    told = [Ready(5), _refusal(ref)]
+    turns.give(trader, *(told[:1] if behind else told))
+    answer = _answer(trader, 0, None, generation=5)
+    turns.give(trader, *answer, *(told[1:] if behind else ()))
+    assert Counter.heard[1:] == [f"refused {ref} RESTARTING"]
+    assert trader.strategy.state == Tally(1, refused=1)
+
+
+def test_refusal_when_it_came_before_its_turn_was_lost_then_it_is_not_repeated() -> None:
+    """A command that risk refused is over, whatever becomes of the record of its turn."""
+    turns = Turns()
+    trader = _begin(turns, strategy=Hears)
+    turns.give(trader, quote(2500))
+    (ref,) = _refs(turns)
+    turns.give(trader, _refusal(ref, "RISK_MAX_ORDER_QTY"), Ready(5))
+    turns.give(trader, *_answer(trader, 0, None, generation=5))
+    assert Counter.heard[1:] == [f"refused {ref} RISK_MAX_ORDER_QTY"]
+
+
+def test_stop_when_turns_were_lost_then_the_last_state_knows_it_and_nothing_new_is_wished() -> None:
+    """A stop between the answer and the next quote journals the State, too."""
+
+    class Repeats(Hears):
+        def on_refused(self, refusal: Refusal, view: View) -> Commands:
+            super().on_refused(refusal, view)
+            return buy("BTC/USDT", 1)
+
+    turns = Turns()
+    trader = _begin(turns, strategy=Repeats)
+    turns.give(trader, quote(2500), live(quality=Quality.STALE), Ready(5))
+    turns.give(trader, *_answer(trader, 0, None, generation=5))
+    turns.to_oms()
+    turns.give(trader, Stop(T0 + SECOND))
+    (sent,) = turns.to_oms()
+    assert sent == OwnerTurn(ME, 2, _tally(1, refused=1), (CancelAll(ME),), trader.state.asked)
+
+
+def test_order_manager_when_it_lost_more_than_is_remembered_then_the_trader_begins_anew() -> None:
+    """Its successor begins with the State of the last turn that the OMS knows: nothing is guessed."""
+    turns = Turns()
+    trader = _begin(turns)
+    turns.give(trader, *[quote(2500)] * (SENT_MAX + 1), Ready(5))
+    with pytest.raises(Defect, match="knows turn 0 of 257, expected at least 1"):
+        turns.give(trader, *_answer(trader, 0, None, generation=5))
+    again = _begin(turns, 1, _tally(1))
+    turns.give(again, *[quote(2500)] * (SENT_MAX + 1), Ready(5))
+    turns.give(again, *_answer(again, 2, _tally(2), generation=5))
+    assert again.strategy.state == Tally(SENT_MAX + 2, refused=SENT_MAX)
+
+
+def test_ready_when_an_epoch_comes_again_then_the_trader_asks_again() -> None:
+    """An OMS that died before its EPOCH was durable leaves its number to its successor."""
+    turns = Turns()
+    trader = _begin(turns)
+    asked = trader.state.asked
+    turns.give(trader, Ready(4, fold=7))
+    assert trader.state.asked > asked
+    turns.give(trader, *_answer(trader, 0, None))
+    asked = trader.state.asked
+    turns.give(trader, Ready(4, fold=7))
+    assert trader.state.asked == asked
 
 
 def test_order_manager_when_it_restarts_with_the_last_turn_then_nothing_is_written_again() -> None:
