@@ -50,6 +50,7 @@ from tradefan.actors.oms_recovery import (
     on_rows,
     on_safe_timer,
     on_started,
+    place_poison,
     snapshot_if_due,
     watch_durable,
 )
@@ -173,6 +174,7 @@ def _dispatch(turn: Turn, msg: Any) -> None:
     if isinstance(msg, Fact) and (key := msg.fact_key()) is not None and _set_aside(turn, key):
         # It killed the OMS once; a human resolves it, or has said that it never counts.
         turn.live.counters.skipped += 1
+        place_poison(turn, key, msg)
         return
     handler = _HANDLERS.get(type(msg))
     if handler is None:

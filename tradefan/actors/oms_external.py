@@ -38,16 +38,25 @@ def on_stranger(turn: Turn, msg: ExecutionReport, known: Order | None) -> None:
 
 
 def ask_history(turn: Turn, subject: str, fact: ExecutionReport | VenueFill | FillBusted) -> None:
-    """Have the journal say what it knows of a subject before a fact about it is judged."""
-    asking = turn.live.asking
+    """Have the journal say what it knows of a subject before a fact about it is judged.
+
+    Each fact asks for itself: an answer that kills the OMS names the one to be set aside.
+    """
+    asking, key = turn.live.asking, fact.fact_key()
     if sum(map(len, asking.values())) >= ASKED_MAX:
         return
-    first = subject not in asking
-    waiting = asking.setdefault(subject, [])
+    place = f"{subject} {key}"
+    first = place not in asking
+    waiting = asking.setdefault(place, [])
     if fact not in waiting:
         waiting.append(fact)
     if first:
-        turn.send(turn.wiring.journal, AskHistory(subject))
+        turn.send(turn.wiring.journal, AskHistory(subject, key))
+
+
+def waited_for(turn: Turn, history: History) -> list[ExecutionReport | VenueFill | FillBusted]:
+    """Return and forget the facts that waited for the journal's answer."""
+    return turn.live.asking.pop(f"{history.subject} {history.fact}", [])
 
 
 def intent_in(history: History) -> Intent | None:

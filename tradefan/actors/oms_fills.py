@@ -10,7 +10,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 from tradefan.actors.oms_epoch import keep_ahead
-from tradefan.actors.oms_external import alarm_orphan, ask_history, intent_in, on_old_report
+from tradefan.actors.oms_external import alarm_orphan, ask_history, intent_in, on_old_report, waited_for
 from tradefan.actors.oms_modes import suspect
 from tradefan.actors.oms_state import Turn
 from tradefan.actors.oms_venue import alarm_overfill, illegal, resolve_placed
@@ -277,7 +277,7 @@ def _take_back(turn: Turn, fill: Fill, qty: Decimal | None, price: Decimal | Non
 
 def on_history(turn: Turn, msg: History) -> None:
     """Judge the facts that waited for the journal's answer."""
-    for fact in turn.live.asking.pop(msg.subject, ()):
+    for fact in waited_for(turn, msg):
         if isinstance(fact, ExecutionReport):
             on_old_report(turn, fact, msg)
         elif isinstance(fact, FillBusted):

@@ -24,6 +24,7 @@ from tradefan.core import modes, outbox
 from tradefan.core.order import Order
 from tradefan.core.trading import Trading, apply
 from tradefan.messages.account import AccountState, Balances
+from tradefan.messages.base import Fact
 from tradefan.messages.control import (
     ChainBroken,
     Durable,
@@ -35,6 +36,7 @@ from tradefan.messages.control import (
     Started,
     Timer,
 )
+from tradefan.messages.gateway import ExecutionReport
 from tradefan.messages.market import AskFeeds
 from tradefan.messages.records import Fill, Poison
 from tradefan.units import SECOND, ClientOrderId, InstrumentId
@@ -193,6 +195,14 @@ def _poison(turn: Turn) -> None:
         live.poison = None
         turn.emit(Poison(turn.now, key, _instrument_of(turn, key), text))
         turn.log("critical", "poison", fact_key=key)
+
+
+def place_poison(turn: Turn, key: str, fact: Fact) -> None:
+    """Hold the instrument of a report that is poison when it comes again, where its key does not tell it."""
+    record = turn.trading.poisons.get(key)
+    if record is not None and record.instrument is None and isinstance(fact, ExecutionReport):
+        turn.emit(Poison(turn.now, key, fact.instrument, record.text))
+        turn.judge = True
 
 
 def _instrument_of(turn: Turn, fact_key: str) -> InstrumentId | None:

@@ -214,7 +214,7 @@ class Live(Struct):
     fold_gen: int = 0
     stash: list[Stashed] = field(default_factory=list)
     asking: dict[str, list[ExecutionReport | VenueFill | FillBusted]] = field(default_factory=dict)
-    """Facts about what has left memory, by the subject that the journal was asked for."""
+    """Facts about what has left memory, by the subject that the journal was asked for and their key."""
     outbox: Outbox = field(default_factory=Outbox)
     instruments: dict[InstrumentId, Instrument] = field(default_factory=dict)
     quotes: dict[InstrumentId, Quote] = field(default_factory=dict)

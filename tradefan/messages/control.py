@@ -207,9 +207,13 @@ class KillByteSet(Control, frozen=True, array_like=True, tag=True):
 
 
 class AskHistory(Fact, frozen=True, array_like=True, tag=True):
-    """Ask the journal for what has left memory: `subject` is `fill ACCOUNT INSTRUMENT ID` or `order ID`."""
+    """Ask the journal for what has left memory: `subject` is `fill ACCOUNT INSTRUMENT ID` or `order ID`.
+
+    `fact` is the key of the fact that waits for the answer.
+    """
 
     subject: str
+    fact: str = ""
 
 
 class History(Fact, frozen=True, array_like=True, tag=True):
@@ -217,6 +221,11 @@ class History(Fact, frozen=True, array_like=True, tag=True):
 
     subject: str
     records: tuple[Record, ...]
+    fact: str = ""
+
+    def fact_key(self) -> str | None:
+        """Whoever cannot take it cannot take the fact that waited for it: that one is the poison."""
+        return self.fact or None
 
 
 class JournalFailed(Control, frozen=True, array_like=True, tag=True):

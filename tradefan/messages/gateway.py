@@ -88,7 +88,7 @@ class ExecutionReport(Fact, frozen=True, array_like=True, tag=True):
     recv_ns: int
     source: Literal["stream", "answer", "look"]
 
-    def fact_key(self) -> str | None:
+    def fact_key(self) -> str:
         """Reports have no execution id on every road: order, status and quantity name them."""
         return f"report {self.account} {self.client_order_id} {self.status} {self.cum_qty}"
 
@@ -111,7 +111,7 @@ class VenueFill(Fact, frozen=True, array_like=True, tag=True):
     recv_ns: int
     source: Literal["stream", "answer", "look"]
 
-    def fact_key(self) -> str | None:
+    def fact_key(self) -> str:
         """Fills are named by (account, instrument, trade id)."""
         return f"fill {self.account} {self.instrument} {self.trade_id}"
 
@@ -127,7 +127,7 @@ class FillBusted(Fact, frozen=True, array_like=True, tag=True):
     qty: Decimal | None = None
     price: Decimal | None = None
 
-    def fact_key(self) -> str | None:
+    def fact_key(self) -> str:
         """A bust is named by its trade."""
         return f"bust {self.account} {self.instrument} {self.trade_id}"
 

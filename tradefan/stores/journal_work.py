@@ -141,7 +141,7 @@ class JournalWork:
     def _history(self, asked: AskHistory) -> History:
         waiting = behind(self.waiting, self.file.last_lsn)
         ours = (record for record in waiting if subject_of(record) == asked.subject)
-        return History(asked.subject, (*self.file.history(asked.subject), *ours))
+        return History(asked.subject, (*self.file.history(asked.subject), *ours), asked.fact)
 
     # --- groups -----------------------------------------------------------------------------------
 

@@ -135,11 +135,12 @@ class Bench:
         if appended and self.auto_durable:
             self.tell(Durable(len(self.records)))
         for ask in asked:
-            self.tell(self.history(ask.subject))
+            self.tell(self.history(ask))
 
-    def history(self, subject: str) -> History:
+    def history(self, ask: AskHistory) -> History:
         """Return what the journal knows of a subject."""
-        return History(subject, tuple(one for one in self.records if subject_of(one) == subject))
+        found = tuple(one for one in self.records if subject_of(one) == ask.subject)
+        return History(ask.subject, found, ask.fact)
 
     def durable(self) -> None:
         """Let the disk catch up, and go on answering."""

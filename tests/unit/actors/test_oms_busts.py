@@ -212,7 +212,7 @@ def test_bust_when_its_trade_left_memory_then_the_journal_is_asked(
     assert bench.made(Bust) == bench.made(Correct) == []
     (asked,) = bench.take(JOURNAL, AskHistory)
     assert asked.subject == f"fill {ACCOUNT} {BTC} 7"
-    bench.tell(bench.history(asked.subject))
+    bench.tell(bench.history(asked))
     bench.auto_history = True
     assert position(bench.trading.ledger, ACCOUNT, TREND, BTC).qty == D(2 + (qty or 0))
     bench.bust("7", qty, None if qty is None else 100)

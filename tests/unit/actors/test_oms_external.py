@@ -65,10 +65,11 @@ def test_fill_when_of_our_form_and_unknown_to_the_journal_then_it_is_an_orphan(b
     bench.auto_history = False
     bench.fill(lost, 3, "7")
     assert bench.made(Fill) == []
-    assert bench.one(JOURNAL, AskHistory).subject == f"order {lost.client_order_id}"
+    asked = bench.one(JOURNAL, AskHistory)
+    assert asked == AskHistory(f"order {lost.client_order_id}", f"fill {ACCOUNT} {BTC} 7")
     bench.fill(lost, 3, "7", source="look")
     assert bench.take(JOURNAL, AskHistory) == []
-    bench.tell(bench.history(f"order {lost.client_order_id}"))
+    bench.tell(bench.history(asked))
     (fill,) = bench.made(Fill)
     assert (fill.owner, fill.qty) == (EXTERNAL, D(3))
     assert (bench.alarms, bench.oms.view().counters.orphans) == (["epoch_used_before", "orphan"], 1)

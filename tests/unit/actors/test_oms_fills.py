@@ -146,7 +146,7 @@ def test_fill_when_older_than_memory_then_the_journal_is_asked_before_it_is_appl
     asked = bench.take(JOURNAL, AskHistory)
     assert [one.subject for one in asked] == [f"fill {ACCOUNT} {BTC} {number}" for number in (10, 11)]
     assert len(bench.made(Fill)) == 4
-    bench.tell(*(bench.history(one.subject) for one in asked))
+    bench.tell(*(bench.history(one) for one in asked))
     assert [one.trade_id for one in bench.made(Fill)] == ["10", "12", "13", "14", "11"]
     assert position(bench.trading.ledger, ACCOUNT, TREND, BTC).qty == D(5)
     bench.check()
@@ -164,7 +164,7 @@ def test_fill_when_the_journal_still_thinks_then_no_cursor_passes_it(bench: Benc
     held = {str(asset): qty for asset, qty in bench.trading.ledger.balances[ACCOUNT].items()}
     bench.look(create, held=held, cursors=((BTC, TradeId("13")),))
     assert [one.trade_id for one in bench.made(Cursor)] == []
-    bench.tell(bench.history(bench.one(JOURNAL, AskHistory).subject))
+    bench.tell(bench.history(bench.one(JOURNAL, AskHistory)))
     bench.look(create, cursors=((BTC, TradeId("13")),))
     assert [one.trade_id for one in bench.made(Cursor)] == ["13"]
     bench.check()

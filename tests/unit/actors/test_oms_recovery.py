@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
@@ -13,20 +14,23 @@ from tests.unit.actors.oms_wired import (
     BTC,
     DESK,
     GATEWAY,
+    JOURNAL,
     TRADER,
     TREND,
+    foreign,
 )
+from tradefan.actors import oms_fills
+from tradefan.actors.oms_state import Turn
 from tradefan.core.ids import client_order_id
 from tradefan.core.ledger import position
 from tradefan.messages.account import AccountState
-from tradefan.messages.control import (
-    Ready,
-)
-from tradefan.messages.gateway import CancelOrder, CreateOrder, Look
+from tradefan.messages.control import AskHistory, Ready
+from tradefan.messages.gateway import CancelOrder, CreateOrder, Look, VenueFill
 from tradefan.messages.orders import CancelParent, FillUpdate, OrderStatus, ParentUpdate, Refusal
 from tradefan.messages.records import (
     CancelIntent,
     Epoch,
+    Fill,
     InDoubt,
     Intent,
     Poison,
@@ -163,6 +167,56 @@ def test_poison_when_a_fact_killed_the_oms_then_it_is_skipped_and_its_instrument
     third.submit(10, instrument=InstrumentId("binance:ETH/USDT"))
     assert len(third.take(GATEWAY, CreateOrder)) == 1
     third.check()
+
+
+@pytest.mark.failure("ST-12")
+def test_poison_when_it_had_waited_for_the_journal_then_it_alone_is_set_aside(
+    monkeypatch: pytest.MonkeyPatch, bench: Bench
+) -> None:
+    """The journal's answer names the fact that waited for it: no crash repeats, its neighbour counts."""
+    book = oms_fills._book
+
+    def breaks(turn: Turn, msg: VenueFill, *more: Any) -> None:
+        if msg.trade_id == "666":
+            raise RuntimeError("boom")
+        book(turn, msg, *more)
+
+    monkeypatch.setattr(oms_fills, "_book", breaks)
+    lost = foreign(3, client_order_id("dev", 9, 9))
+    bench.auto_history = False
+    for trade_id in ("665", "666"):
+        bench.fill(lost, 1, trade_id, source="look")
+    first, second = (bench.history(one) for one in bench.take(JOURNAL, AskHistory))
+    bench.tell(first)
+    with pytest.raises(RuntimeError, match="boom"):
+        bench.tell(second)
+    again = Bench(records=bench.records)
+    again.fold(restart=1, poison=second.fact_key(), poison_text="boom")
+    again.tell(AccountState(ACCOUNT, True, ""))
+    again.fill(lost, 1, "666", source="look")
+    assert [(one.fact_key, one.instrument) for one in again.made(Poison)] == [
+        (f"fill {ACCOUNT} {BTC} 666", BTC)
+    ]
+    assert [one.trade_id for one in again.made(Fill)] == ["665"]
+    assert again.moods(BTC, "poison") == ["CANCEL_ONLY"]
+    again.check()
+
+
+@pytest.mark.failure("ST-12")
+def test_poison_when_a_report_of_a_forgotten_order_then_its_instrument_is_held_as_it_comes_again(
+    bench: Bench,
+) -> None:
+    """Its key names no instrument, and its order is not in memory; the report itself tells it."""
+    lost = foreign(3, client_order_id("dev", 9, 9))
+    key = f"report {ACCOUNT} {lost.client_order_id} NEW 0"
+    again = Bench(records=bench.records)
+    again.fold(restart=1, poison=key, poison_text="boom")
+    assert again.oms.view().holds == {}
+    for _ in range(2):
+        again.report(lost, S.NEW, source="look")
+    assert [one.instrument for one in again.made(Poison)] == [None, BTC]
+    assert again.moods(BTC, "poison") == ["CANCEL_ONLY"]
+    again.check()
 
 
 def test_poison_when_it_names_no_instrument_then_nothing_is_held() -> None:

@@ -532,9 +532,9 @@ def test_machine_when_asked_for_history_then_answers_from_disk_and_what_waits(
     machine.take(MS, 9)
     bust = Bust(9, fill.account, fill.instrument, fill.trade_id, fill)
     machine.apply(MS, Append(3, 1, (bust,)))
-    machine.apply(MS, AskHistory(subject))
+    machine.apply(MS, AskHistory(subject, "the fact"))
     machine.apply(MS, AskHistory("order nobody"))
-    assert machine.take(MS, 9) == [History(subject, (fill, bust)), History("order nobody", ())]
+    assert machine.take(MS, 9) == [History(subject, (fill, bust), "the fact"), History("order nobody", ())]
 
 
 def test_machine_when_old_rows_were_altered_then_says_so_once_in_the_background(disk: SimDisk) -> None:
