@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+from tradefan.actors.oms_external import is_orphan
 from tradefan.actors.oms_fills import INFER_NS, infer_missing
 from tradefan.actors.oms_kill import look_done as kill_look_done
 from tradefan.actors.oms_look import (
@@ -193,7 +194,8 @@ def _check_unseen(turn: Turn, msg: LookDone, here: AccountLive) -> None:
 def _agrees(turn: Turn, msg: LookDone, order: Order, here: AccountLive) -> None:
     """Let an instrument go that was held for an order, when two looks show that order again."""
     name = order.client_order_id
-    if name not in turn.trading.differences:
+    if name not in turn.trading.differences or is_orphan(turn, order):
+        # That an orphan is there is what its instrument is held for.
         return
     first_ns = here.present.setdefault(name, msg.asked_ns)
     if msg.asked_ns - first_ns >= SECOND_LOOK_NS:

@@ -17,7 +17,7 @@ from tradefan.core.order import Order
 from tradefan.messages.control import AskHistory, History
 from tradefan.messages.gateway import ExecutionReport, FillBusted, VenueFill
 from tradefan.messages.orders import TERMINAL, OrderStatus
-from tradefan.messages.records import ExternalOrder, Intent
+from tradefan.messages.records import Difference, ExternalOrder, Intent
 from tradefan.units import ZERO, AccountId, Asset, ClientOrderId, exact
 
 ASKED_MAX = 10_000
@@ -75,10 +75,18 @@ def on_old_report(turn: Turn, msg: ExecutionReport, history: History) -> None:
 
 
 def hold(turn: Turn, msg: ExecutionReport, why: str) -> None:
-    """Hold an instrument for an order that a human has to explain."""
-    text = f"{msg.instrument} is on hold: {msg.client_order_id} {why}"
-    turn.live.holds.setdefault(msg.instrument, {})[msg.client_order_id] = text
+    """Hold an instrument, over restarts too, for an order that a human has to explain, or that ends."""
+    name = msg.client_order_id
+    text = f"{msg.instrument} is on hold: {name} {why}"
+    turn.live.holds.setdefault(msg.instrument, {})[name] = text
+    if name in turn.trading.orders_live:
+        turn.emit(Difference(turn.now, msg.account, msg.instrument, name, True, text))
     turn.judge = True
+
+
+def is_orphan(turn: Turn, order: Order) -> bool:
+    """Say whether an order of our form is not ours, as far as the journal knows."""
+    return order.external and is_own(order.client_order_id, turn.wiring.instance)
 
 
 def alarm_orphan(turn: Turn, account: AccountId, client_order_id: ClientOrderId, why: str) -> None:

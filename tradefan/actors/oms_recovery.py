@@ -18,7 +18,7 @@ from tradefan.actors.oms_modes import suspect_all
 from tradefan.actors.oms_owners import act_on_losses, refuse_whole
 from tradefan.actors.oms_state import FILLS_KEPT, Stashed, Turn
 from tradefan.actors.oms_venue import doubt_request
-from tradefan.actors.oms_waiting import drop_creates, send_cancel, watch_doubt
+from tradefan.actors.oms_waiting import difference_over, drop_creates, send_cancel, watch_doubt
 from tradefan.contracts import RiskRefused
 from tradefan.core import modes, outbox
 from tradefan.core.order import Order
@@ -172,8 +172,11 @@ def _take_up_modes(turn: Turn) -> None:
     turn.judge = True
     # A limit may have been lowered while nobody was here.
     suspect_all(turn)
-    for record in turn.trading.differences.values():
-        if record.instrument is not None:
+    for record in tuple(turn.trading.differences.values()):
+        order = turn.trading.orders.get(ClientOrderId(record.subject))
+        if order is not None and not order.live:
+            turn.emit(difference_over(turn, order))
+        elif record.instrument is not None:
             turn.live.holds.setdefault(record.instrument, {})[record.subject] = record.text
 
 

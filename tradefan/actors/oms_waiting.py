@@ -11,7 +11,7 @@ from tradefan.core.order import Order, may_doubt
 from tradefan.messages.control import Timer
 from tradefan.messages.gateway import CancelOrder, CreateOrder
 from tradefan.messages.orders import TERMINAL, Doubt
-from tradefan.messages.records import CancelIntent, CancelRefused, InDoubt, NotSent
+from tradefan.messages.records import CancelIntent, CancelRefused, Difference, InDoubt, NotSent
 from tradefan.units import MINUTE, MS, SECOND, ClientOrderId
 
 REPEATS = (250 * MS, 500 * MS, SECOND, 2 * SECOND, 5 * SECOND, 10 * SECOND)
@@ -139,13 +139,21 @@ def on_doubt_timer(turn: Turn, timer: Timer) -> None:
     turn.log("critical", "doubt_alarm", client_order_id=name, doubt=order.in_doubt)
 
 
+def difference_over(turn: Turn, order: Order) -> Difference:
+    """Return the end of a difference about an order that has ended: a human could not resolve it any more."""
+    name = order.client_order_id
+    return Difference(turn.now, order.account, order.instrument, name, False, "it has ended")
+
+
 def clear_holds(turn: Turn, order: Order) -> None:
-    """Let an instrument go that was held for an order whose doubt has ended."""
+    """Let an instrument go that was held for an order whose doubt has ended, or which itself has."""
     held = turn.live.holds.get(order.instrument)
     if held is None or order.client_order_id not in held or order.in_doubt is not None:
         return
     if order.client_order_id in turn.trading.differences:
-        return
+        if order.live:
+            return
+        turn.emit(difference_over(turn, order))
     del held[order.client_order_id]
     if not held:
         del turn.live.holds[order.instrument]

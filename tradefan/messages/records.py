@@ -306,7 +306,7 @@ class Assign(RecordBase, frozen=True, array_like=True, tag=True):
 class Difference(RecordBase, frozen=True, array_like=True, tag=True):
     """DIFF: two agreeing looks found venue and books apart, or equal again (`apart` False).
 
-    `subject` is an order's id or an asset.
+    `subject` is an order's id or an asset. An orphan is a difference until it ends or a human resolves it.
     """
 
     account: AccountId

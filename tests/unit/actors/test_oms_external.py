@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import Literal
 
 import pytest
 
@@ -28,7 +29,7 @@ from tradefan.core.ledger import balance, position
 from tradefan.messages.account import AccountState, SetMode
 from tradefan.messages.control import AskHistory, Stop
 from tradefan.messages.gateway import CancelOrder, CreateOrder, Look, OrderNotSent
-from tradefan.messages.orders import CancelAll, FillUpdate, OrderStatus, Refusal
+from tradefan.messages.orders import CancelAll, FillUpdate, OrderStatus, Refusal, ResolveOrder
 from tradefan.messages.records import (
     ExternalOrder,
     Fill,
@@ -172,6 +173,45 @@ def test_order_when_of_our_form_and_unknown_to_the_journal_then_it_is_an_orphan_
     assert account_sides(bench.trading.exposure, ACCOUNT, BTC).buy_qty == D(3)
     bench.kill()
     assert bench.take(GATEWAY, CancelOrder) == []
+    bench.check()
+
+
+def held_orphan(bench: Bench) -> CreateOrder:
+    """Let the venue show an order of our form that nobody knows."""
+    lost = foreign(3, client_order_id("dev", 9, 9))
+    bench.report(lost, S.NEW, source="look")
+    bench.alarms.clear()
+    return lost
+
+
+@pytest.mark.failure("ST-07")
+@pytest.mark.parametrize("verdict", [None, "PLACED", "NOT_PLACED"])
+def test_orphan_when_the_oms_begins_anew_then_its_instrument_is_held_until_a_human_has_resolved_it(
+    bench: Bench, verdict: Literal["PLACED", "NOT_PLACED"] | None
+) -> None:
+    """Neither looks that show it nor a restart let it go, and what a human has said stays said."""
+    lost = held_orphan(bench)
+    for _ in range(3):
+        bench.look(lost)
+    bench.report(lost, S.PARTIALLY_FILLED, 1)
+    assert bench.moods(BTC, "hold") == ["CANCEL_ONLY"]
+    if verdict is not None:
+        bench.tell(ResolveOrder(lost.client_order_id, verdict, "it is mine", "me"))
+    bench.check()
+    again = Bench(records=bench.records).ready()
+    held = [] if verdict else [BTC]
+    assert list(again.oms.view().holds) == held
+    assert again.moods(BTC, "hold")[-1] == ("NORMAL" if verdict else "CANCEL_ONLY")
+    again.check()
+
+
+@pytest.mark.failure("ST-07")
+def test_orphan_when_it_ends_then_nothing_is_left_to_hold_for(bench: Bench) -> None:
+    """A human could not resolve it any more."""
+    lost = held_orphan(bench)
+    bench.report(lost, S.CANCELED)
+    assert bench.moods(BTC, "hold") == ["CANCEL_ONLY", "NORMAL"]
+    assert bench.trading.differences == {}
     bench.check()
 
 

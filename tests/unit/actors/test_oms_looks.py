@@ -171,6 +171,26 @@ def test_order_when_missed_twice_at_once_then_nothing_is_concluded_before_five_s
     assert create.client_order_id in bench.trading.differences
 
 
+@pytest.mark.failure("ST-09")
+@pytest.mark.parametrize("journaled", [False, True])
+def test_order_when_missing_and_then_ended_by_the_venue_then_its_instrument_goes_on(
+    bench: Bench, journaled: bool
+) -> None:
+    """What has ended no look shows and no human can resolve: its hold would stay for ever.
+
+    That goes also for a journal of before, which has no end of the difference.
+    """
+    create = bench.resting()
+    missing_for(bench, create, 40 * SECOND)
+    bench.report(create, S.CANCELED, source="look")
+    assert bench.moods(BTC, "hold") == ["CANCEL_ONLY", "NORMAL"]
+    bench.check()
+    records = [one for one in bench.records if not (isinstance(one, Difference) and not one.apart)]
+    again = Bench(records=records if journaled else bench.records).ready()
+    assert (again.oms.view().holds, again.trading.differences) == ({}, {})
+    again.check()
+
+
 @pytest.mark.failure("ST-14")
 def test_order_when_the_venue_shows_it_again_then_two_looks_let_its_instrument_go(bench: Bench) -> None:
     """HOLD for a difference is left by two agreeing looks, not by the first."""
