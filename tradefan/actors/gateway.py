@@ -189,13 +189,17 @@ class Gateway:
                 self._announce(move.reason, ctx)
 
     def _announce(self, reason: str, ctx: Context) -> None:
-        """Say how the account stands; a refused connection (418 among others) is a silence as well."""
+        """Say how the account stands; a refused connection (418 among others) is a silence as well.
+
+        A refused key is told while it is news: later words are not to undo that a human let it go.
+        """
         state, connection = self.state, self.state.connection
         until_ns, shut = state.shut_until_ns, state.shut_reason
         if connection.phase is Phase.BANNED and connection.retry_ns > until_ns:
             until_ns, shut = connection.retry_ns, "BAN"
         connected = connection.phase is Phase.LIVE
-        told = AccountState(self.wiring.account, connected, reason, state.auth, until_ns, shut)
+        auth = state.auth if state.auth_until_ns > ctx.now_ns else ""
+        told = AccountState(self.wiring.account, connected, reason, auth, until_ns, shut)
         self._tell_all(ctx, told)
 
     # --- requests -------------------------------------------------------------------------------------
@@ -296,10 +300,11 @@ class Gateway:
 
     def _key_refused(self, found: Outcome, ctx: Context) -> None:
         state = self.state
-        known, state.auth = state.auth, found.why
-        state.auth_until_ns = ctx.now_ns + AUTH_NS
+        known = state.auth_until_ns > ctx.now_ns
+        state.auth, state.auth_until_ns = found.why, ctx.now_ns + AUTH_NS
+        # Each time: since the last one a human may have told the OMS to go on.
+        self._announce(found.why, ctx)
         if not known:
-            self._announce(found.why, ctx)
             ctx.log("error", "account_refused", reason=found.why)
 
     def _keep_silent(self, found: Outcome, retry_after_s: float | None, ctx: Context) -> None:

@@ -206,9 +206,23 @@ def test_key_when_it_was_refused_then_a_minute_later_one_create_may_ask_again(ri
     rig.tell(rig.order("me", "buy", "1", "99.00"))
     assert rig.heard() == []
     rig.refuse(rig.asked("order.place"), -2015, "Invalid API-key.")
-    assert states(rig) == []
+    # The OMS asked because a human let it go on: silence would leave it trading with a refused key.
+    assert [msg.auth for msg in states(rig)] == ["AUTH: Invalid API-key."]
     rig.tell(rig.order("me2", "buy", "1", "99.00"))
     assert rig.heard() == [OrderNotSent(ACCOUNT, ClientOrderId("me2"), "AUTH")]
+
+
+@pytest.mark.parametrize("waited_ns", [AUTH_NS - 1, AUTH_NS])
+def test_key_when_its_refusal_is_no_news_then_later_words_do_not_repeat_it(rig: Rig, waited_ns: int) -> None:
+    """A human's RESUME would be undone by the next 429, though nobody has refused the key again."""
+    rig.tell(rig.order("first", "buy", "1", "99.00"))
+    rig.refuse(rig.asked("order.place"), -2015, "Invalid API-key.")
+    rig.told.clear()
+    rig.run(waited_ns)
+    gate(rig, 429)
+    assert [(msg.auth, msg.shut) for msg in states(rig)] == [
+        ("AUTH: Invalid API-key." if waited_ns < AUTH_NS else "", "RATE_LIMIT")
+    ]
 
 
 def test_key_when_an_order_is_answered_again_then_it_is_good_and_a_query_is_no_proof(rig: Rig) -> None:
