@@ -15,7 +15,7 @@ from tradefan.errors import Refused
 from tradefan.messages.instrument import Instrument
 from tradefan.messages.orders import Answer, AssignPosition, OrderStatus, PositionMoved, ResolveOrder
 from tradefan.messages.records import Assign, Difference, PoisonResolved, Report, Resolved
-from tradefan.units import EXTERNAL, ZERO, ClientOrderId, OwnerId, exact, plain, require_number
+from tradefan.units import EXTERNAL, ZERO, AccountId, ClientOrderId, OwnerId, exact, plain, require_number
 
 HUMANS = ("api", "cli")
 
@@ -54,6 +54,11 @@ def _resolve_poison(turn: Turn, wish: ResolveOrder) -> None:
     assert verdict in ("RETRY", "DROP")
     # A fact that may be taken again comes with the next look: the cursor has not passed it.
     turn.emit(PoisonResolved(turn.now, wish.subject, verdict, wish.reason, wish.principal))
+    account = AccountId(wish.subject.split(" ")[1])
+    if verdict == "RETRY" and account in turn.wiring.accounts:
+        # Nothing else is open that would let the look be before its period.
+        turn.account(account).period_ns = turn.now
+        ask_soon(turn, account, 0)
 
 
 def _resolve_order(turn: Turn, wish: ResolveOrder) -> None:
