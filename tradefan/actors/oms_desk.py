@@ -25,12 +25,13 @@ def on_equity_mark(turn: Turn, msg: EquityMark) -> None:
         msg.peak_equity,
         msg.seam,
         msg.day_fees,
+        msg.marks,
     )
-    if known is None or _marks(known) != _marks(mark):
+    if known is None or _news(known) != _news(mark):
         turn.emit(mark)
 
 
-def _marks(mark: Equity) -> tuple[object, ...]:
+def _news(mark: Equity) -> tuple[object, ...]:
     return (
         mark.numeraire,
         mark.day_start_ns,
@@ -38,6 +39,8 @@ def _marks(mark: Equity) -> tuple[object, ...]:
         mark.peak_equity,
         mark.seam,
         mark.day_fees,
+        # Prices move all the time: what is held decides whether they are worth a record.
+        set(mark.marks),
     )
 
 
@@ -69,6 +72,7 @@ def _mark_of(record: Equity) -> EquityMark:
         record.peak_equity,
         record.seam,
         record.day_fees,
+        record.marks,
     )
 
 

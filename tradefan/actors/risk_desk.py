@@ -27,7 +27,7 @@ from tradefan.messages.instrument import InstrumentUpdate
 from tradefan.messages.market import AskFeeds, FeedQuality, Quote, SessionBreak
 from tradefan.messages.orders import AskPositions, FillUpdate, PositionMoved, PositionsSent, PositionUpdate
 from tradefan.runtime.actor import Context
-from tradefan.units import SECOND, AccountId, exact
+from tradefan.units import SECOND, AccountId, exact, plain
 
 TICK = "second"
 LOOK_NS = 15 * SECOND
@@ -96,6 +96,7 @@ class RiskDesk:
                 msg.day_start_ns, msg.day_equity, msg.peak_equity, msg.seam, dict(msg.day_fees)
             )
             account.marked = msg
+            account.last_marks = dict(msg.marks)
 
     def _on_positions_sent(self, msg: PositionsSent, ctx: Context) -> None:
         """The OMS's answer is whole: take its book over where we have none, else compare."""
@@ -157,6 +158,21 @@ class RiskDesk:
             book_seams(self._desk(ctx), seams)
             state.breaks = {name: at_ns for name, at_ns in state.breaks.items() if name not in seams}
         state.marks.update(fresh)
+        self._stand_in(ctx)
+
+    def _stand_in(self, ctx: Context) -> None:
+        """Value what is held of a halted instrument as when equity was measured last.
+
+        Nobody quotes it after a start, maybe for days: the account would not be seen, and nothing new
+        traded in all others. Day start and peak hold this very value, so it is neither loss nor gain.
+        """
+        state = self.state
+        for account in state.accounts.values():
+            for name, mark in account.last_marks.items():
+                instrument = state.instruments.get(name)
+                if name not in state.marks and instrument is not None and instrument.status != "TRADING":
+                    state.marks[name] = mark
+                    ctx.log("warning", "mark_stands_in", instrument=name, mark=plain(mark))
 
     # --- what follows ---------------------------------------------------------------------------------
 

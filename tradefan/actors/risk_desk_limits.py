@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+from msgspec.structs import replace
+
 from tradefan.actors.risk_desk_state import Account, Desk, Watch
 from tradefan.core.equity import Breach, Curve, Limits, day_start, judge, parse_roll
 from tradefan.messages.account import EquityMark, Mode, SetMode
@@ -121,6 +123,10 @@ def _watch_one(desk: Desk, account: Account, scope: str, cause: str, breach: Bre
         set_mode(desk, scope, cause, "NORMAL")
 
 
+def _but_marks(mark: EquityMark) -> EquityMark:
+    return replace(mark, marks={})
+
+
 def _tell_mark(desk: Desk, name: AccountId, account: Account, curve: Curve) -> None:
     """Let the OMS journal day start and peak: a new day at once, a peak at most once a second."""
     mark = EquityMark(
@@ -131,9 +137,11 @@ def _tell_mark(desk: Desk, name: AccountId, account: Account, curve: Curve) -> N
         peak_equity=curve.peak,
         seam=curve.seam,
         day_fees=curve.day_fees,
+        marks={} if account.book is None else desk.valuer.marks_of(account.book, desk.state.marks),
     )
     known, now_ns = account.marked, desk.ctx.now_ns
-    if mark == known:
+    if known is not None and set(known.marks) == set(mark.marks) and _but_marks(known) == _but_marks(mark):
+        # That prices have moved is no news.
         return
     new_day = known is None or known.day_start_ns != mark.day_start_ns
     if new_day or desk.state.stopping or now_ns - account.marked_ns >= MARK_NS:

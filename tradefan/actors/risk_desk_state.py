@@ -61,6 +61,8 @@ class Account(Struct):
     told: Told | None = None
     epoch: int = 0
     """Of the OMS that the book was last held against."""
+    last_marks: dict[InstrumentId, Decimal] = field(default_factory=dict)
+    """What an earlier life valued the account's holdings at."""
 
     def fees(self) -> dict[Asset, Decimal]:
         """Return all that was ever paid in fees, of all but `external`."""

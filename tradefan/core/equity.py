@@ -120,6 +120,12 @@ class Valuer:
                 equity += value
         return Worth(equity, parts, tuple(dict.fromkeys(missing)), tuple(unpriced))
 
+    def marks_of(self, book: Book, marks: Marks) -> dict[InstrumentId, Decimal]:
+        """Return those marks that value what a book holds."""
+        priced = [self.sources[asset] for asset, qty in book.assets.items() if qty and asset in self.sources]
+        open_ones = [name for name, qty in book.contracts.items() if qty]
+        return {name: marks[name] for name in (*priced, *open_ones) if name in marks}
+
     def _contract(self, name: InstrumentId, qty: Decimal, marks: Marks) -> Decimal | None:
         mark, settle = marks.get(name), self.price(self.instruments[name].settle, marks)
         return None if mark is None or settle is None else qty * mark * settle

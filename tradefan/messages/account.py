@@ -83,7 +83,7 @@ class EquityMark(Fact, frozen=True, array_like=True, tag=True):
     """Day start and peak of equity, journaled by the OMS so that limits survive a restart.
 
     `seam` is the sum of equity jumps booked apart at the seams of a looped recording, `day_fees` what
-    the account had paid in fees when the day began.
+    the account had paid in fees when the day began. `marks` valued what was held when this was told.
     """
 
     account: AccountId
@@ -93,6 +93,7 @@ class EquityMark(Fact, frozen=True, array_like=True, tag=True):
     peak_equity: Decimal
     seam: Decimal
     day_fees: dict[Asset, Decimal] = field(default_factory=dict)
+    marks: dict[InstrumentId, Decimal] = field(default_factory=dict)
 
 
 class EquityPoint(Fact, frozen=True, array_like=True, tag=True):

@@ -373,7 +373,10 @@ class ModeChange(RecordBase, frozen=True, array_like=True, tag=True):
 
 
 class Equity(RecordBase, frozen=True, array_like=True, tag=True):
-    """Day start and peak of an account's equity, the seams booked apart, the fees before this day."""
+    """Day start and peak of an account's equity, the seams booked apart, the fees before this day.
+
+    `marks` valued what was held then: an instrument that is halted at the next start has no other.
+    """
 
     account: AccountId
     numeraire: Asset
@@ -382,6 +385,7 @@ class Equity(RecordBase, frozen=True, array_like=True, tag=True):
     peak_equity: Decimal
     seam: Decimal
     day_fees: dict[Asset, Decimal] = field(default_factory=dict)
+    marks: dict[InstrumentId, Decimal] = field(default_factory=dict)
 
 
 Record: TypeAlias = (

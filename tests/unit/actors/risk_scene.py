@@ -42,8 +42,11 @@ def held(where: Instrument, qty: str, cost: str = "0", owner: OwnerId = ME) -> O
 SENT = PositionsSent(None, 1)
 
 
-def mark(day: str, peak: str, seam: str = "0", day_start_ns: int = TODAY) -> EquityMark:
-    return EquityMark(MAIN, USDT, day_start_ns, Decimal(day), Decimal(peak), Decimal(seam))
+def mark(
+    day: str, peak: str, seam: str = "0", day_start_ns: int = TODAY, btc: str | None = "100"
+) -> EquityMark:
+    marks = {} if btc is None else {SPOT.id: Decimal(btc)}
+    return EquityMark(MAIN, USDT, day_start_ns, Decimal(day), Decimal(peak), Decimal(seam), {}, marks)
 
 
 class Scene:

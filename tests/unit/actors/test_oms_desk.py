@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+import msgspec
 import pytest
 
 from tests.unit.actors.oms_bench import Bench
@@ -52,6 +53,11 @@ def test_positions_when_the_desk_asks_then_books_add_up_to_the_balances(bench: B
     mark = EquityMark(ACCOUNT, USDT, 0, D(1), D(2), D(0), {USDT: D(3)})
     bench.tell(mark, mark)
     assert len(bench.made(Equity)) == 1
+    for price in (100, 101):
+        mark = EquityMark(ACCOUNT, USDT, 0, D(1), D(2), D(0), {USDT: D(3)}, {BTC: D(price)})
+        bench.tell(mark)
+    # What is held has changed, then only its price.
+    assert [one.marks for one in bench.made(Equity)] == [{}, {BTC: D(100)}]
     bench.sent.clear()
     bench.tell(AskPositions(None))
     books = bench.take(DESK, OwnBook)
@@ -64,7 +70,7 @@ def test_positions_when_the_desk_asks_then_books_add_up_to_the_balances(bench: B
         sums[book.asset] = sums.get(book.asset, D(0)) + book.qty
     assert sums == bench.trading.ledger.balances[ACCOUNT]
     assert [book.owner for book in books[2:]] == [EXTERNAL, EXTERNAL]
-    assert bench.one(DESK, EquityMark) == mark
+    assert bench.one(DESK, EquityMark) == msgspec.structs.replace(mark, marks={BTC: D(100)})
     assert [one.owner for one in bench.take(DESK, PositionUpdate)] == [TREND, API]
     assert bench.sent == [(DESK, PositionsSent(None, 1))]
 

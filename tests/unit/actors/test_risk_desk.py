@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import Literal
 
 import msgspec
 import pytest
@@ -84,6 +85,29 @@ def test_mark_when_journaled_before_then_limits_go_on_from_it() -> None:
     assert (view.equity, view.peak, view.day_equity, view.seam) == (1000, 1200, 1040, 7)
     assert view.drawdown == Decimal(200) / 1200
     assert [msg for _, msg in scene.turns.sent if isinstance(msg, EquityMark)] == []
+
+
+@pytest.mark.failure("MD-16")
+@pytest.mark.parametrize("status", ["HALT", "BREAK", "TRADING"])
+def test_mark_when_a_held_instrument_is_halted_at_the_start_then_it_is_worth_what_it_was(
+    status: Literal["HALT", "BREAK", "TRADING"],
+) -> None:
+    """Nobody quotes it, and all others are traded: no loss and no gain, until it is quoted again.
+
+    Of one that trades the quote is waited for.
+    """
+    turns, desk = Turns(now_ns=T0), RiskDesk(WIRING)
+    turns.give(desk, Started(0), InstrumentUpdate(msgspec.structs.replace(SPOT, status=status)))
+    turns.give(desk, *RICH, mark("1040", "1200", btc="90"), SENT)
+    sent = turns.until(desk, T0 + SECOND)
+    if status == "TRADING":
+        assert desk.state.said == "WARMING"
+        return
+    assert (OMS, ActorState("risk_desk", "READY", "")) in sent
+    assert desk.view().accounts[0].equity == 990
+    turns.give(desk, quote(SPOT, 100, turns.now_ns))
+    turns.until(desk, T0 + 2 * SECOND)
+    assert desk.view().accounts[0].equity == 1000
 
 
 def test_mark_when_it_is_of_yesterday_then_a_new_day_begins_and_the_daily_loss_goes() -> None:
@@ -174,7 +198,7 @@ def test_stop_when_asked_then_tells_the_peak_and_answers() -> None:
     scene.price(BTC=110.0)
     scene.give(fill(SPOT, "buy", "1", "100"))
     assert scene.turns.give(scene.desk, Stop(T0 + HOUR)) == [
-        (OMS, mark("1000", "1020")),
+        (OMS, mark("1000", "1020", btc="110")),
         (RIM, Stopped("risk_desk")),
     ]
 

@@ -131,10 +131,12 @@ def test_peak_when_it_rises_then_is_told_at_most_once_a_second() -> None:
     """The journal is not written at every tick of a rising market; the last peak is never left out."""
     scene = Scene(*RICH)
     (told,) = [msg for msg in scene.price(BTC=110.0) if isinstance(msg, EquityMark)]
-    assert told == mark("1000", "1010")
+    assert told == mark("1000", "1010", btc="110")
     sent = scene.give(fill(SPOT, "buy", "1", "100"), fill(SPOT, "buy", "1", "100"))
     assert [msg for msg in sent if isinstance(msg, EquityMark)] == []
-    assert [msg for msg in scene.wait(SECOND) if isinstance(msg, EquityMark)] == [mark("1000", "1030")]
+    assert [msg for msg in scene.wait(SECOND) if isinstance(msg, EquityMark)] == [
+        mark("1000", "1030", btc="110")
+    ]
     assert [msg for msg in scene.wait(5 * SECOND) if isinstance(msg, EquityMark)] == []
 
 
@@ -151,7 +153,7 @@ def test_seam_when_the_market_jumps_across_a_break_then_is_no_loss_and_no_gain()
     view = scene.view
     assert (view.equity, view.seam, view.peak, view.day_equity) == (750, -300, 750, 700)
     assert (view.drawdown, view.daily_loss) == (0, 0)
-    assert mark("700", "750", "-300") in sent
+    assert mark("700", "750", "-300", btc="50") in sent
     scene.price(BTC=49.0)
     assert (scene.view.seam, scene.view.equity) == (-300, 745)
 

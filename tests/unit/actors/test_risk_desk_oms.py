@@ -129,8 +129,9 @@ def test_mark_when_the_peak_rises_then_is_journaled_and_comes_back() -> None:
     both = Both(bench).trusted()
     both.buy("1")
     both.second(150)
-    (first, second) = bench.made(Equity)
+    (first, bought, second) = bench.made(Equity)
     assert (first.peak_equity, second.peak_equity) == (Decimal(1_000_000), Decimal(1_000_050))
+    assert [one.marks for one in (first, bought, second)] == [{}, {BTC: Decimal(100)}, {BTC: Decimal(150)}]
     again = Both(Bench(records=bench.records).ready())
     again.second(120)
     assert (again.account.peak, again.account.equity) == (Decimal(1_000_050), Decimal(1_000_020))
