@@ -184,7 +184,6 @@ def held_orphan(bench: Bench) -> CreateOrder:
     return lost
 
 
-@pytest.mark.failure("ST-07")
 @pytest.mark.parametrize("verdict", [None, "PLACED", "NOT_PLACED"])
 def test_orphan_when_the_oms_begins_anew_then_its_instrument_is_held_until_a_human_has_resolved_it(
     bench: Bench, verdict: Literal["PLACED", "NOT_PLACED"] | None
@@ -205,7 +204,6 @@ def test_orphan_when_the_oms_begins_anew_then_its_instrument_is_held_until_a_hum
     again.check()
 
 
-@pytest.mark.failure("ST-07")
 def test_orphan_when_it_ends_then_nothing_is_left_to_hold_for(bench: Bench) -> None:
     """A human could not resolve it any more."""
     lost = held_orphan(bench)

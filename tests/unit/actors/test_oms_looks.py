@@ -171,7 +171,6 @@ def test_order_when_missed_twice_at_once_then_nothing_is_concluded_before_five_s
     assert create.client_order_id in bench.trading.differences
 
 
-@pytest.mark.failure("ST-09")
 @pytest.mark.parametrize("journaled", [False, True])
 def test_order_when_missing_and_then_ended_by_the_venue_then_its_instrument_goes_on(
     bench: Bench, journaled: bool

@@ -87,7 +87,6 @@ def test_mark_when_journaled_before_then_limits_go_on_from_it() -> None:
     assert [msg for _, msg in scene.turns.sent if isinstance(msg, EquityMark)] == []
 
 
-@pytest.mark.failure("MD-16")
 @pytest.mark.parametrize("status", ["HALT", "BREAK", "TRADING"])
 def test_mark_when_a_held_instrument_is_halted_at_the_start_then_it_is_worth_what_it_was(
     status: Literal["HALT", "BREAK", "TRADING"],
