@@ -180,6 +180,7 @@ class Daemon:
                 str(places.journal),
                 handle.deliver,
                 backlog_max=config.journal.backlog_max,
+                backlog_bytes_max=config.journal.backlog_bytes_max,
                 group_bytes_max=config.journal.group_bytes_max,
             ),
             "store": lambda handle: StoreLink(

@@ -302,6 +302,15 @@ class JournalConfig(Section, frozen=True, kw_only=True):
     backlog_max: Annotated[
         int, restart("records that wait for a disk; more end the daemon", unit="records", ge=1000, le=10**7)
     ] = 100_000
+    backlog_bytes_max: Annotated[
+        int,
+        restart(
+            "memory of those, 1 kB a record and the states of strategies; more end the daemon",
+            unit="bytes",
+            ge=2**22,
+            le=2**36,
+        ),
+    ] = 268_435_456
     durable_timeout: Annotated[
         Duration, live("records not on the disk after this: only cancels leave", le=MINUTE)
     ] = 1 * SECOND

@@ -17,7 +17,7 @@ from tradefan.drivers.machines import Hosted, TimedMachine
 from tradefan.drivers.watchdog import Watchdog
 from tradefan.messages.base import Message
 from tradefan.messages.control import Exit, LogLine, Rejected, StartLink, StopAll, StopLink
-from tradefan.messages.wire import Closed, Credit, LinkDown, NotWritten, Open, Opened, Write
+from tradefan.messages.wire import FOR_THE_KERNEL, Closed, LinkDown, NotWritten, Open, Opened, Write
 from tradefan.runtime.kernel import Kernel
 from tradefan.runtime.recording import Recorder
 from tradefan.runtime.system import RIM
@@ -160,8 +160,8 @@ class _Handle:
         runner = self._runner
         if runner.generation == self._generation:
             runner.note(msg)
-            # Room in a link's queue is the kernel's business: it answers `send`.
-            runner.driver.inject(RIM if type(msg) is Credit else runner.owner, msg)
+            # Room in a link's queue is the kernel's business: it answers `send`, or ends everything.
+            runner.driver.inject(RIM if type(msg) in FOR_THE_KERNEL else runner.owner, msg)
 
     def deliver_to(self, actor: str, msg: Message) -> None:
         runner = self._runner

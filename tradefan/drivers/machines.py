@@ -8,7 +8,7 @@ from typing import Protocol
 from tradefan.drivers.latch import Latch
 from tradefan.messages.base import Message
 from tradefan.messages.control import CloseLatch, OpenLatch, Rejected
-from tradefan.messages.wire import Credit
+from tradefan.messages.wire import FOR_THE_KERNEL
 from tradefan.runtime.kernel import Kernel
 from tradefan.runtime.recording import Recorder
 from tradefan.runtime.system import RIM, Ingress
@@ -109,7 +109,7 @@ class Hosted:
             due = machine.next_ns()
             if due is not None and due <= now_ns:
                 taken = machine.take(now_ns, TAKE_MAX)
-                self.pending.extend((RIM if type(msg) is Credit else owner, msg) for msg in taken)
+                self.pending.extend((RIM if type(msg) in FOR_THE_KERNEL else owner, msg) for msg in taken)
 
     def next_ns(self) -> int | None:
         """Return when a timer or a machine is due next, None for never."""

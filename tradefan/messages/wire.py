@@ -140,3 +140,18 @@ class Credit(Control, frozen=True, array_like=True, tag=True):
     def key(self) -> str:
         """One slot per link."""
         return f"Credit {self.link}"
+
+
+class Overflow(Control, frozen=True, array_like=True, tag=True):
+    """A link whose queue may lose nothing holds more than its bound: all must end while it still has it."""
+
+    link: str
+    reason: str
+
+    def key(self) -> str:
+        """One slot per link."""
+        return f"Overflow {self.link}"
+
+
+FOR_THE_KERNEL: frozenset[type[Control]] = frozenset({Credit, Overflow})
+"""What a link says of itself: not to the owner of its port, but to the kernel."""

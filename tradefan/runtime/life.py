@@ -30,7 +30,7 @@ from tradefan.messages.control import (
     SwapConfig,
     Timer,
 )
-from tradefan.messages.wire import Credit, LinkDown
+from tradefan.messages.wire import Credit, LinkDown, Overflow
 from tradefan.runtime.supervisor import Child, Tree, Verdict
 from tradefan.runtime.system import RIM, Cell
 from tradefan.units import SECOND, AccountId, InstrumentId, OwnerId
@@ -209,6 +209,10 @@ class Life:
         port = self.kernel.ports[self.kernel.refs[msg.link]]
         port.credit = max(port.credit, msg.total)
 
+    def _on_overflow(self, msg: Overflow) -> None:
+        """End all in order, nobody started again: what that link holds, a successor would not have."""
+        self._obey(self.tree.give_up(f"{msg.link}: {msg.reason}"))
+
     def _on_swap(self, msg: SwapConfig) -> None:
         """Swap the configuration between turns: every validator passes, or nothing changes."""
         kernel = self.kernel
@@ -303,6 +307,7 @@ class Life:
 _TAKES: dict[type[Message], Callable[[Life, Any], None]] = {
     LinkDown: Life._on_link_down,
     Credit: Life._on_credit,
+    Overflow: Life._on_overflow,
     SwapConfig: Life._on_swap,
     Timer: Life._on_timer,
     StopAll: Life._on_stop_all,

@@ -100,6 +100,13 @@ class Tree:
             return self._exhausted(child_id, parent, now_ns)
         return self._again(child_id, now_ns)
 
+    def give_up(self, reason: str) -> Verdict:
+        """Say that everything must end though every child lives: what one of them holds may not be lost."""
+        if self.state.escalated:
+            return Verdict()
+        self.state.escalated = True
+        return Verdict(escalate=reason)
+
     def due(self, now_ns: int) -> tuple[str, ...]:
         """Return children whose one try per `retry_ns` has come; the caller starts them."""
         ids = [leaf.id for leaf in self.order if _is_due(self.child(leaf.id), now_ns)]

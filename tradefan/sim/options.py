@@ -39,6 +39,8 @@ DEFAULT_HOURS = 1 / 5
 """12 simulated minutes: 9 with faults, 3 to heal."""
 HEAL_NS = 3 * MINUTE
 LIAR_SHARE = 0.1
+BACKLOGS = (50, 100_000)
+"""Records that may wait for the disk; no configuration allows so few, and a failing disk ends processes."""
 
 
 class Traded(Struct, frozen=True):
@@ -71,6 +73,7 @@ class Options(Struct, frozen=True):
     balances: dict[str, Decimal]
     config: Config
     commit_ns: int
+    backlog_max: int
     operator_every_ns: int
 
 
@@ -112,6 +115,7 @@ def draw(seed: int, hours: float, bounds: Bounds, faults: Faults) -> Options:
         balances=_balances(rng, markets),
         config=_config(seed, rng, instruments, markets, bounds, faults),
         commit_ns=_commit_ns(rng),
+        backlog_max=chance(seed, "backlog").choice(BACKLOGS),
         operator_every_ns=rng.choice((2, 3, 5, 8)) * SECOND,
     )
 

@@ -151,7 +151,8 @@ class Rack:
         return done
 
     def _open_journal(self) -> JournalMachine:
-        return JournalMachine(JournalFile(JOURNAL, disk=self.disk), self.options.commit_ns)
+        options, file = self.options, JournalFile(JOURNAL, disk=self.disk)
+        return JournalMachine(file, options.commit_ns, backlog_max=options.backlog_max)
 
     def _open_store(self, journal: JournalMachine) -> SimStore:
         store = SimStore(self.disk, journal.file, self.trouble)

@@ -10,22 +10,25 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-from tradefan.errors import Outage
 from tradefan.messages.base import Message
 from tradefan.messages.control import Append, KillByte
+from tradefan.messages.wire import Overflow
+from tradefan.stores.backlog import BACKLOG_BYTES_MAX, BACKLOG_MAX, Backlog
 from tradefan.stores.journal import GROUP_BYTES_MAX, JournalFile
 from tradefan.stores.journal_work import RETRY_NS, JournalWork
 from tradefan.stores.thread_link import Post, ThreadLink
 from tradefan.units import SECOND
 
-BACKLOG_MAX = 100_000
+NAME = "journal"
+"""Of the port, as the kernel knows it."""
 
 
 class JournalLink(ThreadLink):
     """The journal for the live driver; SQLite lives on the thread that `run` starts.
 
     A file that cannot be opened, read or believed ends the link. A disk that cannot write does not:
-    records wait in order, `JournalFailed` says why, and the same records are tried each second.
+    records wait in order, `JournalFailed` says why, and the same records are tried each second. Too many
+    of them are told to the kernel, which ends everything: a link that ended would lose them in silence.
     """
 
     def __init__(
@@ -34,42 +37,44 @@ class JournalLink(ThreadLink):
         deliver: Post,
         *,
         backlog_max: int = BACKLOG_MAX,
+        backlog_bytes_max: int = BACKLOG_BYTES_MAX,
         group_bytes_max: int = GROUP_BYTES_MAX,
         retry_ns: int = RETRY_NS,
         open_file: Callable[[str], JournalFile] = JournalFile,
     ) -> None:
         """Prepare; nothing is opened before `run`. `deliver` is called on the loop's thread."""
-        super().__init__("journal", deliver)
+        super().__init__(NAME, deliver)
         self._path = path
-        self._backlog_max = backlog_max
+        self._backlog = Backlog(backlog_max, backlog_bytes_max)
         self._group_bytes_max = group_bytes_max
         self._retry_ns = retry_ns
         self._open_file = open_file
         self._inbox: deque[Message] = deque()
-        self._records = 0
 
     @property
     def backlog(self) -> int:
         """Count the records that wait for the disk."""
-        return self._records
+        return self._backlog.records
 
     def apply(self, effect: Message) -> None:
         """Take an effect; the disk is never waited for."""
         JournalWork.require(effect)
+        over = self._backlog.add(effect) if isinstance(effect, Append) else None
         with self.wake:
             self._inbox.append(effect)
-            if isinstance(effect, Append):
-                self._records += len(effect.records)
-                if self._records > self._backlog_max:
-                    self.error = Outage(f"journal {self._path}: more than {self._backlog_max} records wait")
             self.wake.notify()
+        if over is not None:
+            # Said from here: the thread may hang in the very call that all of them wait for.
+            self._deliver(Overflow(self.name, over))
 
     # --- on the writer thread ---------------------------------------------------------------------
 
     def work(self, post: Post) -> None:
         """Do what comes; what waits at the end is written, if the disk lets us."""
         file = self._open_file(self._path)
-        work = JournalWork(file, post, group_bytes_max=self._group_bytes_max, retry_ns=self._retry_ns)
+        work = JournalWork(
+            file, post, self._backlog, group_bytes_max=self._group_bytes_max, retry_ns=self._retry_ns
+        )
         try:
             self._serve(work)
         finally:
@@ -82,12 +87,8 @@ class JournalLink(ThreadLink):
                 work.take(effect)
             work.answer(time.monotonic_ns())
             if closing or work.ready(time.monotonic_ns()):
-                settled = work.commit(time.monotonic_ns())
-                with self.wake:
-                    self._records -= settled
+                work.commit(time.monotonic_ns())
             work.tick(time.monotonic_ns())
-            if self.error is not None:
-                raise self.error
             if closing and (work.failed or not work.waiting):
                 return
 
@@ -98,7 +99,7 @@ class JournalLink(ThreadLink):
             due_ns = now_ns
         with self.wake:
             self.wake.wait_for(
-                lambda: self._inbox or self.closing or self.error is not None,
+                lambda: self._inbox or self.closing,
                 None if due_ns is None else max(0, due_ns - now_ns) / SECOND,
             )
             effects = list(self._inbox)
@@ -112,12 +113,20 @@ class JournalMachine:
     All disk calls of a group are made at the end of its time; folds and look-ups are answered at once.
     """
 
-    def __init__(self, file: JournalFile, commit_ns: int | Callable[[], int] = 0) -> None:
+    def __init__(
+        self,
+        file: JournalFile,
+        commit_ns: int | Callable[[], int] = 0,
+        *,
+        backlog_max: int = BACKLOG_MAX,
+        backlog_bytes_max: int = BACKLOG_BYTES_MAX,
+    ) -> None:
         """Start on a file, `JournalFile(":memory:")` in most tests; `commit_ns` may be drawn per group."""
         self.commit_ns = commit_ns
         self._now_ns = 0
         self._out: deque[tuple[int, Message]] = deque()
-        self._work = JournalWork(file, lambda message: self._out.append((self._now_ns, message)))
+        self._backlog = Backlog(backlog_max, backlog_bytes_max)
+        self._work = JournalWork(file, self._say, self._backlog)
         self._group = 0
         self._due_ns: int | None = None
         self._kills: deque[tuple[int, KillByte]] = deque()
@@ -136,6 +145,9 @@ class JournalMachine:
             last_ns = self._kills[-1][0] if self._kills else 0
             self._kills.append((max(last_ns, now_ns + self._draw()), effect))
             return
+        over = self._backlog.add(effect) if isinstance(effect, Append) else None
+        if over is not None:
+            self._say(Overflow(NAME, over))
         self._work.take(effect)
         self._work.answer(now_ns)
         self._begin(now_ns)
@@ -156,6 +168,9 @@ class JournalMachine:
     def close(self) -> None:
         """Close the file; what was not yet committed is gone, as after a crash."""
         self._work.close()
+
+    def _say(self, message: Message) -> None:
+        self._out.append((self._now_ns, message))
 
     def _draw(self) -> int:
         return self.commit_ns if isinstance(self.commit_ns, int) else self.commit_ns()

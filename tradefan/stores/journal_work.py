@@ -27,6 +27,7 @@ from tradefan.messages.control import (
     Snap,
 )
 from tradefan.messages.records import Record
+from tradefan.stores.backlog import Backlog
 from tradefan.stores.chain_check import ChainCheck
 from tradefan.stores.journal import GROUP_BYTES_MAX, JournalFile
 from tradefan.stores.journal_layout import subject_of
@@ -50,6 +51,7 @@ class JournalWork:
         self,
         file: JournalFile,
         post: Callable[[Message], None],
+        backlog: Backlog,
         *,
         group_bytes_max: int = GROUP_BYTES_MAX,
         retry_ns: int = RETRY_NS,
@@ -60,6 +62,7 @@ class JournalWork:
         self.failed = file.base.failing
         self.durable = 0 if self.failed else file.last_lsn
         self._post = post
+        self._backlog = backlog
         self._kill = KillByteFile(file.base.disk, file.path + KILL_END)
         self._group_bytes_max = group_bytes_max
         self._retry_ns = retry_ns
@@ -152,11 +155,8 @@ class JournalWork:
         snap = self._snap
         return bool(self.waiting) or (snap is not None and snap.lsn <= self.file.last_lsn)
 
-    def commit(self, now_ns: int, appends: int | None = None) -> int:
-        """Write one group, of at most so many Appends, a failing disk being repaired first.
-
-        Return how many records need not wait any more.
-        """
+    def commit(self, now_ns: int, appends: int | None = None) -> None:
+        """Write one group, of at most so many Appends, a failing disk being repaired first."""
         failed = self.failed
         # A snapshot can wait until the records behind it are safe again.
         snap = None if failed else self._snap
@@ -167,18 +167,23 @@ class JournalWork:
             last = self.file.write(group, self._group_bytes_max, snap)
         except Outage as error:
             self._fail(str(error), now_ns)
-            return 0
+            return
         self.failed = ""
         if snap is not None and snap.lsn <= last:
             self._snap = None
-        settled = settle(self.waiting, last)
+        self._settle(last)
         if group or last > self.durable:
             self.durable = last
             self._post(Durable(last))
         elif failed:
             self._post(JournalWorks())
         self._look_at_mark(now_ns)
-        return settled
+
+    def _settle(self, durable: int) -> None:
+        """Forget the Appends that are on the disk as a whole."""
+        waiting = self.waiting
+        while waiting and waiting[0].first_lsn + len(waiting[0].records) - 1 <= durable:
+            self._backlog.settle(waiting.popleft())
 
     def _fail(self, reason: str, now_ns: int) -> None:
         """Say why the disk cannot be used, the same reason once."""
@@ -241,14 +246,6 @@ class JournalWork:
         """Close the files; nothing more is written for those who wait."""
         self._kill.close()
         self.file.close()
-
-
-def settle(waiting: deque[Append], durable: int) -> int:
-    """Forget the Appends that are on the disk as a whole; return how many records they had."""
-    records = 0
-    while waiting and waiting[0].first_lsn + len(waiting[0].records) - 1 <= durable:
-        records += len(waiting.popleft().records)
-    return records
 
 
 def behind(waiting: Iterable[Append], last: int) -> list[Record]:

@@ -34,7 +34,7 @@ from tradefan.messages.control import (
     SwapConfig,
 )
 from tradefan.messages.market import Quote
-from tradefan.messages.wire import Credit, LinkDown
+from tradefan.messages.wire import Credit, LinkDown, Overflow
 from tradefan.runtime.actor import Context
 from tradefan.runtime.mailbox import Limits
 from tradefan.runtime.system import RIM, PortSpec
@@ -279,6 +279,22 @@ def test_crash_when_the_last_life_cannot_be_built_either_then_all_ends_all_the_s
     kernel.step(T0, [(A, say("boom"))])
     assert (kernel.life.exited, kernel.view("a")) == (70, None)
     assert seen(kernel, "b") == ["Started", "Stop"]
+
+
+def test_link_when_it_overflows_then_all_ends_by_a_defect_and_the_link_is_the_last() -> None:
+    """What it holds nobody else has: it is not started again, and works until everybody has stopped."""
+    kernel = kernel_of(build({"a": {}}, ports=(PortSpec("x", "a"),), on_exhausted="escalate"))
+    kernel.step(T0)
+    overflow = (RIM, Overflow("x", "more than 10 wait"))
+    stepped = kernel.step(T0, [overflow, overflow])
+    kinds = [effect for _, effect in stepped.effects if not isinstance(effect, LogLine)]
+    assert kinds[0] == CloseLatch("all", "x: more than 10 wait")
+    assert [type(kind) for kind in kinds] == [CloseLatch, StopLink]
+    assert seen(kernel, "a") == ["Started", "Stop"]
+    generation = kernel.ports[kernel.refs["x"]].generation
+    (_, last), *_ = kernel.step(T0, [(RIM, LinkDown("x", generation, "stopped"))]).effects
+    assert (last, kernel.life.exited) == (Exit(70, "stopped"), 70)
+    assert kernel.life.tree.child("x").restarts == 0
 
 
 def test_factory_when_it_raises_then_counts_as_a_crash() -> None:

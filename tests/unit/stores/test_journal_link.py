@@ -29,14 +29,14 @@ from tradefan.messages.control import (
     Rows,
     Snap,
 )
-from tradefan.messages.records import Bust
-from tradefan.messages.wire import Close
+from tradefan.messages.records import Bust, OwnerState
+from tradefan.messages.wire import Close, Overflow
 from tradefan.sim.disk import SimDisk
 from tradefan.stores.journal import JournalFile, Recovered
 from tradefan.stores.journal_link import JournalLink, JournalMachine
 from tradefan.stores.journal_work import CHECK_PAUSE_NS
 from tradefan.stores.mark import marks
-from tradefan.units import MS, SECOND
+from tradefan.units import MS, SECOND, OwnerId
 
 M = TypeVar("M", bound=Message)
 
@@ -269,13 +269,67 @@ async def test_link_when_a_second_has_passed_then_the_mark_is_on_the_platter() -
     disk.close()
 
 
-async def test_link_when_backlog_is_exceeded_then_fails(path: str) -> None:
-    """Memory is bounded: the daemon ends rather than grow behind a disk that never returns."""
-    link = JournalLink(path, Heard().deliver, backlog_max=10)
+class Full(JournalFile):
+    """A file on a disk without room."""
+
+    full = True
+
+    def write(self, *given: Any, **options: Any) -> int:
+        """Write when there is room."""
+        if self.full:
+            raise Outage("FullError: database or disk is full")
+        return super().write(*given, **options)
+
+
+async def test_link_when_backlog_is_exceeded_then_says_so_once_and_keeps_every_record(
+    path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Memory is bounded by the end of the process: a link that ended instead would lose them in silence."""
+    heard = Heard()
+    link = JournalLink(path, heard.deliver, backlog_max=10, retry_ns=MS, open_file=Full)
     async with running(link) as task:
-        link.apply(append(1, 11))
-        with pytest.raises(Outage, match="more than 10 records wait"):
-            await task
+        link.apply(append(1, 10))
+        assert [one for one in heard.messages if isinstance(one, Overflow)] == []
+        link.apply(append(11, 1))
+        link.apply(append(12, 1))
+        await heard.find(JournalFailed)
+        assert await heard.find(Overflow) == [
+            Overflow("journal", "more than 10 records wait for the disk"),
+        ]
+        assert (task.done(), link.backlog) == (False, 12)
+        monkeypatch.setattr(Full, "full", False)
+        await heard.until(Durable(12))
+        assert link.backlog == 0
+
+
+async def test_link_when_a_sync_hangs_then_the_backlog_is_bounded_all_the_same(path: str) -> None:
+    """The thread cannot say anything: whoever sends is told by the link itself, in the same call."""
+    heard, gate = Heard(), threading.Event()
+
+    class Hung(JournalFile):
+        def write(self, *given: Any, **options: Any) -> int:
+            gate.wait(10)
+            return super().write(*given, **options)
+
+    link = JournalLink(path, heard.deliver, backlog_max=10, open_file=Hung)
+    async with running(link):
+        for number in range(1, 12):
+            link.apply(append(number))
+        assert heard.messages == [Overflow("journal", "more than 10 records wait for the disk")]
+        gate.set()
+        await heard.until(Durable(11))
+
+
+async def test_link_when_states_are_large_then_their_bytes_count(path: str) -> None:
+    """A strategy may journal a state of 1 MiB each turn: few records fill the memory too."""
+    heard = Heard()
+    link = JournalLink(path, heard.deliver, backlog_bytes_max=3_000_000, retry_ns=MS, open_file=Full)
+    async with running(link):
+        for number in range(1, 4):
+            link.apply(Append(number, 1, (OwnerState(number, OwnerId("trend"), number, bytes(1 << 20)),)))
+        assert await heard.find(Overflow) == [
+            Overflow("journal", "records of more than 3000000 bytes wait for the disk")
+        ]
 
 
 async def test_link_when_file_cannot_be_opened_then_is_down_with_the_reason(tmp_path: Path) -> None:
@@ -327,6 +381,17 @@ def machine() -> Iterator[JournalMachine]:
     machine = JournalMachine(JournalFile(":memory:"), commit_ns=MS)
     yield machine
     machine.close()
+
+
+def test_machine_when_backlog_is_exceeded_then_says_so_once_and_keeps_every_record(disk: SimDisk) -> None:
+    """Virtual time has the same bound as the thread, so that the simulator can meet it."""
+    machine = JournalMachine(JournalFile("/j.db", disk=disk), commit_ns=SECOND, backlog_max=10)
+    machine.apply(0, append(1, 10))
+    assert machine.take(MS, 9) == []
+    machine.apply(MS, append(11))
+    machine.apply(MS, append(12))
+    assert machine.take(MS, 9) == [Overflow("journal", "more than 10 records wait for the disk")]
+    assert machine.take(3 * SECOND, 9) == [Durable(10), Durable(12)]
 
 
 def test_machine_when_commit_takes_time_then_one_group_is_written_while_the_next_collects(
