@@ -42,6 +42,7 @@ from tradefan.messages.instrument import Instrument
 from tradefan.runtime.kernel import Kernel
 from tradefan.status import Picture
 from tradefan.stores.disk import DEBUG_LOG_STOPS_PERCENT, free_bytes
+from tradefan.stores.following import follow
 from tradefan.stores.journal import check_journal
 from tradefan.stores.journal_link import JournalLink
 from tradefan.stores.kill_byte import ALL as KILLED_ALL
@@ -175,6 +176,7 @@ class Daemon:
 
     def _links(self) -> Mapping[str, LinkFactory]:
         config, places = self.config, self.environment.places
+        following = follow(str(places.journal))
         links: dict[str, LinkFactory] = {
             "journal": lambda handle: JournalLink(
                 str(places.journal),
@@ -186,7 +188,7 @@ class Daemon:
             "store": lambda handle: StoreLink(
                 str(places.store),
                 handle.deliver,
-                journal=str(places.journal),
+                following=following,
                 disk_free_min=config.journal.disk_free_min,
             ),
             "api": self._api,

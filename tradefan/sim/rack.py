@@ -6,6 +6,7 @@ store on the disk are opened anew by each.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from random import Random
 
@@ -17,16 +18,21 @@ from tradefan.sim.disk import SimDisk
 from tradefan.sim.market import SimMarket
 from tradefan.sim.observer import Observer
 from tradefan.sim.options import ACCOUNT, VENUE, Options
+from tradefan.sim.personality import chance
 from tradefan.sim.process import DISK, ApiPort, Countdown, Crash, DiskTap, JournalTap, MarketTap, Tap
 from tradefan.sim.store import SimStore, StoreTrouble
 from tradefan.sim.venue import SimVenue
 from tradefan.sim.witness import Violation
+from tradefan.stores.following import Following
 from tradefan.stores.journal import JournalFile
 from tradefan.stores.journal_link import JournalMachine
+from tradefan.units import SECOND
 from tradefan.wiring import account_port, market_port
 
 JOURNAL = "journal.db"
 JOURNAL_PORT, STORE_PORT = "journal", "store"
+LATE_NS, LATE_SHARE = 5 * SECOND, 0.3
+"""The store's link is greeted that much behind the start at most, in so many of the starts."""
 
 
 class Rack:
@@ -49,12 +55,14 @@ class Rack:
         self.trouble = StoreTrouble()
         self.journal: JournalMachine | None = None
         self.store: SimStore | None = None
+        self._following: Following | None = None
+        self._late = chance(options.seed, "greeting")
         self._countdown = countdown
         self._observer = observer
         self._old: dict[str, bytes] = {}
         disk.on_call = lambda _operation, _path: countdown.passes(DISK)
 
-    def open(self, skew_ns: int) -> dict[str, TimedMachine]:
+    def open(self, skew_ns: int, now_ns: int) -> dict[str, TimedMachine]:
         """Open what a process opens, in the order of its ports.
 
         Raises:
@@ -64,7 +72,9 @@ class Rack:
         countdown, observer = self._countdown, self._observer
         try:
             self.journal = self._open_journal()
-            self.store = self._open_store(self.journal)
+            self._following = Following(self._read_journal)
+            late_ns = int(LATE_NS * self._late.random()) if self._late.random() < LATE_SHARE else 0
+            self.store = self._open_store(now_ns + late_ns)
         except (Outage, Refused):
             countdown.check()
             raise
@@ -101,12 +111,11 @@ class Rack:
         assert store is not None
         if port == JOURNAL_PORT:
             journal.close()
-            self.journal = journal = self._open_journal()
-            store.journal = journal.file
-            return journal
+            self.journal = self._open_journal()
+            return self.journal
         store.drain()
         store.close()
-        self.store = self._open_store(journal)
+        self.store = self._open_store(0)
         return self.store
 
     def close(self) -> None:
@@ -154,8 +163,17 @@ class Rack:
         options, file = self.options, JournalFile(JOURNAL, disk=self.disk)
         return JournalMachine(file, options.commit_ns, backlog_max=options.backlog_max)
 
-    def _open_store(self, journal: JournalMachine) -> SimStore:
-        store = SimStore(self.disk, journal.file, self.trouble)
+    def _read_journal(self) -> contextlib.AbstractContextManager[JournalFile]:
+        """Read by the writer's own connection.
+
+        The simulated disk knows no locks: a second one would take the first one's WAL away as it closes.
+        """
+        assert self.journal is not None
+        return contextlib.nullcontext(self.journal.file)
+
+    def _open_store(self, greet_ns: int) -> SimStore:
+        assert self._following is not None
+        store = SimStore(self.disk, self._following, self.trouble, greet_ns)
         self._observer.witness.store = store.file
         return store
 

@@ -13,9 +13,9 @@ from tradefan.messages.base import Message
 from tradefan.messages.control import StoreAck, StoreBatch, StoreFailed
 from tradefan.messages.wire import Credit
 from tradefan.sim.disk import SimDisk
-from tradefan.stores.journal import JournalFile
+from tradefan.stores.following import Following
 from tradefan.stores.sqlite import StoreFile
-from tradefan.stores.store_link import BATCHES_MAX, greet
+from tradefan.stores.store_link import BATCHES_MAX, GREETING
 from tradefan.units import MS, SECOND
 
 STORE = "store.db"
@@ -40,20 +40,19 @@ class StoreTrouble:
 class SimStore:
     """The store's link as a timed machine: one batch at a time, and a failed one again each second."""
 
-    def __init__(self, disk: SimDisk, journal: JournalFile, trouble: StoreTrouble) -> None:
-        """Open the store and bring it up to the journal, as its link does at the start.
+    def __init__(self, disk: SimDisk, following: Following, trouble: StoreTrouble, greet_ns: int) -> None:
+        """Open the store; it catches up with the journal at `greet_ns`, which may be late.
 
-        The journal is read by its writer's connection: the simulated disk knows no locks, so a second
-        one would take the first one's WAL away when it closes.
+        The thread of a link begins some time behind the order manager, and no room lets it wait for long.
         """
-        self.journal = journal
         self.trouble = trouble
         self.file = StoreFile(STORE, connect=disk.connect)
-        self._room = BATCHES_MAX
-        self._waiting: deque[StoreBatch] = deque()
-        self._due_ns: int | None = None
+        self._following = following
+        self._room = BATCHES_MAX - 1
+        self._waiting: deque[StoreBatch] = deque((GREETING,))
+        self._due_ns: int | None = greet_ns
         self._failed = ""
-        self._out: deque[Message] = deque((Credit(NAME, self._room), self._greet(0)))
+        self._out: deque[Message] = deque()
 
     def apply(self, now_ns: int, effect: Message) -> None:
         """Take a batch."""
@@ -63,7 +62,7 @@ class SimStore:
             self._due_ns = now_ns + self._write_ns(now_ns)
 
     def next_ns(self) -> int | None:
-        """Return when something comes back; the greeting is due from the start."""
+        """Return when something comes back."""
         return 0 if self._out else self._due_ns
 
     def take(self, now_ns: int, limit: int) -> list[Message]:
@@ -104,16 +103,11 @@ class SimStore:
         failing = now_ns < self.trouble.failing_ns
         if failing and batch.batch_id % 2:
             raise Outage(f"{STORE}: the disk fails")
-        if batch.rows:
-            ack = self.file.write(batch)
-            if failing and not self._failed:
-                # Applied, but nobody heard: the same batch comes again.
-                raise Outage(f"{STORE}: no answer")
-            return ack
-        return self._greet(batch.batch_id)
+        ack = self._following.store(self.file, batch)
+        if batch.rows and failing and not self._failed:
+            # Applied, but nobody heard: the same batch comes again.
+            raise Outage(f"{STORE}: no answer")
+        return ack
 
     def _write_ns(self, now_ns: int) -> int:
         return SLOW_NS if now_ns < self.trouble.slow_ns else FAST_NS
-
-    def _greet(self, batch_id: int) -> StoreAck:
-        return greet(self.file, lambda: contextlib.nullcontext(self.journal), batch_id)

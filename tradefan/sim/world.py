@@ -268,7 +268,7 @@ class World:
             place = self.chance.choice((DISK, EFFECT))
             self.countdown.arm(place, int(40 * self.chance.random() ** 2))
         try:
-            machines = self.rack.open(self.skew_ns)
+            machines = self.rack.open(self.skew_ns, self.now_ns)
         except (Outage, Refused) as error:
             self.refusal = str(error)
             self._start_again(SECOND + int(self.chance.random() * 4 * SECOND))

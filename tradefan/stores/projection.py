@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import suppress
+from typing import NamedTuple
 
 import msgspec
 
@@ -54,23 +55,47 @@ _MOVES = (Fill, FillInferred, FillReplaced, Bust, Correct)
 _decoder = msgspec.msgpack.Decoder(Trading)
 
 
-def catch_up(store: StoreFile, journal: JournalFile, *, at_start: bool = True) -> int:
-    """Bring a store up to its journal and return `applied_lsn`.
+class Place(NamedTuple):
+    """A journal, told by its first hash, and where it ended before a process wrote to it."""
 
-    At the start what was stored ahead of the journal's end goes: a crash came between a message and
-    the commit of its record. A store that followed another journal keeps its history and begins anew.
+    journal_id: bytes | None
+    end_lsn: int
+
+
+def place_of(journal: JournalFile) -> Place:
+    """Return which journal this is, and where it ends."""
+    return Place(journal.first_chain(), journal.last_lsn)
+
+
+def begin(store: StoreFile, place: Place) -> None:
+    """Take away what was stored ahead of the journal's end, before a new process writes to either.
+
+    A crash came between a message and the commit of its record. A store that followed another journal
+    keeps its history and begins anew.
+    """
+    known = store.meta("journal")
+    if known is None or known == place.journal_id:
+        store.forget_unjournaled(place.end_lsn)
+    else:
+        store.make_history(place.journal_id)
+
+
+def catch_up(store: StoreFile, journal: JournalFile) -> int:
+    """Bring a store up to its journal and return `applied_lsn`; it takes nothing away.
+
+    While the OMS runs its messages may come here before their records are on the disk.
     """
     known, journal_id = store.meta("journal"), journal.first_chain()
-    applied, forgotten = min(store.applied_lsn, journal.last_lsn), 0
-    if known is not None and known != journal_id:
-        store.make_history()
-        applied = 0
-    elif at_start:
-        forgotten = store.forget_unjournaled(journal.last_lsn)
-    store.begin_at(journal_id, applied)
-    after_lsn = max(0, applied - MARGIN)
-    state, begin = _begin(journal, after_lsn)
-    project(state, journal.rows(begin), store, after_lsn, whole=forgotten > 0 or begin > after_lsn)
+    if known is None:
+        store.follow(journal_id)
+    elif known != journal_id:
+        store.make_history(journal_id)
+    after_lsn = max(0, min(store.applied_lsn, journal.last_lsn) - MARGIN)
+    state, begin_lsn = _begin(journal, after_lsn)
+    forgot = store.forgot
+    project(state, journal.rows(begin_lsn), store, after_lsn, whole=forgot or begin_lsn > after_lsn)
+    if forgot:
+        store.made_whole()
     return store.applied_lsn
 
 

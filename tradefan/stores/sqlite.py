@@ -108,17 +108,26 @@ class StoreFile:
         with Trouble(self.path):
             return self._db.execute("SELECT value FROM meta WHERE name = ?", (name,)).get
 
-    def begin_at(self, journal_id: bytes | None, applied_lsn: int) -> None:
-        """Note which journal is followed (its first hash), and from where on."""
+    @property
+    def forgot(self) -> bool:
+        """Whether pictures were taken away that no catch-up has brought back since."""
+        return bool(self.meta("forgot"))
+
+    def follow(self, journal_id: bytes | None) -> None:
+        """Note which journal is followed, by its first hash."""
         with Trouble(self.path), self._db:
             self._set_meta("journal", journal_id)
-            self._set_meta("applied_lsn", applied_lsn)
+
+    def made_whole(self) -> None:
+        """Note that a catch-up has shown every picture as it is now."""
+        with Trouble(self.path), self._db:
+            self._set_meta("forgot", 0)
 
     def _set_meta(self, name: str, value: bytes | int | None) -> None:
         self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, value))
 
-    def make_history(self) -> None:
-        """Keep what another journal told, below every number of the next; its positions go.
+    def make_history(self, journal_id: bytes | None) -> None:
+        """Keep what another journal told, below every number of this one; its positions go.
 
         They would stand for ever.
         """
@@ -126,9 +135,11 @@ class StoreFile:
             self._db.execute("DELETE FROM positions")
             for table in ("fills", "orders", "parents"):
                 self._db.execute(f"UPDATE {table} SET lsn = 0")  # noqa: S608 our names
+            self._set_meta("journal", journal_id)
+            self._set_meta("applied_lsn", 0)
 
-    def forget_unjournaled(self, last_lsn: int) -> int:
-        """Take away what was stored ahead of a journal that lost its last moments; return how many.
+    def forget_unjournaled(self, last_lsn: int) -> None:
+        """Take away what was stored ahead of a journal that lost its last moments.
 
         A crash may come between a message to the store and the commit of its record. Such a fill is
         reported again by the venue; such an order was never sent, or was sent and has an older picture,
@@ -138,7 +149,10 @@ class StoreFile:
         with Trouble(self.path), self._db:
             for table in ("fills", "orders", "parents", "positions"):
                 self._db.execute(f"DELETE FROM {table} WHERE lsn > ?", (last_lsn,))  # noqa: S608 our names
-        return self._db.total_changes() - before
+            if self._db.total_changes() > before:
+                self._set_meta("forgot", 1)
+            if self.applied_lsn > last_lsn:
+                self._set_meta("applied_lsn", last_lsn)
 
     # --- asking -------------------------------------------------------------------------------------
 

@@ -8,18 +8,15 @@ room than `disk_free_min` is left to the journal: the store stops before it is f
 
 from __future__ import annotations
 
-import contextlib
 from collections import deque
 from collections.abc import Callable
-from pathlib import Path
 
-from tradefan.errors import Defect, Outage, Refused
+from tradefan.errors import Defect, Outage
 from tradefan.messages.base import Message
-from tradefan.messages.control import StoreAck, StoreBatch, StoreFailed
+from tradefan.messages.control import StoreBatch, StoreFailed
 from tradefan.messages.wire import Credit
 from tradefan.stores.disk import STORE_STOPS_PERCENT, Trouble, free_bytes
-from tradefan.stores.journal import JournalFile
-from tradefan.stores.projection import catch_up
+from tradefan.stores.following import Following, follow
 from tradefan.stores.sqlite import StoreFile
 from tradefan.stores.thread_link import Post, ThreadLink
 from tradefan.units import SECOND
@@ -29,9 +26,6 @@ BATCHES_MAX = 8
 RETRY_NS = SECOND
 GREETING = StoreBatch(0, (), None)
 """The first batch of every link is our own: its answer says how far the store is."""
-
-Source = Callable[[], contextlib.AbstractContextManager[JournalFile] | None]
-"""Opens the journal that a store follows, None where there is none yet."""
 
 
 class NoRoom(Outage):
@@ -67,7 +61,7 @@ class StoreLink(ThreadLink):
         path: str,
         deliver: Post,
         *,
-        journal: str | None = None,
+        following: Following | None = None,
         name: str = "store",
         batches_max: int = BATCHES_MAX,
         retry_ns: int = RETRY_NS,
@@ -77,11 +71,11 @@ class StoreLink(ThreadLink):
     ) -> None:
         """Prepare; nothing is opened before `run`. `deliver` is called on the loop's thread.
 
-        `journal` is the path of the journal that this store follows, `name` that of its port.
+        `following` is the process's, for the journal that this store follows; `name` that of its port.
         """
         super().__init__(name, deliver)
         self._path = path
-        self._source = beside(journal)
+        self._following = following or follow(None)
         self._disk = Room(path, disk_free_min, free)
         self._room = batches_max - 1
         self._retry_s = retry_ns / SECOND
@@ -111,7 +105,7 @@ class StoreLink(ThreadLink):
         while (batch := self._next(failing=failed is not None)) is not None:
             try:
                 self._disk.require()
-                ack = store(file, batch, self._source)
+                ack = self._following.store(file, batch)
             except Outage as error:
                 if is_news(error, failed):
                     post(StoreFailed(str(error)))
@@ -137,17 +131,13 @@ class StoreLink(ThreadLink):
 
 
 class StoreMachine:
-    """The store as a timed machine: each batch takes `write_ns`, one behind the other.
-
-    `source` opens the journal where `journal` names none: one on a simulated disk, say.
-    """
+    """The store as a timed machine: each batch takes `write_ns`, one behind the other."""
 
     def __init__(
         self,
         file: StoreFile,
         *,
-        journal: str | None = None,
-        source: Source | None = None,
+        following: Following | None = None,
         name: str = "store",
         batches_max: int = BATCHES_MAX,
         write_ns: int = 0,
@@ -156,7 +146,7 @@ class StoreMachine:
     ) -> None:
         """Start on a file, `StoreFile(":memory:")` in most tests."""
         self.file = file
-        self._source = source or beside(journal)
+        self._following = following or follow(None)
         self._name = name
         self._room = batches_max - 1
         self._write_ns = write_ns
@@ -189,7 +179,7 @@ class StoreMachine:
         """Write the first batch, or put it off by a second."""
         try:
             self._disk.require()
-            ack = store(self.file, self._waiting[0][1], self._source)
+            ack = self._following.store(self.file, self._waiting[0][1])
         except Outage as error:
             if is_news(error, self._failed):
                 self._out.append(StoreFailed(str(error)))
@@ -211,38 +201,3 @@ def is_news(error: Outage, known: Outage | None) -> bool:
     if isinstance(error, NoRoom) and isinstance(known, NoRoom):
         return False
     return str(error) != str(known)
-
-
-def beside(journal: str | None) -> Source:
-    """Return what opens the journal at a path, to read beside its writer."""
-
-    def open_journal() -> contextlib.AbstractContextManager[JournalFile] | None:
-        if journal is None or not Path(journal).exists():
-            return None
-        return contextlib.closing(JournalFile(journal, read_only=True))
-
-    return open_journal
-
-
-def store(file: StoreFile, batch: StoreBatch, source: Source) -> StoreAck:
-    """Write a batch; an empty one asks to catch up with the journal first."""
-    if batch.rows:
-        return file.write(batch)
-    return greet(file, source, batch.batch_id)
-
-
-def greet(file: StoreFile, source: Source, batch_id: int = 0) -> StoreAck:
-    """Catch up with the journal and say how far; a journal that cannot be read is said, not fatal.
-
-    Only at the start, batch 0, is the journal's end the end of what was: while the OMS runs its
-    messages may come here before their records are on the disk.
-    """
-    reason = None
-    try:
-        opened = source()
-        if opened is not None:
-            with opened as journal:
-                catch_up(file, journal, at_start=batch_id == 0)
-    except (Outage, Refused) as error:
-        reason = str(error)
-    return StoreAck(batch_id, 0, reason, file.applied_lsn)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from msgspec.structs import replace
+
 from tests.unit.core.order_builders import ACCOUNT, BTC, CID, OWNER, fill, intent, parent, report
 from tests.unit.runtime.players import build, kernel_of
 from tests.unit.sim.checker_bench import Bench, D, broken, opening
@@ -13,7 +15,7 @@ from tradefan.core.updates import order_update
 from tradefan.messages.orders import FillUpdate, OrderStatus, OrderUpdate
 from tradefan.messages.records import Bust, Correct, Fill, FillInferred, FillReplaced, OwnerState, Record
 from tradefan.sim.checkers.journal import EVERY_STEPS, SameFold, StoreFollows, WholeTurns
-from tradefan.units import ZERO, OwnerId, TradeId
+from tradefan.units import ZERO, ClientOrderId, OwnerId, TradeId
 
 S = OrderStatus
 SOME: tuple[Record, ...] = (opening("USDT", 1000), parent(), intent(), report(S.NEW), fill(4))
@@ -235,6 +237,13 @@ def test_store_when_an_order_is_older_than_state_then_broken() -> None:
     bench, _ = stored()
     apply(bench.seen.oms.trading, report(S.CANCELED, 6))
     broken(bench.rest(), "I-24", f"order {CID} stored as ('CANCELED', Decimal('6'))", "PARTIALLY_FILLED")
+
+
+def test_store_when_an_order_was_never_journaled_then_broken() -> None:
+    """I-24: a crash took its record, and the row stayed."""
+    bench, rows = stored()
+    rows.order_rows.append(replace(rows.order_rows[0], client_order_id=ClientOrderId("ghost")))
+    broken(bench.rest(), "I-24", "no order ghost in the store", "PARTIALLY_FILLED")
 
 
 def test_store_when_nobody_can_ask_it_then_quiet() -> None:

@@ -35,7 +35,7 @@ from tradefan.messages.records import (
 )
 from tradefan.stores import projection
 from tradefan.stores.journal import JournalFile
-from tradefan.stores.projection import catch_up
+from tradefan.stores.projection import begin, catch_up, place_of
 from tradefan.stores.sqlite import StoreFile
 from tradefan.units import EXTERNAL, Asset, ClientOrderId, ParentId, Side, TradeId
 
@@ -198,8 +198,10 @@ def test_catch_up_when_store_ran_ahead_then_what_was_never_durable_goes(journal:
     ahead = [msgspec.structs.replace(row, lsn=99, reason="not durable") for row in store.orders()]
     held = [msgspec.structs.replace(row, lsn=99, qty=Decimal(7)) for row in store.positions()]
     store.write(StoreBatch(1, (ghost, *ahead, *held, fill(9, 99), trade(1), equity(99)), 99))
+    begin(store, place_of(journal))
+    assert (store.forgot, store.applied_lsn) == (True, len(RECORDS))
     assert catch_up(store, journal) == len(RECORDS)
-    assert everything(store) == before
+    assert (store.forgot, everything(store)) == (False, before)
     assert (len(store.trades(BTC)), len(store.equity(ACCOUNT))) == (1, 1)
 
 
@@ -209,7 +211,7 @@ def test_catch_up_when_daemon_runs_then_takes_nothing_away(journal: JournalFile)
     catch_up(store, journal)
     ahead = fill(9, 99)
     store.write(StoreBatch(1, (ahead,), 99))
-    catch_up(store, journal, at_start=False)
+    catch_up(store, journal)
     assert ahead in store.fills()
 
 

@@ -11,13 +11,14 @@ from typing import Any
 
 import pytest
 
-from tests.unit.stores.made import BTC, Disk, fill, fill_record, trade
+from tests.unit.stores.made import BTC, Disk, fill, fill_record, trade, transfers
 from tradefan.errors import Defect, Outage
 from tradefan.messages.base import Message
 from tradefan.messages.control import StoreAck, StoreBatch, StoreFailed
 from tradefan.messages.wire import Close, Credit
 from tradefan.sim.disk import SimDisk
 from tradefan.stores.disk import free_bytes
+from tradefan.stores.following import Following, follow
 from tradefan.stores.journal import JournalFile
 from tradefan.stores.sqlite import StoreFile
 from tradefan.stores.store_link import StoreLink, StoreMachine
@@ -96,7 +97,7 @@ async def test_link_when_batches_come_then_answers_each_and_room_grows(path: str
 async def test_link_when_started_then_catches_up_with_its_journal(path: str, journal: str) -> None:
     """What was decided but never reached the store is there before the first batch."""
     heard = Heard()
-    async with running(StoreLink(path, heard.deliver, journal=journal)):
+    async with running(StoreLink(path, heard.deliver, following=follow(journal))):
         assert (await heard.until(StoreAck))[-1] == StoreAck(0, 0, None, 1)
     assert [row.lsn for row in StoreFile(path).fills()] == [1]
 
@@ -104,7 +105,7 @@ async def test_link_when_started_then_catches_up_with_its_journal(path: str, jou
 async def test_link_when_given_an_empty_batch_then_catches_up_again(path: str, journal: str) -> None:
     """A data writer that began anew may have lost rows that only the journal still has."""
     heard = Heard()
-    link = StoreLink(path, heard.deliver, journal=journal)
+    link = StoreLink(path, heard.deliver, following=follow(journal))
     async with running(link):
         await heard.until(StoreAck)
         file = JournalFile(journal)
@@ -121,7 +122,7 @@ async def test_link_when_its_journal_is_damaged_then_says_so_and_stores_all_the_
     broken = tmp_path / "journal.db"
     broken.write_bytes(b"no journal at all" * 100)
     heard = Heard()
-    link = StoreLink(path, heard.deliver, journal=str(broken))
+    link = StoreLink(path, heard.deliver, following=follow(str(broken)))
     async with running(link):
         link.apply(StoreBatch(1, (trade(1),), None))
         messages = await heard.until(StoreAck, 2)
@@ -252,7 +253,7 @@ def test_machine_when_the_disk_fails_or_has_no_room_then_tries_each_second(journ
     """In virtual time as live: nothing is dropped, the order stays."""
     free = 5
     machine = StoreMachine(
-        StoreFile(":memory:"), batches_max=4, disk_free_min=10, free=lambda _: free, journal=journal
+        StoreFile(":memory:"), batches_max=4, disk_free_min=10, free=lambda _: free, following=follow(journal)
     )
     machine.apply(0, StoreBatch(1, (trade(1),), None))
     assert machine.take(0, 9) == [StoreFailed(":memory:: expected 10 bytes free on its disk, found 5")]
@@ -272,10 +273,58 @@ def test_machine_when_given_the_journal_of_a_simulated_disk_then_follows_it() ->
     file = JournalFile("/j.db", disk=disk)
     file.append(1, 1, (fill_record(1),))
     store = StoreFile("/s.db", connect=disk.connect)
-    machine = StoreMachine(store, source=lambda: contextlib.nullcontext(file))
+    machine = StoreMachine(store, following=Following(lambda: contextlib.nullcontext(file)))
     assert machine.take(0, 9)[-1] == StoreAck(0, 0, None, 1)
     assert [row.lsn for row in store.fills()] == [1]
     disk.close()
+
+
+def test_machine_when_it_could_not_catch_up_then_rows_do_not_move_its_place() -> None:
+    """What is missing lies behind the place, or the next catch-up would begin beyond it."""
+    file, broken = JournalFile(":memory:"), True
+    file.append(1, 1, tuple(fill_record(number) for number in range(1, 2001)))
+
+    def source() -> contextlib.AbstractContextManager[JournalFile]:
+        if broken:
+            raise Outage("IOError: disk I/O error")
+        return contextlib.nullcontext(file)
+
+    machine = StoreMachine(StoreFile(":memory:"), following=Following(source))
+    assert machine.take(0, 9)[-1] == StoreAck(0, 0, "IOError: disk I/O error", 0)
+    machine.apply(1, StoreBatch(7, (fill(9001, 5001),), 5001))
+    assert machine.take(1, 9)[-1] == StoreAck(7, 1, None, 0)
+    broken = False
+    machine.apply(2, StoreBatch(8, (), None))
+    assert machine.take(2, 9)[-1] == StoreAck(8, 0, None, 2000)
+    assert len(machine.file.fills(limit=9000)) == 2001
+    machine.apply(3, StoreBatch(9, (fill(9002, 5002),), 5002))
+    assert machine.take(3, 9)[-1] == StoreAck(9, 1, None, 5002)
+
+
+def test_machine_when_greeted_late_then_what_was_never_journaled_goes_all_the_same(journal: str) -> None:
+    """The journal has moved on by then: where it ended before that counts."""
+    store = StoreFile(":memory:")
+    store.write(StoreBatch(1, (fill(7, 2), fill(8, 3)), 3))
+    free = 0
+    file = JournalFile(journal)
+    machine = StoreMachine(store, following=follow(journal), disk_free_min=10, free=lambda _: free)
+    machine.take(0, 9)
+    file.append(2, 2, transfers(50, 2))
+    file.close()
+    free = 10
+    assert machine.take(SECOND, 9)[-1] == StoreAck(0, 0, None, 51)
+    assert [row.lsn for row in store.fills()] == [1]
+
+
+def test_machine_when_a_second_link_begins_then_nothing_of_this_process_goes(journal: str) -> None:
+    """What it was told may not be on the disk yet; only the first link of a process takes rows away."""
+    store, following = StoreFile(":memory:"), follow(journal)
+    machine = StoreMachine(store, following=following)
+    machine.apply(0, StoreBatch(1, (fill(7, 2),), 2))
+    machine.take(0, 9)
+    again = StoreMachine(store, following=following)
+    assert again.take(1, 9)[-1] == StoreAck(0, 0, None, 2)
+    assert [row.lsn for row in store.fills()] == [1, 2]
 
 
 def test_machine_when_given_something_else_then_is_a_defect() -> None:

@@ -13,9 +13,11 @@ from tradefan.messages.orders import FillUpdate
 from tradefan.messages.records import (
     Bust,
     Correct,
+    ExternalOrder,
     Fill,
     FillInferred,
     FillReplaced,
+    Intent,
     OwnerState,
     Parent,
     Record,
@@ -187,7 +189,8 @@ class StoreFollows(OverRecords):
 
     Each FILL up to there is in it once, with its lsn, quantity, price and fee; what else is in it tells of
     an inferred fill, or takes one back, and names the lsn of the record that does; all of them together
-    are what owners have traded of each instrument. Each order that State knows is in it as it is now.
+    are what owners have traded of each instrument. Each order that State knows is in it as it is now, and
+    none is in it that no record began.
     """
 
     invariant: str = "I-24"
@@ -200,6 +203,7 @@ class StoreFollows(OverRecords):
         self._sums: dict[tuple[str, str], Decimal] = {}
         """What each owner has traded of each instrument, signed."""
         self._newest = 0
+        self._orders: dict[str, None] = {}
 
     def take(self, seen: Witness, record: Record) -> Violation | None:
         if isinstance(record, Fill):
@@ -213,6 +217,8 @@ class StoreFollows(OverRecords):
         elif isinstance(record, Bust | Correct) and record.fill is not None:
             now = record.qty if isinstance(record, Correct) else ZERO
             self._add(record.fill, now - record.fill.qty)
+        elif isinstance(record, Intent | ExternalOrder):
+            self._orders[record.client_order_id] = None
         if isinstance(record, FillInferred | FillReplaced | Bust | Correct):
             self._others[self.lsn] = None
         return None
@@ -263,4 +269,7 @@ class StoreFollows(OverRecords):
             state = (str(order.status), order.cum_qty)
             if stored.get(name) != state:
                 return self.broken(seen, f"order {name} stored as {state}", stored.get(name))
+        for name, found in stored.items():
+            if name not in self._orders:
+                return self.broken(seen, f"no order {name} in the store", found)
         return None

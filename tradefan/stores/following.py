@@ -1,0 +1,75 @@
+"""How a store follows its journal for the whole life of a process, while its links come and go.
+
+What was stored ahead of the journal's end goes before the first row is written: later nobody can tell it
+from what this process has told and not yet journaled. Rows move the store's place only behind a catch-up
+that succeeded: they would hide for ever that older ones are missing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from pathlib import Path
+
+from msgspec.structs import replace
+
+from tradefan.errors import Outage, Refused
+from tradefan.messages.control import StoreAck, StoreBatch
+from tradefan.stores.journal import JournalFile
+from tradefan.stores.projection import Place, begin, catch_up, place_of
+from tradefan.stores.sqlite import StoreFile
+
+Source = Callable[[], contextlib.AbstractContextManager[JournalFile] | None]
+"""Opens the journal that a store follows, None where there is none yet."""
+
+
+class Following:
+    """What a process knows of its store's place; made before anything of the process writes a journal."""
+
+    def __init__(self, source: Source) -> None:
+        """Note where the journal ends; of one that cannot be read now the store keeps all that it has."""
+        self._source = source
+        self._whole = False
+        self._place: Place | None = None
+        with contextlib.suppress(Outage, Refused):
+            opened = source()
+            if opened is not None:
+                with opened as journal:
+                    self._place = place_of(journal)
+
+    def store(self, file: StoreFile, batch: StoreBatch) -> StoreAck:
+        """Write a batch; an empty one asks to catch up with the journal first.
+
+        Raises:
+            Outage: the store's disk; the same batch may come again.
+        """
+        if self._place is not None:
+            begin(file, self._place)
+            self._place = None
+        if not batch.rows:
+            return self._catch_up(file, batch.batch_id)
+        return file.write(batch if self._whole else replace(batch, applied_lsn=None))
+
+    def _catch_up(self, file: StoreFile, batch_id: int) -> StoreAck:
+        """Catch up and say how far; a journal that cannot be read is said, not fatal."""
+        reason, self._whole = None, False
+        try:
+            opened = self._source()
+            if opened is not None:
+                with opened as journal:
+                    catch_up(file, journal)
+            self._whole = True
+        except (Outage, Refused) as error:
+            reason = str(error)
+        return StoreAck(batch_id, 0, reason, file.applied_lsn)
+
+
+def follow(journal: str | None) -> Following:
+    """Return how a store follows the journal at a path, to be read beside its writer."""
+
+    def open_journal() -> contextlib.AbstractContextManager[JournalFile] | None:
+        if journal is None or not Path(journal).exists():
+            return None
+        return contextlib.closing(JournalFile(journal, read_only=True))
+
+    return Following(open_journal)
