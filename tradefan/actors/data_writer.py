@@ -1,9 +1,9 @@
 """Collects what is worth keeping and hands it to the store in batches, by size and by age.
 
 Nothing that trades waits for it. While the store has no room rows wait here, bounded: the oldest
-market rows go first and are counted, then equity points and refusals; orders, parents, fills and
-positions never go. What a crash takes from this actor the store's link finds in the journal: an
-empty batch, sent at every start, asks it to look.
+market rows go first and are counted, then equity points and refusals, then orders, parents, fills and
+positions, which the journal has too. What a crash or want of room takes from this actor the store's link
+finds there: an empty batch, sent at every start and behind every such loss, asks it to look.
 """
 
 from __future__ import annotations
@@ -77,6 +77,9 @@ class DataWriterState(Struct):
     stored: int = 0
     set_aside: int = 0
     dropped: dict[str, int] = field(default_factory=lambda: {kind.__name__: 0 for kind in DROPPABLE})
+    missing_lsn: int = 0
+    """The newest row of one's own that was let go and is not known to be in the store, 0 for none."""
+    asking: bool = False
 
     @property
     def waiting(self) -> int:
@@ -166,14 +169,14 @@ class DataWriter:
     def _added(self, ctx: Context) -> None:
         state, config = self.state, _config(ctx)
         if state.waiting > config.store.queue_max:
-            self._drop(config.store.queue_max)
+            self._drop(ctx, config.store.queue_max)
         if not state.armed:
             state.armed = True
             ctx.after(config.store.flush_interval, Timer(FLUSH))
         if state.overdue or state.waiting >= config.store.batch_size:
             self._send(ctx)
 
-    def _drop(self, most: int) -> None:
+    def _drop(self, ctx: Context, most: int) -> None:
         """Let the oldest market rows go, some at once so that a long outage costs little."""
         state = self.state
         excess = state.waiting - most + most // 100
@@ -183,6 +186,17 @@ class DataWriter:
             excess -= len(gone)
             for row in gone:
                 state.dropped[type(row).__name__] += 1
+        if state.waiting > most:
+            self._leave_to_journal(ctx)
+
+    def _leave_to_journal(self, ctx: Context) -> None:
+        """Let all rows of one's own go, once and not one by one: a catch-up brings every one of them."""
+        state = self.state
+        if not state.missing_lsn:
+            ctx.log("warning", "store_behind", rows=len(state.own))
+        state.missing_lsn = max(state.missing_lsn, *(row.lsn for row in state.own if isinstance(row, OWN)))
+        state.own.clear()
+        self._ask_later(ctx)
 
     # --- batches --------------------------------------------------------------------------------------
 
@@ -205,7 +219,8 @@ class DataWriter:
         for waiting in (state.own, state.notes, state.market):
             rows += waiting[: size - len(rows)]
         lsns = [row.lsn for row in rows if isinstance(row, FillUpdate)]
-        return StoreBatch(batch_id, tuple(rows), max(lsns, default=None))
+        # Beyond rows that were let go the store's place would hide that they are missing.
+        return StoreBatch(batch_id, tuple(rows), None if state.missing_lsn else max(lsns, default=None))
 
     def _take(self, batch: StoreBatch) -> None:
         state, left = self.state, len(batch.rows)
@@ -234,13 +249,18 @@ class DataWriter:
         """
         self._say_hello(ctx)
         if msg.restart:
-            ctx.after(HELLO_NS, Timer(HELLO))
+            self._ask_later(ctx)
 
     def _say_hello(self, ctx: Context) -> None:
         hello = StoreBatch(ctx.next_id(), (), None)
         if ctx.send(self.wiring.store, hello):
             self.state.under_way[hello.batch_id] = hello
         else:
+            self._ask_later(ctx)
+
+    def _ask_later(self, ctx: Context) -> None:
+        if not self.state.asking:
+            self.state.asking = True
             ctx.after(HELLO_NS, Timer(HELLO))
 
     def _on_ack(self, msg: StoreAck, ctx: Context) -> None:
@@ -258,11 +278,17 @@ class DataWriter:
         if msg.reason is not None:
             state.set_aside += 0 if batch is None else len(batch.rows) - msg.stored
             ctx.log("warning", "store_complains", reason=msg.reason)
-            if batch is None or not batch.rows:
-                # It could not catch up; later rows would hide that some are missing.
-                ctx.after(HELLO_NS, Timer(HELLO))
+        if batch is None or not batch.rows:
+            self._caught_up(msg, ctx)
         self._send(ctx)
         self._perhaps_stopped(ctx)
+
+    def _caught_up(self, msg: StoreAck, ctx: Context) -> None:
+        """Ask again where the journal could not be read, or has not yet on its disk what was let go."""
+        if msg.reason is not None or msg.applied_lsn < self.state.missing_lsn:
+            self._ask_later(ctx)
+        else:
+            self.state.missing_lsn = 0
 
     def _on_failed(self, msg: StoreFailed, ctx: Context) -> None:
         self.state.failing = msg.reason
@@ -285,6 +311,7 @@ class DataWriter:
             self._stopped(ctx)
             return
         if msg.name == HELLO:
+            state.asking = False
             self._say_hello(ctx)
             return
         if msg.name == LAST:

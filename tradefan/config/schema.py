@@ -335,7 +335,7 @@ class StoreConfig(Section, frozen=True, kw_only=True):
     queue_max: Annotated[
         int,
         restart(
-            "rows that wait; beyond it the oldest market rows go, and are counted",
+            "rows that wait; beyond it the oldest market rows go, and are counted; the journal has the rest",
             unit="rows",
             ge=1,
             le=10**7,

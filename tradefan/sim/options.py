@@ -42,6 +42,9 @@ LIAR_SHARE = 0.1
 BACKLOGS = (50, 100_000)
 """Records that may wait for the disk; no configuration allows so few, and a failing disk ends processes."""
 
+QUEUES = (40, 50_000)
+"""Rows that wait for the store: in half of the seeds so few that some are left to the journal."""
+
 
 class Traded(Struct, frozen=True):
     """An instrument with the price that its market begins at and the size of a usual order."""
@@ -180,7 +183,9 @@ def _config(
         ),
         journal=JournalConfig(snapshot_every=int(100 * 20 ** rng.random())),
         # The store is a tenth of a seed's work at its usual interval; its batches are the longer for it.
-        store=StoreConfig(flush_interval=rng.choice((1, 2, 5)) * SECOND),
+        store=StoreConfig(
+            flush_interval=rng.choice((1, 2, 5)) * SECOND, queue_max=chance(seed, "queue").choice(QUEUES)
+        ),
     )
 
 

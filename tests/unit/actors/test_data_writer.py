@@ -157,7 +157,7 @@ def test_room_when_the_port_has_no_credit_then_the_batch_is_not_lost() -> None:
 
 
 def test_queue_when_over_its_bound_then_the_oldest_market_rows_go_first_and_are_counted() -> None:
-    """Then equity points and refusals; what is one's own never goes."""
+    """Then equity points and refusals, and what is one's own as the last."""
     turns = Turns(config())
     writer = begun(turns, linked=False)
     turns.give(writer, trade(1), gap(2), equity(3), fill(1, 1), order(1), parent(1))
@@ -165,10 +165,59 @@ def test_queue_when_over_its_bound_then_the_oldest_market_rows_go_first_and_are_
     assert (writer.view().dropped["Trade"], writer.view().waiting) == (1, 6)
     turns.give(writer, fill(2, 2), fill(3, 3))
     assert writer.view().dropped == {"Trade": 1, "Bar": 0, "Gap": 1, "EquityPoint": 1, "Refusal": 0}
-    turns.give(writer, *(fill(number, number) for number in range(4, 10)))
-    assert (writer.view().waiting, sum(writer.view().dropped.values())) == (12, 3)
     turns.give(writer, trade(2))
-    assert (writer.view().waiting, writer.view().dropped["Trade"]) == (12, 2)
+    assert (writer.view().waiting, writer.view().dropped["Trade"]) == (6, 2)
+
+
+def behind() -> tuple[Turns, DataWriter]:
+    """A writer that let its own rows go, up to lsn 10; two batches are under way to a store that hangs."""
+    turns = Turns(config())
+    writer = begun(turns)
+    turns.give(writer, *(fill(number, number) for number in range(1, 7)))
+    assert [msg.applied_lsn for _, msg in turns.sent if isinstance(msg, StoreBatch)] == [3, 6]
+    turns.give(writer, *(fill(number, number) for number in range(7, 10)), order(1), order(2), parent(1))
+    assert writer.view().waiting == 6
+    turns.give(writer, position("1"))
+    assert writer.view().waiting == 0
+    assert turns.logs[-1] == ("warning", "store_behind", {"rows": 7})
+    return turns, writer
+
+
+def test_queue_when_full_of_ones_own_then_they_go_and_the_store_is_asked_to_catch_up() -> None:
+    """The journal has them all; the memory is for what only we have."""
+    turns, writer = behind()
+    first, second = acked(turns.sent, 6)
+    turns.forget()
+    turns.room[STORE] = 0
+    assert turns.until(writer, turns.now_ns + HELLO_NS) == []
+    turns.room[STORE] = 9
+    turns.give(writer, first, second)
+    ((_, hello),) = turns.until(writer, turns.now_ns + HELLO_NS)
+    assert isinstance(hello, StoreBatch)
+    assert (hello.rows, writer.state.missing_lsn) == ((), 10)
+    turns.give(writer, StoreAck(hello.batch_id, 0, None, 10))
+    turns.forget()
+    turns.give(writer, fill(11, 11))
+    assert [msg.applied_lsn for _, msg in turns.until(writer, turns.now_ns + SECOND)] == [11]  # type: ignore[attr-defined]
+    assert turns.until(writer, turns.now_ns + 9 * HELLO_NS) == []
+
+
+def test_queue_when_rows_were_let_go_then_later_ones_do_not_move_the_place_before_they_are_back() -> None:
+    """The journal may not have them on its disk yet: it is asked until it has."""
+    turns, writer = behind()
+    first, second = acked(turns.sent, 6)
+    turns.forget()
+    sent = turns.give(writer, first, second, fill(11, 11), fill(12, 12), fill(13, 13))
+    assert [msg.applied_lsn for _, msg in sent if isinstance(msg, StoreBatch)] == [None]
+    turns.give(writer, *acked(sent, 6))
+    turns.forget()
+    for lsn, more in ((9, 1), (10, 0)):
+        ((_, hello),) = turns.until(writer, turns.now_ns + HELLO_NS)
+        assert isinstance(hello, StoreBatch)
+        turns.forget()
+        turns.give(writer, StoreAck(hello.batch_id, 0, None, lsn))
+        assert bool(writer.state.missing_lsn) == bool(more)
+    assert turns.until(writer, turns.now_ns + 9 * HELLO_NS) == []
 
 
 def test_link_when_down_then_its_batches_wait_again_in_front_and_in_order() -> None:
