@@ -48,6 +48,7 @@ from tradefan.stores.journal_link import JournalLink
 from tradefan.stores.kill_byte import ALL as KILLED_ALL
 from tradefan.stores.kill_byte import KILL_END, killed
 from tradefan.stores.store_link import StoreLink
+from tradefan.stores.thread_link import left_behind
 from tradefan.telemetry import Logging, start_logging
 from tradefan.units import SECOND, AccountId, InstrumentId, use_decimal_context
 from tradefan.venues.binance import parse_instruments
@@ -289,7 +290,11 @@ def close_if_killed(latch: Latch, journal: Path) -> None:
 
 @contextmanager
 def holding(environment: Environment) -> Iterator[None]:
-    """Hold the data directory and every API key: no second daemon trades beside this one."""
+    """Hold the data directory and every API key: no second daemon trades beside this one.
+
+    A thread that hangs in a disk call still writes when the disk comes back: the directory stays ours until
+    the process has ended, whatever else it does before.
+    """
     places, accounts = environment.places, environment.loaded.config.accounts
     places.take()
     try:
@@ -300,7 +305,10 @@ def holding(environment: Environment) -> Iterator[None]:
         finally:
             keys.release()
     finally:
-        places.release()
+        if left_behind():
+            places.leave()
+        else:
+            places.release()
 
 
 def _run(
@@ -326,6 +334,8 @@ def _run(
         code = uvloop.run(daemon.run(seconds))
     finally:
         daemon.close()
+    for name in left_behind():
+        log.log("error", "link_left_behind", link=name)
     log.log("info", "stopped", code=code)
     return code, daemon.picture.left()
 

@@ -92,6 +92,11 @@ class DataDir:
             self.daemon_file.unlink(missing_ok=True)
             self._lock.release()
 
+    def leave(self) -> None:
+        """Say that no daemon answers here any more, but keep the lock: the system lets it go with us."""
+        if self._lock.held:
+            self.daemon_file.unlink(missing_ok=True)
+
     def holder(self) -> int | None:
         """Return the pid of the daemon that runs here, also while it only starts; None without one."""
         note = self._lock.holder()

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tradefan.daemon import close_if_killed
+from tests.unit.stores.made import transfers
+from tradefan.daemon import close_if_killed, holding
 from tradefan.drivers.latch import Latch
+from tradefan.environment import Environment
+from tradefan.errors import Refused
+from tradefan.messages.control import Append
 from tradefan.stores.disk import REAL
+from tradefan.stores.journal import JournalFile
+from tradefan.stores.journal_link import JournalLink
 from tradefan.stores.kill_byte import ALL, KILL_END, OPEN, SOME, KillByteFile
+from tradefan.stores.thread_link import left_behind
 
 
 @pytest.mark.parametrize(("value", "closed"), [(OPEN, False), (SOME, False), (ALL, True)])
@@ -39,3 +50,41 @@ def test_latch_when_the_byte_is_damaged_then_closed(tmp_path: Path, content: byt
     latch = Latch()
     close_if_killed(latch, tmp_path / "journal.db")
     assert latch.is_closed(())
+
+
+async def test_lock_when_a_thread_of_the_journal_hangs_at_the_end_then_is_kept_until_the_process_ends(
+    tmp_path: Path,
+) -> None:
+    """When the disk comes back that thread writes on: nobody else may have opened the journal by then."""
+    hangs, gate = threading.Event(), threading.Event()
+
+    class Hung(JournalFile):
+        def write(self, *given: Any, **options: Any) -> int:
+            hangs.set()
+            gate.wait(20)
+            return super().write(*given, **options)
+
+    first, second = (Environment.load("development", None, (f"data_dir={tmp_path}",)) for _ in range(2))
+    with holding(first):
+        journal = str(first.places.journal)
+        link = JournalLink(journal, lambda _message: None, open_file=Hung)
+        task = asyncio.create_task(link.run())
+        link.apply(Append(1, 1, transfers(1)))
+        await asyncio.to_thread(hangs.wait, 5)
+        # Once by the stop protocol, and again when the driver ends what is left.
+        for _ in range(2):
+            task.cancel()
+            await asyncio.sleep(0)
+        await asyncio.gather(task, return_exceptions=True)
+        assert left_behind() == ["journal"]
+    try:
+        with pytest.raises(Refused, match=f"used by the daemon with pid {os.getpid()}"), holding(second):
+            raise AssertionError("two processes would write one journal")
+        gate.set()
+        async with asyncio.timeout(5):
+            while left_behind():
+                await asyncio.sleep(0.01)
+        assert JournalFile(journal, read_only=True).last_lsn == 1
+    finally:
+        gate.set()
+        first.places.release()

@@ -12,10 +12,19 @@ from tradefan.messages.base import Message
 from tradefan.units import use_decimal_context
 
 CLOSE_S = 5.0
-"""A disk that hangs at the stop is left behind: the thread is a daemon."""
+"""A disk that hangs at the stop is left behind: the thread is a daemon (see `left_behind`)."""
 
 Post = Callable[[Message], None]
 """Hand a message to the loop's thread."""
+
+
+class LinkThread(threading.Thread):
+    """A thread that writes to a file of the data directory."""
+
+
+def left_behind() -> list[str]:
+    """Name the links whose thread still works though their task has ended: it may write again any moment."""
+    return [thread.name for thread in threading.enumerate() if isinstance(thread, LinkThread)]
 
 
 class ThreadLink:
@@ -40,7 +49,7 @@ class ThreadLink:
         """Work until cancelled; then what waits is written, if the disk lets us."""
         loop = asyncio.get_running_loop()
         ended = asyncio.Event()
-        thread = threading.Thread(target=self._main, args=(loop, ended), name=self.name, daemon=True)
+        thread = LinkThread(target=self._main, args=(loop, ended), name=self.name, daemon=True)
         thread.start()
         try:
             await ended.wait()
