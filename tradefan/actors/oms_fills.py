@@ -100,8 +100,7 @@ def _book(turn: Turn, msg: VenueFill, instrument: Instrument, order: Order | Non
         event_ns=msg.event_ns,
         kind="linear" if instrument.kind == "linear" else "spot",
     )
-    if order is not None:
-        _replace_inferred(turn, order, fill.qty)
+    _replace_inferred(turn, fill, order)
     _emit(turn, fill, order)
     turn.live.counters.fills += 1
     _log(turn, fill)
@@ -208,14 +207,19 @@ def infer_missing(turn: Turn, order: Order) -> None:
     turn.log("error", "fill_inferred", client_order_id=order.client_order_id, qty=plain(qty))
 
 
-def _replace_inferred(turn: Turn, order: Order, qty: Decimal) -> None:
-    """Take back as much of an order's inferred fills as a real one explains."""
+def _replace_inferred(turn: Turn, fill: Fill, order: Order | None) -> None:
+    """Take back as much of an order's inferred fills as a real one explains, also when the order is forgotten."""
+    qty = fill.qty
     for name, known in tuple(turn.trading.inferred.items()):
-        if known.client_order_id != order.client_order_id or qty <= 0:
-            continue
-        part = min(qty, known.qty)
-        qty -= part
-        _emit(turn, FillReplaced(turn.now, known.account, known.instrument, name, part), order)
+        same = (known.account, known.instrument, known.client_order_id) == (
+            fill.account,
+            fill.instrument,
+            fill.client_order_id,
+        )
+        if same and qty > 0:
+            part = min(qty, known.qty)
+            qty -= part
+            _emit(turn, FillReplaced(turn.now, known.account, known.instrument, name, part), order)
 
 
 # --- busts and corrections ------------------------------------------------------------------------------

@@ -83,7 +83,7 @@ def on_external(state: Trading, record: ExternalOrder) -> bool:
     if taken or not sound(record.order_qty, record.cum_qty, record.reserve_px, record.reserve_per_unit):
         return False
     if known is not None:
-        state.orders_ended.pop(record.client_order_id, None)
+        _leave_ended(state, record.client_order_id)
         shift(state.exposure, known, weigh(known), NOTHING)
     _enter(state, new_external(record, state.epoch), record.at_ns)
     return True
@@ -332,11 +332,12 @@ def _sort(state: Trading, order: Order, parent: ParentState | None, *, live: boo
     name = order.client_order_id
     if live:
         state.orders_live[name] = None
-        state.orders_ended.pop(name, None)
+        _leave_ended(state, name)
     else:
         state.orders_live.pop(name, None)
-        for gone in remember(state.orders_ended, name, None, ENDED_MAX):
-            state.orders.pop(gone, None)
+        ended = state.external_ended if order.external else state.orders_ended
+        ended[name] = None
+        _forget_orders(state, ended)
     if parent is None:
         return
     if live:
@@ -346,3 +347,19 @@ def _sort(state: Trading, order: Order, parent: ParentState | None, *, live: boo
         parent.live.pop(name, None)
         remember(parent.ended, name, None, CHILDREN_MAX)
         parent.last_end_ns = order.ended_ns
+
+
+def _leave_ended(state: Trading, name: ClientOrderId) -> None:
+    state.orders_ended.pop(name, None)
+    state.external_ended.pop(name, None)
+
+
+def _forget_orders(state: Trading, ended: dict[ClientOrderId, None]) -> None:
+    """Let the oldest ended orders go; one that counts until its fills are booked waits for them."""
+    while len(ended) > ENDED_MAX:
+        oldest = next(iter(ended))
+        del ended[oldest]
+        if weigh(state.orders[oldest]).unbooked:
+            ended[oldest] = None
+            return
+        del state.orders[oldest]

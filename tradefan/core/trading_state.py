@@ -33,7 +33,7 @@ from tradefan.units import (
 )
 
 ENDED_MAX = 1_000
-"""Done parents, and ended orders, that stay in memory."""
+"""Done parents, and ended orders of ours and of others, that stay in memory."""
 FILL_KEYS_MAX = 10_000
 """Trade ids remembered per (account, instrument)."""
 FILLS_MAX = 1_000
@@ -112,6 +112,7 @@ class Trading(Struct):
     """Everything durable. `lsn` is the number of records folded.
 
     `parents_at` has the open parents by `place_key`: what a target meets is never searched for.
+    `external_ended` are ended orders of others: however many those are, ours stay.
     `fill_floors` says up to which trade id keys have left their window (`NOT_NUMBERED`: unknown).
     `resumed` are scopes that a human opened again: their latch is to be open.
     `starts` are the instants of the process's starts that did not follow an orderly stop.
@@ -155,6 +156,7 @@ class Trading(Struct):
     equity: dict[AccountId, Equity] = field(default_factory=dict)
     fills: int = 0
     late_fills: int = 0
+    external_ended: dict[ClientOrderId, None] = field(default_factory=dict)
 
 
 def knows_fill(state: Trading, account: AccountId, instrument: InstrumentId, trade_id: TradeId) -> bool:

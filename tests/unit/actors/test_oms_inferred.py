@@ -9,6 +9,7 @@ import pytest
 
 from tests.unit.actors.oms_bench import Bench
 from tests.unit.actors.oms_wired import ACCOUNT, BTC, DESK, GATEWAY, TREND, USDT
+from tradefan.core import apply_orders
 from tradefan.core.exposure import account_sides
 from tradefan.core.ledger import balance, position
 from tradefan.messages.account import AccountState
@@ -165,3 +166,23 @@ def test_poisoned_fill_when_the_venue_counts_it_then_it_is_not_booked_under_anot
     assert again.made(FillInferred) == []
     assert account_sides(again.trading.exposure, ACCOUNT, BTC).unbooked == D(1)
     again.check()
+
+
+@pytest.mark.failure("OR-21")
+def test_fill_when_its_order_has_left_memory_then_it_replaces_what_was_inferred(
+    monkeypatch: pytest.MonkeyPatch, bench: Bench
+) -> None:
+    """The journal names the owner, and the quantity is booked once, over a restart too."""
+    monkeypatch.setattr(apply_orders, "ENDED_MAX", 1)
+    create = ahead(bench, 2)
+    bench.passed(45)
+    assert [one.fill.qty for one in bench.made(FillInferred)] == [D(2)]
+    for _ in range(3):
+        bench.report(bench.resting(1), S.CANCELED)
+    assert create.client_order_id not in bench.trading.orders
+    bench.fill(create, 2, "77", price=D(98))
+    (replaced,) = bench.made(FillReplaced)
+    assert (replaced.qty, bench.trading.inferred) == (D(2), {})
+    assert position(bench.trading.ledger, ACCOUNT, TREND, BTC).qty == D(2)
+    assert balance(bench.trading.ledger, ACCOUNT, USDT) == D(1_000_000 - 2 * 98)
+    bench.check()

@@ -8,8 +8,21 @@ from typing import Any
 import msgspec
 import pytest
 
-from tests.unit.core.order_builders import ACCOUNT, BTC, CID, OWNER, PID, USDT, fill, intent, parent, report
+from tests.unit.core.order_builders import (
+    ACCOUNT,
+    BTC,
+    CID,
+    OWNER,
+    PID,
+    USDT,
+    external,
+    fill,
+    intent,
+    parent,
+    report,
+)
 from tradefan.core import apply_books, apply_orders, apply_parents
+from tradefan.core.exposure import account_sides
 from tradefan.core.ledger import balance, position
 from tradefan.core.trading import Trading, apply, knows_fill
 from tradefan.messages.orders import Doubt, OrderStatus, Phase
@@ -250,6 +263,35 @@ def test_memory_when_much_has_ended_then_the_oldest_leave(monkeypatch: pytest.Mo
     assert list(state.refs[OWNER]) == [f"r{n}" for n in newest]
     assert list(state.poisons) == [f"fill {n}" for n in newest]
     assert [one.trade_id for one in state.recent_fills.values()] == [f"t{n}" for n in newest]
+
+
+def test_ended_order_when_its_fill_is_missing_then_it_is_not_forgotten(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What it counts as traded is in exposure until the fill is booked: then it goes, and nothing is left."""
+    monkeypatch.setattr(apply_orders, "ENDED_MAX", 2)
+    state = folded(epoch(1), parent(), intent(), report(S.FILLED, 10))
+    for number in range(2, 6):
+        apply(state, intent(client_order_id=ClientOrderId(f"c{number}"), sequence=number))
+        apply(state, report(S.CANCELED, client_order_id=ClientOrderId(f"c{number}")))
+    assert (CID in state.orders, len(state.orders)) == (True, 3)
+    assert account_sides(state.exposure, ACCOUNT, BTC).unbooked == D(10)
+    apply(state, fill(10))
+    assert account_sides(state.exposure, ACCOUNT, BTC).unbooked == D(0)
+    for number in range(6, 9):
+        apply(state, intent(client_order_id=ClientOrderId(f"c{number}"), sequence=number))
+        apply(state, report(S.CANCELED, client_order_id=ClientOrderId(f"c{number}")))
+    assert list(state.orders) == ["c7", "c8"]
+
+
+def test_ended_orders_when_others_end_many_then_ours_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A market maker on the account ends a thousand in minutes: each has a window of its own."""
+    monkeypatch.setattr(apply_orders, "ENDED_MAX", 2)
+    state = folded(epoch(1), parent(), intent(), report(S.CANCELED))
+    for number in range(4):
+        apply(state, external(f"web{number}"))
+        apply(state, report(S.CANCELED, client_order_id=ClientOrderId(f"web{number}")))
+    assert list(state.orders) == [CID, "web2", "web3"]
 
 
 def test_done_parent_when_a_child_still_lives_then_it_is_not_forgotten(
