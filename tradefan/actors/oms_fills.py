@@ -11,10 +11,11 @@ from decimal import Decimal
 
 from tradefan.actors.oms_epoch import keep_ahead
 from tradefan.actors.oms_external import alarm_orphan, ask_history, intent_in, on_old_report, waited_for
+from tradefan.actors.oms_look import ask_soon, query
 from tradefan.actors.oms_modes import suspect
 from tradefan.actors.oms_state import Turn
-from tradefan.actors.oms_venue import alarm_overfill, illegal, resolve_placed
-from tradefan.actors.oms_waiting import clear_holds, not_sent, take_back
+from tradefan.actors.oms_venue import alarm_overfill, illegal, lives_again, resolve_placed
+from tradefan.actors.oms_waiting import clear_holds, not_sent, repeat_after, take_back
 from tradefan.core.apply_orders import corrected
 from tradefan.core.ids import is_own
 from tradefan.core.ledger import position
@@ -113,12 +114,10 @@ def _book(turn: Turn, msg: VenueFill, instrument: Instrument, order: Order | Non
         _after_fill(turn, order, late=late, sealed=sealed)
         alarm_overfill(turn, order, before)
     pending = turn.trading.busts.get(fill_key(fill.account, fill.instrument, fill.trade_id))
-    if pending is not None:
-        _take_back(turn, fill, pending.qty if isinstance(pending, Correct) else None, _price_of(pending))
-
-
-def _price_of(pending: Bust | Correct) -> Decimal | None:
-    return pending.price if isinstance(pending, Correct) else None
+    if isinstance(pending, Correct):
+        _take_back(turn, fill, pending.qty, pending.price, pending.event_ns)
+    elif pending is not None:
+        _take_back(turn, fill, None, None, pending.event_ns)
 
 
 def _emit(turn: Turn, record: Moving, order: Order | None) -> None:
@@ -208,7 +207,7 @@ def infer_missing(turn: Turn, order: Order) -> None:
 
 
 def _replace_inferred(turn: Turn, fill: Fill, order: Order | None) -> None:
-    """Take back as much of an order's inferred fills as a real one explains, also when the order is forgotten."""
+    """Take back as much of an order's inferred fills as a real one explains; the order may be forgotten."""
     qty = fill.qty
     for name, known in tuple(turn.trading.inferred.items()):
         same = (known.account, known.instrument, known.client_order_id) == (
@@ -242,9 +241,10 @@ def on_bust(turn: Turn, msg: FillBusted) -> None:
 
 
 def _bust_once(turn: Turn, msg: FillBusted, fill: Fill) -> None:
-    if msg.qty is not None and (fill.qty, fill.price) == (msg.qty, msg.price or fill.price):
-        return
-    _take_back(turn, fill, msg.qty, msg.price)
+    """Take a trade back or change it, unless a newer revision is in it: streams repeat them, in any order."""
+    known = msg.qty is not None and (fill.qty, fill.price) == (msg.qty, msg.price or fill.price)
+    if not known and msg.event_ns >= fill.revised_ns:
+        _take_back(turn, fill, msg.qty, msg.price, msg.event_ns)
 
 
 def _await_fill(turn: Turn, msg: FillBusted) -> None:
@@ -252,25 +252,31 @@ def _await_fill(turn: Turn, msg: FillBusted) -> None:
     if fill_key(*where[1:]) not in turn.trading.busts:
         correction = msg.qty is not None and msg.price is not None
         turn.emit(
-            Correct(*where, None, msg.qty, msg.price)  # type: ignore[arg-type]
+            Correct(*where, None, msg.qty, msg.price, msg.event_ns)  # type: ignore[arg-type]
             if correction
-            else Bust(*where, None)
+            else Bust(*where, None, msg.event_ns)
         )
         turn.log("error", "bust_awaits_fill", account=msg.account, trade_id=msg.trade_id)
 
 
-def _take_back(turn: Turn, fill: Fill, qty: Decimal | None, price: Decimal | None) -> None:
+def _take_back(turn: Turn, fill: Fill, qty: Decimal | None, price: Decimal | None, event_ns: int) -> None:
     where = (turn.now, fill.account, fill.instrument, fill.trade_id)
     order = None if fill.client_order_id is None else turn.trading.orders.get(fill.client_order_id)
+    ended = order is not None and not order.live
     if qty is None:
-        _emit(turn, Bust(*where, fill), order)
+        _emit(turn, Bust(*where, fill, event_ns), order)
     else:
-        _emit(turn, Correct(*where, fill, qty, fill.price if price is None else price), order)
+        _emit(turn, Correct(*where, fill, qty, fill.price if price is None else price, event_ns), order)
     turn.live.counters.busts += 1
     turn.account(fill.account).activity_ns = turn.now
     suspect(turn, fill.account, fill.instrument)
     if order is not None:
         turn.touch(order)
+        # What is left of it, and whether it is open again, only the venue knows.
+        query(turn, order)
+        ask_soon(turn, order.account, repeat_after(1))
+        if ended and order.live:
+            lives_again(turn, order, "bust")
     turn.log(
         "critical", "bust" if qty is None else "correction", account=fill.account, trade_id=fill.trade_id
     )

@@ -22,7 +22,7 @@ from tradefan.actors.oms_waiting import (
     send_cancel,
 )
 from tradefan.core import outbox
-from tradefan.core.order import TABLE, Event, Move, Order, judge, tells_news
+from tradefan.core.order import TABLE, Event, Move, Order, counted, judge, tells_news
 from tradefan.messages.control import Timer
 from tradefan.messages.gateway import (
     CancelRejected,
@@ -57,7 +57,7 @@ def on_report(turn: Turn, msg: ExecutionReport) -> None:
     here.negatives.pop(order.client_order_id, None)
     here.absent.pop(order.client_order_id, None)
     order_qty = msg.order_qty if msg.order_qty > 0 else order.order_qty
-    if tells_news(order, msg.status, msg.cum_qty, order_qty):
+    if tells_news(order, msg.status, counted(order, msg.cum_qty, msg.event_ns), order_qty):
         _merge(turn, order, msg, None if order_qty == order.order_qty else order_qty)
     if order.filled < order.venue_cum and not order.external:
         # The fills are on their way, or were lost: then a look brings them.
@@ -200,14 +200,19 @@ def resolve_placed(turn: Turn, order: Order, evidence: str) -> None:
     turn.live.counters.adopted += 1
     suspect(turn, order.account, order.instrument)
     turn.log("critical", "order_adopted", client_order_id=order.client_order_id, evidence=evidence)
+    lives_again(turn, order, "adopted")
+
+
+def lives_again(turn: Turn, order: Order, reason: str) -> None:
+    """Cancel an order that had ended here and is open after all, unless its parent still wants it."""
     parent = turn.trading.parents.get(order.parent_id)
     if order.cancel_ns is not None:
-        # Its end was wished before the proof, and the repetition ended with that.
-        turn.emit(CancelIntent(turn.now, order.account, order.client_order_id, "adopted"))
+        # Its end was wished before, and the repetition ended when it seemed to have come.
+        turn.emit(CancelIntent(turn.now, order.account, order.client_order_id, reason))
         send_cancel(turn, order, 0)
     elif parent is None or parent.phase is not Phase.WORKING:
         # Nobody waits for it any more; what it still trades belongs to its owner all the same.
-        cancel_order(turn, order, "adopted")
+        cancel_order(turn, order, reason)
 
 
 def alarm_overfill(turn: Turn, order: Order, before: Decimal) -> None:

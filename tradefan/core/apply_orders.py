@@ -13,12 +13,14 @@ from tradefan.core.ledger import book_fill, unbook_fill
 from tradefan.core.order import (
     Event,
     Order,
+    Revision,
     begin_doubt,
     happen,
     merge_fill,
     merge_report,
     new_external,
     new_order,
+    revise,
     take_back,
 )
 from tradefan.core.trading_state import (
@@ -190,7 +192,7 @@ def on_replaced(state: Trading, record: FillReplaced) -> bool:
         state.inferred[record.trade_id] = msgspec.structs.replace(fill, qty=rest, fee=fill.fee - part.fee)
     else:
         del state.inferred[record.trade_id]
-    _unbook(state, part, record.at_ns, bust=False)
+    _unbook(state, part, record.at_ns)
     return True
 
 
@@ -204,7 +206,8 @@ def on_bust(state: Trading, record: Bust) -> bool:
         return False
     state.busts.pop(key, None)
     state.recent_fills.pop(key, None)
-    _unbook(state, record.fill, record.at_ns, bust=True)
+    _unbook(state, record.fill, record.at_ns)
+    _revise(state, record.fill, record.fill.qty, record)
     return True
 
 
@@ -219,13 +222,14 @@ def on_correct(state: Trading, record: Correct) -> bool:
     if not _sound_fill(record.fill):
         return False
     state.busts.pop(key, None)
-    _unbook(state, record.fill, record.at_ns, bust=True)
+    _unbook(state, record.fill, record.at_ns)
     if record.qty:
         fill = corrected(record.fill, record)
         state.recent_fills[key] = fill
         _book(state, fill, late=False)
     else:
         state.recent_fills.pop(key, None)
+    _revise(state, record.fill, record.fill.qty - record.qty, record)
     return True
 
 
@@ -242,7 +246,9 @@ def share_of(fill: Fill, qty: Decimal) -> Fill:
 
 def corrected(fill: Fill, record: Correct) -> Fill:
     """Return a fill as it is after a correction; the fee stays what the venue said it was."""
-    return msgspec.structs.replace(fill, qty=record.qty, price=record.price, at_ns=record.at_ns)
+    return msgspec.structs.replace(
+        fill, qty=record.qty, price=record.price, at_ns=record.at_ns, revised_ns=record.event_ns
+    )
 
 
 def _book(state: Trading, record: Fill, *, late: bool) -> None:
@@ -260,18 +266,31 @@ def _book(state: Trading, record: Fill, *, late: bool) -> None:
     _settle(state, order, before, record.at_ns)
 
 
-def _unbook(state: Trading, record: Fill, at_ns: int, *, bust: bool) -> None:
+def _unbook(state: Trading, record: Fill, at_ns: int) -> None:
     unbook_fill(state.ledger, record)
     order = _order_of(state, record)
     if order is None:
         return
     before = weigh(order)
-    take_back(order, record.qty, record.price, at_ns, bust=bust)
+    take_back(order, record.qty, record.price, at_ns)
     parent = _parent_of(state, order)
     if parent is not None:
         parent.filled -= record.qty
         parent.value -= record.qty * record.price
     _settle(state, order, before, at_ns)
+
+
+def _revise(state: Trading, fill: Fill, lowered: Decimal, record: Bust | Correct) -> None:
+    """Lower what the venue counts of an order by what a trade has lost; a new price alone lowers nothing."""
+    order = _order_of(state, fill)
+    if order is None or not lowered:
+        return
+    before = weigh(order)
+    # Records of before the venue's instant was kept have only ours. Venues' clocks tick in milliseconds:
+    # where trade and revision fell into one, what was reported then is the trade.
+    until_ns = max(record.event_ns or record.at_ns, fill.event_ns + 1)
+    revise(order, Revision(until_ns, lowered), record.at_ns)
+    _settle(state, order, before, record.at_ns)
 
 
 def _order_of(state: Trading, record: Fill) -> Order | None:

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from decimal import Decimal
 from enum import Enum, StrEnum
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from tradefan.messages.orders import TERMINAL, Doubt, OrderStatus, OrderType, TimeInForce
 from tradefan.messages.records import ExternalOrder, Intent, Report
@@ -122,12 +122,24 @@ TABLE: Final[dict[OrderStatus, dict[Column, Cell]]] = {
 }
 
 
+REVISIONS_MAX = 100
+"""Trades of one order that were taken back or changed, and are remembered; the newest."""
 _OF_EXISTENCE: Final = (Doubt.CREATE, Doubt.REPLACE)
 _OF_END: Final = (Doubt.CANCEL, Doubt.REPLACE)
 
 
+class Revision(NamedTuple):
+    """By how much a trade was lowered; the venue's reports from before `until_ns` count that too much."""
+
+    until_ns: int
+    qty: Decimal
+
+
 class Order(Struct):
     """A child as we know it. `venue_cum` is the venue's word, `filled` the sum of booked fills.
+
+    `venue_cum` is what the report of `venue_cum_ns` counts, less what was taken back since. The order
+    has ended by the venue's own word where `venue_ended`, else by our sum of its fills.
 
     `never_was` while there is proof that it does not exist, `orphan` where its INTENT names a parent
     that nobody knows.
@@ -169,8 +181,9 @@ class Order(Struct):
     external: bool = False
     replaces: ClientOrderId | None = None
     replaced_by: ClientOrderId | None = None
-    busted: Decimal = ZERO
-    """What was taken back: reports from before that still count it."""
+    revisions: list[Revision] = field(default_factory=list)
+    venue_cum_ns: int = 0
+    venue_ended: bool = False
 
     @property
     def cum_qty(self) -> Decimal:
@@ -249,6 +262,7 @@ def new_external(record: ExternalOrder, epoch: int) -> Order:
         orphan=True,
         external=True,
         venue_cum=record.cum_qty,
+        venue_cum_ns=record.at_ns,
     )
 
 
@@ -259,8 +273,16 @@ def judge(order: Order, status: OrderStatus, cum_qty: Decimal) -> Cell:
     return TABLE[order.status][status]
 
 
+def counted(order: Order, cum_qty: Decimal, event_ns: int) -> Decimal:
+    """Return what a reported quantity counts now: less what was taken back since its instant."""
+    return cum_qty - sum((one.qty for one in order.revisions if event_ns < one.until_ns), ZERO)
+
+
 def tells_news(order: Order, status: OrderStatus, cum_qty: Decimal, order_qty: Decimal) -> bool:
-    """Say whether a legal report would change anything, so that repeated words are not journaled."""
+    """Say whether a legal report would change anything, so that repeated words are not journaled.
+
+    `cum_qty` is what it counts now.
+    """
     cell = judge(order, status, cum_qty)
     return (
         cell not in (Move.SAME, order.status)
@@ -276,8 +298,9 @@ def merge_report(order: Order, report: Report) -> bool:
     cell = judge(order, report.status, report.cum_qty)
     if cell is Move.ILLEGAL:
         return False
-    # A report from before a bust still counts what was taken back.
-    order.venue_cum = max(order.venue_cum, report.cum_qty - order.busted)
+    now = counted(order, report.cum_qty, report.event_ns)
+    order.venue_cum, order.venue_cum_ns = max((order.venue_cum, order.venue_cum_ns), (now, report.event_ns))
+    order.venue_ended = order.venue_ended or report.status in TERMINAL
     if report.order_qty is not None:
         order.order_qty = report.order_qty
     order.venue_order_id = report.venue_order_id or order.venue_order_id
@@ -297,13 +320,25 @@ def merge_fill(order: Order, qty: Decimal, price: Decimal, at_ns: int) -> bool:
     return happen(order, Event.FULL if not order.leaves_qty else Event.FILL, "", at_ns)
 
 
-def take_back(order: Order, qty: Decimal, price: Decimal, at_ns: int, *, bust: bool) -> None:
-    """Take a booked quantity back. Only a bust lowers what the venue counts; no status changes by it."""
+def take_back(order: Order, qty: Decimal, price: Decimal, at_ns: int) -> None:
+    """Take a booked quantity back; what the venue counts stays."""
     order.filled -= qty
     order.value -= qty * price
-    if bust:
-        order.busted += qty
-        order.venue_cum = max(order.venue_cum - qty, ZERO)
+    order.updated_ns = at_ns
+    order.sealed = False
+
+
+def revise(order: Order, revision: Revision, at_ns: int) -> None:
+    """Let the venue's count follow a trade that the venue took back or changed; nothing else lowers it.
+
+    Where our own sum alone says that an order has ended it may still be open there: it lives until
+    the venue speaks. One that the venue has ended stays ended.
+    """
+    order.revisions = [*order.revisions, revision][-REVISIONS_MAX:]
+    if order.venue_cum_ns < revision.until_ns:
+        order.venue_cum = max(order.venue_cum - revision.qty, ZERO)
+    if order.status is OrderStatus.FILLED and order.leaves_qty and not order.venue_ended:
+        order.status, order.ended_ns = _by_quantity(order), None
     order.updated_ns = at_ns
     order.sealed = False
 

@@ -219,6 +219,8 @@ class Fill(RecordBase, frozen=True, array_like=True, tag=True):
     liquidity: Literal["maker", "taker"]
     event_ns: int
     kind: Literal["spot", "linear"] = "spot"
+    revised_ns: int = 0
+    """The venue's instant of the newest correction that is in it."""
 
 
 class FillInferred(RecordBase, frozen=True, array_like=True, tag=True):
@@ -246,6 +248,8 @@ class Bust(RecordBase, frozen=True, array_like=True, tag=True):
     instrument: InstrumentId
     trade_id: TradeId
     fill: Fill | None
+    event_ns: int = 0
+    """The venue's instant: what it reports from then on does not count the trade."""
 
 
 class Correct(RecordBase, frozen=True, array_like=True, tag=True):
@@ -257,6 +261,8 @@ class Correct(RecordBase, frozen=True, array_like=True, tag=True):
     fill: Fill | None
     qty: Decimal
     price: Decimal
+    event_ns: int = 0
+    """The venue's instant: what it reports from then on counts the trade as it is now."""
 
 
 class OwnerState(RecordBase, frozen=True, array_like=True, tag=True):

@@ -296,18 +296,29 @@ class Book:
         return self._revise(trade, qty, price, ZERO, at_ns)
 
     def _revise(self, trade: SimTrade, qty: Decimal, price: Decimal, fee: Decimal, at_ns: int) -> bool:
+        """Change a trade; what an open order has lost by it may trade again, and is locked again."""
         rules, order = self._instruments[trade.instrument], self.orders[trade.order_id]
         bought = sign(trade.side) * (qty - trade.qty)
         spent = sign(trade.side) * (qty * price - trade.qty * trade.price)
         moves: dict[str, Decimal] = {}
         for asset, change in ((rules.base, bought), (rules.quote, -spent), (trade.fee_asset, -fee)):
             moves[asset] = moves.get(asset, ZERO) + change
-        if trade.busted or any(self.wallet.free(asset) + change < 0 for asset, change in moves.items()):
+        held = ZERO
+        if order.ended_ns is None:
+            open_qty = order.leaves + trade.qty - qty
+            held = self.needed(order.instrument, order.side, open_qty, order.price) - order.locked
+        pays = self.pays(order.instrument, order.side)
+        free = {asset: self.wallet.free(asset) + change for asset, change in moves.items()}
+        free[pays] -= held
+        if trade.busted or any(left < 0 for left in free.values()):
             return False
         for asset, change in moves.items():
             self.wallet.pay(asset, change)
         order.cum_qty += qty - trade.qty
         order.cum_quote += qty * price - trade.qty * trade.price
+        if order.ended_ns is None:
+            self._lock(order, order.leaves)
+            order.status = "PARTIALLY_FILLED" if order.cum_qty else "NEW"
         order.remember(at_ns)
         what: Literal["bust", "correct"] = "correct" if qty else "bust"
         trade.busted = not qty

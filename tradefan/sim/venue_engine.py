@@ -24,8 +24,10 @@ THIN = 0.1
 """Of the orders that would reach an own one behind the touch, those that do."""
 REVISED_NS = MINUTE
 """A trade is taken back or changed within this."""
+REVISED_SOON_NS = SECOND
+"""Of an order that has not traded whole: the rest rarely waits longer."""
 REVISIONS_MAX = 5
-"""So often it waits for the end of its order, or for the funds to take back."""
+"""So often it waits for the funds to take back."""
 Later = Callable[[int, Callable[[int], None]], None]
 """(instant, what to do then with the instant): the venue's own agenda."""
 Busted = Callable[[SimTrade, int], None]
@@ -145,7 +147,8 @@ class Engine:
             self._overfill(order, price, at_ns, maker=maker)
         for kind in ("bust", "correction"):
             if named and chances.hit(kind):
-                wait_ns = chances.rng(f"{kind}/when").randint(0, REVISED_NS)
+                within_ns = REVISED_SOON_NS if order.ended_ns is None else REVISED_NS
+                wait_ns = chances.rng(f"{kind}/when").randint(0, within_ns)
                 self._later(at_ns + wait_ns, self._revision(kind, trade, REVISIONS_MAX))
 
     def _note_modes(self, trade: SimTrade) -> None:
@@ -187,12 +190,10 @@ class Engine:
     # --- revisions --------------------------------------------------------------------------------------
 
     def _revision(self, kind: str, trade: SimTrade, tries: int) -> Callable[[int], None]:
-        """Return what takes a trade back or changes it, once its order has ended and the funds are there."""
+        """Return what takes a trade back or changes it, once the funds are there; its order may be open."""
 
         def revise(at_ns: int) -> None:
-            ended = self.book.orders[trade.order_id].ended_ns is not None
-            done = ended and (self.book.bust(trade, at_ns) if kind == "bust" else self._correct(trade, at_ns))
-            if done:
+            if self.book.bust(trade, at_ns) if kind == "bust" else self._correct(trade, at_ns):
                 self.book.settle(at_ns)
                 self.chances.note(kind, f"{trade.client_order_id} {trade.trade_id}")
                 self._busted(trade, at_ns)

@@ -287,10 +287,11 @@ class Bench:
         self.ids += 1
         self.tell(venue_fill(create, qty, trade_id or f"v{self.ids}", self.now_ns, **changes))
 
-    def bust(self, trade_id: str, qty: Any = None, price: Any = None) -> None:
+    def bust(self, trade_id: str, qty: Any = None, price: Any = None, *, event_ns: int | None = None) -> None:
         """Let the venue take a trade of BTC back, or change it."""
         now = (None if qty is None else D(qty), None if price is None else D(price))
-        self.tell(FillBusted(ACCOUNT, BTC, TradeId(trade_id), self.now_ns, self.now_ns, *now))
+        at_ns = self.now_ns if event_ns is None else event_ns
+        self.tell(FillBusted(ACCOUNT, BTC, TradeId(trade_id), at_ns, self.now_ns, *now))
 
     def doubt(self, create: CreateOrder, kind: Doubt = Doubt.CREATE) -> None:
         """Let a request of an order have no outcome."""

@@ -22,10 +22,11 @@ from tests.unit.actors.oms_wired import (
     foreign,
 )
 from tradefan.core import apply_orders
+from tradefan.core.exposure import account_sides
 from tradefan.core.ledger import balance, position
 from tradefan.messages.account import AccountState
 from tradefan.messages.control import AskHistory
-from tradefan.messages.gateway import CreateOrder, Look
+from tradefan.messages.gateway import CancelOrder, CreateOrder, Look
 from tradefan.messages.orders import FillUpdate, OrderStatus
 from tradefan.messages.records import Bust, Correct, FillInferred, Transfer
 from tradefan.units import EXTERNAL, SECOND, ParentId, TradeId
@@ -64,7 +65,7 @@ def test_bust_when_of_a_known_trade_then_books_are_as_if_it_had_never_been(bench
     assert position(ledger, ACCOUNT, TREND, BTC).qty == D(0)
     assert (balance(ledger, ACCOUNT, USDT), balance(ledger, ACCOUNT, BASE)) == (D(1_000_000), D(0))
     order = bench.trading.orders[create.client_order_id]
-    assert (order.cum_qty, order.filled, order.status, order.sealed) == (D(0), D(0), S.FILLED, False)
+    assert (order.cum_qty, order.filled, order.sealed) == (D(0), D(0), False)
     assert bench.trading.parents[ParentId(create.parent_id)].cum_qty == D(0)
     assert bench.alarms == ["bust"]
     assert told(bench) == (D(0), D(0))
@@ -125,6 +126,62 @@ def test_bust_when_only_part_of_what_traded_then_the_rest_stays(bench: Bench) ->
     bench.check()
 
 
+@pytest.mark.parametrize("price", [None, D("98.5")], ids=["bust", "new price"])
+def test_revision_when_of_a_live_order_then_what_the_venue_counts_later_is_not_hidden(
+    bench: Bench, price: Decimal | None
+) -> None:
+    """The venue fills all of it in the end, and its word overtakes the trade: nothing is ordered again."""
+    bench.target(10, algo="limit", limit_price=D(99))
+    create = bench.one(GATEWAY, CreateOrder)
+    bench.report(create, S.NEW)
+    bench.fill(create, 4, "1", price=D(99))
+    bench.report(create, S.PARTIALLY_FILLED, 4)
+    bench.advance(SECOND)
+    bench.bust("1", None if price is None else 4, price)
+    bench.advance(SECOND)
+    bench.report(create, S.FILLED, 10)
+    bench.target(10, algo="limit", limit_price=D(99))
+    assert bench.take(GATEWAY, CreateOrder) == []
+    assert bench.trading.orders[create.client_order_id].cum_qty == D(10)
+    bench.fill(create, 10 if price is None else 6, "2", price=D(99))
+    assert position(bench.trading.ledger, ACCOUNT, TREND, BTC).qty == D(10)
+    bench.check()
+
+
+def test_correction_when_a_later_trade_is_lost_then_it_is_inferred_all_the_same(bench: Bench) -> None:
+    """A new price takes nothing from what the venue counts: 4 of its 8 are missing, and are booked."""
+    create = bench.resting(10)
+    bench.fill(create, 4, "1", price=D(99))
+    bench.bust("1", 4, D("98.5"))
+    bench.advance(SECOND)
+    bench.report(create, S.PARTIALLY_FILLED, 8)
+    bench.advance(60 * SECOND, answering=True)
+    assert [one.fill.qty for one in bench.made(FillInferred)] == [D(4)]
+    bench.check()
+
+
+def test_bust_when_our_sum_had_ended_an_order_that_is_open_then_it_counts_and_is_cancelled(
+    bench: Bench,
+) -> None:
+    """The venue took 4 back before it filled 6 of 10: 4 rest there still, and nobody waits for them."""
+    create = bench.resting(10)
+    bench.fill(create, 4, "1")
+    early_ns = bench.now_ns
+    bench.advance(SECOND)
+    bench.fill(create, 6, "2")
+    assert create.client_order_id not in bench.trading.orders_live
+    bench.sent.clear()
+    bench.bust("1", event_ns=early_ns)
+    order = bench.trading.orders[create.client_order_id]
+    assert (order.live, order.cum_qty, order.leaves_qty) == (True, D(6), D(4))
+    assert account_sides(bench.trading.exposure, ACCOUNT, BTC).buy_qty == D(4)
+    assert bench.one(GATEWAY, CancelOrder).client_order_id == create.client_order_id
+    bench.advance(SECOND)
+    assert bench.one(GATEWAY, Look).orders == ((BTC, create.client_order_id),)
+    bench.report(create, S.CANCELED, 6, source="look")
+    assert account_sides(bench.trading.exposure, ACCOUNT, BTC).buy_qty == D(0)
+
+
 def test_bust_when_its_parent_still_works_then_what_is_missing_is_ordered_again(bench: Bench) -> None:
     """The parent has less than it thought; its executor goes on, never above its quantity."""
     bench.submit(3)
@@ -169,6 +226,25 @@ def test_correction_when_of_a_known_trade_then_books_are_as_the_venue_says_now(
     order = bench.trading.orders[create.client_order_id]
     assert (order.cum_qty, order.value) == (D(qty), D(qty * price))
     assert told(bench) == (D(qty), held.realised)
+    bench.check()
+
+
+def test_corrections_when_repeated_or_swapped_then_the_newest_holds_and_each_counts_once(
+    bench: Bench,
+) -> None:
+    """A stream repeats all revisions to a new subscriber, and may tell them in any order."""
+    create = filled(bench, 3)
+    for _ in range(2):
+        bench.bust("7", 2, 99, event_ns=bench.now_ns + 1)
+        bench.bust("7", 1, 99, event_ns=bench.now_ns + 2)
+    assert [one.qty for one in bench.made(Correct)] == [D(2), D(1)]
+    swapped = Bench().ready()
+    filled(swapped, 3)
+    swapped.bust("7", 1, 99, event_ns=swapped.now_ns + 2)
+    swapped.bust("7", 2, 99, event_ns=swapped.now_ns + 1)
+    assert [one.qty for one in swapped.made(Correct)] == [D(1)]
+    order = bench.trading.orders[create.client_order_id]
+    assert (order.filled, order.cum_qty) == (D(1), D(1))
     bench.check()
 
 

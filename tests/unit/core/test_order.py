@@ -20,11 +20,13 @@ from tradefan.core.order import (
     Event,
     Move,
     Order,
+    Revision,
     begin_doubt,
     happen,
     judge,
     merge_fill,
     merge_report,
+    revise,
     take_back,
     tells_news,
 )
@@ -338,15 +340,73 @@ def test_replacement_when_its_new_order_is_in_doubt_then_it_may_not_exist() -> N
     assert (missing.in_doubt, missing.never_was, missing.live) == (None, True, False)
 
 
+def bust(one: Order, qty: int, event_ns: int) -> None:
+    """Let the venue take a booked trade back."""
+    take_back(one, D(qty), D(100), event_ns)
+    revise(one, Revision(event_ns, D(qty)), event_ns)
+
+
 def test_bust_when_a_report_from_before_it_comes_late_then_quantity_does_not_rise_again() -> None:
-    """`busted` is what older words still count; the status stays, the accounting is open."""
+    """What was taken back is in older words only; the venue's end stays, the accounting is open."""
     one = order()
     assert merge_fill(one, D(10), D(100), 2)
+    assert merge_report(one, report(S.FILLED, 10, at_ns=2))
     one.sealed = True
-    take_back(one, D(4), D(100), 5, bust=True)
+    bust(one, 4, 5)
     assert (one.cum_qty, one.filled, one.value, one.sealed) == (D(6), D(6), D(600), False)
-    assert merge_report(one, report(S.FILLED, 10, at_ns=6))
+    assert merge_report(one, report(S.FILLED, 10, at_ns=4))
     assert (one.cum_qty, one.status) == (D(6), S.FILLED)
+
+
+@pytest.mark.parametrize(
+    ("cum", "event_ns", "counts"),
+    [(8, 9, 8), (8, 5, 8), (8, 4, 4)],
+    ids=["behind it", "at its instant", "before it"],
+)
+def test_report_when_a_trade_was_taken_back_then_only_words_from_before_count_too_much(
+    cum: int, event_ns: int, counts: int
+) -> None:
+    """The venue's own count follows its bust: what it says later hides nothing that traded since."""
+    one = order()
+    assert merge_fill(one, D(4), D(100), 3)
+    bust(one, 4, 5)
+    assert merge_report(one, report(S.PARTIALLY_FILLED, cum, at_ns=event_ns))
+    assert (one.filled, one.cum_qty) == (D(0), D(counts))
+
+
+def test_bust_when_the_venues_count_is_younger_then_it_is_in_it_already() -> None:
+    """Report and bust may swap: the count of 6 holds, the fill of 4 is no part of it."""
+    one = order()
+    assert merge_fill(one, D(4), D(100), 3)
+    assert merge_report(one, report(S.PARTIALLY_FILLED, 6, at_ns=7))
+    bust(one, 4, 5)
+    assert (one.filled, one.cum_qty) == (D(0), D(6))
+
+
+def test_revisions_when_a_trade_is_changed_twice_then_each_counts_what_it_lowered() -> None:
+    """10 became 7 and then 4: an old word counts 6 too much, one from between them 3."""
+    for event_ns, cum in ((4, 10), (6, 7), (8, 4)):
+        one = order()
+        assert merge_fill(one, D(10), D(100), 3)
+        for at_ns in (5, 7):
+            bust(one, 3, at_ns)
+        assert merge_report(one, report(S.PARTIALLY_FILLED, cum, at_ns=event_ns))
+        assert one.cum_qty == D(4)
+
+
+@pytest.mark.parametrize(("told", "status"), [(True, S.FILLED), (False, S.PARTIALLY_FILLED)])
+def test_bust_when_only_our_sum_had_ended_the_order_then_it_lives_again(
+    told: bool, status: OrderStatus
+) -> None:
+    """The venue took 4 back before it filled the rest: there 4 are open still, unless it said FILLED."""
+    one = order()
+    assert merge_fill(one, D(4), D(100), 3)
+    assert merge_fill(one, D(6), D(100), 6)
+    if told:
+        assert merge_report(one, report(S.FILLED, 10, at_ns=6))
+    bust(one, 4, 5)
+    assert (one.status, one.live, one.ended_ns is None) == (status, not told, not told)
+    assert (one.cum_qty, one.leaves_qty) == (D(10) if told else D(6), D(0) if told else D(4))
 
 
 def test_inferred_quantity_when_taken_back_then_the_venues_word_stays() -> None:
@@ -354,7 +414,7 @@ def test_inferred_quantity_when_taken_back_then_the_venues_word_stays() -> None:
     one = order()
     assert merge_report(one, report(S.PARTIALLY_FILLED, 4))
     assert merge_fill(one, D(4), D(100), 2)
-    take_back(one, D(4), D(100), 3, bust=False)
+    take_back(one, D(4), D(100), 3)
     assert (one.filled, one.venue_cum, one.cum_qty) == (D(0), D(4), D(4))
 
 

@@ -131,15 +131,24 @@ def test_fill_when_it_is_counted_twice_then_broken() -> None:
 
 
 def test_trade_when_busted_then_its_room_is_there_again() -> None:
-    """A bust lowers what has traded, at the venue and with us."""
+    """A bust lowers what has traded, at the venue and with us, of an order that the venue has ended."""
     bench = bench_with()
     order = bench.venue.accept(CID)
     trade = bench.venue.trade(order, 10)
-    assert bench.step(fill(10)) is None
+    assert bench.step(fill(10), report(S.FILLED, 10)) is None
     bench.venue.bust(trade)
     order.cum_qty -= trade.qty
     bust = Bust(9, ACCOUNT, order.instrument, TradeId("t1"), fill(10))
     assert bench.step(bust, second(10)) is None
+
+
+def test_trade_when_busted_of_an_order_that_only_we_have_ended_then_its_room_is_taken() -> None:
+    """By our own sum it was full; the venue may have it open still, so nothing more fits beside it."""
+    bench = bench_with()
+    bench.venue.accept(CID)
+    assert bench.step(fill(10)) is None
+    bust = Bust(9, ACCOUNT, fill(10).instrument, TradeId("t1"), fill(10))
+    broken(bench.step(bust, second(10)), "I-03", "at most 10", "20")
 
 
 def test_child_when_a_liar_has_it_behind_two_looks_then_its_parent_is_free() -> None:

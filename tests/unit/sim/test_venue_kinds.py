@@ -170,6 +170,19 @@ def test_bust_when_it_happens_then_the_trade_is_gone_and_named_to_every_subscrib
     check_books(client, BALANCES)
 
 
+@pytest.mark.parametrize("kind", ["bust", "correction"])
+def test_revision_when_its_order_is_open_then_what_it_lost_is_open_and_locked_again(kind: str) -> None:
+    """The venue's count of a live order falls with its trade: it may trade that quantity again."""
+    client = lived(only(kind, "partial_storm"))
+    revised = [one for one in client.venue.log if one.what in ("bust", "correct")]
+    orders = [(one.at_ns, client.venue.book.orders[one.order_id or 0]) for one in revised]
+    live = [order for at_ns, order in orders if order.ended_ns is None or at_ns < order.ended_ns]
+    assert live
+    assert any(order.cum_qty == order.qty for order in live)
+    check_orders(client)
+    check_books(client, BALANCES)
+
+
 def test_correction_when_it_happens_then_the_trade_is_what_the_event_says() -> None:
     """`q` and `p` are what holds now; `myTrades` shows the same."""
     client = lived(only("correction"))

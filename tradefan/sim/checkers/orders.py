@@ -34,7 +34,10 @@ ENDS = ("FILLED", "CANCELED", "REJECTED", "EXPIRED")
 
 
 class Child(Struct):
-    """One order; `void` while there is proof that it never was, `busted` what was taken back of it."""
+    """One order; `void` while there is proof that it never was, `ended` by the venue's word or by that.
+
+    `revised` is what was taken back of it, each with the instant before which reports still count it.
+    """
 
     client_order_id: str
     account: AccountId
@@ -50,7 +53,8 @@ class Child(Struct):
     intent: Intent | None
     filled: Decimal = ZERO
     reported: Decimal = ZERO
-    busted: Decimal = ZERO
+    reported_ns: int = 0
+    revised: tuple[tuple[int, Decimal], ...] = ()
     ended: bool = False
     void: bool = False
     cancelled: bool = False
@@ -137,8 +141,10 @@ def _on_external(orders: Orders, record: ExternalOrder) -> Child:
 def _on_report(orders: Orders, record: Report) -> Child | None:
     child = _of(orders, record)
     if child is not None:
-        # What was taken back may still be in a word from before.
-        child.reported = max(child.reported, record.cum_qty - child.busted)
+        # What was taken back is still in a word from before.
+        since = sum((qty for until_ns, qty in child.revised if record.event_ns < until_ns), ZERO)
+        word = (record.cum_qty - since, record.event_ns)
+        child.reported, child.reported_ns = max((child.reported, child.reported_ns), word)
         child.qty = child.qty if record.order_qty is None else record.order_qty
         child.ended = child.ended or record.status in ENDS
     return child
@@ -149,7 +155,6 @@ def _on_fill(orders: Orders, fill: Fill) -> Child | None:
     if child is None or (child.account, child.instrument) != (fill.account, fill.instrument):
         return None
     child.filled += fill.qty
-    child.ended = child.ended or child.cum >= child.qty
     return child
 
 
@@ -167,17 +172,17 @@ def _on_replaced(orders: Orders, record: FillReplaced) -> Child | None:
 
 
 def _on_bust(orders: Orders, record: Bust | Correct) -> Child | None:
-    """Only this lowers what has traded. A correction books the trade anew."""
+    """Only this lowers what has traded, by what the trade has lost; full by its fills is not ended then."""
     fill = record.fill
     child = None if fill is None else _of(orders, fill)
     if fill is None or child is None:
         return None
-    child.filled -= fill.qty
-    child.busted += fill.qty
-    child.reported = max(child.reported - fill.qty, ZERO)
-    if isinstance(record, Correct):
-        child.filled += record.qty
-        child.ended = child.ended or child.cum >= child.qty
+    lost = fill.qty - record.qty if isinstance(record, Correct) else fill.qty
+    until_ns = max(record.event_ns or record.at_ns, fill.event_ns + 1)
+    child.filled -= lost
+    child.revised += ((until_ns, lost),)
+    if child.reported_ns < until_ns:
+        child.reported = max(child.reported - lost, ZERO)
     return child
 
 
