@@ -248,8 +248,10 @@ def _bust_once(turn: Turn, msg: FillBusted, fill: Fill) -> None:
 
 
 def _await_fill(turn: Turn, msg: FillBusted) -> None:
+    """Keep a revision for the fill that it is about; a newer one of the same trade takes its place."""
     where = (turn.now, msg.account, msg.instrument, msg.trade_id)
-    if fill_key(*where[1:]) not in turn.trading.busts:
+    known = turn.trading.busts.get(fill_key(*where[1:]))
+    if known is None or known.event_ns < msg.event_ns:
         correction = msg.qty is not None and msg.price is not None
         turn.emit(
             Correct(*where, None, msg.qty, msg.price, msg.event_ns)  # type: ignore[arg-type]
