@@ -87,7 +87,8 @@ class SimTrader(Strategy[SimTraderSettings, SimTraderState]):
     def on_fill(self, fill: FillUpdate, view: View) -> Commands:
         """Count, and now and then take it back at once."""
         self.state.fills += 1
-        if self._draw() < 0.05 and fill.side == "buy":
+        # A trade that the venue took back is told with a negative quantity.
+        if self._draw() < 0.05 and fill.side == "buy" and fill.qty > 0:
             return sell(self.s.symbol, float(fill.qty), reason="sim take back")
         return ()
 
