@@ -21,6 +21,7 @@ from tradefan.actors.gateway_state import (
     remember_owner,
 )
 from tradefan.actors.gateway_trades import newest_id, ripen, safe_cursor, take_page
+from tradefan.core.ids import wire_id
 from tradefan.errors import Refused
 from tradefan.messages.base import Message
 from tradefan.messages.control import Timer
@@ -167,7 +168,7 @@ class Looks:
         told = None
         if isinstance(event, ExecutionReport) and event.instrument == flight.instrument:
             told = event.client_order_id if by_name else event.venue_order_id
-        if told == flight.subject:
+        if told == wire_id(flight.subject):
             self._take_report(looking, event)
         else:
             looking.failures.append(f"ECHO: asked for {flight.subject}, answered {told}")
@@ -175,7 +176,7 @@ class Looks:
     def _take_report(self, looking: Looking, event: Event) -> None:
         """Take a report; a symbol that we do not trade is nobody's business here."""
         if isinstance(event, ExecutionReport):
-            looking.reported[event.client_order_id] = 1
+            looking.reported[order_key(event.instrument, event.client_order_id)] = 1
             looking.owners[order_key(event.instrument, event.venue_order_id)] = event.client_order_id
             remember_owner(self._state, event)
             looking.outgoing.append(event)
@@ -234,7 +235,7 @@ class Looks:
         named = [
             Question("query", instrument, client_order_id)
             for instrument, client_order_id in looking.look.orders
-            if client_order_id not in looking.reported
+            if order_key(instrument, wire_id(client_order_id)) not in looking.reported
         ]
         behind: dict[str, Question] = {}
         for instrument, reading in looking.trades.items():
@@ -249,7 +250,7 @@ class Looks:
 
         def body(req: int) -> Text:
             if question.what == "query":
-                return codec.query(req, instrument, now_ns, ClientOrderId(subject))
+                return codec.query(req, instrument, now_ns, wire_id(subject))
             return codec.query_venue_id(req, instrument, now_ns, subject)
 
         self._send(looking, ctx, question.what, body, instrument, subject)

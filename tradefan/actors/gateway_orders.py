@@ -9,9 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import msgspec
+
 from tradefan.actors.gateway_flights import Flights
 from tradefan.actors.gateway_state import TOMBSTONES_MAX, Flight, GatewayState
 from tradefan.core.connection_state import Phase
+from tradefan.core.ids import wire_id
 from tradefan.errors import Refused
 from tradefan.messages.base import Message
 from tradefan.messages.gateway import (
@@ -77,10 +80,11 @@ class Orders:
     def cancel(self, order: CancelOrder, ctx: Context) -> None:
         """Write a cancel at once, and see to it that a create behind it is not written any more."""
         name, codec, now_ns = order.client_order_id, self._codec, ctx.now_ns
+        wired = msgspec.structs.replace(order, client_order_id=wire_id(name))
         self._bury(name, now_ns)
         try:
             reason = self._flights.write(
-                ctx, "cancel", lambda req: codec.cancel(req, order, now_ns), order.instrument, name
+                ctx, "cancel", lambda req: codec.cancel(req, wired, now_ns), order.instrument, name
             )
         except Refused as error:
             reason = error.code
@@ -251,7 +255,7 @@ class Orders:
         """Tell what the venue says; when it speaks of another order, that proves nothing of ours."""
         reports = [event for event in events if isinstance(event, ExecutionReport)]
         heard = [(report.instrument, report.client_order_id) for report in reports]
-        if heard != [(flight.instrument, name)]:
+        if heard != [(flight.instrument, wire_id(name))]:
             told = [report.client_order_id for report in reports]
             # Neither is it a stranger's order: the next look shows what the venue really has.
             self._doubt(name, kind, f"ECHO: sent {name}, answered {told}", ctx)

@@ -83,7 +83,7 @@ class Looking(Struct):
     asked: int = 0
     by_id: bool = False
     questions: list[Question] = []
-    reported: dict[ClientOrderId, int] = {}
+    reported: dict[str, int] = {}
     owners: dict[str, ClientOrderId] = {}
     trades: dict[InstrumentId, Reading] = {}
     pages: int = 0

@@ -12,24 +12,24 @@ from decimal import Decimal
 from tradefan.actors.oms_epoch import keep_ahead
 from tradefan.actors.oms_modes import suspect
 from tradefan.actors.oms_state import Turn
-from tradefan.core.ids import is_own
-from tradefan.core.order import Order
+from tradefan.core.ids import is_own, keyed
+from tradefan.core.trading import order_at
 from tradefan.messages.control import AskHistory, History
 from tradefan.messages.gateway import ExecutionReport, FillBusted, VenueFill
 from tradefan.messages.orders import TERMINAL, OrderStatus
 from tradefan.messages.records import Difference, ExternalOrder, Intent
-from tradefan.units import ZERO, AccountId, Asset, ClientOrderId, exact
+from tradefan.units import ZERO, AccountId, Asset, ClientOrderId, InstrumentId, exact
 
 ASKED_MAX = 10_000
 """Facts that wait for the journal's answer; more are left to the next look."""
 
 
-def on_stranger(turn: Turn, msg: ExecutionReport, known: Order | None) -> None:
+def on_stranger(turn: Turn, msg: ExecutionReport) -> None:
     """Take a report about an order that is not known here."""
     name = msg.client_order_id
     if not is_own(name, turn.wiring.instance):
         turn.live.counters.foreign += 1
-        _take_in(turn, msg, known, orphan=False)
+        _take_in(turn, msg, orphan=False)
         return
     keep_ahead(turn, msg.account, name)
     if msg.status not in TERMINAL:
@@ -59,24 +59,26 @@ def waited_for(turn: Turn, history: History) -> list[ExecutionReport | VenueFill
     return turn.live.asking.pop(f"{history.subject} {history.fact}", [])
 
 
-def intent_in(history: History) -> Intent | None:
-    """Return the INTENT that the journal found."""
-    return next((record for record in history.records if isinstance(record, Intent)), None)
+def intent_in(history: History, account: AccountId, instrument: InstrumentId) -> Intent | None:
+    """Return the INTENT that the journal found, if it is of this place: others may use an id of ours."""
+    found = (record for record in history.records if isinstance(record, Intent))
+    return next((one for one in found if (one.account, one.instrument) == (account, instrument)), None)
 
 
 def on_old_report(turn: Turn, msg: ExecutionReport, history: History) -> None:
     """Judge a report about an order that is not in memory by what the journal holds."""
-    known = intent_in(history) is not None
+    known = intent_in(history, msg.account, msg.instrument) is not None
     # What was ours has ended and left memory: that the venue shows it live again breaks its bounds (R5).
     why = "ended long ago, and the venue shows it live" if known else "has our letters and no INTENT of ours"
     alarm_orphan(turn, msg.account, msg.client_order_id, why)
-    _take_in(turn, msg, None, orphan=True)
+    _take_in(turn, msg, orphan=True)
     hold(turn, msg, why)
 
 
 def hold(turn: Turn, msg: ExecutionReport, why: str) -> None:
     """Hold an instrument, over restarts too, for an order that a human has to explain, or that ends."""
-    name = msg.client_order_id
+    order = order_at(turn.trading, msg.account, msg.instrument, msg.client_order_id)
+    name = msg.client_order_id if order is None else order.client_order_id
     text = f"{msg.instrument} is on hold: {name} {why}"
     turn.live.holds.setdefault(msg.instrument, {})[name] = text
     if name in turn.trading.orders_live:
@@ -95,10 +97,18 @@ def alarm_orphan(turn: Turn, account: AccountId, client_order_id: ClientOrderId,
     turn.log("critical", "orphan", account=account, client_order_id=client_order_id, reason=why)
 
 
-def _take_in(turn: Turn, msg: ExecutionReport, known: Order | None, *, orphan: bool) -> None:
-    """Let a foreign order count from now on; one that has ended already never will."""
+def _take_in(turn: Turn, msg: ExecutionReport, *, orphan: bool) -> None:
+    """Let a foreign order count from now on; one that has ended already never will.
+
+    It has its id for a name, and the place as well where another order has that id.
+    """
     if msg.status in TERMINAL or msg.status is OrderStatus.UNKNOWN or msg.order_qty <= 0:
         return
+    where = (msg.account, msg.instrument)
+    known = order_at(turn.trading, *where, msg.client_order_id)
+    name = msg.client_order_id if known is None else known.client_order_id
+    if known is None and name in turn.trading.orders:
+        name = keyed(name, *where)
     found = turn.instrument(msg.instrument)
     if found is None or (known is not None and (known.live or not known.external)):
         turn.log("warning", "foreign_order_ignored", account=msg.account, client_order_id=msg.client_order_id)
@@ -110,7 +120,7 @@ def _take_in(turn: Turn, msg: ExecutionReport, known: Order | None, *, orphan: b
             at_ns=turn.now,
             account=msg.account,
             instrument=msg.instrument,
-            client_order_id=msg.client_order_id,
+            client_order_id=name,
             venue_order_id=msg.venue_order_id,
             side=msg.side,
             order_qty=msg.order_qty,
@@ -122,7 +132,7 @@ def _take_in(turn: Turn, msg: ExecutionReport, known: Order | None, *, orphan: b
             orphan=orphan,
         )
     )
-    turn.touch(turn.trading.orders[msg.client_order_id])
+    turn.touch(turn.trading.orders[name])
     suspect(turn, msg.account, msg.instrument)
     turn.log(
         "warning",

@@ -325,7 +325,7 @@ def _take_of_old_order(turn: Turn, msg: VenueFill, history: History) -> None:
     """Book a fill of an order that has left memory to its owner; an unknown one is an orphan."""
     if knows_fill(turn.trading, msg.account, msg.instrument, msg.trade_id):
         return
-    intent = intent_in(history)
+    intent = intent_in(history, msg.account, msg.instrument)
     if intent is None:
         assert msg.client_order_id is not None
         alarm_orphan(turn, msg.account, msg.client_order_id, f"fill {msg.trade_id} of it was reported")

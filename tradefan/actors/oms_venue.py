@@ -23,6 +23,7 @@ from tradefan.actors.oms_waiting import (
 )
 from tradefan.core import outbox
 from tradefan.core.order import TABLE, Event, Move, Order, counted, judge, tells_news
+from tradefan.core.trading import order_at
 from tradefan.messages.control import Timer
 from tradefan.messages.gateway import (
     CancelRejected,
@@ -43,11 +44,11 @@ FILTER = "FILTER"
 def on_report(turn: Turn, msg: ExecutionReport) -> None:
     """Merge a report into its order."""
     here = turn.account(msg.account)
-    if msg.source == "look":
-        here.seen[msg.client_order_id] = None
-    order = turn.trading.orders.get(msg.client_order_id)
-    if order is None or order.account != msg.account or _came_again(order, msg):
-        on_stranger(turn, msg, order)
+    order = order_at(turn.trading, msg.account, msg.instrument, msg.client_order_id)
+    if msg.source == "look" and order is not None:
+        here.seen[order.client_order_id] = None
+    if order is None or _came_again(order, msg):
+        on_stranger(turn, msg)
         return
     if order.never_was and not _adopt(turn, order, msg):
         return
@@ -78,7 +79,7 @@ def _merge(turn: Turn, order: Order, msg: ExecutionReport, order_qty: Decimal | 
         Report(
             at_ns=turn.now,
             account=msg.account,
-            client_order_id=msg.client_order_id,
+            client_order_id=order.client_order_id,
             venue_order_id=msg.venue_order_id,
             status=msg.status,
             cum_qty=msg.cum_qty,

@@ -7,7 +7,7 @@ id is ever made twice; the check tells an own id from a foreign one that happens
 from __future__ import annotations
 
 from tradefan.errors import Defect, Refused
-from tradefan.units import ClientOrderId, ParentId
+from tradefan.units import AccountId, ClientOrderId, InstrumentId, ParentId
 
 EPOCH_MAX = 2**20
 SEQUENCE_MAX = 2**35
@@ -50,6 +50,16 @@ def is_own(text: str, instance: str) -> bool:
 def made_as(name: ClientOrderId) -> tuple[int, int]:
     """Return epoch and sequence of an own id (see `is_own`)."""
     return _number(name[3:7]), _number(name[7:14])
+
+
+def keyed(client_order_id: ClientOrderId, account: AccountId, instrument: InstrumentId) -> ClientOrderId:
+    """Name an order of others whose id another one here has: a symbol's ids are its own (OR-25)."""
+    return ClientOrderId(f"{client_order_id} {account} {instrument}")
+
+
+def wire_id(client_order_id: ClientOrderId | str) -> ClientOrderId:
+    """Return the id by which the venue knows an order; there is no space in any."""
+    return ClientOrderId(client_order_id.partition(" ")[0])
 
 
 def is_instance(text: str) -> bool:

@@ -22,6 +22,7 @@ from tradefan.core.trading_state import (
     in_opening,
     knows_fill,
     may_have_forgotten,
+    order_at,
     place_key,
 )
 from tradefan.messages import records as r
@@ -35,6 +36,7 @@ __all__ = [
     "in_opening",
     "knows_fill",
     "may_have_forgotten",
+    "order_at",
     "place_key",
 ]
 

@@ -8,6 +8,7 @@ from typing import TypeVar
 from msgspec import Struct, field
 
 from tradefan.core.exposure import Exposure
+from tradefan.core.ids import keyed
 from tradefan.core.ledger import Ledger
 from tradefan.core.order import Order
 from tradefan.messages.orders import OrderStatus, ParentOrder, Phase
@@ -157,6 +158,16 @@ class Trading(Struct):
     fills: int = 0
     late_fills: int = 0
     external_ended: dict[ClientOrderId, None] = field(default_factory=dict)
+
+
+def order_at(
+    state: Trading, account: AccountId, instrument: InstrumentId, client_order_id: ClientOrderId
+) -> Order | None:
+    """Find the order that the venue means by an id: others may use one on several instruments."""
+    order = state.orders.get(client_order_id)
+    if order is not None and (order.account, order.instrument) == (account, instrument):
+        return order
+    return state.orders.get(keyed(client_order_id, account, instrument))
 
 
 def knows_fill(state: Trading, account: AccountId, instrument: InstrumentId, trade_id: TradeId) -> bool:

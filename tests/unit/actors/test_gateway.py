@@ -282,6 +282,19 @@ def test_cancel_when_it_overtakes_its_create_then_the_create_is_not_written(rig:
     assert len(rig.written("create")) == 1
 
 
+def test_cancel_when_its_name_holds_a_place_then_the_venue_hears_the_id_alone(rig: Rig) -> None:
+    """Two symbols may have one foreign id (OR-25): the name is ours, and the echo is of the id."""
+    rig.cancel_now("web_1 paper:main binance:BTC/USDT")
+    req = rig.asked("order.cancel")
+    assert rig.sent()[-1][1]["params"]["origClientOrderId"] == "web_1"
+    rig.answer(req, result(clientOrderId="c-9", origClientOrderId="web_1", status="CANCELED"))
+    assert [msg.client_order_id for msg in rig.heard() if isinstance(msg, ExecutionReport)] == ["web_1"]
+    rig.cancel_now("web_1 paper:main binance:BTC/USDT")
+    rig.refuse(rig.asked("order.cancel"), -2011, "Unknown order sent.")
+    (rejected,) = (msg for msg in rig.heard() if isinstance(msg, CancelRejected))
+    assert rejected.client_order_id == "web_1 paper:main binance:BTC/USDT"
+
+
 def test_cancel_when_it_is_done_then_the_venues_word_is_told(rig: Rig) -> None:
     """The cancel's answer is a report about the order."""
     rig.cancel_now("me")

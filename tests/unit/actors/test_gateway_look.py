@@ -324,6 +324,18 @@ def test_query_when_the_answer_is_about_another_order_then_the_look_is_incomplet
     assert done.reason.startswith("ECHO: asked for me, answered ")
 
 
+def test_query_when_two_symbols_have_one_id_then_each_is_asked_and_missing_by_its_own_name(rig: Rig) -> None:
+    """OR-25: a report of the one answers no question about the other."""
+    name = f"web_1 {ACCOUNT} {BTC}"
+    rig.tell(look(name))
+    rig.answer(rig.asked("openOrders.status"), [result(symbol="ETHUSDT", clientOrderId="web_1", orderId=8)])
+    rig.answer(rig.asked("account.status"), {"balances": []})
+    rig.answer(rig.asked("myTrades"), [])
+    rig.refuse(rig.asked("order.status"), -2013, "Order does not exist.")
+    (done,) = (msg for msg in rig.heard() if isinstance(msg, LookDone))
+    assert (done.complete, done.missing) == (True, (name,))
+
+
 def test_query_by_the_venues_id_when_the_answer_is_about_another_then_its_fill_is_kept_back(
     rig: Rig,
 ) -> None:

@@ -15,6 +15,7 @@ from tests.unit.actors.oms_wired import (
     BTC,
     CLI,
     DESK,
+    ETH,
     GATEWAY,
     JOURNAL,
     STORE,
@@ -24,7 +25,7 @@ from tests.unit.actors.oms_wired import (
     foreign,
 )
 from tradefan.core.exposure import account_sides, owner_sides, reserved
-from tradefan.core.ids import client_order_id
+from tradefan.core.ids import client_order_id, wire_id
 from tradefan.core.ledger import balance, position
 from tradefan.messages.account import AccountState, SetMode
 from tradefan.messages.control import AskHistory, Stop
@@ -144,6 +145,36 @@ def test_foreign_order_when_its_id_is_used_again_then_it_is_another_order(bench:
     assert [one.order_qty for one in bench.made(ExternalOrder)] == [D(5), D(2)]
     assert account_sides(bench.trading.exposure, ACCOUNT, BTC).buy_qty == D(2)
     bench.check()
+
+
+def test_foreign_orders_when_two_symbols_have_one_id_then_both_count_each_by_itself(bench: Bench) -> None:
+    """OR-25: an id is unique on its symbol only; reports, looks and a kill mean the right one."""
+    first, second = foreign(5), foreign(70, instrument=ETH)
+    bench.report(first, S.NEW)
+    bench.report(second, S.NEW, venue_order_id="v2", source="look")
+    sides = [account_sides(bench.trading.exposure, ACCOUNT, one).buy_qty for one in (BTC, ETH)]
+    assert sides == [D(5), D(70)]
+    bench.report(second, S.PARTIALLY_FILLED, 30, venue_order_id="v2")
+    bench.kill(including_external=True)
+    cancels = {one.instrument: one.client_order_id for one in bench.take(GATEWAY, CancelOrder)}
+    assert {wire_id(name) for name in cancels.values()} == {first.client_order_id}
+    assert (len(set(cancels.values())), cancels[BTC]) == (2, first.client_order_id)
+    bench.report(second, S.CANCELED, 30, venue_order_id="v2")
+    sides = [account_sides(bench.trading.exposure, ACCOUNT, one).buy_qty for one in (BTC, ETH)]
+    assert sides == [D(5), D(0)]
+    assert Bench(records=bench.records).ready().trading.orders == bench.trading.orders
+    bench.check()
+
+
+def test_order_when_others_use_an_id_of_ours_on_another_symbol_then_ours_is_left_alone(bench: Bench) -> None:
+    """Its words are not ours: it is an orphan, counts there, and holds its own instrument."""
+    create = bench.resting(2)
+    bench.report(foreign(70, create.client_order_id, instrument=ETH), S.PARTIALLY_FILLED, 30)
+    order = bench.trading.orders[create.client_order_id]
+    assert (order.instrument, order.cum_qty, order.status) == (BTC, D(0), S.NEW)
+    assert account_sides(bench.trading.exposure, ACCOUNT, ETH).buy_qty == D(40)
+    assert list(bench.oms.state.live.holds) == [ETH]
+    assert "orphan" in bench.alarms
 
 
 def test_foreign_order_when_its_end_was_missed_then_a_look_by_id_finds_it(bench: Bench) -> None:
