@@ -251,8 +251,10 @@ def _await_fill(turn: Turn, msg: FillBusted) -> None:
     """Keep a revision for the fill that it is about; a newer one of the same trade takes its place."""
     where = (turn.now, msg.account, msg.instrument, msg.trade_id)
     known = turn.trading.busts.get(fill_key(*where[1:]))
-    if known is None or known.event_ns < msg.event_ns:
-        correction = msg.qty is not None and msg.price is not None
+    correction = msg.qty is not None and msg.price is not None
+    # In one millisecond the bust is the last: nothing follows it.
+    last = known is None or (known.event_ns, isinstance(known, Bust)) < (msg.event_ns, not correction)
+    if last:
         turn.emit(
             Correct(*where, None, msg.qty, msg.price, msg.event_ns)  # type: ignore[arg-type]
             if correction

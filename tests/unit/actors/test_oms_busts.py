@@ -102,13 +102,14 @@ def test_bust_when_its_trade_was_not_seen_yet_then_it_waits_and_the_fill_nets_to
     again.check()
 
 
+@pytest.mark.parametrize("apart_ns", [0, 1])
 @pytest.mark.parametrize("swapped", [False, True])
 def test_revisions_when_their_trade_was_not_seen_yet_then_the_newest_waits_for_it(
-    bench: Bench, swapped: bool
+    bench: Bench, swapped: bool, apart_ns: int
 ) -> None:
     """A correction and then a bust of one trade: nothing is left of it, whichever is heard first."""
     create = bench.resting(2)
-    revisions = [(1, 99, bench.now_ns + 1), (None, None, bench.now_ns + 2)]
+    revisions = [(1, 99, bench.now_ns + 1), (None, None, bench.now_ns + 1 + apart_ns)]
     for qty, price, event_ns in (*(revisions[::-1] if swapped else revisions), *revisions):
         bench.bust("7", qty, price, event_ns=event_ns)
     bench.fill(create, 2, "7")
