@@ -13,6 +13,7 @@ from tradefan.actors.oms_epoch import keep_ahead
 from tradefan.actors.oms_modes import suspect
 from tradefan.actors.oms_state import Turn
 from tradefan.core.ids import is_own, keyed
+from tradefan.core.order import Order
 from tradefan.core.trading import order_at
 from tradefan.messages.control import AskHistory, History
 from tradefan.messages.gateway import ExecutionReport, FillBusted, VenueFill

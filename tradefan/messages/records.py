@@ -26,7 +26,7 @@ from tradefan.units import (
 )
 
 RECORD_VERSION = 1
-TRADING_VERSION = 1
+TRADING_VERSION = 2
 """Of the encoded `Trading` in a snapshot; another one is not read, the records are folded instead."""
 
 
