@@ -15,7 +15,7 @@ from tests.unit.stores.test_projection import RECORDS, filled, intent
 from tradefan.core.trading import Trading, apply
 from tradefan.errors import Refused
 from tradefan.messages.control import Snap
-from tradefan.messages.records import FillInferred, OwnerState, Parent, ParentFailed
+from tradefan.messages.records import TRADING_VERSION, FillInferred, OwnerState, Parent, ParentFailed
 from tradefan.stores.disk import REAL
 from tradefan.stores.journal import JournalFile
 from tradefan.stores.journal_tool import SnapshotSeen, export, iso, show, verify
@@ -53,7 +53,7 @@ def test_verify_when_everything_is_whole_then_says_how_much_there_is(path: str) 
     assert report.chain.startswith("ok, ")
     assert (report.mark, report.kill, report.losses) == ("lsn 17", "open", ())
     assert (report.first_at, report.last_at) == (iso(1), iso(15))
-    assert [(one.lsn, one.version, one.state) for one in report.snapshots] == [(10, 1, "good")]
+    assert [(one.lsn, one.version, one.state) for one in report.snapshots] == [(10, TRADING_VERSION, "good")]
     assert (report.unapplied, report.code) == (1, 1)
     assert report.problems == ("1 records changed nothing when they were folded",)
 
@@ -125,7 +125,9 @@ def test_verify_when_a_snapshot_is_of_another_program_then_that_is_no_damage(pat
     """Recovery passes it over and folds records instead."""
     altered(path, "UPDATE snapshots SET version = 9")
     (seen,) = verify(path).snapshots
-    assert seen == SnapshotSeen(10, 9, seen.size, "of another version, this program writes 1")
+    assert seen == SnapshotSeen(
+        10, 9, seen.size, f"of another version, this program writes {TRADING_VERSION}"
+    )
     assert not any("snapshot" in text for text in verify(path).problems)
 
 
