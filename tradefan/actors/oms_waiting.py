@@ -10,7 +10,7 @@ from tradefan.core import outbox
 from tradefan.core.order import Order, may_doubt
 from tradefan.messages.control import Timer
 from tradefan.messages.gateway import CancelOrder, CreateOrder
-from tradefan.messages.orders import TERMINAL, Doubt
+from tradefan.messages.orders import TERMINAL, Doubt, OrderStatus
 from tradefan.messages.records import CancelIntent, CancelRefused, Difference, InDoubt, NotSent
 from tradefan.units import MINUTE, MS, SECOND, ClientOrderId
 
@@ -100,7 +100,7 @@ def replaced_stays(turn: Turn, order: Order, reason: str) -> None:
 
 def doubt(turn: Turn, order: Order, kind: Doubt, reason: str) -> None:
     """Mark a request as in doubt, unless its outcome is known already, and begin to ask."""
-    if not may_doubt(order, kind):
+    if not may_doubt(order, kind) or (kind is Doubt.REPLACE and _is_settled(turn, order)):
         return
     turn.emit(InDoubt(turn.now, order.account, order.client_order_id, kind, reason))
     turn.touch(order)
@@ -108,6 +108,17 @@ def doubt(turn: Turn, order: Order, kind: Doubt, reason: str) -> None:
     turn.log("warning", "in_doubt", client_order_id=order.client_order_id, doubt=kind, reason=reason)
     ask_soon(turn, order.account, repeat_after(0))
     watch_doubt(turn, order)
+
+
+def _is_settled(turn: Turn, order: Order) -> bool:
+    """Say whether a replacement's outcome is known for this one of its two orders.
+
+    The private stream may overtake an answer that never comes: the new order is there then, and only one
+    that is itself being replaced has an end that may be in doubt.
+    """
+    successor = turn.trading.orders.get(order.replaced_by) if order.replaced_by is not None else None
+    failed = successor is None or successor.never_was or successor.status is OrderStatus.REJECTED
+    return order.acknowledged and failed
 
 
 def watch_doubt(turn: Turn, order: Order) -> None:

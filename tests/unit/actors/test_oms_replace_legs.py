@@ -119,6 +119,22 @@ def test_replace_when_it_times_out_then_both_are_in_doubt_and_asked_by_id(bench:
 
 
 @pytest.mark.failure("OR-23")
+def test_replace_when_the_stream_told_both_legs_before_the_time_out_then_nothing_is_in_doubt(
+    bench: Bench,
+) -> None:
+    """No report of a resting order is news, so a doubt of what the venue has confirmed would never end."""
+    old, new = replacing(bench)
+    bench.report(new, S.NEW, source="stream")
+    bench.doubt(new, Doubt.REPLACE)
+    bench.doubt(old, Doubt.REPLACE)
+    assert (order_of(bench, new).in_doubt, order_of(bench, old).in_doubt) == (None, Doubt.REPLACE)
+    bench.report(old, S.CANCELED, source="stream")
+    assert [one.client_order_id for one in bench.made(InDoubt)] == [old.client_order_id]
+    assert buys(bench) == D("1.5")
+    bench.check()
+
+
+@pytest.mark.failure("OR-23")
 def test_replace_when_looks_find_only_the_old_order_then_it_goes_on(bench: Bench) -> None:
     """R4 for the new id by two looks; that the old one is shown again is no proof for the new one."""
     old, new = doubted(bench)
