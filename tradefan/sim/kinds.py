@@ -47,6 +47,7 @@ VENUE_KINDS: dict[str, str] = {
     "stp": "own orders that would cross expire by self-trade prevention",
     "not_found": "liar: a query does not find a live order",
     "balance_wrong": "liar: balances are wrong for up to 60 s",
+    "trade_hidden": "liar: trades of ours show for 30-90 s in the orders' reports only",
 }
 """Of the account's venue; `liar` ones need a personality that is one."""
 

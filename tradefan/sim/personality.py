@@ -17,7 +17,7 @@ from tradefan.units import MS, SECOND
 
 Shape = Literal["zero", "uniform", "bound", "mixed"]
 SHAPES: tuple[Shape, ...] = ("zero", "uniform", "bound", "mixed")
-LIAR_KINDS = ("not_found", "balance_wrong")
+LIAR_KINDS = ("not_found", "balance_wrong", "trade_hidden")
 ANSWER_DELAY_NS = 120 * SECOND
 EVENT_DELAY_NS = 5 * SECOND
 LIAR_FILL_NS = 3_600 * SECOND
@@ -53,6 +53,7 @@ RATES: dict[str, tuple[float, float]] = {
     "post_only_reject": (0.05, 0.3),
     "not_found": (0.02, 0.1),
     "balance_wrong": (0.02, 0.1),
+    "trade_hidden": (0.05, 0.3),
 }
 """Share of the opportunities at which a kind happens, when it is on."""
 EVERY_S: dict[str, tuple[float, float]] = {

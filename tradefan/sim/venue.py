@@ -39,7 +39,7 @@ from tradefan.sim.witness import VenueEvent, VenueOrder, VenueTrade
 from tradefan.units import MS, SECOND, ZERO, InstrumentId
 from tradefan.venues import paper_codec as codec
 from tradefan.venues.binance_orders import venue_symbol
-from tradefan.venues.paper_account import VenueError
+from tradefan.venues.paper_account import Told, VenueError
 
 FEE = Decimal("0.001")
 MUTE_SHARE = 0.7
@@ -183,6 +183,7 @@ class SimVenue:
         self._run(now_ns)
         self.chances.calm()
         self.gate.heal()
+        self.engine.hidden.heal()
         self.links.refused_ns = 0
         self.stream.silence(0)
         self.links.break_all(now_ns, "connection lost", deaf_only=True)
@@ -345,7 +346,12 @@ class SimVenue:
         if not self.book.told:
             return at_ns
         told, self.book.told = self.book.told, []
+        if self.engine.hidden.hides(at_ns):
+            told = [one for one in told if one.what != "TRADE" or not self._is_ours(one)]
         return self.stream.publish(told, at_ns, self.links.listeners())
+
+    def _is_ours(self, told: Told) -> bool:
+        return told.order is not None and self.book.orders[told.order.order_id].ours
 
     def _busted(self, trade: SimTrade, at_ns: int) -> None:
         self.stream.busted(trade, at_ns, self.links.listeners())

@@ -78,7 +78,8 @@ class Desk:
         instrument = self._instrument(params)
         before = len(self._book.trades)
         order = self._engine.place(instrument, codec.read_wish(params), at_ns)
-        rows = [trade.versions[0][1] for trade in self._book.trades[before:] if trade.named]
+        fresh = () if self._engine.hidden.hides(at_ns) else self._book.trades[before:]
+        rows = [trade.versions[0][1] for trade in fresh if trade.named]
         named = [row for row in rows if row is not None]
         placed = codec.placed(order.versions[-1][1], named, self.symbols[instrument])
         if self._chances.hit("echo_rewritten"):
@@ -177,7 +178,8 @@ class Desk:
     def _trades(self, params: Params, at_ns: int) -> list[dict[str, Any]]:
         instrument = self._instrument(params)
         limit = min(codec.read_int(params, "limit") or 500, TRADES_MAX)
-        from_id, as_of_ns = codec.read_int(params, "fromId"), self._as_of(at_ns)
+        from_id = codec.read_int(params, "fromId")
+        as_of_ns = self._engine.hidden.shown_ns(self._as_of(at_ns), at_ns)
         shown = []
         for trade, row in self._book.trades_at(instrument, from_id, limit, as_of_ns):
             young = trade.at_ns > at_ns - self._personality.visible_bound_ns

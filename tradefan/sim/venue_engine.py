@@ -13,6 +13,7 @@ from decimal import Decimal
 from tradefan.sim.market import SimMarket
 from tradefan.sim.personality import Chances, Personality
 from tradefan.sim.venue_book import THIRD, Book
+from tradefan.sim.venue_hidden import Hidden
 from tradefan.sim.venue_records import SimOrder, SimTrade
 from tradefan.units import MINUTE, SECOND, ZERO, InstrumentId, floor_step, opposite, sign
 from tradefan.venues.paper_account import VenueError, Wish
@@ -53,6 +54,7 @@ class Engine:
         self.chances = chances
         self._later = later
         self._busted = busted
+        self.hidden = Hidden(chances)
 
     # --- requests ---------------------------------------------------------------------------------------
 
@@ -142,11 +144,13 @@ class Engine:
         trade = self.book.fill(order, qty, price, at_ns, maker=maker, named=named)
         if not order.ours:
             return
+        self.hidden.happened(trade)
         self._note_modes(trade)
         if order.status == "FILLED" and chances.hit("overfill"):
             self._overfill(order, price, at_ns, maker=maker)
         for kind in ("bust", "correction"):
-            if named and chances.hit(kind):
+            # What is taken back before anybody saw it would never show: nothing replaces what was inferred.
+            if named and not self.hidden.hides(at_ns) and chances.hit(kind):
                 within_ns = REVISED_SOON_NS if order.ended_ns is None else REVISED_NS
                 wait_ns = chances.rng(f"{kind}/when").randint(0, within_ns)
                 self._later(at_ns + wait_ns, self._revision(kind, trade, REVISIONS_MAX))

@@ -134,6 +134,22 @@ def test_query_when_it_lags_then_orders_trades_and_balances_are_of_the_same_mome
         assert (free["BTC"] != "10.00000000") == bool(trades)
 
 
+def test_trade_when_a_liar_hides_it_then_the_order_counts_it_and_the_list_shows_it_later() -> None:
+    """30 to 90 s later; until then no answer and no event tells of a trade, whoever asks."""
+    client = Client(personality("mixed", liar=True, trade_hidden=1.0))
+    client.connect()
+    price = client.market.touch(BTC.id, "buy") * 2 // 1
+    placed = client.answer(client.place(BTC, "buy", BTC.min_qty * 100, price, "a1"))
+    assert (placed["result"]["status"], placed["result"]["fills"]) == ("FILLED", [])
+    assert [event["x"] for _, event in client.events if event["e"] == "executionReport"] == ["NEW"]
+    shown_s: list[float] = []
+    while not shown_s:
+        rows = client.answer(client.query("myTrades", symbol="BTCUSDT", fromId=1, limit=1000), 1)["result"]
+        shown_s = [(client.now_ns - row["time"] * MS) / SECOND for row in rows]
+    assert 30 <= shown_s[0] <= 92
+    assert rows[0]["qty"] == placed["result"]["executedQty"]
+
+
 @pytest.mark.parametrize(("liar", "bound_ns"), [(False, LATE_NS), (True, LIAR_FILL_NS)])
 def test_fill_when_its_order_was_canceled_then_it_comes_within_l_unless_the_venue_lies(
     liar: bool, bound_ns: int

@@ -26,7 +26,7 @@ CAUSES: dict[str, tuple[str, ...]] = {
     "bad_frames": ("market_garbage",),
     "overfill": ("overfill", "correction"),
     "late_fill": ("late_fill",),
-    "fill_inferred": (*_LINE, *_CRASH, *_ACTOR, "trade_id_missing", "bust", "correction"),
+    "fill_inferred": (*_LINE, *_CRASH, *_ACTOR, "trade_id_missing", "trade_hidden", "bust", "correction"),
     "bust_awaits_fill": ("bust", "correction"),
     "bust": ("bust",),
     "correction": ("correction",),
