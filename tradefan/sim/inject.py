@@ -15,10 +15,10 @@ from tradefan.messages.gateway import ExecutionReport, VenueFill
 from tradefan.messages.orders import Doubt
 from tradefan.runtime.system import Cell
 from tradefan.sim.faults import EXECUTOR, STRATEGY, Planned
-from tradefan.sim.options import ACCOUNT, VENUE
+from tradefan.sim.options import ACCOUNT, T0, VENUE
 from tradefan.sim.plugins import Mode
 from tradefan.sim.process import Life, draw_crash
-from tradefan.units import SECOND
+from tradefan.units import SECOND, ZERO, OwnerId
 from tradefan.wiring import account_port, encode_config, market_port, strategy_name
 
 if TYPE_CHECKING:
@@ -139,6 +139,33 @@ def _break(cell: Cell, after: int, kinds: tuple[type[Any], ...], *, behind: bool
             raise RuntimeError("scripted: an actor raises behind its work")
 
     cell.handle = broken
+
+
+def _book(world: World, life: Life, kind: str, rng: Random) -> bool:
+    """Let the risk desk's book of a position be wrong by a usual order or more, which no lot comes up to.
+
+    Half of them come right, the others a human resumes; none outlives the heal, which repairs no book.
+    """
+    desk, release_ns = world.witness.desk, world.now_ns + int((35 + 20 * rng.random()) * SECOND)
+    book = None if desk is None else desk.accounts[ACCOUNT].book
+    if not world.ready() or book is None or release_ns > T0 + world.options.fault_ns:
+        return False
+    instrument, owner = rng.choice(world.options.instruments).id, OwnerId(rng.choice(("api", "sim1")))
+    off = world.options.sizes[instrument] * rng.choice((-2, -1, 1, 2))
+    held = book.held.setdefault(owner, {})
+    held[instrument] = held.get(instrument, ZERO) + off
+    comes_right = rng.random() < 0.5
+
+    def release() -> None:
+        if comes_right:
+            held[instrument] -= off
+        elif world.ready() and world.life is not None:
+            world.operator.resume(world.life, instrument)
+        else:
+            world.later(world.now_ns + SECOND, release)
+
+    world.later(release_ns, release)
+    return True
 
 
 # --- plug-ins -------------------------------------------------------------------------------------------
@@ -287,6 +314,7 @@ _ACTS: dict[str, Act] = {
     "disk_error": _disk,
     "sync_slow": _sync_slow,
     "actor_raise": _actor,
+    "book_differs": _book,
     "poison_fact": _poison,
     "config_invalid": _config_invalid,
     "config_truncated": _config_truncated,

@@ -155,3 +155,17 @@ def test_difference_when_it_lasts_then_its_instrument_is_on_hold_within_30_s() -
             broken(violation, "I-45", f"{BTC} on hold: two books have differed since {since}", "modes {}")
         else:
             assert violation is None
+
+
+def test_difference_when_it_was_injected_then_it_counts_from_there_and_anew_behind_a_stall() -> None:
+    """I-45: no record tells of it; while the process stands still nobody can compare."""
+    bench = two_books()
+    assert bench.look() is None
+    bench.seen.desk.accounts[ACCOUNT].book.held[OWNER][BTC] = D(3)
+    bench.fault("book_differs")
+    assert bench.look() is None
+    bench.fault("stall")
+    assert bench.look(HOLD_NS + 1) is None
+    since = bench.seen.now_ns
+    assert bench.look(HOLD_NS) is None
+    broken(bench.look(1), "I-45", f"{BTC} on hold: two books have differed since {since}", "modes {}")

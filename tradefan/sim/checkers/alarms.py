@@ -41,7 +41,7 @@ CAUSES: dict[str, tuple[str, ...]] = {
     "kill_byte_failed": _DISK,
     "kill_not_persisted": (*_DISK, *_CRASH),
     "order_adopted": ("late_accept", "not_found", "resolve"),
-    "books_differ": (*_ACTOR, *_CRASH, *_MONEY, "assign"),
+    "books_differ": ("book_differs", *_ACTOR, *_CRASH, *_MONEY, "assign"),
     "store_failing": ("store_fails", *_DISK),
     "actor_crashed": (*_ACTOR, *_DISK, "link_death"),
     "child_stays_down": (*_ACTOR, *_DISK, "link_death"),

@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any, TypeVar
 
 from tradefan.messages.records import Intent, Record
-from tradefan.sim.checkers.base import OverRecords, oms_of
+from tradefan.sim.checkers.base import Newer, OverRecords, Source, oms_of
 from tradefan.sim.checkers.modes import Modes
 from tradefan.sim.checkers.money import Money, Whose
 from tradefan.sim.checkers.orders import Child, Orders
@@ -122,6 +122,12 @@ class EqualBooks(OverRecords):
 
     invariant: str = "I-45"
     kind: Kind = "T"
+    watches: tuple[Source, ...] = ("records", "faults")
+
+    def __init__(self) -> None:
+        """Begin without a fault."""
+        super().__init__()
+        self._faults = Newer()
 
     def begin(self) -> None:
         self._money = Money()
@@ -136,6 +142,11 @@ class EqualBooks(OverRecords):
         return None
 
     def judge(self, seen: Witness) -> Violation | None:
+        for fault in self._faults.of(seen.faults):
+            self._moved = self._moved or fault.kind == "book_differs"
+            if fault.kind == "stall":
+                # Nobody looks while the process stands still.
+                self._apart = dict.fromkeys(self._apart, seen.now_ns)
         if self._moved or self._apart:
             self._moved = False
             self._note(seen)
