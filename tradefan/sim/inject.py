@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from decimal import Decimal
+from functools import partial
 from random import Random
 from typing import TYPE_CHECKING, Any, get_args
 
 from msgspec.structs import replace
 
 from tradefan.config.schema import Config, InstrumentRisk
+from tradefan.contracts import plugins
 from tradefan.messages.control import LoopLag, SwapConfig
 from tradefan.messages.gateway import ExecutionReport, VenueFill
 from tradefan.messages.orders import Doubt
@@ -72,6 +74,22 @@ def _link(world: World, life: Life, kind: str, rng: Random) -> bool:
 
 def _stop(world: World, life: Life, kind: str, rng: Random) -> bool:
     world.stop()
+    return True
+
+
+def _swizzle(world: World, life: Life, kind: str, rng: Random) -> bool:
+    """Let each market and the private stream fall silent, one some seconds behind another.
+
+    The silence itself is noted as `market_stall` and `stream_silent`, where it meets something.
+    """
+    stall = world.market.faults.stall
+    streams: list[Callable[[int], None]] = [partial(stall, walk) for walk in world.market.walks.values()]
+    streams.append(world.venue.stream.silence)
+    rng.shuffle(streams)
+    at_ns = world.now_ns
+    for clog in streams:
+        world.later(at_ns, partial(clog, at_ns + int((2 + 40 * rng.random()) * SECOND)))
+        at_ns += int(6 * SECOND * rng.random())
     return True
 
 
@@ -185,6 +203,29 @@ def _executor(world: World, life: Life, kind: str, rng: Random) -> bool:
     return world.ready() and world.operator.order(life, world.witness.oms, mode)
 
 
+def _rule(world: World, life: Life, kind: str, rng: Random) -> bool:
+    """Let a rule raise in all turns of the order manager for a while; between them it is as it was."""
+    cell = life.kernel.cells[life.kernel.refs["oms"]]
+    if cell is None or cell.handle is None:
+        return False
+    rule, until_ns = rng.choice(plugins("risk_rule")).make, world.now_ns + int(10 * SECOND * rng.random())
+    handle = cell.handle
+
+    def raises(*_: object) -> None:
+        raise RuntimeError("scripted: a risk rule raises")
+
+    def turn(msg: Any, ctx: Any) -> None:  # noqa: ANN401 whatever an actor takes
+        before = rule.check
+        rule.check = raises if ctx.now_ns - life.skew_ns < until_ns else before
+        try:
+            handle(msg, ctx)
+        finally:
+            rule.check = before
+
+    cell.handle = turn
+    return True
+
+
 # --- configuration --------------------------------------------------------------------------------------
 
 
@@ -261,7 +302,9 @@ def _store(world: World, life: Life, kind: str, rng: Random) -> bool:
     until_ns = world.now_ns + int(60 * SECOND * rng.random())
     setattr(
         world.rack.trouble,
-        {"store_slow": "slow_ns", "store_hung": "hung_ns"}.get(kind, "failing_ns"),
+        {"store_slow": "slow_ns", "store_hung": "hung_ns", "store_partial": "partial_ns"}.get(
+            kind, "failing_ns"
+        ),
         until_ns,
     )
     return True
@@ -310,12 +353,14 @@ _ACTS: dict[str, Act] = {
     "stall": _stall,
     "stop": _stop,
     "link_death": _link,
+    "swizzle": _swizzle,
     "disk_full": _disk,
     "disk_error": _disk,
     "sync_slow": _sync_slow,
     "actor_raise": _actor,
     "book_differs": _book,
     "poison_fact": _poison,
+    "rule_raise": _rule,
     "config_invalid": _config_invalid,
     "config_truncated": _config_truncated,
     "config_limit": _config_limit,
@@ -323,6 +368,7 @@ _ACTS: dict[str, Act] = {
     "store_slow": _store,
     "store_hung": _store,
     "store_fails": _store,
+    "store_partial": _store,
     "kill": _kill,
     "cancel_storm": _cancel_storm,
     "resolve": _resolve,

@@ -36,6 +36,7 @@ VENUE_KINDS: dict[str, str] = {
     "stream_drop": "the private stream is ended",
     "connection_reset": "the account's connection breaks",
     "connection_refused": "the account's connection is refused for a while",
+    "connection_slow": "all that comes back on the account's connection is late, for up to a minute",
     "half_open": "a connection takes requests that arrive nowhere and brings nothing",
     "foreign_order": "somebody else places an order on the account",
     "foreign_fill": "somebody else trades on the account",

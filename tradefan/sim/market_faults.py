@@ -95,6 +95,10 @@ class MarketFaults:
                 return True
         return False
 
+    def stall(self, walk: Walk, until_ns: int) -> None:
+        """Let an instrument say nothing until an instant, as if `market_stall` had come by itself."""
+        self._until["market_stall", walk.symbol] = (until_ns, False)
+
     def heal(self) -> None:
         """End all trouble; changed rules stay."""
         self._until.clear()

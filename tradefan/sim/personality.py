@@ -62,6 +62,7 @@ EVERY_S: dict[str, tuple[float, float]] = {
     "stream_drop": (120, 400),
     "connection_reset": (120, 400),
     "connection_refused": (200, 600),
+    "connection_slow": (150, 500),
     "half_open": (200, 600),
     "foreign_order": (60, 300),
     "foreign_fill": (90, 400),

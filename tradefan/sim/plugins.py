@@ -23,6 +23,7 @@ from tradefan.contracts import (
     Wake,
     register,
 )
+from tradefan.errors import TurnOverrun
 from tradefan.messages.orders import FillUpdate, OrderStatus, ParentUpdate, Refusal
 from tradefan.strategy import Commands, State, Strategy, Timer, View, buy, cancel, cancel_all, sell, target
 from tradefan.strategy.view import Position
@@ -37,7 +38,7 @@ _PARENTS_MAX = 10
 """Open wishes of one strategy; beyond them it cancels instead of wishing for more."""
 FLOOD = 300
 
-Misdeed = Literal["raise", "flood", "nonsense", "unencodable", "wrong_type"]
+Misdeed = Literal["raise", "flood", "nonsense", "unencodable", "wrong_type", "endless"]
 Mode = Literal["fair", "raise", "nonsense", "flood", "ignores_fills", "endless", "wrong_type"]
 
 
@@ -136,6 +137,9 @@ class SimTrader(Strategy[SimTraderSettings, SimTraderState]):
         """Break one rule of strategies."""
         if kind == "raise":
             raise RuntimeError("scripted: the strategy raises")
+        if kind == "endless":
+            # No time passes inside a turn here; the live driver's watchdog breaks one off by this exception.
+            raise TurnOverrun("scripted: the strategy's turn has no end")
         if kind == "flood":
             return [buy(self.s.symbol, self.s.size, reason="sim flood") for _ in range(FLOOD)]
         if kind == "nonsense":

@@ -30,11 +30,11 @@ class StoreTrouble:
 
     def __init__(self) -> None:
         """Begin well."""
-        self.slow_ns = self.hung_ns = self.failing_ns = 0
+        self.slow_ns = self.hung_ns = self.failing_ns = self.partial_ns = 0
 
     def heal(self) -> None:
         """Let everything be well."""
-        self.slow_ns = self.hung_ns = self.failing_ns = 0
+        self.slow_ns = self.hung_ns = self.failing_ns = self.partial_ns = 0
 
 
 class SimStore:
@@ -103,6 +103,11 @@ class SimStore:
         failing = now_ns < self.trouble.failing_ns
         if failing and batch.batch_id % 2:
             raise Outage(f"{STORE}: the disk fails")
+        if batch.rows and now_ns < self.trouble.partial_ns and not self._failed:
+            # What it took stands, and the whole batch comes again.
+            half = StoreBatch(batch.batch_id, batch.rows[: (len(batch.rows) + 1) // 2], None)
+            self._following.store(self.file, half)
+            raise Outage(f"{STORE}: the disk fails in the middle of a batch")
         ack = self._following.store(self.file, batch)
         if batch.rows and failing and not self._failed:
             # Applied, but nobody heard: the same batch comes again.

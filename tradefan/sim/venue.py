@@ -184,7 +184,7 @@ class SimVenue:
         self.chances.calm()
         self.gate.heal()
         self.engine.hidden.heal()
-        self.links.refused_ns = 0
+        self.links.refused_ns = self.links.slow_until_ns = self.links.slow_ns = 0
         self.stream.silence(0)
         self.links.break_all(now_ns, "connection lost", deaf_only=True)
         bound_ns = now_ns + self.accept_bound_ns

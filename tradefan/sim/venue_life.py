@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from tradefan.messages.instrument import Instrument
 from tradefan.sim.venue_records import SimOrder
-from tradefan.units import DAY, HOUR, MINUTE, SECOND, InstrumentId, Side, floor_step
+from tradefan.units import DAY, HOUR, MINUTE, MS, SECOND, InstrumentId, Side, floor_step
 from tradefan.venues.paper_account import VenueError, Wish
 from tradefan.venues.paper_state import WireType
 
@@ -43,6 +43,7 @@ class Account:
             "stream_drop": self._drop_stream,
             "connection_reset": self._reset,
             "connection_refused": self._refuse,
+            "connection_slow": self._slow,
             "half_open": self._half_open,
         }
 
@@ -169,6 +170,15 @@ class Account:
         self._venue.links.refused_ns = at_ns + length_ns
         self._venue.links.break_all(at_ns, "going away")
         return True
+
+    def _slow(self, at_ns: int) -> bool:
+        """Let everything come late, in its order, by anything from a moment to longer than a time-out."""
+        rng, links = self._chances.rng("connection_slow/how"), self._venue.links
+        links.slow_until_ns, links.slow_ns = (
+            at_ns + rng.randint(SECOND, OUTAGE_MAX_NS),
+            rng.randint(MS, 8 * SECOND),
+        )
+        return bool(links.conns)
 
     def _half_open(self, at_ns: int) -> bool:
         return self._venue.links.go_deaf()

@@ -34,6 +34,8 @@ class Links:
         self.conns: dict[Key, Conn] = {}
         self.refused_ns = 0
         """Until when no connection is taken."""
+        self.slow_until_ns = self.slow_ns = 0
+        """Until when all bytes come late, and by how much."""
         self._out: list[tuple[int, int, Key, Message]] = []
         self._number = 0
 
@@ -45,7 +47,9 @@ class Links:
         heapq.heappush(self._out, (due_ns, self._number, key, message))
 
     def say(self, key: Key, due_ns: int, body: bytes) -> None:
-        """Let bytes be heard, if the connection still stands then."""
+        """Let bytes be heard, if the connection still stands then; a slow one keeps their order."""
+        if due_ns < self.slow_until_ns + self.slow_ns:
+            due_ns = min(due_ns, self.slow_until_ns) + self.slow_ns
         self.hear(due_ns, key, Received(*key, due_ns, body))
 
     def next_ns(self) -> int | None:

@@ -18,6 +18,7 @@ from tradefan.messages.wire import Closed, Received
 from tradefan.sim.kinds import VENUE_KINDS
 from tradefan.sim.personality import EVERY_S, LIAR_KINDS, RATES, Delay, Personality, draw, swarm
 from tradefan.sim.venue_life import FOREIGN
+from tradefan.sim.venue_links import Conn, Links
 from tradefan.units import MS, SECOND, ZERO, sign
 
 OFTEN = dict.fromkeys(RATES, 0.3) | {"ban": 0.02, "not_found": 0.5, "balance_wrong": 0.5}
@@ -67,6 +68,17 @@ def test_kind_when_it_is_on_then_it_happens_and_nothing_else_does(kind: str) -> 
         if client.kinds():
             return
     pytest.fail(f"{kind} never happened")
+
+
+def test_slow_connection_when_it_ends_then_nothing_overtakes_what_was_late() -> None:
+    """A line that is slow keeps the order of what it brings."""
+    links = Links()
+    links.conns["account", 1] = Conn(1)
+    links.slow_until_ns, links.slow_ns = 10, 5
+    for due_ns in (1, 9, 10, 14, 15, 30):
+        links.say(("account", 1), due_ns, str(due_ns).encode())
+    heard = [(msg.recv_ns, msg.body) for msg in links.take(99, 9) if isinstance(msg, Received)]
+    assert heard == [(6, b"1"), (14, b"9"), (15, b"10"), (15, b"14"), (15, b"15"), (30, b"30")]
 
 
 def test_kinds_when_all_are_off_then_nothing_is_noted() -> None:

@@ -42,7 +42,7 @@ CAUSES: dict[str, tuple[str, ...]] = {
     "kill_not_persisted": (*_DISK, *_CRASH),
     "order_adopted": ("late_accept", "not_found", "resolve"),
     "books_differ": ("book_differs", *_ACTOR, *_CRASH, *_MONEY, "assign"),
-    "store_failing": ("store_fails", *_DISK),
+    "store_failing": ("store_fails", "store_partial", *_DISK),
     "actor_crashed": (*_ACTOR, *_DISK, "link_death"),
     "child_stays_down": (*_ACTOR, *_DISK, "link_death"),
     "supervisor_exhausted": (*_ACTOR, *_DISK, "link_death"),
