@@ -58,6 +58,7 @@ class Observer:
         """A process starts: it knows nothing until its journal is folded."""
         seen = self.witness
         seen.life, seen.kernel, seen.skew_ns = life, kernel, skew_ns
+        seen.born_ns = kernel.state.now_ns - skew_ns
         seen.oms = seen.desk = None
         self.durable = 0
         self.started = False

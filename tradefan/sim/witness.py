@@ -191,6 +191,8 @@ class Witness:
     now_ns: int = 0
     life: int = 0
     """Number of the present process, from 1; it rises with every start."""
+    born_ns: int = 0
+    """When it began, and read the rules of its instruments."""
     kernel: Kernel | None = None
     oms: Any = None
     """`OmsState` after the step, None while the OMS or the process is down."""

@@ -9,7 +9,7 @@ import pytest
 from tests.unit.core.order_builders import CID, intent, parent, report
 from tests.unit.sim.checker_bench import BTC, T0, Bench, D, broken, config_of, epoch
 from tradefan.messages.orders import OrderStatus
-from tradefan.sim.checkers.market import REREAD_NS, FittingOrders, FreshReference, WithinCollar
+from tradefan.sim.checkers.market import REREAD_NS, UNHEARD_MAX, FittingOrders, FreshReference, WithinCollar
 from tradefan.units import SECOND
 
 S = OrderStatus
@@ -196,3 +196,31 @@ def test_reject_when_the_rules_could_not_be_read_again_then_quiet() -> None:
     bench.append(intent(client_order_id="d1", at_ns=bench.seen.now_ns + 2 * REREAD_NS))
     reject(bench, "d1")
     assert bench.look() is None
+
+
+def test_reject_when_the_process_began_behind_the_change_then_broken_at_once() -> None:
+    """I-14: it has read the rules that hold; what an earlier one had decided is still on its way."""
+    for made_by_it in (False, True):
+        bench = Bench(FittingOrders())
+        bench.fault("filter_change")
+        born = bench.seen.born_ns = bench.seen.now_ns + 1
+        assert bench.step(epoch(2)) is None
+        bench.append(intent(at_ns=born if made_by_it else born - 1))
+        reject(bench)
+        violation = bench.look()
+        if made_by_it:
+            broken(violation, "I-14", f"{CID} within", "by a process that began behind the change")
+        else:
+            assert violation is None
+
+
+def test_rejects_when_none_is_ever_reported_then_broken_in_the_end() -> None:
+    """I-14: answers get lost, but not those of twenty orders in a row."""
+    bench = Bench(FittingOrders())
+    bench.fault("filter_change")
+    for number in range(UNHEARD_MAX + 1):
+        bench.append(intent(client_order_id=f"d{number}", at_ns=bench.seen.now_ns + 1))
+        reject(bench, f"d{number}")
+        violation = bench.look()
+        assert (violation is None) == (number < UNHEARD_MAX)
+    broken(violation, "I-14", f"d20 within the filters of {BTC}", "number 21 of which none was reported")

@@ -18,6 +18,8 @@ COLLAR_BPS = Decimal(50)
 """Where a parent's settings name none (EXECUTION.md part 3)."""
 REREAD_NS = 60 * SECOND
 """How long after a reject by a filter the rules may take to be read again."""
+UNHEARD_MAX = 20
+"""So many orders in a row may be rejected behind a change without that a report of one arrives."""
 _BPS = Decimal(10_000)
 _FILTERS = ("PRICE_FILTER", "LOT_SIZE", "NOTIONAL")
 
@@ -99,6 +101,7 @@ class FittingOrders(OverRecords):
 
     On its way is what was decided before the change, or before the rules were read again: 60 s after
     a first reject by a filter was reported in one process, unless the market could not be asked meanwhile.
+    A process that began behind the change has read them, and rejects do not go on unheard.
     """
 
     invariant: str = "I-14"
@@ -117,12 +120,15 @@ class FittingOrders(OverRecords):
     def begin(self) -> None:
         self._reported: dict[str, int] = {}
         """When a reject by a filter was first reported of an instrument since the last change of any."""
+        self._unheard: dict[str, int] = {}
+        """How many orders were rejected since then without that a report came."""
 
     def take(self, seen: Witness, record: Record) -> Violation | None:
         if isinstance(record, Epoch):
             if record.restart == 0:
                 # A process begins with the rules that it was wired with; a part of it has to be told.
                 self._reported.clear()
+                self._unheard.clear()
         elif isinstance(record, Intent):
             made = (record.instrument, self.true_ns(seen, record.at_ns))
             self._made.setdefault(record.client_order_id, made)
@@ -137,6 +143,7 @@ class FittingOrders(OverRecords):
             if fault.kind == "filter_change":
                 self._changed_ns = fault.at_ns
                 self._reported.clear()
+                self._unheard.clear()
             elif fault.kind.startswith("market_"):
                 self._unread_ns = fault.at_ns
         return super().after_step(seen)
@@ -158,7 +165,15 @@ class FittingOrders(OverRecords):
         expected = f"{event.client_order_id} within the filters of {name}"
         if changed_ns is None:
             return self.broken(seen, expected, f"{event.text!r}, and they never changed")
-        if made_ns <= changed_ns or reported_ns is None or made_ns <= reported_ns + REREAD_NS:
+        if made_ns <= changed_ns:
+            return None
+        if changed_ns < seen.born_ns <= made_ns:
+            return self.broken(seen, expected, f"{event.text!r}, by a process that began behind the change")
+        if reported_ns is None:
+            self._unheard[name] = count = self._unheard.get(name, 0) + 1
+            found = f"{event.text!r}, the reject number {count} of which none was reported"
+            return self.broken(seen, expected, found) if count > UNHEARD_MAX else None
+        if made_ns <= reported_ns + REREAD_NS:
             return None
         if self._unread_ns > reported_ns - REREAD_NS:
             return None
