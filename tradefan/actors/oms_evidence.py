@@ -21,7 +21,7 @@ from tradefan.actors.oms_look import (
 )
 from tradefan.actors.oms_modes import suspect_asset
 from tradefan.actors.oms_state import AccountLive, Apart, Seen, Turn
-from tradefan.actors.oms_venue import doubt_request
+from tradefan.actors.oms_venue import doubt_request, reopen
 from tradefan.actors.oms_waiting import clear_holds, repeat_after, replaced_stays
 from tradefan.core import outbox
 from tradefan.core.ledger import balance
@@ -57,6 +57,7 @@ def on_look_done(turn: Turn, msg: LookDone) -> None:
         ask_soon(turn, msg.account, visible_ns(turn, msg.account))
         return
     _move_cursors(turn, msg)
+    _reopen(turn, msg, here)
     _weigh_missing(turn, msg, here)
     _check_unseen(turn, msg, here)
     _infer(turn, msg)
@@ -125,7 +126,22 @@ def _move_cursors(turn: Turn, msg: LookDone) -> None:
             turn.emit(Cursor(turn.now, msg.account, instrument, trade_id))
 
 
-# --- orders that a look did not show ------------------------------------------------------------------
+# --- orders that a look should not have shown, or did not show ------------------------------------------
+
+
+def _reopen(turn: Turn, msg: LookDone, here: AccountLive) -> None:
+    """Adopt what has ended here and is open in a look that was asked late enough to show its end.
+
+    Whoever said that it ended was wrong, the venue or a human. An end that an earlier life noted counts
+    from this start: the wall clock may have jumped between them.
+    """
+    for name, shown in here.reopened.items():
+        order = turn.trading.orders.get(name)
+        if order is None or order.ended_ns is None or order.order_qty <= max(order.cum_qty, shown.cum_qty):
+            continue
+        ended_ns = max(order.ended_ns, turn.trading.epoch_ns)
+        if msg.asked_ns >= ended_ns + visible_ns(turn, msg.account):
+            reopen(turn, order, shown)
 
 
 def _weigh_missing(turn: Turn, msg: LookDone, here: AccountLive) -> None:

@@ -136,6 +136,8 @@ class AccountLive(Struct):
     named: dict[ClientOrderId, None] = field(default_factory=dict)
     negatives: dict[ClientOrderId, int] = field(default_factory=dict)
     absent: dict[ClientOrderId, int] = field(default_factory=dict)
+    reopened: dict[ClientOrderId, ExecutionReport] = field(default_factory=dict)
+    """What the present look shows open of the orders that have ended here."""
     present: dict[ClientOrderId, int] = field(default_factory=dict)
     totals: dict[Asset, Decimal] | None = None
     differences: dict[Asset, Apart] = field(default_factory=dict)

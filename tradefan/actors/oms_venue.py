@@ -52,6 +52,8 @@ def on_report(turn: Turn, msg: ExecutionReport) -> None:
         return
     if order.never_was and not _adopt(turn, order, msg):
         return
+    if msg.source == "look" and not (order.live or order.external):
+        _note_open(here.reopened, msg)
     if judge(order, msg.status, msg.cum_qty) is Move.ILLEGAL:
         illegal(turn, order, f"report {msg.status}, cum {plain(msg.cum_qty)}")
         return
@@ -194,8 +196,28 @@ def _adopt(turn: Turn, order: Order, msg: ExecutionReport) -> bool:
     return True
 
 
+def _note_open(reopened: dict[ClientOrderId, ExecutionReport], msg: ExecutionReport) -> None:
+    """Keep what a look says of an order that has ended here: it proves something only with its look."""
+    if msg.status in TERMINAL or msg.status is OrderStatus.UNKNOWN:
+        reopened.pop(msg.client_order_id, None)
+    else:
+        reopened[msg.client_order_id] = msg
+
+
+def reopen(turn: Turn, order: Order, msg: ExecutionReport) -> None:
+    """Adopt an order that has ended here and rests at the venue, and cancel it.
+
+    Whoever placed it has gone on without it: what it still trades may be wanted by nobody.
+    """
+    resolve_placed(turn, order, f"look shows {msg.status}")
+    cancel_order(turn, order, "adopted")
+    order_qty = msg.order_qty if msg.order_qty > 0 else order.order_qty
+    if tells_news(order, msg.status, msg.cum_qty, order_qty):
+        _merge(turn, order, msg, None if order_qty == order.order_qty else order_qty)
+
+
 def resolve_placed(turn: Turn, order: Order, evidence: str) -> None:
-    """Adopt an order that was proved not to exist: SEV1, the venue broke its bounds."""
+    """Adopt an order that was proved not to exist, or had ended: SEV1, somebody broke his word."""
     turn.emit(Resolved(turn.now, order.account, order.client_order_id, "PLACED", evidence))
     turn.touch(order)
     turn.live.counters.adopted += 1

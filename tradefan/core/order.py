@@ -43,7 +43,7 @@ class Event(StrEnum):
     NOT_PLACED = "NOT_PLACED"
     """Two looks have proved that the create in doubt never arrived (R4)."""
     ADOPTED = "ADOPTED"
-    """The venue has it although we had proof that it does not exist (R5)."""
+    """The venue has it although by all we knew it does not exist, or has ended (R5)."""
     REPLACE = "REPLACE"
     """We asked for its end and another order in one request."""
 
@@ -54,7 +54,7 @@ class Move(Enum):
     SAME = "=="
     """Legal: an older, repeated or weaker word; quantities still merge."""
     BACK = "<<"
-    """Legal: the request is off; the status follows from the quantities again."""
+    """Legal: the request, or the end, is off; the status follows from the quantities again."""
     ILLEGAL = "!!"
     """Changes nothing, is counted, and the venue is asked."""
 
@@ -94,21 +94,22 @@ _GRID: Final[dict[OrderStatus, str]] = {
     # Filled takes precedence (FIX D11): older words say nothing new, SUSPENDED and DONE_FOR_DAY too, which
     # are words of a live order that may come late; another end contradicts it.
     # A rejected cancel after it is "too late to cancel" (FIX B.1.c).
-    OrderStatus.FILLED: "== == == == == !! == !! !! == == !!  ==  ==  !!  ==  !!  !!  !!  !!",
+    # No word takes an end back; a complete look that was asked late enough does (ADOPTED, R5).
+    OrderStatus.FILLED: "== == == == == !! == !! !! == == !!  ==  ==  !!  ==  !!  !!  <<  !!",
     # Our request out takes precedence over live words (FIX D4); a fill of all or the create's own
     # rejection still ends it, and a rejected cancel takes it back to what the quantities say.
     OrderStatus.PENDING_CANCEL: "== == == FI == CX == RJ EX == == !!  ==  FI  ==  <<  EX  EX  !!  !!",
     # A fill may overtake the cancel on its way to us: quantities merge, and FILLED wins when all traded.
     # Two roads (stream, query) may call the same end CANCELED and EXPIRED.
-    OrderStatus.CANCELED: "== == == FI == == == !! == == == !!  ==  FI  !!  ==  !!  !!  !!  !!",
+    OrderStatus.CANCELED: "== == == FI == == == !! == == == !!  ==  FI  !!  ==  !!  !!  <<  !!",
     # Decided by the next live word (FIX C.1.b, D11, 15) or by a rejection, which takes it back (16).
     OrderStatus.PENDING_REPLACE: "== NW PF FI PC CX == !! EX DD SU !!  ==  FI  PC  <<  !!  !!  !!  ==",
     # A rejected order never lived: every word of life contradicts it, and so does a fill, which is
     # booked all the same because the money moved.
-    OrderStatus.REJECTED: "== !! !! !! !! !! !! == !! !! !! !!  !!  !!  !!  ==  !!  !!  !!  !!",
+    OrderStatus.REJECTED: "== !! !! !! !! !! !! == !! !! !! !!  !!  !!  !!  ==  !!  !!  <<  !!",
     # As CANCELED. It is also how an order ends that never was (NOT_SENT, NOT_PLACED): the venue's word
     # for such a one is adopted first (R5).
-    OrderStatus.EXPIRED: "== == == FI == == == !! == == == !!  ==  FI  !!  ==  !!  !!  PN  !!",
+    OrderStatus.EXPIRED: "== == == FI == == == !! == == == !!  ==  FI  !!  ==  !!  !!  <<  !!",
     # Not terminal: a GTC order is restated the next day and goes on (FIX D27).
     OrderStatus.DONE_FOR_DAY: "== NW PF FI PC CX PR !! EX == SU !!  ==  FI  PC  ==  !!  !!  !!  PR",
     # Accepted but not on the book: its trigger may reject it for want of funds.
@@ -346,7 +347,7 @@ def revise(order: Order, revision: Revision, at_ns: int) -> None:
 def happen(order: Order, event: Event, reason: str, at_ns: int) -> bool:
     """Let an event happen; False where the table forbids it, and then nothing has changed."""
     cell = TABLE[order.status][event]
-    if cell is Move.ILLEGAL or (event is Event.ADOPTED and not order.never_was):
+    if cell is Move.ILLEGAL:
         return False
     if event is Event.CANCEL:
         order.cancel_ns = at_ns if order.cancel_ns is None else order.cancel_ns

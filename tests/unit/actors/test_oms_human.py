@@ -13,7 +13,7 @@ from tests.unit.actors.oms_wired import ACCOUNT, BTC, CONFIG, ETH, FACE, GATEWAY
 from tradefan.config.schema import AccountConfig
 from tradefan.messages.account import AccountState
 from tradefan.messages.control import ActorState, Started
-from tradefan.messages.gateway import CreateOrder, Look
+from tradefan.messages.gateway import CancelOrder, CreateOrder, Look
 from tradefan.messages.orders import (
     Answer,
     CancelParent,
@@ -25,7 +25,7 @@ from tradefan.messages.orders import (
     ResolveOrder,
     ResumeTrading,
 )
-from tradefan.messages.records import Fill, PoisonResolved, Resolved
+from tradefan.messages.records import Difference, Fill, PoisonResolved, Resolved
 from tradefan.units import SECOND, ParentId, TradeId
 
 D = Decimal
@@ -183,6 +183,92 @@ def test_resolve_when_a_known_order_is_missing_then_a_human_may_end_it(bench: Be
     assert bench.trading.differences == {}
     assert bench.moods(BTC, "hold") == ["CANCEL_ONLY", "NORMAL"]
     bench.check()
+
+
+@pytest.mark.failure("OR-07")
+@pytest.mark.parametrize("who", ["human", "venue"])
+def test_ended_order_when_a_late_look_shows_it_open_then_it_is_adopted_and_cancelled(
+    bench: Bench, who: str
+) -> None:
+    """R5 for what had ended: a human's NOT_PLACED or the venue's CANCELED was wrong; it is ours again."""
+    create = bench.resting(2)
+    if who == "human":
+        blind_for(bench)
+        resolve(bench, create.client_order_id, "NOT_PLACED")
+    else:
+        bench.report(create, S.CANCELED)
+    order = bench.trading.orders[create.client_order_id]
+    assert (order.status, bench.trading.exposure.reserved[ACCOUNT][USDT]) == (S.CANCELED, D(0))
+    ended_ns = bench.now_ns
+    while not bench.made(Resolved):
+        bench.market()
+        bench.look(create)
+        assert bench.now_ns < ended_ns + 20 * SECOND
+    assert bench.now_ns >= ended_ns + bench.config.accounts[ACCOUNT].visible_bound
+    assert [one.verdict for one in bench.made(Resolved)] == ["PLACED"]
+    assert bench.alarms[-1] == "order_adopted"
+    assert (order.status, order.leaves_qty) == (S.PENDING_CANCEL, D(2))
+    assert list(bench.trading.orders_live) == [create.client_order_id]
+    assert bench.trading.exposure.reserved[ACCOUNT][USDT] > 198
+    assert bench.one(GATEWAY, CancelOrder).client_order_id == create.client_order_id
+    bench.report(create, S.CANCELED)
+    assert (bench.trading.orders_live, bench.trading.exposure.reserved[ACCOUNT][USDT]) == ({}, D(0))
+    bench.check()
+
+
+def test_ended_order_when_an_early_or_incomplete_look_shows_it_open_then_nothing_is_concluded() -> None:
+    """Until `visible_bound` has passed a look may be older than the end, and a report always may."""
+    slow = AccountConfig(visible_bound=20 * SECOND)
+    bench = Bench(config=msgspec.structs.replace(CONFIG, accounts={ACCOUNT: slow})).ready()
+    create = bench.resting(2)
+    bench.report(create, S.CANCELED)
+    ended_ns, late = bench.now_ns, False
+    while bench.now_ns < ended_ns + 60 * SECOND:
+        bench.look(create, complete=not late)
+        late = bench.now_ns >= ended_ns + 12 * SECOND
+    bench.report(create, S.NEW)
+    assert bench.made(Resolved) == []
+    bench.look(create)
+    assert [one.verdict for one in bench.made(Resolved)] == ["PLACED"]
+    bench.check()
+
+
+def test_ended_order_when_the_look_that_lists_it_open_also_tells_its_end_then_it_has_ended(
+    bench: Bench,
+) -> None:
+    """Asked by id its end is shown: that is the younger answer of the look."""
+    create = bench.resting(2)
+    bench.report(create, S.CANCELED)
+    bench.advance(30 * SECOND)
+    look = bench.take(GATEWAY, Look)[-1]
+    bench.report(create, S.NEW, source="look")
+    bench.report(create, S.CANCELED, source="look")
+    bench.done(look)
+    assert bench.made(Resolved) == []
+
+
+def test_ended_order_when_of_an_earlier_life_then_the_bound_counts_from_this_start(bench: Bench) -> None:
+    """The wall clock may have jumped since its end was noted."""
+    create = bench.resting(2)
+    bench.report(create, S.CANCELED)
+    again = Bench(records=bench.records, now_ns=bench.now_ns + 60 * SECOND)
+    again.fold()
+    again.tell(AccountState(ACCOUNT, True, ""))
+    again.look(create)
+    assert again.made(Resolved) == []
+    while not again.made(Resolved):
+        again.look(create)
+        assert again.now_ns < bench.now_ns + 80 * SECOND
+    assert again.now_ns >= bench.now_ns + 60 * SECOND + again.config.accounts[ACCOUNT].visible_bound
+    again.check()
+
+
+def blind_for(bench: Bench) -> None:
+    """Let looks miss every order until an instrument is held for one."""
+    while not bench.made(Difference):
+        bench.advance(SECOND)
+        for look in bench.take(GATEWAY, Look):
+            bench.done(look)
 
 
 def test_resolve_when_nothing_is_in_question_then_it_is_refused(bench: Bench) -> None:

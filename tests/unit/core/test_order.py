@@ -41,19 +41,20 @@ D = Decimal
 # What must become of an order that `held` describes, written down from FIX and the rules of doubt, not
 # from the product: rows are what we hold, columns what comes, a cell is the status afterwards. `!!` is
 # illegal. REPLACE is our request to replace it: of what the venue has acknowledged, has not ended and is
-# not being cancelled (a chain of them is legal, FIX D16). A rejected cancel (CREJ) takes an order back to
-# its quantities: 4 of 10 are filled where we hold PENDING_CANCEL, nothing where we hold PENDING_REPLACE.
+# not being cancelled (a chain of them is legal, FIX D16). A rejected cancel (CREJ) and an adoption take an
+# order back to its quantities: 4 of 10 are filled where we hold PENDING_CANCEL, CANCELED or EXPIRED, all
+# where we hold FILLED, nothing where we hold PENDING_REPLACE or REJECTED.
 GRID = """
     PN NW PF FI PC CX PR RJ EX DD SU ?? FILL FULL CANCEL CREJ NSENT NPLACED ADOPTED REPLACE
 PN  PN NW PF FI PC CX PR RJ EX DD SU !! PF   FI   PC     PN   EX    EX      !!      !!
 NW  NW NW PF FI PC CX PR RJ EX DD SU !! PF   FI   PC     NW   !!    !!      !!      PR
 PF  PF PF PF FI PC CX PR !! EX DD SU !! PF   FI   PC     PF   !!    !!      !!      PR
-FI  FI FI FI FI FI !! FI !! !! FI FI !! FI   FI   !!     FI   !!    !!      !!      !!
+FI  FI FI FI FI FI !! FI !! !! FI FI !! FI   FI   !!     FI   !!    !!      FI      !!
 PC  PC PC PC FI PC CX PC RJ EX PC PC !! PC   FI   PC     PF   EX    EX      !!      !!
-CX  CX CX CX FI CX CX CX !! CX CX CX !! CX   FI   !!     CX   !!    !!      !!      !!
+CX  CX CX CX FI CX CX CX !! CX CX CX !! CX   FI   !!     CX   !!    !!      PF      !!
 PR  PR NW PF FI PC CX PR !! EX DD SU !! PR   FI   PC     NW   !!    !!      !!      PR
-RJ  RJ !! !! !! !! !! !! RJ !! !! !! !! !!   !!   !!     RJ   !!    !!      !!      !!
-EX  EX EX EX FI EX EX EX !! EX EX EX !! EX   FI   !!     EX   !!    !!      PN      !!
+RJ  RJ !! !! !! !! !! !! RJ !! !! !! !! !!   !!   !!     RJ   !!    !!      NW      !!
+EX  EX EX EX FI EX EX EX !! EX EX EX !! EX   FI   !!     EX   !!    !!      PF      !!
 DD  DD NW PF FI PC CX PR !! EX DD SU !! DD   FI   PC     DD   !!    !!      !!      PR
 SU  SU NW PF FI PC CX PR RJ EX DD SU !! PF   FI   PC     SU   !!    !!      !!      PR
 """
@@ -106,7 +107,6 @@ def held(status: OrderStatus, *, column: Column | None = None) -> Order:
         one.filled = one.venue_cum = D(10)
     if status in TERMINAL:
         one.ended_ns = 1
-    one.never_was = column is Event.ADOPTED
     return one
 
 
@@ -199,17 +199,17 @@ def test_grid_when_a_cell_of_the_table_is_wrong_then_it_is_seen(
 def test_terminal_order_when_anything_comes_then_only_late_fill_or_adoption_moves_it(
     status: OrderStatus,
 ) -> None:
-    """I-15: an end is left only towards FILLED by what traded, and by adoption of what never was."""
+    """I-15: an end is left only towards FILLED by what traded, and by adoption."""
     moves = {
         column: cell
         for column, cell in TABLE[status].items()
         if cell not in (Move.SAME, Move.ILLEGAL, status)
     }
     allowed: dict[OrderStatus, dict[Column, Cell]] = {
-        S.FILLED: {},
-        S.REJECTED: {},
-        S.CANCELED: {S.FILLED: S.FILLED, Event.FULL: S.FILLED},
-        S.EXPIRED: {S.FILLED: S.FILLED, Event.FULL: S.FILLED, Event.ADOPTED: S.PENDING_NEW},
+        S.FILLED: {Event.ADOPTED: Move.BACK},
+        S.REJECTED: {Event.ADOPTED: Move.BACK},
+        S.CANCELED: {S.FILLED: S.FILLED, Event.FULL: S.FILLED, Event.ADOPTED: Move.BACK},
+        S.EXPIRED: {S.FILLED: S.FILLED, Event.FULL: S.FILLED, Event.ADOPTED: Move.BACK},
     }
     assert moves == allowed[status]
 
@@ -426,8 +426,15 @@ def test_order_when_it_never_was_then_only_adoption_revives_it() -> None:
     assert (one.status, one.never_was, one.live) == (S.EXPIRED, True, False)
     assert happen(one, Event.ADOPTED, "look", 4)
     assert (one.status, one.never_was, one.live, one.ended_ns) == (S.PENDING_NEW, False, True, None)
-    assert merge_report(one, report(S.EXPIRED))
     assert not happen(one, Event.ADOPTED, "look", 5)
+
+
+def test_order_when_it_had_ended_then_adoption_takes_it_back_to_its_quantities() -> None:
+    """R5: it rests at the venue with what it has not traded, acknowledged as it was; its end is off."""
+    one = order()
+    assert merge_report(one, report(S.CANCELED, 4))
+    assert happen(one, Event.ADOPTED, "look", 5)
+    assert (one.status, one.live, one.ended_ns, one.leaves_qty) == (S.PARTIALLY_FILLED, True, None, D(6))
 
 
 def test_news_when_a_report_repeats_then_there_is_none() -> None:

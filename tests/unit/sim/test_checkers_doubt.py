@@ -7,8 +7,9 @@ from typing import Literal
 
 import pytest
 
-from tests.unit.core.order_builders import ACCOUNT, CID, intent
+from tests.unit.core.order_builders import ACCOUNT, CID, intent, report
 from tests.unit.sim.checker_bench import T0, Bench, broken, epoch
+from tradefan.messages.orders import OrderStatus
 from tradefan.messages.records import NotSent, Resolved
 from tradefan.sim.checkers.doubt import ADOPT_NS, LIAR_LAG_NS, NotPlaced
 from tradefan.sim.witness import VenueEvent
@@ -198,4 +199,39 @@ def test_liar_when_nothing_has_healed_then_nobody_could_have_looked() -> None:
     """While links and process are down no adoption is due."""
     bench = lying(adopted=False)
     bench.seen.healed_ns = None
+    assert bench.look(1_000 * SECOND) is None
+
+
+def mistaken(*, known: bool) -> Bench:
+    """Return an order that rests, and that a human says is not there; it was acknowledged before, or not."""
+    bench = bench_with()
+    bench.venue.accept(CID)
+    bench.seen.healed_ns = bench.seen.now_ns
+    if known:
+        assert bench.step(report(OrderStatus.NEW, at_ns=bench.seen.now_ns)) is None
+        word = report(OrderStatus.CANCELED, at_ns=bench.seen.now_ns, reason="human: gone")
+        assert bench.step(word) is None
+    else:
+        assert bench.step(resolved(None, None, evidence="human: gone")) is None
+    return bench
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_human_when_the_order_rests_after_all_then_its_adoption_is_due(known: bool) -> None:
+    """R5 holds against a human, too, with an honest venue: V (and 1 s) and 15 s behind his word at most."""
+    bench = mistaken(known=known)
+    assert bench.checker.due_ns is not None
+    assert bench.look(bench.checker.due_ns - bench.seen.now_ns) is None
+    broken(bench.look(1), "I-16", f"{CID} adopted (R5) by", "still taken for void")
+    bench = mistaken(known=known)
+    assert bench.step(resolved(verdict="PLACED", evidence="look shows NEW")) is None
+    assert bench.look(1_000 * SECOND) is None
+
+
+def test_human_when_the_order_has_gone_then_he_was_right() -> None:
+    """What a human's word has ended and the venue ended too, with or without fills, rests nowhere."""
+    bench = mistaken(known=True)
+    order = bench.venue.orders[1]
+    bench.venue.trade(order, 1)
+    bench.venue.end(order)
     assert bench.look(1_000 * SECOND) is None

@@ -111,6 +111,25 @@ def test_end_when_another_word_changes_it_then_broken() -> None:
     broken(bench.look(), "I-15", f"{CID} to stay CANCELED", "PENDING_CANCEL")
 
 
+@pytest.mark.parametrize("world", ["human", "liar", "ended before", "ended later"])
+def test_end_when_it_is_adopted_then_the_venue_must_have_had_it_open(world: str) -> None:
+    """I-15: an honest venue's end is the last word; a human's is not, where the order rested all the same."""
+    bench = Bench(LastWord(), honest=world != "liar")
+    order = bench.venue.accept(CID)
+    if world in ("liar", "ended before"):
+        bench.venue.end(order)
+    assert bench.step(intent(), report(S.CANCELED, at_ns=bench.seen.now_ns)) is None
+    if world == "ended later":
+        bench.venue.now_ns = bench.seen.now_ns + 1
+        bench.venue.end(order)
+    violation = bench.step(resolved("PLACED"))
+    if world == "ended before":
+        broken(violation, "I-15", f"{CID} to stay ended", "adopted: x")
+    else:
+        assert violation is None
+        assert bench.seen.oms.trading.orders[CID].status is S.NEW
+
+
 def test_end_when_an_older_report_comes_then_its_status_stays() -> None:
     """I-15: a report that tells of nothing more may not turn one end into another."""
     bench = Bench(LastWord())

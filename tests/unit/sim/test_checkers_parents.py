@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from tests.unit.core.order_builders import ACCOUNT, CID, PID, fill, intent, parent, report
 from tests.unit.sim.checker_bench import Bench, D, broken
 from tradefan.messages.orders import OrderStatus
@@ -151,18 +153,30 @@ def test_trade_when_busted_of_an_order_that_only_we_have_ended_then_its_room_is_
     broken(bench.step(bust, second(10)), "I-03", "at most 10", "20")
 
 
-def test_child_when_a_liar_has_it_behind_two_looks_then_its_parent_is_free() -> None:
+@pytest.mark.parametrize("honest", [True, False])
+def test_child_when_a_liar_has_it_behind_two_looks_then_its_parent_is_free(honest: bool) -> None:
     """With a liar a parent whose child was declared NOT_PLACED is I-16's; else it is broken."""
-    for honest in (True, False):
-        bench = Bench(ParentBudget(), honest=honest)
-        gone = Resolved(3, ACCOUNT, CID, "NOT_PLACED", "two looks", 1, 2)
-        bench.append(parent(), intent(), gone, second(10))
-        bench.venue.accept(CID)
-        violation = bench.look()
-        if honest:
-            broken(violation, "I-03", "at most 10", "20: c1 venue 10 ours 0")
-        else:
-            assert violation is None
+    bench = Bench(ParentBudget(), honest=honest)
+    gone = Resolved(3, ACCOUNT, CID, "NOT_PLACED", "two looks", 1, 2)
+    bench.append(parent(), intent(), gone, second(10))
+    bench.venue.accept(CID)
+    violation = bench.look()
+    if honest:
+        broken(violation, "I-03", "at most 10", "20: c1 venue 10 ours 0")
+    else:
+        assert violation is None
+
+
+@pytest.mark.parametrize("honest", [True, False])
+def test_child_when_adopted_in_spite_of_its_end_then_only_a_liar_frees_its_parent(honest: bool) -> None:
+    """What had ended and has its successor may trade after all: both together are too much."""
+    bench = Bench(ParentBudget(), honest=honest)
+    assert bench.step(parent(), intent(), report(S.CANCELED), second(10)) is None
+    violation = bench.step(Resolved(3, ACCOUNT, CID, "PLACED", "look shows NEW"))
+    if honest:
+        broken(violation, "I-03", "at most 10", "20: c1 venue 0 ours 10")
+    else:
+        assert violation is None
 
 
 def test_records_when_a_crash_takes_them_back_then_they_count_no_more() -> None:

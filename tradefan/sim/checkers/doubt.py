@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from tradefan.messages.records import Intent, NotSent, Record, Resolved
+from collections.abc import Iterator
+
+from tradefan.messages.records import Intent, NotSent, Record, Report, Resolved
 from tradefan.sim.checkers.base import Newer, OverRecords, Source
-from tradefan.sim.checkers.orders import Child, Orders
+from tradefan.sim.checkers.orders import ENDS, Child, Orders
 from tradefan.sim.witness import Kind, VenueEvent, Violation, Witness, Written
 from tradefan.units import SECOND
 
@@ -22,7 +24,8 @@ class NotPlaced(OverRecords):
     deadline) + A + V + 1 s, the second 5 s later, and at neither had the venue the create in hand or
     decided for it. NOT_SENT is proof of the same kind: no create of it was written, or it was a replacement
     that the venue never took, because its cancel failed. A human may err.
-    With a liar instead: R5 adopts what is visible within 15 s, counted after the heal.
+    Where he does, and with a liar instead: R5 adopts what is visible within 15 s, counted after the heal;
+    also what a human's word has ended (a REPORT) of which the venue had said that it has it.
     """
 
     invariant: str = "I-16"
@@ -40,6 +43,8 @@ class NotPlaced(OverRecords):
         self._orders = Orders()
         self._denied: dict[str, Resolved | NotSent] = {}
         """What was declared not to exist, and has not been adopted since."""
+        self._ended: dict[str, int] = {}
+        """When a human's word ended what was known to exist, in the world's time."""
 
     def after_step(self, seen: Witness) -> Violation | None:
         for event in self._log.of(seen.venue.log):
@@ -51,16 +56,19 @@ class NotPlaced(OverRecords):
 
     def take(self, seen: Witness, record: Record) -> Violation | None:
         child = self._orders.take(record)
+        if isinstance(record, Report) and record.status in ENDS and _human(record):
+            self._ended[record.client_order_id] = self.true_ns(seen, record.at_ns)
         if child is None or not isinstance(record, NotSent | Resolved):
             return None
         if isinstance(record, Resolved) and record.verdict == "PLACED":
             self._denied.pop(child.client_order_id, None)
+            self._ended.pop(child.client_order_id, None)
             return None
         self._denied[child.client_order_id] = record
         if isinstance(record, NotSent):
             return self._not_sent(seen, record)
-        human = record.evidence.startswith("human")
-        return None if human or not seen.venue.honest else self._not_placed(seen, record, child)
+        exempt = _human(record) or not seen.venue.honest
+        return None if exempt else self._not_placed(seen, record, child)
 
     def _not_sent(self, seen: Witness, record: NotSent) -> Violation | None:
         name = record.client_order_id
@@ -103,20 +111,29 @@ class NotPlaced(OverRecords):
                 return self.broken(seen, expected, f"{event.what} at {event.at_ns} ns")
         return None
 
-    # --- a liar ---------------------------------------------------------------------------------
+    # --- a liar, or a human who errs --------------------------------------------------------------
 
     def judge(self, seen: Witness) -> Violation | None:
-        if seen.venue.honest:
-            return None
         self.due_ns = None
-        for name in self._denied:
-            due_ns = self._adopt_by(seen, name)
-            if due_ns is None:
-                continue
+        for name, due_ns in self._due(seen):
             if seen.now_ns > due_ns:
                 return self.broken(seen, f"{name} adopted (R5) by {due_ns} ns", "it is still taken for void")
             self.due_ns = due_ns if self.due_ns is None else min(due_ns, self.due_ns)
         return None
+
+    def _due(self, seen: Witness) -> Iterator[tuple[str, int]]:
+        """Give what has to be adopted, and by when."""
+        for name, record in self._denied.items():
+            due_ns = None if seen.venue.honest and not _human(record) else self._adopt_by(seen, name)
+            if due_ns is not None:
+                yield name, due_ns
+        if not self._ended or seen.healed_ns is None:
+            return
+        resting = {one.client_order_id for one in seen.venue.orders.values() if one.ended_ns is None}
+        for name in (name for name in self._ended if name in resting):
+            # A look proves it that was asked late enough to show the end, had there been one.
+            since_ns = self._ended[name] + CLOCK_BOUND_NS + self._visible_ns(seen)
+            yield name, max(since_ns, seen.healed_ns) + ADOPT_NS
 
     def _adopt_by(self, seen: Witness, name: str) -> int | None:
         """Return by when an order has to be adopted: nobody can look while links and process are down.
@@ -130,8 +147,16 @@ class NotPlaced(OverRecords):
         happened = {event.what for event in events}
         if happened & {"canceled", "expired"} and "fill" not in happened:
             return None
-        visible_ns = accepted[0] + seen.venue.visible_bound_ns + LIAR_LAG_NS
-        return max(visible_ns, seen.healed_ns) + ADOPT_NS
+        return max(accepted[0] + self._visible_ns(seen), seen.healed_ns) + ADOPT_NS
+
+    def _visible_ns(self, seen: Witness) -> int:
+        return seen.venue.visible_bound_ns + (0 if seen.venue.honest else LIAR_LAG_NS)
 
     def at_rest(self, seen: Witness) -> Violation | None:
         return self.judge(seen)
+
+
+def _human(record: Resolved | NotSent | Report) -> bool:
+    """Say whether a record is a human's word."""
+    said = record.evidence if isinstance(record, Resolved) else record.reason
+    return said.startswith("human")

@@ -112,7 +112,9 @@ class LastWord(OverRecords):
     """I-15: an order that has ended changes its status only by a late fill, BUST, CORRECT or adoption.
 
     The status is read from State after each step that a record names the order in; what justifies a
-    change is a record of the same step: a fill, a report of more traded, RESOLVED PLACED.
+    change is a record of the same step: a fill, a report of more traded, RESOLVED PLACED. Adopted is what
+    was proved never to have been (I-16), and of what had ended only what had not ended at the venue when
+    we took it for that; a liar may show anything.
     """
 
     invariant: str = "I-15"
@@ -121,16 +123,35 @@ class LastWord(OverRecords):
     def begin(self) -> None:
         self._orders = Orders()
         self._ended: dict[str, str] = {}
+        self._ends: dict[str, int] = {}
+        """When a record ended an order, in the world's time."""
         self._touched: dict[str, bool] = {}
         """Whether something in this step justifies a change."""
 
     def take(self, seen: Witness, record: Record) -> Violation | None:
         before = self._cum(record)
+        broken = self._adopted(seen, record) if isinstance(record, Resolved) else None
         child = self._orders.take(record)
         if child is not None and not isinstance(record, Intent):
             name = child.client_order_id
             self._touched[name] = self._touched.get(name, False) or _justifies(record, child, before)
-        return None
+            if child.ended:
+                self._ends.setdefault(name, self.true_ns(seen, record.at_ns))
+            else:
+                self._ends.pop(name, None)
+        return broken
+
+    def _adopted(self, seen: Witness, record: Resolved) -> Violation | None:
+        """Hold an adoption of what had ended against the venue's own book."""
+        name = record.client_order_id
+        child, ended_ns = self._orders.known.get(name), self._ends.get(name)
+        denied = record.verdict != "PLACED" or child is None or child.void
+        if denied or ended_ns is None or not seen.venue.honest:
+            return None
+        for order in seen.venue.orders.values():
+            if order.client_order_id == name and (order.ended_ns is None or order.ended_ns > ended_ns):
+                return None
+        return self.broken(seen, f"{name} to stay ended", f"adopted: {record.evidence}")
 
     def _cum(self, record: Record) -> Decimal:
         known = self._orders.known.get(record.client_order_id) if isinstance(record, Report) else None

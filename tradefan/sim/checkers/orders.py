@@ -194,7 +194,8 @@ def _on_resolved(orders: Orders, record: Resolved) -> Child | None:
     if record.verdict == "NOT_PLACED":
         return _void(orders, record)
     child = _of(orders, record)
-    if child is not None and child.void:
+    if child is not None:
+        # Adopted: it exists, and what had ended rests.
         child.void = child.ended = False
     return child
 

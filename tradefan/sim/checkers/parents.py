@@ -22,7 +22,7 @@ class ParentBudget(OverRecords):
     then, of an order that has not traded since (ONLY_NEW). What the venue trades over an
     order's quantity or behind its end is excess that nobody could prevent: it counts from when we know
     it, and what it exceeds the budget by then is free, no more. With a liar a parent is free once a child
-    was declared NOT_PLACED; then I-16 watches R5.
+    was declared NOT_PLACED, where I-16 watches R5, or was adopted in spite of its end.
     """
 
     invariant: str = "I-03"
@@ -62,7 +62,7 @@ class ParentBudget(OverRecords):
             self._enter(name, child)
         if isinstance(record, _TELLS):
             self._told[name] = None
-        if isinstance(record, Resolved) and record.verdict == "NOT_PLACED" and not seen.venue.honest:
+        if isinstance(record, Resolved) and not seen.venue.honest:
             self._free[name] = None
         return None
 
