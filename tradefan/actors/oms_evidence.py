@@ -53,6 +53,7 @@ def on_look_done(turn: Turn, msg: LookDone) -> None:
     turn.judge = True
     for name in here.named:
         here.queries.pop(name, None)
+        here.asked[name] = here.asked.get(name, 0) + 1
     if not _opened(turn, msg, here):
         ask_soon(turn, msg.account, visible_ns(turn, msg.account))
         return
@@ -177,19 +178,26 @@ def _not_placed(turn: Turn, order: Order, first_ns: int, second_ns: int) -> None
 
 
 def _absent(turn: Turn, msg: LookDone, order: Order, here: AccountLive) -> None:
-    """The venue knew an order and does not now: that ends nothing; after two looks a human has to look."""
+    """The venue knew an order and does not now: that ends nothing; after two looks a human has to look.
+
+    Each word of the venue begins it anew (`absent` is from behind the last one); what we do about the
+    order meanwhile, a cancel that is repeated, does not.
+    """
     name = order.client_order_id
     here.present.pop(name, None)
     query(turn, order)
-    if msg.asked_ns < order.updated_ns + visible_ns(turn, order.account):
-        return
-    first_ns = here.absent.setdefault(name, msg.asked_ns)
-    apart = msg.asked_ns - first_ns >= SECOND_LOOK_NS
+    first_ns = here.absent.setdefault(name, turn.now)
+    apart = msg.asked_ns - first_ns >= _absent_ns(turn, order.account)
     if apart and name not in turn.trading.differences:
         text = f"{order.instrument} is on hold: the venue does not know {name} any more"
         turn.emit(Difference(turn.now, order.account, order.instrument, name, True, text))
         turn.live.holds.setdefault(order.instrument, {})[name] = text
         turn.log("critical", "order_missing", client_order_id=name, status=order.status)
+
+
+def _absent_ns(turn: Turn, account: AccountId) -> int:
+    """Return how long an order has to be missing: two looks apart, and behind what its last word may hide."""
+    return max(SECOND_LOOK_NS, visible_ns(turn, account))
 
 
 def _check_unseen(turn: Turn, msg: LookDone, here: AccountLive) -> None:
@@ -338,12 +346,16 @@ def _announce(turn: Turn, account: AccountId, here: AccountLive) -> None:
 
 
 def _schedule(turn: Turn, msg: LookDone, here: AccountLive) -> None:
-    """Arm the next look: periodic, or sooner while something is open (R3, and R4's two instants)."""
+    """Arm the next look: periodic, or sooner while something is open (R3, and R4's two instants).
+
+    Each question backs off by itself: one that nobody answers costs a look each 10 s, however long it
+    waits for a human.
+    """
     ask_soon(turn, msg.account, max(here.period_ns - turn.now, 0))
-    if here.queries:
-        ask_soon(turn, msg.account, repeat_after(1))
-    if here.differences or here.absent or here.present:
-        ask_soon(turn, msg.account, SECOND_LOOK_NS)
+    here.asked = {name: count for name, count in here.asked.items() if name in here.queries}
+    for name in here.queries:
+        ask_soon(turn, msg.account, repeat_after(max(here.asked.get(name, 0), 1)))
+    _look_twice(turn, msg.account, here)
     doubts = doubtful_creates(turn, msg.account)
     if not turn.trading.exposure.in_doubt.get(msg.account, 0):
         here.doubt_step = 0
@@ -355,3 +367,15 @@ def _schedule(turn: Turn, msg: LookDone, here: AccountLive) -> None:
         due_ns = r4_earliest(turn, order) if first_ns is None else first_ns + SECOND_LOOK_NS
         if due_ns > turn.now:
             ask_soon(turn, msg.account, due_ns - turn.now)
+
+
+def _look_twice(turn: Turn, account: AccountId, here: AccountLive) -> None:
+    """Arm the second look at what the first found missing, back, or apart; what has ended is none of it."""
+    live = turn.trading.orders_live
+    here.absent = {name: since_ns for name, since_ns in here.absent.items() if name in live}
+    here.present = {name: since_ns for name, since_ns in here.present.items() if name in live}
+    for name, since_ns in here.absent.items():
+        if name not in turn.trading.differences:
+            ask_soon(turn, account, max(since_ns + _absent_ns(turn, account) - turn.now, 0))
+    if here.differences or here.present:
+        ask_soon(turn, account, SECOND_LOOK_NS)

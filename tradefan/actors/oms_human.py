@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from tradefan.actors.oms_look import ask_soon, query
 from tradefan.actors.oms_state import Turn
 from tradefan.actors.oms_submit import refuse
-from tradefan.actors.oms_waiting import clear_holds, repeat_after, replaced_stays
+from tradefan.actors.oms_waiting import ask_for, clear_holds, replaced_stays
 from tradefan.contracts import RiskRefused, suggest
 from tradefan.core.ledger import held_before, position
 from tradefan.core.order import Order
@@ -76,8 +75,7 @@ def _resolve_order(turn: Turn, wish: ResolveOrder) -> None:
     else:
         status = OrderStatus.NEW if wish.verdict == "PLACED" else OrderStatus.CANCELED
         _say(turn, order, status, evidence)
-        query(turn, order)
-        ask_soon(turn, order.account, repeat_after(0))
+        ask_for(turn, order, 0)
     if order.client_order_id in turn.trading.differences:
         difference = Difference(
             turn.now, order.account, order.instrument, order.client_order_id, False, evidence

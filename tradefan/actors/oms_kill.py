@@ -12,7 +12,7 @@ from tradefan.actors.oms_look import ask_soon
 from tradefan.actors.oms_modes import set_mode
 from tradefan.actors.oms_state import Killing, Resuming, Turn
 from tradefan.actors.oms_submit import refuse
-from tradefan.actors.oms_waiting import cancel_order, drop_creates
+from tradefan.actors.oms_waiting import REPEATS, cancel_order, drop_creates
 from tradefan.contracts import RiskRefused, suggest
 from tradefan.core.modes import DESK_HUMAN, waits_for_human
 from tradefan.core.order import Order
@@ -247,7 +247,9 @@ def look_done(turn: Turn, account: AccountId) -> None:
         if killing.empty[account] >= LOOKS_EMPTY:
             del killing.empty[account]
         else:
-            ask_soon(turn, account, SECOND)
+            # What will not go is asked for ever less often, down to R3's 10 s.
+            wait_ns = min(max(turn.now - kill.at_ns, SECOND), REPEATS[-1]) if left else SECOND
+            ask_soon(turn, account, wait_ns)
     _end_verified(turn)
 
 

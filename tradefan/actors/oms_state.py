@@ -133,6 +133,8 @@ class AccountLive(Struct):
     doubt_step: int = 0
     seen: dict[ClientOrderId, None] = field(default_factory=dict)
     queries: dict[ClientOrderId, None] = field(default_factory=dict)
+    asked: dict[ClientOrderId, int] = field(default_factory=dict)
+    """How many looks have asked for an order by id and left its question open."""
     named: dict[ClientOrderId, None] = field(default_factory=dict)
     negatives: dict[ClientOrderId, int] = field(default_factory=dict)
     absent: dict[ClientOrderId, int] = field(default_factory=dict)

@@ -9,15 +9,15 @@ from __future__ import annotations
 from decimal import Decimal
 
 from tradefan.actors.oms_external import on_stranger
-from tradefan.actors.oms_look import ask_soon, query
+from tradefan.actors.oms_look import ask_soon
 from tradefan.actors.oms_modes import suspect
 from tradefan.actors.oms_state import Turn
 from tradefan.actors.oms_waiting import (
+    ask_for,
     cancel_order,
     clear_holds,
     doubt,
     not_sent,
-    repeat_after,
     replaced_stays,
     send_cancel,
 )
@@ -64,8 +64,7 @@ def on_report(turn: Turn, msg: ExecutionReport) -> None:
         _merge(turn, order, msg, None if order_qty == order.order_qty else order_qty)
     if order.filled < order.venue_cum and not order.external:
         # The fills are on their way, or were lost: then a look brings them.
-        query(turn, order)
-        ask_soon(turn, order.account, repeat_after(2))
+        ask_for(turn, order, 2)
 
 
 def _came_again(order: Order, msg: ExecutionReport) -> bool:
@@ -106,8 +105,7 @@ def _ask_replaced(turn: Turn, order: Order) -> None:
     """Have the order asked for that a replacement has ended: the venue's word on it is still missing."""
     old = turn.trading.orders.get(order.replaces or ClientOrderId(""))
     if old is not None and old.live:
-        query(turn, old)
-        ask_soon(turn, old.account, repeat_after(1))
+        ask_for(turn, old, 1)
 
 
 # --- requests without, or with a bad, outcome ----------------------------------------------------------
@@ -141,8 +139,7 @@ def on_cancel_rejected(turn: Turn, msg: CancelRejected) -> None:
         turn.emit(CancelRefused(turn.now, order.account, order.client_order_id, msg.reason))
         turn.touch(order)
         clear_holds(turn, order)
-    query(turn, order)
-    ask_soon(turn, order.account, repeat_after(0))
+    ask_for(turn, order, 0)
 
 
 def on_gateway_reset(turn: Turn, msg: GatewayReset) -> None:
@@ -181,8 +178,7 @@ def on_cancel_timer(turn: Turn, timer: Timer) -> None:
         turn.touch(order)
     send_cancel(turn, order, timer.number + 1)
     if timer.number:
-        query(turn, order)
-        ask_soon(turn, order.account, repeat_after(0))
+        ask_for(turn, order, 0)
 
 
 # --- what does not fit -----------------------------------------------------------------------------------
@@ -251,5 +247,4 @@ def illegal(turn: Turn, order: Order, what: str) -> None:
     """Count what contradicts what we know, and ask the venue."""
     turn.live.counters.illegal += 1
     turn.log("warning", "illegal_pair", client_order_id=order.client_order_id, status=order.status, came=what)
-    query(turn, order)
-    ask_soon(turn, order.account, repeat_after(2))
+    ask_for(turn, order, 2)

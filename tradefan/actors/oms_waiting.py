@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tradefan.actors.oms_look import ask_soon, r4_delay_ns
+from tradefan.actors.oms_look import ask_soon, query, r4_delay_ns
 from tradefan.actors.oms_state import Turn
 from tradefan.core import outbox
 from tradefan.core.order import Order, may_doubt
@@ -23,6 +23,13 @@ ALARM_BEHIND_R4_NS = 30 * SECOND
 def repeat_after(step: int) -> int:
     """Return the delay before the next repetition."""
     return REPEATS[min(step, len(REPEATS) - 1)]
+
+
+def ask_for(turn: Turn, order: Order, step: int) -> None:
+    """Have an order asked by id: from this step of R3 on, or where its question has got to by now."""
+    query(turn, order)
+    asked = turn.account(order.account).asked.get(order.client_order_id, 0)
+    ask_soon(turn, order.account, repeat_after(max(step, asked)))
 
 
 # --- cancels ------------------------------------------------------------------------------------------

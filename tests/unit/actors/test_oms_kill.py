@@ -318,6 +318,24 @@ def test_kill_when_orders_are_cancelled_then_two_empty_looks_end_it(bench: Bench
     bench.check()
 
 
+@pytest.mark.failure("OR-15")
+def test_kill_when_an_order_will_not_go_then_looks_become_rarer_until_it_does(bench: Bench) -> None:
+    """One look each 10 s, as R3 asks; behind the first empty one the second comes after a second."""
+    create = bench.resting()
+    bench.kill()
+    bench.byte()
+    for seconds, most in ((10, 8), (60, 8), (60, 8)):
+        began, until_ns = bench.oms.view().counters.looks, bench.now_ns + seconds * SECOND
+        while bench.now_ns < until_ns:
+            bench.look(create)
+        assert bench.oms.view().counters.looks - began <= most
+    bench.report(create, S.CANCELED)
+    bench.look()
+    empty_ns = bench.now_ns
+    bench.look()
+    assert (verified(bench), bench.now_ns - empty_ns) == (True, SECOND)
+
+
 def test_kill_when_looks_fail_then_they_prove_nothing(bench: Bench) -> None:
     """Only complete looks count."""
     bench.kill()

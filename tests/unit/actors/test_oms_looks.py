@@ -4,30 +4,42 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+import msgspec
 import pytest
 
 from tests.unit.actors.oms_bench import Bench
 from tests.unit.actors.oms_wired import (
     ACCOUNT,
     BTC,
+    CONFIG,
     ETH,
     GATEWAY,
     PAUSE,
     START,
     TRADER,
+    TREND,
 )
+from tradefan.config.schema import AccountConfig
 from tradefan.messages.account import AccountState
 from tradefan.messages.control import (
     Ready,
 )
-from tradefan.messages.gateway import CreateOrder, Look, LookDone
-from tradefan.messages.orders import Doubt, OrderStatus, ParentUpdate, Phase, Refusal
+from tradefan.messages.gateway import CancelOrder, CancelRejected, CreateOrder, Look, LookDone
+from tradefan.messages.orders import (
+    CancelParent,
+    Doubt,
+    OrderStatus,
+    ParentUpdate,
+    Phase,
+    Refusal,
+    ResolveOrder,
+)
 from tradefan.messages.records import (
     Cursor,
     Difference,
     InDoubt,
 )
-from tradefan.units import MINUTE, SECOND, TradeId
+from tradefan.units import MINUTE, MS, SECOND, TradeId
 
 D = Decimal
 S = OrderStatus
@@ -201,6 +213,75 @@ def test_order_when_the_venue_shows_it_again_then_two_looks_let_its_instrument_g
     assert bench.moods(BTC, "hold") == ["CANCEL_ONLY", "NORMAL"]
     assert bench.trading.differences == {}
     bench.check()
+
+
+def looks_in(bench: Bench, seconds: int, *shown: CreateOrder) -> int:
+    """Let time pass; a look finds these orders open and misses what it names else. Return how many."""
+    until_ns, count = bench.now_ns + seconds * SECOND, 0
+    while bench.timers and bench.timers[0][0] <= until_ns:
+        bench.advance(bench.timers[0][0] - bench.now_ns)
+        for look in bench.take(GATEWAY, Look):
+            count += 1
+            bench.advance(20 * MS)
+            for create in shown:
+                bench.report(create, S.NEW, source="look")
+            known = [create.client_order_id for create in shown]
+            bench.done(look, missing=tuple(name for _, name in look.orders if name not in known))
+        for cancel in bench.take(GATEWAY, CancelOrder):
+            bench.tell(CancelRejected(ACCOUNT, cancel.client_order_id, "UNKNOWN_ORDER"))
+    bench.now_ns = until_ns
+    return count
+
+
+@pytest.mark.failure("OR-15")
+@pytest.mark.parametrize("cancelled", [False, True])
+def test_question_when_it_waits_for_a_human_then_it_costs_a_look_each_ten_seconds(
+    bench: Bench, cancelled: bool
+) -> None:
+    """R3: a missing order is asked ever less often, however long it is missing, cancelled or not."""
+    create = bench.resting(2)
+    if cancelled:
+        bench.tell(CancelParent(TREND, create.parent_id))
+    looks_in(bench, 60)
+    assert bench.alarms == ["order_missing"]
+    assert looks_in(bench, 60) <= 8
+    assert looks_in(bench, 600) <= 62
+
+
+@pytest.mark.parametrize("visible_s", [1, 9, 10, 60])
+def test_order_when_missing_while_its_cancel_is_repeated_then_it_is_held_all_the_same(visible_s: int) -> None:
+    """Only a word of the venue begins the wait anew, not what we do: a rejected cancel each 10 s."""
+    slow = AccountConfig(visible_bound=visible_s * SECOND)
+    bench = Bench(config=msgspec.structs.replace(CONFIG, accounts={ACCOUNT: slow})).ready()
+    create = bench.resting(2)
+    bench.tell(CancelParent(TREND, create.parent_id))
+    looks_in(bench, visible_s + 30)
+    assert bench.alarms == ["order_missing"]
+    assert bench.moods(BTC, "hold") == ["CANCEL_ONLY"]
+    bench.check()
+
+
+def test_order_when_the_venue_speaks_of_it_meanwhile_then_its_absence_counts_from_there(bench: Bench) -> None:
+    """Missing, shown, missing again: the 5 s begin behind the last word."""
+    create = bench.resting(2)
+    while not bench.oms.state.live.accounts[ACCOUNT].absent:
+        looks_in(bench, 1)
+    bench.report(create, S.NEW)
+    told_ns = bench.now_ns
+    while not bench.made(Difference):
+        looks_in(bench, 1)
+    assert bench.now_ns >= told_ns + 5 * SECOND
+
+
+def test_missing_order_when_it_has_ended_then_nothing_is_asked_any_more(bench: Bench) -> None:
+    """A human has ended it: looks are as rare as in quiet times."""
+    create = bench.resting(2)
+    looks_in(bench, 60)
+    bench.tell(ResolveOrder(create.client_order_id, "NOT_PLACED", "gone", "me"))
+    looks_in(bench, 20)
+    assert looks_in(bench, 60) <= 6
+    live = bench.oms.state.live.accounts[ACCOUNT]
+    assert (live.absent, live.present, live.asked) == ({}, {}, {})
 
 
 @pytest.mark.failure("OR-01")
