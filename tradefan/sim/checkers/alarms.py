@@ -40,7 +40,7 @@ CAUSES: dict[str, tuple[str, ...]] = {
     "kill": ("kill", *_ACTOR, *_DISK),
     "kill_byte_failed": _DISK,
     "kill_not_persisted": (*_DISK, *_CRASH),
-    "order_adopted": ("late_accept", "not_found", "resolve"),
+    "order_adopted": ("late_accept", "not_found", "query_lag", "resolve"),
     "books_differ": ("book_differs", *_ACTOR, *_CRASH, *_MONEY, "assign"),
     "store_failing": ("store_fails", "store_partial", *_DISK),
     "actor_crashed": (*_ACTOR, *_DISK, "link_death"),
