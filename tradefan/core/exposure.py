@@ -1,7 +1,8 @@
 """What open orders may still do, kept up to date with every change: a check never scans orders.
 
 Exposure counts the rest of every order that is not terminal or is in doubt, whole, by account,
-instrument, owner and side; and what that rest has reserved of each asset.
+instrument, owner and side; and what that rest has reserved of each asset. What has traded keeps its
+reservation until its fill is booked: before that no balance knows that it was paid.
 """
 
 from __future__ import annotations
@@ -94,14 +95,16 @@ def shift(exposure: Exposure, order: Order, before: Weight, after: Weight) -> No
     if unbooked:
         for sides in _both(exposure, order):
             sides.unbooked += unbooked
+    kept = working + doubt + after.unbooked - before.unbooked
+    if kept:
+        reserved = exposure.reserved.setdefault(order.account, {})
+        held = reserved.get(order.reserve_asset, ZERO)
+        reserved[order.reserve_asset] = held + kept * order.reserve_per_unit
     if not working and not doubt:
         return
     notional = (working + doubt) * order.reserve_px
     for sides in _both(exposure, order):
         _add(sides, order.side, working, doubt, notional)
-    reserved = exposure.reserved.setdefault(order.account, {})
-    held = reserved.get(order.reserve_asset, ZERO)
-    reserved[order.reserve_asset] = held + (working + doubt) * order.reserve_per_unit
 
 
 def account_sides(exposure: Exposure, account: AccountId, instrument: InstrumentId) -> Sides:
@@ -115,7 +118,7 @@ def owner_sides(exposure: Exposure, account: AccountId, instrument: InstrumentId
 
 
 def reserved(exposure: Exposure, account: AccountId, asset: Asset) -> Decimal:
-    """Return what open orders have reserved of an asset."""
+    """Return what open orders, and what has traded and is not booked, have reserved of an asset."""
     return exposure.reserved.get(account, {}).get(asset, ZERO)
 
 

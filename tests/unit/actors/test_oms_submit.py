@@ -12,6 +12,7 @@ from tests.unit.actors.oms_bench import Bench
 from tests.unit.actors.oms_wired import (
     ACCOUNT,
     API,
+    BASE,
     BTC,
     CLI,
     CONFIG,
@@ -20,8 +21,10 @@ from tests.unit.actors.oms_wired import (
     GATEWAY,
     STORE,
     TRADER,
+    USDT,
 )
 from tradefan.config.schema import AccountConfig, Config, RiskConfig
+from tradefan.core.exposure import reserved
 from tradefan.messages.gateway import CreateOrder
 from tradefan.messages.instrument import InstrumentUpdate
 from tradefan.messages.market import Quality, SessionBreak
@@ -139,6 +142,21 @@ def test_funds_when_reserved_by_open_orders_then_they_are_not_free() -> None:
     bench.limit(2)
     bench.submit(1, algo="limit", limit_price=D(99))
     assert bench.one(TRADER, Refusal).code == "INSUFFICIENT_FUNDS"
+
+
+@pytest.mark.parametrize("side", ["buy", "sell"])
+def test_funds_when_traded_and_not_booked_then_they_are_not_free_either(side: str) -> None:
+    """The venue says FILLED, no fill has told the balance yet: the money has gone all the same."""
+    bench = Bench().ready(USDT=250, BTC=2)
+    first = bench.limit(2, 101 if side == "sell" else 99, side=side, owner=CLI)
+    bench.report(first, S.FILLED, 2)
+    bench.submit(1, algo="limit", limit_price=D(101 if side == "sell" else 99), side=side, owner=CLI)
+    assert bench.oms.view().refusals[-1].code == "INSUFFICIENT_FUNDS"
+    asset = USDT if side == "buy" else BASE
+    assert reserved(bench.trading.exposure, ACCOUNT, asset) > 0
+    bench.fill(first, 2, price=D(99))
+    assert reserved(bench.trading.exposure, ACCOUNT, asset) == 0
+    bench.check()
 
 
 def test_rate_when_an_owner_is_too_fast_then_it_waits_a_second() -> None:

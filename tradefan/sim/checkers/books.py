@@ -129,9 +129,10 @@ class SameResult(_OfMoney):
 
 
 class Reserved(OverRecords):
-    """I-32: what is reserved of an asset = the sum over orders that are not terminal, or in doubt.
+    """I-32: what is reserved of an asset = the sum over orders that may trade, or have unbooked trades.
 
-    An own fold's rests times what each unit can cost, against `Exposure.reserved`; zero where none is.
+    An own fold's rests, and what has traded and no fill has told, times what each unit can cost, against
+    `Exposure.reserved`; zero where none is.
     """
 
     invariant: str = "I-32"

@@ -71,8 +71,9 @@ class Child(Struct):
 
     @property
     def reserved(self) -> Decimal:
-        """What that rest can cost of its asset."""
-        return self.rest * self.per_unit
+        """What that rest can cost of its asset, and what has traded and is not booked, of ours."""
+        unbooked = ZERO if self.intent is None else self.cum - self.filled
+        return (self.rest + unbooked) * self.per_unit
 
 
 class Orders:
