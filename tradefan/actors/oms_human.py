@@ -8,6 +8,7 @@ from tradefan.actors.oms_state import Turn
 from tradefan.actors.oms_submit import refuse
 from tradefan.actors.oms_waiting import ask_for, clear_holds, replaced_stays
 from tradefan.contracts import RiskRefused, suggest
+from tradefan.core.exposure import owner_sides
 from tradefan.core.ledger import held_before, position
 from tradefan.core.order import Order
 from tradefan.errors import Refused
@@ -176,14 +177,14 @@ def _checked(turn: Turn, wish: AssignPosition) -> Instrument:
 
 
 def _held(turn: Turn, wish: AssignPosition, owner: OwnerId, instrument: Instrument) -> Decimal:
-    """Return what an owner can give: not what its own open sales still need."""
+    """Return what an owner can give: not what its own sales still need, or have sold before their fills."""
     books = turn.trading.ledger
-    selling = turn.trading.exposure.owners.get(wish.account, {}).get(wish.instrument, {}).get(owner)
+    own = owner_sides(turn.trading.exposure, wish.account, wish.instrument, owner)
     free = position(books, wish.account, owner, wish.instrument).qty
     if owner == EXTERNAL and instrument.kind == "spot":
         # What others traded meanwhile is a position, what was there before them a holding: both are theirs.
         free += held_before(books, wish.account, instrument.base)
-    return free - (ZERO if selling is None else selling.sell_qty)
+    return free + min(own.unbooked, ZERO) - own.sell_qty
 
 
 def _price(turn: Turn, wish: AssignPosition, instrument: Instrument) -> Decimal:

@@ -99,6 +99,28 @@ def test_assign_when_from_external_then_the_strategy_may_sell_it(bench: Bench) -
     bench.check()
 
 
+def test_release_when_a_sale_has_traded_and_is_not_booked_then_it_is_not_given_away(bench: Bench) -> None:
+    """The venue says FILLED and the trade comes later: what it sold is not the strategy's any more."""
+    bench.submit(2, side="sell", algo="limit", limit_price=D(101))
+    create = bench.one(GATEWAY, CreateOrder)
+    bench.report(create, S.FILLED, "1.5")
+    assign(bench, 1, TREND, EXTERNAL)
+    refusal = bench.one(FACE, Refusal)
+    assert (refusal.code, "holds 0.5" in refusal.text) == ("NOT_HELD", True)
+    assign(bench, "0.5", TREND, EXTERNAL)
+    bench.fill(create, "1.5", price=D(101))
+    assert qty_of(bench, TREND) == D(0)
+    bench.check()
+
+
+def test_release_when_a_purchase_is_not_booked_then_it_cannot_be_given_yet(bench: Bench) -> None:
+    """Only what the books hold can be moved; an unbooked purchase adds nothing to it."""
+    create = bench.resting(3)
+    bench.report(create, S.FILLED, 3)
+    assign(bench, 3, TREND, EXTERNAL)
+    assert bench.one(FACE, Refusal).code == "NOT_HELD"
+
+
 def test_release_when_a_strategy_gives_back_then_external_has_it(bench: Bench) -> None:
     """`position release` is an assignment to `external`."""
     assign(bench, 2, TREND, EXTERNAL)
