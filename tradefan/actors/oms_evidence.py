@@ -247,9 +247,10 @@ def _infer(turn: Turn, msg: LookDone) -> None:
 def _check_balances(turn: Turn, msg: LookDone, here: AccountLive) -> None:
     """Book a difference between venue and ledger to `external`: a deposit, a withdrawal, a correction.
 
-    Looks have to agree on it, each after all that the one before did not show yet: two with nothing of
-    ours between them, or three while we trade. The assets of a fill that nobody booked yet, that was only
-    inferred, or that an order in doubt may have had, are left alone: it explains the difference.
+    Looks have to agree on it, each after all that the one before did not show yet, since a trade may hide
+    where its money shows: two with nothing of ours between them, or three while we trade. The assets of a
+    fill that nobody booked yet, that was only inferred, or that an order in doubt may have had, are left
+    alone: it explains the difference.
     """
     if here.totals is None:
         return
@@ -263,27 +264,24 @@ def _check_balances(turn: Turn, msg: LookDone, here: AccountLive) -> None:
         apart = known.get(asset)
         if apart is None or apart.qty != qty:
             apart = Apart(qty, msg.asked_ns, msg.asked_ns)
-        elif msg.asked_ns - apart.last_ns >= SECOND_LOOK_NS + visible_ns(turn, msg.account):
+        elif msg.asked_ns - apart.last_ns >= _apart_ns(turn, msg.account):
             apart.looks, apart.last_ns = apart.looks + 1, msg.asked_ns
-        if _agreed(turn, msg, here, apart):
+        if _agreed(turn, here, apart):
             _transfer(turn, msg.account, asset, qty)
         else:
             here.differences[asset] = apart
 
 
-def _agreed(turn: Turn, msg: LookDone, here: AccountLive, apart: Apart) -> bool:
+def _apart_ns(turn: Turn, account: AccountId) -> int:
+    return SECOND_LOOK_NS + visible_ns(turn, account)
+
+
+def _agreed(turn: Turn, here: AccountLive, apart: Apart) -> bool:
     if turn.live.asking:
         return False
-    if apart.looks >= LOOKS_AGREED:
-        return True
+    # Of an order that has ended, or of others, as well: whoever has traded, its trade comes by then.
     quiet = here.activity_ns < apart.first_ns
-    return quiet and msg.asked_ns - apart.first_ns >= _apart_ns(turn, msg.account)
-
-
-def _apart_ns(turn: Turn, account: AccountId) -> int:
-    """Return how far two quiet looks must be apart: a live order's fill may hide where its money shows."""
-    live = any(turn.trading.orders[name].account == account for name in turn.trading.orders_live)
-    return SECOND_LOOK_NS + visible_ns(turn, account) if live else SECOND_LOOK_NS
+    return apart.looks >= (2 if quiet else LOOKS_AGREED)
 
 
 def _transfer(turn: Turn, account: AccountId, asset: Asset, qty: Decimal) -> None:
@@ -377,5 +375,7 @@ def _look_twice(turn: Turn, account: AccountId, here: AccountLive) -> None:
     for name, since_ns in here.absent.items():
         if name not in turn.trading.differences:
             ask_soon(turn, account, max(since_ns + _absent_ns(turn, account) - turn.now, 0))
-    if here.differences or here.present:
+    for apart in here.differences.values():
+        ask_soon(turn, account, max(apart.last_ns + _apart_ns(turn, account) - turn.now, 0))
+    if here.present:
         ask_soon(turn, account, SECOND_LOOK_NS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
+import msgspec
 import pytest
 
 from tests.unit.actors.oms_bench import Bench
@@ -12,6 +13,7 @@ from tests.unit.actors.oms_wired import (
     ACCOUNT,
     BASE,
     BTC,
+    CONFIG,
     ETH,
     GATEWAY,
     TREND,
@@ -19,6 +21,7 @@ from tests.unit.actors.oms_wired import (
     client_id,
     foreign,
 )
+from tradefan.config.schema import AccountConfig
 from tradefan.core.ids import client_order_id
 from tradefan.core.ledger import balance, held_before, position
 from tradefan.messages.account import AccountState
@@ -135,13 +138,13 @@ def test_fill_when_streamed_before_the_opening_then_its_money_is_counted_once(
 
 @pytest.mark.failure("ST-09", "ST-14")
 def test_balance_when_two_quiet_looks_agree_on_a_difference_then_it_is_a_transfer(bench: Bench) -> None:
-    """A deposit is booked to `external` after two agreeing looks, 5 s apart, with nothing under way."""
+    """A deposit is booked to `external` after two agreeing looks, 5 s and V apart, with nothing under way."""
     held = {"USDT": 1_000_500, "BNB": "0.5"}
     bench.advance(10 * SECOND)
     bench.done(bench.one(GATEWAY, Look), held)
-    bench.advance(2 * SECOND)
-    assert bench.made(Transfer) == []
-    bench.advance(3 * SECOND)
+    bench.advance(6 * SECOND)
+    assert bench.take(GATEWAY, Look) == []
+    bench.advance(SECOND)
     bench.done(bench.one(GATEWAY, Look), held)
     assert [(one.asset, one.qty) for one in bench.made(Transfer)] == [("USDT", D(500)), ("BNB", D("0.5"))]
     assert held_before(bench.trading.ledger, ACCOUNT, USDT) == D(1_000_500)
@@ -170,6 +173,29 @@ def test_balance_when_an_order_works_then_two_looks_have_to_be_further_apart(ben
         bench.look(create, held=held)
         assert bench.now_ns < first_ns + 20 * SECOND
     assert bench.now_ns - first_ns >= 5 * SECOND + 2 * SECOND
+    bench.check()
+
+
+@pytest.mark.failure("OR-07")
+@pytest.mark.parametrize("ours", [True, False])
+def test_balance_when_a_trade_shows_later_than_its_money_then_it_is_no_transfer(ours: bool) -> None:
+    """A late fill of what has ended, or a trade of others: money at once, the trade `visible_bound` later."""
+    slow = AccountConfig(visible_bound=10 * SECOND, late_fill_bound=300 * SECOND)
+    bench = Bench(config=msgspec.structs.replace(CONFIG, accounts={ACCOUNT: slow})).ready()
+    create = bench.resting(2, 100) if ours else foreign(2)
+    if ours:
+        bench.report(create, S.CANCELED)
+    bench.passed(30)
+    held, first_ns = {"USDT": 999_800, "BTC": 2}, None
+    while first_ns is None or bench.now_ns < first_ns + 60 * SECOND:
+        while not (looks := bench.take(GATEWAY, Look)):
+            bench.advance(bench.timers[0][0] - bench.now_ns)
+        first_ns = first_ns or bench.now_ns
+        if bench.now_ns >= first_ns + 10 * SECOND:
+            bench.fill(create, 2, "9", source="look")
+        bench.done(looks[-1], held)
+    assert bench.made(Transfer) == []
+    assert len(bench.made(Fill)) == 1
     bench.check()
 
 
