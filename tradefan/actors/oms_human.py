@@ -14,7 +14,7 @@ from tradefan.core.order import Order
 from tradefan.errors import Refused
 from tradefan.messages.instrument import Instrument
 from tradefan.messages.orders import Answer, AssignPosition, OrderStatus, PositionMoved, ResolveOrder
-from tradefan.messages.records import Assign, Difference, PoisonResolved, Report, Resolved
+from tradefan.messages.records import Assign, CancelRefused, Difference, PoisonResolved, Report, Resolved
 from tradefan.units import EXTERNAL, ZERO, AccountId, ClientOrderId, OwnerId, exact, plain, require_number
 
 HUMANS = ("api", "cli")
@@ -74,8 +74,7 @@ def _resolve_order(turn: Turn, wish: ResolveOrder) -> None:
         turn.emit(Resolved(turn.now, order.account, order.client_order_id, "NOT_PLACED", evidence))
         replaced_stays(turn, order, evidence)
     else:
-        status = OrderStatus.NEW if wish.verdict == "PLACED" else OrderStatus.CANCELED
-        _say(turn, order, status, evidence)
+        _take_word(turn, order, wish, evidence)
         ask_for(turn, order, 0)
     if order.client_order_id in turn.trading.differences:
         difference = Difference(
@@ -85,6 +84,20 @@ def _resolve_order(turn: Turn, wish: ResolveOrder) -> None:
     turn.live.holds.get(order.instrument, {}).pop(order.client_order_id, None)
     turn.touch(order)
     clear_holds(turn, order)
+
+
+def _take_word(turn: Turn, order: Order, wish: ResolveOrder, evidence: str) -> None:
+    """Take a human's word on what is at the venue.
+
+    Of an order that was known to exist "placed" says that the request to end it has failed. The wish
+    stays, and with it the repetition.
+    """
+    if wish.verdict == "NOT_PLACED":
+        _say(turn, order, OrderStatus.CANCELED, evidence)
+    elif order.acknowledged and order.in_doubt is not None:
+        turn.emit(CancelRefused(turn.now, order.account, order.client_order_id, evidence))
+    else:
+        _say(turn, order, OrderStatus.NEW, evidence)
 
 
 def _say(turn: Turn, order: Order, status: OrderStatus, evidence: str) -> None:

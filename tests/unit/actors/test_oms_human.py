@@ -156,6 +156,30 @@ def test_resolve_when_a_human_says_placed_then_it_works_on(bench: Bench) -> None
     bench.check()
 
 
+@pytest.mark.failure("OR-09")
+def test_resolve_when_a_human_says_that_a_cancel_failed_then_its_doubt_ends_and_it_is_repeated(
+    bench: Bench,
+) -> None:
+    """It rests, says the human: the wish to end it stays and is repeated; a later doubt is alarmed again."""
+    create = bench.resting(2)
+    bench.tell(CancelParent(TREND, create.parent_id))
+    bench.doubt(create, Doubt.CANCEL)
+    blind_looks(bench, 61)
+    assert bench.alarms == ["doubt_alarm"]
+    bench.take(GATEWAY, CancelOrder)
+    resolve(bench, create.client_order_id, "PLACED")
+    order = bench.trading.orders[create.client_order_id]
+    assert bench.one(FACE, Answer) == Answer(3, ())
+    assert (order.status, order.in_doubt, order.leaves_qty) == (S.NEW, None, D(2))
+    assert bench.moods(BTC, "hold") == ["CANCEL_ONLY", "NORMAL"]
+    blind_looks(bench, 10)
+    assert [one.client_order_id for one in bench.take(GATEWAY, CancelOrder)] == [create.client_order_id]
+    bench.doubt(create, Doubt.CANCEL)
+    blind_looks(bench, 61)
+    assert bench.alarms == ["doubt_alarm", "doubt_alarm"]
+    bench.check()
+
+
 @pytest.mark.failure("OR-11")
 def test_resolve_when_the_human_was_wrong_then_the_venue_is_believed(bench: Bench) -> None:
     """R5 holds against a human's NOT_PLACED, too."""
