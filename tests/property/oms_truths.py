@@ -55,14 +55,15 @@ def exposure_is_that_of_the_orders(trading: Trading) -> None:
     doubts = 0
     for order in trading.orders.values():
         rest = order.leaves_qty if order.live else ZERO
-        held[order.reserve_asset] = held.get(order.reserve_asset, ZERO) + rest * order.reserve_per_unit
+        unbooked = ZERO if order.external else order.cum_qty - order.filled
+        kept = (rest + unbooked) * order.reserve_per_unit
+        held[order.reserve_asset] = held.get(order.reserve_asset, ZERO) + kept
         doubts += bool(rest) and order.in_doubt is not None
         for sides in (
             accounts.setdefault(order.instrument, Sides()),
             owners.setdefault((order.instrument, order.owner), Sides()),
         ):
-            if not order.external:
-                sides.unbooked += (order.cum_qty - order.filled) * sign(order.side)
+            sides.unbooked += unbooked * sign(order.side)
             field = f"{order.side}_{'doubt' if order.in_doubt else 'working'}"
             setattr(sides, field, getattr(sides, field) + rest)
             notional = f"{order.side}_notional"
