@@ -376,6 +376,6 @@ def _look_twice(turn: Turn, account: AccountId, here: AccountLive) -> None:
         if name not in turn.trading.differences:
             ask_soon(turn, account, max(since_ns + _absent_ns(turn, account) - turn.now, 0))
     for apart in here.differences.values():
-        ask_soon(turn, account, max(apart.last_ns + _apart_ns(turn, account) - turn.now, 0))
+        ask_soon(turn, account, max(apart.last_ns + _apart_ns(turn, account) - turn.now, SECOND))
     if here.present:
         ask_soon(turn, account, SECOND_LOOK_NS)
