@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+from tradefan.actors.oms_look import ask_soon
 from tradefan.actors.oms_state import Turn
 from tradefan.actors.oms_submit import refuse
 from tradefan.actors.oms_waiting import ask_for, clear_holds, replaced_stays
