@@ -6,7 +6,7 @@ from collections.abc import Callable
 from decimal import Decimal
 from functools import partial
 from random import Random
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from msgspec.structs import replace
 
@@ -15,11 +15,14 @@ from tradefan.contracts import plugins
 from tradefan.messages.control import LoopLag, SwapConfig
 from tradefan.messages.gateway import ExecutionReport, VenueFill
 from tradefan.messages.orders import Doubt
+from tradefan.runtime.kernel import PER_STEP
 from tradefan.runtime.system import Cell
 from tradefan.sim.faults import EXECUTOR, STRATEGY, Planned
+from tradefan.sim.operator import GATEWAY, JOURNAL, LINK
 from tradefan.sim.options import ACCOUNT, T0, VENUE
 from tradefan.sim.plugins import Mode
 from tradefan.sim.process import Life, draw_crash
+from tradefan.stores.kill_byte import KILL_END
 from tradefan.units import SECOND, ZERO, OwnerId
 from tradefan.wiring import account_port, encode_config, market_port, strategy_name
 
@@ -311,8 +314,25 @@ def _store(world: World, life: Life, kind: str, rng: Random) -> bool:
 
 
 def _kill(world: World, life: Life, kind: str, rng: Random) -> bool:
+    """Kill at once, or when a create waits somewhere: for the disk, in the gateway, for the socket."""
+    # Only between short steps does a create lie in the gateway's mail.
+    short = life.kernel.per_step < PER_STEP
+    place = rng.choice(("", "", "", JOURNAL, GATEWAY, LINK) if short else ("", "", JOURNAL, LINK))
+    if place:
+        world.ambush.lie(place, int(rng.random() * 5), partial(_strike, world, rng))
+    else:
+        _strike(world, rng, ())
+    return False
+
+
+def _strike(world: World, rng: Random, scopes: tuple[str, ...]) -> None:
     """Kill a scope, and resume it some seconds later, in whatever life that is."""
-    scope = world.operator.kill(life)
+    life = world.life
+    assert life is not None, "nothing passes a dead process"
+    world.note("kill")
+    if world.faults.has("disk_error") and rng.random() < 0.5:
+        _spoil_kill_byte(world, life, rng)
+    scope = world.operator.kill(life, scopes if rng.random() < 0.8 else ())
 
     def resume() -> None:
         if not world.ready():
@@ -320,8 +340,15 @@ def _kill(world: World, life: Life, kind: str, rng: Random) -> bool:
         elif world.life is not None:
             world.operator.resume(world.life, scope)
 
-    world.later(world.now_ns + int((1 + 30 * rng.random() ** 2) * SECOND), resume)
-    return True
+    world.later(life.now_ns + int((1 + 30 * rng.random() ** 2) * SECOND), resume)
+
+
+def _spoil_kill_byte(world: World, life: Life, rng: Random) -> None:
+    """Let the disk take no kill byte for a while, and half of the time nothing else either."""
+    on: Literal["write", "sync"] = "write" if rng.random() < 0.5 else "sync"
+    world.rack.disk.fail("EIO", on, times=None, path=rng.choice((KILL_END, "")))
+    world.note("disk_error", "kill byte")
+    world.later(life.now_ns + int(5 * SECOND * rng.random()), world.rack.disk.heal)
 
 
 def _cancel_storm(world: World, life: Life, kind: str, rng: Random) -> bool:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 from random import Random
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 from tradefan.core.modes import waits_for_human
+from tradefan.core.outbox import Placing, create_of
+from tradefan.core.scopes import scopes as scopes_of
 from tradefan.drivers.latch import ALL
 from tradefan.messages.control import KillSwitch
+from tradefan.messages.gateway import CreateOrder
 from tradefan.messages.instrument import Instrument
 from tradefan.messages.orders import (
     AssignPosition,
@@ -18,14 +22,22 @@ from tradefan.messages.orders import (
     ResumeTrading,
     SubmitOrder,
 )
+from tradefan.runtime.kernel import Kernel
 from tradefan.sim.options import ACCOUNT, VENUE, Options
 from tradefan.sim.plugins import CHAOS, Mode
 from tradefan.sim.process import Life
 from tradefan.units import EXTERNAL, OwnerId, Side, exact
+from tradefan.wiring import gateway_name
 
 OWNERS = (OwnerId("api"), OwnerId("cli"))
+JOURNAL, GATEWAY, LINK = "journal", "gateway", "link"
+"""Where a create may wait when a kill comes: for the disk, in the gateway's mail, for the socket."""
 PRINCIPAL = "sim operator"
 KILL_REASON = "SIGUSR2"
+
+
+Strike: TypeAlias = Callable[[tuple[str, ...]], None]
+"""What is done to a create that waits, by its scopes."""
 
 
 class Operator:
@@ -86,8 +98,11 @@ class Operator:
             for owner in owners:
                 life.inject("oms", CancelAll(owner, None, self._request()))
 
-    def kill(self, life: Life) -> str:
-        """Kill a scope as API and SIGUSR2 do: the latch first, then the word to the order manager."""
+    def kill(self, life: Life, scopes: tuple[str, ...] = ()) -> str:
+        """Kill a scope as API and SIGUSR2 do: the latch first, then the word to the order manager.
+
+        With `scopes` it is one of these.
+        """
         rng = self.rng
         if rng.random() < 0.2:
             life.latch.close(ALL, KILL_REASON)
@@ -95,7 +110,7 @@ class Operator:
             return ALL
         names = list(self.options.config.strategies)
         instrument = rng.choice(self.options.instruments)
-        scope = rng.choice(("all", "all", ACCOUNT, instrument.id, rng.choice(names), VENUE))
+        scope = rng.choice(scopes or ("all", "all", ACCOUNT, instrument.id, rng.choice(names), VENUE))
         life.latch.close(scope, "sim kill")
         kill = KillSwitch(
             scope,
@@ -183,6 +198,44 @@ class Operator:
             "patience": int(500 + self.rng.random() * 15_000),
             "mode": mode,
         }
+
+
+class Ambush:
+    """Lies in wait for a create at a place, and strikes in the instant in which one is there."""
+
+    def __init__(self) -> None:
+        """Lie nowhere."""
+        self._armed: dict[str, tuple[int, Strike]] = {}
+
+    def lie(self, place: str, passes: int, strike: Strike) -> None:
+        """Let so many creates pass a place, and strike at the next; who lies there already stays."""
+        self._armed.setdefault(place, (passes, strike))
+
+    def leave(self) -> None:
+        """Strike no more."""
+        self._armed.clear()
+
+    def look(self, kernel: Kernel, oms: Any) -> None:  # noqa: ANN401 the OMS's state
+        """Look behind a step for a create that waits in the journal or in the gateway."""
+        if JOURNAL in self._armed and oms is not None and oms.live.running:
+            self._wait(JOURNAL, (create_of(item.effect) for item in oms.live.outbox.waiting))
+        if GATEWAY in self._armed:
+            cell = kernel.cells[kernel.refs[gateway_name(ACCOUNT)]]
+            assert cell is not None
+            self._wait(GATEWAY, (create_of(msg) for msg in cell.mail.commands if isinstance(msg, Placing)))
+
+    def _wait(self, place: str, creates: Iterator[CreateOrder | None]) -> None:
+        found = next((one for one in creates if one is not None), None)
+        if found is not None:
+            self.passes(place, scopes_of(found.account, found.instrument, found.owner))
+
+    def passes(self, place: str, scopes: tuple[str, ...]) -> None:
+        """Let a create with these scopes pass a place, or strike."""
+        passes, strike = self._armed.pop(place, (0, None))
+        if strike is not None and passes:
+            self._armed[place] = (passes - 1, strike)
+        elif strike is not None:
+            strike(scopes)
 
 
 def _held(oms: Any, owner: OwnerId, instrument: Instrument) -> Any:  # noqa: ANN401

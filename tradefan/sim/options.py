@@ -161,6 +161,18 @@ def _commit_ns(rng: Random) -> int:
     return int(MS / 10 * 500 ** rng.random())
 
 
+def _runtime(seed: int, rng: Random) -> RuntimeConfig:
+    """Draw how often a start counts as too often, and steps so short that messages wait between them."""
+    messages = chance(seed, "step").choice((256, 256, 256, 3))
+    return RuntimeConfig(
+        seed=seed + 1,
+        # The start counter shuts a daemon that crashes often: in most seeds it would end the trading.
+        starts_max=3 if rng.random() < 0.25 else 1_000,
+        messages_per_step=messages,
+        messages_per_visit=min(messages, 64),
+    )
+
+
 def _config(
     seed: int,
     rng: Random,
@@ -176,11 +188,7 @@ def _config(
         feeds={one.id: FeedConfig() for one in instruments},
         strategies=_strategies(seed, rng, instruments, markets, faults),
         risk=_risk(rng, instruments, markets),
-        runtime=RuntimeConfig(
-            seed=seed + 1,
-            # The start counter shuts a daemon that crashes often: in most seeds it would end the trading.
-            starts_max=3 if rng.random() < 0.25 else 1_000,
-        ),
+        runtime=_runtime(seed, rng),
         journal=JournalConfig(snapshot_every=int(100 * 20 ** rng.random())),
         # The store is a tenth of a seed's work at its usual interval; its batches are the longer for it.
         store=StoreConfig(

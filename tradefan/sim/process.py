@@ -258,6 +258,8 @@ class Life:
         self.countdown = countdown
         self.observer = observer
         self.latch = latch
+        self.looked: Callable[[], None] = lambda: None
+        """Called behind each step, when the checkers have looked."""
         self.skew_ns = skew_ns
         self.kernel = Kernel(
             system,
@@ -325,6 +327,7 @@ class Life:
     def _after(self, now_ns: int) -> None:
         self.observer.witness.latched = tuple(self.latch.closed)
         self.observer.after_step(now_ns - self.skew_ns)
+        self.looked()
 
 
 def to_true(effect: Message, skew_ns: int) -> Message:

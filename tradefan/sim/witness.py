@@ -132,6 +132,8 @@ class Written(Struct, frozen=True):
     """Why it was not written, None when it left."""
     durable_lsn: int
     """What the journal had acknowledged at that instant."""
+    closed: tuple[str, ...] = ()
+    """The scopes that the latch held closed in that statement."""
 
 
 class Injected(Struct, frozen=True):

@@ -32,7 +32,7 @@ from tradefan.sim.faults import KINDS, on_in, schedule
 from tradefan.sim.inject import inject
 from tradefan.sim.market import SimMarket
 from tradefan.sim.observer import Broken, Observer
-from tradefan.sim.operator import Operator
+from tradefan.sim.operator import LINK, Ambush, Operator
 from tradefan.sim.options import DEFAULT_HOURS, HOUR_NS, T0, Bounds, draw, is_liar, spans
 from tradefan.sim.personality import chance
 from tradefan.sim.personality import draw as draw_personality
@@ -117,6 +117,7 @@ class World:
         self.witness.configs[self.config_id] = self.config
         self.observer = Observer(self.witness, checkers)
         self.countdown = Countdown()
+        self.ambush = Ambush()
         self.rack = Rack(self.options, SimDisk(seed), self.market, self.venue, self.countdown, self.observer)
         self.life: Life | None = None
         self.starts = self.crashes = self.start_crashes = self.steps = 0
@@ -167,6 +168,7 @@ class World:
         self.witness.healed_ns = self.now_ns
         self._agenda.clear()
         self.countdown.disarm()
+        self.ambush.leave()
         self.start_crashes = 0
         self.rack.heal(self.now_ns)
         if self.life is None:
@@ -281,7 +283,7 @@ class World:
         if self._wired is None or self._wired[:2] != (self.config, rules):
             self._wired = self.config, rules, wire(self.config, rules, INSTANCE, "sim")
         latch = Latch()
-        self.venue.latched = latch.is_closed
+        self.venue.latched = partial(self._latched, latch)
         self.life = life = Life(
             self._wired[2],
             self.config,
@@ -294,6 +296,7 @@ class World:
             latch=latch,
             observer=self.observer,
         )
+        life.looked = lambda: self.ambush.look(life.kernel, self.witness.oms)
         self.observer.begin(self.starts, life.kernel, self.skew_ns)
 
     def _die(self, place: str) -> None:
@@ -362,6 +365,11 @@ class World:
         oms = self.witness.oms
         return self.life is not None and oms is not None and oms.live.running
 
+    def _latched(self, latch: Latch, scopes: tuple[str, ...]) -> bool:
+        """Answer the link for the latch; whoever kills in the last moment closes it just before."""
+        self.ambush.passes(LINK, scopes)
+        return latch.is_closed(scopes)
+
     def _on_write(self, write: Write, refused: str | None) -> None:
         if write.op not in ("create", "cancel", "replace"):
             return
@@ -371,8 +379,9 @@ class World:
         seen = self.witness
         now_ns = self.now_ns if self.life is None else self.life.now_ns
         durable = self.observer.durable
+        closed = () if self.life is None else tuple(self.life.latch.closed)
         seen.writes.append(
-            Written(now_ns, seen.life, write.op, ClientOrderId(name), write.scopes, refused, durable)
+            Written(now_ns, seen.life, write.op, ClientOrderId(name), write.scopes, refused, durable, closed)
         )
 
     # --- the operator -----------------------------------------------------------------------------------

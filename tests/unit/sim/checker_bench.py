@@ -173,12 +173,15 @@ class Bench:
         *,
         refused: str | None = None,
         durable: int | None = None,
+        closed: tuple[str, ...] = (),
     ) -> None:
-        """Let a request leave for the venue, or be refused at the link."""
+        """Let a request leave for the venue, or be refused at the link; `closed` is what the latch holds."""
         seen = self.seen
         lsn = len(seen.acknowledged) if durable is None else durable
         scopes = () if op == "cancel" else SCOPES
-        seen.writes.append(Written(seen.now_ns, seen.life, op, ClientOrderId(name), scopes, refused, lsn))
+        seen.writes.append(
+            Written(seen.now_ns, seen.life, op, ClientOrderId(name), scopes, refused, lsn, closed)
+        )
         if op != "cancel" and refused is None:
             self.venue.pending[name] = None
 

@@ -53,6 +53,18 @@ def test_create_when_a_kill_is_recorded_then_broken_without_any_answer() -> None
     broken(bench.look(), "I-09", "no create of all", "c2 written")
 
 
+@pytest.mark.parametrize("scope", ["all", BTC, OWNER, "binance"])
+def test_create_when_it_leaves_through_a_closed_latch_then_broken_before_any_answer(scope: str) -> None:
+    """I-09: who kills from the rim closes the latch first, and nobody has to record anything."""
+    bench = Bench(NothingBehindKill())
+    bench.write(CID, "cancel", closed=(scope,))
+    bench.write("c2", refused="LATCHED", closed=(scope,))
+    bench.write("c3", closed=("binance:ETH/USDT",))
+    assert bench.look() is None
+    bench.write("c4", closed=(scope,))
+    broken(bench.look(), "I-09", f"no create of {scope} while its latch is closed", "c4 written")
+
+
 def test_create_when_the_scope_was_resumed_then_quiet_and_only_in_that_scope() -> None:
     """I-09: RESUME opens its scope, and no other one."""
     bench = Bench(NothingBehindKill())

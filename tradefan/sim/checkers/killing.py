@@ -62,6 +62,7 @@ class NothingBehindKill(_Scopes):
 
     From the very write that follows the answer; where it says `persisted: false`, until the process
     ends. A KILL record closes likewise, from the step behind the one that wrote it. RESUME opens its scope.
+    Nor does one leave in whose statement the latch is closed: who kills from the rim closes it first.
     """
 
     invariant: str = "I-09"
@@ -89,6 +90,9 @@ class NothingBehindKill(_Scopes):
 
     def _judge(self, seen: Witness, written: Written) -> Violation | None:
         for scope in written.scopes:
+            if scope in written.closed:
+                expected = f"no create of {scope} while its latch is closed"
+                return self.broken(seen, expected, f"{written.client_order_id} written at {written.at_ns} ns")
             for closed in (self._answered.get(scope), self.recorded.get(scope)):
                 if closed is None or closed.life not in (None, written.life) or self.writes < closed.writes:
                     continue

@@ -1,0 +1,58 @@
+"""Kills that come while a create waits: where the ambush lies, and what it does to the world."""
+
+from __future__ import annotations
+
+import pytest
+
+from tradefan.sim.checkers.killing import LatchLasts, NothingBehindKill
+from tradefan.sim.operator import GATEWAY, JOURNAL, LINK, Ambush
+from tradefan.sim.world import World
+
+SHORT = 0.07
+
+
+def test_ambush_when_a_create_passes_then_it_strikes_at_the_one_that_it_waits_for() -> None:
+    """It strikes once, and gets the scopes of the create; other places pass."""
+    struck: list[tuple[str, ...]] = []
+    ambush = Ambush()
+    ambush.lie(LINK, 1, struck.append)
+    ambush.lie(LINK, 0, struck.append)
+    for scopes in (("a",), ("b",), ("c",)):
+        ambush.passes(JOURNAL, scopes)
+        ambush.passes(LINK, scopes)
+    assert struck == [("b",)]
+
+
+def test_ambush_when_it_has_left_then_nothing_is_struck() -> None:
+    """Behind the heal nothing new goes wrong."""
+    struck: list[tuple[str, ...]] = []
+    ambush = Ambush()
+    ambush.lie(LINK, 0, struck.append)
+    ambush.leave()
+    ambush.passes(LINK, ("a",))
+    assert struck == []
+
+
+@pytest.mark.parametrize("place", [JOURNAL, GATEWAY, LINK])
+def test_world_when_a_kill_lies_in_wait_then_the_create_is_dropped_or_stopped_at_the_latch(
+    place: str,
+) -> None:
+    """The kill comes while one is there, whose scopes it knows, and it never reaches the venue."""
+    world = World(SEEDS[place], hours=SHORT, kinds=(), checkers=(NothingBehindKill(), LatchLasts()))
+    struck: list[tuple[str, ...]] = []
+
+    def strike(scopes: tuple[str, ...]) -> None:
+        assert world.life is not None
+        struck.append(scopes)
+        world.operator.kill(world.life, ("all",))
+
+    world.ambush.lie(place, 0, strike)
+    assert world.run().violation is None
+    assert [scopes[0] for scopes in struck] == ["all"]
+    stopped = [one for one in world.witness.writes if one.refused == "LATCHED"]
+    dropped = [line for _, line in world.witness.logs if line.event == "create_dropped"]
+    assert dropped if place == JOURNAL else stopped
+
+
+SEEDS = {JOURNAL: 1, GATEWAY: 10, LINK: 1}
+"""Of the gateway one with short steps."""
