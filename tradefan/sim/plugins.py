@@ -38,8 +38,8 @@ _PARENTS_MAX = 10
 """Open wishes of one strategy; beyond them it cancels instead of wishing for more."""
 FLOOD = 300
 
-Misdeed = Literal["raise", "flood", "nonsense", "unencodable", "wrong_type", "endless"]
-Mode = Literal["fair", "raise", "nonsense", "flood", "ignores_fills", "endless", "wrong_type"]
+Misdeed = Literal["raise", "flood", "nonsense", "price", "unencodable", "wrong_type", "endless"]
+Mode = Literal["fair", "raise", "nonsense", "price", "flood", "ignores_fills", "endless", "wrong_type"]
 
 
 class SimTraderSettings(Settings, frozen=True, kw_only=True):
@@ -144,10 +144,22 @@ class SimTrader(Strategy[SimTraderSettings, SimTraderState]):
             return [buy(self.s.symbol, self.s.size, reason="sim flood") for _ in range(FLOOD)]
         if kind == "nonsense":
             return (buy(self.s.symbol, 1e14), sell("NO/SUCH", 1.0), target(self.s.symbol, qty=-1e13))
+        if kind == "price":
+            return self._far(view)
         if kind == "unencodable":
             self.state.note = object()
             return self._act(view)
         return ["a text is no wish"]  # type: ignore[list-item]  # what an author may return by mistake
+
+    def _far(self, view: View) -> Wish:
+        """Wish for an order whose limit is 0.5 % to 15 % on the side of the market that loses money."""
+        quote, held = view.quote(self.s.symbol), view.position(self.s.symbol)
+        far = 0.005 + 0.145 * self._draw()
+        if held.qty > 0 and self._draw() < 0.5:
+            price = quote.bid * (1 - far)
+            return sell(self.s.symbol, held.qty, by="limit", limit_price=price, reason="sim far")
+        price = quote.ask * (1 + far)
+        return buy(self.s.symbol, self.s.size / 2, by="limit", limit_price=price, reason="sim far")
 
     def _draw(self) -> float:
         """Return a number in [0, 1): splitmix64 (Steele et al., 2014), its integer is part of the State."""
@@ -275,6 +287,8 @@ def _misbehaves(mode: Mode, view: ParentView) -> tuple[ExecutorCommand, ...]:
         raise RuntimeError("scripted: the executor raises")
     if mode == "nonsense":
         return (PlaceChild(view.order.order_qty * 1_000, price, "GTC"),)
+    if mode == "price":
+        return _beyond(view)
     if mode == "flood":
         return (PlaceChild(view.instrument.qty_lot, price, "GTC"),) * 2_000
     if mode == "ignores_fills":
@@ -282,6 +296,21 @@ def _misbehaves(mode: Mode, view: ParentView) -> tuple[ExecutorCommand, ...]:
     if mode == "endless":
         return _endless(view)  # type: ignore[return-value]  # a generator where a tuple is expected
     return ("a text is no command",)  # type: ignore[return-value]  # what an author may return by mistake
+
+
+def _beyond(view: ParentView) -> tuple[ExecutorCommand, ...]:
+    """Place, or replace what rests, at a price beyond limit or collar; all else is as it should be."""
+    worst, tick, roll = view.order.limit_price or view.collar_px, view.instrument.price_tick, Roll(0, view)
+    if worst is None:
+        return (Wake(view.now_ns + MS),)
+    far = tick if roll() < 0.3 else max(tick, worst * Decimal(str(round(roll() ** 2 / 10, 4))))
+    price = max(
+        tick, ceil_step(worst + far, tick) if view.order.side == "buy" else floor_step(worst - far, tick)
+    )
+    resting = next((child for child in view.children if child.status is OrderStatus.NEW), None)
+    if resting is not None and (roll() < 0.5 or not view.open_qty):
+        return (ReplaceChild(resting.client_order_id, resting.order_qty, price),)
+    return (PlaceChild(view.instrument.floor_qty(view.open_qty), price, "GTC"),)
 
 
 def _endless(view: ParentView) -> Iterator[ExecutorCommand]:

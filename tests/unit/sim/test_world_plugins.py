@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.unit.core.order_builders import parent_order
 from tests.unit.executors.test_executors import child, view
 from tradefan.contracts import CancelChild, EndParent, ParentView, PlaceChild, ReplaceChild, Wake, lookup
 from tradefan.messages.orders import OrderStatus
@@ -81,6 +82,33 @@ def test_chaos_when_it_overshoots_then_its_clip_is_beyond_the_budget(mode: str) 
     (clip,) = SimChaos(SimChaosSettings(mode=mode)).decide(RESTING)  # type: ignore[arg-type]
     assert isinstance(clip, PlaceChild)
     assert clip.order_qty > RESTING.open_qty
+
+
+@pytest.mark.parametrize("side", ["buy", "sell"])
+@pytest.mark.parametrize("limit", [None, D("99.5")])
+def test_chaos_when_it_prices_beyond_its_bound_then_nothing_else_is_wrong(
+    side: Any, limit: Decimal | None
+) -> None:
+    """Only limit and collar can stop it: whole lots within the budget, on the tick, by a tick or by more."""
+    order = parent_order(side=side, limit_price=limit)
+    seen = [
+        view(order=order, children=(RESTS,), open_qty=D(left), attempts=1, now_ns=60 * SECOND + at)
+        for at in range(100)
+        for left in (0, 6)
+    ]
+    chaos = SimChaos(SimChaosSettings(mode="price"))
+    commands = [command for one in seen for command in chaos.decide(one)]
+    assert {type(command) for command in commands} == {PlaceChild, ReplaceChild}
+    worst: Decimal = limit or D("100.5")
+    tick = seen[0].instrument.price_tick
+    found = []
+    for command in commands:
+        assert isinstance(command, PlaceChild | ReplaceChild)
+        assert command.order_qty == (6 if isinstance(command, PlaceChild) else 4)
+        assert command.limit_price % tick == 0
+        found.append(command.limit_price - worst if side == "buy" else worst - command.limit_price)
+    assert min(found) == tick
+    assert worst / 50 < max(found) <= worst / 10 + tick
 
 
 def test_chaos_when_it_floods_then_there_are_more_commands_than_are_taken() -> None:
