@@ -367,8 +367,10 @@ def _replace(turn: Turn, parent: ParentState, command: ReplaceChild) -> None:
     if broken is not None:
         fail(turn, parent, Defect(f"executor {parent.order.algo!r}: {broken}"))
         return
+    # A late fill of an earlier child may have used up what this one rests for.
+    beyond = place.order_qty > parent.order.order_qty - (parent.done_qty - old.leaves_qty)
     too_small = _below_minimum(instrument, place.order_qty, place.limit_price)
-    if too_small or admit(turn, wanted_of(parent.order, instrument, place)) is not None:
+    if beyond or too_small or admit(turn, wanted_of(parent.order, instrument, place)) is not None:
         # What rests goes on: nothing is lost by not replacing it.
         return
     made = _intend(turn, parent.order, instrument, place, old.client_order_id)

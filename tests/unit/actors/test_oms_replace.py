@@ -169,3 +169,29 @@ def test_replace_when_wished_after_a_restart_then_the_parent_ends_instead(bench:
     parent = again.trading.parents[ParentId(old.parent_id)]
     assert (parent.phase, parent.status, parent.reason) == (Phase.DONE, S.EXPIRED, "restart")
     again.check()
+
+
+@pytest.mark.failure("OR-23")
+@pytest.mark.parametrize(("qty", "sent"), [("2", 0), ("1.5", 1)])
+def test_replace_when_a_late_fill_has_used_the_budget_up_then_only_what_is_left_of_it_is_sent(
+    bench: Bench, plug: Plug, qty: str, sent: int
+) -> None:
+    """What rests may be more than its parent has left by now; a new order for all of it must not be made."""
+
+    def tends(view: ParentView) -> Any:
+        if view.attempts < 2:
+            return () if view.busy else (PlaceChild(D(2), D(99), "GTC"),)
+        if view.attempts == 2 and view.cum_qty:
+            return (ReplaceChild(view.children[-1].client_order_id, D(qty), D(98)),)
+        return ()
+
+    plug(tends)
+    bench.submit(2, algo="test")
+    first = bench.one(GATEWAY, CreateOrder)
+    bench.report(first, S.CANCELED)
+    second = bench.one(GATEWAY, CreateOrder)
+    bench.report(second, S.NEW)
+    bench.fill(first, "0.5")
+    assert len(bench.take(GATEWAY, ReplaceOrder)) == sent
+    assert bench.made(ParentFailed) == []
+    bench.check()
