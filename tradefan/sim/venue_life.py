@@ -24,6 +24,9 @@ FOREIGN = "web_"
 """Client ids of others begin so."""
 CENT = Decimal("0.0001")
 OUTAGE_MAX_NS = MINUTE
+LARGE_SHARE = 0.3
+"""How many deposits and orders of others are so large that they move us over a limit."""
+LARGE = 10
 
 
 class Account:
@@ -89,10 +92,12 @@ class Account:
     def _order(self, at_ns: int) -> bool:
         """Let somebody rest an order, and perhaps cancel it later."""
         rng = self._chances.rng("foreign_order")
-        order = self._place("foreign_order", rng.choice(tuple(self._venue.market.walks)), "LIMIT", at_ns)
-        if order is not None and rng.random() < 0.5:
+        instrument, large = rng.choice(tuple(self._venue.market.walks)), rng.random() < LARGE_SHARE
+        order = self._place("foreign_order", instrument, "LIMIT", at_ns, large=large)
+        if order is not None and (large or rng.random() < 0.5):
+            until_ns = MINUTE if large else 5 * MINUTE
             self._venue.later(
-                at_ns + rng.randint(SECOND, 5 * MINUTE), lambda then_ns: self._withdraw(order, then_ns)
+                at_ns + rng.randint(SECOND, until_ns), lambda then_ns: self._withdraw(order, then_ns)
             )
         return order is not None
 
@@ -107,15 +112,19 @@ class Account:
         instrument = rng.choice(tuple(self._venue.market.walks))
         return self._place("foreign_fill", instrument, "MARKET", at_ns) is not None
 
-    def _place(self, kind: str, instrument: InstrumentId, type_: WireType, at_ns: int) -> SimOrder | None:
+    def _place(
+        self, kind: str, instrument: InstrumentId, type_: WireType, at_ns: int, *, large: bool = False
+    ) -> SimOrder | None:
+        """Place an order of others; a large one is beyond many limits, and rests so that it does not stay."""
         rng, walk = self._chances.rng(kind), self._venue.market.walks[instrument]
         rules = walk.rules
         side: Side = rng.choice(("buy", "sell"))
         touch = walk.price(walk.touch(side))
         # What was there before us rests; later orders may also take.
-        away = touch * rng.choice((10, 30, 100, 300) if kind == "opening" else (-2, 1, 3, 10, 100)) / 10_000
+        bps = rng.choice((10, 30, 100, 300) if kind == "opening" else (-2, 1, 3, 10, 100))
+        away = touch * (max(bps, 30) if large else bps) / 10_000
         price = (touch - away if side == "buy" else touch + away) // rules.price_tick * rules.price_tick
-        qty = _some(rng, rules, price)
+        qty = _some(rng, rules, price) * (LARGE if large else 1)
         self._number += 1
         wish = Wish(
             f"{FOREIGN}{self._number}", side, type_, "GTC", price if type_ == "LIMIT" else Decimal(0), qty
@@ -130,11 +139,31 @@ class Account:
     def _transfer(self, at_ns: int) -> bool:
         """Move something in or out; never more than is free."""
         rng, book = self._chances.rng("transfer"), self._venue.book
+        if rng.random() < LARGE_SHARE:
+            self._deposit(rng, at_ns)
+            return True
         asset = rng.choice(tuple(book.balances))
         qty = floor_step(book.wallet.free(asset) * rng.randint(1, 50) / 1000, CENT)
         if qty <= 0:
             return False
-        qty = qty if rng.random() < 0.5 else -qty
+        return self._move(asset, qty if rng.random() < 0.5 else -qty, at_ns)
+
+    def _deposit(self, rng: Random, at_ns: int) -> None:
+        """Move in what is beyond most limits of a position, and out again what of it is free by then."""
+        walk = rng.choice(tuple(self._venue.market.walks.values()))
+        asset, price = walk.rules.base, walk.price(walk.last)
+        qty = floor_step(walk.rules.min_notional / price * rng.choice((120, 250, 600)), walk.rules.qty_lot)
+
+        def out(then_ns: int) -> None:
+            free = floor_step(min(qty, self._venue.book.wallet.free(asset)), CENT)
+            if free > 0:
+                self._move(asset, -free, then_ns)
+
+        self._move(asset, qty, at_ns)
+        self._venue.later(at_ns + rng.randint(SECOND, MINUTE), out)
+
+    def _move(self, asset: str, qty: Decimal, at_ns: int) -> bool:
+        book = self._venue.book
         book.transfer(asset, qty, at_ns)
         self._venue.stream.transferred(asset, qty, at_ns, self._venue.links.listeners())
         self._venue.tell(at_ns)

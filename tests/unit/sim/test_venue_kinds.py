@@ -163,6 +163,30 @@ def test_books_when_everything_goes_wrong_then_they_balance_all_the_time(seed: i
 # --- what single kinds do ---------------------------------------------------------------------------------
 
 
+def test_transfer_when_it_is_large_then_it_is_beyond_any_limit_for_a_while_and_leaves_again() -> None:
+    """A limit that a deposit cannot reach is never judged by one."""
+    client = lived(only("transfer"), seconds=900)
+    moved = [event for event in client.venue.log if event.what == "transfer"]
+    large = [
+        event
+        for event in moved
+        if event.text == "BTC" and event.qty * client.market.price(BTC.id) > 100 * BTC.min_notional
+    ]
+    assert large
+    for event in large:
+        later = [one.qty for one in moved if event.at_ns < one.at_ns <= event.at_ns + 61 * SECOND]
+        assert min(later, default=ZERO) < 0, event
+
+
+def test_foreign_order_when_it_is_large_then_it_rests_for_at_most_a_minute() -> None:
+    """It is on the account for a while, and goes before it holds the instrument for the rest of a seed."""
+    client = lived(only("foreign_order"), seconds=900)
+    orders = [one for one in client.venue.orders.values() if one.client_order_id.startswith(FOREIGN)]
+    large = [one for one in orders if one.instrument == BTC.id and one.qty * one.price > 700]
+    assert large
+    assert all(one.ended_ns is not None and one.ended_ns - one.accepted_ns <= 61 * SECOND for one in large)
+
+
 def test_bust_when_it_happens_then_the_trade_is_gone_and_named_to_every_subscriber() -> None:
     """Out of `myTrades`, out of the balances, told now and to whoever subscribes later."""
     client = lived(only("bust"))
