@@ -42,6 +42,8 @@ class Fault(Struct):
     after: int
     times: int | None
     path: str
+    then: Callable[[], None] | None = None
+    """Called when it has struck for the first time."""
 
 
 class SimDisk(apsw.VFS):
@@ -125,12 +127,13 @@ class SimDisk(apsw.VFS):
         after: int = 0,
         times: int | None = 1,
         path: str = "",
+        then: Callable[[], None] | None = None,
     ) -> None:
-        """Let writes or syncs fail, of all files or of those whose path ends in `path`.
+        """Let writes or syncs fail, of all files or of those whose path ends in `path`; `then` when one has.
 
         A disk without space still overwrites what is there: only writes that need more of it fail.
         """
-        self._faults.append(Fault(kind, on, after, times, path))
+        self._faults.append(Fault(kind, on, after, times, path, then))
 
     def heal(self) -> None:
         """Let nothing fail any more."""
@@ -238,6 +241,9 @@ class SimDisk(apsw.VFS):
             if fault.times is not None:
                 fault.times -= 1
             self.counters[f"{on} {fault.kind}"] += 1
+            if fault.then is not None:
+                fault.then()
+                fault.then = None
             return fault.kind
         return None
 

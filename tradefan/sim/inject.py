@@ -112,6 +112,33 @@ def _disk(world: World, life: Life, kind: str, rng: Random) -> bool:
     return True
 
 
+def _crash_repair(world: World, life: Life, kind: str, rng: Random) -> bool:
+    """Let the sync of a large group fail, and the process die while the database file is repaired behind it.
+
+    It is large because the commit before it was slow: only a group with pages that are new to the WAL
+    can leave a file that the WAL does not mend.
+    """
+    journal = world.rack.journal
+    if journal is None:
+        return False
+    journal.commit_ns = int((1 + 3 * rng.random()) * SECOND)
+    world.note("sync_slow", "before a repair")
+
+    def struck() -> None:
+        journal.commit_ns = world.options.commit_ns
+        world.note("disk_error", "one sync")
+        draw_crash(world.countdown, kind, rng)
+
+    world.rack.disk.fail(
+        "EIO",
+        "sync",
+        after=1 + int(rng.random() * 3),
+        path="journal.db-wal",
+        then=struck,
+    )
+    return False
+
+
 def _sync_slow(world: World, life: Life, kind: str, rng: Random) -> bool:
     journal = world.rack.journal
     if journal is None:
@@ -377,6 +404,7 @@ _ACTS: dict[str, Act] = {
     "crash_effect": _crash,
     "crash_disk": _crash,
     "crash_take": _crash,
+    "crash_repair": _crash_repair,
     "stall": _stall,
     "stop": _stop,
     "link_death": _link,

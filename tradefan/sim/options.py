@@ -77,6 +77,7 @@ class Options(Struct, frozen=True):
     config: Config
     commit_ns: int
     backlog_max: int
+    checkpoint_frames: int
     operator_every_ns: int
 
 
@@ -119,6 +120,8 @@ def draw(seed: int, hours: float, bounds: Bounds, faults: Faults) -> Options:
         config=_config(seed, rng, instruments, markets, bounds, faults),
         commit_ns=_commit_ns(rng),
         backlog_max=chance(seed, "backlog").choice(BACKLOGS),
+        # At the usual thousand a seed has a checkpoint or two, and no failure of the disk meets one.
+        checkpoint_frames=chance(seed, "checkpoint").choice((4, 16, 64, 1_000)),
         operator_every_ns=rng.choice((2, 3, 5, 8)) * SECOND,
     )
 

@@ -26,7 +26,8 @@ from tradefan.runtime.system import System
 from tradefan.sim.observer import Observer
 from tradefan.units import MS, InstrumentId
 
-EFFECT, DISK, TAKE = "effect", "disk", "take"
+EFFECT, DISK, TAKE, REPAIR = "effect", "disk", "take", "repair"
+"""`REPAIR`: before a call on the journal's database file itself, which only checkpoints and repairs make."""
 
 
 class Crash(BaseException):
@@ -355,6 +356,6 @@ _STAMP = re.compile(r'("timestamp":)(\d+)')
 
 def draw_crash(countdown: Countdown, kind: str, rng: Random) -> None:
     """Let the process die soon, at the place that a kind of crash names."""
-    most = {EFFECT: 60, DISK: 40, TAKE: 30}
+    most = {EFFECT: 60, DISK: 40, TAKE: 30, REPAIR: 10}
     place = kind.removeprefix("crash_")
     countdown.arm(place, int(most[place] * rng.random() ** 2))

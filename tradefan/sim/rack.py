@@ -19,7 +19,7 @@ from tradefan.sim.market import SimMarket
 from tradefan.sim.observer import Observer
 from tradefan.sim.options import ACCOUNT, VENUE, Options
 from tradefan.sim.personality import chance
-from tradefan.sim.process import DISK, ApiPort, Countdown, Crash, DiskTap, JournalTap, MarketTap, Tap
+from tradefan.sim.process import DISK, REPAIR, ApiPort, Countdown, Crash, DiskTap, JournalTap, MarketTap, Tap
 from tradefan.sim.store import SimStore, StoreTrouble
 from tradefan.sim.venue import SimVenue
 from tradefan.sim.witness import Violation
@@ -60,7 +60,12 @@ class Rack:
         self._countdown = countdown
         self._observer = observer
         self._old: dict[str, bytes] = {}
-        disk.on_call = lambda _operation, _path: countdown.passes(DISK)
+        disk.on_call = self._called
+
+    def _called(self, _operation: str, path: str) -> None:
+        self._countdown.passes(DISK)
+        if path == JOURNAL:
+            self._countdown.passes(REPAIR)
 
     def open(self, skew_ns: int, now_ns: int) -> dict[str, TimedMachine]:
         """Open what a process opens, in the order of its ports.
@@ -160,7 +165,8 @@ class Rack:
         return done
 
     def _open_journal(self) -> JournalMachine:
-        options, file = self.options, JournalFile(JOURNAL, disk=self.disk)
+        options = self.options
+        file = JournalFile(JOURNAL, disk=self.disk, checkpoint_frames=options.checkpoint_frames)
         return JournalMachine(file, options.commit_ns, backlog_max=options.backlog_max)
 
     def _read_journal(self) -> contextlib.AbstractContextManager[JournalFile]:

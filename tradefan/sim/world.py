@@ -39,6 +39,7 @@ from tradefan.sim.personality import draw as draw_personality
 from tradefan.sim.process import (
     DISK,
     EFFECT,
+    REPAIR,
     Countdown,
     Crash,
     Life,
@@ -182,7 +183,8 @@ class World:
     def _rest(self) -> None:
         """Look whether all has come to agree, stop, and look again."""
         if self.life is None:
-            raise Broken(Violation(_FIRST, self.now_ns, "a process that runs", "none"))
+            found = f"none, the last start refused by {self.refusal}" if self.refusal else "none"
+            raise Broken(Violation(_FIRST, self.now_ns, "a process that runs", found))
         life, deadline_ns = self.life, self.now_ns + STOP_WAIT_NS
         rest = [one.invariant for one in self.observer.checkers if one.invariant != _FIRST]
         self.observer.at_rest((_FIRST,))
@@ -275,6 +277,7 @@ class World:
             self.refusal = str(error)
             self._start_again(SECOND + int(self.chance.random() * 4 * SECOND))
             return
+        self.refusal = ""
         self._born(machines)
 
     def _born(self, machines: dict[str, TimedMachine]) -> None:
@@ -306,7 +309,8 @@ class World:
         if self.life is not None:
             self._end_life()
         self.countdown.disarm()
-        power_loss = self.faults.has("power_loss") and self.chance.random() < 0.5
+        share = 0.9 if place == REPAIR else 0.5
+        power_loss = self.faults.has("power_loss") and self.chance.random() < share
         if power_loss:
             self.note("power_loss")
         if self.faults.has("crash_start") and not self.start_crashes and self.chance.random() < 0.4:

@@ -86,8 +86,11 @@ class JournalFile:
         version: int = RECORD_VERSION,
         disk: Disk = REAL,
         accept_loss: bool = False,
+        checkpoint_frames: int | None = None,
     ) -> None:
         """Open the file, made when it is not there. `:memory:` forgets and is for tests.
+
+        `checkpoint_frames` is how many pages the WAL may have before they are brought into the file.
 
         Raises:
             Refused: JOURNAL_NEWER, or JOURNAL_DAMAGED when it is not what its mark file says or
@@ -99,7 +102,13 @@ class JournalFile:
         self._decoder: msgspec.msgpack.Decoder[Record] = msgspec.msgpack.Decoder(Record)
         if accept_loss and not read_only:
             salvage(disk, path, self._decoder.decode)
-        self._base = JournalBase(path, disk, read_only=read_only, decode=self._decoder.decode)
+        self._base = JournalBase(
+            path,
+            disk,
+            read_only=read_only,
+            decode=self._decoder.decode,
+            checkpoint_frames=checkpoint_frames,
+        )
         self._read_only = read_only
 
     @property

@@ -71,7 +71,15 @@ class JournalBase:
     set while the disk may lack what was written, so that only `reopen` makes it believed again.
     """
 
-    def __init__(self, path: str, disk: Disk, *, read_only: bool, decode: Callable[[bytes], Record]) -> None:
+    def __init__(
+        self,
+        path: str,
+        disk: Disk,
+        *,
+        read_only: bool,
+        decode: Callable[[bytes], Record],
+        checkpoint_frames: int | None = None,
+    ) -> None:
         """Open the file, made when it is not there.
 
         Raises:
@@ -90,7 +98,8 @@ class JournalBase:
         self.db = apsw.Connection(MEMORY)
         self._mark: MarkFile | None = None
         self._frames = [0]
-        self._checkpoint_at = CHECKPOINT_FRAMES
+        self._checkpoint_frames = checkpoint_frames or CHECKPOINT_FRAMES
+        self._checkpoint_at = self._checkpoint_frames
         self._open()
 
     # --- after it was opened ----------------------------------------------------------------------
@@ -132,7 +141,7 @@ class JournalBase:
         """
         if self._frames[0] < self._checkpoint_at:
             return
-        self._checkpoint_at = self._frames[0] + CHECKPOINT_FRAMES
+        self._checkpoint_at = self._frames[0] + self._checkpoint_frames
         try:
             with self.writing():
                 _, pages, done = self.db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()[0]
@@ -141,7 +150,7 @@ class JournalBase:
                 return
             raise
         if pages == done:
-            self._checkpoint_at = CHECKPOINT_FRAMES
+            self._checkpoint_at = self._checkpoint_frames
 
     def reopen(self) -> None:
         """Repair after a failure, so that the next commit can be believed.
@@ -308,7 +317,7 @@ class JournalBase:
         self.db.wal_autocheckpoint(0)
         frames = self._frames = [0]
         self.db.set_wal_hook(lambda _db, _name, pages: _note(frames, pages))
-        self._checkpoint_at = CHECKPOINT_FRAMES
+        self._checkpoint_at = self._checkpoint_frames
         self._find_end()
 
     def _find_end(self) -> None:

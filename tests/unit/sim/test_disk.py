@@ -174,6 +174,19 @@ def test_sync_when_it_fails_then_its_pages_count_as_clean(disk: SimDisk) -> None
     assert disk.plain("/f").read() == b"old"
 
 
+def test_sync_when_it_fails_for_the_first_time_then_whoever_waits_for_it_is_told_once(disk: SimDisk) -> None:
+    """The world lets the process die behind a failure, not behind its promise of one."""
+    told: list[str] = []
+    file = disk.plain("/f", b"old")
+    disk.fail("EIO", "sync", after=1, times=2, then=lambda: told.append("struck"))
+    file.sync()
+    assert told == []
+    for _ in range(2):
+        with pytest.raises(OSError, match=r"Input/output error"):
+            file.sync()
+    assert told == ["struck"]
+
+
 def test_sync_when_a_page_was_written_again_behind_a_failure_then_it_is_durable(disk: SimDisk) -> None:
     """Writing makes a page dirty again: that is how a repair works."""
     file = disk.plain("/f", b"old")

@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from random import Random
+
 import pytest
 
 from tradefan.messages.base import Message
 from tradefan.messages.wire import Open, Opened, Received, Text, Write
-from tradefan.sim.process import DISK, EFFECT, Countdown, Crash, DiskTap, Tap, to_kernel, to_true
+from tradefan.sim.process import (
+    DISK,
+    EFFECT,
+    REPAIR,
+    Countdown,
+    Crash,
+    DiskTap,
+    Tap,
+    draw_crash,
+    to_kernel,
+    to_true,
+)
 from tradefan.units import MS, SECOND
 
 BODY = '{"id":1,"method":"order.place","params":{"recvWindow":2000,"timestamp":1700000000000}}'
@@ -32,6 +46,11 @@ class Machine:
         return [] if self._heard is None else [self._heard]
 
 
+def repeat(times: int, act: Callable[[], None]) -> None:
+    for _ in range(times):
+        act()
+
+
 def test_countdown_when_armed_then_it_dies_at_that_pass_and_nowhere_else() -> None:
     """`before the n-th effect` is exact, and other places go on."""
     countdown = Countdown()
@@ -41,6 +60,16 @@ def test_countdown_when_armed_then_it_dies_at_that_pass_and_nowhere_else() -> No
     countdown.passes(EFFECT)
     with pytest.raises(Crash, match="effect"):
         countdown.passes(EFFECT)
+
+
+def test_crash_of_a_repair_when_drawn_then_only_calls_on_the_database_file_count() -> None:
+    """They are made by checkpoints and repairs alone: other calls do not use the countdown up."""
+    countdown = Countdown()
+    draw_crash(countdown, "crash_repair", Random(1))
+    for _ in range(100):
+        countdown.passes(DISK)
+    with pytest.raises(Crash, match="repair"):
+        repeat(10, lambda: countdown.passes(REPAIR))
 
 
 def test_countdown_when_nothing_armed_then_it_lives() -> None:

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from tradefan.errors import Defect
+from tradefan.drivers.machines import TimedMachine
+from tradefan.errors import Defect, Refused
 from tradefan.sim import command
 from tradefan.sim.checkers.base import Watch
 from tradefan.sim.command import Wanted, simulate
@@ -97,6 +98,23 @@ def test_world_when_an_invariant_breaks_then_the_seed_ends_with_both_values() ->
         "1",
     )
     assert outcome.simulated_ns < 60_000_000_000
+
+
+def test_world_when_no_process_can_start_any_more_then_the_refusal_is_in_the_message(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whoever reads it learns what a journal that is refused has lost."""
+    world = World(1, hours=SHORT, kinds=())
+
+    def open_(_skew_ns: int) -> dict[str, TimedMachine]:
+        raise Refused("JOURNAL_DAMAGED", "rows are missing")
+
+    monkeypatch.setattr(world.rack, "open", open_)
+    violation = world.run().violation
+    assert violation is not None
+    assert violation.invariant == "I-36"
+    assert violation.found.startswith("none, the last start refused by ")
+    assert "rows are missing" in violation.found
 
 
 def test_world_when_something_raises_then_the_outcome_says_so() -> None:

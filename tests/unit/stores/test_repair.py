@@ -250,6 +250,19 @@ def test_checkpoint_when_the_wal_has_grown_then_brings_it_into_the_file_and_the_
     disk.close()
 
 
+def test_checkpoint_when_fewer_pages_are_wished_then_it_comes_so_early() -> None:
+    """The simulated world draws the number, so that failures of the disk meet checkpoints."""
+    disk = SimDisk(1)
+    file = JournalFile(PATH, disk=disk, checkpoint_frames=4)
+    size = len(disk.peek(PATH))
+    for lsn in range(1, 201):
+        file.append(lsn, 1, transfers(1, lsn))
+        file.base.checkpoint()
+    assert len(disk.peek(PATH)) > size
+    assert len(disk.peek(f"{PATH}-wal")) < 20 * 4096
+    disk.close()
+
+
 def test_checkpoint_when_the_disk_is_full_then_commits_go_on_in_the_wal() -> None:
     """What is durable in the WAL need not be in the file yet."""
     disk = SimDisk(1)
