@@ -171,7 +171,6 @@ def test_replace_when_wished_after_a_restart_then_the_parent_ends_instead(bench:
     again.check()
 
 
-@pytest.mark.failure("OR-23")
 @pytest.mark.parametrize(("qty", "sent"), [("2", 0), ("1.5", 1)])
 def test_replace_when_a_late_fill_has_used_the_budget_up_then_only_what_is_left_of_it_is_sent(
     bench: Bench, plug: Plug, qty: str, sent: int
