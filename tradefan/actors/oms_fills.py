@@ -112,12 +112,14 @@ def _book(turn: Turn, msg: VenueFill, instrument: Instrument, order: Order | Non
         turn.log("warning", "foreign_fill", account=msg.account, trade_id=msg.trade_id)
     if order is not None:
         _after_fill(turn, order, late=late, sealed=sealed)
-        alarm_overfill(turn, order, before)
     pending = turn.trading.busts.get(fill_key(fill.account, fill.instrument, fill.trade_id))
     if isinstance(pending, Correct):
         _take_back(turn, fill, pending.qty, pending.price, pending.event_ns)
     elif pending is not None:
         _take_back(turn, fill, None, None, pending.event_ns)
+    if order is not None:
+        # A trade that the venue has taken back already fills nothing.
+        alarm_overfill(turn, order, before)
 
 
 def _emit(turn: Turn, record: Moving, order: Order | None) -> None:

@@ -11,7 +11,7 @@ from random import Random
 
 import msgspec
 
-from tradefan.sim.personality import Chances
+from tradefan.sim.personality import ANSWER_DELAY_NS, Chances
 from tradefan.units import MINUTE, MS, SECOND
 from tradefan.venues import paper_codec as codec
 from tradefan.venues.paper_account import VenueError
@@ -31,7 +31,10 @@ FAILURES = (
 
 
 class Gate:
-    """Limits and bans; nobody is told to wait beyond `until_ns`, when the trouble is to be over."""
+    """Limits and bans; nobody is told to wait beyond `until_ns`, when the trouble is to be over.
+
+    Whoever is told counts from when he hears it, which may be `ANSWER_DELAY_NS` later.
+    """
 
     def __init__(self, chances: Chances, until_ns: int | None) -> None:
         """Let everybody in."""
@@ -63,7 +66,7 @@ class Gate:
         return True
 
     def _bounded(self, until_ns: int) -> int:
-        return until_ns if self._until_ns is None else min(until_ns, self._until_ns)
+        return until_ns if self._until_ns is None else min(until_ns, self._until_ns - ANSWER_DELAY_NS)
 
     def heal(self) -> None:
         """Let everybody in again."""

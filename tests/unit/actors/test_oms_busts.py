@@ -118,6 +118,19 @@ def test_revisions_when_their_trade_was_not_seen_yet_then_the_newest_waits_for_i
     bench.check()
 
 
+def test_bust_when_heard_before_its_trade_and_the_order_filled_again_then_no_overfill_is_said(
+    bench: Bench,
+) -> None:
+    """The trade that comes last was taken back long ago: the order holds what it was to hold."""
+    create = bench.resting(2)
+    bench.bust("7")
+    bench.fill(create, 2, "8")
+    bench.fill(create, 1, "7")
+    assert position(bench.trading.ledger, ACCOUNT, TREND, BTC).qty == D(2)
+    assert (bench.oms.view().counters.overfills, "overfill" in bench.logs) == (0, False)
+    bench.check()
+
+
 def test_bust_when_a_report_from_before_it_comes_late_then_the_quantity_stays_low(bench: Bench) -> None:
     """Only a bust lowers `cum_qty`, and an older word does not raise it again."""
     create = filled(bench)

@@ -55,6 +55,23 @@ def test_overfill_when_it_is_alarmed_then_quiet() -> None:
         assert (bench.look(2 * SECOND) is None) == (level == "error")
 
 
+@pytest.mark.parametrize("together", [True, False], ids=["in one step", "later"])
+def test_overfill_when_its_trade_is_taken_back_then_only_in_the_same_step_no_alarm_is_due(
+    together: bool,
+) -> None:
+    """I-02: a trade whose bust was heard before it fills nothing; one that stood for a while did."""
+    bench = Bench(WithinQty())
+    more = fill(12)
+    bust = Bust(9, ACCOUNT, more.instrument, more.trade_id, more)
+    bench.append(intent(), more, *((bust,) if together else ()))
+    assert bench.look() is None
+    if together:
+        assert bench.look(2 * SECOND) is None
+    else:
+        assert bench.step(bust) is None
+        broken(bench.look(2 * SECOND), "I-02", f"{CID} has 10", "none, 12 traded")
+
+
 def test_overfill_when_the_process_dies_then_no_alarm_is_awaited() -> None:
     """I-02: the books of the next life hold it, no news tells of it."""
     bench = Bench(WithinQty())

@@ -106,7 +106,7 @@ def test_world_when_no_process_can_start_any_more_then_the_refusal_is_in_the_mes
     """Whoever reads it learns what a journal that is refused has lost."""
     world = World(1, hours=SHORT, kinds=())
 
-    def open_(_skew_ns: int) -> dict[str, TimedMachine]:
+    def open_(_skew_ns: int, _now_ns: int) -> dict[str, TimedMachine]:
         raise Refused("JOURNAL_DAMAGED", "rows are missing")
 
     monkeypatch.setattr(world.rack, "open", open_)

@@ -42,6 +42,7 @@ CAUSES: dict[str, tuple[str, ...]] = {
     "kill_not_persisted": (*_DISK, *_CRASH),
     "order_adopted": ("late_accept", "not_found", "query_lag", "resolve"),
     "books_differ": ("book_differs", *_ACTOR, *_CRASH, *_MONEY, "assign"),
+    "records_unwritten": _DISK,
     "store_failing": ("store_fails", "store_partial", *_DISK),
     "actor_crashed": (*_ACTOR, *_DISK, "link_death"),
     "child_stays_down": (*_ACTOR, *_DISK, "link_death"),
@@ -52,6 +53,8 @@ CAUSES: dict[str, tuple[str, ...]] = {
 What has no entry (records that do not apply, a broken chain, a create that is repeated, an account
 that is refused) no fault of this world may cause.
 """
+ALWAYS = ("position_kept",)
+"""What no fault is needed for: an operator may have sold from the account what a strategy shall flatten."""
 HONEST = {"order_adopted": ("resolve",), "order_missing": ("item_missing",)}
 """Where the venue keeps its bounds fewer kinds may lead to it."""
 
@@ -75,7 +78,7 @@ class ErrorsNameFaults(Watch):
         for fault in self._faults.of(seen.faults):
             self._kinds[fault.kind] = None
         for _, line in self._logs.of(seen.logs):
-            if line.level not in ("error", "critical"):
+            if line.level not in ("error", "critical") or line.event in ALWAYS:
                 continue
             causes = CAUSES.get(line.event, ())
             if seen.venue.honest:

@@ -29,7 +29,8 @@ class WithinQty(OverRecords):
     """I-02: an order's trades add up to at most its quantity, and what exceeds it is alarmed within 1 s.
 
     The venue's trades that were made beyond the order on purpose count apart. The alarm is an `overfill`
-    line of level error or critical, due 1 s after the FILL or REPORT that tells of it.
+    line of level error or critical, due 1 s after the FILL or REPORT that tells of it, unless the trade is
+    taken back in the same step: its bust was heard before it.
     """
 
     invariant: str = "I-02"
@@ -59,6 +60,10 @@ class WithinQty(OverRecords):
         if child is not None and tells and child.owner != EXTERNAL and child.cum > child.qty:
             name = child.client_order_id
             self._due.setdefault(name, (seen.now_ns + ALARM_NS, child.qty, child.cum))
+        elif child is not None and isinstance(record, Bust | Correct) and child.cum <= child.qty:
+            due = self._due.get(child.client_order_id)
+            if due is not None and due[0] == seen.now_ns + ALARM_NS:
+                del self._due[child.client_order_id]
         return None
 
     def judge(self, seen: Witness) -> Violation | None:
