@@ -30,7 +30,7 @@ from tradefan.runtime.actor import Context
 from tradefan.units import SECOND, AccountId, exact, plain
 
 TICK = "second"
-LOOK_NS = 15 * SECOND
+LOOK_NS = 14 * SECOND
 """Two looks find a difference within the 30 s that I-45 allows."""
 POINT_NS = 5 * SECOND
 _HALF = Decimal("0.5")

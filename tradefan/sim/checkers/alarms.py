@@ -42,7 +42,7 @@ CAUSES: dict[str, tuple[str, ...]] = {
     "kill_not_persisted": (*_DISK, *_CRASH),
     "order_adopted": ("late_accept", "not_found", "query_lag", "resolve"),
     "books_differ": ("book_differs", *_ACTOR, *_CRASH, *_MONEY, "assign"),
-    "records_unwritten": _DISK,
+    "records_unwritten": (*_DISK, "stall"),
     "store_failing": ("store_fails", "store_partial", *_DISK),
     "actor_crashed": (*_ACTOR, *_DISK, "link_death"),
     "child_stays_down": (*_ACTOR, *_DISK, "link_death"),

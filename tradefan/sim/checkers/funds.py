@@ -116,8 +116,8 @@ class EqualBooks(OverRecords):
     """I-45: the risk desk's own book is what the records make of positions and balances.
 
     The desk keeps its book from fills that it is told. T: positions that differ for 30 s, for whatever
-    reason, have their instrument on hold (CANCEL_ONLY or tighter). Q: at rest positions of all owners
-    and assets of all accounts are equal.
+    reason, have their instrument on hold (CANCEL_ONLY or tighter), or its account: one that is not
+    reconciled yet tells no book. Q: at rest positions of all owners and assets of all accounts are equal.
     """
 
     invariant: str = "I-45"
@@ -151,9 +151,10 @@ class EqualBooks(OverRecords):
             self._moved = False
             self._note(seen)
         for name, since_ns in self._apart.items():
-            if seen.now_ns > since_ns + HOLD_NS and not self._modes.at_least("CANCEL_ONLY", (name, "all")):
+            scopes = (name, *(seen.desk.accounts if seen.desk is not None else ()), "all")
+            if seen.now_ns > since_ns + HOLD_NS and not self._modes.at_least("CANCEL_ONLY", scopes):
                 expected = f"{name} on hold: two books have differed since {since_ns} ns"
-                return self.broken(seen, expected, f"modes {self._modes.of((name, 'all'))}")
+                return self.broken(seen, expected, f"modes {self._modes.of(scopes)}")
         return None
 
     def _note(self, seen: Witness) -> None:
