@@ -178,8 +178,8 @@ def risk_state(turn: Turn, account: AccountId, instrument: Instrument, owner: Ow
     own_qty = position(books, account, owner, instrument.id).qty
     whole_qty = account_qty(turn, account, instrument.id)
     if instrument.kind == "spot" and owner in _HUMANS:
-        # A human may also sell what the account held before.
-        own_qty += held_before(books, account, instrument.base)
+        # A human may also sell what the account held before; what others took away is no room to buy.
+        own_qty += max(held_before(books, account, instrument.base), ZERO)
     base_free = balance(books, account, instrument.base) - reserved(
         trading.exposure, account, instrument.base
     )

@@ -39,7 +39,7 @@ DEFAULT_HOURS = 1 / 5
 """12 simulated minutes: 9 with faults, 3 to heal."""
 HEAL_NS = 3 * MINUTE
 LIAR_SHARE = 0.1
-BACKLOGS = (50, 100_000)
+BACKLOGS = (150, 100_000)
 """Records that may wait for the disk; no configuration allows so few, and a failing disk ends processes."""
 
 QUEUES = (40, 50_000)

@@ -135,6 +135,20 @@ def test_transfer_when_it_exceeds_the_limit_then_reduce_only_in_that_step(bench:
     bench.check()
 
 
+def test_withdrawal_when_more_left_than_was_there_before_then_a_human_may_not_buy_more_for_it(
+    bench: Bench,
+) -> None:
+    """What others took away makes no room: the limit holds what the human bought himself."""
+    bench.submit(3, owner=API, algo="market")
+    bench.fill(bench.one(GATEWAY, CreateOrder), 3)
+    held = {"USDT": 999_700, "BTC": 1}
+    while not bench.made(Transfer):
+        bench.look(held=held)
+    bench.quote(BTC, 100)
+    bench.submit(2, owner=API)
+    assert [msg.code for _, msg in bench.sent if isinstance(msg, Refusal)] == ["RISK_MAX_POSITION"]
+
+
 def test_foreign_order_when_it_exceeds_the_limit_then_reduce_only_in_that_step(bench: Bench) -> None:
     """Its rest counts in the worst case, and so does what it trades; its end takes the mode away."""
     bench.bought(2)
