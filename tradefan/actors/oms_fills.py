@@ -243,9 +243,14 @@ def on_bust(turn: Turn, msg: FillBusted) -> None:
 
 
 def _bust_once(turn: Turn, msg: FillBusted, fill: Fill) -> None:
-    """Take a trade back or change it, unless a newer revision is in it: streams repeat them, in any order."""
+    """Take a trade back or change it, unless a newer revision is in it: streams repeat them, in any order.
+
+    Where the trade came as it is since, what the venue had counted before may still have in it what is gone.
+    """
     known = msg.qty is not None and (fill.qty, fill.price) == (msg.qty, msg.price or fill.price)
-    if not known and msg.event_ns >= fill.revised_ns:
+    order = None if fill.client_order_id is None else turn.trading.orders.get(fill.client_order_id)
+    behind = order is not None and order.filled < order.venue_cum and msg.event_ns > fill.revised_ns
+    if (behind or not known) and msg.event_ns >= fill.revised_ns:
         _take_back(turn, fill, msg.qty, msg.price, msg.event_ns)
 
 

@@ -60,7 +60,7 @@ def on_report(turn: Turn, msg: ExecutionReport) -> None:
     here.negatives.pop(order.client_order_id, None)
     here.absent.pop(order.client_order_id, None)
     order_qty = msg.order_qty if msg.order_qty > 0 else order.order_qty
-    if tells_news(order, msg.status, counted(order, msg.cum_qty, msg.event_ns), order_qty):
+    if tells_news(order, msg.status, counted(order, msg.cum_qty, msg.event_ns), order_qty, msg.event_ns):
         _merge(turn, order, msg, None if order_qty == order.order_qty else order_qty)
     if order.filled < order.venue_cum and not order.external:
         # The fills are on their way, or were lost: then a look brings them.
@@ -208,7 +208,7 @@ def reopen(turn: Turn, order: Order, msg: ExecutionReport) -> None:
     resolve_placed(turn, order, f"look shows {msg.status}")
     cancel_order(turn, order, "adopted")
     order_qty = msg.order_qty if msg.order_qty > 0 else order.order_qty
-    if tells_news(order, msg.status, msg.cum_qty, order_qty):
+    if tells_news(order, msg.status, msg.cum_qty, order_qty, msg.event_ns):
         _merge(turn, order, msg, None if order_qty == order.order_qty else order_qty)
 
 

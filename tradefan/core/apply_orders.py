@@ -281,9 +281,13 @@ def _unbook(state: Trading, record: Fill, at_ns: int) -> None:
 
 
 def _revise(state: Trading, fill: Fill, lowered: Decimal, record: Bust | Correct) -> None:
-    """Lower what the venue counts of an order by what a trade has lost; a new price alone lowers nothing."""
+    """Lower what the venue counts of an order by what a trade has lost; a new price alone lowers nothing.
+
+    A correction that changes nothing is of a trade that came as it is since: what that has lost nobody knows.
+    """
     order = _order_of(state, fill)
-    if order is None or not lowered:
+    same = isinstance(record, Correct) and (record.qty, record.price) == (fill.qty, fill.price)
+    if order is None or not (lowered or same):
         return
     before = weigh(order)
     # Records of before the venue's instant was kept have only ours. Venues' clocks tick in milliseconds:

@@ -130,7 +130,10 @@ _OF_END: Final = (Doubt.CANCEL, Doubt.REPLACE)
 
 
 class Revision(NamedTuple):
-    """By how much a trade was lowered; the venue's reports from before `until_ns` count that too much."""
+    """By how much a trade was lowered; the venue's reports from before `until_ns` count that too much.
+
+    Zero where nobody knows: the trade came as the venue had changed it already.
+    """
 
     until_ns: int
     qty: Decimal
@@ -275,11 +278,24 @@ def judge(order: Order, status: OrderStatus, cum_qty: Decimal) -> Cell:
 
 
 def counted(order: Order, cum_qty: Decimal, event_ns: int) -> Decimal:
-    """Return what a reported quantity counts now: less what was taken back since its instant."""
-    return cum_qty - sum((one.qty for one in order.revisions if event_ns < one.until_ns), ZERO)
+    """Return what a reported quantity counts now: less what was taken back since its instant.
+
+    From before a loss that nobody knows it raises nothing, once the venue has spoken since.
+    """
+    later = [one for one in order.revisions if event_ns < one.until_ns]
+    now = cum_qty - sum((one.qty for one in later), ZERO)
+    settled = any(not one.qty and one.until_ns <= order.venue_cum_ns for one in later)
+    return min(now, order.venue_cum) if settled else now
 
 
-def tells_news(order: Order, status: OrderStatus, cum_qty: Decimal, order_qty: Decimal) -> bool:
+def settles(order: Order, event_ns: int) -> bool:
+    """Say whether a report is the first from behind a loss that nobody knows: what it counts is the truth."""
+    return any(not one.qty and order.venue_cum_ns < one.until_ns <= event_ns for one in order.revisions)
+
+
+def tells_news(
+    order: Order, status: OrderStatus, cum_qty: Decimal, order_qty: Decimal, event_ns: int
+) -> bool:
     """Say whether a legal report would change anything, so that repeated words are not journaled.
 
     `cum_qty` is what it counts now.
@@ -288,6 +304,7 @@ def tells_news(order: Order, status: OrderStatus, cum_qty: Decimal, order_qty: D
     return (
         cell not in (Move.SAME, order.status)
         or cum_qty > order.cum_qty
+        or settles(order, event_ns)
         or order.may_not_exist
         or not order.acknowledged
         or order_qty != order.order_qty
@@ -299,8 +316,9 @@ def merge_report(order: Order, report: Report) -> bool:
     cell = judge(order, report.status, report.cum_qty)
     if cell is Move.ILLEGAL:
         return False
-    now = counted(order, report.cum_qty, report.event_ns)
-    order.venue_cum, order.venue_cum_ns = max((order.venue_cum, order.venue_cum_ns), (now, report.event_ns))
+    word = (counted(order, report.cum_qty, report.event_ns), report.event_ns)
+    known = (order.venue_cum, order.venue_cum_ns)
+    order.venue_cum, order.venue_cum_ns = word if settles(order, report.event_ns) else max(known, word)
     order.venue_ended = order.venue_ended or report.status in TERMINAL
     if report.order_qty is not None:
         order.order_qty = report.order_qty

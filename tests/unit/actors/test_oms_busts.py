@@ -303,6 +303,34 @@ def test_correction_when_its_trade_was_not_seen_yet_then_it_changes_the_fill_whe
     bench.check()
 
 
+@pytest.mark.parametrize("fill_first", [False, True])
+@pytest.mark.parametrize("early", [False, True])
+def test_correction_when_its_trade_comes_as_it_is_since_then_what_is_gone_is_not_inferred(
+    bench: Bench, fill_first: bool, early: bool
+) -> None:
+    """The venue had counted 5 of a trade that only a later look shows, as 2: its newer word is 2 as well."""
+    create = bench.resting(5)
+    bench.report(create, S.FILLED, 5)
+    before_ns = bench.now_ns
+    bench.advance(SECOND)
+    revised_ns = bench.now_ns
+    words = [lambda: bench.bust("7", 2, 99, event_ns=revised_ns)]
+    words.insert(0 if fill_first else 1, lambda: bench.fill(create, 2, "7", price=D(99), event_ns=before_ns))
+    for word in words:
+        word()
+    if early:
+        bench.report(create, S.FILLED, 5, event_ns=before_ns)
+    bench.report(create, S.FILLED, 2, source="look", event_ns=revised_ns)
+    bench.report(create, S.FILLED, 5, event_ns=before_ns)
+    bench.bust("7", 2, 99, event_ns=revised_ns)
+    assert len([one for one in bench.made(Correct) if one.fill is not None]) == 1
+    assert bench.trading.orders[create.client_order_id].cum_qty == D(2)
+    bench.advance(60 * SECOND, answering=True)
+    assert bench.made(FillInferred) == []
+    assert position(bench.trading.ledger, ACCOUNT, TREND, BTC).qty == D(2)
+    bench.check()
+
+
 @pytest.mark.parametrize("qty", [None, 1])
 def test_bust_when_its_trade_left_memory_then_the_journal_is_asked(
     monkeypatch: pytest.MonkeyPatch, bench: Bench, qty: int | None

@@ -22,6 +22,7 @@ from tradefan.core.order import (
     Order,
     Revision,
     begin_doubt,
+    counted,
     happen,
     judge,
     merge_fill,
@@ -409,6 +410,21 @@ def test_bust_when_only_our_sum_had_ended_the_order_then_it_lives_again(
     assert (one.cum_qty, one.leaves_qty) == (D(10) if told else D(6), D(0) if told else D(4))
 
 
+def test_correction_when_nobody_knows_what_was_lost_then_the_venues_later_word_counts() -> None:
+    """It had counted 8 and the one trade comes as 4: its word from since is the truth, older ones no more."""
+    one = order()
+    assert merge_report(one, report(S.PARTIALLY_FILLED, 8, at_ns=3))
+    assert merge_fill(one, D(4), D(100), 6)
+    revise(one, Revision(5, D(0)), 6)
+    assert one.cum_qty == D(8)
+    assert tells_news(one, S.PARTIALLY_FILLED, D(4), D(10), 5)
+    for at_ns, cum, counts in ((5, 4, 4), (4, 8, 4), (7, 6, 6), (5, 4, 6)):
+        assert merge_report(one, report(S.PARTIALLY_FILLED, cum, at_ns=at_ns))
+        assert one.cum_qty == D(counts)
+    assert not tells_news(one, S.PARTIALLY_FILLED, counted(one, D(8), 4), D(10), 4)
+    assert not tells_news(one, S.PARTIALLY_FILLED, D(6), D(10), 7)
+
+
 def test_inferred_quantity_when_taken_back_then_the_venues_word_stays() -> None:
     """Only a bust lowers what the venue counts."""
     one = order()
@@ -440,13 +456,13 @@ def test_order_when_it_had_ended_then_adoption_takes_it_back_to_its_quantities()
 def test_news_when_a_report_repeats_then_there_is_none() -> None:
     """Periodic looks repeat the same words: they are not journaled."""
     one = order()
-    assert tells_news(one, S.NEW, D(0), D(10))
+    assert tells_news(one, S.NEW, D(0), D(10), 1)
     merge_report(one, report(S.NEW))
-    assert not tells_news(one, S.NEW, D(0), D(10))
-    assert tells_news(one, S.NEW, D(0), D(8))
-    assert tells_news(one, S.PARTIALLY_FILLED, D(1), D(10))
+    assert not tells_news(one, S.NEW, D(0), D(10), 1)
+    assert tells_news(one, S.NEW, D(0), D(8), 1)
+    assert tells_news(one, S.PARTIALLY_FILLED, D(1), D(10), 1)
     merge_report(one, report(S.NEW, 0, order_qty=D(8)))
-    assert (one.order_qty, tells_news(one, S.NEW, D(0), D(8))) == (D(8), False)
+    assert (one.order_qty, tells_news(one, S.NEW, D(0), D(8), 1)) == (D(8), False)
 
 
 # --- the FIX specification's own examples -------------------------------------------------------------

@@ -9,7 +9,7 @@ import pytest
 from tests.unit.core.order_builders import ACCOUNT, CID, PID, fill, intent, parent, report
 from tests.unit.sim.checker_bench import Bench, D, broken
 from tradefan.messages.orders import OrderStatus
-from tradefan.messages.records import Bust, Intent, NotSent, Resolved
+from tradefan.messages.records import Bust, Correct, Intent, NotSent, Resolved
 from tradefan.sim.checkers.parents import ParentBudget
 from tradefan.units import ClientOrderId, TradeId
 
@@ -142,6 +142,19 @@ def test_trade_when_busted_then_its_room_is_there_again() -> None:
     order.cum_qty -= trade.qty
     bust = Bust(9, ACCOUNT, order.instrument, TradeId("t1"), fill(10))
     assert bench.step(bust, second(10)) is None
+
+
+def test_trade_when_it_comes_corrected_then_the_venues_later_word_gives_the_room_back() -> None:
+    """8 of 10 were counted of a trade that came as 4: with its word from since 6 more fit, and not 7."""
+    bench = bench_with()
+    corrected = Correct(9, ACCOUNT, fill(4).instrument, TradeId("t1"), fill(4), D(4), D(100), 5)
+    old = report(S.EXPIRED, 8, at_ns=3)
+    assert bench.step(old, fill(4), corrected, second(2)) is None
+    bench.append(NotSent(9, ACCOUNT, SECOND_ID, "EXPIRED"))
+    third = intent(client_order_id="c3", order_qty=D(6))
+    assert bench.step(report(S.EXPIRED, 4, at_ns=5), old, third) is None
+    fourth = intent(client_order_id="c4", order_qty=D(1))
+    broken(bench.step(fourth), "I-03", "at most 10", "11: c1 venue 0 ours 4")
 
 
 def test_trade_when_busted_of_an_order_that_only_we_have_ended_then_its_room_is_taken() -> None:

@@ -36,7 +36,8 @@ ENDS = ("FILLED", "CANCELED", "REJECTED", "EXPIRED")
 class Child(Struct):
     """One order; `void` while there is proof that it never was, `ended` by the venue's word or by that.
 
-    `revised` is what was taken back of it, each with the instant before which reports still count it.
+    `revised` is what was taken back of it, each with the instant before which reports still count it;
+    zero where a trade came as it is since, and nobody said what it had been.
     """
 
     client_order_id: str
@@ -145,7 +146,15 @@ def _on_report(orders: Orders, record: Report) -> Child | None:
         # What was taken back is still in a word from before.
         since = sum((qty for until_ns, qty in child.revised if record.event_ns < until_ns), ZERO)
         word = (record.cum_qty - since, record.event_ns)
-        child.reported, child.reported_ns = max((child.reported, child.reported_ns), word)
+        known = (child.reported, child.reported_ns)
+        # Where nobody knows how much, only the later of two words on either side of it counts.
+        apart = any(
+            not qty and min(known[1], word[1]) < until_ns <= max(known[1], word[1])
+            for until_ns, qty in child.revised
+        )
+        child.reported, child.reported_ns = (
+            max(known, word, key=lambda it: it[1]) if apart else max(known, word)
+        )
         child.qty = child.qty if record.order_qty is None else record.order_qty
         child.ended = child.ended or record.status in ENDS
     return child
@@ -181,7 +190,8 @@ def _on_bust(orders: Orders, record: Bust | Correct) -> Child | None:
     lost = fill.qty - record.qty if isinstance(record, Correct) else fill.qty
     until_ns = max(record.event_ns or record.at_ns, fill.event_ns + 1)
     child.filled -= lost
-    child.revised += ((until_ns, lost),)
+    if lost or (isinstance(record, Correct) and record.price == fill.price):
+        child.revised += ((until_ns, lost),)
     if child.reported_ns < until_ns:
         child.reported = max(child.reported - lost, ZERO)
     return child
