@@ -144,6 +144,51 @@ def test_trade_when_busted_then_its_room_is_there_again() -> None:
     assert bench.step(bust, second(10)) is None
 
 
+def test_trade_when_busted_and_traded_again_then_free_until_the_bust_is_known() -> None:
+    """The venue takes 4 of 10 back and trades 4 others: 14 by all that was told, and 10 by its book."""
+    bench = bench_with()
+    order = bench.venue.accept(CID)
+    trade = bench.venue.trade(order, 10)
+    bench.venue.bust(trade)
+    order.cum_qty -= trade.qty
+    bench.venue.trade(order, 10)
+    assert bench.step(fill(10)) is None
+    assert bench.step(fill(4, trade_id="t2")) is None
+    broken(bench.step(second(1)), "I-03", "at most 10", "15: c1 venue 10 ours 14")
+    bust = Bust(9, ACCOUNT, order.instrument, TradeId("t1"), fill(10))
+    assert bench.step(bust, fill(6, trade_id="t3"), NotSent(2, ACCOUNT, SECOND_ID, "EXPIRED")) is None
+    broken(bench.step(fill(1, trade_id="t4")), "I-03", "at most 10", "11: c1 venue 10 ours 11")
+
+
+def test_trade_when_busted_and_told_late_then_free_only_what_was_told() -> None:
+    """By an old word 7 traded of an order of which 4 are left; what is sent above that is not excused."""
+    bench = bench_with()
+    order = bench.venue.accept(CID)
+    trade = bench.venue.trade(order, 3)
+    bench.venue.trade(order, 4)
+    bench.venue.end(order)
+    bench.venue.bust(trade)
+    order.cum_qty -= trade.qty
+    assert bench.step(report(S.EXPIRED, 4)) is None
+    assert bench.step(second(6)) is None
+    assert bench.step(report(S.PARTIALLY_FILLED, 7)) is None
+    third = intent(client_order_id="c3", order_qty=D(1))
+    broken(bench.step(third), "I-03", "at most 10", "14: c1 venue 4 ours 7")
+
+
+def test_trade_when_busted_then_what_is_sent_against_it_is_not_free() -> None:
+    """The bust is not known: 7 have traded by all we know, so 6 more are too many."""
+    bench = bench_with()
+    order = bench.venue.accept(CID)
+    trade = bench.venue.trade(order, 3)
+    bench.venue.trade(order, 4)
+    bench.venue.end(order)
+    bench.venue.bust(trade)
+    order.cum_qty -= trade.qty
+    assert bench.step(report(S.EXPIRED, 7)) is None
+    broken(bench.step(second(6)), "I-03", "at most 10", "13: c1 venue 4 ours 7")
+
+
 def test_trade_when_it_comes_corrected_then_the_venues_later_word_gives_the_room_back() -> None:
     """8 of 10 were counted of a trade that came as 4: with its word from since 6 more fit, and not 7."""
     bench = bench_with()

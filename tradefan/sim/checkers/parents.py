@@ -21,8 +21,9 @@ class ParentBudget(OverRecords):
     most one is possibly live: a replacement stops when its cancel fails, and is sent for what was open
     then, of an order that has not traded since (ONLY_NEW). What the venue trades over an
     order's quantity or behind its end is excess that nobody could prevent: it counts from when we know
-    it, and what it exceeds the budget by then is free, no more. With a liar a parent is free once a child
-    was declared NOT_PLACED, where I-16 watches R5, or was adopted in spite of its end.
+    it, and what it exceeds the budget by then is free, no more. What the venue has taken back is ours until
+    we know that: what trades in its place, or was told only then, is free so long. With a liar a parent is
+    free once a child was declared NOT_PLACED, where I-16 watches R5, or was adopted in spite of its end.
     """
 
     invariant: str = "I-03"
@@ -44,6 +45,8 @@ class ParentBudget(OverRecords):
         """By the order that takes another's place: that one, and what had traded of it by then."""
         self._free: dict[str, None] = {}
         self._excess: dict[str, Decimal] = {}
+        self._gone: dict[str, Decimal] = {}
+        """By parent: what has come over its budget by trades that the venue has taken back unknown to us."""
         self._touched: dict[str, None] = {}
         self._told: dict[str, None] = {}
         """Parents of which this step has told what has traded."""
@@ -95,10 +98,14 @@ class ParentBudget(OverRecords):
         chains = self._children.get(name, {}).values()
         parts = [(self._at_venue(chain), self._ours(chain)) for chain in chains]
         over = sum((max(part) for part in parts), ZERO) - budget
+        gone = sum((self._not_known(child) for chain in chains for child in chain), ZERO)
         if told and over > ZERO:
             surprise = sum((self._surprise(chain) for chain in chains), ZERO)
-            self._excess[name] = max(self._excess.get(name, ZERO), min(over, surprise))
-        if over <= self._excess.get(name, ZERO):
+            excess = self._excess[name] = max(self._excess.get(name, ZERO), min(over, surprise))
+            self._gone[name] = max(self._gone.get(name, ZERO), over - excess)
+        # It is free no longer than the loss is unknown.
+        free = self._gone[name] = min(self._gone.get(name, ZERO), gone)
+        if over <= self._excess.get(name, ZERO) + free:
             return None
         shown = ", ".join(
             f"{' '.join(child.client_order_id for child in chain)} venue {venue} ours {ours}"
@@ -111,6 +118,14 @@ class ParentBudget(OverRecords):
 
     def _surprise(self, chain: list[Child]) -> Decimal:
         return sum((one.surprise for child in chain for one in self._venue.of(child.client_order_id)), ZERO)
+
+    def _not_known(self, child: Child) -> Decimal:
+        """Return what we count of an order although the venue has taken it back, which we do not know."""
+        placed = self._venue.of(child.client_order_id)
+        traded = sum((one.traded for one in placed), ZERO)
+        lost = sum((one.first for one in placed), ZERO) - traded
+        known = sum((qty for _, qty in child.revised), ZERO)
+        return max(min(lost - known, child.cum - traded), ZERO)
 
     def _ours(self, chain: list[Child]) -> Decimal:
         """Return what we take for traded of a chain, and the most that one of it may still trade.

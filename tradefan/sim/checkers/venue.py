@@ -18,6 +18,8 @@ class Placed(Struct):
     trades: list[VenueTrade] = field(default_factory=list)
     beyond: list[VenueTrade] = field(default_factory=list)
     ended: bool = False
+    first: Decimal = ZERO
+    """What all of them were when they happened."""
 
     @property
     def counts(self) -> Decimal:
@@ -28,6 +30,11 @@ class Placed(Struct):
     def surprise(self) -> Decimal:
         """What it has traded beyond that."""
         return _sum(self.beyond)
+
+    @property
+    def traded(self) -> Decimal:
+        """What all of them are now."""
+        return _sum(self.trades) + _sum(self.beyond)
 
 
 class Index:
@@ -52,7 +59,7 @@ class Index:
             elif event.what in ("canceled", "expired"):
                 self._ended(event.order_id)
             elif event.what == "fill":
-                self._filled(venue.trades[self._trades])
+                self._filled(venue.trades[self._trades], event.qty)
             elif event.what in ("bust", "correct"):
                 self.revisions += 1
         return touched
@@ -71,10 +78,11 @@ class Index:
         if placed is not None:
             placed.ended = True
 
-    def _filled(self, trade: VenueTrade) -> None:
+    def _filled(self, trade: VenueTrade, first: Decimal) -> None:
         self._trades += 1
         placed = self._by_number.get(trade.order_id)
         if placed is not None:
+            placed.first += first
             (placed.beyond if placed.ended or trade.overfill else placed.trades).append(trade)
 
 
