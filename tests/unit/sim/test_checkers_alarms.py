@@ -74,7 +74,12 @@ def test_modes_when_folded_then_the_tightest_cause_of_all_scopes_counts() -> Non
 
 @pytest.mark.parametrize(
     ("event", "kind"),
-    [("overfill", "overfill"), ("parent_failed", "executor_raise"), ("journal_failing", "disk_full")],
+    [
+        ("overfill", "overfill"),
+        ("overfill", "bust"),
+        ("parent_failed", "executor_raise"),
+        ("journal_failing", "disk_full"),
+    ],
 )
 def test_error_when_a_fault_of_its_kind_was_injected_then_quiet_else_broken(event: str, kind: str) -> None:
     """I-41: a kind itself, or one of a family."""

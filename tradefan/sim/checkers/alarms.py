@@ -24,7 +24,7 @@ CAUSES: dict[str, tuple[str, ...]] = {
     "unowned_protection": _ACTOR,
     "doubt_alarm": (*_LINE, *_CRASH, *_ACTOR, *_DISK),
     "bad_frames": ("market_garbage",),
-    "overfill": ("overfill", "correction"),
+    "overfill": ("overfill", "bust", "correction"),
     "late_fill": ("late_fill",),
     "fill_inferred": (*_LINE, *_CRASH, *_ACTOR, "trade_id_missing", "trade_hidden", "bust", "correction"),
     "bust_awaits_fill": ("bust", "correction"),
