@@ -316,6 +316,9 @@ class DataWriter:
             return
         if msg.name == LAST:
             state.stopping = state.overdue = True
+            if state.missing_lsn:
+                # Its time may lie behind the end, and nobody would see in the store what is missing.
+                self._say_hello(ctx)
             self._send(ctx)
             self._perhaps_stopped(ctx)
             return
@@ -337,7 +340,8 @@ class DataWriter:
 
     def _perhaps_stopped(self, ctx: Context) -> None:
         state = self.state
-        if state.stopping and (not state.linked or not (state.waiting or state.under_way)):
+        left = state.waiting or state.under_way or state.missing_lsn
+        if state.stopping and (not state.linked or not left):
             self._stopped(ctx)
 
     def _stopped(self, ctx: Context) -> None:

@@ -308,6 +308,23 @@ def test_stop_when_the_store_hangs_then_answers_before_the_deadline() -> None:
     assert turns.until(writer, 5 * SECOND - 50 * MS)[-1] == (RIM, Stopped("data_writer"))
 
 
+def test_stop_when_rows_were_let_go_then_answers_when_the_store_has_caught_up() -> None:
+    """The store that an orderly stop leaves behind is asked by people before the next start."""
+    turns, writer = behind()
+    first, second = acked(turns.sent, 6)
+    turns.give(writer, first, second)
+    turns.forget()
+    turns.give(writer, Stop(turns.now_ns + 9 * SECOND))
+    ((_, hello),) = turns.until(writer, turns.now_ns)
+    assert isinstance(hello, StoreBatch)
+    turns.forget()
+    assert turns.give(writer, StoreAck(hello.batch_id, 0, None, 9)) == []
+    ((_, again),) = turns.until(writer, turns.now_ns + HELLO_NS)
+    assert isinstance(again, StoreBatch)
+    turns.forget()
+    assert turns.give(writer, StoreAck(again.batch_id, 0, None, 10)) == [(RIM, Stopped("data_writer"))]
+
+
 def test_state_when_snapshot_and_restored_then_goes_on_the_same() -> None:
     """All that the writer knows is in its state."""
     turns = Turns(config(most=100))
