@@ -1,8 +1,14 @@
 """How a store follows its journal for the whole life of a process, while its links come and go.
 
 What was stored ahead of the journal's end goes before the first row is written: later nobody can tell it
-from what this process has told and not yet journaled. Rows move the store's place only behind a catch-up
-that succeeded: they would hide for ever that older ones are missing.
+from what this process has told and not yet journaled.
+
+A process may die before it comes to the store, and a loss of power may take out of the store again that
+something went: then other records have those numbers. So the store notes up to where its rows are proven,
+and the journal's epochs tell where the life ended that came behind.
+
+Rows move the store's place only behind a catch-up that succeeded: they would hide for ever that older
+ones are missing.
 """
 
 from __future__ import annotations
@@ -30,6 +36,8 @@ class Following:
         """Note where the journal ends; of one that cannot be read now the store keeps all that it has."""
         self._source = source
         self._whole = False
+        self._base: int | None = None
+        """Behind it lie the records of the life that tells now, once what was ahead is gone."""
         self._place: Place | None = None
         with contextlib.suppress(Outage, Refused):
             opened = source()
@@ -44,11 +52,32 @@ class Following:
             Outage: the store's disk; the same batch may come again.
         """
         if self._place is not None:
-            begin(file, self._place)
-            self._place = None
+            begin(file, self._place, self._told(file))
+            self._base, self._place = self._place.end_lsn, None
         if not batch.rows:
             return self._catch_up(file, batch.batch_id)
         return file.write(batch if self._whole else replace(batch, applied_lsn=None))
+
+    def _told(self, file: StoreFile) -> int | None:
+        """Return where the life ended whose rows came last; None in a file that was never asked.
+
+        Too much may go, which the journal gives again: what is not proven, of one that cannot be read now.
+        """
+        proven = file.proven_lsn
+        if proven is None:
+            return None
+        with contextlib.suppress(Outage, Refused):
+            opened = self._source()
+            if opened is not None:
+                with opened as journal:
+                    return journal.epoch_end(proven)
+        return proven
+
+    def _prove(self, file: StoreFile, journal: JournalFile, lsn: int) -> None:
+        """Note how far the rows tell of the journal, within one life: another one's may be ahead."""
+        base = self._base
+        if base is not None and base < lsn <= journal.epoch_end(base + 1):
+            file.prove(lsn)
 
     def _catch_up(self, file: StoreFile, batch_id: int) -> StoreAck:
         """Catch up and say how far; a journal that cannot be read is said, not fatal."""
@@ -57,7 +86,9 @@ class Following:
             opened = self._source()
             if opened is not None:
                 with opened as journal:
+                    last = journal.last_lsn
                     catch_up(file, journal)
+                    self._prove(file, journal, last)
             self._whole = True
         except (Outage, Refused) as error:
             reason = str(error)

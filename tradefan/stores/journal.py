@@ -8,6 +8,7 @@ are never rewritten and a file that is newer than this program is refused.
 from __future__ import annotations
 
 import contextlib
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
@@ -241,6 +242,18 @@ class JournalFile:
             return 0, NO_CHAIN
         with self._base.guard:
             return begin_of(self._base.db)
+
+    def epoch_at(self, lsn: int) -> int:
+        """Return the epoch of a row, 0 where none is."""
+        with self._base.guard:
+            return self._base.db.execute("SELECT epoch FROM journal WHERE lsn = ?", (lsn,)).get or 0
+
+    def epoch_end(self, lsn: int) -> int:
+        """Return the last row of the epoch that a row is of: what is behind it another life wrote."""
+        if lsn >= self.last_lsn:
+            return lsn
+        rows = range(self.last_lsn + 1)
+        return bisect_right(rows, self.epoch_at(lsn), lo=lsn, key=self.epoch_at) - 1
 
     def losses(self) -> list[tuple[int, str]]:
         """Return what operators accepted as lost, each with the last lsn that was left."""

@@ -67,15 +67,17 @@ def place_of(journal: JournalFile) -> Place:
     return Place(journal.first_chain(), journal.last_lsn)
 
 
-def begin(store: StoreFile, place: Place) -> None:
+def begin(store: StoreFile, place: Place, told_lsn: int | None = None) -> None:
     """Take away what was stored ahead of the journal's end, before a new process writes to either.
 
-    A crash came between a message and the commit of its record. A store that followed another journal
-    keeps its history and begins anew.
+    A crash came between a message and the commit of its record. `told_lsn` is where the life ended whose
+    rows came last, when others have journaled behind it that never came here. A store that followed
+    another journal keeps its history and begins anew.
     """
     known = store.meta("journal")
     if known is None or known == place.journal_id:
-        store.forget_unjournaled(place.end_lsn)
+        end_lsn = place.end_lsn
+        store.forget_unjournaled(end_lsn if told_lsn is None else min(told_lsn, end_lsn), end_lsn)
     else:
         store.make_history(place.journal_id)
 

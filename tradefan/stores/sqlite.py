@@ -137,9 +137,25 @@ class StoreFile:
                 self._db.execute(f"UPDATE {table} SET lsn = 0")  # noqa: S608 our names
             self._set_meta("journal", journal_id)
             self._set_meta("applied_lsn", 0)
+            self._set_meta("proven_lsn", 0)
 
-    def forget_unjournaled(self, last_lsn: int) -> None:
+    @property
+    def proven_lsn(self) -> int | None:
+        """Rows up to here tell of the journal; None in a file that never was asked."""
+        proven = self.meta("proven_lsn")
+        return None if proven is None else int(proven)
+
+    def prove(self, lsn: int) -> None:
+        """Note that all rows up to here tell of the journal."""
+        if self.proven_lsn != lsn:
+            with Trouble(self.path), self._db:
+                self._set_meta("proven_lsn", lsn)
+
+    def forget_unjournaled(self, last_lsn: int, proven_lsn: int | None = None) -> None:
         """Take away what was stored ahead of a journal that lost its last moments.
+
+        Without it every row up to `proven_lsn` tells of the journal; one transaction says both, for a
+        loss of power may take both back.
 
         A crash may come between a message to the store and the commit of its record. Such a fill is
         reported again by the venue; such an order was never sent, or was sent and has an older picture,
@@ -151,6 +167,7 @@ class StoreFile:
                 self._db.execute(f"DELETE FROM {table} WHERE lsn > ?", (last_lsn,))  # noqa: S608 our names
             if self._db.total_changes() > before:
                 self._set_meta("forgot", 1)
+            self._set_meta("proven_lsn", last_lsn if proven_lsn is None else proven_lsn)
             if self.applied_lsn > last_lsn:
                 self._set_meta("applied_lsn", last_lsn)
 

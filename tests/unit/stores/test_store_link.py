@@ -327,6 +327,46 @@ def test_machine_when_a_second_link_begins_then_nothing_of_this_process_goes(jou
     assert [row.lsn for row in store.fills()] == [1, 2]
 
 
+def test_machine_when_a_start_never_came_to_the_store_then_what_was_never_journaled_goes(
+    journal: str,
+) -> None:
+    """Its records took the numbers of those that a crash lost; the next start looks where they began."""
+    store = StoreFile(":memory:")
+    file = JournalFile(journal)
+    first = StoreMachine(store, following=follow(journal))
+    first.take(0, 9)
+    file.append(2, 2, transfers(3, 2))
+    first.apply(1, StoreBatch(1, (), None))
+    first.take(1, 9)
+    assert store.proven_lsn == 4
+    first.apply(2, StoreBatch(2, (fill(7, 4), fill(8, 5), fill(9, 6)), 6))
+    first.take(2, 9)
+    # The row at lsn 5 got to the disk, the one at 6 did not.
+    file.append(5, 2, transfers(1, 5))
+    follow(journal)
+    file.append(6, 3, transfers(9, 6))
+    third = StoreMachine(store, following=follow(journal))
+    assert third.take(3, 9)[-1] == StoreAck(0, 0, None, 14)
+    assert [row.lsn for row in store.fills()] == [1, 4, 5]
+    file.close()
+
+
+def test_machine_when_its_own_start_is_not_proven_then_more_goes_and_comes_again(journal: str) -> None:
+    """Which life the first record behind a start is of, only a look within it tells."""
+    store = StoreFile(":memory:")
+    first = StoreMachine(store, following=follow(journal))
+    first.take(0, 9)
+    first.apply(1, StoreBatch(1, (fill(2, 2), fill(3, 3)), 3))
+    first.take(1, 9)
+    file = JournalFile(journal)
+    file.append(2, 2, (fill_record(2),))
+    file.append(3, 3, transfers(9, 3))
+    second = StoreMachine(store, following=follow(journal))
+    assert second.take(2, 9)[-1] == StoreAck(0, 0, None, 11)
+    assert [row.lsn for row in store.fills()] == [1, 2]
+    file.close()
+
+
 def test_machine_when_given_something_else_then_is_a_defect() -> None:
     """Wiring that sends anything but batches here is wrong."""
     with pytest.raises(Defect, match="does not take Close"):
