@@ -8,10 +8,11 @@ finds there: an empty batch, sent at every start and behind every such loss, ask
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from tradefan.config.schema import Config
 from tradefan.errors import Defect
@@ -19,6 +20,7 @@ from tradefan.messages.account import EquityPoint
 from tradefan.messages.base import Message
 from tradefan.messages.control import (
     ConfigChanged,
+    Folded,
     Ready,
     Started,
     Stop,
@@ -80,11 +82,17 @@ class DataWriterState(Struct):
     missing_lsn: int = 0
     """The newest row of one's own that was let go and is not known to be in the store, 0 for none."""
     asking: bool = False
+    forget_lsn: int | None = None
+    """What the store has behind it is of no record, and goes before anything else is sent."""
 
     @property
     def waiting(self) -> int:
         """Count the rows that wait for a batch."""
         return len(self.own) + len(self.notes) + len(self.market)
+
+    def forget(self, lsn: int) -> None:
+        """Let what the store has behind a number go, behind the lowest of those that wait."""
+        self.forget_lsn = lsn if self.forget_lsn is None else min(lsn, self.forget_lsn)
 
 
 class DataWriterView(Struct, frozen=True):
@@ -203,6 +211,10 @@ class DataWriter:
     def _send(self, ctx: Context) -> None:
         """Send what is due while there is room: full batches, and all that is overdue."""
         state, size = self.state, _config(ctx).store.batch_size
+        if state.forget_lsn is not None and state.linked:
+            self._say_hello(ctx)
+        if state.forget_lsn is not None:
+            return
         while state.waiting and (state.overdue or state.waiting >= size):
             if not state.linked or len(state.under_way) >= self.wiring.under_way_max:
                 return
@@ -234,7 +246,12 @@ class DataWriter:
     def _put_back(self) -> None:
         """Let batches without an answer wait again, in front; a row that comes twice is one row."""
         state = self.state
-        rows = [row for batch in state.under_way.values() for row in batch.rows]
+        rows: list[Stored] = []
+        for batch in state.under_way.values():
+            if batch.forget_lsn is not None:
+                rows = _journaled(rows, batch.forget_lsn)
+                state.forget(batch.forget_lsn)
+            rows += batch.rows
         state.under_way.clear()
         state.own[:0] = [row for row in rows if isinstance(row, OWN)]
         state.notes[:0] = [row for row in rows if isinstance(row, EquityPoint | Refusal)]
@@ -245,16 +262,31 @@ class DataWriter:
     def _on_started(self, msg: Started, ctx: Context) -> None:
         """Ask the link to catch up: a predecessor may have died with rows in hand.
 
-        Twice, for the records of its last rows may not be on the disk yet.
+        Twice, for the records of its last rows may not be on the disk yet, nor those of our own start,
+        from which on the store can tell what is journaled.
         """
         self._say_hello(ctx)
-        if msg.restart:
-            self._ask_later(ctx)
+        self._ask_later(ctx)
+
+    def _on_folded(self, msg: Folded, ctx: Context) -> None:
+        """Let go what a predecessor of the OMS told beyond the journal, here and in the store.
+
+        Other records take its numbers, so later nobody could tell the ones from the others.
+        """
+        state = self.state
+        state.own = _journaled(state.own, msg.lsn)
+        for batch_id, batch in state.under_way.items():
+            state.under_way[batch_id] = replace(batch, rows=tuple(_journaled(batch.rows, msg.lsn)))
+        state.missing_lsn = min(state.missing_lsn, msg.lsn)
+        state.forget(msg.lsn)
+        self._send(ctx)
+        self._ask_later(ctx)
 
     def _say_hello(self, ctx: Context) -> None:
-        hello = StoreBatch(ctx.next_id(), (), None)
+        hello = StoreBatch(ctx.next_id(), (), None, self.state.forget_lsn)
         if ctx.send(self.wiring.store, hello):
             self.state.under_way[hello.batch_id] = hello
+            self.state.forget_lsn = None
         else:
             self._ask_later(ctx)
 
@@ -358,6 +390,10 @@ class DataWriter:
         """The configuration is read anew at every use, and what the OMS folds the store finds itself."""
 
 
+def _journaled(rows: Iterable[Stored], lsn: int) -> list[Stored]:
+    return [row for row in rows if not isinstance(row, OWN) or row.lsn <= lsn]
+
+
 def _config(ctx: Context) -> Config:
     config: Config = ctx.config
     return config
@@ -379,6 +415,7 @@ _HANDLERS: dict[type[Any], Callable[[DataWriter, Any, Context], None]] = {
     Timer: DataWriter._on_timer,
     StoreAck: DataWriter._on_ack,
     StoreFailed: DataWriter._on_failed,
+    Folded: DataWriter._on_folded,
     LinkDown: DataWriter._on_link_down,
     Credit: DataWriter._on_credit,
     ConfigChanged: DataWriter._on_nothing,

@@ -29,6 +29,7 @@ from tradefan.messages.control import (
     ChainBroken,
     Durable,
     Fold,
+    Folded,
     JournalFailed,
     JournalWorks,
     Rows,
@@ -81,6 +82,9 @@ def on_rows(turn: Turn, msg: Rows, replay: Replay) -> None:
     if live.running or msg.gen != live.fold_gen:
         return
     _fold(turn, msg)
+    if live.restart:
+        for ref in turn.wiring.observers:
+            turn.send(ref, Folded(turn.trading.lsn))
     live.running = True
     live.fills = [record for record in msg.records if isinstance(record, Fill)][-FILLS_KEPT:]
     live.snap_lsn = msg.snapshot_lsn

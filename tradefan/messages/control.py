@@ -248,12 +248,22 @@ class ChainBroken(Control, frozen=True, array_like=True, tag=True):
 # --- store --------------------------------------------------------------------------------------
 
 
+class Folded(Fact, frozen=True, array_like=True, tag=True):
+    """The OMS began again inside the process from the journal up to here: what it told beyond never was."""
+
+    lsn: int
+
+
 class StoreBatch(Fact, frozen=True, array_like=True, tag=True):
-    """Rows for a store: messages in order; `applied_lsn` is the highest journal number inside, or None."""
+    """Rows for a store: messages in order; `applied_lsn` is the highest journal number inside, or None.
+
+    What the store has behind `forget_lsn` goes before them.
+    """
 
     batch_id: int
     rows: tuple[Stored, ...]
     applied_lsn: int | None
+    forget_lsn: int | None = None
 
 
 class StoreAck(Fact, frozen=True, array_like=True, tag=True):

@@ -1,7 +1,8 @@
 """How a store follows its journal for the whole life of a process, while its links come and go.
 
 What was stored ahead of the journal's end goes before the first row is written: later nobody can tell it
-from what this process has told and not yet journaled.
+from what this process has told and not yet journaled. The same where the order manager begins again inside
+the process: what its predecessor told goes that the journal has not.
 
 A process may die before it comes to the store, and a loss of power may take out of the store again that
 something went: then other records have those numbers. So the store notes up to where its rows are proven,
@@ -54,6 +55,9 @@ class Following:
         if self._place is not None:
             begin(file, self._place, self._told(file))
             self._base, self._place = self._place.end_lsn, None
+        if batch.forget_lsn is not None:
+            file.forget_unjournaled(batch.forget_lsn)
+            self._base = batch.forget_lsn
         if not batch.rows:
             return self._catch_up(file, batch.batch_id)
         return file.write(batch if self._whole else replace(batch, applied_lsn=None))

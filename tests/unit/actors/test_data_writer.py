@@ -14,6 +14,7 @@ from tradefan.errors import Defect
 from tradefan.messages.base import Message
 from tradefan.messages.control import (
     ConfigChanged,
+    Folded,
     Ready,
     Started,
     Stop,
@@ -46,6 +47,9 @@ def begun(turns: Turns, *, linked: bool = True) -> DataWriter:
     turns.forget()
     if linked:
         turns.give(writer, StoreAck(0, 0, None, 0))
+    # The second question has been asked: it has tests of its own.
+    turns.timers.clear()
+    writer.state.asking = False
     return writer
 
 
@@ -59,20 +63,24 @@ def acked(sent: list[tuple[Ref, Message]], lsn: int = 0) -> list[StoreAck]:
     ]
 
 
-def test_writer_when_it_begins_again_then_asks_a_second_time_for_what_was_not_durable() -> None:
-    """The OMS tells before the disk has its records: a predecessor may have died with such rows."""
+@pytest.mark.parametrize("restart", [0, 1])
+def test_writer_when_it_begins_then_asks_a_second_time_for_what_was_not_durable(restart: int) -> None:
+    """The OMS tells before the disk has its records, also those of its start, which prove all behind."""
     turns, writer = Turns(Config()), DataWriter(WIRING)
-    assert turns.give(writer, Started(1)) == [(STORE, StoreBatch(1, (), None))]
+    assert turns.give(writer, Started(restart)) == [(STORE, StoreBatch(1, (), None))]
     assert turns.until(writer, turns.now_ns + HELLO_NS) == [(STORE, StoreBatch(3, (), None))]
 
 
 def test_writer_when_the_store_cannot_catch_up_then_it_is_asked_again() -> None:
     """Later rows would move the store's place on, and hide that some are missing."""
     turns, writer = Turns(Config()), DataWriter(WIRING)
-    assert turns.give(writer, Started(0)) == [(STORE, StoreBatch(1, (), None))]
+    turns.give(writer, Started(0))
+    turns.forget()
+    turns.until(writer, turns.now_ns + HELLO_NS)
+    turns.forget()
     assert turns.until(writer, turns.now_ns + 2 * HELLO_NS) == []
-    turns.give(writer, StoreAck(1, 0, "the disk is full", 5))
-    assert turns.until(writer, turns.now_ns + HELLO_NS) == [(STORE, StoreBatch(3, (), None))]
+    turns.give(writer, StoreAck(3, 0, "the disk is full", 5))
+    assert turns.until(writer, turns.now_ns + HELLO_NS) == [(STORE, StoreBatch(5, (), None))]
 
 
 def test_start_when_new_then_asks_the_store_to_catch_up() -> None:
@@ -106,10 +114,10 @@ def test_batch_when_it_holds_fills_then_names_the_highest_lsn() -> None:
     writer = begun(turns)
     turns.give(writer, trade(1), fill(1, 8), refusal(2), fill(2, 9))
     turns.until(writer, SECOND)
-    assert turns.sent == [(STORE, StoreBatch(3, (fill(1, 8), fill(2, 9), refusal(2), trade(1)), 9))]
+    assert turns.sent == [(STORE, StoreBatch(4, (fill(1, 8), fill(2, 9), refusal(2), trade(1)), 9))]
     turns.give(writer, trade(2))
     (again,) = turns.until(writer, 2 * SECOND)
-    assert again == (STORE, StoreBatch(5, (trade(2),), None))
+    assert again == (STORE, StoreBatch(6, (trade(2),), None))
 
 
 @pytest.mark.parametrize(
@@ -261,6 +269,37 @@ def test_rows_when_set_aside_then_are_counted_and_said() -> None:
     turns.give(writer, StoreAck(ack.batch_id, 1, "2 rows set aside, the first a Trade: NaN", 0))
     assert writer.view().set_aside == 2
     assert turns.logs[-1][:2] == ("warning", "store_complains")
+
+
+def test_oms_when_it_begins_again_then_what_it_told_beyond_the_journal_goes_first() -> None:
+    """Other records take those numbers: such a row would stand for ever. A new link hears it too."""
+    turns = Turns(config(most=100))
+    writer = begun(turns)
+    turns.give(writer, fill(1, 4), fill(2, 5), trade(1), fill(3, 5), fill(4, 6))
+    assert rows(turns.sent) == [(fill(1, 4), fill(2, 5), trade(1))]
+    turns.forget()
+    turns.give(writer, Folded(4), fill(5, 5))
+    ((_, hello),) = turns.sent
+    assert isinstance(hello, StoreBatch)
+    assert (hello.rows, hello.forget_lsn, writer.state.own) == ((), 4, [fill(5, 5)])
+    turns.give(writer, LinkDown("store", 1, "x"))
+    assert writer.state.own == [fill(1, 4), fill(5, 5)]
+    turns.forget()
+    turns.give(writer, StoreAck(0, 0, None, 4))
+    again, batch = (msg for _, msg in turns.sent if isinstance(msg, StoreBatch))
+    assert (again.rows, again.forget_lsn) == ((), 4)
+    assert (batch.rows, batch.forget_lsn) == ((fill(1, 4), fill(5, 5), trade(1)), None)
+
+
+def test_oms_when_it_begins_again_and_the_store_has_no_room_then_nothing_is_sent_before() -> None:
+    """A row behind the one that goes would go with it."""
+    turns = Turns(config())
+    writer = begun(turns)
+    turns.room[STORE] = 0
+    turns.give(writer, Folded(0), fill(1, 1), fill(2, 2), fill(3, 3))
+    turns.room[STORE] = 9
+    first, second = (msg for _, msg in turns.give(writer, Credit("store", 9)) if isinstance(msg, StoreBatch))
+    assert (first.forget_lsn, first.rows, second.rows) == (0, (), (fill(1, 1), fill(2, 2), fill(3, 3)))
 
 
 def test_stop_when_rows_wait_then_answers_when_they_are_stored() -> None:

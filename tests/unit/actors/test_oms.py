@@ -29,7 +29,7 @@ from tradefan.actors.oms import Oms, OmsState
 from tradefan.core.ids import is_own
 from tradefan.core.ledger import balance, position
 from tradefan.messages.account import AccountState
-from tradefan.messages.control import ConfigChanged, Durable, Fold, Ready, Rows, Started
+from tradefan.messages.control import ConfigChanged, Durable, Fold, Folded, Ready, Rows, Started
 from tradefan.messages.gateway import CreateOrder, Look
 from tradefan.messages.market import AskFeeds, Bar
 from tradefan.messages.orders import (
@@ -129,6 +129,17 @@ def test_command_when_it_waited_for_a_predecessor_then_it_is_refused_restarting(
     told = bench.take(TRADER, Refusal)
     assert [(one.code, one.ref) for one in told] == [("RESTARTING", "r"), ("RESTARTING", "p9")]
     assert bench.one(FACE, Refusal).req == 4
+
+
+@pytest.mark.parametrize("restart", [0, 1])
+def test_fold_when_it_is_a_restart_then_observers_hear_up_to_where_before_anything_else(restart: int) -> None:
+    """What a predecessor told beyond the journal never was; a whole process is told by its store's link."""
+    bench = Bench()
+    bench.ready()
+    again = Bench(records=bench.records)
+    again.fold(restart=restart)
+    folded = [Folded(len(bench.records))] if restart else []
+    assert again.take(STORE, Folded) == folded
 
 
 # --- an order --------------------------------------------------------------------------------------------

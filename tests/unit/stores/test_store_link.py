@@ -367,6 +367,20 @@ def test_machine_when_its_own_start_is_not_proven_then_more_goes_and_comes_again
     file.close()
 
 
+def test_machine_when_told_to_forget_then_goes_on_from_the_journal(journal: str) -> None:
+    """The OMS began again inside the process: nothing that it told beyond the journal stays."""
+    store = StoreFile(":memory:")
+    machine = StoreMachine(store, following=follow(journal))
+    machine.apply(0, StoreBatch(1, (fill(7, 2), fill(8, 3)), 3))
+    machine.take(0, 9)
+    file = JournalFile(journal)
+    file.append(2, 2, transfers(5, 2))
+    machine.apply(1, StoreBatch(2, (), None, 1))
+    assert machine.take(1, 9)[-1] == StoreAck(2, 0, None, 6)
+    assert ([row.lsn for row in store.fills()], store.proven_lsn) == ([1], 6)
+    file.close()
+
+
 def test_machine_when_given_something_else_then_is_a_defect() -> None:
     """Wiring that sends anything but batches here is wrong."""
     with pytest.raises(Defect, match="does not take Close"):
