@@ -5,6 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 from tradefan.actors.oms_look import ask_soon
+from tradefan.actors.oms_modes import suspect
 from tradefan.actors.oms_state import Turn
 from tradefan.actors.oms_submit import refuse
 from tradefan.actors.oms_waiting import ask_for, clear_holds, replaced_stays
@@ -151,6 +152,8 @@ def _assign(turn: Turn, wish: AssignPosition) -> None:
     turn.emit(record)
     for owner in (wish.giver, wish.taker):
         turn.positions[wish.account, owner, wish.instrument] = None
+    # A human may give somebody more than his limit: it is his word, and no more is bought on top of it.
+    suspect(turn, wish.account, wish.instrument)
     moved = PositionMoved(wish.account, wish.instrument, wish.giver, wish.taker, wish.qty)
     turn.send(turn.wiring.risk_desk, moved)
     turn.log(

@@ -15,7 +15,7 @@ from tradefan.core.ledger import position
 from tradefan.messages.control import ConfigChanged
 from tradefan.messages.gateway import CancelOrder, CreateOrder
 from tradefan.messages.market import FeedQuality, Quality
-from tradefan.messages.orders import OrderStatus, Refusal
+from tradefan.messages.orders import AssignPosition, OrderStatus, Refusal
 from tradefan.messages.records import Transfer
 from tradefan.units import EXTERNAL, SECOND
 
@@ -147,6 +147,18 @@ def test_withdrawal_when_more_left_than_was_there_before_then_a_human_may_not_bu
     bench.quote(BTC, 100)
     bench.submit(2, owner=API)
     assert [msg.code for _, msg in bench.sent if isinstance(msg, Refusal)] == ["RISK_MAX_POSITION"]
+
+
+def test_assign_when_it_gives_more_than_the_limit_then_reduce_only_for_the_taker(bench: Bench) -> None:
+    """A human's word stands; nothing is bought on top of it."""
+    bench.bought(3)
+    bench.fill(foreign(2, side="sell"), 2, client_order_id=None)
+    bench.submit(3, owner=API, algo="market")
+    bench.fill(bench.one(GATEWAY, CreateOrder), 3)
+    assert over(bench, API) == []
+    bench.tell(AssignPosition(ACCOUNT, BTC, TREND, API, D(3), None, "me", req=3))
+    assert position(bench.trading.ledger, ACCOUNT, API, BTC).qty == D(6)
+    assert (over(bench, API), over(bench, TREND)) == (["REDUCE_ONLY"], [])
 
 
 def test_foreign_order_when_it_exceeds_the_limit_then_reduce_only_in_that_step(bench: Bench) -> None:
