@@ -69,17 +69,20 @@ def tell(one: Order, word: tuple[str, OrderStatus, int], at_ns: int) -> bool:
 def test_order_when_anything_comes_then_quantities_rise_and_ends_hold(
     story: list[tuple[str, OrderStatus, int]],
 ) -> None:
-    """cum falls by a bust only, UNKNOWN is never stored, an end is left only by fill, adoption or bust.
+    """UNKNOWN is never stored, an end is left only by fill, adoption or bust.
 
-    By a bust only where the venue itself has not ended it.
+    cum falls by a bust, or by the first report behind one whose loss is unknown. By a bust an end is left
+    only where the venue itself has not ended it.
     """
     one = order()
-    fills = D(0)
+    fills, unknown = D(0), False
     for at_ns, word in enumerate(story, 2):
         before, cum, busted = one.status, one.cum_qty, min(D(word[2]), one.filled)
         legal = tell(one, word, at_ns)
+        settles = unknown and legal and word[0] == "report"
+        unknown = (unknown and not settles) or (word[0] == "bust" and not busted)
         fills += word[2] if word[0] == "fill" else -busted if word[0] == "bust" else 0
-        assert one.cum_qty >= cum or (word[0] == "bust" and cum - one.cum_qty <= busted)
+        assert one.cum_qty >= cum or (word[0] == "bust" and cum - one.cum_qty <= busted) or settles
         assert one.filled == fills
         assert one.status is not S.UNKNOWN
         assert one.live == (one.status not in TERMINAL or one.in_doubt is not None)
