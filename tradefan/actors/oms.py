@@ -171,8 +171,8 @@ class Oms:
 
 
 def _dispatch(turn: Turn, msg: Any) -> None:
-    if isinstance(msg, Fact) and (key := msg.fact_key()) is not None and _set_aside(turn, key):
-        # It killed the OMS once; a human resolves it, or has said that it never counts.
+    if isinstance(msg, Fact) and (key := msg.fact_key()) is not None and _set_aside(turn, key, msg):
+        # It killed the OMS once; a human resolves it, or has said that it never counts (a fill, a bust).
         turn.live.counters.skipped += 1
         place_poison(turn, key, msg)
         return
@@ -183,8 +183,15 @@ def _dispatch(turn: Turn, msg: Any) -> None:
         handler(turn, msg)
 
 
-def _set_aside(turn: Turn, key: str) -> bool:
-    return key in turn.trading.poisons or key in turn.trading.dropped
+def _set_aside(turn: Turn, key: str, fact: Fact) -> bool:
+    """Say whether a fact waits for a human, or was dropped by one.
+
+    A report is no event but how it stands: the venue says the same again as long as it is so. What a
+    human dropped is the word that he has seen; deaf to all that are equal, a doubt or an order would
+    never end. One that kills again is set aside again, and its order is a human's to resolve.
+    """
+    dropped = key in turn.trading.dropped and not isinstance(fact, ExecutionReport)
+    return dropped or key in turn.trading.poisons
 
 
 def _stash(turn: Turn, msg: Stashed) -> None:

@@ -66,8 +66,7 @@ def _resolve_poison(turn: Turn, wish: ResolveOrder) -> None:
 def _resolve_order(turn: Turn, wish: ResolveOrder) -> None:
     """Take a human's word for the venue's; an order that is not in question is none of his business."""
     order = turn.trading.orders.get(ClientOrderId(wish.subject))
-    held = {} if order is None else turn.live.holds.get(order.instrument, {})
-    if order is None or not order.live or (order.in_doubt is None and order.client_order_id not in held):
+    if order is None or not order.live or not _in_question(turn, order):
         doubted = [name for name in turn.trading.orders_live if turn.trading.orders[name].in_doubt]
         text = f"no order {wish.subject!r} is in doubt{suggest(wish.subject, doubted)}"
         raise Refused("NOT_IN_DOUBT", text)
@@ -86,6 +85,15 @@ def _resolve_order(turn: Turn, wish: ResolveOrder) -> None:
     turn.live.holds.get(order.instrument, {}).pop(order.client_order_id, None)
     turn.touch(order)
     clear_holds(turn, order)
+
+
+def _in_question(turn: Turn, order: Order) -> bool:
+    """Say whether an order waits for a human: in doubt, missing, or the venue's word on it is poison."""
+    held = turn.live.holds.get(order.instrument, {})
+    if order.in_doubt is not None or order.client_order_id in held:
+        return True
+    about = f"report {order.account} {order.client_order_id} "
+    return any(key.startswith(about) for key in turn.trading.poisons)
 
 
 def _take_word(turn: Turn, order: Order, wish: ResolveOrder, evidence: str) -> None:

@@ -339,7 +339,10 @@ class Poison(RecordBase, frozen=True, array_like=True, tag=True):
 
 
 class PoisonResolved(RecordBase, frozen=True, array_like=True, tag=True):
-    """A human has seen a poisoned fact: it may be taken again (`RETRY`), or never counts (`DROP`)."""
+    """A human has seen a poisoned fact: it may be taken again (`RETRY`), or never counts (`DROP`).
+
+    Of a report only the word that was set aside never counts: the venue's next equal one does.
+    """
 
     fact_key: str
     verdict: Literal["RETRY", "DROP"]

@@ -367,3 +367,55 @@ def test_poison_when_time_passes_then_only_a_human_ends_it(bench: Bench) -> None
     resolve(again, key.replace("666", "667"), "DROP")
     refusal = again.one(FACE, Refusal)
     assert (refusal.code, key in refusal.text) == ("UNKNOWN_FACT", True)
+
+
+def silenced(bench: Bench, create: CreateOrder, status: OrderStatus) -> Bench:
+    """Return an OMS whose predecessor was killed by a report of this order, which a human has dropped."""
+    key = f"report {ACCOUNT} {create.client_order_id} {status} 0"
+    again = Bench(records=bench.records)
+    again.fold(restart=1, poison=key, poison_text="boom")
+    again.tell(AccountState(ACCOUNT, True, ""), ActorState("risk_desk", "READY"))
+    again.market()
+    again.report(create, status)
+    assert again.trading.orders[create.client_order_id].live
+    resolve(again, key, "DROP")
+    assert again.moods(BTC, "poison") == ["CANCEL_ONLY", "NORMAL"]
+    return again
+
+
+@pytest.mark.failure("ST-12")
+def test_poisoned_report_when_dropped_then_the_next_equal_one_ends_the_doubt(bench: Bench) -> None:
+    """The venue says the same at each look as long as it is so: who is deaf to it doubts for ever."""
+    create = bench.doubtful(algo="limit", limit_price=D(99))
+    again = silenced(bench, create, S.NEW)
+    again.look(create)
+    order = again.trading.orders[create.client_order_id]
+    assert (order.status, order.in_doubt) == (S.NEW, None)
+    again.check()
+
+
+@pytest.mark.failure("ST-12")
+def test_poisoned_end_when_dropped_then_the_next_equal_one_ends_the_order(bench: Bench) -> None:
+    """No other word would ever end it, and no human could: it is not in doubt."""
+    create = bench.resting()
+    again = silenced(bench, create, S.CANCELED)
+    again.report(create, S.CANCELED, source="look")
+    assert not again.trading.orders[create.client_order_id].live
+    again.check()
+
+
+@pytest.mark.failure("ST-12")
+def test_poisoned_end_when_it_kills_again_then_a_human_ends_the_order(bench: Bench) -> None:
+    """The word that would end it cannot be taken: a human's takes its place, and the poison can go."""
+    create = bench.resting()
+    key = f"report {ACCOUNT} {create.client_order_id} {S.CANCELED} 0"
+    again = Bench(records=silenced(bench, create, S.CANCELED).records)
+    again.fold(restart=1, poison=key, poison_text="boom")
+    again.report(create, S.CANCELED, source="look")
+    assert again.trading.orders[create.client_order_id].live
+    resolve(again, create.client_order_id, "NOT_PLACED")
+    resolve(again, key, "DROP")
+    assert [answer.req for answer in again.take(FACE, Answer)] == [3, 3]
+    assert again.trading.orders[create.client_order_id].status is S.CANCELED
+    assert not again.trading.poisons
+    again.check()
