@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from tradefan.actors.oms_gate import COLLAR_BPS, Wanted, admit, collar_price, fee_rate, reference
+from tradefan.actors.oms_gate import COLLAR_BPS, Wanted, admit, closed, collar_price, fee_rate, reference
 from tradefan.actors.oms_state import Turn
 from tradefan.actors.oms_waiting import cancel_order
 from tradefan.contracts import (
@@ -57,12 +57,15 @@ _REASON_MAX = 1_000
 # --- asking the executor ----------------------------------------------------------------------------
 
 
-def advance(turn: Turn, name: ParentId) -> None:
-    """Do what follows from a parent's state: end it, or ask its executor for the next step."""
+def advance(turn: Turn, name: ParentId, *, at_stop: bool = False) -> None:
+    """Do what follows from a parent's state: end it, or ask its executor for the next step.
+
+    Behind the beginning of a stop executors are not asked, but for the first child of its own sale.
+    """
     parent = turn.trading.parents.get(name)
     if parent is None or parent.phase is Phase.DONE or _finished(turn, parent):
         return
-    if parent.phase is not Phase.WORKING or turn.live.closing:
+    if parent.phase is not Phase.WORKING or closed(turn, at_stop=at_stop):
         return
     for command in _ask(turn, parent):
         if parent.phase is Phase.WORKING:

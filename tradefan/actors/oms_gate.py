@@ -44,7 +44,10 @@ class Wanted(Struct, frozen=True):
 
 
 def admit(turn: Turn, wanted: Wanted) -> RiskRefused | None:
-    """Return why this create may not exist now, or None; nothing is reserved yet."""
+    """Return why this create may not exist now, or None; nothing is reserved yet.
+
+    Whether a stop has begun is asked before: no wish is taken then, and no executor asked (`closed`).
+    """
     refused = not_ready(turn, wanted.account)
     if refused is not None:
         return refused
@@ -69,12 +72,16 @@ def admit(turn: Turn, wanted: Wanted) -> RiskRefused | None:
     return verdict if isinstance(verdict, RiskRefused) else None
 
 
-def not_ready(turn: Turn, account: AccountId) -> RiskRefused | None:
-    """Refuse before the fold, before the venue was asked, while it is away, and while we stop."""
-    live = turn.live
-    if live.closing:
+def closed(turn: Turn, *, at_stop: bool) -> RiskRefused | None:
+    """Refuse from the first word of a stop on; `at_stop` is what the stop itself wishes for."""
+    if turn.live.closing and not at_stop:
         return RiskRefused("NOT_READY", "TradeFan is stopping")
-    if not live.running:
+    return None
+
+
+def not_ready(turn: Turn, account: AccountId) -> RiskRefused | None:
+    """Refuse before the fold, before the venue was asked, and while it is away."""
+    if not turn.live.running:
         return RiskRefused("NOT_READY", "the journal is being read")
     return away(turn, account)
 

@@ -80,10 +80,7 @@ def _flatten(turn: Turn, stopping: Stopping) -> None:
             continue
         stopping.tried[place] = turn.now
         turn.ctx.after(AGAIN_NS, Timer("flatten", place))
-        # The gate opens for this wish alone.
-        turn.live.closing = False
-        on_target(turn, _of_one_order(turn, wish))
-        turn.live.closing = True
+        on_target(turn, _of_one_order(turn, wish), at_stop=True)
         stopping.unverified[wish.account] = 0
         ask_soon(turn, wish.account, MARGIN_NS)
 

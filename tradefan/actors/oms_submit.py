@@ -15,7 +15,7 @@ from tradefan.actors.oms_engine import (
     complete,
     make_executor,
 )
-from tradefan.actors.oms_gate import Wanted, admit, collar_price, not_ready, reference
+from tradefan.actors.oms_gate import Wanted, admit, closed, collar_price, not_ready, reference
 from tradefan.actors.oms_state import REFUSALS_KEPT, Turn
 from tradefan.contracts import MarketView, RiskRefused, suggest
 from tradefan.core.exposure import owner_sides
@@ -57,7 +57,7 @@ def on_submit(turn: Turn, wish: SubmitOrder) -> None:
     if _known(turn, wish):
         return
     try:
-        _accept(turn, _parent_of(turn, wish), None)
+        _accept(turn, _parent_of(turn, wish), None, at_stop=False)
     except Refused as no:
         refuse(turn, wish, RiskRefused(no.code, no.text))
     except _No as no:
@@ -137,7 +137,7 @@ def _parent_of(turn: Turn, wish: SubmitOrder) -> ParentOrder:
     )
 
 
-def _accept(turn: Turn, order: ParentOrder, target: SetTarget | None) -> None:
+def _accept(turn: Turn, order: ParentOrder, target: SetTarget | None, *, at_stop: bool) -> None:
     """Check a parent as a whole, then write it and let its executor place the first child.
 
     Raises:
@@ -149,7 +149,7 @@ def _accept(turn: Turn, order: ParentOrder, target: SetTarget | None) -> None:
     make_executor(order)
     collar_bps(order)
     _check_shape(order, instrument)
-    refused = not_ready(turn, order.account)
+    refused = closed(turn, at_stop=at_stop) or not_ready(turn, order.account)
     if refused is not None:
         raise _No(refused)
     price = _worst_price(turn, order, instrument)
@@ -182,7 +182,7 @@ def _accept(turn: Turn, order: ParentOrder, target: SetTarget | None) -> None:
         algo=order.algo,
         reason=order.reason,
     )
-    advance(turn, order.parent_id)
+    advance(turn, order.parent_id, at_stop=at_stop)
 
 
 def _tradable(turn: Turn, account: AccountId, instrument: InstrumentId) -> Instrument:
@@ -253,9 +253,10 @@ def _worst_price(turn: Turn, order: ParentOrder, instrument: Instrument) -> Deci
 # --- targets ------------------------------------------------------------------------------------------
 
 
-def on_target(turn: Turn, wish: SetTarget) -> None:
+def on_target(turn: Turn, wish: SetTarget, *, at_stop: bool = False) -> None:
     """Resolve a wish for a position in this turn; an unchanged wish does nothing.
 
+    `at_stop` is a wish of the stop itself, to which the gate is open that it has closed to all others.
     What the owner holds, has working and has in doubt is subtracted here, so repeating is free and
     a restart cannot double it. A running parent of an earlier, different wish is cancelled to
     evidence first; the newest wish waits for that.
@@ -275,7 +276,7 @@ def on_target(turn: Turn, wish: SetTarget) -> None:
     # What had not left yet is gone at once, and then nothing is left to wait for.
     if all(parent.phase is Phase.DONE for parent in running):
         turn.live.wishes.pop(_wish_key(wish), None)
-        _resolve(turn, wish)
+        _resolve(turn, wish, at_stop=at_stop)
 
 
 def resolve_waiting(turn: Turn, parent: ParentState) -> None:
@@ -286,11 +287,11 @@ def resolve_waiting(turn: Turn, parent: ParentState) -> None:
         on_target(turn, wish)
 
 
-def _resolve(turn: Turn, wish: SetTarget) -> None:
+def _resolve(turn: Turn, wish: SetTarget, *, at_stop: bool) -> None:
     """Order the difference between wish and position, if it is worth an order."""
     try:
         instrument = _tradable(turn, wish.account, wish.instrument)
-        refused = not_ready(turn, wish.account)
+        refused = closed(turn, at_stop=at_stop) or not_ready(turn, wish.account)
         if refused is not None:
             raise _No(refused)  # noqa: TRY301 one way out for all refusals
         delta = wish.target_qty - _expected(turn, wish)
@@ -298,7 +299,7 @@ def _resolve(turn: Turn, wish: SetTarget) -> None:
             return
         side: Side = "buy" if delta > 0 else "sell"
         qty = instrument.floor_qty(_sellable(turn, wish, instrument, abs(delta), side))
-        _accept(turn, _parent_of(turn, _submit_of(wish, side, qty)), wish)
+        _accept(turn, _parent_of(turn, _submit_of(wish, side, qty)), wish, at_stop=at_stop)
     except Refused as no:
         refuse(turn, wish, RiskRefused(no.code, no.text))
     except _No as no:
