@@ -18,7 +18,7 @@ FAILED = 1
 USAGE = 2
 NOT_RUNNING = 3
 NOT_READY = 4
-_TIMEOUT_S = 10
+TIMEOUT_S = 10
 _CONTROL = "/api/"
 
 
@@ -45,7 +45,7 @@ _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}), _NoRedire
 class Client:
     """Asks one daemon over HTTP; control calls carry the token."""
 
-    def __init__(self, url: str, token: Callable[[], str | None], timeout_s: float = _TIMEOUT_S) -> None:
+    def __init__(self, url: str, token: Callable[[], str | None], timeout_s: float = TIMEOUT_S) -> None:
         """Name the daemon; `token` is called when one is needed."""
         if not url.startswith(("http://", "https://")):
             raise Unanswered(USAGE, f"expected a URL that begins with http:// or https://, got {url!r}")
@@ -101,6 +101,6 @@ def _unanswered(error: urllib.error.HTTPError) -> Unanswered:
         lines = [f"{problem['code']}: {problem['text']}"]
     except (orjson.JSONDecodeError, KeyError, TypeError):
         return Unanswered(FAILED, f"HTTP {error.code} {error.reason}", error.code)
-    words = {"limit": "limit", "used": "used", "would_pass": "would pass"}
+    words = {"limit": "limit", "used": "used", "would_pass": "would pass", "ref": "ref"}
     lines += [f"{word}: {problem[key]}" for key, word in words.items() if problem.get(key)]
     return Unanswered(NOT_READY if error.code == 503 else FAILED, "\n  ".join(lines), error.code)

@@ -39,8 +39,9 @@ from tradefan.messages.orders import (
 from tradefan.messages.union import encode
 from tradefan.units import AccountId, InstrumentId, OwnerId, ParentId
 
-ANSWER_TIMEOUT_S = 5.0
 BODY_TIMEOUT_S = 5.0
+ANSWER_TIMEOUT_S = 5.0
+"""How long any request waits for the order manager, which may have died with it in hand."""
 KILL_TIMEOUT_S = 0.8
 """The order manager acknowledges after 200 ms at the latest; `tradefan kill` waits one second for us."""
 UNPERSISTED = "the order manager did not answer: the latch stays closed until this process ends"
@@ -230,7 +231,8 @@ class Control:
             return answer
         if isinstance(answer, Refusal):
             raise _refused(answer)
-        raise Problem(504, "IN_DOUBT", "no answer in time; look before you try again")
+        text = "no answer in time, its outcome is unknown: look (tradefan status) before you try again"
+        raise Problem(504, "IN_DOUBT", text, req=req, **_once(wish))
 
     async def _answer(self, req: int, wish: Message, timeout_s: float) -> Reply | None:
         """Hand a message to the OMS and wait for its answer; None when it is silent for too long."""
@@ -250,6 +252,11 @@ class Control:
             return None
         finally:
             self._waiting.pop(req, None)
+
+
+def _once(wish: Message) -> dict[str, str]:
+    """Name the ref of an order whose outcome is unknown: sent again with it, it is taken once."""
+    return {"ref": wish.ref} if isinstance(wish, SubmitOrder) else {}
 
 
 def _refused(answer: Refusal) -> Problem:

@@ -297,10 +297,13 @@ async def test_submit_when_the_oms_cannot_take_it_then_503(start: Start, reason:
 async def test_submit_when_nobody_answers_then_504_says_that_the_outcome_is_in_doubt(
     start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It may have become an order: the caller must look, or ask again with the same ref."""
+    """It may have become an order: the caller must look, or ask again with the same ref, which is named."""
     monkeypatch.setattr("tradefan.api.control.ANSWER_TIMEOUT_S", 0.01)
     web = await start()
-    assert await web.code("POST", "/api/v1/orders", headers=CONTROL, json=ORDER) == (504, "IN_DOUBT")
+    status, body = await web.call("POST", "/api/v1/orders", headers=CONTROL, json=ORDER)
+    (wish,) = web.daemon.heard
+    assert (status, body["error"]["code"], body["error"]["ref"]) == (504, "IN_DOUBT", wish.ref)
+    assert "tradefan status" in body["error"]["text"]
     web.daemon.link.apply(Answer(1, (ParentId("p1"),)))
 
 

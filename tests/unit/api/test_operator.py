@@ -11,6 +11,8 @@ from aiohttp import ServerDisconnectedError
 from yarl import URL
 
 from tests.unit.api.bench import BTC, CONTROL, MAIN, ORDER, Start, Web, refusal
+from tradefan import client, commands
+from tradefan.api import control
 from tradefan.api.guard import SPARE_MAX
 from tradefan.messages.control import KillAnswer, KillSwitch
 from tradefan.messages.orders import Answer, AssignPosition, ResolveOrder, ResumeTrading
@@ -217,3 +219,36 @@ async def test_assign_when_a_number_is_none_then_400(start: Start, change: dict[
     got = await web.code("POST", "/api/v1/positions/assign", headers=CONTROL, json=body)
     assert got == (400, "BAD_REQUEST")
     assert web.daemon.heard == []
+
+
+# --- an order manager that dies with a request in hand ------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/api/v1/orders", ORDER),
+        ("/api/v1/orders/p1/cancel", {}),
+        ("/api/v1/orders/c1/resolve", {"verdict": "PLACED", "reason": "seen"}),
+        ("/api/v1/positions/assign", {"symbol": "BTC/USDT", "quantity": "0.5", "to": "trend"}),
+        ("/api/v1/resume", {"reason": "seen"}),
+    ],
+)
+async def test_request_when_the_oms_dies_with_it_in_hand_then_its_outcome_is_said_to_be_unknown(
+    start: Start, monkeypatch: pytest.MonkeyPatch, path: str, body: dict[str, Any]
+) -> None:
+    """Nobody is left who could answer: what the request did may or may not be in the journal."""
+    monkeypatch.setattr("tradefan.api.control.ANSWER_TIMEOUT_S", 0.01)
+    web = await start()
+    web.daemon.known["p1"] = {"parent_id": "p1", "owner": "api"}
+    status, answer = await web.call("POST", path, headers=CONTROL, json=body)
+    assert (status, answer["error"]["code"], answer["error"]["req"]) == (504, "IN_DOUBT", 1)
+    assert "unknown" in answer["error"]["text"]
+    assert "tradefan status" in answer["error"]["text"]
+    assert len(web.daemon.heard) == 1
+
+
+def test_request_when_nobody_answers_then_the_command_line_waits_longer_than_the_api() -> None:
+    """Else it would say "not running" of a daemon that knows better."""
+    assert commands.KILL_TIMEOUT_S > control.KILL_TIMEOUT_S
+    assert client.TIMEOUT_S >= control.BODY_TIMEOUT_S + control.ANSWER_TIMEOUT_S
