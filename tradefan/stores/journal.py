@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from bisect import bisect_right
+from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
@@ -198,6 +199,11 @@ class JournalFile:
         with self._base.guard:
             for lsn, _, state in good_snapshots(self._base.db, up_to):
                 yield lsn, state
+
+    def oldest(self) -> tuple[int, bytes] | None:
+        """Return lsn and state of the oldest snapshot: it stands for first rows that are accepted as lost."""
+        kept = deque(self.snapshots(), maxlen=1)
+        return kept[0] if kept else None
 
     def snapshots_kept(self) -> list[tuple[int, int, int]]:
         """Return lsn, version and size of every snapshot, newest first, whether it can be believed or not."""

@@ -181,10 +181,10 @@ def _fold(file: JournalFile, rows: int) -> tuple[Trading, str | None, str | None
 
 def _oldest(file: JournalFile) -> tuple[int, Trading]:
     """Return the oldest state that is kept: it stands for rows that were accepted as lost."""
-    kept = list(file.snapshots())
-    if not kept:
+    oldest = file.oldest()
+    if oldest is None:
         return file.last_lsn, Trading()
-    lsn, state = kept[-1]
+    lsn, state = oldest
     return lsn, msgspec.msgpack.decode(state, type=Trading)
 
 

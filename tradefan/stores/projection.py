@@ -107,8 +107,8 @@ def _begin(journal: JournalFile, up_to: int) -> tuple[Trading, int]:
     A journal whose first rows are accepted as lost has a state instead of them, the oldest one.
     """
     kept = list(journal.snapshots(up_to))
-    if not kept and journal.begin()[0]:
-        kept = list(journal.snapshots())[-1:]
+    if not kept and journal.begin()[0] and (oldest := journal.oldest()) is not None:
+        kept = [oldest]
     for lsn, state in kept:
         with suppress(msgspec.MsgspecError):
             return _decoder.decode(state), lsn

@@ -583,8 +583,10 @@ def with_snapshots(disk: SimDisk) -> JournalFile:
 
 def test_snapshot_when_a_third_is_made_then_the_one_between_goes(disk: SimDisk) -> None:
     """Two are enough: the second is for when the newest cannot be believed."""
+    assert JournalFile(":memory:").oldest() is None
     file = with_snapshots(disk)
     assert list(file.snapshots()) == [(6, b"state 6"), (2, b"state 2")]
+    assert file.oldest() == (2, b"state 2")
     file.append(7, 1, transfers(1, 7))
     assert file.recover() == (transfers(1, 7), 7, b"state 6", 6)
 
