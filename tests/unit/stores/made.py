@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from decimal import Decimal
 from typing import Any
 
@@ -20,6 +22,7 @@ from tradefan.messages.orders import (
     Refusal,
 )
 from tradefan.messages.records import Cursor, Fill, Record, Transfer
+from tradefan.sim.disk import SimDisk
 from tradefan.stores.disk import RealDisk
 from tradefan.units import AccountId, Asset, ClientOrderId, InstrumentId, OwnerId, ParentId, Side, TradeId
 
@@ -221,3 +224,24 @@ class Limited(apsw.Connection):
         if statements == "BEGIN IMMEDIATE":
             self.pragma("max_page_count", 1 if self._disk.full else 1_000_000)
         return super().execute(statements, *args, **more)
+
+
+class Died(BaseException):
+    """Nothing more happens in this process."""
+
+
+@contextmanager
+def dies_at(disk: SimDisk, call: int) -> Iterator[None]:
+    """Let the process die in this block, at the n-th call that would change a file."""
+    calls = 0
+
+    def die(_operation: str, _path: str) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == call:
+            raise Died
+
+    disk.on_call = die
+    with suppress(Died):
+        yield
+    disk.on_call = None

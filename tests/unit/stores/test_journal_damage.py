@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import gc
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +10,7 @@ import apsw
 import msgspec
 import pytest
 
-from tests.unit.stores.made import fill_record, transfers
+from tests.unit.stores.made import Died, dies_at, fill_record, transfers
 from tradefan.core.trading import Trading, apply
 from tradefan.errors import Outage, Refused
 from tradefan.messages.control import Append, Snap
@@ -343,30 +342,15 @@ def test_accept_when_only_an_index_is_broken_then_rebuilds_and_loses_nothing(dis
 def test_accept_when_power_is_lost_at_any_call_then_a_second_try_ends_alike() -> None:
     """Rebuilding is renaming whole files, the old one first."""
 
-    class Died(BaseException):
-        pass
-
     at, finished = 0, False
     while not finished:
         at += 1
         disk = SimDisk(at)
         journal(disk, 8)
         altered(disk, "UPDATE journal SET at_ns = 0 WHERE lsn = 6")
-        calls = 0
-
-        def die(_operation: str, _path: str) -> None:
-            nonlocal calls
-            calls += 1
-            if calls == at:  # noqa: B023 called within this round
-                raise Died
-
-        disk.on_call = die
-        try:
+        with dies_at(disk, at):
             JournalFile(PATH, disk=disk, accept_loss=True).base.abandon()
             finished = True
-        except Died:
-            pass
-        disk.on_call = None
         disk.crash(power_loss=True)
         file = JournalFile(PATH, disk=disk, accept_loss=True)
         assert file.fold() == (transfers(5), 5)
@@ -380,9 +364,6 @@ def test_open_when_an_acceptance_was_killed_between_its_renames_then_nothing_of_
     disk: SimDisk,
 ) -> None:
     """A start without the flag puts the rebuilt file in its place, and refuses by the mark as before."""
-
-    class Died(BaseException):
-        pass
 
     journal(disk, 8)
     altered(disk, "UPDATE journal SET at_ns = 0 WHERE lsn = 6")
@@ -425,23 +406,10 @@ def test_open_when_only_the_database_is_gone_then_what_is_left_of_it_stays(
 def test_open_when_power_is_lost_during_the_first_start_then_the_next_one_begins() -> None:
     """A database that is not there yet is no database that is gone."""
 
-    class Died(BaseException):
-        pass
-
     for at in range(1, 40):
         disk = SimDisk(at)
-        calls = 0
-
-        def die(_operation: str, _path: str) -> None:
-            nonlocal calls
-            calls += 1
-            if calls == at:  # noqa: B023 called within this round
-                raise Died
-
-        disk.on_call = die
-        with contextlib.suppress(Died):
+        with dies_at(disk, at):
             JournalFile(PATH, disk=disk).base.abandon()
-        disk.on_call = None
         disk.crash(power_loss=True)
         assert JournalFile(PATH, disk=disk).fold() == ((), 0)
         disk.close()
@@ -538,24 +506,11 @@ def test_open_when_the_file_is_of_version_1_then_is_led_forward(disk: SimDisk) -
 def test_open_when_power_is_lost_while_it_is_led_forward_then_the_next_start_does_it() -> None:
     """Old layout or new one, never something between."""
 
-    class Died(BaseException):
-        pass
-
     for at in range(1, 40):
         disk = SimDisk(at)
         version_1(disk, 4)
-        calls = 0
-
-        def die(_operation: str, _path: str) -> None:
-            nonlocal calls
-            calls += 1
-            if calls == at:  # noqa: B023 called within this round
-                raise Died
-
-        disk.on_call = die
-        with contextlib.suppress(Died):
+        with dies_at(disk, at):
             JournalFile(PATH, disk=disk).base.abandon()
-        disk.on_call = None
         disk.crash(power_loss=True)
         assert JournalFile(PATH, disk=disk).fold()[1] == 4
         disk.close()

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-from tests.unit.stores.made import Disk, fill_record, transfers
+from tests.unit.stores.made import Died, Disk, fill_record, transfers
 from tradefan.errors import Defect, Outage
 from tradefan.messages.base import Message
 from tradefan.messages.control import (
@@ -537,9 +537,6 @@ def test_machine_when_an_append_comes_again_then_it_is_one(machine: JournalMachi
 
 def test_machine_when_the_disk_dies_in_a_call_then_that_is_not_held_up(disk: SimDisk) -> None:
     """The world crashes the process by an exception of its own inside a disk call."""
-
-    class Died(BaseException):
-        pass
 
     def die(_operation: str, _path: str) -> None:
         raise Died

@@ -15,7 +15,7 @@ import apsw
 import msgspec
 import pytest
 
-from tests.unit.stores.made import transfers
+from tests.unit.stores.made import dies_at, transfers
 from tradefan.errors import Outage, Refused
 from tradefan.messages.control import Append
 from tradefan.messages.records import Record
@@ -32,10 +32,6 @@ KNOWN = 40
 
 Repair = Callable[[SimDisk, JournalFile], int]
 """Repairs and returns the lsn that is acknowledged from then on."""
-
-
-class PowerLoss(BaseException):
-    """Nothing more happens in this process."""
 
 
 def failed_sync(disk: SimDisk, rows: int) -> JournalFile:
@@ -74,21 +70,10 @@ def outcome(repair: Repair, seed: int, rows: int, at: int) -> tuple[str, bool]:
     """Lose power at a call of the repair, or behind it; say what the next start finds, and if it was done."""
     disk = SimDisk(seed)
     file = failed_sync(disk, rows)
-    calls, acknowledged, finished = 0, KNOWN, False
-
-    def lose(_operation: str, _path: str) -> None:
-        nonlocal calls
-        calls += 1
-        if calls == at:
-            raise PowerLoss
-
-    disk.on_call = lose
-    try:
+    acknowledged, finished = KNOWN, False
+    with dies_at(disk, at):
         acknowledged = repair(disk, file)
         finished = True
-    except PowerLoss:
-        pass
-    disk.on_call = None
     disk.crash(power_loss=True)
     try:
         found = JournalFile(PATH, disk=disk)
@@ -158,21 +143,10 @@ def accepted(seed: int, rows: int, at: int) -> tuple[int, bool]:
     mark = disk.plain(f"{PATH}.mark")
     mark.write(0, bytes(3 * SLOT_BYTES))
     mark.sync()
-    calls, finished = 0, False
-
-    def lose(_operation: str, _path: str) -> None:
-        nonlocal calls
-        calls += 1
-        if calls == at:
-            raise PowerLoss
-
-    disk.on_call = lose
-    try:
+    finished = False
+    with dies_at(disk, at):
         salvage.accept_loss(disk, PATH, msgspec.msgpack.Decoder(Record).decode)
         finished = True
-    except PowerLoss:
-        pass
-    disk.on_call = None
     disk.crash(power_loss=True)
     records, last = JournalFile(PATH, disk=disk, accept_loss=True).fold()
     assert records == transfers(last)
