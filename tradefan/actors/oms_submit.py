@@ -8,13 +8,8 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from tradefan.actors.oms_engine import (
-    advance,
-    cancel_children,
-    collar_bps,
-    complete,
-    make_executor,
-)
+from tradefan.actors.oms_engine import advance, cancel_children, complete
+from tradefan.actors.oms_executor import collar_bps, make_executor
 from tradefan.actors.oms_gate import Wanted, admit, closed, collar_price, not_ready, reference
 from tradefan.actors.oms_state import REFUSALS_KEPT, Turn
 from tradefan.contracts import MarketView, RiskRefused, suggest

@@ -9,7 +9,7 @@ import pytest
 
 from tests.unit.core.order_builders import parent_order
 from tests.unit.risk.test_limits import instrument
-from tradefan.actors.oms_engine import make_executor
+from tradefan.actors.oms_executor import make_executor
 from tradefan.contracts import ChildView, EndParent, ParentView, PlaceChild, Wake, lookup, read_settings
 from tradefan.errors import Refused
 from tradefan.executors.limit import Limit, LimitSettings
