@@ -14,10 +14,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from tradefan.actors.trader_memory import Memory
+from tradefan.actors.trader_memory import Memory, take_up
 from tradefan.actors.trader_state import (
     Held,
-    OnStop,
     TraderState,
     TraderView,
     TraderWiring,
@@ -28,17 +27,19 @@ from tradefan.actors.trader_state import (
 )
 from tradefan.actors.trader_turn import (
     is_news,
-    lose_turns,
+    last_orders,
+    new_ref,
+    note_decision,
+    note_refusal,
     part_of,
     refusal_of,
-    remember_sent,
+    send_turn,
     wishes_of,
 )
-from tradefan.config.schema import Config
 from tradefan.core.declare import AnyStrategy, Handler
 from tradefan.core.desk import Declared
-from tradefan.core.wish import Order, decision_text
-from tradefan.errors import Defect, Refused
+from tradefan.core.wish import Order
+from tradefan.errors import Defect
 from tradefan.messages.base import Message
 from tradefan.messages.control import ConfigChanged, Ready, Started, Stop, Stopped, Timer
 from tradefan.messages.instrument import InstrumentUpdate
@@ -56,10 +57,8 @@ from tradefan.messages.market import (
 )
 from tradefan.messages.orders import (
     AskPositions,
-    CancelAll,
     FillUpdate,
     OwnerMemory,
-    OwnerTurn,
     ParentSnapshot,
     ParentUpdate,
     Phase,
@@ -168,38 +167,8 @@ class Trader:
         if msg.asked in {0, state.asked} and state.generation in {None, msg.generation}:
             state.generation = msg.generation
             state.positions_known = True
-            self._remember(ctx)
+            take_up(state, self.wiring, self._strategy, self._memory, ctx)
             self._settle_later(ctx)
-
-    def _remember(self, ctx: Context) -> None:
-        """Go on from what the OMS holds: with its State before the start, with the living one later.
-
-        A turn that an OMS took down with it is not in its memory. Then the next one carries the State,
-        and before it the strategy hears that its commands are refused: else the State would be durable
-        without the orders that it tells of.
-        """
-        state, memory = self.state, self.state.offered or OwnerMemory(self.wiring.owner, 0, None)
-        state.offered = None
-        if not state.started:
-            self._restore(memory.state, ctx)
-        elif memory.turn != state.turn:
-            state.journaled = None
-            lose_turns(state, self.wiring, memory.turn, ctx.now_ns)
-        state.turn = max(state.turn, memory.turn)
-
-    def _restore(self, blob: bytes | None, ctx: Context) -> None:
-        """Give the strategy the State of its last life, or say why it may not begin."""
-        state, strategy = self.state, self._strategy
-        state.refused = ""
-        if blob is None:
-            state.journaled = self._memory.encode(strategy.state)
-            return
-        state.journaled = blob
-        try:
-            strategy.state = state.memory = self._memory.restore(strategy, blob)
-        except Refused as no:
-            state.refused = no.text
-            ctx.log("error", "strategy_refused", owner=self.wiring.owner, code=no.code, text=no.text)
 
     def _on_stop(self, msg: Stop, ctx: Context) -> None:
         state = self.state
@@ -209,22 +178,10 @@ class Trader:
             self._hear_lost(ctx)
             wishes = self._strategy.on_stop(self._view)
             state.memory = self._strategy.state
-        self.act(wishes, ctx, again=False, last=self._last_orders(ctx))
+        self.act(wishes, ctx, again=False, last=last_orders(self.wiring, ctx))
         state.ready = False
         state.stopped = True
         ctx.send(RIM, Stopped(self.wiring.name))
-
-    def _last_orders(self, ctx: Context) -> tuple[Order, ...]:
-        """Return what is to become of orders, as the instance's `on_stop` says.
-
-        The order manager has begun to stop, too: it alone sells what `flatten` means, behind the cancels.
-        """
-        wiring = self.wiring
-        mine = ctx.config.strategies.get(wiring.owner) if isinstance(ctx.config, Config) else None
-        policy: OnStop = wiring.on_stop if mine is None else mine.on_stop
-        if policy == "leave":
-            return ()
-        return (CancelAll(wiring.owner),)
 
     def _on_config(self, msg: ConfigChanged, ctx: Context) -> None:
         """Settings are read at the start; `on_stop` is read when it counts."""
@@ -325,7 +282,7 @@ class Trader:
 
     def _on_refusal(self, msg: Refusal, ctx: Context) -> None:
         if is_news(self.state, msg):
-            self._note_refusal(msg)
+            note_refusal(self.state, msg)
             self._tell(msg, ctx)
 
     def _on_timer(self, msg: Timer, ctx: Context) -> None:
@@ -401,7 +358,7 @@ class Trader:
         lost, self.state.lost = self.state.lost, []
         wishes: list[Wish] = []
         for refusal in lost:
-            self._note_refusal(refusal)
+            note_refusal(self.state, refusal)
             ctx.log("warning", "command_lost", owner=self.wiring.owner, ref=refusal.ref, text=refusal.text)
             wishes += wishes_of(type(self._strategy).__name__, self._strategy.on_refused(refusal, self._view))
         return tuple(wishes)
@@ -421,64 +378,25 @@ class Trader:
 
         A wish that is refused here is told to the strategy, once; without room all of them are.
         """
-        wiring, picture = self.wiring, self.state.picture
+        wiring, state = self.wiring, self.state
         parts = [
-            part_of(wish, self._ref(ctx), wiring, picture)
+            part_of(wish, new_ref(state, ctx), wiring, state.picture)
             for wish in wishes_of(type(self._strategy).__name__, wishes)
         ]
         commands = [part.command for part in parts if part.command is not None]
-        taken = self._send_turn((*commands, *last), ctx)
+        # A strategy that has not begun has no State to journal.
+        changed = self._memory.changed(self._strategy.state, state.journaled) if state.started else None
+        taken = send_turn(state, wiring, changed, (*commands, *last), ctx)
         for part in parts:
             if taken and part.no is None:
-                self._note_decision(part.wish, ctx)
+                note_decision(state, wiring, part.wish, ctx)
         refused = [refusal_of(part, wiring, ctx.now_ns) for part in parts if part.no is not None or not taken]
         for refusal in refused:
-            self._note_refusal(refusal)
+            note_refusal(state, refusal)
             ctx.log("warning", "wish_refused", owner=wiring.owner, code=refusal.code, text=refusal.text)
             answer = self._strategy.on_refused(refusal, self._view) if again else ()
-            self.state.memory = self._strategy.state
+            state.memory = self._strategy.state
             self.act(answer, ctx, again=False)
-
-    def _send_turn(self, commands: tuple[Order, ...], ctx: Context) -> bool:
-        """Send commands and a changed State as one message; False: no room, and all of it stays here.
-
-        A strategy that has not begun has no State to journal, and one that does not know yet what the
-        journal holds has no turn's number either: what is left to say then, at a stop, goes singly.
-        """
-        state, wiring = self.state, self.wiring
-        changed = self._memory.changed(self._strategy.state, state.journaled) if state.started else None
-        if not commands and changed is None:
-            return True
-        if not (state.started or state.positions_known):
-            taken = [ctx.send(wiring.oms, command) for command in commands]
-            return all(taken)
-        turn = OwnerTurn(wiring.owner, state.turn + 1, changed, commands, state.asked)
-        if not ctx.send(wiring.oms, turn):
-            return False
-        state.turn += 1
-        remember_sent(state, state.turn, commands)
-        if changed is not None:
-            state.journaled = changed
-        return True
-
-    def _ref(self, ctx: Context) -> str:
-        """Return an id that this owner never used: the OMS's generation is durable, the number the run's."""
-        return f"t-{self.state.generation}-{ctx.next_id()}"
-
-    def _note_refusal(self, refusal: Refusal) -> None:
-        self.state.counters.refusals += 1
-        self.state.refusal = f"{refusal.code}: {refusal.text}"
-
-    def _note_decision(self, wish: Wish, ctx: Context) -> None:
-        """Count a command; a wish that repeats the last one of its symbol is no new decision."""
-        state = self.state
-        state.counters.commands += 1
-        key, text = decision_text(wish)
-        if state.decisions.get(key) == text:
-            return
-        state.decisions[key] = text
-        state.decision, state.decided_ns = text, ctx.now_ns
-        ctx.log("info", "strategy_decided", owner=self.wiring.owner, decision=text)
 
 
 _OWN: dict[type[Message], str] = {

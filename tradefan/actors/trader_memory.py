@@ -11,8 +11,12 @@ from typing import Any
 
 import msgspec
 
+from tradefan.actors.trader_state import TraderState, TraderWiring
+from tradefan.actors.trader_turn import lose_turns
 from tradefan.core.declare import AnyStrategy, types_of
 from tradefan.errors import Defect, Refused
+from tradefan.messages.orders import OwnerMemory
+from tradefan.runtime.actor import Context
 from tradefan.strategy.author import State
 from tradefan.units import clean
 
@@ -117,3 +121,46 @@ def _lost(old: Any, new: Any, path: str) -> str | None:
             if found is not None:
                 return found
     return None
+
+
+# --- going on from what the OMS holds ----------------------------------------------------------------
+
+
+def take_up(
+    state: TraderState, wiring: TraderWiring, strategy: AnyStrategy, memory: Memory, ctx: Context
+) -> None:
+    """Go on from what the OMS holds: with its State before the start, with the living one later.
+
+    A turn that an OMS took down with it is not in its memory. Then the next one carries the State,
+    and before it the strategy hears that its commands are refused: else the State would be durable
+    without the orders that it tells of.
+    """
+    offered = state.offered or OwnerMemory(wiring.owner, 0, None)
+    state.offered = None
+    if not state.started:
+        _restore(state, wiring, strategy, memory, offered.state, ctx)
+    elif offered.turn != state.turn:
+        state.journaled = None
+        lose_turns(state, wiring, offered.turn, ctx.now_ns)
+    state.turn = max(state.turn, offered.turn)
+
+
+def _restore(
+    state: TraderState,
+    wiring: TraderWiring,
+    strategy: AnyStrategy,
+    memory: Memory,
+    blob: bytes | None,
+    ctx: Context,
+) -> None:
+    """Give the strategy the State of its last life, or say why it may not begin."""
+    state.refused = ""
+    if blob is None:
+        state.journaled = memory.encode(strategy.state)
+        return
+    state.journaled = blob
+    try:
+        strategy.state = state.memory = memory.restore(strategy, blob)
+    except Refused as no:
+        state.refused = no.text
+        ctx.log("error", "strategy_refused", owner=wiring.owner, code=no.code, text=no.text)

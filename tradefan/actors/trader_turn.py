@@ -1,4 +1,4 @@
-"""What a handler returned, as the commands of its turn: each wish became a command or was refused.
+"""What a handler returned, as one turn to the OMS: each wish became a command or was refused.
 
 What has gone out is remembered for a while, so that the strategy can be told what an OMS lost.
 """
@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from tradefan.actors.trader_state import Sent, TraderState, TraderWiring
-from tradefan.core.wish import Order, Sender, message_of
+from tradefan.actors.trader_state import OnStop, Sent, TraderState, TraderWiring
+from tradefan.config.schema import Config
+from tradefan.core.wish import Order, Sender, decision_text, message_of
 from tradefan.errors import Defect, Refused
-from tradefan.messages.orders import Refusal
+from tradefan.messages.orders import CancelAll, OwnerTurn, Refusal
+from tradefan.runtime.actor import Context
 from tradefan.strategy.view import Picture, find_instrument
 from tradefan.strategy.wishes import CancelWish, Wish
 from tradefan.units import InstrumentId
@@ -70,10 +72,77 @@ def refusal_of(part: Part, wiring: TraderWiring, now_ns: int) -> Refusal:
     return _refusal(wiring, part.instrument, part.ref, no, now_ns)
 
 
+# --- what goes out ------------------------------------------------------------------------------------
+
+
+def send_turn(
+    state: TraderState,
+    wiring: TraderWiring,
+    changed: bytes | None,
+    commands: tuple[Order, ...],
+    ctx: Context,
+) -> bool:
+    """Send commands and a changed State as one message; False: no room, and all of it stays here.
+
+    A strategy that does not know yet what the journal holds has no turn's number: what is left to say
+    then, at a stop, goes singly.
+    """
+    if not commands and changed is None:
+        return True
+    if not (state.started or state.positions_known):
+        taken = [ctx.send(wiring.oms, command) for command in commands]
+        return all(taken)
+    turn = OwnerTurn(wiring.owner, state.turn + 1, changed, commands, state.asked)
+    if not ctx.send(wiring.oms, turn):
+        return False
+    state.turn += 1
+    _remember_sent(state, state.turn, commands)
+    if changed is not None:
+        state.journaled = changed
+    return True
+
+
+def new_ref(state: TraderState, ctx: Context) -> str:
+    """Return an id that this owner never used: the OMS's generation is durable, the number the run's."""
+    return f"t-{state.generation}-{ctx.next_id()}"
+
+
+def last_orders(wiring: TraderWiring, ctx: Context) -> tuple[Order, ...]:
+    """Return what is to become of orders at a stop, as the instance's `on_stop` says.
+
+    The order manager has begun to stop, too: it alone sells what `flatten` means, behind the cancels.
+    """
+    mine = ctx.config.strategies.get(wiring.owner) if isinstance(ctx.config, Config) else None
+    policy: OnStop = wiring.on_stop if mine is None else mine.on_stop
+    if policy == "leave":
+        return ()
+    return (CancelAll(wiring.owner),)
+
+
+# --- what is shown of it ------------------------------------------------------------------------------
+
+
+def note_refusal(state: TraderState, refusal: Refusal) -> None:
+    """Count a refusal, and keep its words for status."""
+    state.counters.refusals += 1
+    state.refusal = f"{refusal.code}: {refusal.text}"
+
+
+def note_decision(state: TraderState, wiring: TraderWiring, wish: Wish, ctx: Context) -> None:
+    """Count a command; a wish that repeats the last one of its symbol is no new decision."""
+    state.counters.commands += 1
+    key, text = decision_text(wish)
+    if state.decisions.get(key) == text:
+        return
+    state.decisions[key] = text
+    state.decision, state.decided_ns = text, ctx.now_ns
+    ctx.log("info", "strategy_decided", owner=wiring.owner, decision=text)
+
+
 # --- turns that an OMS lost -------------------------------------------------------------------------
 
 
-def remember_sent(state: TraderState, turn: int, commands: tuple[Order, ...]) -> None:
+def _remember_sent(state: TraderState, turn: int, commands: tuple[Order, ...]) -> None:
     """Keep what went out with a turn: an OMS, or the journal's link, may take it down with it."""
     for command in commands:
         ref = str(getattr(command, "ref", None) or getattr(command, "parent_id", ""))
