@@ -263,6 +263,7 @@ def page(*, nameless: int) -> list[dict[str, Any]]:
     return rows + [trade(-1, price=str(90 + number)) for number in range(nameless)]
 
 
+@pytest.mark.failure("OR-20")
 def test_page_when_it_is_full_and_ends_without_ids_then_the_rest_is_read_once(rig: Rig) -> None:
     """The next page begins behind the last id and brings them again: they count once in a reading."""
     rig.tell(look(balances=False))
@@ -324,6 +325,7 @@ def test_query_when_the_answer_is_about_another_order_then_the_look_is_incomplet
     assert done.reason.startswith("ECHO: asked for me, answered ")
 
 
+@pytest.mark.failure("OR-25")
 def test_query_when_two_symbols_have_one_id_then_each_is_asked_and_missing_by_its_own_name(rig: Rig) -> None:
     """OR-25: a report of the one answers no question about the other."""
     name = f"web_1 {ACCOUNT} {BTC}"

@@ -258,6 +258,7 @@ def test_correction_when_of_a_known_trade_then_books_are_as_the_venue_says_now(
     bench.check()
 
 
+@pytest.mark.failure("OR-20")
 def test_corrections_when_repeated_or_swapped_then_the_newest_holds_and_each_counts_once(
     bench: Bench,
 ) -> None:
@@ -277,6 +278,7 @@ def test_corrections_when_repeated_or_swapped_then_the_newest_holds_and_each_cou
     bench.check()
 
 
+@pytest.mark.failure("OR-20")
 def test_correction_when_to_nothing_then_it_is_a_bust_and_counts_once(bench: Bench) -> None:
     """A quantity of zero takes the trade back; told again, or busted as well, nothing more goes."""
     filled(bench)
@@ -303,6 +305,7 @@ def test_correction_when_its_trade_was_not_seen_yet_then_it_changes_the_fill_whe
     bench.check()
 
 
+@pytest.mark.failure("OR-21")
 @pytest.mark.parametrize("fill_first", [False, True])
 @pytest.mark.parametrize("early", [False, True])
 def test_correction_when_its_trade_comes_as_it_is_since_then_what_is_gone_is_not_inferred(

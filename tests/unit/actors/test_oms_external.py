@@ -147,8 +147,9 @@ def test_foreign_order_when_its_id_is_used_again_then_it_is_another_order(bench:
     bench.check()
 
 
+@pytest.mark.failure("OR-25")
 def test_foreign_orders_when_two_symbols_have_one_id_then_both_count_each_by_itself(bench: Bench) -> None:
-    """OR-25: an id is unique on its symbol only; reports, looks and a kill mean the right one."""
+    """An id is unique on its symbol only; reports, looks and a kill mean the right one."""
     first, second = foreign(5), foreign(70, instrument=ETH)
     bench.report(first, S.NEW)
     bench.report(second, S.NEW, venue_order_id="v2", source="look")
@@ -166,6 +167,7 @@ def test_foreign_orders_when_two_symbols_have_one_id_then_both_count_each_by_its
     bench.check()
 
 
+@pytest.mark.failure("OR-25", "ST-09")
 def test_order_when_others_use_an_id_of_ours_on_another_symbol_then_ours_is_left_alone(bench: Bench) -> None:
     """Its words are not ours: it is an orphan, counts there, and holds its own instrument."""
     create = bench.resting(2)
@@ -215,6 +217,7 @@ def held_orphan(bench: Bench) -> CreateOrder:
     return lost
 
 
+@pytest.mark.failure("ST-07", "ST-09")
 @pytest.mark.parametrize("verdict", [None, "PLACED", "NOT_PLACED"])
 def test_orphan_when_the_oms_begins_anew_then_its_instrument_is_held_until_a_human_has_resolved_it(
     bench: Bench, verdict: Literal["PLACED", "NOT_PLACED"] | None
@@ -235,6 +238,7 @@ def test_orphan_when_the_oms_begins_anew_then_its_instrument_is_held_until_a_hum
     again.check()
 
 
+@pytest.mark.failure("ST-09")
 def test_orphan_when_it_ends_then_nothing_is_left_to_hold_for(bench: Bench) -> None:
     """A human could not resolve it any more."""
     lost = held_orphan(bench)

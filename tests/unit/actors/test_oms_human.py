@@ -192,6 +192,7 @@ def test_resolve_when_the_human_was_wrong_then_the_venue_is_believed(bench: Benc
     bench.check()
 
 
+@pytest.mark.failure("ST-09")
 def test_resolve_when_a_known_order_is_missing_then_a_human_may_end_it(bench: Bench) -> None:
     """The venue knew it and does not now: only a human says that it is gone; DIFF ends with it."""
     create = bench.resting()
@@ -356,6 +357,7 @@ def test_poison_when_a_human_says_drop_then_the_fact_never_counts(bench: Bench) 
     third.check()
 
 
+@pytest.mark.failure("ST-12")
 def test_poison_when_time_passes_then_only_a_human_ends_it(bench: Bench) -> None:
     """Neither looks nor RESUME let it go."""
     again, create, key = poisoned(bench)

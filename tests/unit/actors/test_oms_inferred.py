@@ -152,6 +152,7 @@ def test_inferred_fill_when_nothing_replaces_it_then_deposits_are_still_booked(b
     bench.check()
 
 
+@pytest.mark.failure("OR-21", "ST-12")
 def test_poisoned_fill_when_the_venue_counts_it_then_it_is_not_booked_under_another_name(
     bench: Bench,
 ) -> None:
@@ -168,6 +169,7 @@ def test_poisoned_fill_when_the_venue_counts_it_then_it_is_not_booked_under_anot
     again.check()
 
 
+@pytest.mark.failure("OR-21")
 def test_fill_when_its_order_has_left_memory_then_it_replaces_what_was_inferred(
     monkeypatch: pytest.MonkeyPatch, bench: Bench
 ) -> None:

@@ -183,6 +183,7 @@ def test_order_when_missed_twice_at_once_then_nothing_is_concluded_before_five_s
     assert create.client_order_id in bench.trading.differences
 
 
+@pytest.mark.failure("ST-09")
 @pytest.mark.parametrize("journaled", [False, True])
 def test_order_when_missing_and_then_ended_by_the_venue_then_its_instrument_goes_on(
     bench: Bench, journaled: bool
@@ -248,6 +249,7 @@ def test_question_when_it_waits_for_a_human_then_it_costs_a_look_each_ten_second
     assert looks_in(bench, 600) <= 62
 
 
+@pytest.mark.failure("ST-09")
 @pytest.mark.parametrize("visible_s", [1, 9, 10, 60])
 def test_order_when_missing_while_its_cancel_is_repeated_then_it_is_held_all_the_same(visible_s: int) -> None:
     """Only a word of the venue begins the wait anew, not what we do: a rejected cancel each 10 s."""

@@ -40,6 +40,7 @@ def test_look_when_due_then_asks_every_fifteen_seconds() -> None:
     assert len(asked) == 4
 
 
+@pytest.mark.failure("ST-09")
 def test_difference_when_two_looks_find_it_then_the_instrument_is_held_until_two_agree() -> None:
     """One look may fall between a fill and its message; two in a row do not."""
     scene = Scene(*RICH)

@@ -36,6 +36,7 @@ def _key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TEST_KEY", "k" * 64)
 
 
+@pytest.mark.failure("ST-07")
 @pytest.mark.slow
 def test_key_when_another_process_trades_with_it_then_refused_by_pid_and_directory(tmp_path: Path) -> None:
     """Within a second, although its data directory is another one; when that process dies it is free."""
@@ -75,6 +76,7 @@ def test_key_when_it_is_another_one_then_both_trade(tmp_path: Path, monkeypatch:
     second.release()
 
 
+@pytest.mark.failure("ST-07")
 def test_key_when_two_accounts_share_it_then_refused_and_none_is_held(tmp_path: Path) -> None:
     """Each fill would be booked to both; what was taken before is let go."""
     locks = KeyLocks(tmp_path)

@@ -181,6 +181,7 @@ def test_placed_when_it_filled_then_fills_come_before_the_report() -> None:
     assert CODEC.placed(foreign, RECV_NS) == (Unmapped("symbol", "XY"),)
 
 
+@pytest.mark.failure("OR-20")
 def test_placed_when_a_fill_has_no_id_then_it_is_not_told_and_counted() -> None:
     """Nobody could tell it from the same fill told again; the report says that something is missing."""
     named = PLACED["fills"][0]  # type: ignore[index]
@@ -263,6 +264,7 @@ def test_execution_report_when_it_is_a_trade_then_the_fill_comes_first() -> None
     )
 
 
+@pytest.mark.failure("OR-20")
 def test_execution_report_when_its_trade_has_no_id_then_only_the_report_is_told() -> None:
     """The quantity is known and the next look brings the trade; `t` may be missing or below zero."""
     nameless = {key: value for key, value in REPORT.items() if key != "t"}
