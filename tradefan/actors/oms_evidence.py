@@ -9,7 +9,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 from tradefan.actors.oms_external import is_orphan
-from tradefan.actors.oms_fills import INFER_NS, infer_missing
+from tradefan.actors.oms_fills import INFER_NS, infer_missing, take_surplus_back
 from tradefan.actors.oms_kill import look_done as kill_look_done
 from tradefan.actors.oms_look import (
     SECOND_LOOK_NS,
@@ -62,6 +62,7 @@ def on_look_done(turn: Turn, msg: LookDone) -> None:
     _weigh_missing(turn, msg, here)
     _check_unseen(turn, msg, here)
     _infer(turn, msg)
+    _doubt_inferred(turn, msg)
     _check_balances(turn, msg, here)
     _seal(turn, msg)
     here.ready = True
@@ -239,6 +240,20 @@ def _infer(turn: Turn, msg: LookDone) -> None:
         behind = not order.external and order.filled < order.venue_cum and order.account == msg.account
         if behind and order.instrument not in poisoned and msg.asked_ns - order.updated_ns >= INFER_NS:
             infer_missing(turn, order)
+
+
+def _doubt_inferred(turn: Turn, msg: LookDone) -> None:
+    """Take back what was inferred and is counted no more; ask for the counts while trades may still come.
+
+    The venue may have taken a trade back that nobody saw: then only its count of the order says so.
+    """
+    for fill in tuple(turn.trading.inferred.values()):
+        order = None if fill.client_order_id is None else turn.trading.orders.get(fill.client_order_id)
+        if order is None or order.account != msg.account:
+            continue
+        take_surplus_back(turn, order)
+        if turn.now - fill.at_ns < _seal_after_ns(turn, msg.account):
+            query(turn, order)
 
 
 # --- balances ------------------------------------------------------------------------------------------

@@ -1,8 +1,9 @@
 """Fills: booked once under (account, instrument, trade id), whatever road and order they come in.
 
 A fill may open an order before its acknowledgement and may follow its end. What the venue counts and
-no trade tells is inferred after a while and replaced by the real fills when they come. A bust takes
-one back. What may have left memory is looked up in the journal first.
+no trade tells is inferred after a while and replaced by the real fills when they come, or taken back
+when the venue counts it no more. A bust takes one back. What may have left memory is looked up in the
+journal first.
 """
 
 from __future__ import annotations
@@ -101,7 +102,7 @@ def _book(turn: Turn, msg: VenueFill, instrument: Instrument, order: Order | Non
         event_ns=msg.event_ns,
         kind="linear" if instrument.kind == "linear" else "spot",
     )
-    _replace_inferred(turn, fill, order)
+    _replace_inferred(turn, fill, fill.qty, order)
     _emit(turn, fill, order)
     turn.live.counters.fills += 1
     _log(turn, fill)
@@ -208,9 +209,30 @@ def infer_missing(turn: Turn, order: Order) -> None:
     turn.log("error", "fill_inferred", client_order_id=order.client_order_id, qty=plain(qty))
 
 
-def _replace_inferred(turn: Turn, fill: Fill, order: Order | None) -> None:
-    """Take back as much of an order's inferred fills as a real one explains; the order may be forgotten."""
-    qty = fill.qty
+def take_surplus_back(turn: Turn, order: Order) -> None:
+    """Take back what was inferred and the venue counts no more: it revised that trade before anybody saw it.
+
+    Real fills never make a surplus, they take the place of what was inferred.
+    """
+    before = order.filled
+    _replace_inferred(turn, order, order.filled - order.venue_cum, order)
+    if order.filled == before:
+        return
+    turn.account(order.account).activity_ns = turn.now
+    suspect(turn, order.account, order.instrument)
+    turn.touch(order)
+    qty = plain(before - order.filled)
+    turn.log("critical", "inferred_taken_back", client_order_id=order.client_order_id, qty=qty)
+
+
+def _inferred_qty(turn: Turn, order: Order) -> Decimal:
+    """Return what of an order is inferred still."""
+    known = turn.trading.inferred.values()
+    return sum((one.qty for one in known if one.client_order_id == order.client_order_id), ZERO)
+
+
+def _replace_inferred(turn: Turn, fill: Fill | Order, qty: Decimal, order: Order | None) -> None:
+    """Take so much of the inferred fills of a fill's order back, if there is; it may be forgotten."""
     for name, known in tuple(turn.trading.inferred.items()):
         same = (known.account, known.instrument, known.client_order_id) == (
             fill.account,
@@ -245,11 +267,13 @@ def on_bust(turn: Turn, msg: FillBusted) -> None:
 def _bust_once(turn: Turn, msg: FillBusted, fill: Fill) -> None:
     """Take a trade back or change it, unless a newer revision is in it: streams repeat them, in any order.
 
-    Where the trade came as it is since, what the venue had counted before may still have in it what is gone.
+    Where the trade came as it is since, what the venue had counted before may still have in it what is gone,
+    and so may what was inferred from that.
     """
     known = msg.qty is not None and (fill.qty, fill.price) == (msg.qty, msg.price or fill.price)
     order = None if fill.client_order_id is None else turn.trading.orders.get(fill.client_order_id)
-    behind = order is not None and order.filled < order.venue_cum and msg.event_ns > fill.revised_ns
+    seen = ZERO if order is None else order.filled - _inferred_qty(turn, order)
+    behind = order is not None and seen < order.venue_cum and msg.event_ns > fill.revised_ns
     if (behind or not known) and msg.event_ns >= fill.revised_ns:
         _take_back(turn, fill, msg.qty, msg.price, msg.event_ns)
 

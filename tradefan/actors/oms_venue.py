@@ -22,6 +22,7 @@ from tradefan.actors.oms_waiting import (
     send_cancel,
 )
 from tradefan.core import outbox
+from tradefan.core.apply_orders import unseen_loss
 from tradefan.core.order import TABLE, Event, Move, Order, counted, judge, tells_news
 from tradefan.core.trading import order_at
 from tradefan.messages.control import Timer
@@ -60,7 +61,9 @@ def on_report(turn: Turn, msg: ExecutionReport) -> None:
     here.negatives.pop(order.client_order_id, None)
     here.absent.pop(order.client_order_id, None)
     order_qty = msg.order_qty if msg.order_qty > 0 else order.order_qty
-    if tells_news(order, msg.status, counted(order, msg.cum_qty, msg.event_ns), order_qty, msg.event_ns):
+    counts = counted(order, msg.cum_qty, msg.event_ns)
+    less = unseen_loss(turn.trading, order, msg.cum_qty, msg.event_ns) is not None
+    if less or tells_news(order, msg.status, counts, order_qty, msg.event_ns):
         _merge(turn, order, msg, None if order_qty == order.order_qty else order_qty)
     if order.filled < order.venue_cum and not order.external:
         # The fills are on their way, or were lost: then a look brings them.

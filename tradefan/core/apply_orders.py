@@ -12,10 +12,13 @@ from tradefan.core.exposure import NOTHING, Weight, shift, weigh
 from tradefan.core.ledger import book_fill, unbook_fill
 from tradefan.core.order import (
     Event,
+    Move,
     Order,
     Revision,
     begin_doubt,
+    counted,
     happen,
+    judge,
     merge_fill,
     merge_report,
     new_external,
@@ -102,11 +105,33 @@ def on_report(state: Trading, record: Report) -> bool:
     qty = record.cum_qty if record.order_qty is None else record.order_qty
     if order is None or not sound(record.cum_qty, qty):
         return False
-    before = weigh(order)
-    if not merge_report(order, record):
+    if judge(order, record.status, record.cum_qty) is Move.ILLEGAL:
         return False
+    before = weigh(order)
+    lost = unseen_loss(state, order, record.cum_qty, record.event_ns)
+    if lost is not None:
+        revise(order, lost, record.at_ns)
+    merge_report(order, record)
     _settle(state, order, before, record.at_ns)
     return True
+
+
+def unseen_loss(state: Trading, order: Order, cum_qty: Decimal, event_ns: int) -> Revision | None:
+    """Return the loss that a lower count tells of: a trade that the venue revised before anybody saw it.
+
+    A revision names its trade alone, never the order: that is one of which the venue counts less behind it
+    than it did before. Without one between the two counts a lower one is an older word that came late.
+    """
+    if counted(order, cum_qty, event_ns) >= order.venue_cum:
+        return None
+    place = (order.account, order.instrument)
+    between = (
+        one.event_ns
+        for one in state.busts.values()
+        if (one.account, one.instrument) == place and order.venue_cum_ns < one.event_ns <= event_ns
+    )
+    until_ns = max(between, default=None)
+    return None if until_ns is None else Revision(until_ns, ZERO)
 
 
 def on_in_doubt(state: Trading, record: InDoubt) -> bool:
@@ -182,7 +207,7 @@ def on_inferred(state: Trading, record: FillInferred) -> bool:
 
 
 def on_replaced(state: Trading, record: FillReplaced) -> bool:
-    """Take so much of an inferred fill back; the real one follows."""
+    """Take so much of an inferred fill back: the real one follows, or the venue counts it no more."""
     fill = state.inferred.get(record.trade_id)
     if fill is None or not ZERO < record.qty <= fill.qty:
         return False

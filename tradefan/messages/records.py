@@ -233,7 +233,10 @@ class FillInferred(RecordBase, frozen=True, array_like=True, tag=True):
 
 
 class FillReplaced(RecordBase, frozen=True, array_like=True, tag=True):
-    """A real fill has come: so much of an inferred one is taken back. The FILL follows in the same turn."""
+    """So much of an inferred fill is taken back.
+
+    A real one has come, and its FILL follows in the same turn; or the venue counts that much no more.
+    """
 
     account: AccountId
     instrument: InstrumentId

@@ -149,8 +149,7 @@ class Engine:
         if order.status == "FILLED" and chances.hit("overfill"):
             self._overfill(order, price, at_ns, maker=maker)
         for kind in ("bust", "correction"):
-            # What is taken back before anybody saw it would never show: nothing replaces what was inferred.
-            if named and not self.hidden.hides(at_ns) and chances.hit(kind):
+            if named and chances.hit(kind):
                 within_ns = REVISED_SOON_NS if order.ended_ns is None else REVISED_NS
                 wait_ns = chances.rng(f"{kind}/when").randint(0, within_ns)
                 self._later(at_ns + wait_ns, self._revision(kind, trade, REVISIONS_MAX))

@@ -8,15 +8,15 @@ from typing import Any
 import pytest
 
 from tests.unit.actors.oms_bench import Bench
-from tests.unit.actors.oms_wired import ACCOUNT, BTC, DESK, GATEWAY, TREND, USDT
+from tests.unit.actors.oms_wired import ACCOUNT, BTC, DESK, ETH, GATEWAY, TREND, USDT
 from tradefan.core import apply_orders
 from tradefan.core.exposure import account_sides
 from tradefan.core.ledger import balance, position
 from tradefan.messages.account import AccountState
-from tradefan.messages.gateway import CreateOrder, Look
+from tradefan.messages.gateway import CreateOrder, FillBusted, Look
 from tradefan.messages.orders import FillUpdate, OrderStatus
-from tradefan.messages.records import FillInferred, FillReplaced, Transfer
-from tradefan.units import MINUTE, SECOND, ParentId
+from tradefan.messages.records import Fill, FillInferred, FillReplaced, Report, Transfer
+from tradefan.units import MINUTE, SECOND, ParentId, TradeId
 
 D = Decimal
 S = OrderStatus
@@ -187,3 +187,156 @@ def test_fill_when_its_order_has_left_memory_then_it_replaces_what_was_inferred(
     assert position(bench.trading.ledger, ACCOUNT, TREND, BTC).qty == D(2)
     assert balance(bench.trading.ledger, ACCOUNT, USDT) == D(1_000_000 - 2 * 98)
     bench.check()
+
+
+def revised(bench: Bench, create: CreateOrder, counted: Any, seconds: int = 1) -> None:
+    """Let looks ask for an order, of which the venue counts less since now, and show no trade of it."""
+    event_ns, until_ns = bench.now_ns, bench.now_ns + seconds * SECOND
+    while bench.now_ns < until_ns:
+        bench.advance(SECOND)
+        for look in bench.take(GATEWAY, Look):
+            if (BTC, create.client_order_id) in look.orders:
+                bench.report(create, S.FILLED, counted, source="look", event_ns=event_ns)
+            bench.done(look, missing=())
+
+
+def stands(bench: Bench, qty: Any, paid: Any) -> None:
+    """See that the strategy holds a quantity, and that this is what was paid for it; and so it stays."""
+    for _ in range(2):
+        assert position(bench.trading.ledger, ACCOUNT, TREND, BTC).qty == D(qty)
+        assert balance(bench.trading.ledger, ACCOUNT, USDT) == D(1_000_000) - D(paid)
+        bench.passed(60)
+    assert bench.made(Transfer) == []
+    bench.check()
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["heard first", "heard behind the fall"])
+@pytest.mark.parametrize("qty", [None, 1], ids=["bust", "correction"])
+def test_inferred_fill_when_the_venue_took_the_trade_back_unseen_then_so_do_we(
+    bench: Bench, qty: int | None, late: bool
+) -> None:
+    """Nobody ever tells whose trade that was: the venue's lower count of the order behind it does."""
+    create, left = ahead(bench, 3), qty or 0
+    before_ns = bench.now_ns
+    bench.passed(45)
+    revised_ns = bench.now_ns
+    if late:
+        revised(bench, create, left, 30)
+        assert position(bench.trading.ledger, ACCOUNT, TREND, BTC).qty == D(3)
+    bench.bust("7", qty, None if qty is None else 99, event_ns=revised_ns)
+    revised(bench, create, left, 15)
+    assert [one.qty for one in bench.made(FillReplaced)] == [D(3 - left)]
+    order = bench.trading.orders[create.client_order_id]
+    assert (order.filled, order.cum_qty, order.status) == (D(left), D(left), S.FILLED)
+    assert bench.trading.parents[ParentId(create.parent_id)].filled == D(left)
+    assert told(bench) == D(left)
+    assert bench.alarms == ["inferred_taken_back"]
+    bench.report(create, S.FILLED, 3, event_ns=before_ns)
+    stands(bench, left, left * 99)
+    assert len(bench.made(FillInferred)) == 1
+
+
+@pytest.mark.parametrize("qty", [None, 1], ids=["bust", "correction"])
+def test_revision_when_its_trade_was_never_seen_then_what_is_gone_is_not_inferred(
+    bench: Bench, qty: int | None
+) -> None:
+    """The lower count is heard before 30 s are over."""
+    create, left = ahead(bench, 3), qty or 0
+    bench.advance(SECOND)
+    bench.bust("7", qty, None if qty is None else 99)
+    revised(bench, create, left, 20)
+    assert bench.trading.orders[create.client_order_id].cum_qty == D(left)
+    bench.passed(45)
+    assert [one.fill.qty for one in bench.made(FillInferred)] == [D(left)] * bool(left)
+    stands(bench, left, left * 99)
+
+
+def test_inferred_fill_when_the_oms_restarts_then_what_is_counted_no_more_is_taken_back_too(
+    bench: Bench,
+) -> None:
+    """The order is asked for in the next life as well; the bust that waits is in the journal."""
+    create = ahead(bench, 3)
+    bench.passed(45)
+    bench.advance(SECOND)
+    bench.bust("7")
+    again = Bench(records=bench.records, now_ns=bench.now_ns).ready()
+    revised(again, create, 0, 20)
+    assert len(again.made(FillReplaced)) == 1
+    stands(again, 0, 0)
+
+
+@pytest.mark.parametrize("first", ["trade", "correction", "count"])
+def test_inferred_fill_when_its_trade_comes_as_it_is_since_then_the_rest_is_taken_back(
+    bench: Bench, first: str
+) -> None:
+    """A trade of 5 is corrected to 2 before anybody sees it; all words about it come in any order."""
+    create = bench.resting(5)
+    traded_ns = bench.now_ns
+    bench.report(create, S.FILLED, 5)
+    bench.passed(45)
+    revised_ns = bench.now_ns
+    bench.advance(SECOND)
+    words = {
+        "trade": lambda: bench.fill(create, 2, "7", price=D(99), event_ns=traded_ns),
+        "correction": lambda: bench.bust("7", 2, 99, event_ns=revised_ns),
+        "count": lambda: bench.report(create, S.FILLED, 2, source="look", event_ns=revised_ns),
+    }
+    for word in (first, *words, "count"):
+        words[word]()
+        bench.passed(15)
+    assert bench.trading.inferred == {}
+    assert len(bench.made(FillInferred)) == 1
+    stands(bench, 2, 2 * 99)
+
+
+def test_inferred_fill_when_the_trade_comes_behind_its_bust_after_all_then_nothing_more_goes(
+    bench: Bench,
+) -> None:
+    """A stream may tell last what was first: the trade is booked and taken back in one turn."""
+    create = ahead(bench, 3)
+    bench.passed(45)
+    traded_ns = bench.now_ns
+    bench.advance(SECOND)
+    bench.bust("7")
+    revised(bench, create, 0, 15)
+    bench.fill(create, 3, "7", price=D(98), event_ns=traded_ns)
+    assert len(bench.made(Fill)) == 1
+    assert bench.trading.orders[create.client_order_id].cum_qty == D(0)
+    stands(bench, 0, 0)
+
+
+def test_inferred_fill_when_another_trade_of_its_order_is_real_then_that_one_stays(bench: Bench) -> None:
+    """Of 5 that the venue counted 2 are booked; it takes the other 3 back."""
+    create = bench.resting(5)
+    bench.fill(create, 2, "6", price=D(98))
+    bench.report(create, S.FILLED, 5)
+    bench.passed(45)
+    bench.bust("7")
+    revised(bench, create, 2, 15)
+    assert [one.qty for one in bench.made(FillReplaced)] == [D(3)]
+    stands(bench, 2, 2 * 98)
+
+
+@pytest.mark.parametrize("revision", ["none", "elsewhere", "behind the count", "before both"])
+def test_inferred_fill_when_a_lower_count_is_only_an_older_word_then_it_stays(
+    bench: Bench, revision: str
+) -> None:
+    """Reports come in any order: without a revision between the two counts nothing was taken back."""
+    create = bench.resting(3)
+    early_ns = bench.now_ns
+    if revision == "before both":
+        bench.bust("7", event_ns=early_ns - SECOND)
+    bench.advance(SECOND)
+    bench.report(create, S.FILLED, 3)
+    bench.passed(45)
+    if revision == "behind the count":
+        bench.bust("7")
+    elif revision == "elsewhere":
+        bench.tell(FillBusted(ACCOUNT, ETH, TradeId("7"), bench.now_ns, bench.now_ns))
+    records = len(bench.made(Report))
+    late_ns = bench.now_ns if revision == "elsewhere" else early_ns
+    for cum in (0, 2):
+        bench.report(create, S.PARTIALLY_FILLED, cum, source="look", event_ns=late_ns)
+    bench.passed(30)
+    assert (len(bench.made(Report)), bench.made(FillReplaced)) == (records, [])
+    stands(bench, 3, 3 * 99)

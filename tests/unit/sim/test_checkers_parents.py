@@ -202,6 +202,22 @@ def test_trade_when_it_comes_corrected_then_the_venues_later_word_gives_the_room
     broken(bench.step(fourth), "I-03", "at most 10", "11: c1 venue 0 ours 4")
 
 
+@pytest.mark.parametrize("bust_ns", [None, 3, 5, 6])
+def test_trade_when_revised_before_it_was_told_then_a_lower_word_from_behind_it_gives_the_room_back(
+    bust_ns: int | None,
+) -> None:
+    """10 were counted, then 4: only with a bust between the two words do 6 more fit."""
+    bench = bench_with()
+    if bust_ns is not None:
+        bench.append(Bust(9, ACCOUNT, fill(4).instrument, TradeId("t1"), None, bust_ns))
+    old, new = report(S.EXPIRED, 10, at_ns=3), report(S.EXPIRED, 4, at_ns=5)
+    found = bench.step(old, new, old, second(6))
+    if bust_ns == 5:
+        assert found is None
+    else:
+        broken(found, "I-03", "at most 10", "16: c1 venue 0 ours 10")
+
+
 def test_trade_when_busted_of_an_order_that_only_we_have_ended_then_its_room_is_taken() -> None:
     """By our own sum it was full; the venue may have it open still, so nothing more fits beside it."""
     bench = bench_with()

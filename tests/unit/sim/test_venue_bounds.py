@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from random import Random
 
 import pytest
@@ -148,6 +149,20 @@ def test_trade_when_a_liar_hides_it_then_the_order_counts_it_and_the_list_shows_
         shown_s = [(client.now_ns - row["time"] * MS) / SECOND for row in rows]
     assert 30 <= shown_s[0] <= 92
     assert rows[0]["qty"] == placed["result"]["executedQty"]
+
+
+def test_trade_when_a_liar_hides_it_then_it_may_be_taken_back_before_anybody_saw_it() -> None:
+    """Its bust names a trade of which no event and no list ever tells; only the order's count falls."""
+    client = Client(personality("mixed", liar=True, trade_hidden=1.0, bust=1.0))
+    client.connect()
+    price = client.market.touch(BTC.id, "buy") * 2 // 1
+    placed = client.answer(client.place(BTC, "buy", BTC.min_qty * 100, price, "a1"))["result"]
+    client.run(100)
+    assert [event["e"] for _, event in client.events if event["e"] == "tradeBust"] == ["tradeBust"]
+    assert [event["x"] for _, event in client.events if event["e"] == "executionReport"] == ["NEW"]
+    assert client.answer(client.query("myTrades", symbol="BTCUSDT", fromId=1, limit=1000))["result"] == []
+    status = client.answer(client.query("order.status", symbol="BTCUSDT", origClientOrderId="a1"))["result"]
+    assert (Decimal(placed["executedQty"]), Decimal(status["executedQty"])) == (BTC.min_qty * 100, Decimal(0))
 
 
 @pytest.mark.parametrize(("liar", "bound_ns"), [(False, LATE_NS), (True, LIAR_FILL_NS)])

@@ -28,6 +28,7 @@ CAUSES: dict[str, tuple[str, ...]] = {
     "late_fill": ("late_fill",),
     "fill_inferred": (*_LINE, *_CRASH, *_ACTOR, "trade_id_missing", "trade_hidden", "bust", "correction"),
     "bust_awaits_fill": ("bust", "correction"),
+    "inferred_taken_back": ("bust", "correction"),
     "bust": ("bust",),
     "correction": ("correction",),
     "orphan": ("echo_rewritten",),

@@ -37,7 +37,7 @@ class Child(Struct):
     """One order; `void` while there is proof that it never was, `ended` by the venue's word or by that.
 
     `revised` is what was taken back of it, each with the instant before which reports still count it;
-    zero where a trade came as it is since, and nobody said what it had been.
+    zero where a trade came as it is since, or never, and nobody said what it had been.
     """
 
     client_order_id: str
@@ -86,6 +86,8 @@ class Orders:
         self.epoch = 0
         self.epoch_ns = 0
         self.inferred: dict[str, Fill] = {}
+        self.unseen: dict[tuple[str, str, str], int] = {}
+        """Trades that were revised before they were told, and when; nobody knows of which order they are."""
 
     def take(self, record: Record) -> Child | None:
         """Fold one record."""
@@ -147,6 +149,14 @@ def _on_report(orders: Orders, record: Report) -> Child | None:
         since = sum((qty for until_ns, qty in child.revised if record.event_ns < until_ns), ZERO)
         word = (record.cum_qty - since, record.event_ns)
         known = (child.reported, child.reported_ns)
+        if word[0] < known[0]:
+            # Less behind such a revision than before it: the trade was of this order.
+            child.revised += tuple(
+                (until_ns, ZERO)
+                for (account, instrument, _), until_ns in orders.unseen.items()
+                if (account, instrument) == (child.account, child.instrument)
+                and known[1] < until_ns <= word[1]
+            )
         # Where nobody knows how much, only the later of two words on either side of it counts.
         apart = any(
             not qty and min(known[1], word[1]) < until_ns <= max(known[1], word[1])
@@ -183,8 +193,12 @@ def _on_replaced(orders: Orders, record: FillReplaced) -> Child | None:
 
 def _on_bust(orders: Orders, record: Bust | Correct) -> Child | None:
     """Only this lowers what has traded, by what the trade has lost; full by its fills is not ended then."""
-    fill = record.fill
+    fill, trade = record.fill, (record.account, record.instrument, record.trade_id)
     child = None if fill is None else _of(orders, fill)
+    if fill is None:
+        orders.unseen[trade] = record.event_ns
+    else:
+        orders.unseen.pop(trade, None)
     if fill is None or child is None:
         return None
     lost = fill.qty - record.qty if isinstance(record, Correct) else fill.qty
