@@ -1,13 +1,15 @@
-"""I-09, I-10: nothing behind a kill, and no crash that opens it."""
+"""I-09, I-10, I-37: nothing behind a kill, what rested is gone, and no crash opens it."""
 
 from __future__ import annotations
 
 import pytest
 
-from tests.unit.core.order_builders import CID, OWNER
+from tests.unit.core.order_builders import ACCOUNT, CID, OWNER, fill, intent, report
 from tests.unit.sim.checker_bench import BTC, T0, Bench, broken, epoch
-from tradefan.messages.records import Kill, Resume
-from tradefan.sim.checkers.killing import LatchLasts, NothingBehindKill
+from tradefan.messages.orders import OrderStatus
+from tradefan.messages.records import CancelIntent, Kill, NotSent, Record, Resume
+from tradefan.sim.checkers.healing import CANCELED_NS
+from tradefan.sim.checkers.killing import KilledGone, LatchLasts, NothingBehindKill
 from tradefan.units import SECOND
 
 
@@ -173,3 +175,75 @@ def test_latch_when_the_resume_was_lost_in_the_crash_then_it_is_still_closed() -
             assert violation is None
         else:
             broken(violation, "I-10", "the latch of all closed", "()")
+
+
+HEALED = T0 + 100 * SECOND
+PATIENCE = (12 + 5) * SECOND + CANCELED_NS
+CANCEL = CancelIntent(T0, ACCOUNT, CID, "kill")
+
+
+def killed(*records: Record, kill: Kill) -> Bench:
+    """Return an order of ours that rests at the venue when a kill comes; `records` are of the kill's turn."""
+    bench = Bench(KilledGone())
+    bench.append(intent(), report(OrderStatus.NEW))
+    bench.venue.accept(CID)
+    assert bench.step(kill, *records) is None
+    bench.seen.healed_ns = HEALED
+    bench.seen.now_ns = HEALED + 1_000 * SECOND
+    return bench
+
+
+@pytest.mark.parametrize("scope", ["all", BTC, ACCOUNT, OWNER, "binance", "paper"])
+def test_kill_when_an_order_in_its_scope_is_not_cancelled_then_broken_at_once(scope: str) -> None:
+    """I-37: the turn that writes KILL writes a cancel of each order, or that it never left."""
+    bench = Bench(KilledGone())
+    bench.append(intent(), report(OrderStatus.NEW), intent(client_order_id="c2"))
+    violation = bench.step(kill(scope), NotSent(T0, ACCOUNT, "c2", "LOCAL_EXPIRED"))
+    broken(violation, "I-37", f"a cancel of {CID} in the turn that kills {scope}", "none")
+
+
+@pytest.mark.parametrize("late", [None, 0, 1])
+def test_kill_when_its_cancels_do_not_end_the_order_in_time_then_broken(late: int | None) -> None:
+    """I-37: at the venue, whatever the records say, and a RESUME takes nothing back."""
+    bench = killed(CANCEL, kill=kill("all"))
+    assert bench.step(resume("all")) is None
+    due = HEALED + PATIENCE
+    if late is not None:
+        bench.venue.now_ns = due + late
+        bench.venue.end(bench.venue.orders[1])
+    violation = bench.rest()
+    if late == 0:
+        assert violation is None
+    else:
+        found = "open" if late is None else str(due + 1)
+        broken(violation, "I-37", f"{CID} terminal at the venue by {due} ns", found)
+
+
+def test_kill_when_the_order_waits_inside_the_venue_then_broken() -> None:
+    """I-37: a create that may still be accepted is not gone."""
+    bench = killed(CANCEL, kill=kill("all"))
+    bench.venue.orders.clear()
+    assert bench.rest() is None
+    bench.venue.pending[CID] = None
+    broken(bench.rest(), "I-37", f"{CID} cancelled", "it may still be accepted")
+
+
+def test_kill_when_nothing_of_ours_is_in_its_scope_then_quiet() -> None:
+    """I-37: another scope, kept protection, what has ended or is full, and what comes behind the kill."""
+    assert killed(kill=kill("binance:ETH/USDT")).rest() is None
+    bench = Bench(KilledGone())
+    bench.append(
+        intent(reduce_only=True),
+        intent(client_order_id="c2"),
+        report(OrderStatus.CANCELED, client_order_id="c2"),
+        intent(client_order_id="c3"),
+        fill(10, client_order_id="c3"),
+    )
+    for name in (CID, "c2", "c3"):
+        bench.venue.accept(name)
+    assert bench.step(Kill(T0, "all", "x", "me", keep_protection=True)) is None
+    assert bench.step(resume("all"), intent(client_order_id="c4")) is None
+    bench.venue.accept("c4")
+    bench.seen.healed_ns = HEALED
+    assert bench.rest() is None
+    broken(bench.step(kill("all")), "I-37", f"a cancel of {CID}", "none")

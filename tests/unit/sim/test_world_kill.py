@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tradefan.sim.checkers.killing import LatchLasts, NothingBehindKill
+from tradefan.actors import oms_kill
+from tradefan.sim.checkers.killing import KilledGone, LatchLasts, NothingBehindKill
 from tradefan.sim.operator import GATEWAY, JOURNAL, LINK, Ambush
 from tradefan.sim.world import World
 
@@ -39,6 +40,16 @@ def test_world_when_a_kill_lies_in_wait_then_the_create_is_dropped_or_stopped_at
 ) -> None:
     """The kill comes while one is there, whose scopes it knows, and it never reaches the venue."""
     world = World(SEEDS[place], hours=SHORT, kinds=(), checkers=(NothingBehindKill(), LatchLasts()))
+    struck = ambushed(world, place)
+    assert world.run().violation is None
+    assert [scopes[0] for scopes in struck] == ["all"]
+    stopped = [one for one in world.witness.writes if one.refused == "LATCHED"]
+    dropped = [line for _, line in world.witness.logs if line.event == "create_dropped"]
+    assert dropped if place == JOURNAL else stopped
+
+
+def ambushed(world: World, place: str) -> list[tuple[str, ...]]:
+    """Kill everything when a create is at a place; return the scopes of that create."""
     struck: list[tuple[str, ...]] = []
 
     def strike(scopes: tuple[str, ...]) -> None:
@@ -47,11 +58,24 @@ def test_world_when_a_kill_lies_in_wait_then_the_create_is_dropped_or_stopped_at
         world.operator.kill(world.life, ("all",))
 
     world.ambush.lie(place, 0, strike)
-    assert world.run().violation is None
-    assert [scopes[0] for scopes in struck] == ["all"]
-    stopped = [one for one in world.witness.writes if one.refused == "LATCHED"]
-    dropped = [line for _, line in world.witness.logs if line.event == "create_dropped"]
-    assert dropped if place == JOURNAL else stopped
+    return struck
+
+
+@pytest.mark.parametrize("obeys", [True, False])
+def test_world_when_a_kill_cancels_nothing_then_broken(obeys: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """I-37: latch and record alone leave what rests at the venue."""
+    if not obeys:
+        monkeypatch.setattr(oms_kill, "obey", lambda *_: None)
+        monkeypatch.setattr(oms_kill, "cancel_order", lambda *_, **__: None)
+    world = World(SEEDS[LINK], hours=SHORT, kinds=(), checkers=(KilledGone(),))
+    ambushed(world, LINK)
+    violation = world.run().violation
+    if obeys:
+        assert violation is None
+    else:
+        assert violation is not None
+        assert (violation.invariant, violation.found) == ("I-37", "none")
+        assert "in the turn that kills all" in violation.expected
 
 
 SEEDS = {JOURNAL: 1, GATEWAY: 10, LINK: 1}

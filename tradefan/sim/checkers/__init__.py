@@ -11,7 +11,7 @@ from tradefan.sim.checkers.fills import AppliedOnce, LastWord, WithinQty
 from tradefan.sim.checkers.funds import EqualBooks, OwnFunds, WithinFree
 from tradefan.sim.checkers.healing import AllWell, CancelsCome
 from tradefan.sim.checkers.journal import SameFold, StoreFollows, WholeTurns
-from tradefan.sim.checkers.killing import LatchLasts, NothingBehindKill
+from tradefan.sim.checkers.killing import KilledGone, LatchLasts, NothingBehindKill
 from tradefan.sim.checkers.limits import WorstCase
 from tradefan.sim.checkers.market import FittingOrders, FreshReference, WithinCollar
 from tradefan.sim.checkers.modes import FewChanges
@@ -49,6 +49,7 @@ CHECKERS: tuple[type[Watch], ...] = (
     WithinFree,
     AllWell,
     CancelsCome,
+    KilledGone,
     FewChanges,
     ErrorsNameFaults,
     WholeTurns,

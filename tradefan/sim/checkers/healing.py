@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from tradefan.messages.records import CancelIntent, Record
 from tradefan.sim.checkers.base import OverRecords, Source, Watch, oms_of
@@ -101,18 +101,23 @@ class CancelsCome(OverRecords):
 
     def at_rest(self, seen: Witness) -> Violation | None:
         self.follow(seen)
-        healed_ns, venue = seen.healed_ns, seen.venue
-        assert healed_ns is not None, "there is no rest before the heal"
-        patience_ns = venue.accept_bound_ns + venue.visible_bound_ns + CANCELED_NS
-        found: dict[str, int | None] = {}
-        for order in venue.orders.values():
-            if order.ours:
-                found[order.client_order_id] = order.ended_ns
-        for name, at_ns in self._wished.items():
-            due_ns = max(healed_ns, at_ns) + patience_ns
-            if venue.may_accept(name):
-                return self.broken(seen, f"{name} cancelled by {due_ns} ns", "it may still be accepted")
-            ended_ns = found.get(name, 0)
-            if (seen.now_ns if ended_ns is None else ended_ns) > due_ns:
-                return self.broken(seen, f"{name} terminal at the venue by {due_ns} ns", ended_ns or "open")
-        return None
+        return not_gone(self, seen, self._wished)
+
+
+def not_gone(checker: Watch, seen: Witness, wished: Mapping[str, int]) -> Violation | None:
+    """Name an order that is not terminal at the venue in time, given when each was to go by true time."""
+    healed_ns, venue = seen.healed_ns, seen.venue
+    assert healed_ns is not None, "there is no rest before the heal"
+    patience_ns = venue.accept_bound_ns + venue.visible_bound_ns + CANCELED_NS
+    found: dict[str, int | None] = {}
+    for order in venue.orders.values():
+        if order.ours:
+            found[order.client_order_id] = order.ended_ns
+    for name, at_ns in wished.items():
+        due_ns = max(healed_ns, at_ns) + patience_ns
+        if venue.may_accept(name):
+            return checker.broken(seen, f"{name} cancelled by {due_ns} ns", "it may still be accepted")
+        ended_ns = found.get(name, 0)
+        if (seen.now_ns if ended_ns is None else ended_ns) > due_ns:
+            return checker.broken(seen, f"{name} terminal at the venue by {due_ns} ns", ended_ns or "open")
+    return None

@@ -1,4 +1,4 @@
-"""A kill: nothing leaves behind its acknowledgement, and no crash opens what was acknowledged as lasting."""
+"""A kill: nothing leaves behind its acknowledgement, what rests goes, and no crash opens what shall last."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from msgspec import Struct
 
 from tradefan.messages.records import Kill, Record, Resume
 from tradefan.sim.checkers.base import Newer, OverRecords, Source
+from tradefan.sim.checkers.healing import not_gone
+from tradefan.sim.checkers.orders import Child, Orders
 from tradefan.sim.checkers.sends import is_create
 from tradefan.sim.witness import KillSeen, Kind, Violation, Witness, Written
 from tradefan.units import SECOND
@@ -151,3 +153,55 @@ class LatchLasts(_Scopes):
                     seen, f"the latch of {scope} closed since {at_ns} ns", f"closed: {seen.latched}"
                 )
         return None
+
+
+class KilledGone(OverRecords):
+    """I-37: what a kill finds is asked to cancel: gone at the venue 40 s + A + V after it, or after the heal.
+
+    Every order of ours in the scope that the records do not call ended when KILL is written, one in doubt
+    and one that waits too. A RESUME takes nothing of that back. Others' orders may stay, and protection
+    that is to be kept. A KILL that a crash took does not count: where the byte lasts, the next start writes
+    it again. How it goes at once is in the records: a cancel of each, or that it never left.
+    """
+
+    invariant: str = "I-37"
+    kind: Kind = "V"
+
+    def begin(self) -> None:
+        self._orders = Orders()
+        self._killed: dict[str, int] = {}
+        """By order when it was to go, in the world's time."""
+        self._fresh: dict[str, str] = {}
+        """What this step's kills found, by order, and the scope."""
+
+    def take(self, seen: Witness, record: Record) -> Violation | None:
+        self._orders.take(record)
+        if isinstance(record, Kill):
+            at_ns = self.true_ns(seen, record.at_ns)
+            for child in self._orders.known.values():
+                if _forbidden(child, record):
+                    self._killed.setdefault(child.client_order_id, at_ns)
+                    self._fresh[child.client_order_id] = record.scope
+        return None
+
+    def judge(self, seen: Witness) -> Violation | None:
+        fresh, self._fresh = self._fresh, {}
+        for name, scope in fresh.items():
+            child = self._orders.known[name]
+            if not child.cancelled and not child.ended:
+                return self.broken(seen, f"a cancel of {name} in the turn that kills {scope}", "none")
+        return None
+
+    def at_rest(self, seen: Witness) -> Violation | None:
+        self.follow(seen)
+        return not_gone(self, seen, self._killed)
+
+
+def _forbidden(child: Child, kill: Kill) -> bool:
+    """Say whether a kill lets an order of ours not rest."""
+    intent = child.intent
+    if intent is None or child.ended or child.rest <= 0 or (kill.keep_protection and intent.reduce_only):
+        return False
+    account, instrument = child.account, child.instrument
+    venues = (account.split(":")[0], instrument.split(":")[0])
+    return kill.scope in (ALL, account, instrument, child.owner, *venues)
