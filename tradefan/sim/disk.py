@@ -60,6 +60,8 @@ class SimDisk(apsw.VFS):
         """Start empty; `free` is what `free_bytes` answers."""
         self.name = f"simdisk-{next(_NUMBERS)}"
         self.on_call = on_call
+        self.on_fault: Callable[[ErrorKind, str], None] = lambda _kind, _path: None
+        """Told of each call that fails."""
         self.free = free
         self.life = 0
         self.closed = False
@@ -244,6 +246,7 @@ class SimDisk(apsw.VFS):
             if fault.then is not None:
                 fault.then()
                 fault.then = None
+            self.on_fault(fault.kind, path)
             return fault.kind
         return None
 

@@ -18,7 +18,7 @@ from tradefan.sim.witness import Checker, Injected, KillSeen, Violation, Witness
 NO_ORDER = "NONE"
 """The column of the coverage matrix for a fault while no order of ours was live."""
 
-SOURCES = ("step", "records", "writes", "venue", "logs", "faults", "kills", "config")
+SOURCES = ("step", "records", "writes", "venue", "logs", "faults", "kills", "config", "disk")
 """What checkers may watch, each a bit."""
 STEP = 1
 
@@ -119,6 +119,7 @@ class Observer:
             len(seen.faults),
             len(seen.kills) + len(seen.latched),
             len(seen.configs),
+            len(seen.disk_errors),
         )
         change = STEP
         for index, count in enumerate(now):

@@ -137,20 +137,32 @@ class DiskTap(Tap):
 class JournalTap(DiskTap):
     """The journal's port: records on their way, and what comes back."""
 
-    def __init__(self, machine: TimedMachine, countdown: Countdown, skew_ns: int, observer: Observer) -> None:
-        """Stand before the journal."""
+    def __init__(
+        self,
+        machine: TimedMachine,
+        countdown: Countdown,
+        skew_ns: int,
+        observer: Observer,
+        failures: Callable[[], int] = lambda: 0,
+    ) -> None:
+        """Stand before the journal; `failures` counts the calls on its files that failed."""
         super().__init__(machine, countdown, skew_ns)
         self.observer = observer
+        self._failures = failures
 
     def apply(self, now_ns: int, effect: Message) -> None:
         """Pass an effect on; an Append counts as seen when it was taken."""
+        failed = self._failures()
         super().apply(now_ns, effect)
+        self._look(now_ns, failed)
         if isinstance(effect, Append):
             self.observer.appended(effect)
 
     def take(self, now_ns: int, limit: int) -> list[Message]:
         """Pass on what the journal says."""
+        failed = self._failures()
         taken = super().take(now_ns, limit)
+        self._look(now_ns, failed)
         for msg in taken:
             if isinstance(msg, Durable):
                 self.observer.acknowledged(msg)
@@ -159,6 +171,10 @@ class JournalTap(DiskTap):
             elif isinstance(msg, KillByteSet) and msg.error is None:
                 self.observer.witness.kill_byte = msg.value
         return taken
+
+    def _look(self, now_ns: int, failed: int) -> None:
+        if self._failures() > failed:
+            self.observer.witness.disk_errors.append(now_ns - self.skew_ns)
 
 
 class MarketTap(Tap):

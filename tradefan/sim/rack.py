@@ -14,7 +14,7 @@ from tradefan.drivers.machines import TimedMachine
 from tradefan.errors import Outage, Refused
 from tradefan.messages.records import Record
 from tradefan.sim.damage import probe
-from tradefan.sim.disk import SimDisk
+from tradefan.sim.disk import ErrorKind, SimDisk
 from tradefan.sim.market import SimMarket
 from tradefan.sim.observer import Observer
 from tradefan.sim.options import ACCOUNT, VENUE, Options
@@ -26,6 +26,7 @@ from tradefan.sim.witness import Violation
 from tradefan.stores.following import Following
 from tradefan.stores.journal import JournalFile
 from tradefan.stores.journal_link import JournalMachine
+from tradefan.stores.kill_byte import KILL_END
 from tradefan.units import SECOND
 from tradefan.wiring import account_port, market_port
 
@@ -61,11 +62,22 @@ class Rack:
         self._observer = observer
         self._old: dict[str, bytes] = {}
         disk.on_call = self._called
+        disk.on_fault = self._failed
+        self._failures = 0
 
     def _called(self, _operation: str, path: str) -> None:
         self._countdown.passes(DISK)
         if path == JOURNAL:
             self._countdown.passes(REPAIR)
+
+    def _failed(self, kind: ErrorKind, path: str) -> None:
+        """Count what fails of the journal; a file without room may stay as it is while the WAL has some."""
+        if path.startswith(JOURNAL) and path != f"{JOURNAL}{KILL_END}":
+            self._failures += kind == "EIO" or path != JOURNAL
+
+    def failures(self) -> int:
+        """Return how many calls on the journal's files have failed."""
+        return self._failures
 
     def open(self, skew_ns: int, now_ns: int) -> dict[str, TimedMachine]:
         """Open what a process opens, in the order of its ports.
@@ -86,7 +98,7 @@ class Rack:
         symbols = {one.symbol.replace("/", "").lower().encode(): one.id for one in self.options.instruments}
         heard = observer.witness.heard
         return {
-            JOURNAL_PORT: JournalTap(self.journal, countdown, skew_ns, observer),
+            JOURNAL_PORT: JournalTap(self.journal, countdown, skew_ns, observer, self.failures),
             market_port(VENUE): MarketTap(self.market, countdown, skew_ns, heard, symbols),
             account_port(ACCOUNT): Tap(self.venue, countdown, skew_ns),
             STORE_PORT: DiskTap(self.store, countdown, skew_ns),

@@ -216,6 +216,8 @@ class Witness:
     """The scopes that the rim's latch holds closed now."""
     kill_byte: int = 0
     """What the disk is known to hold: as the journal read it, or has written and synced it."""
+    disk_errors: list[int] = field(default_factory=list)
+    """When calls of a running process on the journal's files failed."""
     configs: dict[str, Config] = field(default_factory=dict)
     """Every valid configuration that was offered, by its id, the first one too."""
     heard: dict[InstrumentId, int] = field(default_factory=dict)

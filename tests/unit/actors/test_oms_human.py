@@ -108,14 +108,17 @@ def test_doubt_when_it_ended_and_another_began_then_the_alarm_counts_from_the_ne
     assert bench.alarms == ["doubt_alarm"]
 
 
+@pytest.mark.parametrize("jump", [0, 30, -30, -3600])
 @pytest.mark.parametrize("kind", [Doubt.CREATE, Doubt.CANCEL])
-def test_doubt_when_older_than_a_restart_then_its_alarm_comes_again(bench: Bench, kind: Doubt) -> None:
-    """The alarm of a doubt that was in the journal counts from the start."""
+def test_doubt_when_older_than_a_restart_then_its_alarm_comes_again(
+    bench: Bench, kind: Doubt, jump: int
+) -> None:
+    """The alarm of a doubt that was in the journal counts from the start, whatever the clock was then."""
     create = bench.resting() if kind is Doubt.CANCEL else bench.limit()
     if kind is Doubt.CANCEL:
         bench.tell(CancelParent(TREND, create.parent_id))
     bench.doubt(create, kind)
-    again = Bench(records=bench.records, now_ns=bench.now_ns)
+    again = Bench(records=bench.records, now_ns=bench.now_ns + jump * SECOND)
     again.fold()
     blind_looks(again, 59)
     assert again.alarms == []

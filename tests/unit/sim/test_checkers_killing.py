@@ -10,7 +10,7 @@ from tradefan.messages.orders import OrderStatus
 from tradefan.messages.records import CancelIntent, Kill, NotSent, Record, Resume
 from tradefan.sim.checkers.healing import CANCELED_NS
 from tradefan.sim.checkers.killing import KilledGone, LatchLasts, NothingBehindKill
-from tradefan.units import SECOND
+from tradefan.units import SECOND, ClientOrderId
 
 
 def kill(scope: str) -> Kill:
@@ -198,7 +198,7 @@ def test_kill_when_an_order_in_its_scope_is_not_cancelled_then_broken_at_once(sc
     """I-37: the turn that writes KILL writes a cancel of each order, or that it never left."""
     bench = Bench(KilledGone())
     bench.append(intent(), report(OrderStatus.NEW), intent(client_order_id="c2"))
-    violation = bench.step(kill(scope), NotSent(T0, ACCOUNT, "c2", "LOCAL_EXPIRED"))
+    violation = bench.step(kill(scope), NotSent(T0, ACCOUNT, ClientOrderId("c2"), "LOCAL_EXPIRED"))
     broken(violation, "I-37", f"a cancel of {CID} in the turn that kills {scope}", "none")
 
 

@@ -10,6 +10,7 @@ from tradefan.sim.checkers.doubt import NotPlaced
 from tradefan.sim.checkers.fills import AppliedOnce, LastWord, WithinQty
 from tradefan.sim.checkers.funds import EqualBooks, OwnFunds, WithinFree
 from tradefan.sim.checkers.healing import AllWell, CancelsCome
+from tradefan.sim.checkers.holds import DoubtHolds, JournalStops
 from tradefan.sim.checkers.journal import SameFold, StoreFollows, WholeTurns
 from tradefan.sim.checkers.killing import KilledGone, LatchLasts, NothingBehindKill
 from tradefan.sim.checkers.limits import WorstCase
@@ -55,8 +56,10 @@ CHECKERS: tuple[type[Watch], ...] = (
     WholeTurns,
     OwnFunds,
     EqualBooks,
+    DoubtHolds,
+    JournalStops,
 )
-"""In the order of their ids."""
+"""In the order of their ids, behind them those of rules that have none of their own in that list."""
 
 
 def all_checkers() -> list[Checker]:

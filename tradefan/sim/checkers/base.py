@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeVar
 from tradefan.messages.records import Record
 from tradefan.sim.witness import Kind, Violation, Witness
 
-Source = Literal["step", "records", "writes", "venue", "logs", "faults", "kills", "config"]
+Source = Literal["step", "records", "writes", "venue", "logs", "faults", "kills", "config", "disk"]
 """What a checker draws on; `step` is every step, whatever changed."""
 T = TypeVar("T")
 
