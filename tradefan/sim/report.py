@@ -53,6 +53,8 @@ class Outcome(Struct, frozen=True):
     starts: int = 0
     steps: int = 0
     faults: dict[str, int] = {}
+    refused: dict[str, int] = {}
+    """Writes that the link did not let through, by reason."""
     coverage: dict[str, dict[str, int]] = {}
     cpu_s: float = 0.0
     """What the seed cost its process."""
@@ -70,6 +72,7 @@ class Summary(Struct):
     starts: int = 0
     steps: int = 0
     faults: dict[str, int] = field(default_factory=dict)
+    refused: dict[str, int] = field(default_factory=dict)
     coverage: dict[str, dict[str, int]] = field(default_factory=dict)
     violations: list[dict[str, Any]] = field(default_factory=list)
     slowest: int = 0
@@ -84,12 +87,13 @@ class Summary(Struct):
             setattr(self, name, getattr(self, name) + getattr(one, name))
         if one.cpu_s > self.slowest_s:
             self.slowest, self.slowest_s = one.seed, one.cpu_s
-        for kind, count in one.faults.items():
-            self.faults[kind] = self.faults.get(kind, 0) + count
+        for sums, counts in ((self.faults, one.faults), (self.refused, one.refused)):
+            for word, count in counts.items():
+                sums[word] = sums.get(word, 0) + count
         for kind, row in one.coverage.items():
-            sums = self.coverage.setdefault(kind, {})
+            columns = self.coverage.setdefault(kind, {})
             for column, count in row.items():
-                sums[column] = sums.get(column, 0) + count
+                columns[column] = columns.get(column, 0) + count
         if one.violation is not None:
             self.violations.append(
                 {
@@ -108,6 +112,8 @@ class Summary(Struct):
             f"faults {sum(self.faults.values())}, violations {len(self.violations)}"
         )
         yield f"slowest seed {self.slowest}: {self.slowest_s:.1f} s of computing"
+        reasons = ", ".join(f"{reason} {count}" for reason, count in sorted(self.refused.items()))
+        yield f"writes that the link refused: {reasons or 'none'}"
         if self.coverage:
             yield from matrix(self.faults, self.coverage)
 

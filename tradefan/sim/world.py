@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import heapq
 import traceback
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
 from functools import partial
@@ -203,9 +204,6 @@ class World:
 
     def _outcome(self, violation: Violation | None) -> Outcome:
         trace = blake2b("".join(self._traces).encode(), digest_size=32).hexdigest()
-        faults: dict[str, int] = {}
-        for one in self.witness.faults:
-            faults[one.kind] = faults.get(one.kind, 0) + 1
         return Outcome(
             seed=self.seed,
             trace=trace,
@@ -218,7 +216,8 @@ class World:
             crashes=self.crashes,
             starts=self.starts,
             steps=self.steps,
-            faults=faults,
+            faults=dict(Counter(one.kind for one in self.witness.faults)),
+            refused=dict(Counter(one.refused for one in self.witness.writes if one.refused is not None)),
             coverage=self.observer.coverage,
         )
 

@@ -20,6 +20,7 @@ def outcome(seed: int, violation: Violation | None = None) -> Outcome:
         crashes=2,
         starts=3,
         faults={"stall": 3, "halt": 1},
+        refused={"LATCHED": 1, "LATE": 2},
         coverage={"stall": {"NEW": 2, "IN_DOUBT_CREATE": 1}, "halt": {"NONE": 1}},
     )
 
@@ -32,6 +33,7 @@ def test_summary_when_outcomes_are_added_then_everything_is_summed() -> None:
     assert (summary.seeds, summary.simulated_ns, summary.orders, summary.crashes) == (2, HOUR, 200, 4)
     assert summary.faults == {"stall": 6, "halt": 2}
     assert summary.coverage["stall"] == {"NEW": 4, "IN_DOUBT_CREATE": 2}
+    assert summary.refused == {"LATCHED": 2, "LATE": 4}
     assert summary.violations == []
 
 
@@ -46,10 +48,11 @@ def test_lines_when_printed_then_the_matrix_has_a_row_for_each_kind() -> None:
     """A row names the kind, how often it happened, and what it found our orders in."""
     summary = Summary()
     summary.add(outcome(1))
-    head, slowest, columns, halt, stall = summary.lines()
+    head, slowest, refused, columns, halt, stall = summary.lines()
     assert "seeds 1" in head
     assert "simulated 0.5 h" in head
     assert slowest == "slowest seed 1: 2.5 s of computing"
+    assert refused == "writes that the link refused: LATCHED 1, LATE 2"
     assert halt.split() == ["halt", "1", "1", *["0"] * 9]
     assert stall.split() == ["stall", "3", "0", "0", "2", "0", "0", "0", "1", "0", "0", "0"]
     assert len(columns.split()) == len(stall.split())
