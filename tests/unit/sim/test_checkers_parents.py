@@ -189,6 +189,59 @@ def test_trade_when_busted_then_what_is_sent_against_it_is_not_free() -> None:
     broken(bench.step(second(6)), "I-03", "at most 10", "13: c1 venue 4 ours 7")
 
 
+def test_trade_when_busted_then_what_the_step_of_an_old_word_sends_is_not_free() -> None:
+    """What is sent behind the word counts against it, what was sent before does not."""
+    for records, quiet in (
+        ((report(S.EXPIRED, 4), second(6), report(S.EXPIRED, 7)), True),
+        ((report(S.EXPIRED, 7), second(6)), False),
+    ):
+        bench = bench_with()
+        order = bench.venue.accept(CID)
+        trade = bench.venue.trade(order, 3)
+        bench.venue.trade(order, 4)
+        bench.venue.end(order)
+        bench.venue.bust(trade)
+        order.cum_qty -= trade.qty
+        violation = bench.step(*records)
+        if quiet:
+            assert violation is None
+        else:
+            broken(violation, "I-03", "at most 10", "13: c1 venue 4 ours 7")
+
+
+def test_trade_when_busted_and_what_was_over_is_gone_then_nothing_is_free_any_more() -> None:
+    """7 told late beside an open 6 were free; behind the end of these another 6 are too many."""
+    bench = bench_with()
+    order = bench.venue.accept(CID)
+    trade = bench.venue.trade(order, 3)
+    bench.venue.trade(order, 4)
+    bench.venue.end(order)
+    bench.venue.bust(trade)
+    order.cum_qty -= trade.qty
+    assert bench.step(report(S.EXPIRED, 4), second(6)) is None
+    assert bench.step(report(S.PARTIALLY_FILLED, 7)) is None
+    assert bench.step(report(S.CANCELED, client_order_id="c2")) is None
+    third = intent(client_order_id="c3", order_qty=D(6))
+    broken(bench.step(third), "I-03", "at most 10", "13: c1 venue 4 ours 7")
+
+
+def test_fill_when_behind_the_end_and_what_was_over_is_gone_then_nothing_is_free_any_more() -> None:
+    """4 late ones beside an open 10 were nobody's fault; behind the end of these 6 fit, and not 10."""
+    for qty in (6, 10):
+        bench = bench_with()
+        order = bench.venue.accept(CID)
+        bench.venue.end(order)
+        assert bench.step(report(S.CANCELED), second(10)) is None
+        bench.venue.trade(order, 4)
+        assert bench.step(fill(4)) is None
+        assert bench.step(report(S.CANCELED, client_order_id="c2")) is None
+        violation = bench.step(intent(client_order_id="c3", order_qty=D(qty)))
+        if qty == 6:
+            assert violation is None
+        else:
+            broken(violation, "I-03", "at most 10", "14: c1 venue 0 ours 4")
+
+
 def test_trade_when_it_comes_corrected_then_the_venues_later_word_gives_the_room_back() -> None:
     """8 of 10 were counted of a trade that came as 4: with its word from since 6 more fit, and not 7."""
     bench = bench_with()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from tradefan.messages.records import Correct, Fill, FillInferred, Parent, Record, Report, Resolved
+from tradefan.messages.records import Correct, Fill, FillInferred, Intent, Parent, Record, Report, Resolved
 from tradefan.sim.checkers.base import OverRecords, Source
 from tradefan.sim.checkers.orders import Child, Orders
 from tradefan.sim.checkers.venue import Index
@@ -22,8 +22,10 @@ class ParentBudget(OverRecords):
     then, of an order that has not traded since (ONLY_NEW). What the venue trades over an
     order's quantity or behind its end is excess that nobody could prevent: it counts from when we know
     it, and what it exceeds the budget by then is free, no more. What the venue has taken back is ours until
-    we know that: what trades in its place, or was told only then, is free so long. With a liar a parent is
-    free once a child was declared NOT_PLACED, where I-16 watches R5, or was adopted in spite of its end.
+    we know that: what trades in its place, or was told only then, is free so long. Neither excuses what is
+    sent when it is known, also in the same step, nor comes back once the parent is within its budget. With
+    a liar a parent is free once a child was declared NOT_PLACED, where I-16 watches R5, or was adopted in
+    spite of its end.
     """
 
     invariant: str = "I-03"
@@ -49,12 +51,20 @@ class ParentBudget(OverRecords):
         """By parent: what has come over its budget by trades that the venue has taken back unknown to us."""
         self._touched: dict[str, None] = {}
         self._told: dict[str, None] = {}
-        """Parents of which this step has told what has traded."""
+        """Parents of which this step has told what has traded, and sent nothing since."""
+        self._moved: dict[str, None] = {}
+
+    def after_step(self, seen: Witness) -> Violation | None:
+        self._moved = self._venue.follow(seen.venue)
+        return super().after_step(seen)
 
     def take(self, seen: Witness, record: Record) -> Violation | None:
         if isinstance(record, Parent):
             self._budgets[record.order.parent_id] = record.order.order_qty
             return None
+        if isinstance(record, Intent) and record.parent_id in self._told:
+            del self._told[record.parent_id]
+            self._weigh(record.parent_id, told=True)
         known = len(self._orders.known)
         child = self._orders.take(record)
         if child is None or child.parent_id is None:
@@ -81,7 +91,7 @@ class ParentBudget(OverRecords):
     def judge(self, seen: Witness) -> Violation | None:
         touched, told = self._touched, self._told
         self._touched, self._told = {}, {}
-        for client_order_id in self._venue.follow(seen.venue):
+        for client_order_id in self._moved:
             child = self._orders.known.get(client_order_id)
             if child is not None and child.parent_id is not None:
                 touched[child.parent_id] = None
@@ -95,23 +105,34 @@ class ParentBudget(OverRecords):
         budget = self._budgets.get(name)
         if budget is None or name in self._free:
             return None
-        chains = self._children.get(name, {}).values()
-        parts = [(self._at_venue(chain), self._ours(chain)) for chain in chains]
-        over = sum((max(part) for part in parts), ZERO) - budget
-        gone = sum((self._not_known(child) for chain in chains for child in chain), ZERO)
-        if told and over > ZERO:
-            surprise = sum((self._surprise(chain) for chain in chains), ZERO)
-            excess = self._excess[name] = max(self._excess.get(name, ZERO), min(over, surprise))
-            self._gone[name] = max(self._gone.get(name, ZERO), over - excess)
-        # It is free no longer than the loss is unknown.
-        free = self._gone[name] = min(self._gone.get(name, ZERO), gone)
-        if over <= self._excess.get(name, ZERO) + free:
+        over = self._weigh(name, told=told)
+        if over <= self._excess.get(name, ZERO) + self._gone.get(name, ZERO):
             return None
         shown = ", ".join(
             f"{' '.join(child.client_order_id for child in chain)} venue {venue} ours {ours}"
-            for chain, (venue, ours) in zip(chains, parts, strict=True)
+            for chain, venue, ours in self._parts(name)
         )
         return self.broken(seen, f"at most {budget} of parent {name}", f"{budget + over}: {shown}")
+
+    def _weigh(self, name: str, *, told: bool) -> Decimal:
+        """Return what a parent is over its budget by, having brought what of it is free up to date."""
+        parts, budget = self._parts(name), self._budgets.get(name, ZERO)
+        over = sum((max(venue, ours) for _, venue, ours in parts), ZERO) - budget
+        excess, free = self._excess.get(name, ZERO), self._gone.get(name, ZERO)
+        if told and over > ZERO:
+            surprise = sum((self._surprise(chain) for chain, _, _ in parts), ZERO)
+            excess = max(excess, min(over, surprise))
+            free = max(free, over - excess)
+        # It is free no longer than it is over, and than the loss is unknown.
+        gone = sum((self._not_known(child) for chain, _, _ in parts for child in chain), ZERO)
+        self._excess[name] = excess = min(excess, max(over, ZERO))
+        self._gone[name] = min(free, gone, max(over - excess, ZERO))
+        return over
+
+    def _parts(self, name: str) -> list[tuple[list[Child], Decimal, Decimal]]:
+        """Return each chain with what it is at the venue and with us."""
+        chains = self._children.get(name, {}).values()
+        return [(chain, self._at_venue(chain), self._ours(chain)) for chain in chains]
 
     def _at_venue(self, chain: list[Child]) -> Decimal:
         return sum((one.counts for child in chain for one in self._venue.of(child.client_order_id)), ZERO)
