@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from tests.unit.core.order_builders import ACCOUNT, BASE, BTC, CID, OWNER, USDT, fill, intent, report
 from tests.unit.sim.checker_bench import Bench, D, broken, desk_with, opening
 from tradefan.messages.orders import OrderStatus
-from tradefan.messages.records import Intent, ModeChange
+from tradefan.messages.records import Intent, ModeChange, Transfer
 from tradefan.sim.checkers.funds import HOLD_NS, EqualBooks, OwnFunds, WithinFree
-from tradefan.units import EXTERNAL, ClientOrderId, OwnerId
+from tradefan.units import EXTERNAL, SECOND, ClientOrderId, OwnerId
 
 S = OrderStatus
 API = OwnerId("api")
@@ -115,6 +117,24 @@ def test_books_when_equal_then_quiet() -> None:
     bench.seen.desk.accounts[ACCOUNT].book.held[API] = {BTC: D(0)}
     assert bench.look() is None
     assert bench.rest() is None
+
+
+@pytest.mark.parametrize(
+    ("ago", "told", "quiet"), [(0, 600, True), (0, 550, True), (0, 649, False), (31, 600, False)]
+)
+def test_books_at_rest_when_money_has_just_come_then_the_desk_may_not_know_yet(
+    ago: int, told: int, quiet: bool
+) -> None:
+    """I-45, Q: 50 went and 100 came; of the newest within 30 s the desk may lack each, and nothing else."""
+    bench = two_books()
+    bench.seen.desk.accounts[ACCOUNT].book.assets[USDT] = D(told)
+    for qty in (-50, 100):
+        bench.append(Transfer(bench.seen.now_ns - ago * SECOND, ACCOUNT, USDT, D(qty), "x"))
+    violation = bench.rest()
+    if quiet:
+        assert violation is None
+    else:
+        broken(violation, "I-45", "USDT 650", f"{told} in the desk's book")
 
 
 def test_books_at_rest_when_a_position_or_an_asset_differs_then_broken() -> None:
