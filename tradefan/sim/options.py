@@ -40,7 +40,8 @@ DEFAULT_HOURS = 1 / 5
 HEAL_NS = 3 * MINUTE
 LIAR_SHARE = 0.1
 BACKLOGS = (150, 100_000)
-"""Records that may wait for the disk; no configuration allows so few, and a failing disk ends processes."""
+"""Records that may wait for the disk: so few as no configuration allows only where a disk may fail, and end
+processes. A storm of fills alone comes up to them, too."""
 
 QUEUES = (40, 50_000)
 """Rows that wait for the store: in half of the seeds so few that some are left to the journal."""
@@ -119,11 +120,15 @@ def draw(seed: int, hours: float, bounds: Bounds, faults: Faults) -> Options:
         balances=_balances(rng, markets),
         config=_config(seed, rng, instruments, markets, bounds, faults),
         commit_ns=_commit_ns(rng),
-        backlog_max=chance(seed, "backlog").choice(BACKLOGS),
+        backlog_max=chance(seed, "backlog").choice(BACKLOGS) if _disk_fails(faults) else BACKLOGS[-1],
         # At the usual thousand a seed has a checkpoint or two, and no failure of the disk meets one.
         checkpoint_frames=chance(seed, "checkpoint").choice((4, 16, 64, 1_000)),
         operator_every_ns=rng.choice((2, 3, 5, 8)) * SECOND,
     )
+
+
+def _disk_fails(faults: Faults) -> bool:
+    return any(faults.has(kind) for kind in ("disk_full", "disk_error", "sync_slow"))
 
 
 def _instrument(one: Traded) -> Instrument:
