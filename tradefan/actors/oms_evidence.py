@@ -135,7 +135,7 @@ def _reopen(turn: Turn, msg: LookDone, here: AccountLive) -> None:
     """Adopt what has ended here and is open in a look that was asked late enough to show its end.
 
     Whoever said that it ended was wrong, the venue or a human. An end that an earlier life noted counts
-    from this start: the wall clock may have jumped between them.
+    from this start, whichever way the wall clock has jumped between them.
     """
     for name, shown in here.reopened.items():
         order = turn.trading.orders.get(name)

@@ -248,7 +248,7 @@ def look_done(turn: Turn, account: AccountId) -> None:
             del killing.empty[account]
         else:
             # What will not go is asked for ever less often, down to R3's 10 s.
-            wait_ns = min(max(turn.now - kill.at_ns, SECOND), REPEATS[-1]) if left else SECOND
+            wait_ns = min(max(abs(turn.now - kill.at_ns), SECOND), REPEATS[-1]) if left else SECOND
             ask_soon(turn, account, wait_ns)
     _end_verified(turn)
 

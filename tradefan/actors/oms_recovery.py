@@ -143,7 +143,7 @@ def _judge_starts(turn: Turn, msg: Rows) -> None:
         _go_on_safe(turn)
         return
     runtime = turn.config.runtime
-    recent = [at for at in turn.trading.starts if abs(turn.now - at) <= runtime.starts_window]
+    recent = [at for at in turn.trading.starts if turn.now - at <= runtime.starts_window]
     if len(recent) > runtime.starts_max:
         minutes = runtime.starts_window / (60 * SECOND)
         _be_safe(turn, f"SAFE: {len(recent)} starts in {minutes:g} min: only cancels leave for a while")
@@ -158,11 +158,15 @@ def _be_safe(turn: Turn, text: str) -> None:
 
 
 def _go_on_safe(turn: Turn) -> None:
-    """A restart inside the process does not end SAFE before its time."""
+    """A restart inside the process does not end SAFE before its time.
+
+    Its mode may hold since an earlier life, by another clock: SAFE began anew with the process.
+    """
     known = turn.trading.modes.get("all", {}).get("safe")
     if known is not None:
         turn.live.safe = known.text
-        turn.ctx.after(max(known.at_ns + modes.SAFE_NS - turn.now, 0), Timer("safe"))
+        begun_ns = min(max(known.at_ns, *turn.trading.starts[-1:]), turn.now)
+        turn.ctx.after(max(begun_ns + modes.SAFE_NS - turn.now, 0), Timer("safe"))
 
 
 def on_safe_timer(turn: Turn, timer: Timer) -> None:

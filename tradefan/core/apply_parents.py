@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from tradefan.core.trading_state import (
     ENDED_MAX,
     REFS_MAX,
@@ -29,6 +31,7 @@ def on_epoch(state: Trading, record: Epoch) -> bool:
     """Begin an epoch; a start of the process that follows no orderly stop is remembered."""
     if record.epoch <= state.epoch:
         return False
+    _begin_no_later(state, record.at_ns)
     state.epoch, state.epoch_ns, state.instance = record.epoch, record.at_ns, record.instance
     state.config_id = record.config_id
     state.sequence = state.parent_sequence = 0
@@ -41,6 +44,25 @@ def on_epoch(state: Trading, record: Epoch) -> bool:
             state.starts = [*state.starts, record.at_ns][-STARTS_MAX:]
         state.stopped = False
     return True
+
+
+def _begin_no_later(state: Trading, now_ns: int) -> None:
+    """Take instants beyond a start for that start: the wall clock has jumped back since they were written.
+
+    What is counted from them (an alarm, an inferred fill, a look that proves something) would wait until
+    the clock has caught up. Behind this no instant of an order lies beyond the start of its reader.
+    """
+    for order in state.orders.values():
+        order.created_ns = min(order.created_ns, now_ns)
+        order.updated_ns = min(order.updated_ns, now_ns)
+        order.ended_ns = None if order.ended_ns is None else min(order.ended_ns, now_ns)
+        if order.in_doubt_since_ns is not None:
+            order.in_doubt_since_ns = min(order.in_doubt_since_ns, now_ns)
+    for parent in state.parents.values():
+        parent.last_end_ns = None if parent.last_end_ns is None else min(parent.last_end_ns, now_ns)
+    for name, fill in state.inferred.items():
+        state.inferred[name] = replace(fill, at_ns=min(fill.at_ns, now_ns))
+    state.starts = [min(at_ns, now_ns) for at_ns in state.starts]
 
 
 def on_clean_stop(state: Trading, record: CleanStop) -> bool:

@@ -163,7 +163,8 @@ def test_foreign_orders_when_two_symbols_have_one_id_then_both_count_each_by_its
     bench.report(second, S.CANCELED, 30, venue_order_id="v2")
     sides = [account_sides(bench.trading.exposure, ACCOUNT, one).buy_qty for one in (BTC, ETH)]
     assert sides == [D(5), D(0)]
-    assert Bench(records=bench.records).ready().trading.orders == bench.trading.orders
+    again = Bench(records=bench.records, now_ns=bench.now_ns).ready()
+    assert again.trading.orders == bench.trading.orders
     bench.check()
 
 
