@@ -176,8 +176,12 @@ class Curve(Struct):
         return True
 
     def roll(self, day_start_ns: int, equity: Decimal, fees: Mapping[Asset, Decimal] | None = None) -> bool:
-        """Begin a day when a later one has come; say whether it did. `fees` is all that was ever paid."""
-        if day_start_ns <= self.day_start_ns:
+        """Begin a day when a later one has come; say whether it did. `fees` is all that was ever paid.
+
+        A wall clock that was set back over midnight goes on with the day that it had begun; one that had run
+        ahead for days does not keep the loss of today measured from where that day began.
+        """
+        if 0 <= self.day_start_ns - day_start_ns < 2 * DAY:
             return False
         self.day_start_ns = day_start_ns
         self.day_equity = equity

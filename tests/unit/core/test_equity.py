@@ -143,6 +143,15 @@ def test_curve_when_equity_moves_then_peak_follows_and_the_day_rolls_once() -> N
     assert curve == Curve(DAY, Decimal(110), Decimal(120))
 
 
+def test_curve_when_the_clock_was_set_back_then_only_a_day_far_ahead_is_given_up() -> None:
+    """Over midnight and back the day goes on; a day begun weeks ahead does not hide the loss of today."""
+    curve = Curve(30 * DAY, Decimal(100), Decimal(100))
+    assert [curve.roll(at, Decimal(90)) for at in (30 * DAY, 29 * DAY)] == [False, False]
+    assert curve.daily_loss(Decimal(90)) == Decimal("0.1")
+    assert curve.roll(2 * DAY, Decimal(200))
+    assert curve == Curve(2 * DAY, Decimal(200), Decimal(100))
+
+
 def test_curve_when_money_comes_or_a_seam_jumps_then_no_loss_changes() -> None:
     """What was lost before is lost after; only a seam is kept in a sum of its own."""
     curve = Curve(0, Decimal(100), Decimal(120))
