@@ -26,6 +26,7 @@ def on_equity_mark(turn: Turn, msg: EquityMark) -> None:
         msg.seam,
         msg.day_fees,
         msg.marks,
+        msg.transferred,
     )
     if known is None or _news(known) != _news(mark):
         turn.emit(mark)
@@ -39,6 +40,7 @@ def _news(mark: Equity) -> tuple[object, ...]:
         mark.peak_equity,
         mark.seam,
         mark.day_fees,
+        mark.transferred,
         # Prices move all the time: what is held decides whether they are worth a record.
         set(mark.marks),
     )
@@ -73,6 +75,7 @@ def _mark_of(record: Equity) -> EquityMark:
         record.seam,
         record.day_fees,
         record.marks,
+        record.transferred,
     )
 
 
@@ -85,11 +88,13 @@ def own_books(turn: Turn) -> list[OwnBook]:
     books: list[OwnBook] = []
     for account, balances in turn.trading.ledger.balances.items():
         in_positions = _positions(turn, account, books)
+        transferred = turn.trading.ledger.transferred.get(account, {})
         for asset, qty in balances.items():
             held = turn.trading.ledger.external.get(account, {}).get(asset)
             cost = ZERO if held is None else held.cost
             rest = qty - in_positions.get(asset, ZERO)
-            books.append(OwnBook(account, EXTERNAL, None, asset, rest, cost))
+            sums = transferred.get(asset, ZERO)
+            books.append(OwnBook(account, EXTERNAL, None, asset, rest, cost, sums))
     return books
 
 

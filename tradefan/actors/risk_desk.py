@@ -97,6 +97,7 @@ class RiskDesk:
             )
             account.marked = msg
             account.last_marks = dict(msg.marks)
+            account.transferred = dict(msg.transferred or {})
 
     def _on_positions_sent(self, msg: PositionsSent, ctx: Context) -> None:
         """The OMS's answer is whole: take its book over where we have none, else compare."""

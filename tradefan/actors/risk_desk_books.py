@@ -54,6 +54,7 @@ def _compare(
         raise Defect(f"{name} holds {strangers}, which wiring has not named to the risk desk")
     differences = {} if account.book is None else apart(account.book, told)
     if account.book is None or (differences and account.epoch != epoch):
+        _count_transfers(account, told)
         account.book = taken_over(told, instruments)
         desk.ctx.log("info", "book_taken_over", account=name, differences=len(differences))
         return {}
@@ -62,14 +63,22 @@ def _compare(
     return differences
 
 
+def _count_transfers(account: Account, told: Told) -> None:
+    """Note what was transferred since the curve was journaled: nobody had looked at it yet."""
+    known, account.transferred = account.transferred, dict(told.transferred)
+    for asset in known | told.transferred:
+        change = told.transferred.get(asset, ZERO) - known.get(asset, ZERO)
+        if account.curve is not None and change:
+            add_to(account.moved, asset, change)
+
+
 def _adopt_transfers(desk: Desk, name: AccountId, account: Account, book: Book, told: Told) -> None:
     """A deposit is no gain, a withdrawal no loss."""
+    account.transferred = dict(told.transferred)
     for asset, change in transfers(book, told, desk.state.instruments).items():
         add_to(book.assets, asset, change)
         desk.state.counters.transfers += 1
-        price = desk.valuer.price(asset, desk.state.marks)
-        if price is not None and account.curve is not None:
-            account.curve.shift(change * price)
+        add_to(account.moved, asset, change)
         desk.ctx.log("warning", "transfer_seen", account=name, asset=asset, qty=plain(change))
 
 
@@ -99,6 +108,8 @@ def note(told: Told, msg: OwnBook) -> None:
     """Add one line of the OMS's answer."""
     if msg.instrument is None:
         add_to(told.rest, msg.asset, msg.qty)
+        if msg.transferred:
+            add_to(told.transferred, msg.asset, msg.transferred)
     else:
         add_to(told.held.setdefault(msg.owner, {}), msg.instrument, msg.qty)
         add_to(told.costs, msg.instrument, msg.cost)

@@ -7,9 +7,9 @@ from decimal import Decimal
 from msgspec.structs import replace
 
 from tradefan.actors.risk_desk_state import Account, Desk, Watch
-from tradefan.core.equity import Breach, Curve, Limits, day_start, judge, parse_roll
+from tradefan.core.equity import Book, Breach, Curve, Limits, Worth, day_start, judge, parse_roll
 from tradefan.messages.account import EquityMark, Mode, SetMode
-from tradefan.units import SECOND, AccountId, InstrumentId, plain
+from tradefan.units import SECOND, ZERO, AccountId, InstrumentId, plain
 
 MARK_NS = SECOND
 """Day start and peak are told at most this often."""
@@ -23,9 +23,10 @@ def evaluate(desk: Desk, name: AccountId, account: Account) -> None:
     """Value an account and tell the OMS which limits do not hold, in the turn that learns it."""
     if account.book is None:
         return
-    worth = account.worth = desk.valuer.worth(account.book, desk.state.marks)
+    worth = account.worth = _worth(desk, account, account.book)
     if worth.missing:
         return
+    _shift(desk, account)
     time = desk.config.time
     today_ns = day_start(desk.ctx.now_ns, parse_roll(time.day_roll), time.zone)
     if account.curve is None:
@@ -39,6 +40,22 @@ def evaluate(desk: Desk, name: AccountId, account: Account) -> None:
     _latch(desk, name, account)
     _watch(desk, name, account)
     _tell_mark(desk, name, account, account.curve)
+
+
+def _worth(desk: Desk, account: Account, book: Book) -> Worth:
+    """Value a book; what was transferred needs its mark, too, also where nothing of it is left."""
+    worth, sources = desk.valuer.worth(book, desk.state.marks), desk.valuer.sources
+    moved = (sources[asset] for asset, qty in account.moved.items() if qty and asset in sources)
+    unmarked = [name for name in moved if name not in desk.state.marks]
+    return replace(worth, missing=tuple(dict.fromkeys((*worth.missing, *unmarked)))) if unmarked else worth
+
+
+def _shift(desk: Desk, account: Account) -> None:
+    """Let what was transferred move day start and peak as it moved equity; without a price it moves neither."""
+    moved, account.moved = account.moved, {}
+    if account.curve is not None:
+        prices = {asset: desk.valuer.price(asset, desk.state.marks) for asset in moved}
+        account.curve.shift(sum((qty * (prices[asset] or ZERO) for asset, qty in moved.items()), ZERO))
 
 
 def repeat_latched(desk: Desk, name: AccountId, account: Account) -> None:
@@ -138,6 +155,7 @@ def _tell_mark(desk: Desk, name: AccountId, account: Account, curve: Curve) -> N
         seam=curve.seam,
         day_fees=curve.day_fees,
         marks={} if account.book is None else desk.valuer.marks_of(account.book, desk.state.marks),
+        transferred=dict(account.transferred),
     )
     known, now_ns = account.marked, desk.ctx.now_ns
     if known is not None and set(known.marks) == set(mark.marks) and _but_marks(known) == _but_marks(mark):

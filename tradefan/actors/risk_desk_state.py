@@ -44,6 +44,7 @@ class Told(Struct):
     rest: dict[Asset, Decimal] = field(default_factory=dict)
     held: dict[OwnerId, dict[InstrumentId, Decimal]] = field(default_factory=dict)
     costs: dict[InstrumentId, Decimal] = field(default_factory=dict)
+    transferred: dict[Asset, Decimal] = field(default_factory=dict)
 
 
 class Account(Struct):
@@ -63,6 +64,10 @@ class Account(Struct):
     """Of the OMS that the book was last held against."""
     last_marks: dict[InstrumentId, Decimal] = field(default_factory=dict)
     """What an earlier life valued the account's holdings at."""
+    transferred: dict[Asset, Decimal] = field(default_factory=dict)
+    """The OMS's sums of transfers that the curve counts, together with `moved`."""
+    moved: dict[Asset, Decimal] = field(default_factory=dict)
+    """What was transferred and the curve does not count yet: it waits for the prices."""
 
     def fees(self) -> dict[Asset, Decimal]:
         """Return all that was ever paid in fees, of all but `external`."""

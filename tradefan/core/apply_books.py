@@ -110,6 +110,8 @@ def on_resume(state: Trading, record: Resume) -> bool:
 
 
 def on_equity(state: Trading, record: Equity) -> bool:
-    """Keep day start and peak."""
+    """Keep day start and peak; one of before the sums of transfers were kept counts all that came before."""
     state.equity[record.account] = record
+    if record.transferred is None:
+        state.ledger.transferred.pop(record.account, None)
     return True

@@ -46,12 +46,13 @@ class Holding(Struct):
 
 
 class Ledger(Struct):
-    """All books of all accounts."""
+    """All books of all accounts; `transferred` has the sums of all transfers since they are kept."""
 
     positions: dict[AccountId, dict[OwnerId, dict[InstrumentId, Position]]] = field(default_factory=dict)
     nets: dict[AccountId, dict[InstrumentId, Decimal]] = field(default_factory=dict)
     balances: dict[AccountId, dict[Asset, Decimal]] = field(default_factory=dict)
     external: dict[AccountId, dict[Asset, Holding]] = field(default_factory=dict)
+    transferred: dict[AccountId, dict[Asset, Decimal]] = field(default_factory=dict)
 
 
 _FLAT = Position()
@@ -116,6 +117,8 @@ def book_opening(ledger: Ledger, opening: Opening) -> None:
 def book_transfer(ledger: Ledger, transfer: Transfer) -> None:
     """Book a deposit, withdrawal or correction to `external`."""
     _hold(ledger, transfer.account, transfer.asset, transfer.qty, ZERO)
+    sums = ledger.transferred.setdefault(transfer.account, {})
+    sums[transfer.asset] = sums.get(transfer.asset, ZERO) + transfer.qty
 
 
 def position(ledger: Ledger, account: AccountId, owner: OwnerId, instrument: InstrumentId) -> Position:

@@ -8,7 +8,7 @@ from typing import Literal
 from msgspec import Struct, field
 
 from tradefan.messages.base import Control, Fact
-from tradefan.units import AccountId, Asset, InstrumentId, OwnerId
+from tradefan.units import ZERO, AccountId, Asset, InstrumentId, OwnerId
 
 Mode = Literal["NORMAL", "NO_NEW_RISK", "REDUCE_ONLY", "CANCEL_ONLY", "KILLED"]
 MODES: tuple[Mode, ...] = (
@@ -84,6 +84,7 @@ class EquityMark(Fact, frozen=True, array_like=True, tag=True):
 
     `seam` is the sum of equity jumps booked apart at the seams of a looped recording, `day_fees` what
     the account had paid in fees when the day began. `marks` valued what was held when this was told.
+    `transferred` are the sums of transfers (`OwnBook`) that day start and peak count, None where unknown.
     """
 
     account: AccountId
@@ -94,6 +95,7 @@ class EquityMark(Fact, frozen=True, array_like=True, tag=True):
     seam: Decimal
     day_fees: dict[Asset, Decimal] = field(default_factory=dict)
     marks: dict[InstrumentId, Decimal] = field(default_factory=dict)
+    transferred: dict[Asset, Decimal] | None = None
 
 
 class EquityPoint(Fact, frozen=True, array_like=True, tag=True):
@@ -117,6 +119,7 @@ class OwnBook(Fact, frozen=True, array_like=True, tag=True):
     With an instrument: what an owner holds of it; `asset` is its base, `cost` the position's cost.
     Without: the rest of the account's balance of `asset`, cash and what was there before us; owner is
     `external`. Of spot the quantities of an asset add up to its balance, a linear contract is apart.
+    `transferred` stands in the latter only: all transfers of the asset, as far as they were ever summed.
     """
 
     account: AccountId
@@ -125,3 +128,4 @@ class OwnBook(Fact, frozen=True, array_like=True, tag=True):
     asset: Asset
     qty: Decimal
     cost: Decimal
+    transferred: Decimal = ZERO

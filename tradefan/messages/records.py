@@ -388,6 +388,8 @@ class Equity(RecordBase, frozen=True, array_like=True, tag=True):
     """Day start and peak of an account's equity, the seams booked apart, the fees before this day.
 
     `marks` valued what was held then: an instrument that is halted at the next start has no other.
+    `transferred` are the sums of TRANSFERs that day start and peak count. Records of before they were kept
+    have None and begin them: they count every TRANSFER before them.
     """
 
     account: AccountId
@@ -398,6 +400,7 @@ class Equity(RecordBase, frozen=True, array_like=True, tag=True):
     seam: Decimal
     day_fees: dict[Asset, Decimal] = field(default_factory=dict)
     marks: dict[InstrumentId, Decimal] = field(default_factory=dict)
+    transferred: dict[Asset, Decimal] | None = None
 
 
 Record: TypeAlias = (

@@ -31,8 +31,8 @@ def quote(where: Instrument, price: float, at_ns: int) -> Quote:
     return Quote(where.id, price - 0.5, 1.0, price + 0.5, 1.0, 7, at_ns)
 
 
-def rest(asset: Asset, qty: str) -> OwnBook:
-    return OwnBook(MAIN, EXTERNAL, None, asset, Decimal(qty), Decimal(0))
+def rest(asset: Asset, qty: str, transferred: str = "0") -> OwnBook:
+    return OwnBook(MAIN, EXTERNAL, None, asset, Decimal(qty), Decimal(0), Decimal(transferred))
 
 
 def held(where: Instrument, qty: str, cost: str = "0", owner: OwnerId = ME) -> OwnBook:
@@ -43,10 +43,17 @@ SENT = PositionsSent(None, 1)
 
 
 def mark(
-    day: str, peak: str, seam: str = "0", day_start_ns: int = TODAY, btc: str | None = "100"
+    day: str,
+    peak: str,
+    seam: str = "0",
+    day_start_ns: int = TODAY,
+    btc: str | None = "100",
+    transferred: dict[Asset, Decimal] | None = None,
 ) -> EquityMark:
     marks = {} if btc is None else {SPOT.id: Decimal(btc)}
-    return EquityMark(MAIN, USDT, day_start_ns, Decimal(day), Decimal(peak), Decimal(seam), {}, marks)
+    return EquityMark(
+        MAIN, USDT, day_start_ns, Decimal(day), Decimal(peak), Decimal(seam), {}, marks, transferred or {}
+    )
 
 
 class Scene:

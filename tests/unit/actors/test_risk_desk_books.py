@@ -17,6 +17,7 @@ from tests.unit.actors.risk_scene import (
     WIRING,
     Scene,
     held,
+    mark,
     quote,
     rest,
 )
@@ -126,6 +127,38 @@ def test_deposit_when_seen_then_is_no_gain() -> None:
     assert (view.equity, view.peak, view.day_equity, view.seam) == (1700, 1700, 1700, 0)
     assert [log[2]["asset"] for log in scene.turns.logs if log[1] == "transfer_seen"] == [USDT, BTC]
     assert scene.desk.view().counters.transfers == 2
+
+
+@pytest.mark.parametrize(("usdt", "moved"), [("600", "-300"), ("1900", "1000")])
+def test_transfer_when_the_process_died_before_the_look_then_is_no_loss_and_no_gain(
+    usdt: str, moved: str
+) -> None:
+    """The curve of an earlier life names the transfers that it counts; it moves by the others."""
+    sums = {USDT: Decimal(50)}
+    told = rest(USDT, usdt, str(Decimal(moved) + 50))
+    scene = Scene(told, rest(BTC, "0"), held(SPOT, "1", "100"), mark("1000", "1000", transferred=sums))
+    worth = 1000 + Decimal(moved)
+    assert (scene.view.equity, scene.view.peak, scene.view.day_equity) == (worth, worth, worth)
+    assert (scene.view.drawdown, scene.view.latched) == (0, ())
+    marked = scene.desk.state.accounts[MAIN].marked
+    assert marked is not None
+    assert marked.transferred == {USDT: Decimal(moved) + 50}
+
+
+def test_transfer_when_its_asset_has_no_mark_yet_then_equity_waits_for_one() -> None:
+    """What was withdrawn whole is no position any more, and its worth is needed all the same."""
+    books = (rest(USDT, "900"), rest(BTC, "0", "-1"))
+    scene = Scene(*books, mark("1000", "1000"), prices={"ETH": 10.0})
+    assert (scene.view.latched, scene.desk.view().state) == ((), "WARMING")
+    scene.price(BTC=100.0)
+    assert (scene.view.peak, scene.view.latched, scene.desk.view().state) == (900, (), "READY")
+
+
+def test_transfer_when_a_successor_of_the_oms_tells_it_with_other_positions_then_is_no_loss() -> None:
+    """A book that is taken over whole shows no transfers; the sums of the OMS do."""
+    scene = Scene(*RICH)
+    scene.give(rest(USDT, "500", "-300"), rest(BTC, "0"), held(SPOT, "2", "100"), PositionsSent(None, 2))
+    assert (scene.view.equity, scene.view.peak, scene.view.latched) == (700, 700, ())
 
 
 def test_book_when_a_contract_is_held_then_its_cost_is_no_loss() -> None:

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from tests.unit.actors.oms_bench import Bench
-from tests.unit.actors.oms_wired import ACCOUNT, API, BTC, CONFIG, DESK, GATEWAY, STORE, TREND
+from tests.unit.actors.oms_wired import ACCOUNT, API, BTC, CONFIG, DESK, GATEWAY, STORE, TREND, USDT
 from tests.unit.actors.turns import Turns
 from tradefan.actors.risk_desk import RiskDesk
 from tradefan.actors.risk_desk_books import HOLD
@@ -19,7 +19,7 @@ from tradefan.messages.control import Ready, Started
 from tradefan.messages.gateway import CreateOrder
 from tradefan.messages.market import Quote
 from tradefan.messages.orders import AssignPosition, Refusal, ResumeTrading
-from tradefan.messages.records import Equity, Fill
+from tradefan.messages.records import Equity, Fill, Transfer
 from tradefan.units import EXTERNAL, SECOND, Ref
 
 OMS = Ref(1)
@@ -135,6 +135,21 @@ def test_mark_when_the_peak_rises_then_is_journaled_and_comes_back() -> None:
     again = Both(Bench(records=bench.records).ready())
     again.second(120)
     assert (again.account.peak, again.account.equity) == (Decimal(1_000_050), Decimal(1_000_020))
+
+
+def test_withdrawal_when_the_process_dies_before_the_desk_looks_then_is_no_loss() -> None:
+    """TRANSFER is durable and the curve of before counts it: nothing is latched in the next life."""
+    bench = Bench().ready()
+    Both(bench).trusted()
+    moved = Transfer(bench.now_ns, ACCOUNT, USDT, Decimal(-400_000), "looks agree")
+    again = Both(Bench(records=[*bench.records, moved], now_ns=bench.now_ns).ready(USDT=600_000))
+    again.second(100)
+    account = again.account
+    assert account.equity == account.peak == account.day_equity == Decimal(600_000)
+    assert account.latched == ()
+    again.second(100)
+    assert again.bench.made(Equity)[-1].transferred == {USDT: Decimal(-400_000)}
+    again.bench.check()
 
 
 def test_desk_when_it_begins_anew_then_new_risk_waits_until_it_has_seen_for_a_while() -> None:

@@ -211,6 +211,15 @@ def test_cancel_when_refused_then_the_wish_stays() -> None:
     assert (one.status, one.cancel_ns, one.reason) == (S.NEW, 5, "unknown")
 
 
+def test_transfers_when_summed_then_a_mark_of_before_sums_were_kept_begins_them() -> None:
+    """A snapshot of an older program knows no sums: a fold of all records counts none of then, either."""
+    moved = [Transfer(at, ACCOUNT, USDT, D(qty), "") for at, qty in ((1, 5), (3, -2), (5, 1))]
+    old = Equity(2, ACCOUNT, USDT, 0, D(1), D(2), D(0))
+    new = Equity(4, ACCOUNT, USDT, 0, D(1), D(2), D(0), transferred={USDT: D(-2)})
+    assert folded(*moved).ledger.transferred == {ACCOUNT: {USDT: D(4)}}
+    assert folded(moved[0], old, moved[1], new, moved[2]).ledger.transferred == {ACCOUNT: {USDT: D(-1)}}
+
+
 def test_books_when_opened_then_balances_cursors_and_marks_are_there() -> None:
     """OPENING carries the trade cursors, CURSOR moves one, TRANSFER pays."""
     equity = Equity(3, ACCOUNT, USDT, 0, D(1), D(2), D(0))
