@@ -23,6 +23,7 @@ from tradefan.core.ledger import position
 from tradefan.core.order import Order
 from tradefan.core.told import Moving, told
 from tradefan.core.trading import fill_key, in_opening, knows_fill, may_have_forgotten
+from tradefan.core.trading_state import sound
 from tradefan.core.updates import fill_update
 from tradefan.messages.control import History
 from tradefan.messages.gateway import ExecutionReport, FillBusted, VenueFill
@@ -60,9 +61,12 @@ def _take(turn: Turn, msg: VenueFill, old: Intent | None, *, asked: bool = False
     Of an id of our form that is not in memory the journal is asked first, unless it was.
     """
     instrument = turn.instrument(msg.instrument)
-    if instrument is None or instrument.kind not in ("spot", "linear"):
+    sane = sound(msg.qty, msg.price, msg.fee) and msg.qty > 0
+    if instrument is None or instrument.kind not in ("spot", "linear") or not sane:
+        # Whatever it has moved shows in a look at the balances.
         turn.live.counters.foreign += 1
-        turn.log("error", "fill_unbookable", instrument=msg.instrument, trade_id=msg.trade_id)
+        said = f"{msg.qty} at {msg.price}, fee {msg.fee}"
+        turn.log("error", "fill_unbookable", instrument=msg.instrument, trade_id=msg.trade_id, fill=said)
         return
     order = None if msg.client_order_id is None else turn.trading.orders.get(msg.client_order_id)
     if order is not None and (order.account, order.instrument) != (msg.account, msg.instrument):
@@ -103,7 +107,8 @@ def _book(turn: Turn, msg: VenueFill, instrument: Instrument, order: Order | Non
         kind="linear" if instrument.kind == "linear" else "spot",
     )
     _replace_inferred(turn, fill, fill.qty, order)
-    _emit(turn, fill, order)
+    if not _emit(turn, fill, order):
+        return
     turn.live.counters.fills += 1
     _log(turn, fill)
     if owner == EXTERNAL or late:
@@ -123,19 +128,25 @@ def _book(turn: Turn, msg: VenueFill, instrument: Instrument, order: Order | Non
         alarm_overfill(turn, order, before)
 
 
-def _emit(turn: Turn, record: Moving, order: Order | None) -> None:
-    """Journal what moves a position, and tell it as fills; what is taken back has a negative quantity."""
+def _emit(turn: Turn, record: Moving, order: Order | None) -> bool:
+    """Journal what moves a position, and tell it as fills; what is taken back has a negative quantity.
+
+    False when it moved nothing: then nobody is told.
+    """
     lsn = turn.trading.lsn + 1
     fills, books = told(turn.trading, record, lsn), turn.trading.ledger
     assert fills, f"{record} moves nothing"
     where = (fills[0].account, fills[0].owner, fills[0].instrument)
     before = position(books, *where).realised
-    turn.emit(record)
+    if not turn.emit(record):
+        turn.log("error", "fill_unapplied", record=type(record).__name__, trade_id=fills[0].trade_id)
+        return False
     realised = position(books, *where).realised - before
     parent_id = None if order is None or order.external else order.parent_id
     for fill in fills:
         turn.fills.append(fill_update(fill, lsn, parent_id, realised if fill is fills[0] else ZERO))
     turn.positions[where] = None
+    return True
 
 
 def _log(turn: Turn, fill: Fill) -> None:
@@ -203,7 +214,8 @@ def infer_missing(turn: Turn, order: Order) -> None:
         event_ns=turn.now,
         kind="linear" if instrument.kind == "linear" else "spot",
     )
-    _emit(turn, FillInferred(turn.now, fill), order)
+    if not _emit(turn, FillInferred(turn.now, fill), order):
+        return
     turn.live.counters.inferred += 1
     turn.touch(order)
     turn.log("error", "fill_inferred", client_order_id=order.client_order_id, qty=plain(qty))
@@ -298,10 +310,11 @@ def _take_back(turn: Turn, fill: Fill, qty: Decimal | None, price: Decimal | Non
     where = (turn.now, fill.account, fill.instrument, fill.trade_id)
     order = None if fill.client_order_id is None else turn.trading.orders.get(fill.client_order_id)
     ended = order is not None and not order.live
-    if qty is None:
-        _emit(turn, Bust(*where, fill, event_ns), order)
-    else:
-        _emit(turn, Correct(*where, fill, qty, fill.price if price is None else price, event_ns), order)
+    record: Bust | Correct = Bust(*where, fill, event_ns)
+    if qty is not None:
+        record = Correct(*where, fill, qty, fill.price if price is None else price, event_ns)
+    if not _emit(turn, record, order):
+        return
     turn.live.counters.busts += 1
     turn.account(fill.account).activity_ns = turn.now
     suspect(turn, fill.account, fill.instrument)

@@ -339,9 +339,10 @@ class Turn:
         unapplied = self.trading.unapplied
         apply(self.trading, record)
         self.records.append(record)
-        if type(record) is Fill:
+        applied = self.trading.unapplied == unapplied
+        if applied and type(record) is Fill:
             self.live.fills = [*self.live.fills, record][-FILLS_KEPT:]
-        return self.trading.unapplied == unapplied
+        return applied
 
     def guard(self, effect: Guarded) -> None:
         """Let an effect wait until the records of this turn are durable."""

@@ -51,7 +51,7 @@ def _worth(desk: Desk, account: Account, book: Book) -> Worth:
 
 
 def _shift(desk: Desk, account: Account) -> None:
-    """Let what was transferred move day start and peak as it moved equity; without a price it moves neither."""
+    """Let what was transferred move day start and peak as it moved equity: without a price not at all."""
     moved, account.moved = account.moved, {}
     if account.curve is not None:
         prices = {asset: desk.valuer.price(asset, desk.state.marks) for asset in moved}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import Any
 
 import msgspec
 import pytest
@@ -59,6 +60,34 @@ def test_fill_when_its_instrument_is_unknown_then_it_is_said_and_not_booked(benc
     bench.fill(create, 1, instrument=InstrumentId("binance:XRP/USDT"))
     assert bench.made(Fill) == []
     assert "fill_unbookable" in bench.logs
+
+
+@pytest.mark.parametrize(
+    "changes", [{"qty": "0"}, {"qty": "NaN"}, {"qty": "1e19"}, {"qty": 1, "fee": D("1e-30")}]
+)
+def test_fill_when_its_numbers_are_unsound_then_nobody_is_told_of_one(
+    bench: Bench, changes: dict[str, Any]
+) -> None:
+    """What would not be booked is no fill: not in the journal, and not for desk, owner and store."""
+    create = bench.resting(2)
+    bench.sent.clear()
+    for _ in range(2):
+        bench.fill(create, D(changes["qty"]), "x1", fee=changes.get("fee", D(0)))
+    assert [msg for _, msg in bench.sent if isinstance(msg, FillUpdate)] == []
+    assert (bench.made(Fill), bench.oms.state.live.fills, bench.oms.view().counters.fills) == ([], [], 0)
+    assert bench.logs.count("fill_unbookable") == 2
+    bench.check()
+
+
+def test_correction_when_its_numbers_are_unsound_then_nobody_is_told_of_one(bench: Bench) -> None:
+    """The trade stays as it was booked."""
+    create = bench.resting(2)
+    bench.fill(create, 1, "x1")
+    bench.sent.clear()
+    bench.bust("x1", D("1e19"), 100, event_ns=bench.now_ns + 1)
+    assert [msg for _, msg in bench.sent if isinstance(msg, FillUpdate)] == []
+    assert position(bench.trading.ledger, ACCOUNT, TREND, BTC).qty == D(1)
+    assert (bench.oms.view().counters.busts, "fill_unapplied" in bench.logs) == (0, True)
 
 
 @pytest.mark.failure("OR-20", "OR-25", "ST-11")
