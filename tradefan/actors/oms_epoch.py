@@ -12,6 +12,9 @@ from tradefan.core.ids import EPOCH_MAX, is_own, made_as, next_epoch
 from tradefan.messages.records import Epoch
 from tradefan.units import AccountId, ClientOrderId
 
+AHEAD_MAX = 2**16
+"""So many starts may a journal have lost: ids from further ahead are forged, and would use all epochs up."""
+
 
 def begin_epoch(turn: Turn, above: int, *, restart: int) -> int:
     """Journal the epoch of all ids from now on; what waits in the outbox behind it is behind its EPOCH."""
@@ -34,8 +37,8 @@ def keep_ahead(turn: Turn, account: AccountId, name: ClientOrderId | None) -> No
     epoch, sequence = made_as(name)
     unmade = (epoch, sequence) > (trading.epoch, trading.sequence)
     elsewhere = known is not None and epoch == trading.epoch
-    # Nobody has started so often: above the last epoch there is none to go to.
-    if not (unmade or elsewhere) or epoch + 1 >= EPOCH_MAX:
+    # Above the last epoch there is none to go to.
+    if not (unmade or elsewhere) or epoch - trading.epoch > AHEAD_MAX or epoch + 1 >= EPOCH_MAX:
         return
     drop_creates(turn, lambda _: True, "epoch used before")
     begun = begin_epoch(turn, epoch, restart=max(turn.live.restart, 1))

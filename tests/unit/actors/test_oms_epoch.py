@@ -8,6 +8,7 @@ import pytest
 
 from tests.unit.actors.oms_bench import Bench
 from tests.unit.actors.oms_wired import ACCOUNT, BTC, ETH, GATEWAY, foreign
+from tradefan.actors.oms_epoch import AHEAD_MAX
 from tradefan.core.exposure import account_sides
 from tradefan.core.ids import EPOCH_MAX, client_order_id
 from tradefan.messages.account import AccountState
@@ -115,6 +116,18 @@ def test_epoch_when_an_id_is_no_news_then_it_stays(bench: Bench, name: str) -> N
     bench.report(foreign(3, name), S.NEW)
     bench.report(foreign(3, name), S.CANCELED)
     assert epochs(bench) == [(1, 0)]
+
+
+@pytest.mark.failure("OR-04")
+@pytest.mark.parametrize("ahead", [AHEAD_MAX + 1, EPOCH_MAX - 3])
+def test_epoch_when_an_id_is_forged_far_ahead_then_no_later_start_is_stopped(
+    bench: Bench, ahead: int
+) -> None:
+    """Following it uses all epochs up; it is an orphan, told and held, and the next start begins as ever."""
+    bench.report(foreign(3, client_order_id("dev", 1 + ahead, 1)), S.NEW)
+    assert (epochs(bench), bench.alarms, list(bench.oms.state.live.holds)) == ([(1, 0)], ["orphan"], [BTC])
+    assert epochs(restored(bench)) == [(1, 0), (2, 0)]
+    bench.check()
 
 
 @pytest.mark.failure("OR-04")
