@@ -101,6 +101,23 @@ def test_world_when_something_is_not_well_then_broken(trouble: Callable[[Bench],
     broken(bench.rest(), "I-36", "all well", found)
 
 
+@pytest.mark.parametrize(("ago_s", "honest"), [(36, True), (35, True), (96, False), (95, False)])
+def test_world_when_an_order_has_ended_at_the_venue_only_then_broken_once_looks_have_told(
+    ago_s: int, honest: bool
+) -> None:
+    """I-36: V + 30 s behind its end nothing is open in our books any more, 60 s later with a liar."""
+    bench = well()
+    bench.venue.honest = honest
+    order = bench.venue.accept(CID)
+    assert bench.rest() is None
+    bench.venue.end(order)
+    bench.seen.now_ns += ago_s * SECOND
+    if ago_s in (36, 96):
+        broken(bench.rest(), "I-36", "all well", f"{CID} PARTIALLY_FILLED, ended at the venue at {T0} ns")
+    else:
+        assert bench.rest() is None
+
+
 HEALED = T0 + 100 * SECOND
 PATIENCE = (12 + 5) * SECOND + CANCELED_NS
 

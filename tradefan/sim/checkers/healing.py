@@ -6,11 +6,14 @@ from collections.abc import Iterator, Mapping
 
 from tradefan.messages.records import CancelIntent, Record
 from tradefan.sim.checkers.base import OverRecords, Source, Watch, oms_of
+from tradefan.sim.checkers.doubt import LIAR_LAG_NS
 from tradefan.sim.checkers.orders import Orders
 from tradefan.sim.witness import Kind, Violation, Witness
 from tradefan.units import SECOND, ZERO
 
 CANCELED_NS = 40 * SECOND
+LOOKS_NS = 30 * SECOND
+"""Within this one look misses an order, and the next has asked for it by its id."""
 LASTING = ("over limit", "exposure", "concentration")
 """Causes that may go on to hold: somebody holds more than a limit allows, and nobody has sold it."""
 
@@ -19,7 +22,8 @@ class AllWell(Watch):
     """I-36: A + V + 90 s after the heal nothing is in doubt, books are equal, streams LIVE, modes NORMAL.
 
     The world looks at that instant, before it stops. Equal books: the desk's positions are those of the
-    order manager. A mode whose cause is a limit that is still exceeded may stand.
+    order manager, and nothing is open there that ended at the venue so long ago that looks have told it, by
+    the world's clock, whatever ours did. A mode whose cause is a limit that is still exceeded may stand.
     """
 
     invariant: str = "I-36"
@@ -52,6 +56,19 @@ class AllWell(Watch):
             if quality is None or quality.quality != "LIVE":
                 yield f"the feed of {instrument} is {quality and quality.quality}"
         yield from _apart(seen)
+        yield from _ended(seen)
+
+
+def _ended(seen: Witness) -> Iterator[str]:
+    """Name the own orders that rest only in our books; what a human has to look at is said by its mode."""
+    lag_ns = seen.venue.visible_bound_ns + LOOKS_NS + (0 if seen.venue.honest else LIAR_LAG_NS)
+    trading = seen.oms.trading
+    for order in seen.venue.orders.values():
+        known = trading.orders.get(order.client_order_id) if order.ours else None
+        if known is None or not known.live or known.external or order.ended_ns is None:
+            continue
+        if order.ended_ns < seen.now_ns - lag_ns:
+            yield f"{known.client_order_id} {known.status}, ended at the venue at {order.ended_ns} ns"
 
 
 def _apart(seen: Witness) -> Iterator[str]:
