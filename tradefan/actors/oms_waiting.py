@@ -136,7 +136,8 @@ def watch_doubt(turn: Turn, order: Order) -> None:
 def alarm_ns(turn: Turn, order: Order) -> int:
     """Return when a doubt is too old: `doubt_alarm` behind its beginning (RELIABILITY.md, bounds)."""
     wait_ns = max(ALARM_MIN_NS, r4_delay_ns(turn, order.account) + ALARM_BEHIND_R4_NS)
-    return (order.in_doubt_since_ns or turn.now) + wait_ns
+    begun_ns = order.in_doubt_since_ns or turn.now
+    return max(begun_ns, turn.trading.epoch_ns) + wait_ns
 
 
 def on_doubt_timer(turn: Turn, timer: Timer) -> None:

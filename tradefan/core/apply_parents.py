@@ -35,10 +35,6 @@ def on_epoch(state: Trading, record: Epoch) -> bool:
     state.epoch, state.epoch_ns, state.instance = record.epoch, record.at_ns, record.instance
     state.config_id = record.config_id
     state.sequence = state.parent_sequence = 0
-    for name in state.orders_live:
-        # Doubts count from here: the wall clock may have jumped between two starts.
-        if state.orders[name].in_doubt is not None:
-            state.orders[name].in_doubt_since_ns = record.at_ns
     if not record.restart:
         if not state.stopped:
             state.starts = [*state.starts, record.at_ns][-STARTS_MAX:]
