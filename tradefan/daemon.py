@@ -47,6 +47,7 @@ from tradefan.stores.journal import check_journal
 from tradefan.stores.journal_link import JournalLink
 from tradefan.stores.kill_byte import ALL as KILLED_ALL
 from tradefan.stores.kill_byte import KILL_END, killed
+from tradefan.stores.needs import Wired
 from tradefan.stores.store_link import StoreLink
 from tradefan.stores.thread_link import left_behind
 from tradefan.telemetry import Logging, start_logging
@@ -249,8 +250,8 @@ def run_daemon(
     `accept_loss` starts on a damaged journal with what can be believed; what is lost is journaled.
 
     Raises:
-        Refused: the environment cannot run, its data directory or an API key is in use, or its journal
-            is damaged or that of a newer TradeFan.
+        Refused: the environment cannot run, its data directory or an API key is in use, its journal is
+            damaged or that of a newer TradeFan, or needs a feed or account that the configuration lacks.
         Outage: a file or folder that is needed cannot be had.
     """
     use_decimal_context()
@@ -259,7 +260,12 @@ def run_daemon(
         log = _start_log(environment)
         try:
             # Said here and now: a journal's link that refused would only be started again and again.
-            check_journal(str(environment.places.journal), accept_loss=accept_loss)
+            config = environment.loaded.config
+            wired = Wired(
+                tuple(AccountId(name) for name in config.accounts),
+                frozenset(InstrumentId(name) for name in config.feeds),
+            )
+            check_journal(str(environment.places.journal), accept_loss=accept_loss, wired=wired)
             close_if_killed(kill.latch, environment.places.journal)
             code, left = _run(environment, log, kill, seconds)
         except Exception as error:

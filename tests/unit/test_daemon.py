@@ -10,8 +10,10 @@ from typing import Any
 
 import pytest
 
+from tests.unit.actors.oms_bench import Bench
+from tests.unit.actors.oms_wired import ETH
 from tests.unit.stores.made import transfers
-from tradefan.daemon import close_if_killed, holding
+from tradefan.daemon import close_if_killed, holding, run_daemon
 from tradefan.drivers.latch import Latch
 from tradefan.environment import Environment
 from tradefan.errors import Refused
@@ -88,3 +90,17 @@ async def test_lock_when_a_thread_of_the_journal_hangs_at_the_end_then_is_kept_u
     finally:
         gate.set()
         first.places.release()
+
+
+def test_run_when_an_order_lost_its_feed_then_refused_before_anything_runs(tmp_path: Path) -> None:
+    """One line names the key, the order and what is expected; journal and data directory stay as they are."""
+    bench = Bench().ready()
+    bench.resting(2, 9, instrument=ETH)
+    file = JournalFile(str(tmp_path / "journal.db"))
+    file.append(1, 1, bench.records)
+    file.close()
+    gone = ("feeds.binance:ETH/USDT=null", "risk.instruments=null", "strategies=null")
+    sets = (f"data_dir={tmp_path}", "api.port=0", *gone)
+    with pytest.raises(Refused, match=r"STILL_NEEDED: journal .*\n  feeds\.binance:ETH/USDT: order dev"):
+        run_daemon(Environment.load("development", None, sets), 0.5)
+    assert JournalFile(str(tmp_path / "journal.db"), read_only=True).last_lsn == len(bench.records)
