@@ -261,12 +261,16 @@ class Picture:
     def scope(self, word: str) -> str:
         """Return the scope of a kill or resume that a user's word names.
 
+        One that was killed, or has a mode, stays known when the configuration names it no more.
+
         Raises:
             Refused: UNKNOWN_SCOPE or AMBIGUOUS_SYMBOL.
         """
         plan, accounts = self._plan, self._config.accounts
         venues = (*plan.venues, *(accounts[name].venue for name in plan.accounts))
-        known = (ALL, *plan.accounts, *plan.strategies, *OPERATORS, *venues)
+        trading = self._views.trading()
+        held = () if trading is None else (*trading.kills, *trading.modes)
+        known = (ALL, *plan.accounts, *plan.strategies, *OPERATORS, *venues, *held)
         if word in known:
             return word
         try:

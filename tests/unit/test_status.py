@@ -16,6 +16,7 @@ from tests.simulation.world import T0, World, development, recordings
 from tradefan.drivers.watchdog import Watchdog
 from tradefan.environment import Environment
 from tradefan.errors import Refused
+from tradefan.messages.account import SetMode
 from tradefan.messages.control import KillSwitch
 from tradefan.messages.orders import SubmitOrder
 from tradefan.messages.wire import LinkDown
@@ -307,6 +308,26 @@ def test_mode_when_a_scope_is_killed_then_named_with_who_and_why_and_so_is_the_l
 def test_scope_when_a_user_names_it_then_known_by_its_id(trading: Seen, word: str, scope: str) -> None:
     """What a kill may hit: everything, an account, an owner, a venue, an instrument by either name."""
     assert trading.picture.scope(word) == scope
+
+
+def test_scope_when_killed_or_held_and_configured_no_more_then_still_known(tmp_path: Path) -> None:
+    """Else nobody could resume it."""
+    seen = Seen(tmp_path)
+    world, picture = seen.world, seen.picture
+    try:
+        world.run_until(world.ready)
+        for scope in ("ema_cross_eth", "paper:gone"):
+            with pytest.raises(Refused, match="UNKNOWN_SCOPE"):
+                picture.scope(scope)
+        oms = world.kernel.refs["oms"]
+        world.driver.inject(oms, KillSwitch("ema_cross_eth", "a test", "cli alice"))
+        world.driver.inject(oms, SetMode("paper:gone", "drawdown", "REDUCE_ONLY", "RISK_DRAWDOWN", "fell"))
+        world.run(1)
+        assert picture.scope("ema_cross_eth") == "ema_cross_eth"
+        assert picture.scope("paper:gone") == "paper:gone"
+    finally:
+        seen.log.stop()
+        world.crash()
 
 
 def test_scope_when_nobody_knows_it_then_refused_with_what_is_meant(trading: Seen) -> None:

@@ -322,7 +322,7 @@ def _let_go(turn: Turn, scope: str, cause: str) -> None:
         live.chain_broken = None
     elif cause == "safe":
         live.safe = None
-    elif cause == "auth":
+    elif cause == "auth" and scope in turn.wiring.accounts:
         turn.account(AccountId(scope)).auth = ""
     set_mode(turn, ModeChange(turn.now, scope, cause, "NORMAL", "", ""))
     if cause in DESK_HUMAN:
