@@ -36,8 +36,12 @@ Condition = tuple[str, str, str | None]
 
 
 def judge(turn: Turn) -> None:
-    """Enter and leave the modes that follow from what is known at the end of this turn."""
-    if not turn.live.running or not (turn.judge or turn.suspects):
+    """Enter and leave the modes that follow from what is known at the end of this turn.
+
+    Behind our answer to the stop all others end: that feeds and links are gone then says nothing of them.
+    """
+    ended = turn.live.stopping is not None and turn.live.stopping.answered
+    if ended or not turn.live.running or not (turn.judge or turn.suspects):
         return
     turn.judge = False
     waits = [here.banned_until_ns for here in turn.live.accounts.values() if here.banned_until_ns > turn.now]
@@ -88,6 +92,28 @@ def _leave(turn: Turn, scope: str, cause: str) -> int | None:
 
 def _spec(cause: str) -> CauseSpec:
     return CAUSES[modes.word(cause)]
+
+
+def leave_gone(turn: Turn) -> None:
+    """Withdraw at the fold what an earlier life found of what is wired no more: nobody judges it again.
+
+    What waits for a human goes on waiting: it can be resumed by its name.
+    """
+    wired = _wired(turn)
+    held = [record for causes in turn.trading.modes.values() for record in causes.values()]
+    for record in held:
+        # A cause may be about a place as well: `over limit @paper:main binance:BTC/USDT`.
+        about = (word.removeprefix("@") for word in record.cause.split() if ":" in word)
+        if not modes.waits_for_human(record.cause) and not wired.issuperset((record.scope, *about)):
+            set_mode(turn, ModeChange(turn.now, record.scope, record.cause, "NORMAL", "", ""))
+
+
+def _wired(turn: Turn) -> set[str]:
+    """Return all scopes that are judged in this life; an owner who left is, as long as he is in the books."""
+    wiring, books = turn.wiring, turn.trading.ledger.positions
+    places = {*wiring.accounts, *wiring.instruments}
+    venues = {place.partition(":")[0] for place in places}
+    return {"all", *places, *venues, *wiring.owners, *(owner for held in books.values() for owner in held)}
 
 
 # --- what holds now -----------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ import msgspec
 from tradefan.actors.oms_epoch import begin_epoch
 from tradefan.actors.oms_kill import progress, take_up
 from tradefan.actors.oms_look import look_now
-from tradefan.actors.oms_modes import suspect_all
+from tradefan.actors.oms_modes import leave_gone, suspect_all
 from tradefan.actors.oms_owners import act_on_losses, refuse_whole
 from tradefan.actors.oms_state import FILLS_KEPT, Stashed, Turn
 from tradefan.actors.oms_venue import doubt_request
@@ -178,6 +178,7 @@ def on_safe_timer(turn: Turn, timer: Timer) -> None:
 def _take_up_modes(turn: Turn) -> None:
     """Go on with modes of an earlier start: what does not hold any more is left at once."""
     turn.judge = True
+    leave_gone(turn)
     # A limit may have been lowered while nobody was here.
     suspect_all(turn)
     for record in tuple(turn.trading.differences.values()):

@@ -18,11 +18,11 @@ from tests.unit.actors.oms_wired import (
     TREND,
     foreign,
 )
-from tradefan.messages.account import Mode, SetMode
-from tradefan.messages.control import ActorState
+from tradefan.messages.account import AccountState, Mode, SetMode
+from tradefan.messages.control import ActorState, Stop
 from tradefan.messages.gateway import CancelOrder, CreateOrder
 from tradefan.messages.market import Quality
-from tradefan.messages.orders import OrderStatus, ParentUpdate, Phase, Refusal
+from tradefan.messages.orders import OrderStatus, ParentUpdate, Phase, Refusal, ResumeTrading
 from tradefan.messages.records import (
     NotSent,
 )
@@ -226,3 +226,69 @@ def test_risk_desk_when_not_ready_then_there_is_no_new_risk(bench: Bench) -> Non
     alone.tell(ActorState("risk_desk", "DOWN"))
     alone.submit()
     assert len(alone.take(GATEWAY, CreateOrder)) == 1
+
+
+@pytest.mark.parametrize(
+    ("scope", "cause", "withdrawn"),
+    [
+        (ETH, "feed", True),
+        (ETH, f"concentration {ACCOUNT}", True),
+        ("gone:main", "link", True),
+        ("gone", "ban", True),
+        ("nobody", f"over limit @{ACCOUNT} {BTC}", True),
+        (TREND, f"over limit @{ACCOUNT} {ETH}", True),
+        (BTC, "concentration gone:main", True),
+        ("gone:main", "auth", False),
+        (ETH, "books differ", False),
+        (BTC, f"concentration {ACCOUNT}", False),
+        (TREND, "prices", False),
+    ],
+)
+def test_mode_when_what_it_is_about_left_the_configuration_then_the_fold_withdraws_it(
+    bench: Bench, scope: str, cause: str, withdrawn: bool
+) -> None:
+    """Nobody judges it any more, so it would hold for ever; what waits for a human waits on."""
+    bench.tell(mode("NO_NEW_RISK", scope, cause))
+    btc = {BTC: bench.wiring.instruments[BTC]}
+    again = Bench(records=bench.records, accounts={ACCOUNT: (BTC,)}, instruments=btc)
+    again.fold()
+    assert again.moods(scope, cause) == ["NO_NEW_RISK"] + ["NORMAL"] * withdrawn
+    again.check()
+
+
+@pytest.mark.parametrize("cause", ["kill", "auth", "books differ"])
+def test_resume_when_its_scope_left_the_configuration_then_it_opens_all_the_same(
+    bench: Bench, cause: str
+) -> None:
+    """A human's word reaches what a human closed, whoever is wired today."""
+    scope = "gone:main"
+    if cause == "kill":
+        bench.kill(scope)
+    else:
+        bench.tell(mode("CANCEL_ONLY", scope, cause))
+    again = Bench(records=bench.records)
+    again.fold()
+    again.tell(ResumeTrading(scope, "seen", "me", CLI, 9))
+    assert (again.trading.kills, again.trading.modes.get(scope)) == ({}, None)
+    assert list(again.oms.state.live.accounts) == [ACCOUNT]
+
+
+def test_mode_when_others_end_behind_the_stop_then_that_says_nothing_of_the_market(bench: Bench) -> None:
+    """Links end behind us: a feed that is BLIND because of that is no cause for the next start."""
+    bench.tell(Stop(bench.now_ns + SECOND))
+    count = len(bench.records)
+    bench.quote(BTC, 100, Quality.BLIND)
+    bench.tell(AccountState(ACCOUNT, False, "stopping"))
+    assert bench.records[count:] == []
+    again = Bench(records=bench.records).ready()
+    again.submit()
+    again.one(GATEWAY, CreateOrder)
+
+
+def test_mode_when_a_feed_goes_during_the_stop_then_it_still_counts() -> None:
+    """Until our answer what rests is still ours to look after."""
+    bench = Bench().ready()
+    bench.resting()
+    bench.tell(Stop(bench.now_ns + 5 * SECOND))
+    bench.quote(BTC, 100, Quality.BLIND)
+    assert bench.moods(BTC, "feed") == ["NO_NEW_RISK"]
