@@ -33,8 +33,17 @@ def ask_soon(turn: Turn, account: AccountId, delay_ns: int) -> None:
 
 
 def query(turn: Turn, order: Order) -> None:
-    """Have an order asked by id in the next look."""
-    turn.account(order.account).queries[order.client_order_id] = None
+    """Have an order asked by id in the next look, where it can be asked for."""
+    if _can_be_asked(turn, order):
+        turn.account(order.account).queries[order.client_order_id] = None
+
+
+def _can_be_asked(turn: Turn, order: Order) -> bool:
+    """Say whether there is a symbol to ask by: the feed of what others have in the market may be gone.
+
+    One such question would make every look of its account incomplete.
+    """
+    return order.instrument in turn.wiring.accounts.get(order.account, ())
 
 
 def on_look_timer(turn: Turn, timer: Timer) -> None:
@@ -90,8 +99,9 @@ def look_now(turn: Turn, account: AccountId) -> None:
 
 
 def _named(turn: Turn, account: AccountId, here: AccountLive) -> list[Order]:
-    """Return the orders to ask by id: all in doubt, then those with an open question."""
-    doubts = [order for order in turn.live_orders(account) if order.in_doubt is not None]
+    """Return the orders to ask by id: all in doubt, if they can be, then those with an open question."""
+    live = turn.live_orders(account)
+    doubts = [order for order in live if order.in_doubt is not None and _can_be_asked(turn, order)]
     known = {order.client_order_id: None for order in doubts}
     asked = [
         turn.trading.orders[name]

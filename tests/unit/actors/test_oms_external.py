@@ -28,9 +28,9 @@ from tradefan.core.exposure import account_sides, owner_sides, reserved
 from tradefan.core.ids import client_order_id, wire_id
 from tradefan.core.ledger import balance, position
 from tradefan.messages.account import AccountState, SetMode
-from tradefan.messages.control import AskHistory, Stop
+from tradefan.messages.control import ActorState, AskHistory, Stop
 from tradefan.messages.gateway import CancelOrder, CreateOrder, Look, OrderNotSent
-from tradefan.messages.orders import CancelAll, FillUpdate, OrderStatus, Refusal, ResolveOrder
+from tradefan.messages.orders import CancelAll, Doubt, FillUpdate, OrderStatus, Refusal, ResolveOrder
 from tradefan.messages.records import (
     ExternalOrder,
     Fill,
@@ -191,6 +191,35 @@ def test_foreign_order_when_its_end_was_missed_then_a_look_by_id_finds_it(bench:
     bench.report(stranger, S.EXPIRED, source="look")
     bench.done(look, missing=())
     assert account_sides(bench.trading.exposure, ACCOUNT, BTC).buy_qty == D(0)
+
+
+@pytest.mark.parametrize("cancelled", [False, True])
+def test_foreign_order_when_its_feed_is_gone_then_looks_leave_it_out_and_the_account_is_ready(
+    bench: Bench, cancelled: bool
+) -> None:
+    """One symbol that nobody can ask by does not hold up all others, nor is it asked again and again."""
+    bench.report(foreign(5, instrument=ETH), S.NEW)
+    if cancelled:
+        bench.kill("binance:ETH/USDT", including_external=True)
+        bench.doubt(foreign(5, instrument=ETH), Doubt.CANCEL)
+    btc = {BTC: bench.wiring.instruments[BTC]}
+    again = Bench(records=bench.records, accounts={ACCOUNT: (BTC,)}, instruments=btc)
+    again.fold()
+    again.tell(AccountState(ACCOUNT, True, ""), ActorState("risk_desk", "READY"))
+    again.quote(BTC, 100)
+    began_ns = again.now_ns
+    while again.now_ns < began_ns + 60 * SECOND:
+        again.advance(SECOND)
+        for asked in again.take(GATEWAY, Look):
+            assert (asked.orders, [name for name, _ in asked.cursors]) == ((), [BTC])
+            again.done(asked)
+    assert again.oms.view().state == "READY"
+    assert again.oms.state.live.counters.looks < 15
+    assert list(again.trading.orders_live) == ["web_123"]
+    again.quote(BTC, 100)
+    again.submit()
+    again.one(GATEWAY, CreateOrder)
+    again.check()
 
 
 @pytest.mark.failure("ST-07", "ST-09")
