@@ -28,7 +28,8 @@ def on_equity_mark(turn: Turn, msg: EquityMark) -> None:
         msg.marks,
         msg.transferred,
     )
-    if known is None or _news(known) != _news(mark):
+    ending = turn.live.closing and turn.live.stopping is None
+    if known is None or _news(known) != _news(mark) or (ending and known.marks != mark.marks):
         turn.emit(mark)
 
 
@@ -41,7 +42,7 @@ def _news(mark: Equity) -> tuple[object, ...]:
         mark.seam,
         mark.day_fees,
         mark.transferred,
-        # Prices move all the time: what is held decides whether they are worth a record.
+        # Prices move all the time: what is held decides whether they are worth a record, until a stop begins.
         set(mark.marks),
     )
 

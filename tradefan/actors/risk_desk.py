@@ -16,7 +16,7 @@ from decimal import Decimal
 from typing import Any
 
 from tradefan.actors import risk_desk_books as books
-from tradefan.actors.risk_desk_limits import book_seams, evaluate, let_go, repeat_latched
+from tradefan.actors.risk_desk_limits import book_gone, book_seams, evaluate, let_go, repeat_latched
 from tradefan.actors.risk_desk_state import Account, Desk, RiskDeskState, RiskDeskWiring, RiskView, Told
 from tradefan.actors.risk_desk_view import equity_point, risk_view
 from tradefan.core.equity import Curve, Valuer, book_fill
@@ -104,6 +104,8 @@ class RiskDesk:
         if msg.owner is None:
             self.state.counters.looks += 1
             books.compare(self._desk(ctx), msg.generation)
+            for name, account in self.state.accounts.items():
+                book_gone(self._desk(ctx), name, account)
             self._evaluate_all(ctx)
 
     def _on_position(self, msg: PositionUpdate, ctx: Context) -> None:

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from tradefan.actors.risk_desk_state import Account, Desk, Watch
 from tradefan.core.equity import Book, Breach, Curve, Limits, Worth, day_start, judge, parse_roll
 from tradefan.messages.account import EquityMark, Mode, SetMode
-from tradefan.units import SECOND, ZERO, AccountId, InstrumentId, plain
+from tradefan.units import SECOND, ZERO, AccountId, Asset, InstrumentId, plain
 
 MARK_NS = SECOND
 """Day start and peak are told at most this often."""
@@ -93,6 +93,28 @@ def book_seams(desk: Desk, seams: dict[InstrumentId, Decimal]) -> None:
         desk.ctx.log("info", "seam_booked_apart", account=name, jump=plain(jump))
 
 
+def book_gone(desk: Desk, name: AccountId, account: Account) -> None:
+    """Book apart what an earlier life valued and nothing prices now: its feed left the configuration.
+
+    Day start and peak hold that value, at the marks told last. Only `external` can have such, because a
+    start that takes the price of a position of ours is refused.
+    """
+    if account.book is None or account.curve is None:
+        return
+    valuer = desk.valuer
+    gone = [one for one in account.last_marks if one not in desk.state.instruments]
+    for instrument in gone:
+        mark = account.last_marks.pop(instrument)
+        base, _, quote = instrument.partition(":")[2].partition("/")
+        qty = account.book.assets.get(Asset(base), ZERO)
+        if qty and quote == valuer.numeraire and base not in valuer.sources:
+            account.curve.book_seam(-qty * mark)
+            desk.state.counters.seams += 1
+            desk.ctx.log(
+                "warning", "unpriced_now", account=name, asset=base, qty=plain(qty), mark=plain(mark)
+            )
+
+
 def set_mode(desk: Desk, scope: str, cause: str, mode: Mode, breach: Breach | None = None) -> None:
     """Tell the OMS a mode; NORMAL needs no words."""
     if breach is None:
@@ -145,7 +167,10 @@ def _but_marks(mark: EquityMark) -> EquityMark:
 
 
 def _tell_mark(desk: Desk, name: AccountId, account: Account, curve: Curve) -> None:
-    """Let the OMS journal day start and peak: a new day at once, a peak at most once a second."""
+    """Let the OMS journal day start and peak: a new day at once, a peak at most once a second.
+
+    In a stop the marks as well: a start without the feed of a holding has no newer ones.
+    """
     mark = EquityMark(
         account=name,
         numeraire=desk.wiring.numeraire,
@@ -158,8 +183,9 @@ def _tell_mark(desk: Desk, name: AccountId, account: Account, curve: Curve) -> N
         transferred=dict(account.transferred),
     )
     known, now_ns = account.marked, desk.ctx.now_ns
-    if known is not None and set(known.marks) == set(mark.marks) and _but_marks(known) == _but_marks(mark):
-        # That prices have moved is no news.
+    same = known is not None and _but_marks(known) == _but_marks(mark) and set(known.marks) == set(mark.marks)
+    if same and not (desk.state.stopping and known != mark):
+        # That prices have moved is no news, until a stop: the next start may have no others.
         return
     new_day = known is None or known.day_start_ns != mark.day_start_ns
     if new_day or desk.state.stopping or now_ns - account.marked_ns >= MARK_NS:

@@ -82,9 +82,10 @@ class SetMode(Control, frozen=True, array_like=True, tag=True):
 class EquityMark(Fact, frozen=True, array_like=True, tag=True):
     """Day start and peak of equity, journaled by the OMS so that limits survive a restart.
 
-    `seam` is the sum of equity jumps booked apart at the seams of a looped recording, `day_fees` what
-    the account had paid in fees when the day began. `marks` valued what was held when this was told.
-    `transferred` are the sums of transfers (`OwnBook`) that day start and peak count, None where unknown.
+    `seam` is the sum of equity jumps booked apart: at the seams of a looped recording, and where the feed
+    of a holding left. `day_fees` is what the account had paid in fees when the day began. `marks` valued
+    what was held when this was told. `transferred` are the sums of transfers (`OwnBook`) that day start and
+    peak count, None where unknown.
     """
 
     account: AccountId

@@ -387,9 +387,9 @@ class ModeChange(RecordBase, frozen=True, array_like=True, tag=True):
 class Equity(RecordBase, frozen=True, array_like=True, tag=True):
     """Day start and peak of an account's equity, the seams booked apart, the fees before this day.
 
-    `marks` valued what was held then: an instrument that is halted at the next start has no other.
-    `transferred` are the sums of TRANSFERs that day start and peak count. Records of before they were kept
-    have None and begin them: they count every TRANSFER before them.
+    `marks` valued what was held then: at the next start an instrument that is halted, or without a feed, has
+    no other. `transferred` are the sums of TRANSFERs that day start and peak count. Records of before they
+    were kept have None and begin them: they count every TRANSFER before them.
     """
 
     account: AccountId

@@ -19,7 +19,7 @@ from tests.unit.actors.oms_wired import (
     USDT,
 )
 from tradefan.messages.account import EquityMark, OwnBook
-from tradefan.messages.control import Started
+from tradefan.messages.control import Started, Stop, StopBegun
 from tradefan.messages.gateway import CreateOrder
 from tradefan.messages.orders import (
     AskPositions,
@@ -33,7 +33,7 @@ from tradefan.messages.orders import (
 from tradefan.messages.records import (
     Equity,
 )
-from tradefan.units import EXTERNAL, Asset
+from tradefan.units import EXTERNAL, SECOND, Asset
 
 D = Decimal
 S = OrderStatus
@@ -73,6 +73,18 @@ def test_positions_when_the_desk_asks_then_books_add_up_to_the_balances(bench: B
     assert bench.one(DESK, EquityMark) == msgspec.structs.replace(mark, marks={BTC: D(100)})
     assert [one.owner for one in bench.take(DESK, PositionUpdate)] == [TREND, API]
     assert bench.sent == [(DESK, PositionsSent(None, 1))]
+
+
+def test_mark_when_a_stop_has_begun_then_new_prices_are_worth_a_record(
+    bench: Bench,
+) -> None:
+    """The next start may have no other price of what is held."""
+    mark = EquityMark(ACCOUNT, USDT, 0, D(1), D(2), D(0), {})
+    marks = [msgspec.structs.replace(mark, marks={BTC: D(price)}) for price in (100, 101, 102, 103)]
+    bench.tell(*marks[:2], StopBegun(), marks[2], marks[2], Stop(bench.now_ns + SECOND), marks[3])
+    assert [one.marks[BTC] for one in bench.made(Equity)] == [100, 102]
+    assert bench.trading.stopped
+    bench.check()
 
 
 def test_positions_when_an_owner_asks_then_it_hears_of_its_own_only(bench: Bench) -> None:

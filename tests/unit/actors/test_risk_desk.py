@@ -35,7 +35,7 @@ from tradefan.messages.instrument import InstrumentUpdate
 from tradefan.messages.market import AskFeeds, FeedQuality, Quality, SessionBreak
 from tradefan.messages.orders import AskPositions, PositionsSent, PositionUpdate
 from tradefan.runtime.system import RIM
-from tradefan.units import DAY, HOUR, SECOND, AccountId, Asset, Ref
+from tradefan.units import DAY, HOUR, SECOND, AccountId, Asset, InstrumentId, Ref
 
 # --- beginning --------------------------------------------------------------------------------
 
@@ -107,6 +107,34 @@ def test_mark_when_a_held_instrument_is_halted_at_the_start_then_it_is_worth_wha
     turns.give(desk, quote(SPOT, 100, turns.now_ns))
     turns.until(desk, T0 + 2 * SECOND)
     assert desk.view().accounts[0].equity == 1000
+
+
+@pytest.mark.parametrize(("gone", "qty", "fell"), [("SOL/USDT", "40", 0), ("SOL/BTC", "40", 200)])
+def test_mark_when_the_feed_of_a_holding_left_then_what_it_was_worth_is_booked_apart(
+    gone: str, qty: str, fell: int
+) -> None:
+    """No loss: the same is held as before, and counts as nothing from now on. Once: the mark tells it so."""
+    told = msgspec.structs.replace(
+        mark("1200", "1200"), marks={SPOT.id: Decimal(100), InstrumentId(f"binance:{gone}"): Decimal(5)}
+    )
+    scene = Scene(rest(Asset("SOL"), qty), told, *RICH)
+    view = scene.view
+    assert (view.equity, view.seam) == (1000, fell - 200)
+    assert (view.peak - view.equity, view.day_equity - view.equity) == (fell, fell)
+    (again,) = [msg for _, msg in scene.turns.sent if isinstance(msg, EquityMark)]
+    assert again.seam == fell - 200
+    assert list(again.marks) == [SPOT.id]
+    assert Scene(rest(Asset("SOL"), qty), again, *RICH).view.seam == fell - 200
+
+
+def test_stop_when_prices_have_moved_then_the_marks_are_told_once_more() -> None:
+    """Whatever the next start can value holdings at, it is not hours old."""
+    scene = Scene(*RICH)
+    scene.price(BTC=90.0)
+    assert [msg for msg in scene.price(BTC=95.0) if isinstance(msg, EquityMark)] == []
+    told = [msg for msg in scene.give(Stop(T0 + 60 * SECOND)) if isinstance(msg, EquityMark)]
+    assert [one.marks for one in told] == [{SPOT.id: Decimal(95)}]
+    assert [msg for msg in scene.wait(SECOND) if isinstance(msg, EquityMark)] == []
 
 
 def test_mark_when_it_is_of_yesterday_then_a_new_day_begins_and_the_daily_loss_goes() -> None:
