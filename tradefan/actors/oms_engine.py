@@ -52,6 +52,10 @@ def advance(turn: Turn, name: ParentId, *, at_stop: bool = False) -> None:
         return
     if parent.phase is not Phase.WORKING or closed(turn, at_stop=at_stop):
         return
+    if turn.instrument(parent.order.instrument) is None:
+        # Its feed left the configuration between two starts, which nothing at the venue had hindered.
+        complete(turn, parent, OrderStatus.EXPIRED, "restart")
+        return
     for command in _ask(turn, parent):
         if parent.phase is Phase.WORKING:
             _PERFORM[type(command)](turn, parent, command)

@@ -13,6 +13,7 @@ from tests.unit.actors.oms_wired import (
     API,
     BTC,
     DESK,
+    ETH,
     GATEWAY,
     JOURNAL,
     TRADER,
@@ -26,7 +27,7 @@ from tradefan.core.ledger import position
 from tradefan.messages.account import AccountState
 from tradefan.messages.control import AskHistory, Ready
 from tradefan.messages.gateway import CancelOrder, CreateOrder, Look, VenueFill
-from tradefan.messages.orders import CancelParent, FillUpdate, OrderStatus, ParentUpdate, Refusal
+from tradefan.messages.orders import CancelParent, FillUpdate, OrderStatus, ParentUpdate, Phase, Refusal
 from tradefan.messages.records import (
     CancelIntent,
     Epoch,
@@ -86,6 +87,22 @@ def test_restart_when_a_market_order_was_at_work_then_no_child_without_a_new_dec
     again.submit()
     fresh = again.one(GATEWAY, CreateOrder)
     assert fresh.client_order_id == client_order_id("dev", 2, 1)
+    again.check()
+
+
+def test_restart_when_nothing_of_a_parent_is_at_the_venue_and_its_feed_left_then_it_expires(
+    bench: Bench,
+) -> None:
+    """It is a wish that nobody can fulfil any more, and no defect of its executor."""
+    bench.submit(3, instrument=ETH)
+    create = bench.one(GATEWAY, CreateOrder)
+    bench.report(create, S.EXPIRED)
+    btc = {BTC: bench.wiring.instruments[BTC]}
+    again = Bench(records=bench.records, accounts={ACCOUNT: (BTC,)}, instruments=btc)
+    again.fold()
+    parent = again.trading.parents[create.parent_id]
+    assert (parent.phase, parent.status, parent.reason) == (Phase.DONE, S.EXPIRED, "restart")
+    assert "parent_failed" not in again.logs
     again.check()
 
 
