@@ -43,6 +43,10 @@ NUMBER_DIGITS = 15
 """Digits before the point of a quantity or price; with the places they stay below the context's 38."""
 NUMBER_PLACES = 18
 _SHOWN_MAX = 60
+REASON_MAX = 200
+"""Characters of a human's reason that the journal keeps."""
+NAME_MAX = 100
+"""Characters of a name that a human gives: of a scope, of an owner, of himself."""
 
 _SUFFIXES = {"ms": MS, "s": SECOND, "m": MINUTE, "h": HOUR, "d": DAY}
 
@@ -90,6 +94,12 @@ def require_number(name: str, value: Decimal | float) -> None:
 def clean(text: str) -> str:
     """Return a text from outside that UTF-8 can carry: lone surrogates become question marks."""
     return text.encode("utf-8", "replace").decode()
+
+
+def cut(text: str, most: int) -> str:
+    """Return a text from outside that is never refused: cleaned, and no longer than `most`."""
+    text = clean(text)
+    return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 def sign(side: Side) -> int:

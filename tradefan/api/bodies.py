@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from decimal import Decimal
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -10,11 +11,9 @@ from msgspec import Meta, Struct, field
 
 from tradefan.api.guard import Problem
 from tradefan.errors import Refused
-from tradefan.units import OwnerId, require_number
+from tradefan.units import NAME_MAX, REASON_MAX, OwnerId, cut, require_number
 
 REF_MAX = 64
-REASON_MAX = 200
-NAME_MAX = 100
 
 Reason = Annotated[str, Meta(max_length=REASON_MAX)]
 GivenReason = Annotated[str, Meta(min_length=1, max_length=REASON_MAX)]
@@ -64,12 +63,20 @@ class OrderBody(Body, kw_only=True):
 
 
 class KillBody(Body, kw_only=True):
-    """`POST /api/v1/kill`; nothing said means everything."""
+    """`POST /api/v1/kill`; nothing said means everything.
+
+    A kill never fails because of its words: a reason and a name of any length and spelling are taken.
+    """
 
     scope: Name = "all"
-    reason: Reason = ""
+    reason: str = ""
+    user: str = ""
     keep_protection: bool = False
     including_external: bool = False
+
+    def __post_init__(self) -> None:
+        """Keep of reason and name what a record can hold."""
+        self.reason, self.user = cut(self.reason, REASON_MAX), cut(self.user, NAME_MAX)
 
 
 class ResumeBody(Body, kw_only=True):
@@ -111,13 +118,22 @@ def read(text: bytes, kind: type[AnyBody]) -> AnyBody:
         Problem: 400 with what is wrong.
     """
     try:
-        body = msgspec.json.decode(text or b"{}", type=kind)
+        body = (
+            _lenient(text or b"{}", kind)
+            if kind is KillBody
+            else msgspec.json.decode(text or b"{}", type=kind)
+        )
         body.check()
     except Refused as refused:
         raise Problem(400, refused.code, refused.text) from refused
     except (msgspec.MsgspecError, ValueError) as error:
         raise Problem(400, "BAD_REQUEST", str(error)) from error
     return body
+
+
+def _lenient(text: bytes, kind: type[AnyBody]) -> AnyBody:
+    """Take JSON that strict readers refuse: of other encodings, with half a surrogate pair or a line end."""
+    return msgspec.convert(json.loads(text.decode("utf-8", "replace"), strict=False), kind)
 
 
 def _check_positive(**values: Decimal | None) -> None:

@@ -96,6 +96,29 @@ async def test_kill_when_it_is_not_understood_then_refused_and_nothing_is_closed
     assert (web.daemon.closed, web.daemon.heard) == ([], [])
 
 
+@pytest.mark.parametrize(
+    ("words", "kept"),
+    [
+        (b'{"reason": "%s"}' % (b"x" * 500), "x" * 199 + "…"),
+        (b'{"reason": "st\xf6rung"}', "st\ufffdrung"),
+        (b'{"reason": "two\nlines"}', "two\nlines"),
+        (b'{"reason": "st\\udcf6rung", "user": "%s"}' % (b"u" * 101), "st?rung"),
+    ],
+)
+async def test_kill_when_its_reason_is_long_or_no_text_then_it_is_taken_all_the_same(
+    start: Start, words: bytes, kept: str
+) -> None:
+    """A kill never fails because of its words; what a record cannot hold is cut or replaced."""
+    web = await start()
+    persist(web)
+    headers = {**CONTROL, "Content-Type": "application/json"}
+    status, answer = await web.call("POST", KILL, headers=headers, data=words)
+    assert (status, answer["closed"], web.daemon.closed) == (200, True, [("all", kept)])
+    (wish,) = web.daemon.heard
+    assert wish.reason == kept
+    assert len(wish.principal) <= len("api ") + 100
+
+
 async def test_kill_when_the_token_is_missing_then_401_and_nothing_is_closed(start: Start) -> None:
     """Who may not trade may not kill either."""
     web = await start()
