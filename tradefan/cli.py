@@ -1,5 +1,5 @@
 """The command line. Exit codes: 0 done, 1 failed, 2 usage or config, 3 not running, 4 not ready,
-69 prerequisite missing, 70 defect, 130 interrupted twice.
+5 killed but not yet on the disk, 69 prerequisite missing, 70 defect, 130 interrupted twice.
 """  # noqa: D205 the codes are the summary
 
 from __future__ import annotations

@@ -13,11 +13,13 @@ from typing import Any
 import orjson
 
 from tradefan.errors import TradeFanError
+from tradefan.units import clean
 
 FAILED = 1
 USAGE = 2
 NOT_RUNNING = 3
 NOT_READY = 4
+UNPERSISTED = 5
 TIMEOUT_S = 10
 _CONTROL = "/api/"
 
@@ -59,12 +61,14 @@ class Client:
 
     def post(self, path: str, body: dict[str, Any]) -> Any:  # noqa: ANN401 JSON
         """Return the JSON of a POST."""
-        return self._ask("POST", path, orjson.dumps(body))
+        return self._ask("POST", path, _json(body))
 
     def _ask(self, method: str, path: str, body: bytes | None) -> Any:  # noqa: ANN401 JSON
         headers = {"Content-Type": "application/json", "User-Agent": "tradefan-cli"}
         token = self._token() if path.startswith(_CONTROL) else None
         if token is not None:
+            if not (token.isascii() and token.isprintable()):
+                raise Unanswered(FAILED, "expected a token of printable ASCII characters, got another one")
             headers["Authorization"] = f"Bearer {token}"
         request = urllib.request.Request(self.url + path, body, headers, method=method)  # noqa: S310 checked above
         try:
@@ -72,10 +76,23 @@ class Client:
                 return orjson.loads(response.read())
         except urllib.error.HTTPError as error:
             raise _unanswered(error) from error
-        except (OSError, HTTPException) as error:
-            raise Unanswered(NOT_RUNNING, f"no answer from {self.url}: {error}") from error
         except orjson.JSONDecodeError as error:
             raise Unanswered(FAILED, f"{self.url}{path}: expected JSON; is it TradeFan?") from error
+        except (OSError, HTTPException, ValueError) as error:
+            # ValueError: an address that cannot be one, such as a port of letters.
+            raise Unanswered(NOT_RUNNING, f"no answer from {self.url}: {error}") from error
+
+
+def _json(body: dict[str, Any]) -> bytes:
+    """Return a body as JSON.
+
+    Raises:
+        Unanswered: the terminal gave a text that UTF-8 cannot carry.
+    """
+    for key, value in body.items():
+        if isinstance(value, str) and clean(value) != value:
+            raise Unanswered(USAGE, f"{key}: expected a text in UTF-8, got {value!r}")
+    return orjson.dumps(body)
 
 
 def read_token(path: Path) -> str | None:

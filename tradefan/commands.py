@@ -7,26 +7,32 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import msgspec
 import orjson
 import typer
 
-from tradefan.client import FAILED, NOT_RUNNING, Client, Unanswered, read_token
+from tradefan.client import FAILED, NOT_RUNNING, UNPERSISTED, USAGE, Client, Unanswered, read_token
 from tradefan.config.mistakes import ConfigInvalid
 from tradefan.errors import Refused
 from tradefan.terminal import AsJson, ConfigDir, Env, Url, address, client, fail, number, print_json, program
+from tradefan.units import NAME_MAX, REASON_MAX, clean, cut
 
 KILL_TIMEOUT_S = 1.0
 """How long the API may be silent before the signal is sent in its place."""
+FAR_TIMEOUT_S = 3.0
+"""How long that of another machine may be."""
 _BYTE_LOOKS, _BYTE_PAUSE_S = 20, 0.05
 _NOT_UNDERSTOOD = (400, 422)
 """Answers about the words of a kill: a misspelt scope is to be said again, and does not mean everything."""
+_NOT_LET_IN = (401, 403, 429)
+"""Answers about who calls; a kill with the token waits for no rate, so 429 says that it was another one."""
 
 VERDICTS = ("placed", "not-placed", "retry", "drop")
 
@@ -70,26 +76,71 @@ def kill(
     """Stop sending new orders at once and cancel what rests; only `resume` undoes it.
 
     Where the API is silent for a second, the daemon on this machine gets a signal: then everything is
-    meant, whatever the scope, and protection too.
+    meant, whatever the scope, and protection too. Exit code 5: closed, but a restart may open it again.
     """
     body = {
-        "scope": scope,
-        "reason": reason,
+        "scope": clean(scope),
+        "reason": cut(reason, REASON_MAX),
         "keep_protection": keep_protection,
         "including_external": including_external,
         **_caller(),
     }
-    answer = _kill_by_address(body, env, config, url) if address(url) else _kill_here(body, env, config)
+    named = address(url)
+    there = None if named is None else _kill_there(body, env, config, named)
+    answer = _kill_here(body, env, config) if there is None else there
     if as_json:
         print_json(answer)
-        return
-    for line in _killed(answer):
-        print(line)
+    else:
+        for line in _killed(answer):
+            print(line)
+    if there is None and named is not None and not _is_local(named):
+        fail(f"nobody answered at {named}: what runs there may NOT be killed", NOT_RUNNING)
+    if not answer["persisted"]:
+        raise SystemExit(UNPERSISTED)
 
 
-def _kill_by_address(body: dict[str, Any], env: str, config: Path | None, url: str | None) -> dict[str, Any]:
-    """Ask a daemon that may be anywhere: there is nobody here to send a signal to."""
-    return dict(client(env, config, url).post("/api/v1/kill", body))
+def _kill_there(body: dict[str, Any], env: str, config: Path | None, url: str) -> dict[str, Any] | None:
+    """Ask the daemon of an address; None where the one of this machine is to be asked in its place.
+
+    An address that was left in the environment must not keep a kill from the daemon that runs here.
+    """
+    from tradefan.environment import find_places
+
+    def token() -> str | None:
+        return os.environ.get("TRADEFAN_TOKEN") or read_token(find_places(env, config).token)
+
+    try:
+        return _asked(url, token, KILL_TIMEOUT_S if _is_local(url) else FAR_TIMEOUT_S, body)
+    except Unanswered as silence:
+        _require_silence(silence, body)
+        if not _may_be_here(silence, env, config, url):
+            raise
+        print(f"tradefan: {silence}; asking the daemon of {env} on this machine", file=sys.stderr)
+        return None
+
+
+def _may_be_here(silence: Unanswered, env: str, config: Path | None, url: str) -> bool:
+    """Say whether the daemon of this machine may be meant: nobody is at the address, or it is itself."""
+    from tradefan.environment import find_places
+
+    try:
+        places = find_places(env, config)
+    except Refused:
+        return False
+    if places.holder() is None:
+        return False
+    running = places.running()
+    # A daemon that answers at another port is another one: ours is not to be killed in its place.
+    ours = _is_local(url) and (running is None or urlsplit(running.url).port == urlsplit(url).port)
+    return ours or silence.code in (NOT_RUNNING, USAGE)
+
+
+def _is_local(url: str) -> bool:
+    try:
+        host = urlsplit(url).hostname or ""
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _kill_here(body: dict[str, Any], env: str, config: Path | None) -> dict[str, Any]:
@@ -108,12 +159,44 @@ def _kill_here(body: dict[str, Any], env: str, config: Path | None) -> dict[str,
     if running is None:
         return _kill_by_signal(pid, places.journal, "the daemon does not say where it listens")
     try:
-        api = Client(running.url, lambda: read_token(places.token), KILL_TIMEOUT_S)
-        return dict(api.post("/api/v1/kill", body))
+        return _asked(running.url, lambda: read_token(places.token), KILL_TIMEOUT_S, body)
     except Unanswered as silence:
-        if silence.status in _NOT_UNDERSTOOD:
-            raise
+        _require_silence(silence, body)
         return _kill_by_signal(pid, places.journal, str(silence))
+
+
+def _asked(
+    url: str, token: Callable[[], str | None], timeout_s: float, body: dict[str, Any]
+) -> dict[str, Any]:
+    """Return the answer of a daemon that has closed.
+
+    Raises:
+        Unanswered: whatever else came, or went wrong on the way: a kill has the signal left.
+    """
+    try:
+        answer = Client(url, token, timeout_s).post("/api/v1/kill", body)
+        if answer["closed"] is True and not {"scope", "persisted", "naked", "text"} - set(answer):
+            return dict(answer)
+    except Unanswered:
+        raise
+    except Exception as error:
+        # No mistake, of ours or in the answer, may keep a kill out.
+        raise Unanswered(FAILED, f"asking {url} failed: {type(error).__name__}: {error}") from error
+    raise Unanswered(FAILED, f"{url}: expected the answer of a kill, got {str(answer)[:REASON_MAX]}")
+
+
+def _require_silence(silence: Unanswered, body: dict[str, Any]) -> None:
+    """Let pass what is no answer to the one who calls.
+
+    Raises:
+        Unanswered: the words of a kill, or the token where not everything is meant, were refused.
+    """
+    if silence.status in _NOT_UNDERSTOOD:
+        raise silence
+    if silence.status in _NOT_LET_IN and body["scope"] != "all":
+        why = "the daemon does not take the token (TRADEFAN_TOKEN, else DATA_DIR/token)"
+        way = f"{program()} kill without --scope, on its machine, kills everything, by a signal"
+        raise Unanswered(FAILED, f"{silence}\n  nothing is killed: {why}; {way}", silence.status)
 
 
 def _kill_by_signal(pid: int, journal: Path, silence: str) -> dict[str, Any]:
@@ -132,8 +215,10 @@ def _until_persisted(journal: Path) -> bool:
 
     byte = Path(f"{journal}{KILL_END}")
     for _ in range(_BYTE_LOOKS):
-        if byte.exists() and killed(byte.read_bytes()) == ALL:
-            return True
+        # Not there yet, or not for this user to read: the signal is sent all the same.
+        with suppress(OSError):
+            if killed(byte.read_bytes()) == ALL:
+                return True
         time.sleep(_BYTE_PAUSE_S)
     return False
 
@@ -325,6 +410,6 @@ def _caller() -> dict[str, str]:
     """Say who calls, for the journal."""
     try:
         user = getpass.getuser()
-    except (OSError, KeyError):
+    except (OSError, KeyError, ImportError):
         user = str(os.getuid())
-    return {"owner": "cli", "user": user}
+    return {"owner": "cli", "user": cut(user, NAME_MAX)}

@@ -81,7 +81,7 @@ def test_kill_when_the_api_answers_then_it_is_asked_with_everything_that_was_sai
     daemon.answers["/api/v1/kill"] = (200, answer | {"text": "not yet on the disk"})
     words = ("--scope", "paper:main", "--reason", "a test", "--keep-protection", "--including-external")
     done = shell.ours("kill", *words)
-    assert (done.code, done.err) == (0, "")
+    assert (done.code, done.err) == (5, "")
     first, second, third, _ = done.out.splitlines()
     assert first.startswith("killed: paper:main;")
     assert "does NOT survive a restart yet" in first
@@ -100,22 +100,29 @@ def test_kill_when_the_api_answers_then_it_is_asked_with_everything_that_was_sai
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("trouble", ["no address", "nobody listens", "silent", "broken"])
+@pytest.mark.parametrize(
+    "trouble",
+    ["no address", "no URL", "nobody listens", "silent", "broken", "nonsense", "a token of umlauts"],
+)
 def test_kill_when_the_api_does_not_answer_then_the_holder_of_the_lock_gets_a_signal(
     shell: Shell, daemon: Daemon, holder: Holder, monkeypatch: pytest.MonkeyPatch, trouble: str
 ) -> None:
     """It is said that all scopes and protection are meant, and that no kill byte shows it yet."""
     monkeypatch.setattr("tradefan.commands._BYTE_LOOKS", 2)
+    monkeypatch.setenv("TRADEFAN_TOKEN", "\u00fc" if trouble == "a token of umlauts" else "t")
     if trouble == "nobody listens":
         announce(shell, "http://127.0.0.1:1")
+    elif trouble == "no URL":
+        announce(shell, "http://[half:an:address/")
     elif trouble != "no address":
         announce(shell, daemon.url)
-        daemon.answers["/api/v1/kill"] = (500, "x") if trouble == "broken" else (200, KILLED)
+        answers = {"broken": (500, "x"), "nonsense": (200, ["closed"])}
+        daemon.answers["/api/v1/kill"] = answers.get(trouble, (200, KILLED))
         daemon.silent_s = 3 if trouble == "silent" else 0
     began = time.monotonic()
     done = shell.ours("kill", "--scope", "paper:main")
     assert time.monotonic() - began < 3.5
-    assert (done.code, done.err) == (0, "")
+    assert (done.code, done.err) == (5, "")
     assert done.out.startswith("killed: all; no new order leaves; this does NOT survive a restart yet")
     text = f"sent SIGUSR2 to pid {holder.process.pid}: all scopes are meant, and protection is cancelled too"
     assert text in done.out
@@ -155,14 +162,80 @@ def test_kill_when_the_configuration_is_broken_then_2_and_says_what_still_kills(
 
 
 @pytest.mark.slow
-def test_kill_when_an_address_is_given_then_only_it_is_asked(
+@pytest.mark.parametrize(
+    ("reason", "said"),
+    [("st\udcf6rung", "st?rung"), ("x" * 201, f"{'x' * 199}…"), ("", ""), ("\x00", "\x00")],
+)
+def test_kill_when_its_reason_is_odd_then_it_is_said_in_words_that_pass(
+    shell: Shell, daemon: Daemon, holder: Holder, monkeypatch: pytest.MonkeyPatch, reason: str, said: str
+) -> None:
+    """A Latin-1 terminal gives surrogate escapes; neither they nor a novel may keep a kill out."""
+    announce(shell, daemon.url)
+    monkeypatch.setattr("getpass.getuser", lambda: "\udcf6" * 101)
+    daemon.answers["/api/v1/kill"] = (200, KILLED)
+    done = shell.ours("kill", "--reason", reason)
+    assert (done.code, done.err) == (0, "")
+    body = daemon.asked[0][3]
+    assert (body["reason"], body["user"]) == (said, f"{'?' * 99}…")
+    assert holder.process.poll() is None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("status", [401, 403, 429])
+def test_kill_when_the_token_is_refused_then_a_scope_is_not_widened_to_everything(
+    shell: Shell, daemon: Daemon, holder: Holder, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    """That is an answer, and says how everything is killed; who meant everything has it by the signal."""
+    monkeypatch.setattr("tradefan.commands._BYTE_LOOKS", 2)
+    announce(shell, daemon.url)
+    daemon.answers["/api/v1/kill"] = (status, {"error": {"code": "NO", "text": "no"}})
+    for words in ((), ("--url", daemon.url)):
+        done = shell.ours("kill", "--scope", "paper:main", *words)
+        assert (done.code, done.out) == (1, "")
+        assert "nothing is killed: the daemon does not take the token (TRADEFAN_TOKEN" in done.err
+        assert "kill without --scope" in done.err
+    assert holder.process.poll() is None
+    done = shell.ours("kill")
+    assert (done.code, done.err) == (5, "")
+    assert f"sent SIGUSR2 to pid {holder.process.pid}" in done.out
+    assert holder.said() == "heard\n"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("trouble", ["dead", "its own", "far", "no URL"])
+def test_kill_when_nobody_answers_at_the_address_then_the_daemon_here_gets_a_signal(
+    shell: Shell, daemon: Daemon, holder: Holder, monkeypatch: pytest.MonkeyPatch, trouble: str
+) -> None:
+    """An address left in the environment keeps no kill out; what may run far away is not called killed."""
+    monkeypatch.setattr("tradefan.commands._BYTE_LOOKS", 2)
+    addresses = {"dead": "http://127.0.0.1:1", "far": "http://nowhere.invalid", "no URL": "127.0.0.1"}
+    monkeypatch.setenv("TRADEFAN_URL", addresses.get(trouble, daemon.url))
+    daemon.answers["/api/v1/kill"] = (500, "x")
+    done = shell.ours("kill")
+    assert done.code == (5 if trouble in ("dead", "its own") else 3)
+    assert "asking the daemon of development on this machine" in done.err
+    assert ("may NOT be killed" in done.err) == (trouble in ("far", "no URL"))
+    assert f"sent SIGUSR2 to pid {holder.process.pid}" in done.out
+    assert holder.said() == "heard\n"
+
+
+@pytest.mark.slow
+def test_kill_when_another_daemon_answers_at_the_address_then_ours_is_left_alone(
     shell: Shell, daemon: Daemon, holder: Holder
 ) -> None:
-    """The daemon of that address may be another machine's: ours gets no signal in its place."""
+    """It is alive and not ours: a signal to ours would kill in its place."""
+    announce(shell, "http://127.0.0.1:1")
     daemon.answers["/api/v1/kill"] = (500, "x")
     done = shell.ours("kill", "--url", daemon.url)
     assert (done.code, done.out) == (1, "")
     assert holder.process.poll() is None
+
+
+def test_kill_when_nobody_answers_and_nobody_runs_here_then_3(shell: Shell) -> None:
+    """The address is what the error is about."""
+    done = shell.ours("kill", "--url", "http://127.0.0.1:1")
+    assert (done.code, done.out) == (3, "")
+    assert "no answer from http://127.0.0.1:1" in done.err
 
 
 # --- resume, resolve, assign --------------------------------------------------------------------------------
