@@ -260,13 +260,15 @@ def order_submit(
 def order_list(
     env: Env = "development", config: ConfigDir = None, url: Url = None, as_json: AsJson = False
 ) -> None:
-    """List the newest orders."""
-    found = _client(env, config, url).get("/api/v1/orders")["orders"]
+    """List all open orders, and the newest of those that are done."""
+    found = _client(env, config, url).get("/api/v1/orders")
     if as_json:
-        print_json(found)
-        return
-    for order in found:
-        print(_sentence(order))
+        print_json(found["orders"])
+    else:
+        for order in found["orders"]:
+            print(_sentence(order))
+    _say_more(found["more_open"], "open")
+    _say_more(found["more_done"], "done")
 
 
 @orders.command("show")
@@ -313,6 +315,12 @@ def _sentence(order: dict[str, Any]) -> str:
     words += ["avg", order["avg_px"]] if order["avg_px"] is not None else []
     words += [f"({order['reason']})"] if order["reason"] else []
     return " ".join(words)
+
+
+def _say_more(count: int, what: str) -> None:
+    """Say what a list leaves out, where it is not taken for a part of the list."""
+    if count:
+        print(f"and {count} more {what}", file=sys.stderr)
 
 
 def _id(text: str) -> str:
@@ -365,10 +373,10 @@ def position_list(
 ) -> None:
     """List positions with their owners; what nobody here bought is `external`'s."""
     status = _client(env, config, url).get("/status")
-    found, holdings = status["positions"], status["holdings"]
+    found, holdings, more = status["positions"], status["holdings"], status["more"]
     if as_json:
         print_json([*found, *holdings])
-        return
+        found = holdings = []
     for one in holdings:
         print(f"{one['account']:12} {one['owner']:16} {one['asset']:18} {one['qty']:>14}")
     for one in found:
@@ -376,6 +384,7 @@ def position_list(
         for key in ("avg_px", "mark", "unrealised"):
             print(f"  {key} {'-' if one[key] is None else one[key]}", end="")
         print()
+    _say_more(more["positions"] + more["holdings"], "positions")
 
 
 @paper.command("reset")

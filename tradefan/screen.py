@@ -22,7 +22,7 @@ WIDTH = 80
 
 def status_screen(status: JSON, program: str = "tradefan") -> Group:
     """Return the status as renderables of at most 80 columns; `program` is how the user called us."""
-    positions = [_position(one) for one in status["positions"]]
+    more, positions = status["more"], [_position(one) for one in status["positions"]]
     refused = [_refusal(one) for one in status["refusals"]]
     return Group(
         _headline(status),
@@ -30,12 +30,19 @@ def status_screen(status: JSON, program: str = "tradefan") -> Group:
         _money(status),
         *_seams(status["equity"]),
         _table("feed", ("quality", "age", "last", "why"), [_feed(one) for one in status["feeds"]], FEEDS_MAX),
-        _table("position", ("owner", "qty", "avg", "unrealised", "realised"), positions, POSITIONS_MAX),
+        _table(
+            "position",
+            ("owner", "qty", "avg", "unrealised", "realised"),
+            positions,
+            POSITIONS_MAX,
+            more["positions"],
+        ),
         _table(
             "working",
             ("owner", "what", "done", "algo"),
             [_parent(one) for one in status["parents"]],
             WORKING_MAX,
+            more["parents"],
         ),
         _last_fill(status["fills"]),
         _table("refused", ("owner", "code", "what passes"), refused, REFUSED_MAX),
@@ -170,7 +177,10 @@ def _next(status: JSON, program: str) -> list[Text]:
 # --- how it is written --------------------------------------------------------------------------------
 
 
-def _table(first: str, columns: tuple[str, ...], rows: Sequence[Row], most: int) -> RenderableType:
+def _table(
+    first: str, columns: tuple[str, ...], rows: Sequence[Row], most: int, more: int = 0
+) -> RenderableType:
+    """Return the first rows; those that do not fit, and `more` that were not even told, are counted."""
     if not rows:
         return _line(first, "none")
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="dim")
@@ -179,8 +189,8 @@ def _table(first: str, columns: tuple[str, ...], rows: Sequence[Row], most: int)
         table.add_column(column, justify="right" if right else "left", no_wrap=True)
     for row in rows[:most]:
         table.add_row(*row)
-    if len(rows) > most:
-        table.add_row(f"and {len(rows) - most} more")
+    if left := max(len(rows) - most, 0) + more:
+        table.add_row(f"and {left} more")
     return table
 
 

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from tradefan import __version__
 from tradefan.actors.market_state import FeedView
-from tradefan.actors.oms_view import OmsView
+from tradefan.actors.oms_view import OPEN_SHOWN, OmsView
 from tradefan.actors.risk_desk_state import AccountRiskView
 from tradefan.config.check import PAPER
 from tradefan.config.schema import Config
@@ -91,9 +91,10 @@ class Picture:
     # --- status -----------------------------------------------------------------------------------
 
     def status(self) -> JSON:
-        """Return everything that one screen shows; no list is longer than `telemetry.top`."""
+        """Return everything that one screen shows; `more` counts what its lists of open things leave out."""
         now_ns, oms, risk, feeds = self._now_ns(), self._views.oms(), self._views.risk(), self._views.feeds()
-        accounts = risk.accounts if risk else ()
+        accounts, working, holdings = risk.accounts if risk else (), _working(oms), self._holdings()
+        positions = self._top(oms.positions, lambda one: bool(one.qty)) if oms else ()
         return {
             "schema": SCHEMA,
             "version": __version__,
@@ -112,10 +113,16 @@ class Picture:
             "drawdown": [_drawdown(one, self._config) for one in accounts],
             "limits": [_limits(one) for one in accounts],
             "feeds": [_feed(feed, now_ns) for feed in feeds],
-            "positions": self._positions(oms, feeds),
-            "holdings": self._holdings(),
-            "parents": [_parent(one) for one in self._top(_working(oms))],
+            "positions": self._positions(positions, feeds),
+            "holdings": holdings[:OPEN_SHOWN],
+            "parents": [_parent(one) for one in working],
             "orders": self._orders_now(oms),
+            "more": {
+                "positions": oms.positions_kept - len(positions) if oms else 0,
+                "holdings": max(len(holdings) - OPEN_SHOWN, 0),
+                "parents": oms.parents_open - len(working) if oms else 0,
+                "orders": oms.orders_open - len(oms.orders) if oms else 0,
+            },
             "fills": _fills(oms),
             "refusals": [_refusal(one) for one in oms.refusals] if oms else [],
             "strategies": self.strategies(),
@@ -123,14 +130,13 @@ class Picture:
             "stores": self._stores(oms),
         }
 
-    def _top(self, rows: Sequence[T]) -> Sequence[T]:
-        return rows[: self._config.telemetry.top]
+    def _top(self, rows: Sequence[T], is_open: Callable[[T], bool] = lambda _: False) -> Sequence[T]:
+        """Return the first rows up to `telemetry.top`, but all that are open, which stand in front."""
+        return rows[: max(self._config.telemetry.top, sum(map(is_open, rows)))]
 
-    def _positions(self, oms: OmsView | None, feeds: list[FeedView]) -> list[JSON]:
+    def _positions(self, rows: Sequence[PositionUpdate], feeds: list[FeedView]) -> list[JSON]:
         marks = {feed.instrument: _mid(feed) for feed in feeds}
-        return [
-            self._position(one, marks.get(one.instrument)) for one in self._top(oms.positions if oms else ())
-        ]
+        return [self._position(one, marks.get(one.instrument)) for one in rows]
 
     def _position(self, one: PositionUpdate, mark: Decimal | None) -> JSON:
         instrument = self._plan.instruments.get(one.instrument)
@@ -155,13 +161,12 @@ class Picture:
         """Return what accounts held before us, or got by transfers: `external`'s, by asset; money is none."""
         trading, money = self._views.trading(), self._config.portfolio.numeraire
         held = {} if trading is None else trading.ledger.external
-        rows: list[JSON] = [
+        return [
             {"account": account, "owner": EXTERNAL, "asset": asset, "qty": one.qty}
             for account, assets in held.items()
             for asset, one in assets.items()
             if one.qty and asset != money
         ]
-        return [*self._top(rows)]
 
     def _orders_now(self, oms: OmsView | None) -> JSON:
         if oms is None:
@@ -170,7 +175,7 @@ class Picture:
             "open": oms.orders_open,
             "in_doubt": oms.in_doubt,
             "total": oms.counters.orders,
-            "list": [_child(one) for one in self._top(oms.orders)],
+            "list": [_child(one) for one in oms.orders],
         }
 
     def _who_runs(self) -> JSON:
@@ -243,10 +248,15 @@ class Picture:
 
     # --- orders -----------------------------------------------------------------------------------
 
-    def orders(self) -> list[JSON]:
-        """Return the newest parents."""
+    def orders(self) -> JSON:
+        """Return the open parents and the newest done ones, and how many of each are left out."""
         oms = self._views.oms()
-        return [_parent(one) for one in self._top(oms.parents)] if oms else []
+        if oms is None:
+            return {"orders": [], "more_open": 0, "more_done": 0}
+        shown, working = self._top(oms.parents, _is_working), len(_working(oms))
+        more_open = oms.parents_open - working
+        more_done = oms.parents_kept - more_open - len(shown)
+        return {"orders": [*map(_parent, shown)], "more_open": more_open, "more_done": more_done}
 
     def order(self, parent_id: str) -> JSON | None:
         """Return one parent with its children, None when memory does not hold it."""
@@ -353,8 +363,12 @@ def _killed(kill: Kill) -> str:
     return f"killed at {iso(kill.at_ns)} by {kill.principal}: {kill.reason or 'no reason given'}{kept}"
 
 
+def _is_working(parent: ParentUpdate) -> bool:
+    return parent.phase != "DONE"
+
+
 def _working(oms: OmsView | None) -> list[ParentUpdate]:
-    return [one for one in oms.parents if one.phase != "DONE"] if oms else []
+    return [*filter(_is_working, oms.parents)] if oms else []
 
 
 def _parent(one: ParentUpdate) -> JSON:

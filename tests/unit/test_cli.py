@@ -261,9 +261,10 @@ def test_lists_when_asked_then_readable_or_json(shell: Shell, daemon: Daemon) ->
     position = {"account": "paper:main", "owner": "me", "instrument": "b:X/Y", "qty": "1", "avg_px": None}
     position |= {"mark": "2", "unrealised": None}
     holding = {"account": "paper:main", "owner": "external", "asset": "BTC", "qty": "2"}
+    status = {"more": {"positions": 0, "holdings": 0}}
     daemon.answers = {
-        "/status": (200, {"positions": [position], "holdings": [holding]}),
-        "/api/v1/orders": (200, {"orders": [ORDER]}),
+        "/status": (200, status | {"positions": [position], "holdings": [holding]}),
+        "/api/v1/orders": (200, {"orders": [ORDER], "more_open": 0, "more_done": 0}),
         "/api/v1/orders/pabc": (200, ORDER),
         "/api/v1/strategies": (200, {"strategies": [strategy]}),
     }
@@ -277,6 +278,20 @@ def test_lists_when_asked_then_readable_or_json(shell: Shell, daemon: Daemon) ->
     ):
         assert text in shell(*words, *url).out
         assert json.loads(shell(*words, *url, "--json").out) == value
+
+
+def test_lists_when_they_leave_something_out_then_that_is_said(shell: Shell, daemon: Daemon) -> None:
+    """Beside the list, so that a program which reads it is not disturbed."""
+    daemon.answers = {
+        "/status": (200, {"positions": [], "holdings": [], "more": {"positions": 8, "holdings": 4}}),
+        "/api/v1/orders": (200, {"orders": [], "more_open": 3, "more_done": 0}),
+    }
+    for words, text in (
+        (("order", "list"), "and 3 more open\n"),
+        (("position", "list"), "and 12 more positions\n"),
+    ):
+        assert shell(*words, "--url", daemon.url) == Done(0, "", text)
+        assert shell(*words, "--json", "--url", daemon.url).err == text
 
 
 # --- logs -----------------------------------------------------------------------------------------------

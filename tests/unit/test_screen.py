@@ -36,6 +36,7 @@ STATUS: dict[str, Any] = {
         }
     ],
     "parents": [],
+    "more": {"positions": 0, "parents": 0},
     "fills": {
         "total": 29,
         "last": [
@@ -199,6 +200,12 @@ def test_screen_when_there_is_much_then_still_80_columns_and_says_what_is_left_o
     ]
     assert any(line.startswith("pyn5aaabaaaaaabvv ") for line in lines)
     assert lines[-1] == f"      {program} order submit -e production --help"
+
+
+def test_screen_when_the_daemon_itself_left_something_out_then_that_counts_too() -> None:
+    """What nobody told the screen is there all the same."""
+    lines = shown(changed(more={"positions": 7, "parents": 0}))
+    assert [line for line in lines if line.startswith("and ")] == ["and 7 more"]
 
 
 def test_screen_when_a_usual_day_then_24_lines() -> None:

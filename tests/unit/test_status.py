@@ -93,7 +93,7 @@ def test_pictures_when_nothing_has_started_then_say_so(seen: Seen) -> None:
     status = picture.status()
     assert (status["equity"], status["positions"], status["fills"]) == ([], [], {"total": None, "last": []})
     assert status["mode"]["mode"] == "CANCEL_ONLY"
-    assert picture.orders() == []
+    assert picture.orders() == {"orders": [], "more_open": 0, "more_done": 0}
     assert picture.order("p1") is None
     assert b"tradefan_actor_up" in picture.metrics()
 
@@ -109,6 +109,7 @@ def test_status_when_trading_then_carries_what_was_promised(trading: Seen) -> No
         True,
     )
     assert {row["state"] for row in (*status["actors"], *status["links"], *status["stores"])} == {"READY"}
+    assert status["more"] == {"positions": 0, "holdings": 0, "parents": 0, "orders": 0}
     assert trading.picture.ready() == {"ready": True, "waiting": {}}
     health = trading.picture.health()
     assert (health["status"], {check["status"] for check in health["checks"].values()}) == ("ok", {"ok"})
@@ -140,7 +141,7 @@ def test_status_when_trading_then_the_last_fills_stand_newest_first(trading: See
     assert {(fill["owner"], fill["side"], fill["liquidity"]) for fill in fills["last"]} == {
         ("rebalance_btc", "buy", "taker")
     }
-    (parent,) = trading.picture.orders()
+    (parent,) = trading.picture.orders()["orders"]
     order = trading.picture.order(parent["parent_id"])
     assert order is not None
     (child,) = order["children_orders"]
@@ -257,9 +258,11 @@ def test_metrics_when_trading_then_equal_status(trading: Seen) -> None:
 
 
 def test_lists_when_longer_than_the_bound_then_cut(trading: Seen) -> None:
-    """`telemetry.top` holds for each list."""
+    """`telemetry.top` holds for each list, but not for what is open."""
     many: list[Any] = [*range(80)]
     assert trading.picture._top(many) == many[:50]
+    assert trading.picture._top(many, lambda row: row < 70) == many[:70]
+    assert trading.picture._top(many, lambda row: row < 7) == many[:50]
 
 
 def test_mode_when_a_scope_is_killed_then_named_with_who_and_why_and_so_is_the_latch(tmp_path: Path) -> None:

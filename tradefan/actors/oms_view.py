@@ -7,6 +7,7 @@ newest alone is enough; fills are single facts.
 from __future__ import annotations
 
 from decimal import Decimal
+from itertools import islice
 
 import msgspec
 from msgspec import Struct
@@ -15,15 +16,17 @@ from tradefan.actors.oms_gate import mode_shown
 from tradefan.actors.oms_state import Counters, Live, ModeNow, OmsState, OmsWiring, Turn
 from tradefan.core.outbox import creates
 from tradefan.core.trading import Trading
+from tradefan.core.trading_state import ParentState
 from tradefan.core.updates import order_update, parent_update, position_update
 from tradefan.messages.base import Message
-from tradefan.messages.orders import FillUpdate, OrderUpdate, ParentUpdate, PositionUpdate, Refusal
+from tradefan.messages.orders import FillUpdate, OrderUpdate, ParentUpdate, Phase, PositionUpdate, Refusal
 from tradefan.messages.records import Fill, Kill, ModeChange
 from tradefan.units import EXTERNAL, AccountId, Asset, InstrumentId, OwnerId
 
+OPEN_SHOWN = 200
+"""Open parents, live orders and positions in a picture: all there usually are; what is beyond is counted."""
 PARENTS_SHOWN = 50
-ORDERS_SHOWN = 100
-POSITIONS_SHOWN = 100
+"""Parents in a picture, where done ones fill what the open ones leave."""
 MODES_SHOWN = 50
 
 
@@ -39,7 +42,11 @@ class AccountView(Struct, frozen=True):
 
 
 class OmsView(Struct, frozen=True):
-    """The order manager for status and metrics; lists are bounded, newest first."""
+    """The order manager for status and metrics; lists are bounded.
+
+    What is open stands first, the newest of it in front: of parents before those that are done, of orders
+    our own before those of others, of positions before what is flat.
+    """
 
     state: str
     mode: ModeNow
@@ -52,10 +59,12 @@ class OmsView(Struct, frozen=True):
     accounts: tuple[AccountView, ...]
     parents: tuple[ParentUpdate, ...]
     parents_open: int
+    parents_kept: int
     orders: tuple[OrderUpdate, ...]
     orders_open: int
     in_doubt: int
     positions: tuple[PositionUpdate, ...]
+    positions_kept: int
     refusals: tuple[Refusal, ...]
     holds: dict[InstrumentId, str]
     fills: int
@@ -102,9 +111,10 @@ def positions_of(trading: Trading, owner: OwnerId | None) -> list[PositionUpdate
 def oms_view(state: OmsState, wiring: OmsWiring) -> OmsView:
     """Return a bounded picture between steps; it changes nothing."""
     trading, live = state.trading, state.live
-    parents = [*reversed(trading.parents.values())][:PARENTS_SHOWN]
-    orders = [trading.orders[name] for name in reversed(trading.orders_live)][:ORDERS_SHOWN]
+    orders = [trading.orders[name] for name in reversed(trading.orders_live)]
+    orders.sort(key=lambda order: order.external)
     positions = [item for item in positions_of(trading, None) if item.owner != EXTERNAL or item.qty]
+    positions.sort(key=lambda item: not item.qty)
     return OmsView(
         state=_state_word(state, wiring),
         mode=mode_shown(trading),
@@ -115,12 +125,14 @@ def oms_view(state: OmsState, wiring: OmsWiring) -> OmsView:
         durable_lsn=live.outbox.durable,
         waiting_creates=len(creates(live.outbox)),
         accounts=tuple(_account_view(state, account) for account in wiring.accounts),
-        parents=tuple(parent_update(parent) for parent in parents),
+        parents=tuple(map(parent_update, _parents(trading))),
         parents_open=len(trading.parents_open),
-        orders=tuple(order_update(order) for order in orders),
+        parents_kept=len(trading.parents),
+        orders=tuple(map(order_update, orders[:OPEN_SHOWN])),
         orders_open=len(trading.orders_live),
         in_doubt=sum(trading.exposure.in_doubt.values()),
-        positions=tuple(positions[:POSITIONS_SHOWN]),
+        positions=tuple(positions[:OPEN_SHOWN]),
+        positions_kept=len(positions),
         refusals=tuple(reversed(live.refusals)),
         holds=_holds(trading, live),
         fills=trading.fills,
@@ -128,6 +140,13 @@ def oms_view(state: OmsState, wiring: OmsWiring) -> OmsView:
         unapplied=trading.unapplied,
         counters=msgspec.structs.replace(live.counters),
     )
+
+
+def _parents(trading: Trading) -> list[ParentState]:
+    """Return the open parents, and the newest done ones where that leaves room: small ones hide no other."""
+    shown = [trading.parents[name] for name in islice(reversed(trading.parents_open), OPEN_SHOWN)]
+    done = (one for one in reversed(trading.parents.values()) if one.phase is Phase.DONE)
+    return [*shown, *islice(done, max(PARENTS_SHOWN - len(shown), 0))]
 
 
 def _holds(trading: Trading, live: Live) -> dict[InstrumentId, str]:

@@ -42,8 +42,8 @@ class Pictures(Names, Protocol):
         """Return everything that one screen shows."""
         ...
 
-    def orders(self) -> list[dict[str, Any]]:
-        """Return the newest parents."""
+    def orders(self) -> dict[str, Any]:
+        """Return `{"orders", "more_open", "more_done"}`: parents, and how many are left out."""
         ...
 
     def strategies(self) -> list[dict[str, Any]]:
@@ -163,7 +163,7 @@ class ApiLink:
         )
 
     async def _orders(self, _request: web.Request) -> web.Response:
-        return _json({"orders": self._pictures.orders()})
+        return _json(self._pictures.orders())
 
     async def _strategies(self, _request: web.Request) -> web.Response:
         return _json({"strategies": self._pictures.strategies()})

@@ -383,7 +383,12 @@ class TelemetryConfig(Section, frozen=True, kw_only=True):
     """What the faces show."""
 
     metrics: Annotated[bool, restart("serve Prometheus metrics under /metrics")] = True
-    top: Annotated[int, live("most rows of one list in /status", unit="rows", ge=1, le=1000)] = 50
+    top: Annotated[
+        int,
+        live(
+            "most rows of one list in /status; of open orders and positions 200", unit="rows", ge=1, le=1000
+        ),
+    ] = 50
 
 
 class TimeConfig(Section, frozen=True, kw_only=True):

@@ -24,6 +24,7 @@ from tests.unit.actors.oms_wired import (
     TRADER,
     TREND,
     USDT,
+    foreign,
 )
 from tradefan.actors.oms import Oms, OmsState
 from tradefan.core.ids import is_own
@@ -307,19 +308,46 @@ def test_state_when_taken_out_and_put_back_then_the_rest_of_the_story_is_the_sam
 
 def test_view_when_much_is_there_then_it_is_bounded_and_changes_nothing(bench: Bench) -> None:
     """Newest parents, open orders, positions, the last refusals, counters and modes."""
-    for _ in range(120):
+    for _ in range(220):
         bench.limit("0.06")
     for _ in range(30):
         bench.submit(-1)
     before = msgspec.msgpack.encode(bench.oms.state)
     view = bench.oms.view()
     assert msgspec.msgpack.encode(bench.oms.state) == before
-    assert (len(view.parents), len(view.orders), len(view.refusals)) == (50, 100, 20)
-    assert (view.parents_open, view.orders_open, view.counters.refusals, view.epoch) == (120, 120, 30, 1)
+    assert (len(view.parents), len(view.orders), len(view.refusals)) == (200, 200, 20)
+    assert (view.parents_open, view.orders_open, view.counters.refusals, view.epoch) == (220, 220, 30, 1)
+    assert (view.parents_kept, view.positions_kept) == (220, len(view.positions))
     assert view.parents[0].order.parent_id == bench.made(Parent)[-1].order.parent_id
     assert view.durable_lsn == view.lsn == len(bench.records)
     assert view.accounts[0].balances == {USDT: D(1_000_000)}
     assert msgspec.json.encode(view)
+
+
+def test_view_when_an_order_rests_behind_many_that_are_done_then_it_stands_in_front(bench: Bench) -> None:
+    """What is done hides nothing that is open."""
+    first = bench.limit("0.06")
+    bench.report(first, S.NEW)
+    for _ in range(60):
+        small = bench.limit("0.06")
+        bench.report(small, S.NEW)
+        bench.fill(small, "0.06")
+    view = bench.oms.view()
+    assert (len(view.parents), view.parents_open, view.parents_kept) == (50, 1, 61)
+    shown = [one.order.parent_id for one in view.parents]
+    assert shown[:2] == [first.parent_id, small.parent_id]
+    assert len(set(shown)) == 50
+
+
+def test_view_when_others_place_orders_then_ours_stand_in_front(bench: Bench) -> None:
+    """However many those are."""
+    ours = bench.limit("0.06")
+    bench.report(ours, S.NEW)
+    for number in range(210):
+        bench.report(foreign(1, f"web_{number}"), S.NEW, venue_order_id=f"w{number}")
+    view = bench.oms.view()
+    assert (len(view.orders), view.orders_open) == (200, 211)
+    assert view.orders[0].client_order_id == ours.client_order_id
 
 
 def test_message_when_it_means_nothing_to_the_oms_then_it_is_counted(bench: Bench) -> None:

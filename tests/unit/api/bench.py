@@ -62,8 +62,8 @@ class Daemon:
     def metrics(self) -> bytes:
         return b"tradefan_fills_total 0.0\n"
 
-    def orders(self) -> list[dict[str, Any]]:
-        return list(self.known.values())
+    def orders(self) -> dict[str, Any]:
+        return {"orders": list(self.known.values()), "more_open": 0, "more_done": 0}
 
     def order(self, parent_id: str) -> dict[str, Any] | None:
         return self.known.get(parent_id)
