@@ -368,15 +368,24 @@ def journal_export(
     config: ConfigDir = None,
 ) -> None:
     """Write all rows for other programs."""
-    from tradefan.stores.journal_tool import export
+    from tradefan.stores.journal_tool import export, require_export
+    from tradefan.stores.kill_byte import KILL_END
+    from tradefan.stores.mark import MARK_END
 
     path = _journal_path(env, config)
     if out is None:
         with _until_the_reader_leaves():
             export(path, sys.stdout.buffer, file_format)
         return
-    with out.open("wb") as file:
-        count = export(path, file, file_format)
+    require_export(path, file_format)
+    wanted = f"--out: expected a file that can be written and is not the journal's, got {str(out)!r}"
+    if str(out.resolve()).removeprefix(str(Path(path).resolve())) in ("", "-wal", "-shm", MARK_END, KILL_END):
+        raise Refused("BAD_FILE", wanted)
+    try:
+        with out.open("wb") as file:
+            count = export(path, file, file_format)
+    except OSError as error:
+        raise Refused("BAD_FILE", f"{wanted}: {error.strerror}") from error
     print(f"wrote {count} rows to {out}")
 
 

@@ -359,12 +359,31 @@ def test_journal_when_whole_then_verified_shown_and_exported(
     assert shown.out.splitlines()[1].endswith("scope=all reason=well again principal=cli alice")
     (line,) = shell.ours("journal", "show", "--type", "KILL", "--json").out.splitlines()
     assert json.loads(line)["fields"]["reason"] == "a test"
-    assert shell.ours("journal", "show", "--order", "nobody").out == ""
+    assert shell.ours("journal", "show", "--order", "nobody").code == 2
     out = tmp_path / "rows.jsonl"
     assert shell.ours("journal", "export", "-o", str(out)).out == f"wrote 3 rows to {out}\n"
     assert [json.loads(line)["lsn"] for line in out.read_text().splitlines()] == [1, 2, 3]
     assert shell.ours("journal", "export", "--format", "csv").code == 2
     assert journal.read_bytes() == before
+
+
+def test_export_when_the_file_cannot_be_written_then_2_and_nothing_is_emptied(
+    shell: Shell, journal: Path, tmp_path: Path
+) -> None:
+    """Not the journal either, which the export would empty; nor a file for a format that is none."""
+    before, kept = journal.read_bytes(), tmp_path / "kept"
+    kept.write_text("kept")
+    link = tmp_path / "link"
+    link.symlink_to(journal)
+    for out in ("/nonexistent/x", str(tmp_path), str(journal), f"{journal}.kill", str(link)):
+        done = shell.ours("journal", "export", "-o", out)
+        assert (done.code, done.out) == (2, "")
+        assert (
+            f"BAD_FILE: --out: expected a file that can be written and is not the journal's, got '{out}'"
+            in done.err
+        )
+    done = shell.ours("journal", "export", "--format", "csv", "-o", str(kept))
+    assert (done.code, kept.read_text(), journal.read_bytes()) == (2, "kept", before)
 
 
 def test_journal_when_a_row_was_altered_then_verify_is_1_and_names_it(shell: Shell, journal: Path) -> None:

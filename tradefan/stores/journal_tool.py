@@ -11,14 +11,15 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from enum import Enum
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, get_args
 
 import msgspec
 from msgspec import Struct
 
+from tradefan.contracts import suggest
 from tradefan.core.trading import Trading, apply
 from tradefan.errors import Refused
-from tradefan.messages.records import TRADING_VERSION
+from tradefan.messages.records import TRADING_VERSION, Record
 from tradefan.stores.journal import JournalFile, Row
 from tradefan.stores.journal_layout import JOURNAL_VERSION, SLICE
 from tradefan.stores.kill_byte import KILL_END, killed
@@ -206,28 +207,44 @@ def show(
     `ParentFailed`), `limit` the most rows that are yielded.
 
     Raises:
-        Refused: NO_JOURNAL; JOURNAL_DAMAGED at a row that cannot be believed, those before it are out.
+        Refused: NO_JOURNAL; BAD_RANGE or UNKNOWN_TYPE for filters that nothing can pass, UNKNOWN_ORDER at the
+            end where no row spoke of it; JOURNAL_DAMAGED at a row that cannot be believed, those before it
+            are out.
         Outage: the disk cannot be read.
     """
     _require(path)
-    wanted = None if kind is None else _plain_name(kind)
-    shown = 0
+    if until_lsn is not None and until_lsn < since_lsn:
+        raise Refused("BAD_RANGE", f"--until: expected {since_lsn} (--since) or more, got {until_lsn}")
+    wanted = None if kind is None else _known_kind(kind)
+    shown, spoken_of = 0, order is None
     with contextlib.closing(JournalFile(path, read_only=True)) as file:
         last = file.last_lsn if until_lsn is None else min(until_lsn, file.last_lsn)
         rows = file.rows(max(file.begin()[0], min(since_lsn - 1, last)))
         # No row behind the last one is read: it may be damaged.
         while shown != limit and (row := next(rows, None)) is not None and row.lsn <= last:
-            if _is_wanted(row.record, wanted, order):
+            about = order is None or order in set(_orders_of(row.record))
+            spoken_of |= about
+            if about and wanted in (None, _plain_name(type(row.record).__name__)):
                 shown += 1
                 yield as_dict(row)
             if row.lsn == last:
-                return
+                break
+    if not spoken_of and limit != 0:
+        text = f"--order: expected an order or parent of rows {since_lsn} to {last}, got {order!r}"
+        raise Refused("UNKNOWN_ORDER", text)
 
 
-def _is_wanted(record: Struct, kind: str | None, order: str | None) -> bool:
-    if kind not in (None, _plain_name(type(record).__name__)):
-        return False
-    return order is None or order in set(_orders_of(record))
+def _known_kind(kind: str) -> str:
+    """Return a type's name as names are compared.
+
+    Raises:
+        Refused: UNKNOWN_TYPE with what was probably meant.
+    """
+    known = [_plain_name(one.__name__) for one in get_args(Record)]
+    if (plain := _plain_name(kind)) not in known:
+        text = f"--type: expected a type of record, got {kind!r}{suggest(plain, known)}"
+        raise Refused("UNKNOWN_TYPE", text)
+    return plain
 
 
 def export(path: str, out: IO[bytes], file_format: str = "jsonl") -> int:
@@ -236,14 +253,24 @@ def export(path: str, out: IO[bytes], file_format: str = "jsonl") -> int:
     Raises:
         Refused: BAD_FORMAT; and as `show`, the rows before a damaged one are written.
     """
-    if file_format != "jsonl":
-        raise Refused("BAD_FORMAT", f"expected the format jsonl, got {file_format}")
+    require_export(path, file_format)
     encode = msgspec.json.Encoder().encode
     count = 0
     for row in show(path):
         out.write(encode(row) + b"\n")
         count += 1
     return count
+
+
+def require_export(path: str, file_format: str) -> None:
+    """See that an export can begin, before a file is made, or emptied, for it.
+
+    Raises:
+        Refused: BAD_FORMAT or NO_JOURNAL.
+    """
+    if file_format != "jsonl":
+        raise Refused("BAD_FORMAT", f"--format: expected jsonl, got {file_format!r}")
+    _require(path)
 
 
 def as_dict(row: Row) -> dict[str, Any]:

@@ -188,6 +188,28 @@ def test_show_when_filtered_then_gives_those_rows(
     assert [row["lsn"] for row in show(path, **filters)] == lsns  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(
+    ("filters", "text"),
+    [
+        ({"since_lsn": 6, "until_lsn": 5}, r"BAD_RANGE: --until: expected 6 \(--since\) or more, got 5"),
+        ({"kind": "INTNT"}, "UNKNOWN_TYPE: --type: expected a type of record, got 'INTNT'.*mean 'intent'"),
+        ({"order": "nope"}, "UNKNOWN_ORDER: --order: .* of rows 0 to 17, got 'nope'"),
+        ({"order": "a", "since_lsn": 9}, "UNKNOWN_ORDER: --order: .* of rows 9 to 17, got 'a'"),
+    ],
+)
+def test_show_when_nothing_can_pass_then_refused_with_key_value_and_expectation(
+    path: str, filters: dict[str, int | str], text: str
+) -> None:
+    """An empty list would say that nothing happened."""
+    with pytest.raises(Refused, match=text):
+        list(show(path, **filters))  # type: ignore[arg-type]
+
+
+def test_show_when_an_order_has_no_row_of_the_type_then_that_is_an_empty_list(path: str) -> None:
+    """The order is known: nothing of this kind happened to it."""
+    assert list(show(path, order="p1", kind="Kill")) == []
+
+
 def test_show_when_the_writer_works_meanwhile_then_neither_waits_for_the_other(tmp_path: Path) -> None:
     """A slow reader holds no lock: the writer appends, repairs and empties its WAL."""
     path = str(tmp_path / "journal.db")
@@ -219,7 +241,7 @@ def test_export_when_written_then_each_line_is_a_row(path: str) -> None:
     assert export(path, out) == len(RECORDS)
     lines = out.getvalue().splitlines()
     assert [msgspec.json.decode(line) for line in lines] == list(show(path))
-    with pytest.raises(Refused, match="BAD_FORMAT: expected the format jsonl, got csv"):
+    with pytest.raises(Refused, match="BAD_FORMAT: --format: expected jsonl, got 'csv'"):
         export(path, io.BytesIO(), "csv")
 
 
