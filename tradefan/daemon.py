@@ -32,7 +32,7 @@ from tradefan.drivers.watchdog import Watchdog
 from tradefan.environment import Environment
 from tradefan.errors import Outage, Refused
 from tradefan.infra import DaemonFile
-from tradefan.links.keys import KeyLocks, runtime_folder
+from tradefan.links.keys import KeyLocks
 from tradefan.links.paper import open_paper
 from tradefan.links.public import PublicLink
 from tradefan.links.tape import load_origin, open_recordings
@@ -304,7 +304,7 @@ def holding(environment: Environment) -> Iterator[None]:
     places, accounts = environment.places, environment.loaded.config.accounts
     places.take()
     try:
-        keys = KeyLocks(runtime_folder())
+        keys = KeyLocks()
         keys.take(accounts, places.root)
         try:
             yield

@@ -22,7 +22,7 @@ from tradefan.contracts import lookup, names
 from tradefan.core.describe import describe
 from tradefan.errors import Refused
 from tradefan.infra import DataDir
-from tradefan.links.keys import KeyLocks, runtime_folder
+from tradefan.links.keys import KeyLocks
 from tradefan.links.paper import accounts_in, reset_paper
 from tradefan.units import AccountId, plain
 
@@ -73,7 +73,7 @@ class Environment:
             Refused: DATA_DIR_IN_USE or KEY_IN_USE with the other one's pid and directory.
         """
         self.places.require_free()
-        KeyLocks(runtime_folder()).require_free(self.loaded.config.accounts)
+        KeyLocks().require_free(self.loaded.config.accounts)
 
     def check_strategies(self) -> None:
         """See that every instance can be declared with its settings.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import secrets
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ from tests.integration.daemon_process import DaemonProcess
 from tradefan.daemon import holding
 from tradefan.environment import Environment
 from tradefan.errors import Refused
+from tradefan.links.keys import PLACES, fingerprint
 
 pytestmark = [pytest.mark.slow, pytest.mark.chaos]
 
@@ -59,13 +61,22 @@ def computing_s() -> float:
     return used.ru_utime + used.ru_stime
 
 
+@pytest.fixture
+def key(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A key that nobody else on this machine uses; its lock files do not stay."""
+    made = secrets.token_hex(32)
+    monkeypatch.setenv("TEST_KEY", made)
+    yield made
+    for place in PLACES:
+        (place / f"tradefan-key-{fingerprint('binance', made)}.lock").unlink(missing_ok=True)
+
+
 @pytest.mark.failure("ST-07")
+@pytest.mark.usefixtures("key")
 def test_second_daemon_when_the_key_is_taken_elsewhere_then_refused_by_pid_and_directory(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ) -> None:
     """Two data directories, one key: this version connects to no real venue, but holds its locks."""
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
-    monkeypatch.setenv("TEST_KEY", "k" * 64)
     first, second = (environment(tmp_path / name) for name in ("one", "two"))
     with holding(first):
         began = time.monotonic()

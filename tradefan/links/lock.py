@@ -1,25 +1,35 @@
-"""A lock that others on this machine see: a file, held by an open descriptor, with a note of the holder.
+"""Locks that others on this machine see: a file with a note of its holder, and a name of the kernel's.
 
-The system lets it go with its process, however that ends, so there is never a stale one.
+The system lets both go with their process, however that ends, so there is never a stale one.
 """
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
+import socket
+import struct
+import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 _TRIES, _PAUSE_S = 10, 0.05
 """Whoever asks who holds a lock shares it for a moment; that is waited for, a holder is not."""
 _NOTE_MAX = 4_096
+_FLAGS = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+"""In a folder that everybody may write to there may be links and pipes that somebody put there."""
 
 
 class FileLock:
     """One lock file; the file stays when the lock is let go."""
 
-    def __init__(self, path: Path, mode: int = 0o644) -> None:
-        """Name the file; its folder must be there before `take`."""
+    def __init__(self, path: Path, mode: int | None = None) -> None:
+        """Name the file; its folder must be there before `take`.
+
+        With a `mode`, which holds whatever the umask is, it is one in a folder that everybody may write to.
+        """
         self.path = path
         self._mode = mode
         self._descriptor: int | None = None
@@ -35,15 +45,38 @@ class FileLock:
         Raises:
             OSError: the file cannot be made or written.
         """
-        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, self._mode)
-        if not _locked(descriptor):
-            holder = _note(descriptor)
-            os.close(descriptor)
-            return holder
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, note.encode(), 0)
-        self._descriptor = descriptor
+        descriptor = self._open()
+        try:
+            if not _locked(descriptor):
+                return _note(descriptor)
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, note.encode("utf-8", "replace"), 0)
+            self._descriptor = descriptor
+        finally:
+            if self._descriptor is None:
+                os.close(descriptor)
         return None
+
+    def _open(self) -> int:
+        """Open the file, or make it: where everybody may write, Linux lets nobody do both in one call."""
+        with suppress(FileNotFoundError):
+            return self._found()
+        mode = 0o644 if self._mode is None else self._mode
+        try:
+            descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | _FLAGS, mode)
+        except FileExistsError:
+            # Somebody else was quicker, at this moment.
+            return self._found()
+        if self._mode is not None:
+            os.fchmod(descriptor, self._mode)
+        return descriptor
+
+    def _found(self) -> int:
+        descriptor = os.open(self.path, os.O_RDWR | _FLAGS)
+        if self._mode is not None and os.fstat(descriptor).st_nlink != 1:
+            os.close(descriptor)
+            raise OSError(errno.EMLINK, "expected a file with one name: what is written may reach another")
+        return descriptor
 
     def release(self) -> None:
         """Let it go; twice is fine."""
@@ -54,19 +87,77 @@ class FileLock:
 
     def holder(self) -> str | None:
         """Return the note of the process that holds it, None when nobody does."""
+        with suppress(OSError):
+            probe = os.open(self.path, os.O_RDONLY | _FLAGS)
+            try:
+                # A shared lock, so that two that look at the same moment do not see each other.
+                return None if _try(probe, fcntl.LOCK_SH) else _note(probe)
+            finally:
+                os.close(probe)
+        return None
+
+
+class NameLock:
+    """A name among the kernel's sockets (Linux): no folder hides it, no cleaner removes it, all users see it.
+
+    It tells the holder's pid and no more. On other systems, and where sockets are forbidden, nobody holds it.
+    """
+
+    def __init__(self, name: str) -> None:
+        """Choose the name; nothing is taken yet."""
+        self._address = f"\0{name}"
+        self._socket: socket.socket | None = None
+
+    @property
+    def held(self) -> bool:
+        """Whether this process holds it."""
+        return self._socket is not None
+
+    def take(self) -> str | None:
+        """Take the name where one can; return the pid of another holder, empty where it is hidden."""
+        if sys.platform != "linux":
+            return None
         try:
-            probe = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+            made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         except OSError:
             return None
         try:
-            # A shared lock, so that two that look at the same moment do not see each other.
-            return None if _try(probe, fcntl.LOCK_SH) else _note(probe)
-        finally:
-            os.close(probe)
+            made.bind(self._address)
+            # Whoever asks for the pid connects; nobody is ever answered.
+            made.listen()
+        except OSError as error:
+            made.close()
+            return (self.holder() or "") if error.errno == errno.EADDRINUSE else None
+        self._socket = made
+        return None
+
+    def release(self) -> None:
+        """Let it go; twice is fine."""
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+    def holder(self) -> str | None:
+        """Return the holder's pid, empty where it is hidden; None when nobody holds it."""
+        if sys.platform != "linux":
+            return None
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+                probe.setblocking(False)
+                probe.connect(self._address)
+                told = probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+        except BlockingIOError:
+            # It is there, and too many have asked.
+            return ""
+        except OSError:
+            return None
+        pid: int = struct.unpack("3i", told)[0]
+        return str(pid) if pid else ""
 
 
 def _note(descriptor: int) -> str:
-    return os.pread(descriptor, _NOTE_MAX, 0).decode("utf-8", "replace").strip()
+    text = os.pread(descriptor, _NOTE_MAX, 0).decode("utf-8", "replace").strip()
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
 def _locked(descriptor: int) -> bool:
