@@ -21,7 +21,19 @@ import typer
 from tradefan.client import FAILED, NOT_RUNNING, UNPERSISTED, USAGE, Client, Unanswered, read_token
 from tradefan.config.mistakes import ConfigInvalid
 from tradefan.errors import Refused
-from tradefan.terminal import AsJson, ConfigDir, Env, Url, address, client, fail, number, print_json, program
+from tradefan.terminal import (
+    AsJson,
+    ConfigDir,
+    Env,
+    Url,
+    address,
+    client,
+    fail,
+    given,
+    number,
+    print_json,
+    program,
+)
 from tradefan.units import NAME_MAX, REASON_MAX, clean, cut
 
 KILL_TIMEOUT_S = 1.0
@@ -34,6 +46,8 @@ _NOT_UNDERSTOOD = (400, 422)
 _NOT_LET_IN = (401, 403, 429)
 """Answers about who calls; a kill with the token waits for no rate, so 429 says that it was another one."""
 
+_SUBJECT_MAX = 400
+"""Characters of an id, or of the key of a fact, which names account, instrument and trade."""
 VERDICTS = ("placed", "not-placed", "retry", "drop")
 
 journal = typer.Typer(
@@ -242,6 +256,7 @@ def resume(
     as_json: AsJson = False,
 ) -> None:
     """Let a scope trade again after a kill, a breaker, or a hold that waits for a human."""
+    scope, reason = given("--scope", scope, NAME_MAX), given("--reason", reason, REASON_MAX)
     body = {"scope": scope, "reason": reason, **_caller()}
     answer = client(env, config, url).post("/api/v1/resume", body)
     print_json(answer) if as_json else print(f"resumed: {answer['scope']}")
@@ -261,9 +276,10 @@ def order_resolve(
 ) -> None:
     """End the doubt about an order (placed, not-placed), or set a poisoned fact free (retry, drop)."""
     if verdict not in VERDICTS:
-        raise Refused("BAD_VERDICT", f"expected one of {', '.join(VERDICTS)}, got {verdict!r}")
+        raise Refused("BAD_VERDICT", f"VERDICT: expected one of {', '.join(VERDICTS)}, got {verdict!r}")
+    reason = given("--reason", reason, REASON_MAX)
     body = {"verdict": verdict.upper().replace("-", "_"), "reason": reason, **_caller()}
-    path = f"/api/v1/orders/{quote(subject, safe='')}/resolve"
+    path = f"/api/v1/orders/{quote(given('ID', subject, _SUBJECT_MAX), safe='')}/resolve"
     answer = client(env, config, url).post(path, body)
     print_json(answer) if as_json else print(f"{answer['subject']}: {answer['verdict']}")
 
@@ -283,6 +299,7 @@ def position_assign(
     as_json: AsJson = False,
 ) -> None:
     """Give an owner a quantity that the account holds; nothing is traded."""
+    giver, to = given("--from", giver, NAME_MAX), given("--to", to, NAME_MAX)
     body: dict[str, Any] = {"symbol": symbol, "quantity": number("QTY", quantity), "from": giver, "to": to}
     if price is not None:
         body["price"] = number("--price", price)
@@ -300,6 +317,7 @@ def position_release(
     as_json: AsJson = False,
 ) -> None:
     """Take a quantity from an owner; it becomes `external`, which nobody here trades or sells."""
+    giver = given("--from", giver, NAME_MAX)
     body = {"symbol": symbol, "quantity": number("QTY", quantity), "from": giver, "to": "external"}
     _assign(body, account, client(env, config, url), as_json)
 

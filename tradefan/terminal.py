@@ -16,6 +16,7 @@ import typer
 
 from tradefan.client import NOT_RUNNING, Client, read_token
 from tradefan.errors import Refused
+from tradefan.units import clean, require_number
 
 PREREQUISITE = 69
 DEFECT = 70
@@ -69,7 +70,7 @@ def client(env: str, config: Path | None, url: str | None) -> Client:
 
 
 def number(option: str, text: str) -> str:
-    """Return a text that is a number above zero.
+    """Return a text that is a number above zero that one can compute with.
 
     Raises:
         Refused: BAD_NUMBER for everything else.
@@ -77,5 +78,18 @@ def number(option: str, text: str) -> str:
     with suppress(InvalidOperation):
         value = Decimal(text)
         if value.is_finite() and value > 0:
+            require_number(option, value)
             return text
     raise Refused("BAD_NUMBER", f"{option}: expected a number above zero, got {text!r}")
+
+
+def given(option: str, text: str, most: int) -> str:
+    """Return a text that says something, as UTF-8 can carry it.
+
+    Raises:
+        Refused: BAD_TEXT for nothing, or more than `most` characters.
+    """
+    if 0 < len(text) <= most:
+        return clean(text)
+    got = repr(text) if len(text) <= most else f"{len(text)} of them"
+    raise Refused("BAD_TEXT", f"{option}: expected 1 to {most} characters, got {got}")

@@ -87,7 +87,7 @@ def require_number(name: str, value: Decimal | float) -> None:
         Refused: BAD_NUMBER names the field, the value and what was expected.
     """
     if not is_number(value):
-        text = f"expected a finite {name} below 1e{NUMBER_DIGITS} with at most {NUMBER_PLACES} places"
+        text = f"{name}: expected a finite number below 1e{NUMBER_DIGITS} with at most {NUMBER_PLACES} places"
         raise Refused("BAD_NUMBER", f"{text}, got {str(value)[:_SHOWN_MAX]}")
 
 

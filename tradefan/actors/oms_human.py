@@ -193,9 +193,9 @@ def _checked(turn: Turn, wish: AssignPosition) -> Instrument:
             "BAD_NUMBER", f"expected a quantity and a price above zero, got {wish.qty}, {wish.price}"
         )
     owners = {*turn.wiring.owners, *HUMANS, EXTERNAL, *turn.trading.ledger.positions.get(wish.account, {})}
-    for owner in (wish.giver, wish.taker):
+    for key, owner in (("from", wish.giver), ("to", wish.taker)):
         if owner not in owners:
-            raise Refused("UNKNOWN_OWNER", f"nobody is called {owner!r}{suggest(owner, owners)}")
+            raise Refused("UNKNOWN_OWNER", f"{key}: expected an owner, got {owner!r}{suggest(owner, owners)}")
     if wish.giver == wish.taker:
         raise Refused("SAME_OWNER", f"{wish.giver} would give to itself")
     return found

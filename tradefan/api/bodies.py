@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+import re
+from contextlib import suppress
 from decimal import Decimal
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import msgspec
 from msgspec import Meta, Struct, field
 
 from tradefan.api.guard import Problem
+from tradefan.contracts import suggest
 from tradefan.errors import Refused
 from tradefan.units import NAME_MAX, REASON_MAX, OwnerId, cut, require_number
 
 REF_MAX = 64
+_SHOWN_MAX = 60
 
 Reason = Annotated[str, Meta(max_length=REASON_MAX)]
 GivenReason = Annotated[str, Meta(min_length=1, max_length=REASON_MAX)]
@@ -127,8 +131,44 @@ def read(text: bytes, kind: type[AnyBody]) -> AnyBody:
     except Refused as refused:
         raise Problem(400, refused.code, refused.text) from refused
     except (msgspec.MsgspecError, ValueError) as error:
-        raise Problem(400, "BAD_REQUEST", str(error)) from error
+        raise Problem(400, "BAD_REQUEST", _explain(error, text, kind)) from error
     return body
+
+
+_AT = re.compile(r"(?P<what>.*?)(, got `\w+`)? - at `\$\.(?P<key>\w+).*`")
+_MISSING = re.compile(r"Object missing required field `(.*)`")
+_UNKNOWN = re.compile(r"Object contains unknown field `(.*)`")
+_PLAINLY = {"Invalid decimal string": "expected a number", "Expected `str` of": "expected a text of"}
+
+
+def _explain(error: Exception, text: bytes, kind: type[Body]) -> str:
+    """Return a mistake as `key: expected this, got that`: msgspec does not tell the value."""
+    said = str(error)
+    if found := _UNKNOWN.fullmatch(said):
+        return f"{found[1]!r}: expected a key that exists{suggest(found[1], kind.__struct_encode_fields__)}"
+    if found := _MISSING.fullmatch(said):
+        return f"{found[1]}: expected a value, the key is missing"
+    if found := _AT.fullmatch(said):
+        key, what = found["key"], found["what"]
+        for word, plainly in _PLAINLY.items():
+            what = what.replace(word, plainly)
+        if what.startswith("Invalid enum value"):
+            what = f"expected one of {', '.join(_choices(kind, key))}"
+        return f"{key}: {what[0].lower()}{what[1:]}{_value(text, key)}"
+    unreadable = not isinstance(error, msgspec.ValidationError) and not said.startswith("expected")
+    return f"expected an object in JSON: {said}" if unreadable else said
+
+
+def _choices(kind: type[Body], key: str) -> tuple[str, ...]:
+    known = {one.encode_name: get_args(one.type) for one in msgspec.structs.fields(kind)}
+    return known.get(key, ())
+
+
+def _value(text: bytes, key: str) -> str:
+    # What lies behind the mistake was not read, and may be no JSON at all.
+    with suppress(ValueError, KeyError, RecursionError):
+        return f", got {json.loads(text)[key]!r:.{_SHOWN_MAX}}"
+    return ""
 
 
 def _lenient(text: bytes, kind: type[AnyBody]) -> AnyBody:

@@ -108,6 +108,9 @@ class Guard:
             return await handler(request)
         except Problem as wrong:
             return wrong.response
+        except (web.HTTPNotFound, web.HTTPMethodNotAllowed) as error:
+            text = f"expected a method and path of this API, got {request.method} {request.path[:100]!r}"
+            return problem(error.status, error.reason.upper().replace(" ", "_"), text)
         except web.HTTPException as error:
             return problem(error.status, error.reason.upper().replace(" ", "_"), error.text or error.reason)
 

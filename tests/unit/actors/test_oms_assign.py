@@ -179,6 +179,14 @@ def test_assign_when_wrong_then_it_is_refused_and_nothing_is_written(bench: Benc
     assert len(bench.records) == records
 
 
+@pytest.mark.parametrize(("key", "side"), [("from", "giver"), ("to", "taker")])
+def test_assign_when_an_owner_is_nobody_then_it_is_said_which_one(bench: Bench, key: str, side: str) -> None:
+    """Of two names one is wrong, and what is meant stands beside it."""
+    assign(bench, 1, **{side: OwnerId("trnd")})
+    text = bench.one(FACE, Refusal).text
+    assert text.startswith(f"{key}: expected an owner, got 'trnd'; did you mean 'trend")
+
+
 def test_assign_when_a_sale_of_it_is_open_then_only_the_rest_can_be_given(bench: Bench) -> None:
     """What an open sale still needs is not there to give away."""
     bench.resting("1.5", 101, side="sell")

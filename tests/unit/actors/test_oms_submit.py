@@ -72,7 +72,7 @@ def test_wish_when_a_number_is_none_then_it_is_refused_before_anything_is_comput
     fields = ("order_qty", "limit_price", "target_qty", "band", "limit_price")
     assert [one.code for one in refusals] == ["BAD_NUMBER"] * 5
     for one, field in zip(refusals, fields, strict=True):
-        wanted = f"expected a finite {field} below 1e15 with at most 18 places, got {number}"
+        wanted = f"{field}: expected a finite number below 1e15 with at most 18 places, got {number}"
         assert one.text == wanted
     assert len(bench.records) == records
     bench.submit(1, ref=refusals[0].ref)

@@ -244,6 +244,47 @@ async def test_assign_when_a_number_is_none_then_400(start: Start, change: dict[
     assert web.daemon.heard == []
 
 
+@pytest.mark.parametrize(
+    ("path", "body", "text"),
+    [
+        ("resume", b'{"reason": ""}', "reason: expected a text of length >= 1, got ''"),
+        ("resume", b'{"reason": 5}', "reason: expected `str`, got 5"),
+        ("resume", b"{}", "reason: expected a value, the key is missing"),
+        ("resume", b'{"resaon": "x"}', "'resaon': expected a key that exists; did you mean 'reason'?"),
+        ("resume", b'{"reason": "", x', "reason: expected a text of length >= 1"),
+        ("resume", b"{", "expected an object in JSON: Input data was truncated"),
+        ("resume", b"[]", "Expected `object`, got `array`"),
+        ("kill", b"{", "expected an object in JSON: Expecting property name"),
+        ("kill", b'{"scope": ""}', "scope: expected a text of length >= 1, got ''"),
+        ("kill", b'{"keep_protection": "yes"}', "keep_protection: expected `bool`, got 'yes'"),
+        (
+            "orders/c1/resolve",
+            b'{"verdict": "MAYBE", "reason": "x"}',
+            "verdict: expected one of PLACED, NOT_PLACED, RETRY, DROP, got 'MAYBE'",
+        ),
+        (
+            "positions/assign",
+            b'{"symbol": "BTC/USDT", "quantity": "many", "to": "x"}',
+            "quantity: expected a number, got 'many'",
+        ),
+        (
+            "orders//resolve",
+            b"{}",
+            "expected a method and path of this API, got POST '/api/v1/orders//resolve'",
+        ),
+    ],
+)
+async def test_request_when_it_is_wrong_then_the_key_the_value_and_what_was_expected_are_named(
+    start: Start, path: str, body: bytes, text: str
+) -> None:
+    """One reads it and knows what to say in its place."""
+    web = await start()
+    headers = {**CONTROL, "Content-Type": "application/json"}
+    status, answer = await web.call("POST", f"/api/v1/{path}", headers=headers, data=body)
+    assert status in (400, 404)
+    assert answer["error"]["text"].startswith(text)
+
+
 # --- an order manager that dies with a request in hand ------------------------------------------------------
 
 
