@@ -19,8 +19,6 @@ COMMANDS = 2
 MARKET = 3
 """One slot per key, the newest wins and keeps the place of the oldest."""
 
-LANES = ("control", "facts", "commands", "market")
-
 
 class Message(Struct, frozen=True, array_like=True, tag=True):
     """Base of all messages; immutable, round-trips through msgpack, holds no callable and no ref."""

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from tradefan.errors import TradeFanError
 from tradefan.messages import records
-from tradefan.messages.base import LANES, Command, Control, Fact, Market, Message
+from tradefan.messages.base import FACTS, Command, Control, Fact, Market, Message
 from tradefan.messages.union import MESSAGES, decode, encode
 
 RECORDS = typing.get_args(records.Record)
@@ -105,7 +105,7 @@ def test_message_when_defined_then_frozen_tagged_and_on_one_lane(kind: type[Mess
     bases: tuple[type, ...] = (Control, Fact, Command, Market)
     lanes = [lane for lane, base in enumerate(bases) if issubclass(kind, base)]
     assert len(lanes) <= 1
-    assert kind.lane == (lanes[0] if lanes else LANES.index("facts"))
+    assert kind.lane == (lanes[0] if lanes else FACTS)
 
 
 def test_orders_when_they_concern_an_order_then_they_name_account_and_instrument() -> None:
