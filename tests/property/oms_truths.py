@@ -200,8 +200,10 @@ def nobody_draws_on_external(records: list[Record]) -> None:
 
 
 def waiting_wishes_wait_for_somebody(bench: Bench) -> None:
-    """A target waits only while a parent of its place is ending."""
-    for waiting in bench.oms.state.live.wishes.values():
+    """A target waits only while a parent of its place is ending, or its owner has to hear of its loss."""
+    for place, waiting in bench.trading.wishes.items():
+        if place in bench.oms.state.live.lost_wishes:
+            continue
         open_ = [bench.trading.parents[name] for name in bench.trading.parents_open]
         places = [(one.order.instrument, one.order.owner) for one in open_]
         assert (waiting.instrument, waiting.owner) in places

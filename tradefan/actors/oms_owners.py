@@ -7,7 +7,7 @@ from typing import Any
 
 from tradefan.actors.oms_engine import complete
 from tradefan.actors.oms_state import Turn
-from tradefan.actors.oms_submit import refuse
+from tradefan.actors.oms_submit import end_wish, lose_wishes, refusal_of, refuse
 from tradefan.contracts import RiskRefused
 from tradefan.core.trading_state import OwnerMemoryState
 from tradefan.core.updates import parent_update
@@ -19,6 +19,7 @@ from tradefan.messages.orders import (
     OwnerMemory,
     OwnerTurn,
     ParentSnapshot,
+    SetTarget,
 )
 from tradefan.messages.records import OwnerState
 from tradefan.units import OwnerId, Ref
@@ -26,6 +27,7 @@ from tradefan.units import OwnerId, Ref
 STRATEGY = "strategy:"
 """Begins the name of the actor of an owner."""
 HUMANS = ("api", "cli")
+_LOST_WISH = RiskRefused("RESTARTING", "it waited for the end of another order, and was lost: decide again")
 LOST = "LOST"
 """What the supervisor says of an actor that stays down."""
 
@@ -45,6 +47,10 @@ def on_owner_turn(
         turn.log("error", "turn_repeated", owner=wish.owner, turn=wish.turn, known=known.turn)
         return
     turn.emit(OwnerState(turn.now, wish.owner, wish.turn, wish.state))
+    if not turn.live.closing:
+        # Whoever has asked has heard of them. What the stop took back is for the next instance to hear.
+        for place in _lost_of(turn, wish.owner):
+            end_wish(turn, place)
     for command in wish.commands:
         handlers[type(command)](turn, command)
 
@@ -75,11 +81,17 @@ def refuse_whole(turn: Turn, wish: AnyCommand, no: RiskRefused) -> None:
 
 
 def tell_memory(turn: Turn, ref: Ref | None, owner: OwnerId) -> None:
-    """Tell an owner that begins anew what it works on, and what it journaled last."""
+    """Tell an owner that begins anew what it works on, what it journaled last, and which wish was lost."""
     for parent in turn.open_parents(lambda item: item.order.owner == owner):
         turn.send(ref, ParentSnapshot(owner, parent_update(parent)))
     known = turn.trading.owners.get(owner, OwnerMemoryState())
-    turn.send(ref, OwnerMemory(owner, known.turn, known.state))
+    lost = _lost_of(turn, owner).values()
+    refused = tuple(refusal_of(turn, wish, _LOST_WISH) for wish in lost)
+    turn.send(ref, OwnerMemory(owner, known.turn, known.state, refused))
+
+
+def _lost_of(turn: Turn, owner: OwnerId) -> dict[str, SetTarget]:
+    return {place: wish for place, wish in turn.live.lost_wishes.items() if wish.owner == owner}
 
 
 def on_owner_state(turn: Turn, msg: ActorState) -> None:
@@ -94,7 +106,15 @@ def on_owner_state(turn: Turn, msg: ActorState) -> None:
 
 
 def act_on_losses(turn: Turn) -> None:
-    """Behind the fold: end what lost owners worked on, and owners that the configuration has no more."""
+    """Behind the fold: end what lost owners worked on, and owners that the configuration has no more.
+
+    Nothing is sent without a new decision: a wish that has waited is for its owner to decide again.
+    """
+    lose_wishes(turn)
+    for place, wish in tuple(turn.live.lost_wishes.items()):
+        if wish.owner not in turn.wiring.owners:
+            end_wish(turn, place)
+            refuse(turn, wish, _LOST_WISH)
     lost, turn.live.lost = turn.live.lost, {}
     for parent in turn.open_parents(lambda item: item.order.owner not in turn.wiring.owners):
         if parent.order.owner not in HUMANS:
@@ -107,6 +127,8 @@ def _lost(turn: Turn, owner: OwnerId, why: str) -> None:
     """Let parents end by their owner's policy; protection is always kept."""
     config = turn.config.strategies.get(owner)
     policy = "cancel" if config is None else config.on_owner_loss
+    if policy == "cancel":
+        lose_wishes(turn, owner)
     protected = []
     for parent in turn.open_parents(lambda item: item.order.owner == owner):
         if parent.order.protective:

@@ -240,7 +240,8 @@ class Live(Struct):
     suspects: dict[str, tuple[AccountId, InstrumentId]] = field(default_factory=dict)
     killing: dict[str, Killing] = field(default_factory=dict)
     resuming: list[Resuming] = field(default_factory=list)
-    wishes: dict[str, SetTarget] = field(default_factory=dict)
+    lost_wishes: dict[str, SetTarget] = field(default_factory=dict)
+    """Wishes that wait and are not taken up any more: their owner is to hear of it before they end."""
     wakes: dict[ParentId, int] = field(default_factory=dict)
     cancels: dict[ClientOrderId, int] = field(default_factory=dict)
     recent: dict[OwnerId, list[int]] = field(default_factory=dict)

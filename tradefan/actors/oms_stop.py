@@ -15,7 +15,7 @@ from tradefan.actors.oms_gate import COLLAR_BPS, away, collar_price, mode_of, re
 from tradefan.actors.oms_look import ask_soon
 from tradefan.actors.oms_recovery import snapshot_if_due
 from tradefan.actors.oms_state import Stopping, Turn
-from tradefan.actors.oms_submit import is_small, on_target
+from tradefan.actors.oms_submit import is_small, lose_wishes, on_target
 from tradefan.actors.oms_view import positions_of
 from tradefan.actors.oms_waiting import drop_creates
 from tradefan.contracts import MarketView, RiskRefused
@@ -40,7 +40,8 @@ LOOKS_EMPTY = 2
 def on_stop_begun(turn: Turn, msg: StopBegun) -> None:
     """Let nothing in from now on, and nothing out that waits; what rests is cancelled when our turn comes."""
     turn.live.closing = True
-    turn.live.wishes.clear()
+    if turn.live.running:
+        lose_wishes(turn)
     drop_creates(turn, lambda _: True, "stop")
 
 

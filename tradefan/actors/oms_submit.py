@@ -32,7 +32,7 @@ from tradefan.messages.orders import (
     SetTarget,
     SubmitOrder,
 )
-from tradefan.messages.records import Parent
+from tradefan.messages.records import Parent, Waiting
 from tradefan.units import (
     EXTERNAL,
     ZERO,
@@ -262,24 +262,49 @@ def on_target(turn: Turn, wish: SetTarget, *, at_stop: bool = False) -> None:
     running = [parent for parent in here if parent.target_qty is not None]
     for parent in running:
         if parent.phase is Phase.WORKING and _same_wish(wish, parent):
-            turn.live.wishes.pop(_wish_key(wish), None)
+            end_wish(turn, _wish_key(wish))
             return
-    if running:
-        turn.live.wishes[_wish_key(wish)] = wish
-        for parent in running:
-            complete(turn, parent, OrderStatus.CANCELED, "new_target")
+    for parent in running:
+        complete(turn, parent, OrderStatus.CANCELED, "new_target")
     # What had not left yet is gone at once, and then nothing is left to wait for.
     if all(parent.phase is Phase.DONE for parent in running):
-        turn.live.wishes.pop(_wish_key(wish), None)
         _resolve(turn, wish, at_stop=at_stop)
+        if not at_stop:
+            end_wish(turn, _wish_key(wish))
+        return
+    # In the commit of the State that tells of it (I-43).
+    turn.emit(Waiting(turn.now, wish.account, wish.instrument, wish.owner, wish))
+    turn.live.lost_wishes.pop(_wish_key(wish), None)
+    if turn.live.closing:
+        lose_wishes(turn, wish.owner)
 
 
 def resolve_waiting(turn: Turn, parent: ParentState) -> None:
-    """Take up the wish that waited for the end of a parent."""
+    """Take up the wish that waited for the end of a parent, behind the last of those that it replaces."""
     order = parent.order
-    wish = turn.live.wishes.pop(place_key(order.account, order.instrument, order.owner), None)
-    if wish is not None:
+    place = place_key(order.account, order.instrument, order.owner)
+    wish = turn.trading.wishes.get(place)
+    if wish is None or place in turn.live.lost_wishes:
+        return
+    here = turn.open_parents_at(order.account, order.instrument, order.owner)
+    if all(one.target_qty is None for one in here):
         on_target(turn, wish)
+
+
+def end_wish(turn: Turn, place: str) -> None:
+    """Let a wish wait no longer, where one does."""
+    wish = turn.trading.wishes.get(place)
+    if wish is not None:
+        turn.emit(Waiting(turn.now, wish.account, wish.instrument, wish.owner, None))
+    turn.live.lost_wishes.pop(place, None)
+
+
+def lose_wishes(turn: Turn, owner: OwnerId | None = None) -> None:
+    """Take no wish up any more that waits, of one owner or of all; it stays until its owner has heard so."""
+    for place, wish in turn.trading.wishes.items():
+        if owner in (None, wish.owner) and place not in turn.live.lost_wishes:
+            turn.live.lost_wishes[place] = wish
+            turn.log("warning", "wish_lost", owner=wish.owner, instrument=wish.instrument, ref=wish.ref)
 
 
 def _resolve(turn: Turn, wish: SetTarget, *, at_stop: bool) -> None:
@@ -384,10 +409,10 @@ def on_cancel_all(turn: Turn, wish: CancelAll) -> None:
     if not turn.live.running:
         refuse(turn, wish, RiskRefused("NOT_READY", "the journal is being read"))
         return
-    for key in tuple(turn.live.wishes):
-        held = turn.live.wishes[key]
-        if held.owner == wish.owner and wish.instrument in (None, held.instrument):
-            del turn.live.wishes[key]
+    for place, held in tuple(turn.trading.wishes.items()):
+        # A stop has taken them back already, and says so to the next instance.
+        if not turn.live.closing and held.owner == wish.owner and wish.instrument in (None, held.instrument):
+            end_wish(turn, place)
     found = turn.open_parents(
         lambda parent: parent.order.owner == wish.owner and wish.instrument in (None, parent.order.instrument)
     )
@@ -418,11 +443,24 @@ def _may_cancel(who: OwnerId, owner: OwnerId) -> bool:
 
 def refuse(turn: Turn, wish: AnyCommand, no: RiskRefused) -> None:
     """Tell everybody concerned why a wish was turned down, and what would have passed."""
-    owner = wish.create.owner if isinstance(wish, ReplaceOrder) else wish.owner
-    refusal = Refusal(
+    refusal, live = refusal_of(turn, wish, no), turn.live
+    owner = refusal.owner
+    live.counters.refusals += 1
+    live.refusals = [*live.refusals, refusal][-REFUSALS_KEPT:]
+    turn.log("warning", "refused", owner=owner, code=no.code, text=no.text, would_pass=no.would_pass)
+    turn.send(turn.wiring.owners.get(owner), refusal)
+    for ref in turn.wiring.observers:
+        turn.send(ref, refusal)
+    if refusal.req is not None:
+        turn.send(turn.wiring.api, refusal)
+
+
+def refusal_of(turn: Turn, wish: AnyCommand, no: RiskRefused) -> Refusal:
+    """Return the words in which a wish is turned down."""
+    return Refusal(
         account=getattr(wish, "account", None),
         instrument=getattr(wish, "instrument", None),
-        owner=owner,
+        owner=wish.create.owner if isinstance(wish, ReplaceOrder) else wish.owner,
         ref=str(getattr(wish, "ref", None) or getattr(wish, "parent_id", "")),
         code=no.code,
         text=no.text,
@@ -432,15 +470,6 @@ def refuse(turn: Turn, wish: AnyCommand, no: RiskRefused) -> None:
         at_ns=turn.now,
         req=getattr(wish, "req", None),
     )
-    live = turn.live
-    live.counters.refusals += 1
-    live.refusals = [*live.refusals, refusal][-REFUSALS_KEPT:]
-    turn.log("warning", "refused", owner=owner, code=no.code, text=no.text, would_pass=no.would_pass)
-    turn.send(turn.wiring.owners.get(owner), refusal)
-    for ref in turn.wiring.observers:
-        turn.send(ref, refusal)
-    if refusal.req is not None:
-        turn.send(turn.wiring.api, refusal)
 
 
 def _newest(turn: Turn) -> ParentId:

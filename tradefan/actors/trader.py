@@ -341,7 +341,7 @@ class Trader:
         if not state.started:
             state.started = True
             self.begin(ctx)
-        if state.lost:
+        elif state.lost:
             self._keep(self._hear_lost(ctx), ctx)
         for msg in held:
             self._run(self._handler_of(msg), msg, ctx)
@@ -350,8 +350,9 @@ class Trader:
     # --- wishes -------------------------------------------------------------------------------------
 
     def begin(self, ctx: Context) -> None:
-        """Run the first handler; the State of the last life is there by now."""
-        self._keep(self._strategy.on_start(self._view), ctx)
+        """Run the first handler, and tell what was lost; the State of the last life is there by now."""
+        wishes = wishes_of(type(self._strategy).__name__, self._strategy.on_start(self._view))
+        self._keep((*wishes, *self._hear_lost(ctx)), ctx)
 
     def _hear_lost(self, ctx: Context) -> tuple[Wish, ...]:
         """Tell the strategy all that an OMS lost, before a turn carries its State; return its wishes."""

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from tradefan.actors.trader_state import TraderState, TraderWiring
-from tradefan.actors.trader_turn import lose_turns
+from tradefan.actors.trader_turn import is_news, lose_turns
 from tradefan.core.declare import AnyStrategy, types_of
 from tradefan.errors import Defect, Refused
 from tradefan.messages.orders import OwnerMemory
@@ -133,7 +133,7 @@ def take_up(
 
     A turn that an OMS took down with it is not in its memory. Then the next one carries the State,
     and before it the strategy hears that its commands are refused: else the State would be durable
-    without the orders that it tells of.
+    without the orders that it tells of. So it does of wishes that waited in an OMS and were lost.
     """
     offered = state.offered or OwnerMemory(wiring.owner, 0, None)
     state.offered = None
@@ -143,6 +143,8 @@ def take_up(
         state.journaled = None
         lose_turns(state, wiring, offered.turn, ctx.now_ns)
     state.turn = max(state.turn, offered.turn)
+    known = [one.ref for one in state.lost]
+    state.lost += [one for one in offered.refused if one.ref not in known and is_news(state, one)]
 
 
 def _restore(

@@ -24,6 +24,7 @@ from tradefan.messages.records import (
     Parent,
     ParentFailed,
     PhaseChange,
+    Waiting,
 )
 
 
@@ -84,7 +85,7 @@ def on_owner_state(state: Trading, record: OwnerState) -> bool:
 
 
 def on_parent(state: Trading, record: Parent) -> bool:
-    """Take a parent on."""
+    """Take a parent on; a wish that waited is this parent now."""
     order = record.order
     if order.parent_id in state.parents or not sound(order.order_qty):
         return False
@@ -95,7 +96,19 @@ def on_parent(state: Trading, record: Parent) -> bool:
     state.parents_open[order.parent_id] = None
     place = place_key(order.account, order.instrument, order.owner)
     state.parents_at.setdefault(place, {})[order.parent_id] = None
+    waited = state.wishes.get(place)
+    if waited is not None and record.target_qty is not None and waited.ref == order.ref:
+        del state.wishes[place]
     remember(state.refs.setdefault(order.owner, {}), order.ref, order.parent_id, REFS_MAX)
+    return True
+
+
+def on_waiting(state: Trading, record: Waiting) -> bool:
+    """Keep the newest wish of a place, or none any more."""
+    place = place_key(record.account, record.instrument, record.owner)
+    if record.wish is None:
+        return state.wishes.pop(place, None) is not None
+    state.wishes[place] = record.wish
     return True
 
 

@@ -62,6 +62,7 @@ _APPLY: dict[type[Any], Callable[[Trading, Any], bool]] = {
     r.Parent: parents.on_parent,
     r.PhaseChange: parents.on_phase,
     r.ParentFailed: parents.on_parent_failed,
+    r.Waiting: parents.on_waiting,
     r.Intent: orders.on_intent,
     r.ExternalOrder: orders.on_external,
     r.NotSent: orders.on_event(Event.NOT_SENT),

@@ -11,7 +11,7 @@ from tradefan.core.exposure import Exposure
 from tradefan.core.ids import keyed
 from tradefan.core.ledger import Ledger
 from tradefan.core.order import Order
-from tradefan.messages.orders import OrderStatus, ParentOrder, Phase
+from tradefan.messages.orders import OrderStatus, ParentOrder, Phase, SetTarget
 from tradefan.messages.records import (
     Bust,
     Correct,
@@ -117,6 +117,7 @@ class Trading(Struct):
     `fill_floors` says up to which trade id keys have left their window (`NOT_NUMBERED`: unknown).
     `resumed` are scopes that a human opened again: their latch is to be open.
     `starts` are the instants of the process's starts that did not follow an orderly stop.
+    `wishes` are targets that wait for evidence, by `place_key`.
     """
 
     lsn: int = 0
@@ -158,6 +159,7 @@ class Trading(Struct):
     fills: int = 0
     late_fills: int = 0
     external_ended: dict[ClientOrderId, None] = field(default_factory=dict)
+    wishes: dict[str, SetTarget] = field(default_factory=dict)
 
 
 def order_at(

@@ -265,12 +265,14 @@ class ParentSnapshot(Fact, frozen=True, array_like=True, tag=True):
 class OwnerMemory(Fact, frozen=True, array_like=True, tag=True):
     """The state that an owner journaled last; answers `AskPositions` before `PositionsSent`.
 
-    `turn` 0 and None: it never journaled any.
+    `turn` 0 and None: it never journaled any. `refused` are wishes of turns on record that were lost since:
+    they come again with each answer until a turn behind it is on record.
     """
 
     owner: OwnerId
     turn: int
     state: bytes | None
+    refused: tuple[Refusal, ...] = ()
 
 
 class OrderUpdate(Fact, frozen=True, array_like=True, tag=True):

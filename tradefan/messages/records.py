@@ -13,7 +13,15 @@ from typing import Literal, TypeAlias
 from msgspec import Struct, field
 
 from tradefan.messages.account import Mode
-from tradefan.messages.orders import Doubt, OrderStatus, OrderType, ParentOrder, Phase, TimeInForce
+from tradefan.messages.orders import (
+    Doubt,
+    OrderStatus,
+    OrderType,
+    ParentOrder,
+    Phase,
+    SetTarget,
+    TimeInForce,
+)
 from tradefan.units import (
     AccountId,
     Asset,
@@ -26,7 +34,7 @@ from tradefan.units import (
 )
 
 RECORD_VERSION = 1
-TRADING_VERSION = 2
+TRADING_VERSION = 3
 """Of the encoded `Trading` in a snapshot; another one is not read, the records are folded instead."""
 
 
@@ -276,6 +284,18 @@ class OwnerState(RecordBase, frozen=True, array_like=True, tag=True):
     state: bytes | None
 
 
+class Waiting(RecordBase, frozen=True, array_like=True, tag=True):
+    """A target waits at its place for the end of what runs there; the newest counts, its PARENT ends it.
+
+    None where the wait has ended otherwise: withdrawn, refused, nothing left to order, or told as lost.
+    """
+
+    account: AccountId
+    instrument: InstrumentId
+    owner: OwnerId
+    wish: SetTarget | None
+
+
 class Opening(RecordBase, frozen=True, array_like=True, tag=True):
     """What an account held before us, booked to `external`, with the trade cursor of each instrument.
 
@@ -436,5 +456,6 @@ Record: TypeAlias = (
     | PoisonResolved
     | Kill
     | Resume
+    | Waiting
 )
 """Everything that may stand in the journal."""

@@ -9,9 +9,23 @@ import msgspec
 import pytest
 
 from tests.unit.actors.oms_bench import Bench
-from tests.unit.actors.oms_wired import API, CONFIG, GATEWAY, JOURNAL, TRADER, TREND, submit
+from tests.unit.actors.oms_wired import (
+    ACCOUNT,
+    API,
+    BTC,
+    CONFIG,
+    GATEWAY,
+    JOURNAL,
+    STORE,
+    TRADER,
+    TREND,
+    submit,
+    target,
+)
 from tradefan.config.schema import Config, StrategyConfig
-from tradefan.messages.control import ActorState, Append, Started
+from tradefan.core.trading import place_key
+from tradefan.messages.account import AccountState
+from tradefan.messages.control import ActorState, Append, Started, StopBegun
 from tradefan.messages.gateway import CancelOrder, CreateOrder
 from tradefan.messages.orders import (
     AskPositions,
@@ -24,7 +38,7 @@ from tradefan.messages.orders import (
     PositionUpdate,
     Refusal,
 )
-from tradefan.messages.records import Intent, OwnerState, Parent
+from tradefan.messages.records import CancelIntent, Intent, OwnerState, Parent, PhaseChange, Waiting
 from tradefan.units import ParentId
 
 D = Decimal
@@ -131,6 +145,90 @@ def test_turn_when_the_journal_is_being_read_then_its_commands_are_refused(bench
     assert [one.code for one in again.take(TRADER, Refusal)] == ["RESTARTING", "NOT_READY"]
     again.fold(restart=1)
     assert again.made(OwnerState) == []
+
+
+# --- a wish that waits ------------------------------------------------------------------------------------
+
+
+def waiting(bench: Bench) -> CreateOrder:
+    """Let turn 2 tell of a wish that waits for the end of turn 1's order; return that order."""
+    memory(bench, asked=5)
+    first = target(5, ref="a", algo="limit", limit_price=D(99))
+    bench.tell(OwnerTurn(TREND, 1, b"one", (first,), asked=5))
+    create = bench.one(GATEWAY, CreateOrder)
+    bench.report(create, S.NEW)
+    wish = target(9, ref="b", algo="limit", limit_price=D(98))
+    bench.tell(OwnerTurn(TREND, 2, b"two", (wish,), asked=5))
+    assert bench.trading.wishes == {place_key(ACCOUNT, BTC, TREND): wish}
+    return create
+
+
+def refused(told: OwnerMemory) -> list[tuple[str, str, int]]:
+    return [(one.code, one.ref, told.turn) for one in told.refused]
+
+
+def test_wish_when_it_waits_then_it_is_durable_with_its_turn_and_gone_with_its_parent(bench: Bench) -> None:
+    """One Append has the State that speaks of it and the wish; without a crash it becomes an order."""
+    create = waiting(bench)
+    at = [one.turn if isinstance(one, OwnerState) else type(one) for one in bench.records].index(2)
+    assert [type(one) for one in bench.records[at:]] == [OwnerState, PhaseChange, CancelIntent, Waiting]
+    bench.report(create, S.CANCELED)
+    assert bench.one(GATEWAY, CreateOrder).order_qty == D(9)
+    assert bench.trading.wishes == {}
+    bench.check()
+
+
+@pytest.mark.parametrize("restart", [0, 1])
+def test_wish_when_the_order_manager_dies_then_its_successor_tells_it_as_refused(
+    bench: Bench, restart: int
+) -> None:
+    """State of turn 2 without its wish would be a silent loss: it is told until a later turn is on record."""
+    create = waiting(bench)
+    again = Bench(records=bench.records, now_ns=bench.now_ns)
+    again.fold(restart=restart)
+    again.tell(AccountState(ACCOUNT, True, ""), ActorState("risk_desk", "READY"))
+    again.market()
+    again.opened({"USDT": 1_000_000})
+    again.report(create, S.CANCELED)
+    assert again.take(GATEWAY, CreateOrder) == []
+    for asked in (6, 7):
+        assert refused(memory(again, asked)) == [("RESTARTING", "b", 2)]
+    third = Bench(records=again.records, now_ns=again.now_ns).ready()
+    assert refused(memory(third, 8)) == [("RESTARTING", "b", 2)]
+    third.tell(OwnerTurn(TREND, 3, b"three", asked=8))
+    assert refused(memory(third, 9)) == []
+    assert third.trading.wishes == {}
+    third.check()
+
+
+def test_wish_when_a_stop_takes_it_back_then_the_next_instance_hears_of_it(bench: Bench) -> None:
+    """Whatever the owner still says at the stop: it was not told, and the CancelAll is not its decision."""
+    create = waiting(bench)
+    bench.tell(StopBegun(), OwnerTurn(TREND, 3, b"last", (CancelAll(TREND),), asked=5))
+    bench.report(create, S.CANCELED)
+    assert bench.take(GATEWAY, CreateOrder) == []
+    again = Bench(records=bench.records).ready()
+    assert refused(memory(again)) == [("RESTARTING", "b", 3)]
+
+
+def test_wish_when_its_owner_is_lost_then_it_is_not_ordered_for_nobody(bench: Bench) -> None:
+    """`on_owner_loss: cancel` ends what it works on; a later instance hears of the wish."""
+    create = waiting(bench)
+    lose(bench)
+    bench.report(create, S.CANCELED)
+    assert bench.take(GATEWAY, CreateOrder) == []
+    assert refused(memory(bench, 6)) == [("RESTARTING", "b", 2)]
+    bench.tell(OwnerTurn(TREND, 3, b"three", asked=6))
+    assert bench.trading.wishes == {}
+
+
+def test_wish_when_nobody_is_there_to_hear_of_it_then_it_ends_with_the_fold(bench: Bench) -> None:
+    """An owner that the configuration has no more: the loss is shown and logged."""
+    waiting(bench)
+    again = Bench(records=bench.records, owners={})
+    again.fold()
+    assert again.trading.wishes == {}
+    assert [(one.code, one.ref) for one in again.take(STORE, Refusal)] == [("RESTARTING", "b")]
 
 
 # --- a new instance ---------------------------------------------------------------------------------------

@@ -26,8 +26,8 @@ from tradefan.core import apply_orders
 from tradefan.core.exposure import account_sides, owner_sides, reserved
 from tradefan.core.ledger import balance, held_before, net, position
 from tradefan.core.trading import apply
-from tradefan.core.trading_state import Trading, fill_key, knows_fill, may_have_forgotten
-from tradefan.messages.orders import OrderStatus
+from tradefan.core.trading_state import Trading, fill_key, knows_fill, may_have_forgotten, place_key
+from tradefan.messages.orders import OrderStatus, SetTarget
 from tradefan.messages.records import (
     Assign,
     Bust,
@@ -48,6 +48,7 @@ from tradefan.messages.records import (
     PoisonResolved,
     Record,
     Resume,
+    Waiting,
 )
 from tradefan.units import EXTERNAL, ClientOrderId, InstrumentId, OwnerId, TradeId
 
@@ -267,6 +268,21 @@ def test_poison_when_resolved_then_it_may_come_again_or_never(verdict: Any, drop
     assert (state.poisons, list(state.dropped)) == ({}, dropped)
 
 
+def waits(ref: str | None) -> Waiting:
+    wish = None if ref is None else SetTarget(ACCOUNT, BTC, OWNER, ref, D(9), D(0), "market", {"tries": 2})
+    return Waiting(5, ACCOUNT, BTC, OWNER, wish)
+
+
+def test_wish_when_it_waits_then_the_newest_counts_until_its_parent_comes_or_its_wait_ends() -> None:
+    """By place; a parent of another target, or of a plain order, is not it."""
+    place = place_key(ACCOUNT, BTC, OWNER)
+    state = folded(waits("a"), waits("b"), parent(D(1), ref="a"), parent(None, parent_id="p2", ref="b"))
+    assert state.wishes == {place: waits("b").wish}
+    apply(state, parent(D(9), parent_id="p3", ref="b"))
+    assert (state.wishes, state.unapplied) == ({}, 0)
+    assert folded(waits("a"), waits(None)).wishes == {}
+
+
 @pytest.mark.parametrize(
     "record",
     [
@@ -285,6 +301,7 @@ def test_poison_when_resolved_then_it_may_come_again_or_never(verdict: Any, drop
         Assign(1, ACCOUNT, BTC, BASE, OWNER, OTHER, D(1), D("Infinity"), "me"),
         PoisonResolved(1, "fill nobody", "DROP", "", "me"),
         OwnerState(1, OWNER, 0, b"zero"),
+        waits(None),
         intent(client_order_id=NEW_CID, replaces=CID, order_qty=D("NaN")),
     ],
     ids=str,
@@ -309,6 +326,7 @@ def test_state_when_all_of_it_is_there_then_it_comes_back_equal() -> None:
         Bust(5, ACCOUNT, BTC, TradeId("t9"), None),
         Correct(5, ACCOUNT, BTC, TradeId("t8"), None, D(1), D(2)),
         OwnerState(5, OWNER, 1, b"state"),
+        waits("a"),
         Kill(5, "all", "panic", "me"),
         Difference(5, ACCOUNT, None, "BNB", True, "x"),
         PoisonResolved(5, "fill x", "DROP", "", "me"),

@@ -8,14 +8,24 @@ from msgspec.structs import replace
 
 from tests.unit.core.order_builders import ACCOUNT, BTC, CID, OWNER, fill, intent, parent, report
 from tests.unit.runtime.players import build, kernel_of
-from tests.unit.sim.checker_bench import Bench, D, broken, opening
+from tests.unit.sim.checker_bench import Bench, D, broken, epoch, opening
 from tradefan.core.trading import apply
 from tradefan.core.trading_state import Trading
 from tradefan.core.updates import order_update
-from tradefan.messages.orders import FillUpdate, OrderStatus, OrderUpdate
-from tradefan.messages.records import Bust, Correct, Fill, FillInferred, FillReplaced, OwnerState, Record
+from tradefan.messages.orders import FillUpdate, OrderStatus, OrderUpdate, Phase, SetTarget
+from tradefan.messages.records import (
+    Bust,
+    Correct,
+    Fill,
+    FillInferred,
+    FillReplaced,
+    OwnerState,
+    PhaseChange,
+    Record,
+    Waiting,
+)
 from tradefan.sim.checkers.journal import EVERY_STEPS, SameFold, StoreFollows, WholeTurns
-from tradefan.units import ZERO, ClientOrderId, OwnerId, TradeId
+from tradefan.units import ZERO, ClientOrderId, OwnerId, ParentId, TradeId
 
 S = OrderStatus
 SOME: tuple[Record, ...] = (opening("USDT", 1000), parent(), intent(), report(S.NEW), fill(4))
@@ -140,6 +150,61 @@ def test_append_when_a_crash_tears_it_then_broken() -> None:
     assert bench.step(state(1), plain_parent(1)) is None
     bench.crash(1)
     broken(bench.step(state(2)), "I-43", "an Append behind whole Appends", "from lsn 2 on")
+
+
+def waits(ref: str | None, owner: OwnerId = OWNER) -> Waiting:
+    wish = None if ref is None else SetTarget(ACCOUNT, BTC, owner, ref, D(9), D(0), "market")
+    return Waiting(1, ACCOUNT, BTC, owner, wish)
+
+
+def ends(number: int, phase: Phase = Phase.COMPLETING) -> PhaseChange:
+    """Return what ends a parent of an older target."""
+    return PhaseChange(1, ParentId(f"p{number}"), phase, S.CANCELED, "new_target")
+
+
+def old_target() -> Bench:
+    """Return a bench with a target's parent that works."""
+    bench = Bench(WholeTurns())
+    assert bench.step(state(1), parent(D(5), parent_id="p1", ref="a"), intent()) is None
+    return bench
+
+
+def test_wish_when_it_waits_on_record_then_quiet() -> None:
+    """I-43: it waits in its turn's Append and becomes a parent; or nothing is left to wait for at once."""
+    bench = old_target()
+    assert bench.step(state(2), ends(1), waits("b")) is None
+    assert bench.step(ends(1, Phase.DONE), parent(D(9), parent_id="p2", ref="b")) is None
+    assert bench.step(state(3), ends(2), ends(2, Phase.DONE), parent(D(7), parent_id="p3", ref="c")) is None
+
+
+def test_wish_when_it_waits_in_memory_only_then_broken() -> None:
+    """I-43: a crash would leave the State that tells of it, and nothing of it."""
+    broken(old_target().step(state(2), ends(1)), "I-43", "in the Append that ends p1", "none")
+    bench = old_target()
+    bench.append(state(2), ends(1))
+    bench.append(waits("b"))
+    broken(bench.look(), "I-43", f"a WAITING of {ACCOUNT} {BTC} {OWNER}", "none")
+
+
+def test_wish_when_a_start_has_come_since_then_it_is_told_as_lost() -> None:
+    """I-43: it ends with a later turn of its owner; a restart of the order manager alone is not judged."""
+    bench = old_target()
+    assert bench.step(state(2), ends(1), waits("b")) is None
+    assert bench.step(epoch(2), ends(1, Phase.DONE)) is None
+    assert bench.step(state(3), waits(None)) is None
+    assert bench.step(waits("c"), epoch(3, restart=1), waits(None)) is None
+    assert bench.step(waits("d", OwnerId("gone")), epoch(4), waits(None, OwnerId("gone"))) is None
+
+
+def test_wish_when_a_start_loses_it_or_orders_it_then_broken() -> None:
+    """I-43: silence behind a start, or an order without a new decision."""
+    bench = old_target()
+    assert bench.step(state(2), ends(1), waits("b"), epoch(2)) is None
+    broken(bench.step(waits(None)), "I-43", f"an OWNER_STATE of {OWNER} with the end of its wish", "none")
+    bench = old_target()
+    assert bench.step(state(2), ends(1), waits("b"), epoch(2)) is None
+    late = parent(D(9), parent_id="p2", ref="b")
+    broken(bench.step(late), "I-43", f"b of {OWNER} told as lost behind a start", "p2")
 
 
 class Rows:

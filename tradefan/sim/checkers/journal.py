@@ -9,10 +9,11 @@ from typing import Any
 import msgspec
 
 from tradefan.core.trading import Trading, apply
-from tradefan.messages.orders import FillUpdate
+from tradefan.messages.orders import FillUpdate, Phase
 from tradefan.messages.records import (
     Bust,
     Correct,
+    Epoch,
     ExternalOrder,
     Fill,
     FillInferred,
@@ -20,7 +21,9 @@ from tradefan.messages.records import (
     Intent,
     OwnerState,
     Parent,
+    PhaseChange,
     Record,
+    Waiting,
 )
 from tradefan.sim.checkers.base import Newer, OverRecords, oms_of
 from tradefan.sim.witness import Kind, StoreTruth, Violation, Witness
@@ -131,6 +134,9 @@ class WholeTurns(OverRecords):
 
     A plain PARENT of a strategy stands in the Append of an OWNER_STATE of its owner (a target's may
     come later, when it has waited); no Append is torn by a crash; an owner's turn numbers rise.
+    So is a wish that waits: the Append that ends a parent for a newer target has the parent's whole end, or
+    the wish. No PARENT comes of a wish from before a start of the process, and it goes only in the Append
+    of a later turn of its owner, who has been told.
     """
 
     invariant: str = "I-43"
@@ -145,10 +151,42 @@ class WholeTurns(OverRecords):
 
     def begin(self) -> None:
         self._turns: dict[str, int] = {}
+        self._places: dict[str, tuple[str, str, str]] = {}
+        """By parent."""
+        self._wishes: dict[tuple[str, str, str], tuple[str, bool]] = {}
+        """By place the ref of a wish that waits, and whether a start of the process has come since."""
+        self._gone: dict[int, None] = {}
+        """Where the journal ends the wait of such a wish."""
 
     def take(self, seen: Witness, record: Record) -> Violation | None:
-        if not isinstance(record, OwnerState):
+        if isinstance(record, Parent):
+            return self._on_parent(seen, record)
+        if isinstance(record, Epoch) and not record.restart:
+            self._wishes = {place: (ref, True) for place, (ref, _) in self._wishes.items()}
+        elif isinstance(record, Waiting):
+            self._on_waiting(record)
+        return self._on_state(seen, record) if isinstance(record, OwnerState) else None
+
+    def _on_parent(self, seen: Witness, record: Parent) -> Violation | None:
+        order = record.order
+        place = self._places[order.parent_id] = (order.account, order.instrument, order.owner)
+        ref, old = self._wishes.get(place, ("", False))
+        if record.target_qty is None or place not in self._wishes or ref != order.ref:
             return None
+        del self._wishes[place]
+        if not old:
+            return None
+        return self.broken(seen, f"{ref} of {order.owner} told as lost behind a start", order.parent_id)
+
+    def _on_waiting(self, record: Waiting) -> None:
+        place = (record.account, record.instrument, record.owner)
+        _, old = self._wishes.pop(place, ("", False))
+        if record.wish is not None:
+            self._wishes[place] = (record.wish.ref, False)
+        elif old:
+            self._gone[self.lsn] = None
+
+    def _on_state(self, seen: Witness, record: OwnerState) -> Violation | None:
         before = self._turns.get(record.owner, 0)
         self._turns[record.owner] = record.turn
         if record.turn > before:
@@ -157,7 +195,13 @@ class WholeTurns(OverRecords):
 
     def judge(self, seen: Witness) -> Violation | None:
         for first, last in self._appends.of(seen.appends):
-            broken = self._torn(seen, first, last) or self._apart(seen, seen.records[first - 1 : last])
+            records = seen.records[first - 1 : last]
+            broken = (
+                self._torn(seen, first, last)
+                or self._apart(seen, records)
+                or self._unkept(seen, records)
+                or self._untold(seen, first, records)
+            )
             if broken is not None:
                 return broken
         return None
@@ -181,6 +225,32 @@ class WholeTurns(OverRecords):
             if owner in seen.config.strategies and owner not in turned:
                 expected = f"an OWNER_STATE of {owner} in the Append of {record.order.parent_id}"
                 return self.broken(seen, expected, "none")
+        return None
+
+    def _unkept(self, seen: Witness, records: list[Record]) -> Violation | None:
+        """Hold each parent that ends for a newer target against that target."""
+        ending: dict[tuple[str, str, str], str] = {}
+        for record in records:
+            if isinstance(record, PhaseChange) and record.parent_id in self._places:
+                place = self._places[record.parent_id]
+                if record.phase is Phase.COMPLETING and record.reason == "new_target":
+                    ending[place] = record.parent_id
+                elif record.phase is Phase.DONE and ending.get(place) == record.parent_id:
+                    del ending[place]
+            elif isinstance(record, Waiting) and record.wish is not None:
+                ending.pop((record.account, record.instrument, record.owner), None)
+        for place, name in ending.items():
+            return self.broken(seen, f"a WAITING of {' '.join(place)} in the Append that ends {name}", "none")
+        return None
+
+    def _untold(self, seen: Witness, first: int, records: list[Record]) -> Violation | None:
+        turned = {record.owner: None for record in records if isinstance(record, OwnerState)}
+        for lsn, record in enumerate(records, first):
+            if lsn not in self._gone or not isinstance(record, Waiting):
+                continue
+            if record.owner in seen.config.strategies and record.owner not in turned:
+                expected = f"an OWNER_STATE of {record.owner} with the end of its wish from before a start"
+                return self.broken(seen, expected, f"none at lsn {lsn}")
         return None
 
 

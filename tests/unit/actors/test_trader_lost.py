@@ -1,0 +1,58 @@
+"""What a strategy hears of a wish that waited in an order manager and was lost with it."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from tests.unit.actors.test_trader_state import Counter, Hears
+from tests.unit.actors.test_trader_state import _answer as answer
+from tests.unit.actors.test_trader_state import _begin as begin
+from tests.unit.actors.test_trader_state import _refs as refs_of
+from tests.unit.actors.test_trader_state import _refusal as refusal_of
+from tests.unit.actors.test_trader_state import _tally as tally
+from tests.unit.actors.test_trader_state import _turns_of as turns_of
+from tests.unit.actors.trader_rig import T0, Turns, bars, live, quote, wiring
+from tradefan.actors.trader import Trader
+from tradefan.messages.base import Message
+from tradefan.messages.control import Ready, Started
+from tradefan.messages.orders import OwnerMemory
+from tradefan.units import MINUTE
+
+
+@pytest.fixture(autouse=True)
+def _nothing_heard() -> None:
+    Counter.heard = []
+
+
+def lost(trader: Trader, turn: int, ref: str, generation: int = 4) -> list[Message]:
+    """Return an answer by which a wish of a turn on record was lost."""
+    memory, sent = answer(trader, turn, tally(turn), generation)
+    assert isinstance(memory, OwnerMemory)
+    return [msgspec.structs.replace(memory, refused=(refusal_of(ref),)), sent]
+
+
+def test_wish_when_it_was_lost_while_it_waited_then_a_new_instance_hears_it_with_its_first_turn() -> None:
+    """No turn stands on record between the State that tells of the wish and the one that knows better."""
+    turns = Turns()
+    trader = Trader(wiring(), strategy=Hears)
+    turns.give(trader, Started(0), Ready(4), *lost(trader, 2, "t-3-1"), Ready(4, fold=2))
+    turns.give(trader, *lost(trader, 2, "t-3-1"))
+    turns.to_oms()
+    turns.give(trader, *bars(10, 11, 12, start=T0 - 3 * MINUTE, live=False), live(), quote(100))
+    assert Counter.heard == ["start 2 0", "refused t-3-1 RESTARTING"]
+    assert turns_of(turns) == [(3, tally(2, refused=1), 0)]
+
+
+def test_wish_when_it_was_lost_while_it_waited_then_a_living_instance_hears_it_once() -> None:
+    """An order manager that restarts knows the turn, but not the wish that waited."""
+    turns = Turns()
+    trader = begin(turns, strategy=Hears)
+    turns.give(trader, quote(2500))
+    (ref,) = refs_of(turns)
+    turns.give(trader, Ready(5))
+    turns.give(trader, *lost(trader, 1, ref, generation=5))
+    turns.give(trader, Ready(6))
+    turns.give(trader, *answer(trader, 2, tally(1, refused=1), generation=6))
+    assert Counter.heard[1:] == [f"refused {ref} RESTARTING"]
+    assert turns_of(turns) == [(2, tally(1, refused=1), 0)]
