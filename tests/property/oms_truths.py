@@ -64,6 +64,7 @@ def exposure_is_that_of_the_orders(trading: Trading) -> None:
             owners.setdefault((order.instrument, order.owner), Sides()),
         ):
             sides.unbooked += unbooked * sign(order.side)
+            sides.unbooked_buy += unbooked if order.side == "buy" else ZERO
             field = f"{order.side}_{'doubt' if order.in_doubt else 'working'}"
             setattr(sides, field, getattr(sides, field) + rest)
             notional = f"{order.side}_notional"

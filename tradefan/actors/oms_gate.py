@@ -192,7 +192,7 @@ def risk_state(turn: Turn, account: AccountId, instrument: Instrument, owner: Ow
     )
     if instrument.kind == "spot" and owner not in _HUMANS:
         # A strategy sells what it bought: what the account held before is never its to trade.
-        base_free = min(base_free, own_qty + mine.unbooked - mine.sell_qty)
+        base_free = min(base_free, own_free(turn, account, instrument, owner))
     latch = mode_of(turn, account, instrument.id, owner)
     return RiskState(
         account=_held(whole_qty, account_sides(trading.exposure, account, instrument.id)),
@@ -204,6 +204,23 @@ def risk_state(turn: Turn, account: AccountId, instrument: Instrument, owner: Ow
         orders_recent=len(recent_orders(turn, owner)),
         latched=latch.text or latch.code if latch.mode == "KILLED" else None,
     )
+
+
+def own_free(turn: Turn, account: AccountId, instrument: Instrument, owner: OwnerId) -> Decimal:
+    """Return what an owner may sell of its own for certain, whatever fee is still to be told.
+
+    A fee of a purchase may be taken in what was bought: until its real trade is booked the largest one
+    is taken off, in whole lots, because a venue may round each trade's up.
+    """
+    mine = owner_sides(turn.trading.exposure, account, instrument.id, owner)
+    untold = mine.unbooked_buy + sum(
+        fill.qty
+        for fill in turn.trading.inferred.values()
+        if (fill.account, fill.instrument, fill.owner, fill.side) == (account, instrument.id, owner, "buy")
+    )
+    own_qty = position(turn.trading.ledger, account, owner, instrument.id).qty
+    fee = ceil_step(untold * fee_rate(turn, account), instrument.qty_lot)
+    return own_qty + mine.unbooked - mine.sell_qty - fee
 
 
 def worst_case(turn: Turn, account: AccountId, instrument: InstrumentId, owner: str | None) -> Decimal:

@@ -10,7 +10,7 @@ from decimal import Decimal
 
 from tradefan.actors.oms_engine import advance, cancel_children, complete
 from tradefan.actors.oms_executor import collar_bps, make_executor
-from tradefan.actors.oms_gate import Wanted, admit, closed, collar_price, not_ready, reference
+from tradefan.actors.oms_gate import Wanted, admit, closed, collar_price, not_ready, reference, risk_state
 from tradefan.actors.oms_state import REFUSALS_KEPT, Turn
 from tradefan.contracts import MarketView, RiskRefused, suggest
 from tradefan.core.exposure import owner_sides
@@ -335,12 +335,12 @@ def _expected(turn: Turn, wish: SetTarget) -> Decimal:
 
 
 def _sellable(turn: Turn, wish: SetTarget, instrument: Instrument, qty: Decimal, side: Side) -> Decimal:
-    """Return how much of a sale is there already: what a working buy may still bring comes later."""
+    """Return how much of a sale is there for certain: what a buy or its fee may still change comes later."""
     if side == "buy" or instrument.kind != "spot":
         return qty
-    held = position(turn.trading.ledger, wish.account, wish.owner, wish.instrument).qty
-    free = held - owner_sides(turn.trading.exposure, wish.account, wish.instrument, wish.owner).sell_qty
-    return min(qty, free) if free > 0 else qty
+    free = risk_state(turn, wish.account, instrument, wish.owner).free_base
+    # Where nothing is there at all, the gate says so.
+    return min(qty, free) if instrument.floor_qty(free) > 0 else qty
 
 
 def is_small(turn: Turn, wish: SetTarget, instrument: Instrument, delta: Decimal) -> bool:

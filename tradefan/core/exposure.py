@@ -21,6 +21,7 @@ class Sides(Struct):
 
     `unbooked` is signed: what the venue says has traded and no fill has told us yet. It belongs to
     the position as far as limits and targets go, else the same quantity would be ordered twice.
+    `unbooked_buy` is what of it was bought, whose fee nobody knows yet.
     """
 
     buy_working: Decimal = ZERO
@@ -30,6 +31,7 @@ class Sides(Struct):
     buy_notional: Decimal = ZERO
     sell_notional: Decimal = ZERO
     unbooked: Decimal = ZERO
+    unbooked_buy: Decimal = ZERO
 
     @property
     def buy_qty(self) -> Decimal:
@@ -95,6 +97,7 @@ def shift(exposure: Exposure, order: Order, before: Weight, after: Weight) -> No
     if unbooked:
         for sides in _both(exposure, order):
             sides.unbooked += unbooked
+            sides.unbooked_buy += unbooked if order.side == "buy" else ZERO
     kept = working + doubt + after.unbooked - before.unbooked
     if kept:
         reserved = exposure.reserved.setdefault(order.account, {})

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 
 from tests.unit.actors.oms_bench import Bench
-from tests.unit.actors.oms_wired import BTC, CLI, ETH, GATEWAY, PAUSE, TRADER
+from tests.unit.actors.oms_wired import ACCOUNT, BASE, BTC, CLI, ETH, GATEWAY, PAUSE, TRADER, TREND
 from tradefan.actors.oms_state import Turn
-from tradefan.core.ledger import position
+from tradefan.core.ledger import balance, position
 from tradefan.messages.gateway import CancelOrder, CreateOrder, OrderInDoubt
 from tradefan.messages.market import Quality
 from tradefan.messages.orders import CancelAll, Doubt, OrderStatus, ParentUpdate, Refusal
-from tradefan.messages.records import Intent, Parent
+from tradefan.messages.records import FillInferred, Intent, Parent
 from tradefan.units import SECOND
 
 D = Decimal
@@ -110,6 +110,42 @@ def test_target_when_the_fills_are_still_on_their_way_then_nothing_is_ordered_tw
     bench.target("2.5")
     assert bench.take(GATEWAY, CreateOrder) == []
     bench.check()
+
+
+@pytest.mark.parametrize("inferred", [False, True])
+def test_target_when_the_fee_of_a_purchase_is_still_to_come_then_it_is_not_sold(inferred: bool) -> None:
+    """It may be taken in what was bought: a strategy would pay it with what the account held before."""
+    bench = Bench().ready(USDT=1_000_000, BTC=10)
+    bench.submit(1)
+    create = bench.one(GATEWAY, CreateOrder)
+    bench.report(create, S.FILLED, 1)
+    if inferred:
+        bench.passed(60)
+    assert len(bench.made(FillInferred)) == inferred
+    bench.submit(1, side="sell")
+    assert bench.one(TRADER, Refusal).would_pass == "order_qty 0.999"
+    bench.target(0)
+    sale = filled(bench)
+    assert (sale.side, sale.order_qty) == ("sell", D("0.999"))
+    bench.fill(create, 1, fee=D("0.001"), fee_asset=BASE)
+    held = position(bench.trading.ledger, ACCOUNT, TREND, BTC).qty
+    assert (held, balance(bench.trading.ledger, ACCOUNT, BASE)) == (D(0), D(10))
+    bench.check()
+
+
+def test_target_when_the_fee_was_paid_in_quote_then_the_rest_is_sold_behind_the_trade() -> None:
+    """What was kept back for the fee is certain once the real trade is booked."""
+    bench = Bench().ready(USDT=1_000_000, BTC=10)
+    bench.submit(10)
+    create = bench.one(GATEWAY, CreateOrder)
+    bench.report(create, S.FILLED, 10)
+    bench.target(0)
+    assert filled(bench).order_qty == D("9.99")
+    bench.fill(create, 10, fee=D(1))
+    bench.target(0, settings={"tries": 1})
+    assert position(bench.trading.ledger, ACCOUNT, TREND, BTC).qty == D("0.01")
+    bench.submit("0.01", side="sell", algo="limit", limit_price=D(1000))
+    assert bench.one(GATEWAY, CreateOrder).order_qty == D("0.01")
 
 
 @pytest.mark.failure("OR-02")

@@ -47,7 +47,7 @@ def test_order_when_in_doubt_then_all_of_it_counts_until_evidence() -> None:
 def test_report_when_ahead_of_the_fills_then_the_difference_is_unbooked() -> None:
     """What the venue says has traded belongs to the position, and is paid, before its fills have come."""
     state = folded(intent(), report(S.FILLED, 10), fill(4))
-    assert account_sides(state.exposure, ACCOUNT, BTC) == Sides(unbooked=D(6))
+    assert account_sides(state.exposure, ACCOUNT, BTC) == Sides(unbooked=D(6), unbooked_buy=D(6))
     assert reserved(state.exposure, ACCOUNT, USDT) == D("600.6")
     apply(state, fill(6, trade_id="t2"))
     assert account_sides(state.exposure, ACCOUNT, BTC) == Sides()

@@ -9,7 +9,7 @@ import pytest
 from tests.unit.core.order_builders import ACCOUNT, BASE, BTC, CID, OWNER, USDT, fill, intent, report
 from tests.unit.sim.checker_bench import Bench, D, broken, desk_with, opening
 from tradefan.messages.orders import OrderStatus
-from tradefan.messages.records import Intent, ModeChange, Transfer
+from tradefan.messages.records import FillInferred, FillReplaced, Intent, ModeChange, Transfer
 from tradefan.sim.checkers.funds import HOLD_NS, EqualBooks, OwnFunds, WithinFree
 from tradefan.units import EXTERNAL, SECOND, ClientOrderId, OwnerId
 
@@ -80,6 +80,20 @@ def test_sale_when_another_sale_has_it_already_then_broken() -> None:
     assert bench.step(intent(), fill(10), sale(6)) is None
     assert bench.step(report(S.FILLED, 6, client_order_id="s1")) is None
     broken(bench.step(sale(5, "s2")), "I-44", "to sell at most 4", "s2 5")
+
+
+def test_sale_when_the_fee_of_what_it_sells_is_still_to_come_then_that_fee_is_not_sold() -> None:
+    """I-44: 10 bps of 10 that were bought may be taken in them, while no trade, or an inferred one, tells."""
+    told = FillInferred(1, fill(10, trade_id="inferred c1 2"))
+    for unsettled in ((report(S.FILLED, 10),), (report(S.FILLED, 10), told)):
+        bench = Bench(OwnFunds())
+        assert bench.step(opening("BTC", 100), intent(), *unsettled, sale("9.99")) is None
+        bench = Bench(OwnFunds())
+        assert bench.step(opening("BTC", 100), intent(), *unsettled) is None
+        broken(bench.step(sale(10)), "I-44", "to sell at most 9.99", "s1 10")
+    bench = Bench(OwnFunds())
+    real = (FillReplaced(1, ACCOUNT, BTC, told.fill.trade_id, D(10)), fill(10))
+    assert bench.step(intent(), report(S.FILLED, 10), told, *real, sale(10)) is None
 
 
 def test_sale_when_a_humans_then_it_may_draw_on_everything() -> None:

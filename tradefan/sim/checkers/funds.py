@@ -5,6 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any, TypeVar
 
+from tradefan.config.schema import AccountConfig
 from tradefan.messages.records import Intent, Record, Transfer
 from tradefan.sim.checkers.base import Newer, OverRecords, Source, oms_of
 from tradefan.sim.checkers.modes import Modes
@@ -59,7 +60,8 @@ class OwnFunds(OverRecords):
     """I-44: an account's position is the sum over its owners, and no order of a strategy draws on `external`.
 
     T: at each INTENT of a sale by anybody but a human, what its owner holds by its own fills, less
-    what it already has on sale, covers it. Q: the account's net in State = the sum of its owners'.
+    what it already has on sale, covers it. Of what was bought and has no trade yet, inferred or not, the
+    largest fee counts as paid in what was bought. Q: the account's net in State = the sum of its owners'.
     """
 
     invariant: str = "I-44"
@@ -92,12 +94,25 @@ class OwnFunds(OverRecords):
             free += unbooked if child.side == "buy" else -unbooked
             if child.side == "sell" and child.client_order_id != record.replaces:
                 free -= child.rest
+        free -= self._fee(seen, whose)
         if record.order_qty <= free:
             return None
         name = f"{record.owner} in {record.instrument}"
         return self.broken(
             seen, f"{name} to sell at most {free}", f"{record.client_order_id} {record.order_qty}"
         )
+
+    def _fee(self, seen: Witness, whose: Whose) -> Decimal:
+        """Return the most that trades which are still to come may cost of what they bought."""
+        account = seen.config.accounts.get(whose[0], AccountConfig())
+        bps = max(account.maker_fee_bps, account.taker_fee_bps, ZERO)
+        bought = [child.cum - child.filled for child in self._open[whose].values() if child.side == "buy"]
+        bought += [
+            fill.qty
+            for fill in self._money.inferred.values()
+            if fill.side == "buy" and (fill.account, fill.owner, fill.instrument) == whose
+        ]
+        return sum(bought, ZERO) * bps / 10_000
 
     def at_rest(self, seen: Witness) -> Violation | None:
         if oms_of(seen) is None:
