@@ -21,11 +21,22 @@ from tradefan.messages.market import Quality
 from tradefan.messages.orders import OrderType
 from tradefan.messages.records import ModeChange
 from tradefan.risk import check, reduces
-from tradefan.units import SECOND, ZERO, AccountId, InstrumentId, OwnerId, Side, ceil_step, exact, floor_step
+from tradefan.units import (
+    EXTERNAL,
+    SECOND,
+    ZERO,
+    AccountId,
+    InstrumentId,
+    OwnerId,
+    Side,
+    ceil_step,
+    exact,
+    floor_step,
+)
 
 COLLAR_BPS = Decimal(50)
 _BPS = Decimal(10_000)
-_HUMANS = ("api", "cli")
+_HUMANS = (OwnerId("api"), OwnerId("cli"))
 _BOTH = Decimal(2)
 
 
@@ -179,18 +190,20 @@ def crosses(turn: Turn, wanted: Wanted) -> bool:
 
 
 def risk_state(turn: Turn, account: AccountId, instrument: Instrument, owner: OwnerId) -> RiskState:
-    """Return what the books say, read without a scan."""
+    """Return what the books say, read without a scan of orders."""
     trading, books = turn.trading, turn.trading.ledger
     mine = owner_sides(trading.exposure, account, instrument.id, owner)
     own_qty = position(books, account, owner, instrument.id).qty
     whole_qty = account_qty(turn, account, instrument.id)
-    if instrument.kind == "spot" and owner in _HUMANS:
-        # A human may also sell what the account held before; what others took away is no room to buy.
-        own_qty += max(held_before(books, account, instrument.base), ZERO)
     base_free = balance(books, account, instrument.base) - reserved(
         trading.exposure, account, instrument.base
     )
-    if instrument.kind == "spot" and owner not in _HUMANS:
+    if instrument.kind == "spot" and owner in _HUMANS:
+        # A human may also sell what the account held before; what others took away is no room to buy.
+        left = max(external_left(turn, account, instrument, but=owner), ZERO)
+        own_qty += left
+        base_free = min(base_free, _free_of_base(turn, account, instrument, owner) + left)
+    elif instrument.kind == "spot":
         # A strategy sells what it bought: what the account held before is never its to trade.
         base_free = min(base_free, own_free(turn, account, instrument, owner))
     latch = mode_of(turn, account, instrument.id, owner)
@@ -221,6 +234,29 @@ def own_free(turn: Turn, account: AccountId, instrument: Instrument, owner: Owne
     own_qty = position(turn.trading.ledger, account, owner, instrument.id).qty
     fee = ceil_step(untold * fee_rate(turn, account), instrument.qty_lot)
     return own_qty + mine.unbooked - mine.sell_qty - fee
+
+
+def external_left(
+    turn: Turn, account: AccountId, instrument: Instrument, *, but: OwnerId | None = None
+) -> Decimal:
+    """Return what `external` has of a spot base: not what humans, `but` one, have sold of it or have on sale.
+
+    A human who is short in it has that from `external`: what strategies hold is nobody else's to sell.
+    """
+    left = held_before(turn.trading.ledger, account, instrument.base)
+    left += _free_of_base(turn, account, instrument, EXTERNAL)
+    for human in _HUMANS:
+        if human != but:
+            left += min(_free_of_base(turn, account, instrument, human), ZERO)
+    return left
+
+
+def _free_of_base(turn: Turn, account: AccountId, like: Instrument, owner: OwnerId) -> Decimal:
+    """Return what an owner may sell of its own of a spot base, whatever it was traded against."""
+    held = turn.trading.ledger.positions.get(account, {}).get(owner, {})
+    found = map(turn.instrument, dict.fromkeys((*held, *turn.trading.exposure.owners.get(account, {}))))
+    of_base = [one for one in found if one is not None and (one.kind, one.base) == ("spot", like.base)]
+    return sum((own_free(turn, account, one, owner) for one in of_base), ZERO)
 
 
 def worst_case(turn: Turn, account: AccountId, instrument: InstrumentId, owner: str | None) -> Decimal:

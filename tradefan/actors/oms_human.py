@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+from tradefan.actors.oms_gate import external_left
 from tradefan.actors.oms_look import ask_soon
 from tradefan.actors.oms_modes import suspect
 from tradefan.actors.oms_state import Turn
@@ -11,7 +12,7 @@ from tradefan.actors.oms_submit import refuse
 from tradefan.actors.oms_waiting import ask_for, clear_holds, replaced_stays
 from tradefan.contracts import RiskRefused, suggest
 from tradefan.core.exposure import owner_sides
-from tradefan.core.ledger import held_before, position
+from tradefan.core.ledger import position
 from tradefan.core.order import Order
 from tradefan.errors import Refused
 from tradefan.messages.instrument import Instrument
@@ -203,12 +204,11 @@ def _checked(turn: Turn, wish: AssignPosition) -> Instrument:
 
 def _held(turn: Turn, wish: AssignPosition, owner: OwnerId, instrument: Instrument) -> Decimal:
     """Return what an owner can give: not what its own sales still need, or have sold before their fills."""
-    books = turn.trading.ledger
-    own = owner_sides(turn.trading.exposure, wish.account, wish.instrument, owner)
-    free = position(books, wish.account, owner, wish.instrument).qty
     if owner == EXTERNAL and instrument.kind == "spot":
         # What others traded meanwhile is a position, what was there before them a holding: both are theirs.
-        free += held_before(books, wish.account, instrument.base)
+        return external_left(turn, wish.account, instrument)
+    own = owner_sides(turn.trading.exposure, wish.account, wish.instrument, owner)
+    free = position(turn.trading.ledger, wish.account, owner, wish.instrument).qty
     return free + min(own.unbooked, ZERO) - own.sell_qty
 
 

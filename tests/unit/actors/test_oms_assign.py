@@ -5,6 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
+import msgspec
 import pytest
 
 from tests.unit.actors.oms_bench import Bench
@@ -13,10 +14,12 @@ from tests.unit.actors.oms_wired import (
     API,
     BASE,
     BTC,
+    CLI,
     DESK,
     ETH,
     FACE,
     GATEWAY,
+    STORE,
     TRADER,
     TREND,
     foreign,
@@ -33,7 +36,7 @@ from tradefan.messages.orders import (
     Refusal,
 )
 from tradefan.messages.records import Assign
-from tradefan.units import EXTERNAL, OwnerId
+from tradefan.units import EXTERNAL, Asset, InstrumentId, OwnerId
 
 D = Decimal
 S = OrderStatus
@@ -152,6 +155,64 @@ def test_assign_when_others_have_traded_for_external_then_that_is_there_to_give_
     assign(bench, 1, EXTERNAL, TREND, price=D(100))
     assert bench.one(FACE, Refusal).code == "NOT_HELD"
     bench.check()
+
+
+def sell(bench: Bench, qty: Any, owner: OwnerId) -> list[Decimal]:
+    """Let a human sell at the market; return what was sold."""
+    bench.submit(qty, owner=owner, side="sell")
+    creates = bench.take(GATEWAY, CreateOrder)
+    for create in creates:
+        bench.fill(create, create.order_qty)
+        bench.report(create, S.FILLED, create.order_qty)
+    return [create.order_qty for create in creates]
+
+
+def test_sale_when_a_humans_then_what_a_strategy_holds_is_not_in_it(bench: Bench) -> None:
+    """5 are `external`'s, 2 the strategy's: 5 may be sold, and the strategy still gets rid of its 2."""
+    bench.submit(6, owner=CLI, side="sell")
+    refusal = [msg for ref, msg in bench.sent if ref == STORE and isinstance(msg, Refusal)][-1]
+    assert (refusal.code, refusal.would_pass) == ("INSUFFICIENT_FUNDS", "order_qty 5")
+    assert sell(bench, 5, CLI) == [D(5)]
+    assert sell(bench, 1, CLI) == []
+    bench.target(0)
+    assert bench.one(GATEWAY, CreateOrder).order_qty == D(2)
+    bench.check()
+
+
+def test_sale_when_another_human_has_sold_or_has_on_sale_then_that_is_gone(bench: Bench) -> None:
+    """Shorts of humans are what `external` owes; who buys it back gives it back."""
+    assert sell(bench, 2, CLI) == [D(2)]
+    bench.resting(2, 101, owner=CLI, side="sell")
+    assert sell(bench, 2, API) == []
+    assert sell(bench, 1, API) == [D(1)]
+    bench.submit(1, owner=API)
+    bench.fill(bench.one(GATEWAY, CreateOrder), 1)
+    assert sell(bench, "0.5", CLI) == [D("0.5")]
+    bench.check()
+
+
+def test_sale_when_a_human_bought_it_against_another_quote_then_it_is_his(bench: Bench) -> None:
+    """What `external` holds is an asset: a short here and a long there draw nothing from it."""
+    usdc = InstrumentId("binance:BTC/USDC")
+    btc = msgspec.structs.replace(bench.wiring.instruments[BTC], id=usdc, quote=Asset("USDC"))
+    tradable = {**bench.wiring.instruments, usdc: btc}
+    bench = Bench(accounts={ACCOUNT: (BTC, ETH, usdc)}, instruments=tradable).ready(USDC=1000, BTC=5, USDT=1)
+    bench.quote(usdc, 100)
+    bench.submit(2, owner=CLI, instrument=usdc)
+    bench.fill(bench.one(GATEWAY, CreateOrder), 2)
+    assert sell(bench, 7, CLI) == [D(7)]
+    assert sell(bench, 1, API) == []
+    assign(bench, "0.001", EXTERNAL, TREND, price=D(100))
+    assert bench.one(FACE, Refusal).code == "NOT_HELD"
+
+
+def test_assign_when_a_human_has_sold_it_then_external_has_nothing_left_to_give(bench: Bench) -> None:
+    """The account would hold less than its owners are said to."""
+    assert sell(bench, 4, CLI) == [D(4)]
+    assign(bench, 2, EXTERNAL, TREND, price=D(100))
+    assert "external holds 1 of" in bench.one(FACE, Refusal).text
+    assign(bench, 1, EXTERNAL, TREND, price=D(100))
+    assert (qty_of(bench, TREND), balance(bench.trading.ledger, ACCOUNT, BASE)) == (D(3), D(3))
 
 
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {

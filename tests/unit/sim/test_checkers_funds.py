@@ -14,7 +14,7 @@ from tradefan.sim.checkers.funds import HOLD_NS, EqualBooks, OwnFunds, WithinFre
 from tradefan.units import EXTERNAL, SECOND, ClientOrderId, OwnerId
 
 S = OrderStatus
-API = OwnerId("api")
+API, CLI = OwnerId("api"), OwnerId("cli")
 
 
 def sale(qty: Any, name: str = "s1", **changes: Any) -> Intent:
@@ -96,10 +96,18 @@ def test_sale_when_the_fee_of_what_it_sells_is_still_to_come_then_that_fee_is_no
     assert bench.step(intent(), report(S.FILLED, 10), told, *real, sale(10)) is None
 
 
-def test_sale_when_a_humans_then_it_may_draw_on_everything() -> None:
-    """I-44: whoever sits at API or CLI sells what the account holds."""
+def test_sale_when_a_humans_then_it_may_draw_on_external_once() -> None:
+    """I-44: whoever sits at API or CLI sells what the account held before, as far as it is there."""
     bench = Bench(OwnFunds())
-    assert bench.step(opening("BTC", 100), sale(3, owner=API)) is None
+    assert bench.step(opening("BTC", 100), sale(60, owner=API), sale(40, "s2", owner=CLI)) is None
+    broken(bench.step(sale(1, "s3", owner=API)), "I-44", f"api in {BTC} to sell at most 0", "s3 1")
+
+
+def test_sale_when_a_human_draws_on_what_a_strategy_holds_then_broken() -> None:
+    """I-44: the account has 14, of which 10 are the strategy's."""
+    bench = Bench(OwnFunds())
+    assert bench.step(opening("BTC", 4), intent(), fill(10), sale(4, owner=CLI)) is None
+    broken(bench.step(sale(1, "s2", owner=CLI)), "I-44", f"cli in {BTC} to sell at most 0", "s2 1")
 
 
 def test_sale_when_it_replaces_another_then_that_one_is_not_counted() -> None:

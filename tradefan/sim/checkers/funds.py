@@ -12,10 +12,10 @@ from tradefan.sim.checkers.modes import Modes
 from tradefan.sim.checkers.money import Money, Whose
 from tradefan.sim.checkers.orders import Child, Orders
 from tradefan.sim.witness import Kind, Violation, Witness
-from tradefan.units import SECOND, ZERO, AccountId, Asset, InstrumentId, OwnerId
+from tradefan.units import EXTERNAL, SECOND, ZERO, AccountId, Asset, InstrumentId, OwnerId
 
 HUMANS = ("api", "cli")
-"""They may sell what the account held before."""
+"""They may sell what the account held before, as long as no other human has sold it."""
 HOLD_NS = 30 * SECOND
 K = TypeVar("K")
 
@@ -57,11 +57,12 @@ class WithinFree(OverRecords):
 
 
 class OwnFunds(OverRecords):
-    """I-44: an account's position is the sum over its owners, and no order of a strategy draws on `external`.
+    """I-44: an account's position is the sum over its owners, and no sale draws on another owner.
 
-    T: at each INTENT of a sale by anybody but a human, what its owner holds by its own fills, less
-    what it already has on sale, covers it. Of what was bought and has no trade yet, inferred or not, the
-    largest fee counts as paid in what was bought. Q: the account's net in State = the sum of its owners'.
+    T: at each INTENT of a sale, what its owner holds by its own fills, less what it already has on sale,
+    covers it; to a human's is added what `external` holds and no other human is short in. Of what was
+    bought and has no trade yet, inferred or not, the largest fee counts as paid in what was bought.
+    Q: the account's net in State = the sum of its owners'.
     """
 
     invariant: str = "I-44"
@@ -79,7 +80,7 @@ class OwnFunds(OverRecords):
         whose = (child.account, child.owner, child.instrument)
         open_here = self._open.setdefault(whose, {})
         broken = None
-        if isinstance(record, Intent) and child.side == "sell" and child.owner not in HUMANS:
+        if isinstance(record, Intent) and child.side == "sell":
             broken = self._covered(seen, record, whose)
         open_here[child.client_order_id] = child
         if not child.rest and child.cum <= child.filled:
@@ -87,14 +88,10 @@ class OwnFunds(OverRecords):
         return broken
 
     def _covered(self, seen: Witness, record: Intent, whose: Whose) -> Violation | None:
-        """Hold a sale against the position, what has traded and is not booked, and other sales."""
-        free = self._money.place(*whose).qty
-        for child in self._open[whose].values():
-            unbooked = child.cum - child.filled
-            free += unbooked if child.side == "buy" else -unbooked
-            if child.side == "sell" and child.client_order_id != record.replaces:
-                free -= child.rest
-        free -= self._fee(seen, whose)
+        """Hold a sale against what its owner has left, and a human's against what `external` has, too."""
+        free = self._left(seen, whose, record.replaces)
+        if record.owner in HUMANS:
+            free += max(self._external(seen, record), ZERO)
         if record.order_qty <= free:
             return None
         name = f"{record.owner} in {record.instrument}"
@@ -102,11 +99,31 @@ class OwnFunds(OverRecords):
             seen, f"{name} to sell at most {free}", f"{record.client_order_id} {record.order_qty}"
         )
 
+    def _left(self, seen: Witness, whose: Whose, replaced: str | None = None) -> Decimal:
+        """Return the position with what has traded and is not booked, without what is on sale."""
+        free = self._money.place(*whose).qty
+        for child in self._open.get(whose, {}).values():
+            unbooked = child.cum - child.filled
+            free += unbooked if child.side == "buy" else -unbooked
+            if child.side == "sell" and child.client_order_id != replaced:
+                free -= child.rest
+        return free - self._fee(seen, whose)
+
+    def _external(self, seen: Witness, record: Intent) -> Decimal:
+        """Return what `external` holds of what is sold, without what other humans owe it."""
+        account, instrument = record.account, record.instrument
+        held = self._money.external.get(account, {}).get(record.reserve_asset, ZERO)
+        held += self._money.place(account, EXTERNAL, instrument).qty
+        others = (OwnerId(name) for name in HUMANS if name != record.owner)
+        return held + sum((min(self._left(seen, (account, one, instrument)), ZERO) for one in others), ZERO)
+
     def _fee(self, seen: Witness, whose: Whose) -> Decimal:
         """Return the most that trades which are still to come may cost of what they bought."""
         account = seen.config.accounts.get(whose[0], AccountConfig())
         bps = max(account.maker_fee_bps, account.taker_fee_bps, ZERO)
-        bought = [child.cum - child.filled for child in self._open[whose].values() if child.side == "buy"]
+        bought = [
+            child.cum - child.filled for child in self._open.get(whose, {}).values() if child.side == "buy"
+        ]
         bought += [
             fill.qty
             for fill in self._money.inferred.values()
