@@ -410,8 +410,9 @@ def on_cancel_all(turn: Turn, wish: CancelAll) -> None:
         refuse(turn, wish, RiskRefused("NOT_READY", "the journal is being read"))
         return
     for place, held in tuple(turn.trading.wishes.items()):
-        # A stop has taken them back already, and says so to the next instance.
-        if not turn.live.closing and held.owner == wish.owner and wish.instrument in (None, held.instrument):
+        # One that is lost is over already: what is left of it is for its owner to hear.
+        lost = place in turn.live.lost_wishes
+        if not lost and held.owner == wish.owner and wish.instrument in (None, held.instrument):
             end_wish(turn, place)
     found = turn.open_parents(
         lambda parent: parent.order.owner == wish.owner and wish.instrument in (None, parent.order.instrument)

@@ -191,6 +191,8 @@ def test_wish_when_the_order_manager_dies_then_its_successor_tells_it_as_refused
     again.opened({"USDT": 1_000_000})
     again.report(create, S.CANCELED)
     assert again.take(GATEWAY, CreateOrder) == []
+    # An owner that has not heard of it yet cancels all that it knows of.
+    again.tell(OwnerTurn(TREND, 3, b"three", (CancelAll(TREND),), asked=5))
     for asked in (6, 7):
         assert refused(memory(again, asked)) == [("RESTARTING", "b", 2)]
     third = Bench(records=again.records, now_ns=again.now_ns).ready()
