@@ -50,6 +50,8 @@ class Stopping(Struct):
     code: int
     queue: list[str]
     waiting: str | None = None
+    asked: Stop | None = None
+    """What the actor that is waited for was told, and what a successor of it is told again."""
     left: int = 0
     unverified: bool = False
     positions: tuple[tuple[AccountId, OwnerId, InstrumentId, Decimal], ...] = ()
@@ -117,15 +119,24 @@ class Life:
         cell.poison = (None, "")
         cell.generation += 1
         mail.begin_with(started)
-        if self.stopping is not None and cell.spec.warned:
-            # What its predecessor heard died with it.
-            mail.put(StopBegun())
+        self._put_stop(cell)
         try:
             cell.place(cell.spec.factory(None))
         except Exception as error:  # noqa: BLE001 a factory that raises is a crash of its actor
             self.crashed(cell, started, error)
             return
         self.kernel.wake(cell)
+
+    def _put_stop(self, cell: Cell) -> None:
+        """Tell a successor of the stop: what its predecessor heard died with it."""
+        stopping = self.stopping
+        if stopping is None:
+            return
+        if cell.spec.warned:
+            cell.mail.put(StopBegun())
+        if stopping.waiting == cell.spec.name:
+            assert stopping.asked is not None, "an actor is waited for behind its Stop"
+            cell.mail.put(stopping.asked)
 
     def crashed(self, cell: Cell, msg: Message, error: Exception | TurnOverrun) -> None:
         """Throw the turn and its actor away, keep the message as a dead letter, ask the supervisor."""
@@ -148,6 +159,8 @@ class Life:
             kernel.log("error", "child_stays_down", name, {"reason": reason})
             self._tell_watchers(cell, "LOST", reason)
         self._obey(verdict)
+        if cell.actor is None:
+            self._give_up_stopping(name)
 
     def _obey(self, verdict: Verdict) -> None:
         kernel, stopping = self.kernel, self.stopping
@@ -238,9 +251,8 @@ class Life:
         if msg.name == "retry":
             for child_id in self.tree.due(self.kernel.state.now_ns):
                 self._start(child_id)
-        elif self.stopping is not None and self.stopping.waiting == msg.subject:
-            self.stopping.unverified = True
-            self._stop_next()
+        else:
+            self._give_up_stopping(msg.subject)
 
     # --- stop -----------------------------------------------------------------------------------------
 
@@ -286,7 +298,8 @@ class Life:
         elif self._cell(child.id).actor is None:
             return False
         else:
-            self._tell(child.id, Stop(deadline_ns, stopping.code))
+            stopping.asked = Stop(deadline_ns, stopping.code)
+            self._tell(child.id, stopping.asked)
         stopping.waiting = child.id
         self._timer(deadline_ns, "stop", child.id)
         return True
@@ -297,6 +310,12 @@ class Life:
             stopping.left += len(msg.left) + len(msg.positions)
             stopping.positions += msg.positions
             stopping.unverified = stopping.unverified or msg.unverified
+            self._stop_next()
+
+    def _give_up_stopping(self, child_id: str) -> None:
+        """Wait no longer for a child whose time is over, or that nobody starts again."""
+        if self.stopping is not None and self.stopping.waiting == child_id:
+            self.stopping.unverified = True
             self._stop_next()
 
     def _go_on_stopping(self, child_id: str) -> None:

@@ -40,7 +40,7 @@ def wish(text: str) -> CancelAll:
 
 
 class Scribe:
-    """Writes down all mail; `script` maps a text to what is done when it comes."""
+    """Writes down all mail, and answers Stop; `script` maps a text to what is done when it comes."""
 
     def __init__(
         self, name: str, script: dict[str, Callable[[Scribe, Message, Context], None]], state: Log | None
@@ -54,11 +54,11 @@ class Scribe:
         """Write it down, then follow the script."""
         text = msg.name if isinstance(msg, Timer) else getattr(msg, "owner", type(msg).__name__)
         self.state.seen.append(text)
-        if isinstance(msg, Stop):
-            ctx.send(RIM, Stopped(self.name))
         action = self.script.get(text)
         if action is not None:
             action(self, msg, ctx)
+        elif isinstance(msg, Stop):
+            ctx.send(RIM, Stopped(self.name))
 
     def view(self) -> Struct:
         """Return the log."""
@@ -140,6 +140,10 @@ def send_to(ref: Ref, *texts: str) -> Callable[[Scribe, Message, Context], None]
             ctx.send(ref, say(text))
 
     return action
+
+
+def keep_silent(_scribe: Scribe, _msg: Message, _ctx: Context) -> None:
+    """Script: do nothing; said to Stop it is no answer."""
 
 
 def fail(_scribe: Scribe, _msg: Message, _ctx: Context) -> None:

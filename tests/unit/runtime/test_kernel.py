@@ -13,6 +13,7 @@ from tests.unit.runtime.players import (
     Script,
     build,
     fail,
+    keep_silent,
     kernel_of,
     say,
     seen,
@@ -341,7 +342,7 @@ def test_stop_when_asked_then_reverse_order_actors_then_links_then_exit() -> Non
 
 def test_stop_when_others_are_asked_before_it_then_a_warned_actor_hears_at_once_that_it_begins() -> None:
     """Its turn to end may come seconds later: whoever lets orders in must know now."""
-    never: Script = {"Stop": fail}
+    never: Script = {"Stop": keep_silent}
     kernel = kernel_of(build({"a": {}, "b": never}, warned=("a",)))
     kernel.step(T0)
     kernel.step(T0, [(RIM, StopAll(T0 + SECOND))])
@@ -350,7 +351,7 @@ def test_stop_when_others_are_asked_before_it_then_a_warned_actor_hears_at_once_
 
 def test_crash_when_a_stop_has_begun_then_the_warned_successor_hears_of_it_too() -> None:
     """What its predecessor was told died with it."""
-    kernel = kernel_of(build({"a": {"boom": fail}, "b": {"Stop": fail}}, warned=("a",)))
+    kernel = kernel_of(build({"a": {"boom": fail}, "b": {"Stop": keep_silent}}, warned=("a",)))
     kernel.step(T0)
     kernel.step(T0, [(RIM, StopAll(T0 + SECOND)), (kernel.refs["a"], say("boom"))])
     assert seen(kernel, "a") == ["Started", "StopBegun"]
