@@ -16,6 +16,7 @@ from tradefan.actors.gateway_state import GatewayState
 from tradefan.actors.market_data import MarketData
 from tradefan.actors.market_state import Fanout, FeedSpec, MarketState, MarketWiring
 from tradefan.actors.oms import Oms
+from tradefan.actors.oms_kill import last_resort
 from tradefan.actors.oms_state import OmsState, OmsWiring
 from tradefan.actors.risk_desk import RiskDesk
 from tradefan.actors.risk_desk_state import RiskDeskState, RiskDeskWiring
@@ -132,6 +133,7 @@ def wire(
         decode_config=partial(msgspec.msgpack.decode, type=Config),
         validators=(validate_swap,),
         configurator="configurator",
+        last_resort=partial(last_resort, names.refs["journal"]),
     )
 
 

@@ -19,8 +19,10 @@ from tradefan.core.order import Order
 from tradefan.core.scopes import scopes
 from tradefan.core.trading import ParentState
 from tradefan.messages.account import SetMode
+from tradefan.messages.base import Message
 from tradefan.messages.control import (
     CloseLatch,
+    Heard,
     KillAnswer,
     KillByte,
     KillByteSet,
@@ -31,7 +33,8 @@ from tradefan.messages.control import (
 from tradefan.messages.gateway import CreateOrder
 from tradefan.messages.orders import Answer, OrderStatus, ResumeTrading
 from tradefan.messages.records import Kill, ModeChange, Resume
-from tradefan.units import MS, SECOND, AccountId, plain
+from tradefan.runtime.system import Ingress
+from tradefan.units import MS, SECOND, AccountId, Ref, plain
 
 ANSWER_NS = 200 * MS
 """A kill is acknowledged at the latest after this, persisted or not."""
@@ -44,6 +47,8 @@ OPEN, SOME, EVERYTHING = 0, 1, 2
 SOME has no room for a name: it proves a kill only where the journal names no other scope that could
 explain it. A second one is proven by its own record, and where the disk does not take that, by EVERYTHING.
 """
+UNHEARD = 0
+"""The serial of a byte that the kernel had written because order managers died of a kill."""
 
 
 def on_kill(turn: Turn, msg: KillSwitch) -> None:
@@ -85,6 +90,7 @@ def _carry_out(turn: Turn, msg: KillSwitch, killing: Killing) -> None:
         turn.emit(Kill(turn.now, msg.scope, msg.reason, msg.principal, external, keep))
         turn.log("critical", "kill", scope=msg.scope, reason=msg.reason, principal=msg.principal)
     killing.lsn = turn.trading.lsn if killing.lsn is None else killing.lsn
+    turn.live.unheard[msg.key()] = turn.trading.lsn
     drop_creates(turn, lambda create: _in_scope(create, msg.scope), "kill")
     killing.naked = tuple({**dict.fromkeys(killing.naked), **dict.fromkeys(_naked(turn, msg))})
     obey(turn, turn.trading.kills[msg.scope])
@@ -139,6 +145,9 @@ def _naked(turn: Turn, msg: KillSwitch) -> list[str]:
 def progress(turn: Turn) -> None:
     """Acknowledge what lasts by now, and take a resume its next step."""
     durable = turn.live.outbox.durable
+    for name in [name for name, lsn in turn.live.unheard.items() if lsn <= durable]:
+        del turn.live.unheard[name]
+        turn.send(turn.wiring.supervisor, Heard(turn.wiring.name, name))
     explained = False
     for killing in turn.live.killing.values():
         if killing.lsn is not None and killing.lsn <= durable:
@@ -156,6 +165,10 @@ def progress(turn: Turn) -> None:
 
 def on_byte_set(turn: Turn, msg: KillByteSet) -> None:
     """Take note that the byte is on the disk, or that it could not be written."""
+    if msg.serial == UNHEARD:
+        # Which scope it was died with our predecessors; everything contains it.
+        on_kill(turn, KillSwitch(ALL, "a kill cost order managers their lives", "kernel"))
+        return
     for killing in turn.live.killing.values():
         proves = killing.alone or msg.value == EVERYTHING
         if killing.serial == msg.serial and msg.error is None and proves:
@@ -219,6 +232,11 @@ def _write_byte(turn: Turn, value: int) -> int:
     serial = turn.ctx.next_id()
     turn.send(turn.wiring.journal, KillByte(value, serial))
     return serial
+
+
+def last_resort(journal: Ref, _kill: Message) -> Ingress:
+    """Have everything closed for good in place of an order manager that cannot hear a kill."""
+    return journal, KillByte(EVERYTHING, UNHEARD)
 
 
 def _byte(turn: Turn) -> int:

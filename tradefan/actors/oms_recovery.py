@@ -250,7 +250,7 @@ def on_durable(turn: Turn, msg: Durable) -> None:
     live = turn.live
     outbox.confirm(live.outbox, msg.lsn)
     live.durable_due_ns = 0
-    if live.killing or live.resuming:
+    if live.killing or live.resuming or live.unheard:
         progress(turn)
     if msg.lsn < turn.trading.lsn:
         watch_durable(turn)

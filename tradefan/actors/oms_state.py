@@ -239,6 +239,8 @@ class Live(Struct):
     mode_due_ns: int = 0
     suspects: dict[str, tuple[AccountId, InstrumentId]] = field(default_factory=dict)
     killing: dict[str, Killing] = field(default_factory=dict)
+    unheard: dict[str, int] = field(default_factory=dict)
+    """Kills that the kernel tells a successor, too, until this lsn is durable; by their key."""
     resuming: list[Resuming] = field(default_factory=list)
     lost_wishes: dict[str, SetTarget] = field(default_factory=dict)
     """Wishes that wait and are not taken up any more: their owner is to hear of it before they end."""

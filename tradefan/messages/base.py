@@ -24,6 +24,8 @@ class Message(Struct, frozen=True, array_like=True, tag=True):
     """Base of all messages; immutable, round-trips through msgpack, holds no callable and no ref."""
 
     lane: ClassVar[int] = FACTS
+    kept: ClassVar[bool] = False
+    """Of a control message: told to each successor, too, until the actor has said `Heard`."""
 
     def key(self) -> str:
         """Name the slot that this message takes in a lane with one slot per key."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Any, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 from msgspec import Raw, Struct
 
@@ -287,9 +287,10 @@ class StoreFailed(Control, frozen=True, array_like=True, tag=True):
 class KillSwitch(Control, frozen=True, array_like=True, tag=True):
     """Nothing new leaves in a scope from now on, and what rests there is cancelled.
 
-    Whoever sends it from the rim has closed the latch already.
+    Whoever sends it from the rim has closed the latch already. It is `kept` until its KILL is durable.
     """
 
+    kept: ClassVar[bool] = True
     scope: str
     reason: str
     principal: str
@@ -392,6 +393,18 @@ class StopAll(Control, frozen=True, array_like=True, tag=True):
 
     deadline_ns: int
     code: int = 0
+
+
+class Heard(Control, frozen=True, array_like=True, tag=True):
+    """An actor says to the kernel that a `kept` message need not be told to a successor any more."""
+
+    actor: str
+    name: str
+    """The message's key."""
+
+    def key(self) -> str:
+        """One slot per message."""
+        return f"Heard {self.actor} {self.name}"
 
 
 class Rejected(Message, frozen=True, array_like=True, tag=True):

@@ -144,7 +144,7 @@ class Kernel:
             cell = ready.popleft()
             handle = cell.handle
             if handle is None:
-                self.state.lost_to_down += cell.mail.clear()
+                self.life.lose_mail(cell)
                 cell.queued = False
                 continue
             ctx.cell = cell

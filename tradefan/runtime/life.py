@@ -20,6 +20,7 @@ from tradefan.messages.control import (
     ConfigResult,
     DeadLetter,
     Exit,
+    Heard,
     Started,
     StartLink,
     Stop,
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
 
 DEAD_LETTERS_MAX = 100
 EXIT_DEFECT = 70
+TOLD_AGAIN_MAX = 1
+"""So many successors are told a kept message; one that costs these, too, is left to the last resort."""
 _TRACEBACK_MAX = 4_000
 
 
@@ -119,6 +122,7 @@ class Life:
         cell.poison = (None, "")
         cell.generation += 1
         mail.begin_with(started)
+        self._put_kept(cell)
         self._put_stop(cell)
         try:
             cell.place(cell.spec.factory(None))
@@ -126,6 +130,34 @@ class Life:
             self.crashed(cell, started, error)
             return
         self.kernel.wake(cell)
+
+    def _put_kept(self, cell: Cell) -> None:
+        """Tell a successor what its predecessor had to hear, unless that is what all of them die of.
+
+        The last life before an exit by a defect is for the stop: nothing is risked on it.
+        """
+        mail = cell.mail
+        for key, kept in tuple(mail.kept.items()):
+            if kept.again < TOLD_AGAIN_MAX and not self.tree.state.escalated:
+                kept.again += 1
+                mail.control[key] = kept.msg
+            else:
+                mail.control.pop(key, None)
+                self._last_resort(cell, key)
+
+    def _last_resort(self, cell: Cell, key: str) -> None:
+        """Say in another place what an actor cannot be told any more."""
+        kernel, kept = self.kernel, cell.mail.kept.pop(key)
+        kernel.log("critical", "not_heard", cell.spec.name, {"message": key, "told": 1 + kept.again})
+        if kernel.system.last_resort is not None:
+            ref, msg = kernel.system.last_resort(kept.msg)
+            kernel.effects.append((ref, msg))
+
+    def lose_mail(self, cell: Cell) -> None:
+        """Count what waits for an actor that is down, and let nothing be lost that must be heard."""
+        self.kernel.state.lost_to_down += cell.mail.clear()
+        for key in tuple(cell.mail.kept):
+            self._last_resort(cell, key)
 
     def _put_stop(self, cell: Cell) -> None:
         """Tell a successor of the stop: what its predecessor heard died with it."""
@@ -254,6 +286,9 @@ class Life:
         else:
             self._give_up_stopping(msg.subject)
 
+    def _on_heard(self, msg: Heard) -> None:
+        self._cell(msg.actor).mail.kept.pop(msg.name, None)
+
     # --- stop -----------------------------------------------------------------------------------------
 
     def _on_stop_all(self, msg: StopAll) -> None:
@@ -325,6 +360,7 @@ class Life:
 
 _TAKES: dict[type[Message], Callable[[Life, Any], None]] = {
     LinkDown: Life._on_link_down,
+    Heard: Life._on_heard,
     Credit: Life._on_credit,
     Overflow: Life._on_overflow,
     SwapConfig: Life._on_swap,

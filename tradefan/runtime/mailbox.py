@@ -31,6 +31,13 @@ class Limits(Struct, frozen=True):
             raise ValueError(f"expected 0 < facts_high <= facts_max and positive lanes, got {self}")
 
 
+class Kept(Struct):
+    """A message that is told to successors until it was heard, and how many it was told to."""
+
+    msg: Message
+    again: int = 0
+
+
 class LaneStatistics(Struct, frozen=True):
     """Depth and losses of one mailbox since the start."""
 
@@ -57,6 +64,7 @@ class Mailbox:
         "dropped",
         "facts",
         "facts_peak",
+        "kept",
         "limits",
         "market",
         "market_peak",
@@ -70,6 +78,7 @@ class Mailbox:
         self.facts: deque[Message] = deque()
         self.commands: deque[Message] = deque()
         self.market: dict[str, Message] = {}
+        self.kept: dict[str, Kept] = {}
         self.facts_peak = self.commands_peak = self.market_peak = 0
         self.conflated = self.refused = self.dropped = 0
 
@@ -89,6 +98,8 @@ class Mailbox:
             self.facts.append(msg)
         elif lane == CONTROL:
             self.conflated += self._slot(self.control, msg)
+            if msg.kept:
+                self.kept[msg.key()] = Kept(msg)
         elif lane == COMMANDS:
             if len(self.commands) >= self.limits.commands_max:
                 self.refused += 1
@@ -129,7 +140,7 @@ class Mailbox:
         self.market.clear()
 
     def clear(self) -> int:
-        """Forget everything and return how much it was."""
+        """Forget what waits and return how much it was; what is kept is the kernel's to lose."""
         lost = len(self)
         for lane in (self.control, self.facts, self.commands, self.market):
             lane.clear()

@@ -18,17 +18,19 @@ from tradefan.messages.base import Message
 from tradefan.messages.control import DeadLetter
 from tradefan.runtime.kernel import Kernel, KernelState
 from tradefan.runtime.life import Stopping
+from tradefan.runtime.mailbox import Kept
 from tradefan.runtime.supervisor import TreeState
 from tradefan.runtime.system import Cell, System
 from tradefan.units import Ref
 
-SNAPSHOT_VERSION = 1
+SNAPSHOT_VERSION = 2
 
 
 class MailSnapshot(Struct):
-    """The four lanes in order, and the mailbox's counters."""
+    """The four lanes in order, what is kept and how often it was told again, the mailbox's counters."""
 
     lanes: tuple[list[bytes], list[bytes], list[bytes], list[bytes]]
+    kept: list[tuple[bytes, int]]
     counters: list[int]
 
 
@@ -156,6 +158,7 @@ def _take_cell(cell: Cell) -> CellSnapshot:
                 _encoded(mail.commands),
                 _encoded(mail.market.values()),
             ),
+            kept=[(_encode(kept.msg), kept.again) for kept in mail.kept.values()],
             counters=[getattr(mail, name) for name in _COUNTERS],
         ),
     )
@@ -177,6 +180,9 @@ def _restore_cell(kernel: Kernel, saved: CellSnapshot) -> None:
     mail.facts.extend(facts)
     mail.commands.extend(commands)
     mail.market.update(_keyed(market))
+    for raw, again in saved.mail.kept:
+        msg = decode(raw)
+        mail.kept[msg.key()] = Kept(msg, again)
     for name, value in zip(_COUNTERS, saved.mail.counters, strict=True):
         setattr(mail, name, value)
     cell.facts_peak = mail.facts_peak

@@ -60,6 +60,8 @@ class System:
     decode_config: Callable[[bytes], Any]
     validators: tuple[Callable[[Any, Any], tuple[str, ...]], ...] = ()
     configurator: str | None = None
+    last_resort: Callable[[Message], Ingress] | None = None
+    """What is sent to which port (without credit) for a `kept` message that nobody can be told any more."""
 
     def refs(self) -> dict[str, Ref]:
         """Number actors and ports: refs are positions, so wiring can know them beforehand."""

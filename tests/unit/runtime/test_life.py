@@ -1,19 +1,26 @@
-"""What an actor was told to do outlives it: the turn in hand may be its last, its successor hears it again."""
+"""What an actor was told to do outlives it: its turn may be the last, and a successor hears it again."""
 
 from __future__ import annotations
 
+import dataclasses
+
+import pytest
 
 from tests.unit.runtime.players import Scribe, Script, build, fail, keep_silent, kernel_of, say, seen
 from tradefan.messages.base import Message
-from tradefan.messages.control import Stop, StopAll, Stopped
+from tradefan.messages.control import Heard, KillByte, KillSwitch, Stop, StopAll, Stopped
 from tradefan.runtime.actor import Context
+from tradefan.runtime.kernel import Kernel
 from tradefan.runtime.snapshot import restore, take
-from tradefan.runtime.system import RIM
+from tradefan.runtime.supervisor import OnExhausted
+from tradefan.runtime.system import RIM, PortSpec
 from tradefan.units import SECOND, Ref
 
-A, B = Ref(1), Ref(2)
+A, PORT = Ref(1), Ref(2)
 T0 = 1_000_000_000
 DEADLINE_NS = T0 + SECOND
+KILL = KillSwitch("all", "panic", "me", req=4)
+SHUT = KillByte(2, 0)
 
 
 class Falls:
@@ -71,3 +78,86 @@ def test_snapshot_when_a_stop_is_under_way_then_a_successor_behind_it_is_asked_t
     again = restore(take(kernel, b"config", "code"), system, "code")
     again.step(T0, [(A, say("boom"))])
     assert seen(again, "a") == ["Started", "Stop"]
+
+
+# --- what is kept until it was heard ------------------------------------------------------------------
+
+
+def killed(script: Script, on_exhausted: OnExhausted = "escalate", restarts_max: int = 3) -> Kernel:
+    """Return a kernel with one actor, begun, whose last resort is a word to a port."""
+    system = build(
+        {"a": script}, ports=(PortSpec("p", "a"),), on_exhausted=on_exhausted, restarts_max=restarts_max
+    )
+    kernel = kernel_of(dataclasses.replace(system, last_resort=lambda _kept: (PORT, SHUT)))
+    kernel.step(T0)
+    return kernel
+
+
+def resorts(kernel: Kernel, *ingress: tuple[Ref, Message]) -> int:
+    """Take ingress, and count the words that went to the port."""
+    return kernel.step(T0, ingress).effects.count((PORT, SHUT))
+
+
+def test_kept_when_its_own_turn_kills_the_actor_then_the_successor_hears_it_whole() -> None:
+    """A turn that raised has done nothing: a kill that is lost with it was never carried out."""
+    falls = Falls(1)
+    kernel = killed({"KillSwitch": falls})
+    assert resorts(kernel, (A, KILL)) == 0
+    assert falls.heard == [KILL, KILL]
+    assert seen(kernel, "a") == ["Started", "KillSwitch"]
+
+
+def test_kept_when_another_turn_kills_the_actor_before_it_was_heard_then_the_successor_hears_it() -> None:
+    """What an actor has noted dies with it, too: only what it calls heard lasts."""
+    kernel = killed({"boom": fail})
+    assert resorts(kernel, (A, KILL), (A, say("boom"))) == 0
+    assert seen(kernel, "a") == ["Started", "KillSwitch"]
+
+
+def test_kept_when_it_was_heard_then_no_successor_is_told() -> None:
+    """Somebody may have resumed meanwhile."""
+    kernel = killed({"boom": fail})
+    assert resorts(kernel, (A, KILL), (RIM, Heard("a", KILL.key())), (A, say("boom"))) == 0
+    assert seen(kernel, "a") == ["Started"]
+
+
+def test_kept_when_it_kills_the_successor_too_then_the_last_resort_is_taken_once() -> None:
+    """It does not loop, and it is not lost: the third life begins without it."""
+    falls = Falls(100)
+    kernel = killed({"KillSwitch": falls})
+    assert resorts(kernel, (A, KILL)) == 1
+    assert falls.heard == [KILL, KILL]
+    assert (seen(kernel, "a"), kernel.life.stopping) == (["Started"], None)
+    assert resorts(kernel) == 0
+
+
+def test_kept_when_only_the_last_life_could_hear_it_then_that_is_for_the_stop() -> None:
+    """Who cancels before an exit by a defect is not risked on what killed the one before."""
+    falls = Falls(100)
+    kernel = killed({"KillSwitch": falls}, restarts_max=0)
+    assert resorts(kernel, (A, KILL)) == 1
+    assert falls.heard == [KILL]
+    assert seen(kernel, "a") == ["Started", "Stop"]
+
+
+@pytest.mark.parametrize("first", [(), ((A, KILL),)])
+def test_kept_when_the_actor_is_down_then_the_last_resort_is_taken(
+    first: tuple[tuple[Ref, Message], ...],
+) -> None:
+    """Whether it waited when the actor fell for the last time, or comes behind that."""
+    kernel = killed({"boom": fail}, "stay_down", restarts_max=0)
+    assert resorts(kernel, *first, (A, say("boom"))) == len(first)
+    assert resorts(kernel, (A, KILL)) == 1
+
+
+def test_snapshot_when_something_is_kept_then_a_successor_behind_it_hears_it() -> None:
+    """Also that it was told a successor already."""
+    system = build({"a": {"boom": fail}})
+    kernel = kernel_of(system, trace=False)
+    kernel.step(T0, [(A, KILL)])
+    again = restore(take(kernel, b"config", "code"), system, "code")
+    again.step(T0, [(A, say("boom"))])
+    assert seen(again, "a") == ["Started", "KillSwitch"]
+    third = restore(take(again, b"config", "code"), system, "code")
+    third.step(T0, [(A, say("boom"))])
+    assert seen(third, "a") == ["Started"]

@@ -1,0 +1,60 @@
+"""A kill is kept by the kernel until its KILL is durable; where order managers die of it, all is killed."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.unit.actors.oms_bench import Bench
+from tests.unit.actors.oms_wired import BTC, GATEWAY, JOURNAL, RIM
+from tradefan.actors.oms_kill import EVERYTHING, UNHEARD, last_resort
+from tradefan.messages.control import CloseLatch, Heard, KillByte, KillByteSet, KillSwitch
+from tradefan.messages.gateway import CancelOrder
+from tradefan.messages.records import Kill
+
+KILL = KillSwitch(BTC, "panic", "me", req=4)
+HEARD = Heard("oms", KILL.key())
+
+
+@pytest.fixture
+def bench() -> Bench:
+    return Bench().ready()
+
+
+def test_kill_when_its_record_is_durable_then_it_is_called_heard(bench: Bench) -> None:
+    """Before that a successor may find nothing of it: the byte names no scope."""
+    bench.auto_durable = False
+    bench.tell(KILL)
+    bench.byte()
+    assert bench.take(RIM, Heard) == []
+    bench.durable()
+    assert bench.take(RIM, Heard) == [HEARD]
+
+
+def test_kill_when_it_was_killed_already_then_it_is_called_heard_at_once(bench: Bench) -> None:
+    """Nothing new is journaled, so nothing is waited for."""
+    bench.tell(KILL)
+    bench.take(RIM, Heard)
+    bench.tell(KILL)
+    assert bench.take(RIM, Heard) == [HEARD]
+
+
+def test_kill_when_it_waits_for_the_fold_then_it_is_heard_behind_it() -> None:
+    """Where the fold fails, what waited for it fails with it."""
+    bench = Bench()
+    bench.tell(KILL)
+    assert bench.take(RIM, Heard) == []
+    bench.fold()
+    assert bench.take(RIM, Heard) == [HEARD]
+
+
+@pytest.mark.parametrize("error", [None, "EIO"])
+def test_kill_when_order_managers_died_of_it_then_everything_is_killed(
+    bench: Bench, error: str | None
+) -> None:
+    """The kernel has the byte say so; whether it could be written or not, what rests is cancelled."""
+    create = bench.resting()
+    assert last_resort(JOURNAL, KILL) == (JOURNAL, KillByte(EVERYTHING, UNHEARD))
+    bench.tell(KillByteSet(UNHEARD, EVERYTHING, error))
+    assert [one.client_order_id for one in bench.take(GATEWAY, CancelOrder)] == [create.client_order_id]
+    assert [one.scope for one in bench.take(RIM, CloseLatch)] == ["all"]
+    assert [(one.scope, one.principal) for one in bench.made(Kill)] == [("all", "kernel")]
