@@ -11,6 +11,7 @@ from tests.simulation.test_exhausted import BTC, OWNER, resting
 from tests.simulation.world import World, development, recordings
 from tradefan.messages.base import Message
 from tradefan.messages.control import KillSwitch, Stop, StopAll
+from tradefan.messages.orders import ResumeTrading
 from tradefan.messages.records import Kill
 from tradefan.runtime.system import RIM
 from tradefan.stores.journal import JournalFile
@@ -63,6 +64,10 @@ def test_kill_when_its_turns_kill_the_order_manager_then_it_is_neither_lost_nor_
     world.run(10)
     assert world.paper.account.open_orders(None) == []
     assert world.kernel.life.tree.child("oms").restarts == min(times, 2)
+    assert tuple(world.driver.hosted.latch.closed) == (scope,)
+    world.send("oms", ResumeTrading(scope, "seen", "me", req=8))
+    world.run(1)
+    assert not world.driver.hosted.latch.closed
     assert kills(world, tmp_path) == [scope]
 
 

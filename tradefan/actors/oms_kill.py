@@ -33,7 +33,7 @@ from tradefan.messages.control import (
 from tradefan.messages.gateway import CreateOrder
 from tradefan.messages.orders import Answer, OrderStatus, ResumeTrading
 from tradefan.messages.records import Kill, ModeChange, Resume
-from tradefan.runtime.system import Ingress
+from tradefan.runtime.system import RIM, Ingress
 from tradefan.units import MS, SECOND, AccountId, Ref, plain
 
 ANSWER_NS = 200 * MS
@@ -47,8 +47,8 @@ OPEN, SOME, EVERYTHING = 0, 1, 2
 SOME has no room for a name: it proves a kill only where the journal names no other scope that could
 explain it. A second one is proven by its own record, and where the disk does not take that, by EVERYTHING.
 """
-UNHEARD = 0
-"""The serial of a byte that the kernel had written because order managers died of a kill."""
+UNHEARD, KERNEL = 0, "kernel"
+"""Serial of the byte that the kernel has written where order managers die of a kill, and who kills then."""
 
 
 def on_kill(turn: Turn, msg: KillSwitch) -> None:
@@ -167,7 +167,7 @@ def on_byte_set(turn: Turn, msg: KillByteSet) -> None:
     """Take note that the byte is on the disk, or that it could not be written."""
     if msg.serial == UNHEARD:
         # Which scope it was died with our predecessors; everything contains it.
-        on_kill(turn, KillSwitch(ALL, "a kill cost order managers their lives", "kernel"))
+        on_kill(turn, KillSwitch(ALL, "a kill cost order managers their lives", KERNEL))
         return
     for killing in turn.live.killing.values():
         proves = killing.alone or msg.value == EVERYTHING
@@ -234,9 +234,14 @@ def _write_byte(turn: Turn, value: int) -> int:
     return serial
 
 
-def last_resort(journal: Ref, _kill: Message) -> Ingress:
-    """Have everything closed for good in place of an order manager that cannot hear a kill."""
-    return journal, KillByte(EVERYTHING, UNHEARD)
+def last_resort(journal: Ref, kill: Message) -> tuple[Ingress, ...]:
+    """Have everything closed for good in place of an order manager that cannot hear a kill.
+
+    The kill's own scope is part of it: no record will name it, so no RESUME could ever open its latch.
+    """
+    assert isinstance(kill, KillSwitch), "nothing else is kept"
+    opened = () if kill.scope == ALL else ((RIM, OpenLatch(kill.scope)),)
+    return (RIM, CloseLatch(ALL, kill.reason)), *opened, (journal, KillByte(EVERYTHING, UNHEARD))
 
 
 def _byte(turn: Turn) -> int:

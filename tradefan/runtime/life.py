@@ -149,9 +149,7 @@ class Life:
         """Say in another place what an actor cannot be told any more."""
         kernel, kept = self.kernel, cell.mail.kept.pop(key)
         kernel.log("critical", "not_heard", cell.spec.name, {"message": key, "told": 1 + kept.again})
-        if kernel.system.last_resort is not None:
-            ref, msg = kernel.system.last_resort(kept.msg)
-            kernel.effects.append((ref, msg))
+        kernel.effects += kernel.system.last_resort(kept.msg)
 
     def lose_mail(self, cell: Cell) -> None:
         """Count what waits for an actor that is down, and let nothing be lost that must be heard."""

@@ -60,8 +60,8 @@ class System:
     decode_config: Callable[[bytes], Any]
     validators: tuple[Callable[[Any, Any], tuple[str, ...]], ...] = ()
     configurator: str | None = None
-    last_resort: Callable[[Message], Ingress] | None = None
-    """What is sent to which port (without credit) for a `kept` message that nobody can be told any more."""
+    last_resort: Callable[[Message], tuple[Ingress, ...]] = lambda _kept: ()
+    """What goes to the rim and to ports (without credit) for a `kept` message that nobody can be told."""
 
     def refs(self) -> dict[str, Ref]:
         """Number actors and ports: refs are positions, so wiring can know them beforehand."""

@@ -7,7 +7,7 @@ import pytest
 from tests.unit.actors.oms_bench import Bench
 from tests.unit.actors.oms_wired import BTC, GATEWAY, JOURNAL, RIM
 from tradefan.actors.oms_kill import EVERYTHING, UNHEARD, last_resort
-from tradefan.messages.control import CloseLatch, Heard, KillByte, KillByteSet, KillSwitch
+from tradefan.messages.control import CloseLatch, Heard, KillByte, KillByteSet, KillSwitch, OpenLatch
 from tradefan.messages.gateway import CancelOrder
 from tradefan.messages.records import Kill
 
@@ -47,13 +47,20 @@ def test_kill_when_it_waits_for_the_fold_then_it_is_heard_behind_it() -> None:
     assert bench.take(RIM, Heard) == [HEARD]
 
 
+def test_last_resort_when_a_scope_was_killed_then_everything_is_closed_and_only_that() -> None:
+    """Everything contains the scope, whose own latch nobody could open: no record names it."""
+    shut = (JOURNAL, KillByte(EVERYTHING, UNHEARD))
+    closed = (RIM, CloseLatch("all", "panic"))
+    assert last_resort(JOURNAL, KILL) == (closed, (RIM, OpenLatch(BTC)), shut)
+    assert last_resort(JOURNAL, KillSwitch("all", "panic", "me")) == (closed, shut)
+
+
 @pytest.mark.parametrize("error", [None, "EIO"])
 def test_kill_when_order_managers_died_of_it_then_everything_is_killed(
     bench: Bench, error: str | None
 ) -> None:
     """The kernel has the byte say so; whether it could be written or not, what rests is cancelled."""
     create = bench.resting()
-    assert last_resort(JOURNAL, KILL) == (JOURNAL, KillByte(EVERYTHING, UNHEARD))
     bench.tell(KillByteSet(UNHEARD, EVERYTHING, error))
     assert [one.client_order_id for one in bench.take(GATEWAY, CancelOrder)] == [create.client_order_id]
     assert [one.scope for one in bench.take(RIM, CloseLatch)] == ["all"]

@@ -88,7 +88,7 @@ def killed(script: Script, on_exhausted: OnExhausted = "escalate", restarts_max:
     system = build(
         {"a": script}, ports=(PortSpec("p", "a"),), on_exhausted=on_exhausted, restarts_max=restarts_max
     )
-    kernel = kernel_of(dataclasses.replace(system, last_resort=lambda _kept: (PORT, SHUT)))
+    kernel = kernel_of(dataclasses.replace(system, last_resort=lambda _kept: ((PORT, SHUT),)))
     kernel.step(T0)
     return kernel
 
