@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from msgspec.structs import replace
 
+from tradefan.actors.oms_kill import KERNEL
 from tradefan.config.schema import Config, InstrumentRisk
 from tradefan.contracts import plugins
-from tradefan.messages.control import LoopLag, SwapConfig
+from tradefan.drivers.latch import ALL
+from tradefan.messages.control import KillSwitch, LoopLag, Stop, SwapConfig
 from tradefan.messages.gateway import ExecutionReport, VenueFill
 from tradefan.messages.orders import Doubt
 from tradefan.runtime.kernel import PER_STEP
@@ -76,6 +78,7 @@ def _link(world: World, life: Life, kind: str, rng: Random) -> bool:
 
 
 def _stop(world: World, life: Life, kind: str, rng: Random) -> bool:
+    _fall(world, life, rng)
     world.stop()
     return True
 
@@ -187,6 +190,30 @@ def _break(cell: Cell, after: int, kinds: tuple[type[Any], ...], *, behind: bool
             raise RuntimeError("scripted: an actor raises behind its work")
 
     cell.handle = broken
+
+
+def _fall(world: World, life: Life, rng: Random) -> None:
+    """Now and then let the order manager fall at the kill or stop that comes, and so may its successors."""
+    cell = life.kernel.cells[life.kernel.refs["oms"]]
+    if cell is None or cell.actor is None or not world.faults.has("actor_raise") or rng.random() < 0.6:
+        return
+    left, behind = rng.choice((1, 1, 1, 2, 4)), rng.random() < 0.5
+    world.note("actor_raise", f"at a kill or stop, {left} times")
+
+    def guard(handle: Callable[[Any, Any], None]) -> Callable[[Any, Any], None]:
+        def turn(msg: Any, ctx: Any) -> None:  # noqa: ANN401 whatever an actor takes
+            nonlocal left
+            strikes = left > 0 and isinstance(msg, KillSwitch | Stop)
+            left -= strikes
+            if not strikes or behind:
+                handle(msg, ctx)
+            if strikes:
+                raise RuntimeError("scripted: the order manager raises at a kill or stop")
+
+        return turn
+
+    cell.guard = guard
+    cell.place(cell.actor)
 
 
 def _book(world: World, life: Life, kind: str, rng: Random) -> bool:
@@ -359,13 +386,16 @@ def _strike(world: World, rng: Random, scopes: tuple[str, ...]) -> None:
     world.note("kill")
     if world.faults.has("disk_error") and rng.random() < 0.5:
         _spoil_kill_byte(world, life, rng)
+    _fall(world, life, rng)
     scope = world.operator.kill(life, scopes if rng.random() < 0.8 else ())
 
     def resume() -> None:
         if not world.ready():
             world.later(world.now_ns + SECOND, resume)
         elif world.life is not None:
-            world.operator.resume(world.life, scope)
+            kills = world.witness.oms.trading.kills
+            unheard = ALL in kills and kills[ALL].principal == KERNEL
+            world.operator.resume(world.life, ALL if unheard else scope)
 
     world.later(life.now_ns + int((1 + 30 * rng.random() ** 2) * SECOND), resume)
 

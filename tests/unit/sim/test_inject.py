@@ -66,3 +66,10 @@ def test_store_partial_when_a_batch_was_taken_in_part_then_it_comes_again_whole(
 def test_swizzle_when_injected_then_market_and_account_fall_silent(kind: str) -> None:
     """One by one, and each comes back by itself."""
     assert kind in {fault.kind for fault in lived("swizzle").witness.faults}
+
+
+def test_actor_raise_when_the_operator_kills_then_the_order_manager_falls_and_the_kill_is_not_lost() -> None:
+    """I-36 sees a lost one: its latch stays closed, and there is nothing to resume."""
+    world = World(2002, kinds=("actor_raise", "kill"), all_on=True, checkers=all_checkers())
+    assert world.run().violation is None
+    assert "KillSwitch" in {fields["message"] for fields in logged(world, "actor_crashed")}

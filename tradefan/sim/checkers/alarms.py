@@ -39,6 +39,7 @@ CAUSES: dict[str, tuple[str, ...]] = {
     "poison": _ACTOR,
     "config_refused": ("config_",),
     "kill": ("kill", *_ACTOR, *_DISK),
+    "not_heard": _ACTOR,
     "kill_byte_failed": _DISK,
     "kill_not_persisted": (*_DISK, *_CRASH),
     "order_adopted": ("late_accept", "not_found", "query_lag", "resolve"),
