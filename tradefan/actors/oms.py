@@ -295,9 +295,12 @@ def _on_rows(turn: Turn, msg: Rows) -> None:
 
 
 def _on_look_done(turn: Turn, msg: LookDone) -> None:
+    here = turn.account(msg.account)
+    # Of a look that is not the present one nobody knows when it was asked.
+    asked_ns = here.look_sent_ns if msg.look_id == here.look_id else None
     on_look_done(turn, msg)
-    if msg.complete:
-        verified(turn, msg.account)
+    if msg.complete and asked_ns is not None:
+        verified(turn, msg.account, asked_ns)
 
 
 def _on_actor_state(turn: Turn, msg: ActorState) -> None:

@@ -174,6 +174,8 @@ class Stopping(Struct):
 
     deadline_ns: int
     unverified: dict[AccountId, int]
+    since: dict[AccountId, int] = field(default_factory=dict)
+    """When each account was last told to cancel or sell: only looks asked behind it count."""
     answered: bool = False
     noted: bool = False
     """CLEAN_STOP is written."""

@@ -62,8 +62,7 @@ def on_stop(turn: Turn, msg: Stop) -> None:
             complete(turn, parent, OrderStatus.CANCELED, "stop")
     live.stopping = Stopping(msg.deadline_ns, {})
     for order in _unwanted(turn):
-        live.stopping.unverified[order.account] = 0
-        ask_soon(turn, order.account, MARGIN_NS)
+        _verify(turn, live.stopping, order.account)
 
 
 # --- flatten ------------------------------------------------------------------------------------------
@@ -82,8 +81,7 @@ def _flatten(turn: Turn, stopping: Stopping) -> None:
         stopping.tried[place] = turn.now
         turn.ctx.after(AGAIN_NS, Timer("flatten", place))
         on_target(turn, _of_one_order(turn, wish), at_stop=True)
-        stopping.unverified[wish.account] = 0
-        ask_soon(turn, wish.account, MARGIN_NS)
+        _verify(turn, stopping, wish.account)
 
 
 def _unsold(turn: Turn) -> list[SetTarget]:
@@ -194,13 +192,25 @@ def _ending(parent: ParentState | None) -> bool:
     return parent is not None and parent.phase is Phase.COMPLETING
 
 
-def verified(turn: Turn, account: AccountId) -> None:
-    """Take note of a complete look: an account without unwanted orders, twice, is as we want it."""
+def _verify(turn: Turn, stopping: Stopping, account: AccountId) -> None:
+    """Begin to count the looks that show an account as we want it."""
+    stopping.unverified[account], stopping.since[account] = 0, turn.now
+    ask_soon(turn, account, MARGIN_NS)
+
+
+def verified(turn: Turn, account: AccountId, asked_ns: int) -> None:
+    """Take note of a complete look: an account without unwanted orders, twice, is as we want it.
+
+    One that was asked before our cancels left, or in their instant, shows the time before them.
+    """
     stopping = turn.live.stopping
     if stopping is None:
         return
     left = {order.account: None for order in _unwanted(turn)}
     if account not in stopping.unverified:
+        return
+    if asked_ns <= stopping.since[account]:
+        ask_soon(turn, account, MARGIN_NS)
         return
     empty = stopping.unverified[account] = 0 if account in left else stopping.unverified[account] + 1
     if empty >= LOOKS_EMPTY:

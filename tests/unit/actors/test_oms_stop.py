@@ -33,7 +33,7 @@ from tradefan.messages.control import (
     StopBegun,
     Stopped,
 )
-from tradefan.messages.gateway import CancelOrder, CreateOrder, Look
+from tradefan.messages.gateway import CancelOrder, CreateOrder, Look, LookDone
 from tradefan.messages.market import FeedQuality, Quality
 from tradefan.messages.orders import CancelAll, OrderStatus, Refusal
 from tradefan.messages.records import CleanStop
@@ -198,6 +198,26 @@ def test_stop_when_a_look_still_shows_the_order_then_the_count_begins_anew(bench
     assert bench.one(RIM, Stopped).unverified is False
 
 
+def test_stop_when_looks_end_that_were_not_asked_behind_its_cancels_then_they_prove_nothing(
+    bench: Bench,
+) -> None:
+    """Neither the one that was under way nor answers to earlier ones: they show the time before."""
+    create = bench.resting()
+    bench.advance(11 * SECOND)
+    (under_way,) = bench.take(GATEWAY, Look)
+    bench.tell(Stop(bench.now_ns + 9 * SECOND))
+    bench.report(create, S.CANCELED)
+    for number in (1, 2):
+        bench.tell(
+            LookDone(ACCOUNT, under_way.look_id - number, bench.now_ns, complete=True, missing=(), cursors=())
+        )
+    bench.done(under_way)
+    empty_look(bench)
+    assert bench.take(RIM, Stopped) == []
+    empty_look(bench)
+    assert bench.one(RIM, Stopped).unverified is False
+
+
 def test_stop_when_a_look_fails_then_it_proves_nothing(bench: Bench) -> None:
     """Only complete looks count; without two of them the deadline answers unverified."""
     create = bench.resting()
@@ -298,7 +318,10 @@ def test_stop_when_a_flatten_trades_in_part_then_the_rest_is_sold_after_a_while(
     again = bench.one(GATEWAY, CreateOrder)
     assert again.order_qty == D("1.5")
     sold(bench, again, D("1.4995"))
+    # The look that was asked behind the first sale says nothing of the second.
     empty_look(bench)
+    empty_look(bench)
+    assert bench.take(RIM, Stopped) == []
     empty_look(bench)
     assert bench.one(RIM, Stopped) == Stopped("oms", (), False)
     assert bench.take(GATEWAY, CreateOrder) == []
