@@ -1,5 +1,6 @@
 """The command line. Exit codes: 0 done, 1 failed, 2 usage or config, 3 not running, 4 not ready,
-5 killed but not yet on the disk, 69 prerequisite missing, 70 defect, 130 interrupted twice.
+5 killed but not yet on the disk, 69 prerequisite missing, 70 defect, 130 interrupted twice. What a signal
+ends before `run` was read has none.
 """  # noqa: D205 the codes are the summary
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import typer
 from tradefan import __version__, commands
 from tradefan.client import NOT_RUNNING, USAGE, Unanswered
 from tradefan.config.mistakes import ConfigInvalid
+from tradefan.drivers.stop_signals import StopSignals
 from tradefan.errors import Outage, Refused
 from tradefan.terminal import (
     DEFECT,
@@ -101,13 +103,14 @@ def run(
     ] = False,
 ) -> None:
     """Run the daemon in the foreground until it is stopped."""
-    environment = _environment(env, config, sets)
-    if not environment.missing_to_run():
-        environment.require_free()
-    # Behind the refusals: the daemon's libraries take longer than these.
-    from tradefan.daemon import run_daemon
+    with StopSignals() as stop:
+        environment = _environment(env, config, sets)
+        if not environment.missing_to_run():
+            environment.require_free()
+        # Behind the refusals: the daemon's libraries take longer than these.
+        from tradefan.daemon import run_daemon
 
-    raise SystemExit(run_daemon(environment, seconds, print, accept_loss=accept_loss))
+        raise SystemExit(run_daemon(environment, seconds, print, accept_loss=accept_loss, stop=stop))
 
 
 @app.command()

@@ -27,6 +27,7 @@ from tradefan.drivers.kill_signal import KillSignal
 from tradefan.drivers.latch import ALL, Latch
 from tradefan.drivers.live import LinkFactory, LinkHandle, LiveDriver, SteadyClock
 from tradefan.drivers.machines import TimedMachine
+from tradefan.drivers.stop_signals import StopSignals
 from tradefan.drivers.turns import TurnBreaker
 from tradefan.drivers.watchdog import Watchdog
 from tradefan.environment import Environment
@@ -65,7 +66,13 @@ _EXCHANGE_INFO_TIMEOUT_S = 15
 class Daemon:
     """One environment, wired and ready to run."""
 
-    def __init__(self, environment: Environment, log: Logging, kill: KillSignal | None = None) -> None:
+    def __init__(
+        self,
+        environment: Environment,
+        log: Logging,
+        kill: KillSignal | None = None,
+        stop: StopSignals | None = None,
+    ) -> None:
         """Open files and wire; nothing runs before `run`. The latch is that of `kill`."""
         config, places = environment.loaded.config, environment.places
         self.environment = environment
@@ -104,6 +111,7 @@ class Daemon:
             latch=self.latch,
             stop_deadline_ns=config.runtime.stop_deadline,
             watchdog=self.watchdog,
+            interrupted=lambda: stop is not None and stop.asked,
         )
         self.picture = Picture(
             environment, self.kernel, self.plan, self.clock.now_ns, self.watchdog, log, self.latch
@@ -244,9 +252,11 @@ def run_daemon(
     say: Callable[[str], None] = lambda _line: None,
     *,
     accept_loss: bool = False,
+    stop: StopSignals | None = None,
 ) -> int:
     """Run the daemon in the foreground; return its exit code. `say` is told what is left at the venue.
 
+    `stop` has listened since before this was imported; one that it heard ends the start in order.
     `accept_loss` starts on a damaged journal with what can be believed; what is lost is journaled.
 
     Raises:
@@ -267,7 +277,7 @@ def run_daemon(
             )
             check_journal(str(environment.places.journal), accept_loss=accept_loss, wired=wired)
             close_if_killed(kill.latch, environment.places.journal)
-            code, left = _run(environment, log, kill, seconds)
+            code, left = _run(environment, log, kill, stop, seconds)
         except Exception as error:
             log.log("critical", "cannot_run", reason=f"{type(error).__name__}: {error}")
             raise
@@ -318,7 +328,11 @@ def holding(environment: Environment) -> Iterator[None]:
 
 
 def _run(
-    environment: Environment, log: Logging, kill: KillSignal, seconds: float | None
+    environment: Environment,
+    log: Logging,
+    kill: KillSignal,
+    stop: StopSignals | None,
+    seconds: float | None,
 ) -> tuple[int, list[str]]:
     config = environment.loaded.config
     paper = all(account.venue == PAPER for account in config.accounts.values())
@@ -335,7 +349,7 @@ def _run(
         pid=os.getpid(),
     )
     require_port(config.api.host, config.api.port)
-    daemon = Daemon(environment, log, kill)
+    daemon = Daemon(environment, log, kill, stop)
     try:
         code = uvloop.run(daemon.run(seconds))
     finally:

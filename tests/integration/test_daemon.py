@@ -272,6 +272,15 @@ def test_sigterm_when_an_order_rests_then_it_is_cancelled_and_the_exit_is_clean(
     assert another.run("status").returncode == 3
 
 
+def test_sigterm_when_it_comes_in_the_midst_of_a_start_then_the_exit_is_clean(another: DaemonProcess) -> None:
+    """No code that nobody documented, and nothing that the next start would have to repair."""
+    another.start()
+    another.until((another.data / "lock").exists, 20)
+    code, _ = another.end(signal.SIGTERM)
+    assert (code, another.console()[-500:]) == (0, another.console()[-500:])
+    assert not (another.data / "daemon.json").exists()
+
+
 def test_interrupt_when_it_comes_twice_then_130_at_once(tmp_path: Path) -> None:
     """The first asks for order, the second does not wait for a venue that takes its time."""
     daemon = DaemonProcess(tmp_path, *QUIET, "accounts.paper:main.latency=3s")

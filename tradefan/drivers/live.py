@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 from tradefan.drivers.latch import Latch
 from tradefan.drivers.machines import Hosted, TimedMachine
+from tradefan.drivers.stop_signals import EXIT_INTERRUPTED, NUMBERS
 from tradefan.drivers.watchdog import Watchdog
 from tradefan.messages.base import Message
 from tradefan.messages.control import Exit, LogLine, Rejected, StartLink, StopAll, StopLink
@@ -25,7 +26,6 @@ from tradefan.units import SECOND, Ref
 
 PENDING_PAUSE = 1_000
 EXIT_DEFECT = 70
-EXIT_INTERRUPTED = 130
 
 
 class Link(Protocol):
@@ -188,14 +188,19 @@ class LiveDriver:
         recorder: Recorder | None = None,
         stop_deadline_ns: int = 10 * SECOND,
         watchdog: Watchdog | None = None,
+        interrupted: Callable[[], bool] = lambda: False,
     ) -> None:
-        """Bind links to the ports of their names; nothing starts before `run`."""
+        """Bind links to the ports of their names; nothing starts before `run`.
+
+        `interrupted` says whether a signal came before `run` could listen: then it begins with the stop.
+        """
         self.kernel = kernel
         self.hosted = Hosted(kernel, machines, recorder, latch)
         self.clock = clock
         self._log = log
         self._stop_deadline_ns = stop_deadline_ns
         self._watchdog = watchdog
+        self._interrupted = interrupted
         if watchdog is not None and watchdog.turns is not None:
             for cell in kernel.cells:
                 if cell is not None and cell.spec.breakable:
@@ -238,8 +243,11 @@ class LiveDriver:
         loop = asyncio.get_running_loop()
         self._done = loop.create_future()
         loop.set_exception_handler(self._on_loop_exception)
-        for number in (signal.SIGINT, signal.SIGTERM):
+        before = [signal.getsignal(number) for number in NUMBERS]
+        for number in NUMBERS:
             loop.add_signal_handler(number, self._on_signal)
+        if self._interrupted():
+            self._on_signal()
         if self._watchdog is not None:
             self._watchdog.start(loop)
         try:
@@ -247,8 +255,9 @@ class LiveDriver:
             return await self._done
         finally:
             await self._end_links()
-            for number in (signal.SIGINT, signal.SIGTERM):
+            for number, handler in zip(NUMBERS, before, strict=True):
                 loop.remove_signal_handler(number)
+                signal.signal(number, handler or signal.SIG_DFL)
             if self._watchdog is not None:
                 self._watchdog.stop()
 

@@ -1,0 +1,40 @@
+"""SIGINT and SIGTERM while no loop runs: a start that is broken off ends in order, like a run."""
+
+from __future__ import annotations
+
+import signal
+from types import FrameType, TracebackType
+from typing import Any, Self
+
+NUMBERS = (signal.SIGINT, signal.SIGTERM)
+EXIT_INTERRUPTED = 130
+
+
+class StopSignals:
+    """Notes the first from the moment it is entered; whoever goes on with the start asks for it.
+
+    The second ends the process at once, as it does while the driver listens. Nothing is broken off in
+    the middle of a statement by the first: files are made, locks are taken there.
+    """
+
+    def __init__(self) -> None:
+        """Nothing is listened to yet."""
+        self.asked = False
+        self._before: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> Self:
+        """Listen; only the main thread may."""
+        self._before = {number: signal.signal(number, self._on_signal) for number in NUMBERS}
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Give the signals back."""
+        for number, before in self._before.items():
+            signal.signal(number, before or signal.SIG_DFL)
+
+    def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
+        if self.asked:
+            raise SystemExit(EXIT_INTERRUPTED)
+        self.asked = True
