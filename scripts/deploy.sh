@@ -215,6 +215,8 @@ make_venv() {
         say "[1/3] Keeping .venv (Python $(python_version "$PYTHON"))"
         return
     fi
+    # Through a link the environment of another checkout would be cleared, under whatever runs from it.
+    if [[ -L "$VENV" ]]; then rm -- "$VENV"; fi
     python="$(find_python)"
     say "[1/3] Making .venv with $python (Python $(python_version "$python"))"
     "$python" -m venv --clear "$VENV" || fail "$FAILED" "$python could not make $VENV; its words are above."

@@ -207,6 +207,22 @@ def test_environment_when_its_python_is_gone_then_is_made_again(small_venv: Path
 
 
 @pytest.mark.slow
+def test_environment_when_it_is_a_link_then_what_it_leads_to_is_left_alone(
+    checkout: Path, tmp_path: Path
+) -> None:
+    """A second checkout that borrows the first one's environment must not clear it."""
+    borrowed = tmp_path / "borrowed"
+    borrowed.mkdir()
+    (borrowed / "kept").touch()
+    (checkout / ".venv").symlink_to(borrowed)
+    done = function(checkout, "make_venv")
+    assert done.returncode == 0, done.stderr
+    assert (borrowed / "kept").exists()
+    assert (checkout / ".venv" / "bin" / "python").exists()
+    assert not (checkout / ".venv").is_symlink()
+
+
+@pytest.mark.slow
 def test_environment_when_nothing_can_be_fetched_then_says_where_to_look(checkout: Path) -> None:
     """A failed installation leaves no stamp, so that the next try resumes."""
     done = function(checkout, "ensure_environment runtime", env={"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": ""})
