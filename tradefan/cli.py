@@ -36,7 +36,14 @@ from tradefan.terminal import (
 from tradefan.terminal import client as _client
 from tradefan.units import use_decimal_context
 
-_MISSING = ("DATA_DIR_IN_USE", "KEY_IN_USE", "JOURNAL_DAMAGED", "JOURNAL_NEWER", "NO_JOURNAL")
+_MISSING = (
+    "DATA_DIR_IN_USE",
+    "KEY_IN_USE",
+    "JOURNAL_DAMAGED",
+    "JOURNAL_NEWER",
+    "JOURNAL_OLDER",
+    "NO_JOURNAL",
+)
 """Refusals that are about something outside: there is nothing wrong with the words of the command."""
 
 app = typer.Typer(

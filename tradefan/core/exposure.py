@@ -7,6 +7,7 @@ reservation until its fill is booked: before that no balance knows that it was p
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from decimal import Decimal
 from typing import NamedTuple
 
@@ -108,6 +109,14 @@ def shift(exposure: Exposure, order: Order, before: Weight, after: Weight) -> No
     notional = (working + doubt) * order.reserve_px
     for sides in _both(exposure, order):
         _add(sides, order.side, working, doubt, notional)
+
+
+def summed(orders: Iterable[Order]) -> Exposure:
+    """Return the sums of these orders, made from nothing."""
+    exposure = Exposure()
+    for order in orders:
+        shift(exposure, order, NOTHING, weigh(order))
+    return exposure
 
 
 def account_sides(exposure: Exposure, account: AccountId, instrument: InstrumentId) -> Sides:

@@ -35,7 +35,10 @@ from tradefan.units import (
 
 RECORD_VERSION = 1
 TRADING_VERSION = 3
-"""Of the encoded `Trading` in a snapshot; another one is not read, the records are folded instead."""
+"""Of the encoded `Trading` in a snapshot. One from before `TRADING_READ`, or a newer one, is not read: the
+records are folded instead, and where those are gone the journal is refused."""
+TRADING_READ = 2
+"""The oldest `Trading` that is brought up to the present one."""
 
 
 class RecordBase(Struct, frozen=True, array_like=True, tag=True):

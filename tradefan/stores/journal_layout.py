@@ -16,7 +16,10 @@ from typing import Any, TypeAlias, cast
 import apsw
 import msgspec
 
+from tradefan.core.exposure import summed
+from tradefan.core.trading_state import Trading
 from tradefan.messages.records import (
+    TRADING_READ,
     TRADING_VERSION,
     Bust,
     Correct,
@@ -109,21 +112,45 @@ def snapshot_values(lsn: int, chain: bytes, state: bytes) -> tuple[object, ...]:
 def good_snapshots(db: apsw.Connection, up_to: int | None = None) -> Iterator[tuple[int, bytes, bytes]]:
     """Yield lsn, hash and state of the snapshots that can be believed, newest first.
 
-    One that is not of its row's history, was altered, or was made by a program with another `Trading`
-    is passed over.
+    One that is not of its row's history, was altered, or has a `Trading` that we do not read is passed over.
     """
+    for lsn, chain, version, state in _sound_snapshots(db, up_to):
+        if version == TRADING_VERSION:
+            yield lsn, chain, state
+        elif TRADING_READ <= version < TRADING_VERSION:
+            with suppress(msgspec.MsgspecError, ValueError):
+                yield lsn, chain, _brought_up(state)
+
+
+def foreign_snapshot(db: apsw.Connection) -> tuple[int, int] | None:
+    """Return lsn and version of the newest sound snapshot of a `Trading` that we do not read."""
+    for lsn, _, version, _ in _sound_snapshots(db, None):
+        if not TRADING_READ <= version <= TRADING_VERSION:
+            return lsn, version
+    return None
+
+
+def _sound_snapshots(db: apsw.Connection, up_to: int | None) -> Iterator[tuple[int, bytes, int, bytes]]:
     found = db.execute(
-        "SELECT lsn, snapshots.chain, digest FROM snapshots CROSS JOIN journal USING (lsn) "
-        "WHERE snapshots.version = ? AND snapshots.chain = journal.chain AND lsn <= ifnull(?, lsn) "
+        "SELECT lsn, snapshots.chain, snapshots.version, digest "
+        "FROM snapshots CROSS JOIN journal USING (lsn) "
+        "WHERE snapshots.version > 0 AND snapshots.chain = journal.chain AND lsn <= ifnull(?, lsn) "
         "ORDER BY lsn DESC",
-        (TRADING_VERSION, up_to),
+        (up_to,),
     )
-    for lsn, chain, digest in list(found):
+    for lsn, chain, version, digest in list(found):
         state = db.execute("SELECT state FROM snapshots WHERE lsn = ?", (lsn,)).get
         # A damaged file may have values of any type.
-        sound = isinstance(state, bytes) and isinstance(chain, bytes)
-        if sound and digest == state_digest(chain, TRADING_VERSION, state):
-            yield lsn, chain, state
+        sound = isinstance(state, bytes) and isinstance(chain, bytes) and isinstance(version, int)
+        if sound and digest == state_digest(chain, version, state):
+            yield lsn, chain, version, state
+
+
+def _brought_up(state: bytes) -> bytes:
+    """Make the present `Trading` of an older one: what it lacks has defaults, sums are of its orders."""
+    trading = msgspec.msgpack.decode(state, type=Trading)
+    trading.exposure = summed(trading.orders.values())
+    return msgspec.msgpack.encode(trading)
 
 
 def only_aside(first: int) -> str:

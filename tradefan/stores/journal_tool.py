@@ -159,10 +159,12 @@ def _compare(file: JournalFile, known: bytes | None, rows: int) -> tuple[str, st
 def _snapshots(file: JournalFile) -> Iterator[SnapshotSeen]:
     believed = {lsn for lsn, _ in file.snapshots()}
     for lsn, version, size in file.snapshots_kept():
-        if version != TRADING_VERSION:
+        if lsn in believed:
+            state = "good"
+        elif version != TRADING_VERSION:
             state = f"of another version, this program writes {TRADING_VERSION}"
         else:
-            state = "good" if lsn in believed else "damaged, or of another history"
+            state = "damaged, or of another history"
         yield SnapshotSeen(lsn, version, size, state)
 
 

@@ -14,14 +14,15 @@ from typing import NamedTuple
 import apsw
 import msgspec
 
-from tradefan.errors import Outage
-from tradefan.messages.records import RECORD_VERSION, Record
+from tradefan.errors import Outage, Refused
+from tradefan.messages.records import RECORD_VERSION, TRADING_READ, TRADING_VERSION, Record
 from tradefan.stores.disk import MEMORY, Disk, open_flags
 from tradefan.stores.journal_layout import (
     JOURNAL_VERSION,
     NO_CHAIN,
     DamagedRow,
     Decode,
+    foreign_snapshot,
     good_snapshots,
     lay_out,
     verified,
@@ -41,12 +42,15 @@ class Belief(NamedTuple):
     chain: bytes
     layout: int
     why: str
+    foreign: tuple[int, int] | None = None
+    """Lsn and version of a snapshot behind that which only another program can read."""
 
 
 def accept_loss(disk: Disk, path: str, decode: Decode) -> None:
     """Make a journal open again; one that recovery can use stays as it is.
 
     Raises:
+        Refused: JOURNAL_NEWER or JOURNAL_OLDER: a program of another version would believe more.
         Outage: the disk does not let us.
     """
     if path == MEMORY:
@@ -58,6 +62,8 @@ def accept_loss(disk: Disk, path: str, decode: Decode) -> None:
         belief = examine(disk, path, decode)
         if belief.layout > JOURNAL_VERSION:
             return
+        if belief.why and belief.foreign is not None:
+            raise _of_another(path, *belief.foreign)
         content = _mark_content(disk, path)
         lost = _lost(content, belief)
         if belief.why:
@@ -70,7 +76,7 @@ def accept_loss(disk: Disk, path: str, decode: Decode) -> None:
 
 def examine(disk: Disk, path: str, decode: Decode) -> Belief:
     """Return how far a file can be believed; nothing of it is changed."""
-    start, lsn, chain, layout, why = 0, 0, NO_CHAIN, 0, ""
+    start, lsn, chain, layout, why, foreign = 0, 0, NO_CHAIN, 0, "", None
     if not disk.exists(path):
         # What is left of it is set aside, not taken away by SQLite.
         why = "the file is not there" if disk.exists(f"{path}-wal") else ""
@@ -80,7 +86,7 @@ def examine(disk: Disk, path: str, decode: Decode) -> Belief:
         db = open_to_look(disk, path)
         layout = db.pragma("user_version")
         if layout == JOURNAL_VERSION:
-            start, chain = _newest(db)
+            start, chain, foreign = _newest(db)
             lsn = start
         if 0 < layout <= JOURNAL_VERSION:
             for plain, digest in verified(db, start, chain):
@@ -96,15 +102,31 @@ def examine(disk: Disk, path: str, decode: Decode) -> Belief:
     finally:
         if db is not None:
             db.close(True)
-    return Belief(start, lsn, chain, layout, why)
+    return Belief(
+        start, lsn, chain, layout, why, foreign if foreign is not None and foreign[0] > lsn else None
+    )
 
 
-def _newest(db: apsw.Connection) -> tuple[int, bytes]:
-    """Return where recovery would begin, and the hash there; one that cannot be read is none."""
+def _newest(db: apsw.Connection) -> tuple[int, bytes, tuple[int, int] | None]:
+    """Return where recovery would begin, the hash there, and a snapshot of a version that we do not read.
+
+    One that is damaged is none.
+    """
+    foreign = None
     with suppress(*BROKEN):
+        foreign = foreign_snapshot(db)
         for lsn, chain, _ in good_snapshots(db):
-            return lsn, chain
-    return 0, NO_CHAIN
+            return lsn, chain, foreign
+    return 0, NO_CHAIN, foreign
+
+
+def _of_another(path: str, lsn: int, version: int) -> Refused:
+    code = "JOURNAL_NEWER" if version > TRADING_VERSION else "JOURNAL_OLDER"
+    expected = f"expected {TRADING_READ} to {TRADING_VERSION}"
+    text = (
+        f"the snapshot at lsn {lsn} in {path} has version {version}, {expected}, and rows before it are lost"
+    )
+    return Refused(code, f"{text}: use the TradeFan that wrote it; nothing was given up")
 
 
 def _side_tables(db: apsw.Connection) -> str:

@@ -10,12 +10,15 @@ import apsw
 import msgspec
 import pytest
 
+from tests.unit.actors.oms_bench import Bench
 from tests.unit.stores.made import Died, dies_at, fill_record, transfers
 from tradefan.core.trading import Trading, apply
 from tradefan.errors import Outage, Refused
 from tradefan.messages.control import Append, Snap
+from tradefan.messages.orders import OrderStatus
 from tradefan.messages.records import FillInferred, ParentFailed
 from tradefan.sim.disk import SimDisk
+from tradefan.stores import journal_layout
 from tradefan.stores.chain_check import ChainCheck
 from tradefan.stores.disk import open_flags
 from tradefan.stores.journal import SNAPSHOT_SPACING, JournalFile, check_journal
@@ -298,6 +301,60 @@ def test_accept_when_old_rows_cannot_be_read_then_later_starts_expect_them_no_mo
         assert verify(str(tmp_path / PATH[1:])).problems == ()
     altered(disk, "DELETE FROM journal WHERE lsn = 6")
     assert JournalFile(PATH, disk=disk).begin() == (0, NO_CHAIN)
+
+
+def begins_with_a_snapshot(
+    disk: SimDisk, monkeypatch: pytest.MonkeyPatch, version: int, state: Trading
+) -> None:
+    """A program with that `Trading` accepted as lost what its snapshot of row 6 stands for."""
+    plain = msgspec.msgpack.decode(msgspec.msgpack.encode(state))
+    del plain["wishes"]
+    for by_instrument in plain["exposure"]["accounts"].values():
+        for sides in by_instrument.values():
+            del sides["unbooked_buy"]
+    monkeypatch.setattr(journal_layout, "TRADING_VERSION", version)
+    monkeypatch.setattr(journal_layout, "TRADING_READ", version)
+    file = JournalFile(PATH, disk=disk)
+    long = tuple(ParentFailed(number, ParentId("p1"), "text " * 700) for number in range(1, 4))
+    file.append(1, 1, (*long, *transfers(5, 4)))
+    file.write((), snap=Snap(6, msgspec.msgpack.encode(plain)))
+    file.close()
+    unreadable(disk)
+    altered(disk, "UPDATE journal SET at_ns = 0 WHERE lsn = 8")
+    file = JournalFile(PATH, disk=disk, accept_loss=True)
+    assert (file.begin()[0], file.last_lsn) == (6, 7)
+    file.close()
+    monkeypatch.undo()
+
+
+def test_open_when_an_older_snapshot_stands_for_lost_rows_then_goes_on_from_it(
+    disk: SimDisk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Owners, modes and kills are nowhere else; what the older state lacks follows from its orders."""
+    bench = Bench().ready()
+    bench.report(bench.limit(2, 9), OrderStatus.FILLED, 2)
+    begins_with_a_snapshot(disk, monkeypatch, 2, bench.trading)
+    assert check_journal(PATH, disk=disk).startswith("rows 8 to 8")
+    for accept_loss in (False, True):
+        file = JournalFile(PATH, disk=disk, accept_loss=accept_loss)
+        found = file.recover()
+        assert found.snapshot is not None
+        assert (found.records, found.last_lsn, found.snapshot_lsn) == (transfers(1, 7), 7, 6)
+        assert msgspec.msgpack.decode(found.snapshot, type=Trading) == bench.trading
+        file.close()
+
+
+@pytest.mark.parametrize(("version", "code"), [(1, "JOURNAL_OLDER"), (9, "JOURNAL_NEWER")])
+def test_accept_when_only_another_program_reads_the_snapshot_then_refused_and_nothing_is_given_up(
+    disk: SimDisk, monkeypatch: pytest.MonkeyPatch, version: int, code: str
+) -> None:
+    """Its file is sound: another version is no loss."""
+    begins_with_a_snapshot(disk, monkeypatch, version, Bench().ready().trading)
+    before = disk.peek(PATH)
+    with pytest.raises(Refused, match=rf"{code}: the snapshot at lsn 6 in /j.db has version {version}, exp"):
+        JournalFile(PATH, disk=disk, accept_loss=True)
+    assert disk.peek(PATH) == before
+    assert JournalFile(PATH, disk=disk).last_lsn == 7
 
 
 @pytest.mark.failure("ST-06")
