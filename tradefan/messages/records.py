@@ -33,7 +33,8 @@ from tradefan.units import (
     TradeId,
 )
 
-RECORD_VERSION = 1
+RECORD_VERSION = 2
+"""Of each row. A new kind of record raises it, else older programs take the row for damage. 2: `Waiting`."""
 TRADING_VERSION = 3
 """Of the encoded `Trading` in a snapshot. One from before `TRADING_READ`, or a newer one, is not read: the
 records are folded instead, and where those are gone the journal is refused."""

@@ -208,6 +208,7 @@ class JournalFile:
         lacking = wired is not None and wired.may_lack(_trading(snapshot))
         with self._base.guard:
             for plain, _ in verified(self._base.db, lsn, self._base.chain_at(lsn)):
+                self._require_known(plain)
                 if wired is not None and not lacking and plain[3] in PLACED:
                     lacking = wired.lacks_of(self._decode(plain))
         return lacking
@@ -311,11 +312,14 @@ class JournalFile:
     def _decode(self, plain: Plain) -> Record:
         lsn, _, _, kind, version, payload = plain
         try:
-            if version > self._version:
-                raise newer(self.path, f"the {kind} at lsn {lsn}", self._version, version)
+            self._require_known(plain)
             return self._decoder.decode(payload)
         except (msgspec.MsgspecError, ValueError, TypeError) as error:
             raise DamagedRow(lsn, f"expected a {kind} of version {version}: {error}") from error
+
+    def _require_known(self, plain: Plain) -> None:
+        if plain[4] > self._version:
+            raise newer(self.path, f"the {plain[3]} at lsn {plain[0]}", self._version, plain[4])
 
     def _check_subject(self, plain: Plain) -> None:
         subject = subject_of(self._decode(plain))

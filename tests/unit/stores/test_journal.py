@@ -8,10 +8,11 @@ import apsw
 import msgspec
 import pytest
 
-from tests.unit.stores.made import Disk, cursor_record, fill_record, transfers
+from tests.unit.stores.made import ACCOUNT, BTC, OWNER, Disk, cursor_record, fill_record, transfers
 from tradefan.errors import Defect, Outage, Refused
 from tradefan.messages.control import Append
-from tradefan.stores.journal import JournalFile, Row
+from tradefan.messages.records import RECORD_VERSION, Waiting
+from tradefan.stores.journal import JournalFile, Row, check_journal
 from tradefan.stores.journal_layout import JOURNAL_VERSION
 
 
@@ -121,7 +122,7 @@ def test_fold_when_a_record_does_not_decode_then_names_it(path: str) -> None:
     file.append(1, 1, transfers(1))
     whole = file._decoder.decode
     file._decoder = type("Deaf", (), {"decode": lambda self, data: whole(data[:-1])})()
-    with pytest.raises(Refused, match="lsn 1: expected a Transfer of version 1"):
+    with pytest.raises(Refused, match=f"lsn 1: expected a Transfer of version {RECORD_VERSION}"):
         file.fold()
 
 
@@ -143,6 +144,29 @@ def test_fold_when_a_record_is_newer_than_we_then_is_refused(path: str) -> None:
         Refused, match=r"JOURNAL_NEWER: the Transfer at lsn 1 .* version 2, expected at most 1"
     ):
         JournalFile(path, version=1).fold()
+
+
+def test_open_when_a_wish_that_waits_is_in_it_then_a_program_of_before_says_newer(path: str) -> None:
+    """It knows no such record, and would take the row and all behind it for damage."""
+    file = JournalFile(path)
+    file.append(1, 1, (*transfers(1), Waiting(2, ACCOUNT, BTC, OWNER, None), *transfers(1, 3)))
+    file.close()
+    old = JournalFile(path, version=1)
+    with pytest.raises(
+        Refused, match=r"JOURNAL_NEWER: the Transfer at lsn 1 .* version 2, expected at most 1"
+    ):
+        old.recover()
+
+
+def test_check_when_a_row_is_newer_than_we_then_is_refused_before_anything_runs(path: str) -> None:
+    """Its recovery could only end, again and again; accepting a loss gives up none of it."""
+    file = JournalFile(path, version=RECORD_VERSION + 1)
+    file.append(1, 1, transfers(3))
+    file.close()
+    for accept_loss in (False, True):
+        with pytest.raises(Refused, match="JOURNAL_NEWER: the Transfer at lsn 1"):
+            check_journal(path, accept_loss=accept_loss)
+    assert JournalFile(path, version=RECORD_VERSION + 1).fold() == (transfers(3), 3)
 
 
 def test_fold_when_a_record_is_older_than_we_then_decodes(path: str) -> None:
