@@ -129,7 +129,7 @@ def check(
         bool, typer.Option("--schema", help="print the JSON Schema of the configuration")
     ] = False,
 ) -> None:
-    """Check the configuration and print what is in force, each value with where it comes from."""
+    """Check the configuration, also by the journal; print what is in force, each value with its origin."""
     if schema:
         from tradefan.config.render import json_schema
 
@@ -137,7 +137,12 @@ def check(
         return
     environment = _environment(env, config, sets)
     environment.check_strategies()
+    from tradefan.stores.journal import judge_wired
+
+    unknown = judge_wired(str(environment.places.journal), environment.wired())
     print(environment.render(), end="")
+    if unknown:
+        print(f"only the configuration was checked: {unknown}", file=sys.stderr)
     for lack in environment.missing_to_run():
         print(f"to run, {env} lacks {lack}", file=sys.stderr)
 

@@ -48,7 +48,6 @@ from tradefan.stores.journal import check_journal
 from tradefan.stores.journal_link import JournalLink
 from tradefan.stores.kill_byte import ALL as KILLED_ALL
 from tradefan.stores.kill_byte import KILL_END, killed
-from tradefan.stores.needs import Wired
 from tradefan.stores.store_link import StoreLink
 from tradefan.stores.thread_link import left_behind
 from tradefan.telemetry import Logging, start_logging
@@ -270,12 +269,8 @@ def run_daemon(
         log = _start_log(environment)
         try:
             # Said here and now: a journal's link that refused would only be started again and again.
-            config = environment.loaded.config
-            wired = Wired(
-                tuple(AccountId(name) for name in config.accounts),
-                frozenset(InstrumentId(name) for name in config.feeds),
-            )
-            check_journal(str(environment.places.journal), accept_loss=accept_loss, wired=wired)
+            journal = str(environment.places.journal)
+            check_journal(journal, accept_loss=accept_loss, wired=environment.wired())
             close_if_killed(kill.latch, environment.places.journal)
             code, left = _run(environment, log, kill, stop, seconds)
         except Exception as error:

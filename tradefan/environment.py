@@ -24,7 +24,8 @@ from tradefan.errors import Refused
 from tradefan.infra import DataDir
 from tradefan.links.keys import KeyLocks
 from tradefan.links.paper import accounts_in, reset_paper
-from tradefan.units import AccountId, plain
+from tradefan.stores.needs import Wired
+from tradefan.units import AccountId, InstrumentId, plain
 
 _ = tradefan.strategies  # Importing the package registers the strategies that come with TradeFan.
 
@@ -89,6 +90,14 @@ class Environment:
                 mistakes.append(f"strategies.{name}: {no}")
         if mistakes:
             raise Refused("BAD_STRATEGY", "\n".join(mistakes))
+
+    def wired(self) -> Wired:
+        """Return what the configuration names of what a journal may need."""
+        config = self.loaded.config
+        return Wired(
+            tuple(AccountId(name) for name in config.accounts),
+            frozenset(InstrumentId(name) for name in config.feeds),
+        )
 
     def describe_strategy(self, name: str) -> str:
         """Return what an instance or a registered strategy declares."""

@@ -8,10 +8,15 @@ from typing import Any
 
 import pytest
 
+from tests.unit.actors.oms_bench import Bench
+from tests.unit.actors.oms_wired import ETH
 from tests.unit.shell import Daemon, Done, Shell
+from tests.unit.stores.made import transfers
 from tradefan import __version__, cli
 from tradefan.infra import DaemonFile
 from tradefan.logs import follow_log, read_log, since_ns
+from tradefan.messages.records import RECORD_VERSION
+from tradefan.stores.journal import JournalFile
 from tradefan.units import MINUTE, parse_iso
 
 # --- words and exit codes -------------------------------------------------------------------------------
@@ -93,6 +98,45 @@ def test_check_when_right_then_prints_what_is_in_force_and_what_run_would_lack(s
     assert port.split() == ["port:", "8123", "#", "--set", "api.port"]
     assert "to run, production lacks api_key of binance:main" in done.err
     assert json.loads(shell("check", "--schema").out)["properties"]["api"]["type"] == ["object", "null"]
+
+
+GONE = ("feeds.binance:ETH/USDT=null", "risk.instruments=null", "strategies=null")
+
+
+def test_check_when_the_journal_needs_what_is_gone_then_2_as_the_start(shell: Shell) -> None:
+    """A deploy asks before it stops the daemon that looks after the order; it runs beside that one."""
+    bench = Bench().ready()
+    bench.resting(2, 9, instrument=ETH)
+    shell.data.take()
+    file = JournalFile(str(shell.data.journal))
+    file.append(1, 1, bench.records)
+    done = shell.ours("check", *(word for key in GONE for word in ("--set", key)))
+    assert (done.code, done.out) == (2, "")
+    assert done.err.startswith(f"tradefan: STILL_NEEDED: journal {shell.data.journal} still needs")
+    assert "\n  feeds.binance:ETH/USDT: order dev" in done.err
+    done = shell.ours("check")
+    assert (done.code, done.err) == (0, "")
+    file.append(len(bench.records) + 1, 1, transfers(1))
+    file.close()
+    shell.data.release()
+
+
+def test_check_when_no_journal_can_be_read_then_judges_the_configuration_alone(shell: Shell) -> None:
+    """Whether it is damaged or newer is the start's to say; nothing is made."""
+    journal = shell.data.journal
+    done = shell.ours("check")
+    assert (done.code, done.err) == (
+        0,
+        f"only the configuration was checked: there is no journal {journal}\n",
+    )
+    assert not journal.parent.exists()
+    journal.parent.mkdir(parents=True)
+    JournalFile(str(journal), version=RECORD_VERSION + 1).append(1, 1, transfers(1))
+    done = shell.ours("check")
+    assert (done.code, "checked: JOURNAL_NEWER: the Transfer" in done.err) == (0, True)
+    journal.write_bytes(b"no database at all" * 500)
+    done = shell.ours("check")
+    assert (done.code, "checked: JOURNAL_DAMAGED: " in done.err) == (0, True)
 
 
 def test_run_when_the_environment_cannot_trade_then_2_and_names_what_is_missing(shell: Shell) -> None:

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import msgspec
 
 from tradefan.core.trading import Trading, apply
-from tradefan.errors import Defect
+from tradefan.errors import Defect, Outage, Refused
 from tradefan.messages.control import Append, Snap
 from tradefan.messages.records import RECORD_VERSION, Record
 from tradefan.stores.disk import REAL, Disk
@@ -37,7 +37,7 @@ from tradefan.stores.journal_layout import (
     subject_of,
     verified,
 )
-from tradefan.stores.needs import PLACED, Wired, require_wired
+from tradefan.stores.needs import PLACED, STILL_NEEDED, Wired, require_wired
 from tradefan.stores.salvage import accept_loss as salvage
 
 GROUP_BYTES_MAX = 1_048_576
@@ -351,6 +351,29 @@ def check_journal(
         if wired is not None and lacking:
             require_wired(path, file.trading(), wired)
         return file.lost()
+
+
+def judge_wired(path: str, wired: Wired, *, disk: Disk = REAL) -> str:
+    """See that a start with `wired` would have what the journal needs; return why nobody can say, or "".
+
+    Nothing is written; a daemon may run on it.
+
+    Raises:
+        Refused: STILL_NEEDED, as the start would.
+    """
+    if not disk.exists(path):
+        return f"there is no journal {path}"
+    try:
+        with contextlib.closing(JournalFile(path, read_only=True, disk=disk)) as file:
+            if file.verify_tail(wired):
+                require_wired(path, file.trading(), wired)
+    except Outage as error:
+        return str(error)
+    except Refused as error:
+        if error.code == STILL_NEEDED:
+            raise
+        return str(error)
+    return ""
 
 
 class _Group:

@@ -19,6 +19,8 @@ from tradefan.units import EXTERNAL, AccountId, InstrumentId, plain
 SHOWN_MAX = 5
 """Orders and positions that are named for one key."""
 
+STILL_NEEDED = "STILL_NEEDED"
+
 _PLACED = (Intent, Fill, FillInferred, FillReplaced, Bust, Correct, Assign)
 """Nothing else begins an order of ours or moves a position."""
 PLACED = frozenset(kind.__name__ for kind in _PLACED)
@@ -60,7 +62,7 @@ def require_wired(path: str, state: Trading, wired: Wired) -> None:
     if needs:
         lines = (f"{key}: {_list(found)}; {_EXPECTED}" for key, found in sorted(needs.items()))
         first = f"journal {path} still needs what the configuration lacks:"
-        raise Refused("STILL_NEEDED", "\n  ".join((first, *lines)))
+        raise Refused(STILL_NEEDED, "\n  ".join((first, *lines)))
 
 
 _EXPECTED = (
