@@ -554,7 +554,8 @@ confirm_cleanup() {
 do_test() {
     ensure_environment dev
     cd -- "$ROOT"
-    exec "$PYTHON" -m pytest -n 2 --dist loadfile --cov=tradefan ${PYTEST_OPTIONS[@]+"${PYTEST_OPTIONS[@]}"}
+    # In the order of their names: real processes come first, and what waits for them is filled with the rest.
+    exec "$PYTHON" -m pytest -n 2 --dist loadfile --no-loadscope-reorder --cov=tradefan ${PYTEST_OPTIONS[@]+"${PYTEST_OPTIONS[@]}"}
 }
 
 main() {
