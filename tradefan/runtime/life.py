@@ -285,7 +285,10 @@ class Life:
             self._give_up_stopping(msg.subject)
 
     def _on_heard(self, msg: Heard) -> None:
-        self._cell(msg.actor).mail.kept.pop(msg.name, None)
+        """Keep it no longer, unless a newer one of that key waits: that was not heard yet."""
+        mail = self._cell(msg.actor).mail
+        if msg.name not in mail.control:
+            mail.kept.pop(msg.name, None)
 
     # --- stop -----------------------------------------------------------------------------------------
 

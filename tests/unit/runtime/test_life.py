@@ -117,8 +117,17 @@ def test_kept_when_another_turn_kills_the_actor_before_it_was_heard_then_the_suc
 def test_kept_when_it_was_heard_then_no_successor_is_told() -> None:
     """Somebody may have resumed meanwhile."""
     kernel = killed({"boom": fail})
-    assert resorts(kernel, (A, KILL), (RIM, Heard("a", KILL.key())), (A, say("boom"))) == 0
+    assert resorts(kernel, (A, KILL)) == 0
+    assert resorts(kernel, (RIM, Heard("a", KILL.key())), (A, say("boom"))) == 0
     assert seen(kernel, "a") == ["Started"]
+
+
+def test_kept_when_a_second_one_waits_while_the_first_is_heard_then_the_successor_hears_that() -> None:
+    """Two signals have one key, and the second may be the one that counts: a human resumed in between."""
+    kernel = killed({"boom": fail})
+    assert resorts(kernel, (A, KILL)) == 0
+    assert resorts(kernel, (A, KILL), (RIM, Heard("a", KILL.key())), (A, say("boom"))) == 0
+    assert seen(kernel, "a") == ["Started", "KillSwitch"]
 
 
 def test_kept_when_it_kills_the_successor_too_then_the_last_resort_is_taken_once() -> None:
