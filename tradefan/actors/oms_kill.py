@@ -166,6 +166,10 @@ def progress(turn: Turn) -> None:
 def on_byte_set(turn: Turn, msg: KillByteSet) -> None:
     """Take note that the byte is on the disk, or that it could not be written."""
     if msg.serial == UNHEARD:
+        if turn.live.closing and msg.error is None:
+            # Nothing that killed order managers is risked on the stop's cancels: the next start comes up closed.
+            turn.live.shut = True
+            return
         # Which scope it was died with our predecessors; everything contains it.
         on_kill(turn, KillSwitch(ALL, "a kill cost order managers their lives", KERNEL))
         return
@@ -247,6 +251,8 @@ def last_resort(journal: Ref, kill: Message) -> tuple[Ingress, ...]:
 def _byte(turn: Turn) -> int:
     """Return what the byte has to say; a kill that waits for the fold counts already."""
     killing = turn.live.killing
+    if turn.live.shut:
+        return EVERYTHING
     closed = (*turn.trading.kills, *(scope for scope, one in killing.items() if one.lsn is None))
     if ALL in closed or any(one.raised for one in killing.values()):
         return EVERYTHING

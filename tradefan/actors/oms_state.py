@@ -243,6 +243,8 @@ class Live(Struct):
     killing: dict[str, Killing] = field(default_factory=dict)
     unheard: dict[str, int] = field(default_factory=dict)
     """Kills that the kernel tells a successor, too, until this lsn is durable; by their key."""
+    shut: bool = False
+    """The byte closes the next start, in the stop of a life that is not to kill: none writes a lower one."""
     resuming: list[Resuming] = field(default_factory=list)
     lost_wishes: dict[str, SetTarget] = field(default_factory=dict)
     """Wishes that wait and are not taken up any more: their owner is to hear of it before they end."""

@@ -7,8 +7,17 @@ import pytest
 from tests.unit.actors.oms_bench import Bench
 from tests.unit.actors.oms_wired import BTC, GATEWAY, JOURNAL, RIM
 from tradefan.actors.oms_kill import EVERYTHING, UNHEARD, last_resort
-from tradefan.messages.control import CloseLatch, Heard, KillByte, KillByteSet, KillSwitch, OpenLatch
+from tradefan.messages.control import (
+    CloseLatch,
+    Heard,
+    KillByte,
+    KillByteSet,
+    KillSwitch,
+    OpenLatch,
+    StopBegun,
+)
 from tradefan.messages.gateway import CancelOrder
+from tradefan.messages.orders import ResumeTrading
 from tradefan.messages.records import Kill
 
 KILL = KillSwitch(BTC, "panic", "me", req=4)
@@ -65,3 +74,21 @@ def test_kill_when_order_managers_died_of_it_then_everything_is_killed(
     assert [one.client_order_id for one in bench.take(GATEWAY, CancelOrder)] == [create.client_order_id]
     assert [one.scope for one in bench.take(RIM, CloseLatch)] == ["all"]
     assert [(one.scope, one.principal) for one in bench.made(Kill)] == [("all", "kernel")]
+
+
+def test_kill_when_order_managers_died_of_it_and_a_stop_has_begun_then_it_is_left_to_the_next_start(
+    bench: Bench,
+) -> None:
+    """The stop cancels as well, and what killed those before must not cost it that; the byte stays as it is."""
+    bench.tell(KILL)
+    bench.take(JOURNAL, KillByte)
+    bench.tell(StopBegun(), KillByteSet(UNHEARD, EVERYTHING, None))
+    assert [one.scope for one in bench.made(Kill)] == [BTC]
+    bench.tell(ResumeTrading(BTC, "seen", "me"))
+    assert [one.value for one in bench.take(JOURNAL, KillByte)] == [EVERYTHING]
+
+
+def test_kill_when_a_stop_has_begun_and_no_byte_could_be_written_then_it_is_carried_out(bench: Bench) -> None:
+    """Nothing else would tell the next start."""
+    bench.tell(StopBegun(), KillByteSet(UNHEARD, EVERYTHING, "EIO"))
+    assert [one.scope for one in bench.made(Kill)] == ["all"]
