@@ -21,6 +21,7 @@ from tradefan.core.trading import ParentState
 from tradefan.messages.account import SetMode
 from tradefan.messages.base import Message
 from tradefan.messages.control import (
+    LAST_RESORT,
     CloseLatch,
     Heard,
     KillAnswer,
@@ -49,6 +50,7 @@ explain it. A second one is proven by its own record, and where the disk does no
 """
 UNHEARD, KERNEL = 0, "kernel"
 """Serial of the byte that the kernel has written where order managers die of a kill, and who kills then."""
+RESORT = KillSwitch(ALL, "a kill cost order managers their lives", KERNEL)
 
 
 def on_kill(turn: Turn, msg: KillSwitch) -> None:
@@ -90,7 +92,7 @@ def _carry_out(turn: Turn, msg: KillSwitch, killing: Killing) -> None:
         turn.emit(Kill(turn.now, msg.scope, msg.reason, msg.principal, external, keep))
         turn.log("critical", "kill", scope=msg.scope, reason=msg.reason, principal=msg.principal)
     killing.lsn = turn.trading.lsn if killing.lsn is None else killing.lsn
-    turn.live.unheard[msg.key()] = turn.trading.lsn
+    turn.live.unheard[LAST_RESORT if msg == RESORT else msg.key()] = turn.trading.lsn
     drop_creates(turn, lambda create: _in_scope(create, msg.scope), "kill")
     killing.naked = tuple({**dict.fromkeys(killing.naked), **dict.fromkeys(_naked(turn, msg))})
     obey(turn, turn.trading.kills[msg.scope])
@@ -167,11 +169,11 @@ def on_byte_set(turn: Turn, msg: KillByteSet) -> None:
     """Take note that the byte is on the disk, or that it could not be written."""
     if msg.serial == UNHEARD:
         if turn.live.closing and msg.error is None:
-            # Nothing that killed order managers is risked on the stop's cancels: the next start comes up closed.
+            # What killed order managers is not risked on the stop's cancels: the next start comes up closed.
             turn.live.shut = True
             return
         # Which scope it was died with our predecessors; everything contains it.
-        on_kill(turn, KillSwitch(ALL, "a kill cost order managers their lives", KERNEL))
+        on_kill(turn, RESORT)
         return
     for killing in turn.live.killing.values():
         proves = killing.alone or msg.value == EVERYTHING

@@ -395,12 +395,16 @@ class StopAll(Control, frozen=True, array_like=True, tag=True):
     code: int = 0
 
 
+LAST_RESORT = "last resort"
+"""Called heard when what was said in another place has come to the actor; as no message's key."""
+
+
 class Heard(Control, frozen=True, array_like=True, tag=True):
     """An actor says to the kernel that a `kept` message need not be told to a successor any more."""
 
     actor: str
     name: str
-    """The message's key."""
+    """The message's key, or LAST_RESORT for all that were left to that."""
 
     def key(self) -> str:
         """One slot per message."""

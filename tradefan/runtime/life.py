@@ -14,6 +14,7 @@ from msgspec import Struct
 from tradefan.errors import Defect, TurnOverrun
 from tradefan.messages.base import Message
 from tradefan.messages.control import (
+    LAST_RESORT,
     ActorState,
     CloseLatch,
     ConfigChanged,
@@ -134,11 +135,12 @@ class Life:
     def _put_kept(self, cell: Cell) -> None:
         """Tell a successor what its predecessor had to hear, unless that is what all of them die of.
 
+        Then the last resort is taken for each of them until one calls it heard: a link may have lost it.
         The last life before an exit by a defect is for the stop: nothing is risked on it.
         """
         mail = cell.mail
         for key, kept in tuple(mail.kept.items()):
-            if kept.again < TOLD_AGAIN_MAX and not self.tree.state.escalated:
+            if not kept.left and kept.again < TOLD_AGAIN_MAX and not self.tree.state.escalated:
                 kept.again += 1
                 mail.control[key] = kept.msg
             else:
@@ -146,15 +148,17 @@ class Life:
                 self._last_resort(cell, key)
 
     def _last_resort(self, cell: Cell, key: str) -> None:
-        """Say in another place what an actor cannot be told any more."""
-        kernel, kept = self.kernel, cell.mail.kept.pop(key)
-        kernel.log("critical", "not_heard", cell.spec.name, {"message": key, "told": 1 + kept.again})
+        """Say in another place what an actor cannot be told any more: that, too, may be lost on its way."""
+        kernel, kept = self.kernel, cell.mail.kept[key]
+        if not kept.left:
+            kernel.log("critical", "not_heard", cell.spec.name, {"message": key, "told": 1 + kept.again})
+        kept.left = True
         kernel.effects += kernel.system.last_resort(kept.msg)
 
     def lose_mail(self, cell: Cell) -> None:
         """Count what waits for an actor that is down, and let nothing be lost that must be heard."""
         self.kernel.state.lost_to_down += cell.mail.clear()
-        for key in tuple(cell.mail.kept):
+        for key in [key for key, kept in cell.mail.kept.items() if not kept.left]:
             self._last_resort(cell, key)
 
     def _put_stop(self, cell: Cell) -> None:
@@ -287,7 +291,9 @@ class Life:
     def _on_heard(self, msg: Heard) -> None:
         """Keep it no longer, unless a newer one of that key waits: that was not heard yet."""
         mail = self._cell(msg.actor).mail
-        if msg.name not in mail.control:
+        if msg.name == LAST_RESORT:
+            mail.kept = {key: kept for key, kept in mail.kept.items() if not kept.left}
+        elif msg.name not in mail.control:
             mail.kept.pop(msg.name, None)
 
     # --- stop -----------------------------------------------------------------------------------------

@@ -32,10 +32,14 @@ class Limits(Struct, frozen=True):
 
 
 class Kept(Struct):
-    """A message that is told to successors until it was heard, and how many it was told to."""
+    """A message that is told to successors until it was heard, and how many it was told to.
+
+    When it is `left` to the last resort it is told to none any more.
+    """
 
     msg: Message
     again: int = 0
+    left: bool = False
 
 
 class LaneStatistics(Struct, frozen=True):

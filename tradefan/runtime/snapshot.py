@@ -23,14 +23,14 @@ from tradefan.runtime.supervisor import TreeState
 from tradefan.runtime.system import Cell, System
 from tradefan.units import Ref
 
-SNAPSHOT_VERSION = 2
+SNAPSHOT_VERSION = 3
 
 
 class MailSnapshot(Struct):
-    """The four lanes in order, what is kept and how often it was told again, the mailbox's counters."""
+    """The four lanes in order, what is kept, how often told again, whether left, the mailbox's counters."""
 
     lanes: tuple[list[bytes], list[bytes], list[bytes], list[bytes]]
-    kept: list[tuple[bytes, int]]
+    kept: list[tuple[bytes, int, bool]]
     counters: list[int]
 
 
@@ -158,7 +158,7 @@ def _take_cell(cell: Cell) -> CellSnapshot:
                 _encoded(mail.commands),
                 _encoded(mail.market.values()),
             ),
-            kept=[(_encode(kept.msg), kept.again) for kept in mail.kept.values()],
+            kept=[(_encode(kept.msg), kept.again, kept.left) for kept in mail.kept.values()],
             counters=[getattr(mail, name) for name in _COUNTERS],
         ),
     )
@@ -180,9 +180,9 @@ def _restore_cell(kernel: Kernel, saved: CellSnapshot) -> None:
     mail.facts.extend(facts)
     mail.commands.extend(commands)
     mail.market.update(_keyed(market))
-    for raw, again in saved.mail.kept:
+    for raw, again, left in saved.mail.kept:
         msg = decode(raw)
-        mail.kept[msg.key()] = Kept(msg, again)
+        mail.kept[msg.key()] = Kept(msg, again, left)
     for name, value in zip(_COUNTERS, saved.mail.counters, strict=True):
         setattr(mail, name, value)
     cell.facts_peak = mail.facts_peak

@@ -8,6 +8,7 @@ from tests.unit.actors.oms_bench import Bench
 from tests.unit.actors.oms_wired import BTC, GATEWAY, JOURNAL, RIM
 from tradefan.actors.oms_kill import EVERYTHING, UNHEARD, last_resort
 from tradefan.messages.control import (
+    LAST_RESORT,
     CloseLatch,
     Heard,
     KillByte,
@@ -74,12 +75,13 @@ def test_kill_when_order_managers_died_of_it_then_everything_is_killed(
     assert [one.client_order_id for one in bench.take(GATEWAY, CancelOrder)] == [create.client_order_id]
     assert [one.scope for one in bench.take(RIM, CloseLatch)] == ["all"]
     assert [(one.scope, one.principal) for one in bench.made(Kill)] == [("all", "kernel")]
+    assert bench.take(RIM, Heard) == [Heard("oms", LAST_RESORT)]
 
 
 def test_kill_when_order_managers_died_of_it_and_a_stop_has_begun_then_it_is_left_to_the_next_start(
     bench: Bench,
 ) -> None:
-    """The stop cancels as well, and what killed those before must not cost it that; the byte stays as it is."""
+    """The stop cancels as well, and what killed those before must not cost it that; the byte stays."""
     bench.tell(KILL)
     bench.take(JOURNAL, KillByte)
     bench.tell(StopBegun(), KillByteSet(UNHEARD, EVERYTHING, None))

@@ -8,7 +8,7 @@ import pytest
 
 from tests.unit.runtime.players import Scribe, Script, build, fail, keep_silent, kernel_of, say, seen
 from tradefan.messages.base import Message
-from tradefan.messages.control import Heard, KillByte, KillSwitch, Stop, StopAll, Stopped
+from tradefan.messages.control import LAST_RESORT, Heard, KillByte, KillSwitch, Stop, StopAll, Stopped
 from tradefan.runtime.actor import Context
 from tradefan.runtime.kernel import Kernel
 from tradefan.runtime.snapshot import restore, take
@@ -20,6 +20,7 @@ A, PORT = Ref(1), Ref(2)
 T0 = 1_000_000_000
 DEADLINE_NS = T0 + SECOND
 KILL = KillSwitch("all", "panic", "me", req=4)
+OTHER = KillSwitch("all", "panic", "me", req=5)
 SHUT = KillByte(2, 0)
 
 
@@ -138,6 +139,26 @@ def test_kept_when_it_kills_the_successor_too_then_the_last_resort_is_taken_once
     assert falls.heard == [KILL, KILL]
     assert (seen(kernel, "a"), kernel.life.stopping) == (["Started"], None)
     assert resorts(kernel) == 0
+
+
+def test_kept_when_it_is_left_to_the_last_resort_then_that_is_taken_for_each_life_until_it_is_heard() -> None:
+    """A link that ends takes the word with it, and costs the actor its life as well; the alarm is one."""
+    kernel = killed({"boom": fail}, restarts_max=9)
+    assert resorts(kernel, (A, KILL), (A, say("boom"))) == 0
+    lives = [kernel.step(T0, [(A, say("boom"))]).effects for _ in range(2)]
+    assert [effects.count((PORT, SHUT)) for effects in lives] == [1, 1]
+    alarms = [msg for effects in lives for _, msg in effects if getattr(msg, "event", "") == "not_heard"]
+    assert len(alarms) == 1
+    assert seen(kernel, "a") == ["Started"]
+    assert resorts(kernel, (RIM, Heard("a", LAST_RESORT)), (A, say("boom"))) == 0
+
+
+def test_kept_when_another_waits_while_the_last_resort_is_heard_then_that_is_still_told() -> None:
+    """It is about what was left to it, and nothing else."""
+    kernel = killed({"boom": fail}, restarts_max=9)
+    for messages in (((A, KILL),), (), ((A, OTHER), (RIM, Heard("a", LAST_RESORT)))):
+        assert resorts(kernel, *messages, (A, say("boom"))) == (0 if messages else 1)
+    assert seen(kernel, "a") == ["Started", "KillSwitch"]
 
 
 def test_kept_when_only_the_last_life_could_hear_it_then_that_is_for_the_stop() -> None:
