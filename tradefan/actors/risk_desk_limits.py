@@ -96,8 +96,8 @@ def book_seams(desk: Desk, seams: dict[InstrumentId, Decimal]) -> None:
 def book_gone(desk: Desk, name: AccountId, account: Account) -> None:
     """Book apart what an earlier life valued and nothing prices now: its feed left the configuration.
 
-    Day start and peak hold that value, at the marks told last. Only `external` can have such, because a
-    start that takes the price of a position of ours is refused.
+    Day start and peak hold that value, at the marks told last, and no transfer that came since. Only
+    `external` can have such, because a start that takes the price of a position of ours is refused.
     """
     if account.book is None or account.curve is None:
         return
@@ -106,7 +106,8 @@ def book_gone(desk: Desk, name: AccountId, account: Account) -> None:
     for instrument in gone:
         mark = account.last_marks.pop(instrument)
         base, _, quote = instrument.partition(":")[2].partition("/")
-        qty = account.book.assets.get(Asset(base), ZERO)
+        asset = Asset(base)
+        qty = account.book.assets.get(asset, ZERO) - account.moved.get(asset, ZERO)
         if qty and quote == valuer.numeraire and base not in valuer.sources:
             account.curve.book_seam(-qty * mark)
             desk.state.counters.seams += 1

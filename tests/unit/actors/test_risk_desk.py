@@ -127,6 +127,18 @@ def test_mark_when_the_feed_of_a_holding_left_then_what_it_was_worth_is_booked_a
     assert Scene(rest(Asset("SOL"), qty), again, *RICH).view.seam == fell - 200
 
 
+@pytest.mark.parametrize(("left", "moved"), [("0", "-40"), ("30", "-10"), ("50", "10")])
+def test_mark_when_the_feed_left_behind_a_transfer_then_what_had_been_held_is_booked_apart(
+    left: str, moved: str
+) -> None:
+    """Day start and peak do not count the transfer yet, and nothing prices it any more."""
+    told = msgspec.structs.replace(
+        mark("1200", "1200"), marks={SPOT.id: Decimal(100), InstrumentId("binance:SOL/USDT"): Decimal(5)}
+    )
+    view = Scene(rest(Asset("SOL"), left, moved), told, *RICH).view
+    assert (view.equity, view.day_equity, view.peak, view.seam) == (1000, 1000, 1000, -200)
+
+
 def test_stop_when_prices_have_moved_then_the_marks_are_told_once_more() -> None:
     """Whatever the next start can value holdings at, it is not hours old."""
     scene = Scene(*RICH)
