@@ -90,7 +90,8 @@ def kill(
     """Stop sending new orders at once and cancel what rests; only `resume` undoes it.
 
     Where the API is silent for a second, the daemon on this machine gets a signal: then everything is
-    meant, whatever the scope, and protection too. Exit code 5: closed, but a restart may open it again.
+    meant, whatever the scope, and protection too. Not where --url names another machine: that one is meant
+    alone, and exit code 3 says that it was not reached. Exit code 5: closed, but a restart may open it again.
     """
     body = {
         "scope": clean(scope),
@@ -100,7 +101,7 @@ def kill(
         **_caller(),
     }
     named = address(url)
-    there = None if named is None else _kill_there(body, env, config, named)
+    there = None if named is None else _kill_there(body, env, config, named, typed=bool(url))
     answer = _kill_here(body, env, config) if there is None else there
     if as_json:
         print_json(answer)
@@ -113,10 +114,13 @@ def kill(
         raise SystemExit(UNPERSISTED)
 
 
-def _kill_there(body: dict[str, Any], env: str, config: Path | None, url: str) -> dict[str, Any] | None:
+def _kill_there(
+    body: dict[str, Any], env: str, config: Path | None, url: str, *, typed: bool
+) -> dict[str, Any] | None:
     """Ask the daemon of an address; None where the one of this machine is to be asked in its place.
 
-    An address that was left in the environment must not keep a kill from the daemon that runs here.
+    An address that was left in the environment must not keep a kill from the daemon that runs here; one of
+    another machine that was typed means that one.
     """
     from tradefan.environment import find_places
 
@@ -127,7 +131,11 @@ def _kill_there(body: dict[str, Any], env: str, config: Path | None, url: str) -
         return _asked(url, token, KILL_TIMEOUT_S if _is_local(url) else FAR_TIMEOUT_S, body)
     except Unanswered as silence:
         _require_silence(silence, body)
-        if not _may_be_here(silence, env, config, url):
+        if typed and not _is_local(url) and silence.code == NOT_RUNNING:
+            way = f"{program()} kill without --url kills the daemon of {env} on this machine"
+            text = f"{silence}\n  what runs there may NOT be killed, and nothing is killed here; {way}"
+            raise Unanswered(NOT_RUNNING, text) from silence
+        if (typed and not _is_local(url)) or not _may_be_here(silence, env, config, url):
             raise
         print(f"tradefan: {silence}; asking the daemon of {env} on this machine", file=sys.stderr)
         return None
@@ -214,6 +222,9 @@ def _require_silence(silence: Unanswered, body: dict[str, Any]) -> None:
 
 
 def _kill_by_signal(pid: int, journal: Path, silence: str) -> dict[str, Any]:
+    if not _may_be_daemon(pid):
+        none = f"pid {pid} is no TradeFan daemon: no signal was sent, and NOTHING is killed"
+        fail(f"{silence}; the lock names its holder, but {none}; find the daemon and kill -USR2 it", FAILED)
     try:
         os.kill(pid, signal.SIGUSR2)
     except OSError as error:
@@ -221,6 +232,16 @@ def _kill_by_signal(pid: int, journal: Path, silence: str) -> dict[str, Any]:
     text = f"{silence}; sent SIGUSR2 to pid {pid}: all scopes are meant, and protection is cancelled too"
     held = _until_persisted(journal)
     return {"scope": "all", "closed": True, "persisted": held, "naked": [], "text": text, "signal": pid}
+
+
+def _may_be_daemon(pid: int) -> bool:
+    """Say whether a process may be a daemon: a number alone may be another's, and SIGUSR2 ends most."""
+    try:
+        line = Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        # No /proc, or one that hides others: a kill is not withheld for that.
+        return True
+    return b"tradefan" in line and b"run" in line.split(b"\0")
 
 
 def _until_persisted(journal: Path) -> bool:

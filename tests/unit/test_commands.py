@@ -40,8 +40,8 @@ print("heard", flush=True)
 class Holder:
     """A process that holds the data directory and notes SIGUSR2."""
 
-    def __init__(self, shell: Shell) -> None:
-        words = [sys.executable, "-c", HOLDER, str(shell.data.root), str(shell.data.logs)]
+    def __init__(self, shell: Shell, *like: str) -> None:
+        words = [sys.executable, "-c", HOLDER, str(shell.data.root), str(shell.data.logs), *like]
         self.process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
         assert self.said() == "held\n"
 
@@ -58,7 +58,7 @@ class Holder:
 
 @pytest.fixture
 def holder(shell: Shell) -> Iterator[Holder]:
-    made = Holder(shell)
+    made = Holder(shell, "tradefan", "run")
     yield made
     made.close()
 
@@ -127,6 +127,23 @@ def test_kill_when_the_api_does_not_answer_then_the_holder_of_the_lock_gets_a_si
     text = f"sent SIGUSR2 to pid {holder.process.pid}: all scopes are meant, and protection is cancelled too"
     assert text in done.out
     assert holder.said() == "heard\n"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="no /proc tells what a process is")
+def test_kill_when_the_note_names_a_process_that_is_no_daemon_then_1_and_it_gets_no_signal(
+    shell: Shell,
+) -> None:
+    """The number of a dead process, or of one in a container, is another's here: SIGUSR2 would end it."""
+    other = Holder(shell)
+    try:
+        done = shell.ours("kill")
+        assert (done.code, done.out) == (1, "")
+        assert f"pid {other.process.pid} is no TradeFan daemon: no signal was sent" in done.err
+        assert "NOTHING is killed" in done.err
+        assert other.process.poll() is None
+    finally:
+        other.close()
 
 
 @pytest.mark.slow
@@ -217,6 +234,18 @@ def test_kill_when_nobody_answers_at_the_address_then_the_daemon_here_gets_a_sig
     assert ("may NOT be killed" in done.err) == (trouble in ("far", "no URL"))
     assert f"sent SIGUSR2 to pid {holder.process.pid}" in done.out
     assert holder.said() == "heard\n"
+
+
+@pytest.mark.slow
+def test_kill_when_nobody_answers_at_a_far_address_that_was_typed_then_3_and_ours_is_left_alone(
+    shell: Shell, holder: Holder
+) -> None:
+    """Who names another machine does not mean this one; it is said how this one is killed."""
+    done = shell.ours("kill", "--url", "http://nowhere.invalid")
+    assert (done.code, done.out) == (3, "")
+    assert "no answer from http://nowhere.invalid" in done.err
+    assert "kill without --url kills the daemon of development on this machine" in done.err
+    assert holder.process.poll() is None
 
 
 @pytest.mark.slow
