@@ -27,6 +27,7 @@ def on_equity_mark(turn: Turn, msg: EquityMark) -> None:
         msg.day_fees,
         msg.marks,
         msg.transferred,
+        msg.gone,
     )
     ending = turn.live.closing and turn.live.stopping is None
     if known is None or _news(known) != _news(mark) or (ending and known.marks != mark.marks):
@@ -42,6 +43,7 @@ def _news(mark: Equity) -> tuple[object, ...]:
         mark.seam,
         mark.day_fees,
         mark.transferred,
+        mark.gone,
         # Prices move all the time: what is held decides whether they are worth a record, until a stop begins.
         set(mark.marks),
     )
@@ -77,6 +79,7 @@ def _mark_of(record: Equity) -> EquityMark:
         record.day_fees,
         record.marks,
         record.transferred,
+        record.gone,
     )
 
 

@@ -16,7 +16,14 @@ from decimal import Decimal
 from typing import Any
 
 from tradefan.actors import risk_desk_books as books
-from tradefan.actors.risk_desk_limits import book_gone, book_seams, evaluate, let_go, repeat_latched
+from tradefan.actors.risk_desk_limits import (
+    book_back,
+    book_gone,
+    book_seams,
+    evaluate,
+    let_go,
+    repeat_latched,
+)
 from tradefan.actors.risk_desk_state import Account, Desk, RiskDeskState, RiskDeskWiring, RiskView, Told
 from tradefan.actors.risk_desk_view import equity_point, risk_view
 from tradefan.core.equity import Curve, Valuer, book_fill
@@ -98,6 +105,7 @@ class RiskDesk:
             account.marked = msg
             account.last_marks = dict(msg.marks)
             account.transferred = dict(msg.transferred or {})
+            account.gone = dict(msg.gone)
 
     def _on_positions_sent(self, msg: PositionsSent, ctx: Context) -> None:
         """The OMS's answer is whole: take its book over where we have none, else compare."""
@@ -106,6 +114,7 @@ class RiskDesk:
             books.compare(self._desk(ctx), msg.generation)
             for name, account in self.state.accounts.items():
                 book_gone(self._desk(ctx), name, account)
+                book_back(self._desk(ctx), name, account)
             self._evaluate_all(ctx)
 
     def _on_position(self, msg: PositionUpdate, ctx: Context) -> None:

@@ -53,6 +53,9 @@ def _worth(desk: Desk, account: Account, book: Book) -> Worth:
 def _shift(desk: Desk, account: Account) -> None:
     """Let what was transferred move day start and peak as it moved equity: without a price not at all."""
     moved, account.moved = account.moved, {}
+    for asset in account.gone.keys() & moved:
+        qty, mark = account.gone[asset]
+        account.gone[asset] = (qty + moved[asset], mark)
     if account.curve is not None:
         prices = {asset: desk.valuer.price(asset, desk.state.marks) for asset in moved}
         account.curve.shift(sum((qty * (prices[asset] or ZERO) for asset, qty in moved.items()), ZERO))
@@ -110,10 +113,22 @@ def book_gone(desk: Desk, name: AccountId, account: Account) -> None:
         qty = account.book.assets.get(asset, ZERO) - account.moved.get(asset, ZERO)
         if qty and quote == valuer.numeraire and base not in valuer.sources:
             account.curve.book_seam(-qty * mark)
+            account.gone[asset] = (qty, mark)
             desk.state.counters.seams += 1
             desk.ctx.log(
                 "warning", "unpriced_now", account=name, asset=base, qty=plain(qty), mark=plain(mark)
             )
+
+
+def book_back(desk: Desk, name: AccountId, account: Account) -> None:
+    """Take back what was booked apart for a feed that is there again: equity holds it, so day start does."""
+    if account.book is None or account.curve is None:
+        return
+    for asset in [one for one in account.gone if one in desk.valuer.sources]:
+        qty, mark = account.gone.pop(asset)
+        account.curve.book_seam(qty * mark)
+        desk.state.counters.seams += 1
+        desk.ctx.log("info", "priced_again", account=name, asset=asset, qty=plain(qty), mark=plain(mark))
 
 
 def set_mode(desk: Desk, scope: str, cause: str, mode: Mode, breach: Breach | None = None) -> None:
@@ -182,6 +197,7 @@ def _tell_mark(desk: Desk, name: AccountId, account: Account, curve: Curve) -> N
         day_fees=curve.day_fees,
         marks={} if account.book is None else desk.valuer.marks_of(account.book, desk.state.marks),
         transferred=dict(account.transferred),
+        gone=dict(account.gone),
     )
     known, now_ns = account.marked, desk.ctx.now_ns
     same = known is not None and _but_marks(known) == _but_marks(mark) and set(known.marks) == set(mark.marks)

@@ -68,6 +68,8 @@ class Account(Struct):
     """The OMS's sums of transfers that the curve counts, together with `moved`."""
     moved: dict[Asset, Decimal] = field(default_factory=dict)
     """What was transferred and the curve does not count yet: it waits for the prices."""
+    gone: dict[Asset, tuple[Decimal, Decimal]] = field(default_factory=dict)
+    """What was booked apart because its feed had left: the quantity, and the mark told last."""
 
     def fees(self) -> dict[Asset, Decimal]:
         """Return all that was ever paid in fees, of all but `external`."""

@@ -85,7 +85,8 @@ class EquityMark(Fact, frozen=True, array_like=True, tag=True):
     `seam` is the sum of equity jumps booked apart: at the seams of a looped recording, and where the feed
     of a holding left. `day_fees` is what the account had paid in fees when the day began. `marks` valued
     what was held when this was told. `transferred` are the sums of transfers (`OwnBook`) that day start and
-    peak count, None where unknown.
+    peak count, None where unknown. `gone` are holdings without a feed, whose quantity at a mark is part of
+    `seam` until they have one again.
     """
 
     account: AccountId
@@ -97,6 +98,7 @@ class EquityMark(Fact, frozen=True, array_like=True, tag=True):
     day_fees: dict[Asset, Decimal] = field(default_factory=dict)
     marks: dict[InstrumentId, Decimal] = field(default_factory=dict)
     transferred: dict[Asset, Decimal] | None = None
+    gone: dict[Asset, tuple[Decimal, Decimal]] = field(default_factory=dict)
 
 
 class EquityPoint(Fact, frozen=True, array_like=True, tag=True):

@@ -413,7 +413,8 @@ class Equity(RecordBase, frozen=True, array_like=True, tag=True):
 
     `marks` valued what was held then: at the next start an instrument that is halted, or without a feed, has
     no other. `transferred` are the sums of TRANSFERs that day start and peak count. Records of before they
-    were kept have None and begin them: they count every TRANSFER before them.
+    were kept have None and begin them: they count every TRANSFER before them. `gone` are holdings without a
+    feed, and the marks at which they were booked apart.
     """
 
     account: AccountId
@@ -425,6 +426,7 @@ class Equity(RecordBase, frozen=True, array_like=True, tag=True):
     day_fees: dict[Asset, Decimal] = field(default_factory=dict)
     marks: dict[InstrumentId, Decimal] = field(default_factory=dict)
     transferred: dict[Asset, Decimal] | None = None
+    gone: dict[Asset, tuple[Decimal, Decimal]] = field(default_factory=dict)
 
 
 Record: TypeAlias = (

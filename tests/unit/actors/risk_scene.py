@@ -5,6 +5,8 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
+from msgspec.structs import replace
+
 from tests.unit.actors.turns import Turns
 from tests.unit.core.test_equity import BTC, ETH, SPOT, USDT, instrument
 from tradefan.actors.risk_desk import RiskDesk
@@ -59,9 +61,15 @@ def mark(
 class Scene:
     """A desk, its turns, and the instant; prices are quoted just before each second."""
 
-    def __init__(self, *books: Message, prices: dict[str, float] | None = None, **risk: Any) -> None:
+    def __init__(
+        self,
+        *books: Message,
+        prices: dict[str, float] | None = None,
+        instruments: tuple[Instrument, ...] = (SPOT, ETHER),
+        **risk: Any,
+    ) -> None:
         self.turns = Turns(Config(risk=RiskConfig(**risk)), T0)
-        self.desk = RiskDesk(WIRING)
+        self.desk = RiskDesk(replace(WIRING, instruments={one.id: one for one in instruments}))
         self.give(Started(0))
         self.give(*books, SENT)
         self.price(**(prices or {"BTC": 100.0}))

@@ -139,6 +139,28 @@ def test_mark_when_the_feed_left_behind_a_transfer_then_what_had_been_held_is_bo
     assert (view.equity, view.day_equity, view.peak, view.seam) == (1000, 1000, 1000, -200)
 
 
+@pytest.mark.parametrize(
+    ("moved", "btc", "day", "loss"),
+    [("0", 100.0, 1000, 0), ("0", 1.0, 1000, "0.099"), ("-1", 100.0, 900, 0), ("1", 100.0, 1100, 0)],
+)
+def test_mark_when_the_feed_of_a_holding_is_there_again_then_the_seam_is_booked_back(
+    moved: str, btc: float, day: int, loss: str | int
+) -> None:
+    """What it lost meanwhile is a loss again, and what was transferred meanwhile is none."""
+    books = (rest(USDT, "900"), rest(BTC, "1"))
+    without = Scene(mark("1000", "1000"), *books, instruments=(ETHER,), prices={"ETH": 10.0})
+    without.give(rest(USDT, "900"), rest(BTC, str(1 + Decimal(moved)), moved), SENT)
+    without.wait(2 * SECOND)
+    told = [msg for _, msg in without.turns.sent if isinstance(msg, EquityMark)][-1]
+    assert (told.day_equity, told.peak_equity, told.seam) == (900, 900, -100)
+    books = (rest(USDT, "900"), rest(BTC, str(1 + Decimal(moved)), moved))
+    again = Scene(told, *books, prices={"BTC": btc, "ETH": 10.0})
+    view = again.view
+    assert (view.day_equity, view.peak, view.daily_loss) == (day, day, Decimal(loss))
+    last = [msg for _, msg in again.turns.sent if isinstance(msg, EquityMark)][-1]
+    assert (last.seam, last.gone) == (day - 1000, {})
+
+
 def test_stop_when_prices_have_moved_then_the_marks_are_told_once_more() -> None:
     """Whatever the next start can value holdings at, it is not hours old."""
     scene = Scene(*RICH)

@@ -20,7 +20,7 @@ from tradefan.messages.gateway import CreateOrder
 from tradefan.messages.market import Quote
 from tradefan.messages.orders import AssignPosition, Refusal, ResumeTrading
 from tradefan.messages.records import Equity, Fill, Transfer
-from tradefan.units import EXTERNAL, SECOND, Ref
+from tradefan.units import EXTERNAL, SECOND, Asset, Ref
 
 OMS = Ref(1)
 
@@ -76,7 +76,10 @@ def test_desk_when_the_oms_is_ready_then_starts_from_its_book_and_sees() -> None
     bench = Bench().ready()
     bench.bought(5)
     bench.take(DESK, Message)
-    bench.tell(EquityMark(ACCOUNT, bench.wiring.numeraire, 0, Decimal(10), Decimal(1_100_000), Decimal(3)))
+    gone = {Asset("SOL"): (Decimal(40), Decimal(5))}
+    told = EquityMark(ACCOUNT, USDT, 0, Decimal(10), Decimal(1_100_000), Decimal(3), gone=gone)
+    bench.tell(told)
+    assert bench.made(Equity)[-1].gone == gone
     both = Both(bench)
     both.give()
     both.second(100)
@@ -87,6 +90,7 @@ def test_desk_when_the_oms_is_ready_then_starts_from_its_book_and_sees() -> None
         Decimal(3),
         Decimal(500),
     )
+    assert both.desk.state.accounts[ACCOUNT].gone == gone
 
 
 @pytest.mark.failure("OR-18")
