@@ -17,6 +17,7 @@ from tradefan.actors.oms_look import (
     doubtful_creates,
     query,
     r4_earliest,
+    seal_after_ns,
     visible_ns,
 )
 from tradefan.actors.oms_modes import suspect_asset
@@ -29,13 +30,12 @@ from tradefan.core.order import Order
 from tradefan.messages.control import Ready
 from tradefan.messages.gateway import LookDone
 from tradefan.messages.records import Cursor, Difference, Opening, Resolved, Sealed, Transfer
-from tradefan.units import MINUTE, SECOND, ZERO, AccountId, Asset, InstrumentId, exact, plain
+from tradefan.units import SECOND, ZERO, AccountId, Asset, InstrumentId, exact, plain
 
 LOOKS_AGREED = 3
 """So many looks that agree on a difference book it, whatever trades meanwhile."""
 UNANSWERED_NS = 10 * SECOND
 """A create without any word this long after its deadline is in doubt, whoever lost it."""
-SEAL_MIN_NS = 10 * MINUTE
 
 
 def on_look_done(turn: Turn, msg: LookDone) -> None:
@@ -252,7 +252,7 @@ def _doubt_inferred(turn: Turn, msg: LookDone) -> None:
         if order is None or order.account != msg.account:
             continue
         take_surplus_back(turn, order)
-        if turn.now - fill.at_ns < _seal_after_ns(turn, msg.account):
+        if turn.now - fill.at_ns < seal_after_ns(turn, msg.account):
             query(turn, order)
 
 
@@ -313,7 +313,7 @@ def _unsure_assets(turn: Turn, account: AccountId) -> dict[Asset, None]:
             names[record.instrument] = None
     for fill in turn.trading.inferred.values():
         # One that no trade replaces in time is all that will come: the rest of the difference is a transfer.
-        if turn.now - fill.at_ns < _seal_after_ns(turn, account):
+        if turn.now - fill.at_ns < seal_after_ns(turn, account):
             names[fill.instrument] = None
     for order in turn.trading.orders.values():
         unknown = order.filled < order.venue_cum or (order.live and order.in_doubt is not None)
@@ -329,7 +329,7 @@ def _unsure_assets(turn: Turn, account: AccountId) -> dict[Asset, None]:
 
 def _seal(turn: Turn, msg: LookDone) -> None:
     """Seal what ended, is booked whole, and has been quiet for `seal_after`: nothing more is expected."""
-    quiet_ns = _seal_after_ns(turn, msg.account)
+    quiet_ns = seal_after_ns(turn, msg.account)
     trading = turn.trading
     inferred = {fill.client_order_id: None for fill in trading.inferred.values()}
     for name in trading.orders_ended:
@@ -340,11 +340,6 @@ def _seal(turn: Turn, msg: LookDone) -> None:
         whole = order.filled == order.cum_qty and name not in inferred
         if whole and not order.sealed and order.account == msg.account:
             turn.emit(Sealed(turn.now, order.account, name))
-
-
-def _seal_after_ns(turn: Turn, account: AccountId) -> int:
-    config = turn.account_config(account)
-    return max(SEAL_MIN_NS, config.late_fill_bound + config.visible_bound)
 
 
 def _announce(turn: Turn, account: AccountId, here: AccountLive) -> None:

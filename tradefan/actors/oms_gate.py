@@ -9,6 +9,7 @@ from decimal import Decimal
 
 from msgspec import Struct
 
+from tradefan.actors.oms_look import seal_after_ns
 from tradefan.actors.oms_state import ModeNow, Turn
 from tradefan.contracts import Held, MarketView, RiskIntent, RiskRefused, RiskState
 from tradefan.core.exposure import Sides, account_sides, owner_sides, reserved
@@ -223,17 +224,18 @@ def own_free(turn: Turn, account: AccountId, instrument: Instrument, owner: Owne
     """Return what an owner may sell of its own for certain, whatever fee is still to be told.
 
     A fee of a purchase may be taken in what was bought: until its real trade is booked the largest one
-    is taken off, in whole lots, because a venue may round each trade's up.
+    is taken off. A trade that has not come for `seal_after` does not come: its fee shows as a transfer.
     """
+    late_ns = turn.now - seal_after_ns(turn, account)
     mine = owner_sides(turn.trading.exposure, account, instrument.id, owner)
     untold = mine.unbooked_buy + sum(
         fill.qty
         for fill in turn.trading.inferred.values()
         if (fill.account, fill.instrument, fill.owner, fill.side) == (account, instrument.id, owner, "buy")
+        and fill.at_ns > late_ns
     )
     own_qty = position(turn.trading.ledger, account, owner, instrument.id).qty
-    fee = ceil_step(untold * fee_rate(turn, account), instrument.qty_lot)
-    return own_qty + mine.unbooked - mine.sell_qty - fee
+    return own_qty + mine.unbooked - mine.sell_qty - untold * fee_rate(turn, account)
 
 
 def external_left(

@@ -11,12 +11,13 @@ from tradefan.actors.oms_state import AccountLive, Turn
 from tradefan.core.order import Order
 from tradefan.messages.control import Timer
 from tradefan.messages.gateway import Look
-from tradefan.units import SECOND, AccountId
+from tradefan.units import MINUTE, SECOND, AccountId
 
 PERIOD_NS = 10 * SECOND
 TIMEOUT_NS = 60 * SECOND
 """A look whose gateway never ends it; the gateway's own time-outs come long before."""
 CLOCK_BOUND_NS = SECOND
+SEAL_MIN_NS = 10 * MINUTE
 SECOND_LOOK_NS = 5 * SECOND
 NAMED_MAX = 200
 """Orders asked by id in one look; the rest waits for the next."""
@@ -129,6 +130,12 @@ def r4_earliest(turn: Turn, order: Order) -> int:
 def visible_ns(turn: Turn, account: AccountId) -> int:
     """Return after how long every look shows what happened."""
     return turn.account_config(account).visible_bound + CLOCK_BOUND_NS
+
+
+def seal_after_ns(turn: Turn, account: AccountId) -> int:
+    """Return after how long no trade is expected any more of what traded."""
+    config = turn.account_config(account)
+    return max(SEAL_MIN_NS, config.late_fill_bound + config.visible_bound)
 
 
 def r4_delay_ns(turn: Turn, account: AccountId) -> int:

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from tests.unit.actors.oms_bench import Bench
-from tests.unit.actors.oms_wired import ACCOUNT, BASE, BTC, CLI, ETH, GATEWAY, PAUSE, TRADER, TREND
+from tests.unit.actors.oms_wired import ACCOUNT, BASE, BTC, CLI, ETH, GATEWAY, PAUSE, TRADER, TREND, wiring
+from tests.unit.risk.test_limits import instrument
 from tradefan.actors.oms_state import Turn
 from tradefan.core.ledger import balance, position
 from tradefan.messages.gateway import CancelOrder, CreateOrder, OrderInDoubt
@@ -131,6 +132,38 @@ def test_target_when_the_fee_of_a_purchase_is_still_to_come_then_it_is_not_sold(
     held = position(bench.trading.ledger, ACCOUNT, TREND, BTC).qty
     assert (held, balance(bench.trading.ledger, ACCOUNT, BASE)) == (D(0), D(10))
     bench.check()
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_target_when_no_trade_ever_tells_of_a_purchase_then_all_is_sold_in_the_end(again: bool) -> None:
+    """What was only inferred stays so: its fee would keep back for ever what its owner holds."""
+    lots = {BTC: instrument(qty_lot=D(1), min_qty=D(1)), ETH: wiring().instruments[ETH]}
+    bench = Bench(instruments=lots).ready()
+    bench.submit(1)
+    bench.report(bench.one(GATEWAY, CreateOrder), S.FILLED, 1)
+    bench.passed(60)
+    assert len(bench.made(FillInferred)) == 1
+    bench.submit(1, side="sell", reduce_only=True)
+    assert bench.one(TRADER, Refusal).would_pass == "nothing"
+    bench.passed(10 * 60)
+    if again:
+        bench = Bench(instruments=lots, records=bench.records, now_ns=bench.now_ns).ready(BTC=1, USDT=999_900)
+    bench.target(0)
+    assert filled(bench).order_qty == D(1)
+    bench.check()
+
+
+def test_target_when_little_of_it_is_untold_then_its_fee_and_no_whole_lot_is_kept_back() -> None:
+    """Lots bind what is sold of the rest."""
+    bench = Bench().ready(USDT=1_000_000, BTC=10)
+    bench.submit(1)
+    create = bench.one(GATEWAY, CreateOrder)
+    bench.fill(create, 1, fee=D("0.0001"), fee_asset=BASE)
+    bench.report(create, S.FILLED, 1)
+    bench.submit("0.1")
+    bench.report(bench.one(GATEWAY, CreateOrder), S.FILLED, "0.1")
+    bench.target(0)
+    assert filled(bench).order_qty == D("1.099")
 
 
 def test_target_when_the_fee_was_paid_in_quote_then_the_rest_is_sold_behind_the_trade() -> None:

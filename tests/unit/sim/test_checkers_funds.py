@@ -11,7 +11,7 @@ from tests.unit.sim.checker_bench import Bench, D, broken, desk_with, opening
 from tradefan.messages.orders import OrderStatus
 from tradefan.messages.records import FillInferred, FillReplaced, Intent, ModeChange, Transfer
 from tradefan.sim.checkers.funds import HOLD_NS, EqualBooks, OwnFunds, WithinFree
-from tradefan.units import EXTERNAL, SECOND, ClientOrderId, OwnerId
+from tradefan.units import EXTERNAL, MINUTE, SECOND, ClientOrderId, OwnerId
 
 S = OrderStatus
 API, CLI = OwnerId("api"), OwnerId("cli")
@@ -94,6 +94,17 @@ def test_sale_when_the_fee_of_what_it_sells_is_still_to_come_then_that_fee_is_no
     bench = Bench(OwnFunds())
     real = (FillReplaced(1, ACCOUNT, BTC, told.fill.trade_id, D(10)), fill(10))
     assert bench.step(intent(), report(S.FILLED, 10), told, *real, sale(10)) is None
+
+
+def test_sale_when_a_trade_is_inferred_for_good_then_what_its_fee_might_have_taken_is_sold() -> None:
+    """I-44: no trade comes any more 10 min behind the inferred one."""
+    told = FillInferred(1, fill(10, trade_id="inferred c1 2"))
+    late = sale(10, at_ns=1 + 10 * MINUTE)
+    bench = Bench(OwnFunds())
+    assert bench.step(opening("BTC", 100), intent(), report(S.FILLED, 10), told, late) is None
+    bench = Bench(OwnFunds())
+    assert bench.step(opening("BTC", 100), intent(), report(S.FILLED, 10), told) is None
+    broken(bench.step(sale(10, at_ns=10 * MINUTE)), "I-44", "to sell at most 9.99", "s1 10")
 
 
 def test_sale_when_a_humans_then_it_may_draw_on_external_once() -> None:

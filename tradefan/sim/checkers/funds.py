@@ -6,17 +6,18 @@ from decimal import Decimal
 from typing import Any, TypeVar
 
 from tradefan.config.schema import AccountConfig
-from tradefan.messages.records import Intent, Record, Transfer
+from tradefan.messages.records import FillInferred, Intent, Record, Transfer
 from tradefan.sim.checkers.base import Newer, OverRecords, Source, oms_of
 from tradefan.sim.checkers.modes import Modes
 from tradefan.sim.checkers.money import Money, Whose
 from tradefan.sim.checkers.orders import Child, Orders
 from tradefan.sim.witness import Kind, Violation, Witness
-from tradefan.units import EXTERNAL, SECOND, ZERO, AccountId, Asset, InstrumentId, OwnerId
+from tradefan.units import EXTERNAL, MINUTE, SECOND, ZERO, AccountId, Asset, InstrumentId, OwnerId
 
 HUMANS = ("api", "cli")
 """They may sell what the account held before, as long as no other human has sold it."""
 HOLD_NS = 30 * SECOND
+LATE_MIN_NS = 10 * MINUTE
 K = TypeVar("K")
 
 
@@ -61,7 +62,8 @@ class OwnFunds(OverRecords):
 
     T: at each INTENT of a sale, what its owner holds by its own fills, less what it already has on sale,
     covers it; to a human's is added what `external` holds and no other human is short in. Of what was
-    bought and has no trade yet, inferred or not, the largest fee counts as paid in what was bought.
+    bought and has no trade yet, inferred or not, the largest fee counts as paid in what was bought, while
+    its trade may still come.
     Q: the account's net in State = the sum of its owners'.
     """
 
@@ -71,9 +73,14 @@ class OwnFunds(OverRecords):
     def begin(self) -> None:
         self._orders, self._money = Orders(), Money()
         self._open: dict[Whose, dict[str, Child]] = {}
+        self._told: dict[str, tuple[int, int]] = {}
+        """When a trade was inferred, by the clock of that life and in the world's time."""
 
     def take(self, seen: Witness, record: Record) -> Violation | None:
         self._money.take(record)
+        self._now = (record.at_ns, self.true_ns(seen, record.at_ns))
+        if isinstance(record, FillInferred):
+            self._told[record.fill.trade_id] = self._now
         child = self._orders.take(record)
         if child is None:
             return None
@@ -121,13 +128,17 @@ class OwnFunds(OverRecords):
         """Return the most that trades which are still to come may cost of what they bought."""
         account = seen.config.accounts.get(whose[0], AccountConfig())
         bps = max(account.maker_fee_bps, account.taker_fee_bps, ZERO)
+        late_ns = max(LATE_MIN_NS, account.late_fill_bound + account.visible_bound)
         bought = [
             child.cum - child.filled for child in self._open.get(whose, {}).values() if child.side == "buy"
         ]
         bought += [
             fill.qty
-            for fill in self._money.inferred.values()
-            if fill.side == "buy" and (fill.account, fill.owner, fill.instrument) == whose
+            for name, fill in self._money.inferred.items()
+            if fill.side == "buy"
+            and (fill.account, fill.owner, fill.instrument) == whose
+            # A later life whose clock went ahead may take it for late, and so may one that knows the time.
+            and all(now - then < late_ns for now, then in zip(self._now, self._told[name], strict=True))
         ]
         return sum(bought, ZERO) * bps / 10_000
 
