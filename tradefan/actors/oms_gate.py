@@ -27,6 +27,7 @@ from tradefan.units import (
     SECOND,
     ZERO,
     AccountId,
+    Asset,
     InstrumentId,
     OwnerId,
     Side,
@@ -206,7 +207,7 @@ def risk_state(turn: Turn, account: AccountId, instrument: Instrument, owner: Ow
         base_free = min(base_free, _free_of_base(turn, account, instrument, owner) + left)
     elif instrument.kind == "spot":
         # A strategy sells what it bought: what the account held before is never its to trade.
-        base_free = min(base_free, own_free(turn, account, instrument, owner))
+        base_free = min(base_free, own_free(turn, account, instrument.id, owner))
     latch = mode_of(turn, account, instrument.id, owner)
     return RiskState(
         account=_held(whole_qty, account_sides(trading.exposure, account, instrument.id)),
@@ -220,21 +221,21 @@ def risk_state(turn: Turn, account: AccountId, instrument: Instrument, owner: Ow
     )
 
 
-def own_free(turn: Turn, account: AccountId, instrument: Instrument, owner: OwnerId) -> Decimal:
+def own_free(turn: Turn, account: AccountId, instrument: InstrumentId, owner: OwnerId) -> Decimal:
     """Return what an owner may sell of its own for certain, whatever fee is still to be told.
 
     A fee of a purchase may be taken in what was bought: until its real trade is booked the largest one
     is taken off. A trade that has not come for `seal_after` does not come: its fee shows as a transfer.
     """
     late_ns = turn.now - seal_after_ns(turn, account)
-    mine = owner_sides(turn.trading.exposure, account, instrument.id, owner)
+    mine = owner_sides(turn.trading.exposure, account, instrument, owner)
     untold = mine.unbooked_buy + sum(
         fill.qty
         for fill in turn.trading.inferred.values()
-        if (fill.account, fill.instrument, fill.owner, fill.side) == (account, instrument.id, owner, "buy")
+        if (fill.account, fill.instrument, fill.owner, fill.side) == (account, instrument, owner, "buy")
         and fill.at_ns > late_ns
     )
-    own_qty = position(turn.trading.ledger, account, owner, instrument.id).qty
+    own_qty = position(turn.trading.ledger, account, owner, instrument).qty
     return own_qty + mine.unbooked - mine.sell_qty - untold * fee_rate(turn, account)
 
 
@@ -256,9 +257,17 @@ def external_left(
 def _free_of_base(turn: Turn, account: AccountId, like: Instrument, owner: OwnerId) -> Decimal:
     """Return what an owner may sell of its own of a spot base, whatever it was traded against."""
     held = turn.trading.ledger.positions.get(account, {}).get(owner, {})
-    found = map(turn.instrument, dict.fromkeys((*held, *turn.trading.exposure.owners.get(account, {}))))
-    of_base = [one for one in found if one is not None and (one.kind, one.base) == ("spot", like.base)]
-    return sum((own_free(turn, account, one, owner) for one in of_base), ZERO)
+    names = dict.fromkeys((*held, *turn.trading.exposure.owners.get(account, {})))
+    of_base = [name for name in names if _spot_base(turn, name) == like.base]
+    return sum((own_free(turn, account, name, owner) for name in of_base), ZERO)
+
+
+def _spot_base(turn: Turn, name: InstrumentId) -> Asset | None:
+    """Return what an instrument trades; by its name, where its feed has left the configuration."""
+    found = turn.instrument(name)
+    if found is None:
+        return Asset(name.partition(":")[2].partition("/")[0])
+    return found.base if found.kind == "spot" else None
 
 
 def worst_case(turn: Turn, account: AccountId, instrument: InstrumentId, owner: str | None) -> Decimal:

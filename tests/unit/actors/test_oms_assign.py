@@ -23,6 +23,7 @@ from tests.unit.actors.oms_wired import (
     TRADER,
     TREND,
     foreign,
+    wiring,
 )
 from tradefan.core.ledger import balance, held_before, position
 from tradefan.messages.control import Started
@@ -204,6 +205,24 @@ def test_sale_when_a_human_bought_it_against_another_quote_then_it_is_his(bench:
     assert sell(bench, 1, API) == []
     assign(bench, "0.001", EXTERNAL, TREND, price=D(100))
     assert bench.one(FACE, Refusal).code == "NOT_HELD"
+
+
+def test_sale_when_others_sold_it_where_no_feed_is_any_more_then_that_is_gone_all_the_same() -> None:
+    """5 of the 10 that were there were sold against EUR; what a strategy bought since is not for a human."""
+    eur = InstrumentId("binance:BTC/EUR")
+    tradable = wiring().instruments
+    tradable = {**tradable, eur: msgspec.structs.replace(tradable[BTC], id=eur, quote=Asset("EUR"))}
+    bench = Bench(accounts={ACCOUNT: (BTC, ETH, eur)}, instruments=tradable)
+    bench.ready(USDT=1_000_000, BTC=10, EUR=0)
+    sold: dict[str, Any] = {"client_order_id": None, "side": "sell", "instrument": eur}
+    bench.fill(foreign(5), 5, fee_asset=Asset("EUR"), **sold)
+    bench.bought(5)
+    again = Bench(records=bench.records, now_ns=bench.now_ns).ready(USDT=999_500, BTC=10, EUR=500)
+    again.submit(8, owner=CLI, side="sell")
+    refusal = [msg for ref, msg in again.sent if ref == STORE and isinstance(msg, Refusal)][-1]
+    assert (refusal.code, refusal.would_pass) == ("INSUFFICIENT_FUNDS", "order_qty 5")
+    assign(again, 6, EXTERNAL, TREND, price=D(100))
+    assert "external holds 5 of" in again.one(FACE, Refusal).text
 
 
 def test_assign_when_a_human_has_sold_it_then_external_has_nothing_left_to_give(bench: Bench) -> None:
