@@ -30,6 +30,7 @@ from tradefan.stores.journal_layout import (
     DamagedRow,
     Plain,
     begin_of,
+    foreign_snapshot,
     good_snapshots,
     link,
     select,
@@ -39,6 +40,7 @@ from tradefan.stores.journal_layout import (
 )
 from tradefan.stores.needs import PLACED, STILL_NEEDED, Wired, require_wired
 from tradefan.stores.salvage import accept_loss as salvage
+from tradefan.stores.salvage import of_another
 
 GROUP_BYTES_MAX = 1_048_576
 SNAPSHOT_SPACING = 1_000
@@ -205,6 +207,8 @@ class JournalFile:
     def verify_tail(self, wired: Wired | None) -> bool:
         """Verify the rows behind the newest snapshot; say whether any, or it, is of a place `wired` lacks."""
         lsn, snapshot = next(self.snapshots(), (0, None))
+        if snapshot is None and self.begin()[0]:
+            self._require_begin()
         lacking = wired is not None and wired.may_lack(_trading(snapshot))
         with self._base.guard:
             for plain, _ in verified(self._base.db, lsn, self._base.chain_at(lsn)):
@@ -326,6 +330,13 @@ class JournalFile:
         sql = "SELECT 1 FROM subjects WHERE subject = ? AND lsn = ?"
         if self._base.db.execute(sql, (subject, plain[0])).get is None:
             raise DamagedRow(plain[0], f"expected to find it as {subject}, found it under no such name")
+
+    def _require_begin(self) -> None:
+        """See that it is no other version's snapshot that stands for first rows accepted as lost."""
+        with self._base.guard:
+            foreign = foreign_snapshot(self._base.db)
+        if foreign is not None:
+            raise of_another(self.path, *foreign)
 
     def _require_whole(self, lsn: int) -> None:
         if lsn != self.last_lsn and not self._read_only:

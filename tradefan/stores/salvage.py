@@ -63,7 +63,7 @@ def accept_loss(disk: Disk, path: str, decode: Decode) -> None:
         if belief.layout > JOURNAL_VERSION:
             return
         if belief.why and belief.foreign is not None:
-            raise _of_another(path, *belief.foreign)
+            raise of_another(path, *belief.foreign)
         content = _mark_content(disk, path)
         lost = _lost(content, belief)
         if belief.why:
@@ -72,6 +72,16 @@ def accept_loss(disk: Disk, path: str, decode: Decode) -> None:
             _write_down(disk, path, belief, lost, None if content is None else epoch_in(content))
     except (apsw.Error, OSError) as error:
         raise Outage(f"{path}: {type(error).__name__}: {error}") from error
+
+
+def of_another(path: str, lsn: int, version: int) -> Refused:
+    """Return the refusal of a journal that begins with a snapshot which only another program can read."""
+    code = "JOURNAL_NEWER" if version > TRADING_VERSION else "JOURNAL_OLDER"
+    expected = f"expected {TRADING_READ} to {TRADING_VERSION}"
+    text = (
+        f"the snapshot at lsn {lsn} in {path} has version {version}, {expected}, and rows before it are lost"
+    )
+    return Refused(code, f"{text}: use the TradeFan that wrote it; nothing was changed")
 
 
 def examine(disk: Disk, path: str, decode: Decode) -> Belief:
@@ -118,15 +128,6 @@ def _newest(db: apsw.Connection) -> tuple[int, bytes, tuple[int, int] | None]:
         for lsn, chain, _ in good_snapshots(db):
             return lsn, chain, foreign
     return 0, NO_CHAIN, foreign
-
-
-def _of_another(path: str, lsn: int, version: int) -> Refused:
-    code = "JOURNAL_NEWER" if version > TRADING_VERSION else "JOURNAL_OLDER"
-    expected = f"expected {TRADING_READ} to {TRADING_VERSION}"
-    text = (
-        f"the snapshot at lsn {lsn} in {path} has version {version}, {expected}, and rows before it are lost"
-    )
-    return Refused(code, f"{text}: use the TradeFan that wrote it; nothing was given up")
 
 
 def _side_tables(db: apsw.Connection) -> str:

@@ -351,9 +351,12 @@ def test_accept_when_only_another_program_reads_the_snapshot_then_refused_and_no
     """Its file is sound: another version is no loss."""
     begins_with_a_snapshot(disk, monkeypatch, version, Bench().ready().trading)
     before = disk.peek(PATH)
-    with pytest.raises(Refused, match=rf"{code}: the snapshot at lsn 6 in /j.db has version {version}, exp"):
-        JournalFile(PATH, disk=disk, accept_loss=True)
+    text = rf"{code}: the snapshot at lsn 6 in /j.db has version {version}, exp"
+    with pytest.raises(Refused, match=text):
+        check_journal(PATH, disk=disk, accept_loss=True)
     assert disk.peek(PATH) == before
+    with pytest.raises(Refused, match=text):
+        check_journal(PATH, disk=disk)
     assert JournalFile(PATH, disk=disk).last_lsn == 7
 
 
