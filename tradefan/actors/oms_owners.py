@@ -47,10 +47,12 @@ def on_owner_turn(
         turn.log("error", "turn_repeated", owner=wish.owner, turn=wish.turn, known=known.turn)
         return
     turn.emit(OwnerState(turn.now, wish.owner, wish.turn, wish.state))
-    if not turn.live.closing:
-        # Whoever has asked has heard of them. What the stop took back is for the next instance to hear.
+    if wish.state is not None or not turn.live.closing:
+        # In a stop an owner that has not begun may speak, too: without a State, and it has heard of nothing.
         for place in _lost_of(turn, wish.owner):
-            end_wish(turn, place)
+            # What was lost since it asked, by the stop say, is for the next instance to hear.
+            if place in turn.live.told_wishes:
+                end_wish(turn, place)
     for command in wish.commands:
         handlers[type(command)](turn, command)
 
@@ -85,8 +87,9 @@ def tell_memory(turn: Turn, ref: Ref | None, owner: OwnerId) -> None:
     for parent in turn.open_parents(lambda item: item.order.owner == owner):
         turn.send(ref, ParentSnapshot(owner, parent_update(parent)))
     known = turn.trading.owners.get(owner, OwnerMemoryState())
-    lost = _lost_of(turn, owner).values()
-    refused = tuple(refusal_of(turn, wish, _LOST_WISH) for wish in lost)
+    lost = _lost_of(turn, owner)
+    turn.live.told_wishes.update(dict.fromkeys(lost))
+    refused = tuple(refusal_of(turn, wish, _LOST_WISH) for wish in lost.values())
     turn.send(ref, OwnerMemory(owner, known.turn, known.state, refused))
 
 

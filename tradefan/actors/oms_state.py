@@ -248,6 +248,8 @@ class Live(Struct):
     resuming: list[Resuming] = field(default_factory=list)
     lost_wishes: dict[str, SetTarget] = field(default_factory=dict)
     """Wishes that wait and are not taken up any more: their owner is to hear of it before they end."""
+    told_wishes: dict[str, None] = field(default_factory=dict)
+    """The places of those that their owner has been told of: its next turn ends them."""
     wakes: dict[ParentId, int] = field(default_factory=dict)
     cancels: dict[ClientOrderId, int] = field(default_factory=dict)
     recent: dict[OwnerId, list[int]] = field(default_factory=dict)

@@ -304,6 +304,7 @@ def lose_wishes(turn: Turn, owner: OwnerId | None = None) -> None:
     for place, wish in turn.trading.wishes.items():
         if owner in (None, wish.owner) and place not in turn.live.lost_wishes:
             turn.live.lost_wishes[place] = wish
+            turn.live.told_wishes.pop(place, None)
             turn.log("warning", "wish_lost", owner=wish.owner, instrument=wish.instrument, ref=wish.ref)
 
 

@@ -385,8 +385,10 @@ class Trader:
             for wish in wishes_of(type(self._strategy).__name__, wishes)
         ]
         commands = [part.command for part in parts if part.command is not None]
-        # A strategy that has not begun has no State to journal.
-        changed = self._memory.changed(self._strategy.state, state.journaled) if state.started else None
+        # A strategy that has not begun has no State to journal, and at a stop one may not have heard yet what
+        # an OMS has lost: its State would stand on record as if it had.
+        heard = state.started and state.positions_known
+        changed = self._memory.changed(self._strategy.state, state.journaled) if heard else None
         taken = send_turn(state, wiring, changed, (*commands, *last), ctx)
         for part in parts:
             if taken and part.no is None:

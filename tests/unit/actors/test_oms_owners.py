@@ -213,6 +213,44 @@ def test_wish_when_a_stop_takes_it_back_then_the_next_instance_hears_of_it(bench
     assert refused(memory(again)) == [("RESTARTING", "b", 3)]
 
 
+def test_wish_when_its_owner_had_heard_before_the_stop_then_no_later_life_tells_it_again(
+    bench: Bench,
+) -> None:
+    """Its last State knows of the loss, although it comes in the stop; what the stop loses is told."""
+    waiting(bench)
+    again = Bench(records=bench.records, now_ns=bench.now_ns).ready()
+    assert refused(memory(again, 6)) == [("RESTARTING", "b", 2)]
+    again.tell(StopBegun(), OwnerTurn(TREND, 3, b"three", asked=6))
+    third = Bench(records=again.records, now_ns=again.now_ns).ready()
+    assert refused(memory(third, 7)) == []
+    third.check()
+
+
+def test_wish_when_its_owner_had_not_begun_before_the_stop_then_the_next_life_tells_it_again(
+    bench: Bench,
+) -> None:
+    """Its question was answered while it waited for bars: a turn without a State knows of no loss."""
+    waiting(bench)
+    again = Bench(records=bench.records, now_ns=bench.now_ns).ready()
+    memory(again, 6)
+    again.tell(StopBegun(), OwnerTurn(TREND, 3, None, (CancelAll(TREND),), asked=6))
+    third = Bench(records=again.records, now_ns=again.now_ns).ready()
+    assert [ref for _, ref, _ in refused(memory(third, 7))] == ["b"]
+
+
+def test_wish_when_the_one_before_it_was_told_then_its_own_loss_is_told_too(bench: Bench) -> None:
+    """That another one was lost at the same place says nothing of this one."""
+    waiting(bench)
+    again = Bench(records=bench.records, now_ns=bench.now_ns).ready()
+    memory(again, 6)
+    wish = target(7, ref="c", algo="limit", limit_price=D(98))
+    again.tell(OwnerTurn(TREND, 3, b"three", (wish,), asked=6))
+    assert again.trading.wishes == {place_key(ACCOUNT, BTC, TREND): wish}
+    again.tell(StopBegun(), OwnerTurn(TREND, 4, b"four", asked=6))
+    third = Bench(records=again.records, now_ns=again.now_ns).ready()
+    assert refused(memory(third, 7)) == [("RESTARTING", "c", 4)]
+
+
 def test_wish_when_its_owner_is_lost_then_it_is_not_ordered_for_nobody(bench: Bench) -> None:
     """`on_owner_loss: cancel` ends what it works on; a later instance hears of the wish."""
     create = waiting(bench)

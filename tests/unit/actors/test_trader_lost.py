@@ -15,8 +15,10 @@ from tests.unit.actors.test_trader_state import _turns_of as turns_of
 from tests.unit.actors.trader_rig import T0, Turns, bars, live, quote, wiring
 from tradefan.actors.trader import Trader
 from tradefan.messages.base import Message
-from tradefan.messages.control import Ready, Started
+from tradefan.messages.control import Ready, Started, Stop
+from tradefan.messages.market import Quality
 from tradefan.messages.orders import OwnerMemory
+from tradefan.strategy import Commands, View
 from tradefan.units import MINUTE
 
 
@@ -56,3 +58,26 @@ def test_wish_when_it_was_lost_while_it_waited_then_a_living_instance_hears_it_o
     turns.give(trader, *answer(trader, 2, tally(1, refused=1), generation=6))
     assert Counter.heard[1:] == [f"refused {ref} RESTARTING"]
     assert turns_of(turns) == [(2, tally(1, refused=1), 0)]
+
+
+@pytest.mark.parametrize("answered", [False, True])
+def test_stop_when_it_overtakes_what_was_lost_then_no_state_is_sent_that_does_not_know_of_it(
+    answered: bool,
+) -> None:
+    """A State on record counts as one that has heard all that the order manager has told."""
+
+    class Ends(Hears):
+        def on_stop(self, view: View) -> Commands:
+            self.state.quotes += 1
+            return ()
+
+    turns = Turns()
+    trader = begin(turns, strategy=Ends)
+    turns.give(trader, quote(2500))
+    (ref,) = refs_of(turns)
+    turns.give(trader, live(quality=Quality.STALE), Ready(5))
+    if answered:
+        turns.give(trader, *lost(trader, 1, ref, generation=5))
+    turns.to_oms()
+    turns.give(trader, Stop(T0))
+    assert turns_of(turns) == [(2, tally(2, refused=1) if answered else None, 1)]
