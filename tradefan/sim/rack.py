@@ -61,6 +61,8 @@ class Rack:
         self._countdown = countdown
         self._observer = observer
         self._old: dict[str, bytes] = {}
+        self._mark_lost = False
+        """A power loss may have taken the newest mark, the witness of the last rows: an opening writes it."""
         disk.on_call = self._called
         disk.on_fault = self._failed
         self._failures = 0
@@ -150,6 +152,7 @@ class Rack:
 
     def crash(self, *, power_loss: bool) -> None:
         """End as kill -9 or a loss of power does."""
+        self._mark_lost |= power_loss
         self._let_go(power_loss=power_loss)
 
     def heal(self, now_ns: int) -> None:
@@ -166,9 +169,10 @@ class Rack:
     ) -> tuple[str, Violation | None] | None:
         """Harm a copy of the disk that a killed process left behind; the world goes on with its own.
 
-        Return what was done and what it broke, None where nothing was.
+        Return what was done and what it broke, None where nothing was: so it is while no mark can tell a flip
+        in the last row from a write that the power did not let end.
         """
-        if not self.disk.exists(JOURNAL):
+        if self._mark_lost or not self.disk.exists(JOURNAL):
             return None
         done = None
         if rng.random() < 0.7:
@@ -179,6 +183,8 @@ class Rack:
     def _open_journal(self) -> JournalMachine:
         options = self.options
         file = JournalFile(JOURNAL, disk=self.disk, checkpoint_frames=options.checkpoint_frames)
+        if not file.base.failing:
+            self._mark_lost = False
         return JournalMachine(file, options.commit_ns, backlog_max=options.backlog_max)
 
     def _read_journal(self) -> contextlib.AbstractContextManager[JournalFile]:

@@ -315,8 +315,7 @@ class World:
         if self.faults.has("crash_start") and not self.start_crashes and self.chance.random() < 0.4:
             self.start_crashes = 1 + int(self.chance.random() * 3)
         self.rack.crash(power_loss=power_loss)
-        if self.faults.has("damage") and self.witness.healed_ns is None and not power_loss:
-            # A power loss may take the newest mark, and with it the witness of the last rows.
+        if self.faults.has("damage") and self.witness.healed_ns is None:
             self._damage()
         self._start_again(int(20 * SECOND * self.chance.random() ** 3))
 

@@ -64,8 +64,10 @@ CREATE TABLE losses (lsn INTEGER NOT NULL, text TEXT NOT NULL) STRICT;
 INSERT_ROW = "INSERT INTO journal VALUES (?, ?, ?, ?, ?, ?, ?)"
 INSERT_SUBJECT = "INSERT OR IGNORE INTO subjects VALUES (?, ?)"
 _SELECT = (
-    "SELECT lsn, at_ns, epoch, type, version, payload, chain FROM journal WHERE lsn > ? ORDER BY lsn LIMIT ?"
+    "SELECT lsn, at_ns, epoch, type, version, payload, chain FROM journal WHERE lsn > ? AND lsn <= ? "
+    "ORDER BY lsn LIMIT ?"
 )
+_LSN_MAX = 2**63 - 1
 _HEAD = struct.Struct(">QqQII")
 _LOSSES = "SELECT text FROM losses"
 INSERT_SNAPSHOT = "INSERT OR REPLACE INTO snapshots VALUES (?, ?, ?, ?, ?)"
@@ -171,12 +173,24 @@ def begin_of(db: apsw.Connection) -> tuple[int, bytes]:
     return 0, NO_CHAIN
 
 
-def select(db: apsw.Connection, after_lsn: int, rows_max: int = SLICE) -> Iterator[tuple[Plain, bytes]]:
-    """Yield rows with their hashes behind an lsn, as they are; the file is held for a slice at a time."""
+def select(
+    db: apsw.Connection, after_lsn: int, rows_max: int = SLICE, up_to: int = _LSN_MAX
+) -> Iterator[tuple[Plain, bytes]]:
+    """Yield rows with their hashes behind an lsn, as they are; the file is held for a slice at a time.
+
+    What cannot be read is raised behind the rows before it, and not at all behind `up_to`.
+    """
     while True:
-        rows: list[tuple[Any, ...]] = list(db.execute(_SELECT, (after_lsn, rows_max)))
+        rows: list[tuple[Any, ...]] = []
+        unread: Exception | None = None
+        try:
+            rows.extend(db.execute(_SELECT, (after_lsn, up_to, rows_max)))
+        except (apsw.Error, ValueError) as error:
+            unread = error
         for row in rows:
             yield cast("Plain", row[:6]), row[6]
+        if unread is not None:
+            raise unread
         if len(rows) < rows_max:
             return
         after_lsn = rows[-1][0]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import suppress
-from itertools import count, takewhile
+from itertools import count
 
 import apsw
 import msgspec
@@ -107,7 +107,7 @@ def _copy(disk: Disk, path: str, target: apsw.Connection, start: int, last: int,
 
 
 def _rows(source: apsw.Connection, after_lsn: int, last: int) -> Iterable[tuple[Plain, bytes]]:
-    return takewhile(lambda row: row[0][0] <= last, select(source, after_lsn))
+    return select(source, after_lsn, up_to=last)
 
 
 def _put(target: apsw.Connection, rows: Iterable[tuple[Plain, bytes]], decode: Decode) -> None:

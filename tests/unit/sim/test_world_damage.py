@@ -9,6 +9,8 @@ import pytest
 from tests.unit.stores.made import transfers
 from tradefan.sim.damage import copy_of, probe
 from tradefan.sim.disk import SimDisk
+from tradefan.sim.options import T0
+from tradefan.sim.world import World
 from tradefan.stores.journal import JournalFile
 
 JOURNAL = "journal.db"
@@ -47,6 +49,17 @@ def test_probe_when_rows_are_missing_and_nobody_says_so_then_it_is_a_violation(s
     assert {one.invariant for one in broken} == {"I-46"}
     assert "of which 40 are those acknowledged" in broken[0].found
     disk.close()
+
+
+def test_damage_when_power_took_the_mark_then_waits_until_a_start_has_written_one() -> None:
+    """Without it nobody can tell a flip in the last row from a write that was cut off."""
+    rack = World(1, kinds=()).rack
+    rack.open(0, T0)
+    rack.crash(power_loss=True)
+    assert rack.damage([], Random(1), T0) is None
+    rack.open(0, T0)
+    rack.crash(power_loss=False)
+    assert rack.damage([], Random(1), T0) is not None
 
 
 def test_copy_when_made_then_every_file_is_there_and_durable() -> None:

@@ -271,6 +271,18 @@ def test_accept_when_old_rows_cannot_be_read_then_goes_on_from_the_snapshot(disk
 
 
 @pytest.mark.failure("ST-06")
+@pytest.mark.parametrize("unread", [6, 7])
+def test_accept_when_text_cannot_be_read_then_keeps_every_row_before_it(disk: SimDisk, unread: int) -> None:
+    """One byte that is no UTF-8 takes no good row with it, and is not read again behind what is kept."""
+    journal(disk, 8)
+    altered(disk, "UPDATE journal SET at_ns = 0 WHERE lsn = 6")
+    altered(disk, f"UPDATE journal SET type = CAST(x'e5' AS TEXT) WHERE lsn = {unread}")
+    lost, text = accepted(disk)
+    assert lost == 5
+    assert text.startswith("rows 6 to 8: ")
+
+
+@pytest.mark.failure("ST-06")
 def test_accept_when_old_rows_cannot_be_read_then_later_starts_expect_them_no_more(
     disk: SimDisk, tmp_path: Path
 ) -> None:

@@ -102,8 +102,9 @@ class DoubtHolds(OverRecords):
         return None
 
     def _patience_ns(self, seen: Witness, account: AccountId) -> int:
-        deadline_ns = seen.config.accounts[account].order_deadline
-        r4_ns = deadline_ns + seen.venue.accept_bound_ns + seen.venue.visible_bound_ns + CLOCK_BOUND_NS
+        # The bounds as they are declared, to the millisecond; the venue keeps them to the nanosecond.
+        config = seen.config.accounts[account]
+        r4_ns = config.order_deadline + config.accept_bound + config.visible_bound + CLOCK_BOUND_NS
         return max(ALARM_MIN_NS, r4_ns + BEHIND_R4_NS)
 
     def _trouble(self, name: str, instrument: str) -> str:
