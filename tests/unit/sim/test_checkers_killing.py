@@ -177,6 +177,53 @@ def test_latch_when_the_resume_was_lost_in_the_crash_then_it_is_still_closed() -
             broken(violation, "I-10", "the latch of all closed", "()")
 
 
+def by_byte(bench: Bench) -> Kill:
+    return Kill(bench.seen.now_ns, "all", "the kill byte is set and no record says why", "journal")
+
+
+@pytest.mark.parametrize("recorded", [False, True])
+def test_create_when_the_byte_stood_for_a_lost_kill_then_a_resume_of_all_opens_it(recorded: bool) -> None:
+    """I-09: nobody knows its scope any more; one whose record is there stays closed."""
+    bench = Bench(NothingBehindKill())
+    if recorded:
+        assert bench.step(kill(BTC)) is None
+    bench.kill(BTC)
+    assert bench.look() is None
+    assert bench.look(SECOND) is None
+    assert bench.step(by_byte(bench)) is None
+    assert bench.step(resume("all")) is None
+    bench.write(CID)
+    violation = bench.look()
+    if recorded:
+        broken(violation, "I-09", f"no create of {BTC}", CID)
+    else:
+        assert violation is None
+    bench.kill(BTC)
+    bench.write("c2")
+    broken(bench.look(), "I-09", f"no create of {BTC}", "c2")
+
+
+@pytest.mark.parametrize("later", [False, True])
+def test_latch_when_the_byte_stood_for_a_lost_kill_then_all_is_closed_in_its_stead(later: bool) -> None:
+    """I-10: until `all` is resumed; a kill from behind the start that found the byte is another one."""
+    bench = Bench(LatchLasts())
+    bench.seen.kill_byte = 1
+    bench.kill(BTC)
+    assert bench.look() is None
+    assert bench.look(SECOND) is None
+    assert bench.step(by_byte(bench)) is None
+    if later:
+        assert bench.look(SECOND) is None
+        bench.kill(BTC)
+        assert bench.look() is None
+    assert bench.step(resume("all")) is None
+    violation = bench.crash(2)
+    if later:
+        broken(violation, "I-10", f"the latch of {BTC} closed", "closed: ()")
+    else:
+        assert violation is None
+
+
 HEALED = T0 + 100 * SECOND
 PATIENCE = (12 + 5) * SECOND + CANCELED_NS
 CANCEL = CancelIntent(T0, ACCOUNT, CID, "kill")

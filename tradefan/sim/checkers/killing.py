@@ -12,7 +12,8 @@ from tradefan.sim.checkers.sends import is_create
 from tradefan.sim.witness import KillSeen, Kind, Violation, Witness, Written
 from tradefan.units import SECOND
 
-ALL = "all"
+ALL, BY_BYTE = "all", "journal"
+"""The scope of everything, and the principal of the kill that a start finds in the byte alone."""
 STALE_NS = SECOND
 """A kill is answered within 200 ms: an answer this close behind a RESUME is of the kill before it."""
 
@@ -49,6 +50,12 @@ class _Scopes(OverRecords):
             self._resumed_ns[record.scope] = seen.now_ns
         return None
 
+    def lost_before(self, seen: Witness, record: Record) -> int:
+        """Return before when a kill without a record is now part of `all`, 0 for none: the byte says no more."""
+        if isinstance(record, Kill) and (record.principal, record.scope) == (BY_BYTE, ALL):
+            return self.true_ns(seen, record.at_ns)
+        return 0
+
     def acknowledged(self, seen: Witness) -> list[KillSeen]:
         """Return the new acknowledgements of closed scopes that nobody has resumed meanwhile."""
         return [kill for kill in self.kills.of(seen.kills) if kill.answer.closed and not self._stale(kill)]
@@ -63,7 +70,8 @@ class NothingBehindKill(_Scopes):
     """I-09: between a kill's acknowledgement and its RESUME no create leaves that has the scope.
 
     From the very write that follows the answer; where it says `persisted: false`, until the process
-    ends. A KILL record closes likewise, from the step behind the one that wrote it. RESUME opens its scope.
+    ends. A KILL record closes likewise, from the step behind the one that wrote it. RESUME opens its scope;
+    one of `all` also those whose record a crash took, where the byte has closed `all` in their stead.
     Nor does one leave in whose statement the latch is closed: who kills from the rim closes it first.
     """
 
@@ -105,6 +113,10 @@ class NothingBehindKill(_Scopes):
     def take(self, seen: Witness, record: Record) -> Violation | None:
         if isinstance(record, Resume):
             self._answered.pop(record.scope, None)
+        lost_ns = self.lost_before(seen, record)
+        for scope, one in list(self._answered.items()) if lost_ns else ():
+            if scope not in self.recorded and one.at_ns < lost_ns:
+                del self._answered[scope]
         return super().take(seen, record)
 
 
@@ -127,6 +139,13 @@ class LatchLasts(_Scopes):
         """By scope whether the last durable word is KILL."""
         self._persisted: dict[str, tuple[int, int]] = {}
         """When it was acknowledged, and how often the scope had been resumed by then."""
+
+    def take(self, seen: Witness, record: Record) -> Violation | None:
+        lost_ns = self.lost_before(seen, record)
+        for scope, (at_ns, _) in list(self._persisted.items()) if lost_ns else ():
+            if scope not in self.recorded and at_ns < lost_ns:
+                del self._persisted[scope]
+        return super().take(seen, record)
 
     def judge(self, seen: Witness) -> Violation | None:
         for record in self._durable.of(seen.acknowledged):
