@@ -39,13 +39,18 @@ Damage = tuple[Literal["flip", "cut"], str, int, int]
 """Kind, file, byte, bit."""
 
 
+def opened(disk: SimDisk, *, accept_loss: bool = False) -> JournalFile:
+    """Open the journal; its subjects go into their table two rows at a time."""
+    return JournalFile(PATH, disk=disk, accept_loss=accept_loss, subjects_at_once=2)
+
+
 def made() -> dict[str, bytes]:
     """Return the files of a small journal as a kill leaves them: half in the WAL, with a snapshot."""
     disk = SimDisk(1)
-    file = JournalFile(PATH, disk=disk)
+    file = opened(disk)
     file.append(1, 1, RECORDS[:3])
     file.close()
-    file = JournalFile(PATH, disk=disk)
+    file = opened(disk)
     file.append(4, 1, RECORDS[3:4])
     file.write((), snap=Snap(SNAPSHOT, STATE))
     file.append(5, 1, RECORDS[4:7])
@@ -78,7 +83,7 @@ def outcome(damage: Damage) -> str:
             disk.plain(name, content)
         disk.damage(kind, path, at=at, bit=bit)
         try:
-            machine = JournalMachine(JournalFile(PATH, disk=disk))
+            machine = JournalMachine(opened(disk))
             heard = ask(machine)
         except Refused as error:
             return f"refused {error.code}"
@@ -95,13 +100,13 @@ def accepted(damage: Damage) -> str:
         for name, content in FILES.items():
             disk.plain(name, content)
         disk.damage(kind, path, at=at, bit=bit)
-        file = JournalFile(PATH, disk=disk, accept_loss=True)
+        file = opened(disk, accept_loss=True)
         found, lost = file.recover(), file.lost()
         assert found.records == RECORDS[found.snapshot_lsn : found.last_lsn]
         assert lost or found.last_lsn == len(RECORDS)
         file.append(found.last_lsn + 1, 3, transfers(2, 50))
         disk.crash(power_loss=True)
-        again = JournalFile(PATH, disk=disk)
+        again = opened(disk)
         assert again.recover().records[-2:] == transfers(2, 50)
         return "loss" if lost else "nothing lost"
     finally:

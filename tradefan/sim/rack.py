@@ -25,6 +25,7 @@ from tradefan.sim.venue import SimVenue
 from tradefan.sim.witness import Violation
 from tradefan.stores.following import Following
 from tradefan.stores.journal import JournalFile
+from tradefan.stores.journal_layout import SUBJECTS_AT_ONCE
 from tradefan.stores.journal_link import JournalMachine
 from tradefan.stores.kill_byte import KILL_END
 from tradefan.units import SECOND
@@ -60,6 +61,7 @@ class Rack:
         self._late = chance(options.seed, "greeting")
         self._countdown = countdown
         self._observer = observer
+        self._subjects_at_once = chance(options.seed, "subjects").choice((1, 7, 100, SUBJECTS_AT_ONCE))
         self._old: dict[str, bytes] = {}
         self._mark_lost = False
         """A power loss may have taken the newest mark, the witness of the last rows: an opening writes it."""
@@ -182,7 +184,12 @@ class Rack:
 
     def _open_journal(self) -> JournalMachine:
         options = self.options
-        file = JournalFile(JOURNAL, disk=self.disk, checkpoint_frames=options.checkpoint_frames)
+        file = JournalFile(
+            JOURNAL,
+            disk=self.disk,
+            checkpoint_frames=options.checkpoint_frames,
+            subjects_at_once=self._subjects_at_once,
+        )
         if not file.base.failing:
             self._mark_lost = False
         return JournalMachine(file, options.commit_ns, backlog_max=options.backlog_max)

@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
+import apsw
 import msgspec
 
 from tradefan.core.trading import Trading, apply
@@ -25,22 +26,27 @@ from tradefan.stores.journal_layout import (
     INSERT_ROW,
     INSERT_SNAPSHOT,
     INSERT_SUBJECT,
+    JOURNAL_VERSION,
     NO_CHAIN,
+    SUBJECTS_AT_ONCE,
     WITH_SUBJECT,
     DamagedRow,
     Plain,
     begin_of,
     foreign_snapshot,
+    found_up_to,
     good_snapshots,
     link,
     select,
     snapshot_values,
     subject_of,
+    subjects_behind,
     verified,
 )
 from tradefan.stores.needs import PLACED, STILL_NEEDED, Wired, require_wired
+from tradefan.stores.rebuild import BROKEN
 from tradefan.stores.salvage import accept_loss as salvage
-from tradefan.stores.salvage import of_another
+from tradefan.stores.salvage import of_another, side_tables
 
 GROUP_BYTES_MAX = 1_048_576
 SNAPSHOT_SPACING = 1_000
@@ -93,10 +99,12 @@ class JournalFile:
         disk: Disk = REAL,
         accept_loss: bool = False,
         checkpoint_frames: int | None = None,
+        subjects_at_once: int = SUBJECTS_AT_ONCE,
     ) -> None:
         """Open the file, made when it is not there. `:memory:` forgets and is for tests.
 
         `checkpoint_frames` is how many pages the WAL may have before they are brought into the file.
+        `subjects_at_once` is the same in all of a file's lives.
 
         Raises:
             Refused: JOURNAL_NEWER, or JOURNAL_DAMAGED when it is not what its mark file says or
@@ -116,6 +124,9 @@ class JournalFile:
             checkpoint_frames=checkpoint_frames,
         )
         self._read_only = read_only
+        self._at_once = subjects_at_once
+        self._unfound: list[tuple[str, int]] = self._read_unfound()
+        """Subjects of the last rows, which are not in their table yet."""
 
     @property
     def last_lsn(self) -> int:
@@ -162,13 +173,19 @@ class JournalFile:
         return group.last
 
     def _commit(self, group: _Group, snap: Snap | None) -> None:
+        up_to, complete = found_up_to(group.last, self._at_once), self._found_up_to
         with self._base.writing() as db:
             db.execute("BEGIN IMMEDIATE")
             db.executemany(INSERT_ROW, group.rows)
-            db.executemany(INSERT_SUBJECT, group.subjects)
+            if up_to > complete:
+                unfound = (*self._unfound, *group.subjects)
+                db.executemany(INSERT_SUBJECT, [one for one in unfound if one[1] <= up_to])
             if snap is not None:
                 self._keep(snap, group.last)
             db.execute("COMMIT")
+        self._unfound += group.subjects
+        if up_to > complete:
+            self._unfound = [one for one in self._unfound if one[1] > up_to]
 
     def _keep(self, snap: Snap, last: int) -> None:
         db = self._base.db
@@ -241,14 +258,16 @@ class JournalFile:
 
     def history(self, subject: str) -> tuple[Record, ...]:
         """Return the records about one trade or order (see `subject_of`), in order."""
+        sql = "SELECT lsn FROM subjects WHERE subject = ? ORDER BY lsn LIMIT ?"
         with self._base.guard:
-            found = self._base.db.execute(
-                "SELECT lsn, at_ns, epoch, type, version, payload "
-                "FROM subjects CROSS JOIN journal USING (lsn) WHERE subject = ? ORDER BY lsn LIMIT ?",
-                (subject, HISTORY_MAX),
-            )
-            records = tuple(self._decode(plain) for plain in found)
+            lsns = {lsn for (lsn,) in self._base.db.execute(sql, (subject, HISTORY_MAX))}
+            lsns.update(lsn for name, lsn in self._unfound if name == subject)
+            rows = [self._plain_at(lsn) for lsn in sorted(lsns)[:HISTORY_MAX]]
+            records = tuple(self._decode(plain) for plain in rows if plain is not None)
         return tuple(record for record in records if subject_of(record) == subject)
+
+    def _plain_at(self, lsn: int) -> Plain | None:
+        return next((plain for plain, _ in select(self._base.db, lsn - 1, 1, up_to=lsn)), None)
 
     def check(self, after_lsn: int, chain: bytes, rows: int) -> tuple[int, bytes]:
         """Verify the next rows with what they are found by; return the last one's lsn and hash."""
@@ -256,7 +275,7 @@ class JournalFile:
         with self._base.guard:
             for plain, digest in verified(self._base.db, after_lsn, chain, rows):
                 lsn, chain = plain[0], digest
-                if plain[3] in WITH_SUBJECT:
+                if plain[3] in WITH_SUBJECT and lsn <= self._found_up_to:
                     self._check_subject(plain)
                 if lsn >= after_lsn + rows:
                     break
@@ -286,6 +305,15 @@ class JournalFile:
         rows = range(self.last_lsn + 1)
         return bisect_right(rows, self.epoch_at(lsn), lo=lsn, key=self.epoch_at) - 1
 
+    def beside(self) -> str:
+        """Say what is wrong with what lies beside the rows, "" when nothing is."""
+        if self._base.layout < JOURNAL_VERSION:
+            return ""
+        try:
+            return side_tables(self._base.db)
+        except apsw.Error as error:
+            return f"{type(error).__name__}: {error}"
+
     def losses(self) -> list[tuple[int, str]]:
         """Return what operators accepted as lost, each with the last lsn that was left."""
         if self._base.layout < 2:
@@ -306,10 +334,25 @@ class JournalFile:
     def reopen(self) -> None:
         """Repair after a failure, so that the next `write` can be believed (Outage: not yet)."""
         self._base.reopen()
+        # A commit that failed may be there all the same.
+        self._unfound = self._read_unfound()
 
     def close(self) -> None:
         """Close the file; closing twice is fine."""
         self._base.close()
+
+    # --- subjects ---------------------------------------------------------------------------------
+
+    @property
+    def _found_up_to(self) -> int:
+        return found_up_to(self._base.last, self._at_once)
+
+    def _read_unfound(self) -> list[tuple[str, int]]:
+        """Read of the rows what is not in the table; what cannot be read others find and name."""
+        found: list[tuple[str, int]] = []
+        with contextlib.suppress(*BROKEN):
+            found.extend(subjects_behind(self._base.db, self._decoder.decode, self._found_up_to))
+        return found
 
     # --- one row ----------------------------------------------------------------------------------
 

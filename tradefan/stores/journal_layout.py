@@ -1,8 +1,9 @@
 """How the journal lies in its file: tables, versions, the hash that chains rows, what they are about.
 
 The rows of `journal` are the truth and are never rewritten. Beside them, and outside their chain:
-`subjects` finds the rows of one trade or order, `snapshots` shortens recovery, `losses` keeps what an
-operator accepted as lost.
+`subjects` finds the rows of one trade or order, written for a thousand rows at once by the commit that
+completes them (see `found_up_to`), `snapshots` shortens recovery, `losses` keeps what an operator
+accepted as lost.
 """
 
 from __future__ import annotations
@@ -37,6 +38,8 @@ NO_CHAIN = bytes(32)
 """The hash before the first row."""
 SLICE = 1_000
 """Rows read by one statement: no reader holds the file for longer."""
+SUBJECTS_AT_ONCE = 1_000
+"""A second tree costs each commit as many pages again, a batch hardly more; of a file, so never changed."""
 
 Plain: TypeAlias = tuple[int, int, int, str, int, bytes]
 """(lsn, at_ns, epoch, type, version, payload): a row without its hash."""
@@ -87,11 +90,8 @@ class DamagedRow(Exception):
 def link(chain: bytes, row: Plain) -> bytes:
     """Hash a row onto its predecessor; lengths are inside, so no two rows look alike."""
     lsn, at_ns, epoch, kind, version, payload = row
-    digest = blake2b(chain, digest_size=32)
-    digest.update(_HEAD.pack(lsn, at_ns, epoch, version, len(kind)))
-    digest.update(kind.encode())
-    digest.update(payload)
-    return digest.digest()
+    head = _HEAD.pack(lsn, at_ns, epoch, version, len(kind))
+    return blake2b(b"".join((chain, head, kind.encode(), payload)), digest_size=32).digest()
 
 
 def _shown(chain: object) -> str:
@@ -252,15 +252,25 @@ def lay_out(db: apsw.Connection, version: int, decode: Decode) -> None:
     db.execute(JOURNAL_TABLE)
     if version < 2:
         db.execute(SIDE_TABLES)
-        _fill_subjects(db, decode)
+        db.executemany(INSERT_SUBJECT, subjects_behind(db, decode))
     db.pragma("user_version", JOURNAL_VERSION)
     db.execute("COMMIT")
 
 
-def _fill_subjects(db: apsw.Connection, decode: Decode) -> None:
+def found_up_to(last: int, at_once: int) -> int:
+    """Return up to which row a file that ends with `last` has its subjects in their table, at the least."""
+    return last - last % at_once
+
+
+def subjects_behind(db: apsw.Connection, decode: Decode, after_lsn: int = 0) -> Iterator[tuple[str, int]]:
+    """Yield subject and lsn of the rows behind an lsn that have one.
+
+    A row that does not decode is damage, which the fold or the verification finds and names.
+    """
     marks = ", ".join("?" * len(WITH_SUBJECT))
-    rows = db.execute(f"SELECT lsn, payload FROM journal WHERE type IN ({marks})", WITH_SUBJECT)  # noqa: S608 our names
-    for lsn, payload in rows:
-        # A row that does not decode is damage, which the fold or the verification finds and names.
-        with suppress(msgspec.MsgspecError, ValueError):
-            db.execute(INSERT_SUBJECT, (subject_of(decode(payload)), lsn))
+    sql = f"SELECT lsn, payload FROM journal WHERE type IN ({marks}) AND lsn > ?"  # noqa: S608 our names
+    for lsn, payload in db.execute(sql, (*WITH_SUBJECT, after_lsn)):
+        with suppress(msgspec.MsgspecError, ValueError, TypeError):
+            subject = subject_of(decode(payload))
+            if subject is not None:
+                yield subject, lsn

@@ -89,7 +89,7 @@ def _look(file: JournalFile, known: bytes | None) -> VerifyReport:
     mark, trouble = _compare(file, known, rows)
     snapshots = tuple(_snapshots(file))
     state, first_at, last_at = _fold(file, rows)
-    problems = [text for text in (found, trouble) if text]
+    problems = [text for text in (found, trouble, file.beside()) if text]
     problems += [f"snapshot {one.lsn}: {one.state}" for one in snapshots if one.state.startswith("damaged")]
     if state.unapplied:
         problems.append(f"{state.unapplied} records changed nothing when they were folded")

@@ -104,7 +104,7 @@ def examine(disk: Disk, path: str, decode: Decode) -> Belief:
                     decode(plain[5])
                 lsn, chain = plain[0], digest
         if layout == JOURNAL_VERSION:
-            why = _side_tables(db)
+            why = side_tables(db)
     except DamagedRow as error:
         why = error.text
     except BROKEN as error:
@@ -130,8 +130,8 @@ def _newest(db: apsw.Connection) -> tuple[int, bytes, tuple[int, int] | None]:
     return 0, NO_CHAIN, foreign
 
 
-def _side_tables(db: apsw.Connection) -> str:
-    """Say what is wrong with what lies beside the rows: every later commit needs it."""
+def side_tables(db: apsw.Connection) -> str:
+    """Say what is wrong with what lies beside the rows: later commits need it."""
     for table in ("subjects", "snapshots", "losses"):
         found = str(db.execute(f"PRAGMA integrity_check({table})").get)
         if found != "ok":

@@ -679,9 +679,44 @@ def test_history_when_several_records_are_about_a_trade_then_gives_them_in_order
     assert file.history("order c1") == ()
 
 
+@pytest.mark.parametrize("at_once", [1, 3, 4, 9])
+def test_history_when_subjects_are_written_in_batches_then_every_row_is_found_at_any_time(
+    disk: SimDisk, at_once: int
+) -> None:
+    """Before its batch is complete, behind it, in this life and in the next."""
+    file = JournalFile(PATH, disk=disk, subjects_at_once=at_once)
+    for lsn in range(1, 9):
+        file.append(lsn, 1, (fill_record((lsn + 1) // 2),))
+        table = file.base.db.execute("SELECT count(*) FROM subjects").get
+        assert table == lsn - lsn % at_once
+        if lsn % 2:
+            disk.crash(power_loss=True)
+            file = JournalFile(PATH, disk=disk, subjects_at_once=at_once)
+        for number in range(1, 5):
+            known = max(0, min(2, lsn - 2 * (number - 1)))
+            assert (
+                file.history(f"fill paper:main binance:BTC/USDT {number}") == (fill_record(number),) * known
+            )
+    assert file.check(0, NO_CHAIN, 9)[0] == 8
+
+
+def test_history_when_a_commit_failed_and_is_there_all_the_same_then_is_found(disk: SimDisk) -> None:
+    """A sync that fails may have written; the rows are compared then, not written a second time."""
+    file = JournalFile(PATH, disk=disk, subjects_at_once=4)
+    file.append(1, 1, (fill_record(1),))
+    disk.fail("EIO", "sync", path="-wal")
+    with pytest.raises(Outage):
+        file.append(2, 1, (fill_record(2), fill_record(3)))
+    file.reopen()
+    file.append(2, 1, (fill_record(2), fill_record(3), fill_record(4), fill_record(5)))
+    for number in range(1, 6):
+        assert file.history(f"fill paper:main binance:BTC/USDT {number}") == (fill_record(number),)
+    assert file.check(0, NO_CHAIN, 9)[0] == 5
+
+
 def test_check_when_a_row_is_not_found_by_its_subject_then_is_damage(disk: SimDisk) -> None:
     """A late fill that is not found would be booked twice."""
-    file = JournalFile(PATH, disk=disk)
+    file = JournalFile(PATH, disk=disk, subjects_at_once=1)
     file.append(1, 1, (fill_record(1), fill_record(2)))
     assert file.check(0, NO_CHAIN, 5)[0] == 2
     file.base.db.execute("DELETE FROM subjects WHERE lsn = 2")

@@ -81,10 +81,10 @@ def test_verify_when_killed_then_says_so(path: str) -> None:
         ("UPDATE journal SET at_ns = 7 WHERE lsn = 5", 4, "at lsn 5: expected chain"),
         ("DELETE FROM journal WHERE lsn = 17", 16, "its mark file names row 17, the last that"),
         ("DELETE FROM journal WHERE lsn > 0", 0, "its mark file names row 17, the last that"),
-        ("DELETE FROM subjects WHERE lsn = 6", 5, "at lsn 6: expected to find it as fill"),
         ("UPDATE snapshots SET state = x'00'", 17, "snapshot 10: damaged, or of another history"),
         ("UPDATE journal SET payload = x'00' WHERE lsn = 5", 4, "at lsn 5: expected chain"),
-        ("DROP TABLE subjects", 0, "no such table: subjects"),
+        ("DROP TABLE subjects", 17, "no such table: subjects"),
+        ("DROP TABLE losses", 0, "no such table: losses"),
     ],
 )
 def test_verify_when_damaged_then_describes_it(path: str, sql: str, rows: int, problem: str) -> None:
@@ -94,6 +94,18 @@ def test_verify_when_damaged_then_describes_it(path: str, sql: str, rows: int, p
     assert report.code == 1
     assert any(problem in text for text in report.problems), report.problems
     assert report.rows in {rows, 0}
+
+
+def test_verify_when_a_row_is_not_found_by_its_subject_then_says_which(tmp_path: Path) -> None:
+    """Subjects are in their table for every thousand rows that are complete."""
+    path = str(tmp_path / "journal.db")
+    file = JournalFile(path)
+    file.append(1, 1, [fill_record(number) for number in range(1, 1_003)])
+    file.close()
+    altered(path, "DELETE FROM subjects WHERE lsn = 6")
+    report = verify(path)
+    assert (report.rows, report.code) == (0, 1)
+    assert "at lsn 6: expected to find it as fill paper:main binance:BTC/USDT 6" in report.problems[0]
 
 
 def test_verify_when_the_mark_is_gone_or_broken_then_says_so(path: str) -> None:

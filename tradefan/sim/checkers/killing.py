@@ -51,7 +51,7 @@ class _Scopes(OverRecords):
         return None
 
     def lost_before(self, seen: Witness, record: Record) -> int:
-        """Return before when a kill without a record is now part of `all`, 0 for none: the byte says no more."""
+        """Return before when a kill without a record is part of `all` now, 0 for none: so the byte says."""
         if isinstance(record, Kill) and (record.principal, record.scope) == (BY_BYTE, ALL):
             return self.true_ns(seen, record.at_ns)
         return 0
