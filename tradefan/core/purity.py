@@ -9,6 +9,7 @@ from __future__ import annotations
 import dis
 import inspect
 from collections.abc import Iterator
+from functools import lru_cache
 from itertools import pairwise
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
@@ -89,15 +90,18 @@ def _reaches(function: FunctionType, seen: dict[str, None]) -> Iterator[str]:
             yield from _reaches(value, seen)
 
 
-def _names(code: CodeType) -> Iterator[tuple[str, str, str]]:
+@lru_cache(maxsize=4_096)
+def _names(code: CodeType) -> tuple[tuple[str, str, str], ...]:
     """Return globals and imports of a function and of those inside it, with the attribute read next."""
-    steps = list(dis.get_instructions(code))
+    steps, found = list(dis.get_instructions(code)), []
     for step, after in pairwise([*steps, steps[-1]]):
         if step.opname in ("LOAD_GLOBAL", "IMPORT_NAME"):
-            yield step.opname, str(step.argval), str(after.argval) if after.opname in _ATTRIBUTE else ""
+            read = str(after.argval) if after.opname in _ATTRIBUTE else ""
+            found.append((step.opname, str(step.argval), read))
     for inner in code.co_consts:
         if isinstance(inner, CodeType):
-            yield from _names(inner)
+            found += _names(inner)
+    return tuple(found)
 
 
 def _module_of(value: object) -> str:

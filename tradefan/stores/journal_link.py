@@ -154,11 +154,10 @@ class JournalMachine:
 
     def next_ns(self) -> int | None:
         """Return when something comes back, or is to be done."""
-        instants = [self._out[0][0]] if self._out else []
         due_ns = self._due()
-        if due_ns is not None:
-            instants.append(due_ns)
-        return min(instants, default=None)
+        if self._out and (due_ns is None or self._out[0][0] < due_ns):
+            return self._out[0][0]
+        return due_ns
 
     def take(self, now_ns: int, limit: int) -> list[Message]:
         """Return what is due."""
@@ -182,9 +181,12 @@ class JournalMachine:
             self._due_ns = now_ns + self._draw()
 
     def _due(self) -> int | None:
-        instants = [due for due in (self._due_ns, self._work.next_ns()) if due is not None]
-        instants += [self._kills[0][0]] if self._kills else []
-        return min(instants, default=None)
+        due_ns, work_ns = self._due_ns, self._work.next_ns()
+        if due_ns is None or (work_ns is not None and work_ns < due_ns):
+            due_ns = work_ns
+        if self._kills and (due_ns is None or self._kills[0][0] < due_ns):
+            due_ns = self._kills[0][0]
+        return due_ns
 
     def _settle(self, now_ns: int) -> None:
         """Do what was due until now, each at its own instant; what is due at once has none of its own."""
