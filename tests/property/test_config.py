@@ -14,6 +14,8 @@ from tradefan.config.schema import Config
 from tradefan.config.shape import Field, Table, root, slots
 from tradefan.config.sources import Layer
 
+pytestmark = pytest.mark.slow
+
 GOOD = b"{accounts: {paper:main: {}}, venues: {binance: {}}, feeds: {binance:BTC/USDT: {}}}"
 SECTIONS = [name for name, field in root(Config).shape.fields.items() if isinstance(field.shape, Table)]  # type: ignore[union-attr]
 TEXT = st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Cs")), max_size=20)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from tradefan.core.connection import Budget, Connection, ConnectionSpec, Phase, Timing, Turn
 from tradefan.messages.wire import Close, Closed, Http, NotWritten, Open, Opened, Received, Text, Write
 from tradefan.units import SECOND
+
+pytestmark = pytest.mark.slow
 
 STREAMS = ("a@depth", "b@depth", "a@trade")
 BUSY = STREAMS[:2]

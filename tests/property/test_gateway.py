@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 import msgspec
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -22,6 +23,8 @@ from tradefan.messages.gateway import (
 )
 from tradefan.messages.wire import Received
 from tradefan.units import SECOND, is_number
+
+pytestmark = pytest.mark.slow
 
 LEGS = {
     "cancelResult": "SUCCESS",

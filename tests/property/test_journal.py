@@ -29,6 +29,7 @@ def appends(sizes: list[int]) -> list[Append]:
     return made
 
 
+@pytest.mark.slow
 @given(sizes=GROUPS, cuts=st.lists(st.booleans(), min_size=12, max_size=12), bytes_max=st.integers(1, 200))
 def test_fold_when_written_in_any_groups_and_reopened_anywhere_then_equals_the_appends(
     sizes: list[int], cuts: list[bool], bytes_max: int

@@ -19,6 +19,8 @@ from tradefan.stores.journal_layout import subject_of
 from tradefan.stores.journal_link import JournalMachine
 from tradefan.units import SECOND, ParentId
 
+pytestmark = pytest.mark.slow
+
 PATH = "/j.db"
 ENDS = ("all rows", "refused JOURNAL_DAMAGED", "reported")
 RARE = {"flip refused JOURNAL_NEWER"}

@@ -353,6 +353,7 @@ class Raising(Idle):
         raise KeyError(refusal.code)
 
 
+@pytest.mark.slow
 def test_conform_when_a_strategy_keeps_every_rule_then_it_is_silent() -> None:
     """A clean strategy passes on several markets."""
     for seed in range(3):

@@ -135,6 +135,7 @@ def truth(instrument: InstrumentId, last_id: int) -> Book:
     return book
 
 
+@pytest.mark.slow
 def test_tape_when_it_plays_then_live_after_history_and_books_are_the_recordings() -> None:
     """History warms: its bars are not live; the published book is the venue's at its id (I-21)."""
     show = Show()
@@ -155,6 +156,7 @@ def test_tape_when_it_plays_then_live_after_history_and_books_are_the_recordings
     assert all(trade.recv_ns >= T0 for trade in trades)
 
 
+@pytest.mark.slow
 def test_market_data_when_it_crashes_in_mid_lap_then_its_book_comes_back() -> None:
     """The predecessor's socket is closed, the tape gives the book at its position, with history again."""
     show = Show()
@@ -172,6 +174,7 @@ def test_market_data_when_it_crashes_in_mid_lap_then_its_book_comes_back() -> No
     assert book.top() == truth(ETH, book.last_id).top()
 
 
+@pytest.mark.slow
 def test_laps_when_they_follow_each_other_then_sessions_break_and_ids_grow() -> None:
     """Each seam: STALE, a break before anything of the new lap, history again, LIVE."""
     show = Show()

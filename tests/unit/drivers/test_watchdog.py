@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 
+import pytest
 import uvloop
 
 from tradefan.drivers.watchdog import Watchdog
@@ -17,6 +18,7 @@ def stand_still(seconds: float) -> None:
         pass
 
 
+@pytest.mark.slow
 def test_watchdog_when_the_loop_stalls_then_one_report_with_its_stack() -> None:
     """One stall is one report, with the function that held the loop; a quiet loop gives none."""
     reports: list[tuple[float, str]] = []
@@ -38,6 +40,7 @@ def test_watchdog_when_the_loop_stalls_then_one_report_with_its_stack() -> None:
     assert watchdog.worst_lag_s >= 1.0
 
 
+@pytest.mark.slow
 def test_watchdog_when_the_loop_is_late_then_says_by_how_much_and_when_it_keeps_time_again() -> None:
     """One word beyond the bound, and one when it is punctual again (PR-05); a short stall says nothing."""
     heard: list[int] = []

@@ -11,6 +11,8 @@ from tradefan.messages.records import ModeChange
 from tradefan.sim.checkers import all_checkers
 from tradefan.sim.world import World
 
+pytestmark = pytest.mark.slow
+
 FOLLOWS = {"swizzle": {"market_stall", "stream_silent"}}
 """What is noted by other words when it meets something."""
 

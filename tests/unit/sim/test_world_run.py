@@ -82,6 +82,7 @@ def test_world_when_it_crashes_then_a_new_process_goes_on() -> None:
     assert counts.steps < outcome.steps
 
 
+@pytest.mark.slow
 def test_world_when_the_seed_is_the_same_then_the_trace_is() -> None:
     """Another list of faults is another run."""
     first, again, other = (run(3, kinds).trace for kinds in (CRASHES, CRASHES, ()))

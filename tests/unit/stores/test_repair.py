@@ -26,6 +26,8 @@ from tradefan.stores.journal import JournalFile
 from tradefan.stores.journal_base import CHECKPOINT_FRAMES
 from tradefan.stores.mark import SLOT_BYTES
 
+pytestmark = pytest.mark.slow
+
 PATH = "/j.db"
 KNOWN = 40
 """Rows that were acknowledged before the sync fails."""

@@ -456,6 +456,7 @@ def subscription(req: int, names: tuple[str, ...]) -> Text:
     return Text(msgspec.json.encode({"method": "SUBSCRIBE", "params": names, "id": req}).decode())
 
 
+@pytest.mark.slow
 def test_200_laps_have_rising_ids_even_times_no_back_off_and_flat_memory() -> None:
     """Every seam is a new generation at once; what a lap leaves behind does not grow."""
     player = Player(Tape(cut(RECORDINGS, 5 * SECOND), origin_ns=ORIGIN_NS, history_ns=HISTORY_NS))
