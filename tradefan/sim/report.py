@@ -104,6 +104,10 @@ class Summary(Struct):
                 }
             )
 
+    def silent(self) -> list[str]:
+        """Return the kinds of faults that never struck."""
+        return [kind for kind in KINDS if not self.faults.get(kind)]
+
     def lines(self) -> Iterable[str]:
         """Give the report as lines of text."""
         yield (

@@ -314,6 +314,7 @@ class World:
             self.note("power_loss")
         if self.faults.has("crash_start") and not self.start_crashes and self.chance.random() < 0.4:
             self.start_crashes = 1 + int(self.chance.random() * 3)
+            self.note("crash_start")
         self.rack.crash(power_loss=power_loss)
         if self.faults.has("damage") and self.witness.healed_ns is None:
             self._damage()

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+
+from tradefan.sim import command
+from tradefan.sim.faults import KINDS
 from tradefan.sim.report import Outcome, Summary
 from tradefan.sim.witness import Violation
 from tradefan.units import HOUR
@@ -56,3 +60,20 @@ def test_lines_when_printed_then_the_matrix_has_a_row_for_each_kind() -> None:
     assert halt.split() == ["halt", "1", "1", *["0"] * 9]
     assert stall.split() == ["stall", "3", "0", "0", "2", "0", "0", "0", "1", "0", "0", "0"]
     assert len(columns.split()) == len(stall.split())
+
+
+@pytest.mark.parametrize(("seeds", "struck"), [(2, False), (2, True)])
+def test_main_when_a_kind_never_strikes_in_many_seeds_then_it_is_named_and_the_code_is_1(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], seeds: int, *, struck: bool
+) -> None:
+    """A promise that no fault has tried is shown by nothing; a few seeds need not have all of them."""
+    summary = Summary(seeds=seeds, faults={kind: 1 for kind in KINDS if struck or kind != "halt"})
+    monkeypatch.setattr(command, "ENOUGH_SEEDS", 2)
+    monkeypatch.setattr(command, "simulate", lambda _wanted, _say: (summary, "0" * 64))
+    code = command.main(range(seeds), 0.1, "all", 1, as_json=False)
+    said = capsys.readouterr().out.splitlines()
+    assert said[-1] == f"trace {'0' * 64}"
+    assert (code, said[-2].endswith(": halt")) == ((0, False) if struck else (1, True))
+    summary.faults.pop("stall")
+    assert command.main([1], 0.1, "all", 1, as_json=False) == 0
+    assert command.main([1, 2], 0.1, "halt", 1, as_json=False) == 0
