@@ -98,6 +98,15 @@ def alarm_orphan(turn: Turn, account: AccountId, client_order_id: ClientOrderId,
     turn.log("critical", "orphan", account=account, client_order_id=client_order_id, reason=why)
 
 
+def is_another(order: Order, venue_order_id: str | None) -> bool:
+    """Say whether the venue speaks of another foreign order that has the id of this one."""
+    return (
+        order.external
+        and bool(order.venue_order_id and venue_order_id)
+        and (venue_order_id != order.venue_order_id)
+    )
+
+
 def _take_in(turn: Turn, msg: ExecutionReport, *, orphan: bool) -> None:
     """Let a foreign order count from now on; one that has ended already never will.
 
@@ -133,6 +142,8 @@ def _take_in(turn: Turn, msg: ExecutionReport, *, orphan: bool) -> None:
             orphan=orphan,
         )
     )
+    # A cancel that was repeated for the order that had this name is not this one's.
+    turn.live.cancels.pop(name, None)
     turn.touch(turn.trading.orders[name])
     suspect(turn, msg.account, msg.instrument)
     turn.log(

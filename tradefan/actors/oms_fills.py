@@ -10,8 +10,17 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+import msgspec
+
 from tradefan.actors.oms_epoch import keep_ahead
-from tradefan.actors.oms_external import alarm_orphan, ask_history, intent_in, on_old_report, waited_for
+from tradefan.actors.oms_external import (
+    alarm_orphan,
+    ask_history,
+    intent_in,
+    is_another,
+    on_old_report,
+    waited_for,
+)
 from tradefan.actors.oms_look import ask_soon, query
 from tradefan.actors.oms_modes import suspect
 from tradefan.actors.oms_state import Turn
@@ -71,6 +80,9 @@ def _take(turn: Turn, msg: VenueFill, old: Intent | None, *, asked: bool = False
     order = None if msg.client_order_id is None else turn.trading.orders.get(msg.client_order_id)
     if order is not None and (order.account, order.instrument) != (msg.account, msg.instrument):
         order = None
+    if order is not None and is_another(order, msg.venue_order_id):
+        # It is a trade of the order that had this id before, or of the one that has it by now.
+        order, msg = None, msgspec.structs.replace(msg, client_order_id=None)
     if order is None and old is None and not asked:
         if msg.client_order_id is not None and is_own(msg.client_order_id, turn.wiring.instance):
             ask_history(turn, f"order {msg.client_order_id}", msg)

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from tradefan.actors.oms_external import on_stranger
-from tradefan.actors.oms_look import ask_soon
+import msgspec
+
+from tradefan.actors.oms_external import is_another, on_stranger
+from tradefan.actors.oms_look import ask_soon, visible_ns
 from tradefan.actors.oms_modes import suspect
 from tradefan.actors.oms_state import Turn
 from tradefan.actors.oms_waiting import (
@@ -46,11 +48,14 @@ def on_report(turn: Turn, msg: ExecutionReport) -> None:
     """Merge a report into its order."""
     here = turn.account(msg.account)
     order = order_at(turn.trading, msg.account, msg.instrument, msg.client_order_id)
-    if msg.source == "look" and order is not None:
-        here.seen[order.client_order_id] = None
-    if order is None or _came_again(order, msg):
+    if order is not None and is_another(order, msg.venue_order_id):
+        _come_again(turn, order, msg)
+        return
+    if order is None:
         on_stranger(turn, msg)
         return
+    if msg.source == "look":
+        here.seen[order.client_order_id] = None
     if order.never_was and not _adopt(turn, order, msg):
         return
     if msg.source == "look" and not (order.live or order.external):
@@ -70,10 +75,26 @@ def on_report(turn: Turn, msg: ExecutionReport) -> None:
         ask_for(turn, order, 2)
 
 
-def _came_again(order: Order, msg: ExecutionReport) -> bool:
-    """Say whether a foreign id was used again for another order: ids are free when an order has ended."""
-    other = order.venue_order_id is not None and msg.venue_order_id not in (None, order.venue_order_id)
-    return order.external and other
+def _come_again(turn: Turn, order: Order, msg: ExecutionReport) -> None:
+    """Take a foreign order under an id that another one had here: ids are free when an order has ended.
+
+    So the one that we know has ended when a look, asked late enough to show it, shows another in its place.
+    Before that its id is asked for again: an older one's word may have come late.
+    """
+    asked_ns = turn.account(msg.account).look_sent_ns
+    late = msg.source == "look" and asked_ns >= order.created_ns + visible_ns(turn, msg.account)
+    if order.live and late:
+        end = msgspec.structs.replace(
+            msg,
+            venue_order_id=order.venue_order_id,
+            status=OrderStatus.CANCELED,
+            cum_qty=order.venue_cum,
+            reason="its id is another order's now",
+        )
+        _merge(turn, order, end, None)
+    elif order.live:
+        ask_for(turn, order, 0)
+    on_stranger(turn, msg)
 
 
 def _merge(turn: Turn, order: Order, msg: ExecutionReport, order_qty: Decimal | None) -> None:

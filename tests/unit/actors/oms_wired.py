@@ -131,7 +131,7 @@ def venue_fill(create: CreateOrder, qty: Any, trade_id: str, now_ns: int, **chan
         "instrument": create.instrument,
         "trade_id": TradeId(trade_id),
         "client_order_id": create.client_order_id,
-        "venue_order_id": "v",
+        "venue_order_id": "v1",
         "side": create.side,
         "qty": D(qty),
         "price": D(100),

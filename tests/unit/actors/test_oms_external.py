@@ -147,6 +147,67 @@ def test_foreign_order_when_its_id_is_used_again_then_it_is_another_order(bench:
     bench.check()
 
 
+def used_again(bench: Bench, status: OrderStatus = S.NEW, seconds: int = 60) -> CreateOrder:
+    """Let the id of a foreign purchase of 1 be that of one of 100 when the connection is back."""
+    bench.report(foreign(1), S.NEW)
+    bench.advance(SECOND)
+    bench.tell(AccountState(ACCOUNT, False, "lost"), AccountState(ACCOUNT, True, ""))
+    newer, until_ns = foreign(100), bench.now_ns + seconds * SECOND
+    while bench.now_ns < until_ns:
+        bench.advance(SECOND)
+        for look in bench.take(GATEWAY, Look):
+            bench.report(newer, status, source="look", venue_order_id="v2")
+            bench.done(look, missing=())
+    return newer
+
+
+@pytest.mark.failure("OR-04")
+@pytest.mark.parametrize(("status", "buys"), [(S.NEW, 100), (S.CANCELED, 0)])
+def test_foreign_order_when_its_id_is_used_again_while_we_are_away_then_the_new_one_counts(
+    bench: Bench, status: OrderStatus, buys: int
+) -> None:
+    """OR-04: a look that shows its id with another order behind it is the proof of its end, over restarts."""
+    used_again(bench, status)
+    assert account_sides(bench.trading.exposure, ACCOUNT, BTC).buy_qty == D(buys)
+    assert reserved(bench.trading.exposure, ACCOUNT, USDT) == 99 * buys
+    again = Bench(records=bench.records, now_ns=bench.now_ns).ready()
+    assert account_sides(again.trading.exposure, ACCOUNT, BTC).buy_qty == D(buys)
+    bench.check()
+
+
+@pytest.mark.failure("OR-04")
+def test_fill_when_of_the_order_that_had_its_id_before_then_it_is_external_and_the_new_one_counts_whole(
+    bench: Bench,
+) -> None:
+    """Whichever comes first: the money has moved, and of the new order nothing has traded."""
+    newer = foreign(100)
+    bench.report(foreign(1), S.NEW)
+    bench.fill(newer, 3, "8", venue_order_id="v2")
+    assert account_sides(bench.trading.exposure, ACCOUNT, BTC).buy_qty == D(1)
+    used_again(bench)
+    bench.fill(newer, 1, "7", source="look")
+    assert position(bench.trading.ledger, ACCOUNT, EXTERNAL, BTC).qty == D(4)
+    assert account_sides(bench.trading.exposure, ACCOUNT, BTC).buy_qty == D(100)
+    bench.bust("7")
+    assert position(bench.trading.ledger, ACCOUNT, EXTERNAL, BTC).qty == D(3)
+    assert account_sides(bench.trading.exposure, ACCOUNT, BTC).buy_qty == D(100)
+    bench.check()
+
+
+def test_foreign_order_when_an_older_word_of_its_id_comes_late_then_it_lives_on(bench: Bench) -> None:
+    """Of the stream, and of a look that may not show it yet: nothing of that proves its end."""
+    bench.report(foreign(1), S.NEW, venue_order_id="v0")
+    bench.report(foreign(1), S.CANCELED, venue_order_id="v0")
+    newer = foreign(100)
+    bench.report(newer, S.NEW)
+    bench.report(foreign(1), S.NEW, venue_order_id="v0")
+    bench.report(foreign(1), S.NEW, venue_order_id="v0", source="look")
+    assert account_sides(bench.trading.exposure, ACCOUNT, BTC).buy_qty == D(100)
+    bench.advance(SECOND)
+    assert bench.take(GATEWAY, Look)[-1].orders == ((BTC, newer.client_order_id),)
+    bench.check()
+
+
 @pytest.mark.failure("OR-25")
 def test_foreign_orders_when_two_symbols_have_one_id_then_both_count_each_by_itself(bench: Bench) -> None:
     """An id is unique on its symbol only; reports, looks and a kill mean the right one."""
