@@ -67,7 +67,7 @@ def on_look_done(turn: Turn, msg: LookDone) -> None:
     _seal(turn, msg)
     here.ready = True
     _announce(turn, msg.account, here)
-    kill_look_done(turn, msg.account)
+    kill_look_done(turn, msg.account, msg.asked_ns)
     _schedule(turn, msg, here)
 
 

@@ -8,7 +8,7 @@ kill lasts although the database fails. Only a human's RESUME opens: durable, by
 from __future__ import annotations
 
 from tradefan.actors.oms_engine import complete
-from tradefan.actors.oms_look import ask_soon
+from tradefan.actors.oms_look import ask_soon, visible_ns
 from tradefan.actors.oms_modes import set_mode
 from tradefan.actors.oms_state import Killing, Resuming, Turn
 from tradefan.actors.oms_submit import refuse
@@ -97,7 +97,8 @@ def _carry_out(turn: Turn, msg: KillSwitch, killing: Killing) -> None:
     killing.naked = tuple({**dict.fromkeys(killing.naked), **dict.fromkeys(_naked(turn, msg))})
     obey(turn, turn.trading.kills[msg.scope])
     for account in turn.wiring.accounts:
-        killing.empty[account] = 0
+        # A look that is under way shows the time before the kill.
+        killing.empty[account] = -1 if turn.account(account).look_id else 0
         ask_soon(turn, account, 0)
     progress(turn)
 
@@ -264,8 +265,11 @@ def _byte(turn: Turn) -> int:
 # --- verified -----------------------------------------------------------------------------------------
 
 
-def look_done(turn: Turn, account: AccountId) -> None:
-    """Count the empty looks behind a kill; two in a row end it."""
+def look_done(turn: Turn, account: AccountId, asked_ns: int) -> None:
+    """Count the empty looks behind a kill; two in a row end it.
+
+    What others have there may hide from a look for `visible_bound`: where it is to go, so far they are apart.
+    """
     for killing in list(turn.live.killing.values()):
         kill = turn.trading.kills.get(killing.scope)
         if kill is None or account not in killing.empty:
@@ -274,13 +278,17 @@ def look_done(turn: Turn, account: AccountId) -> None:
         for order in left:
             # What others placed since the last look is known only now.
             cancel_order(turn, order, "kill", external=kill.including_external)
-        killing.empty[account] = 0 if left else killing.empty[account] + 1
+        apart_ns = visible_ns(turn, account) if kill.including_external else 0
+        if left:
+            killing.empty[account] = 0
+        elif killing.empty[account] <= 0 or asked_ns >= killing.empty_ns[account] + apart_ns:
+            killing.empty[account], killing.empty_ns[account] = killing.empty[account] + 1, asked_ns
         if killing.empty[account] >= LOOKS_EMPTY:
             del killing.empty[account]
         else:
             # What will not go is asked for ever less often, down to R3's 10 s.
             wait_ns = min(max(abs(turn.now - kill.at_ns), SECOND), REPEATS[-1]) if left else SECOND
-            ask_soon(turn, account, wait_ns)
+            ask_soon(turn, account, max(wait_ns, 0 if left else apart_ns))
     _end_verified(turn)
 
 

@@ -186,9 +186,10 @@ class Stopping(Struct):
 class Killing(Struct):
     """A kill under way: who waits for its answer, what proves that it lasts, what is verified.
 
-    `persisted` by the kill byte or by the journal, whichever is first. `empty` counts empty looks. `alone`:
-    no KILL of another scope can be in the journal before this one, so that SOME in the byte proves it;
-    `raised`: the byte says EVERYTHING for it until its own record is durable.
+    `persisted` by the kill byte or by the journal, whichever is first. `empty` counts empty looks, of which
+    the last was asked at `empty_ns`. `alone`: no KILL of another scope can be in the journal before this one,
+    so that SOME in the byte proves it; `raised`: the byte says EVERYTHING for it until its own record is
+    durable.
     """
 
     scope: str
@@ -199,6 +200,7 @@ class Killing(Struct):
     persisted: bool = False
     answered: bool = False
     empty: dict[AccountId, int] = field(default_factory=dict)
+    empty_ns: dict[AccountId, int] = field(default_factory=dict)
     alone: bool = False
     raised: bool = False
 

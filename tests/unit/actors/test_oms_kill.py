@@ -20,6 +20,8 @@ from tests.unit.actors.oms_wired import (
     TREND,
     foreign,
 )
+from tradefan.config.schema import AccountConfig
+from tradefan.messages.account import AccountState
 from tradefan.messages.control import (
     Append,
     CloseLatch,
@@ -29,7 +31,7 @@ from tradefan.messages.control import (
     KillSwitch,
     Started,
 )
-from tradefan.messages.gateway import CancelOrder, CreateOrder
+from tradefan.messages.gateway import CancelOrder, CreateOrder, Look
 from tradefan.messages.orders import OrderStatus, ParentUpdate, Phase, Refusal, ResumeTrading
 from tradefan.messages.records import Kill, NotSent, Record
 from tradefan.runtime.mailbox import Limits, Mailbox
@@ -480,6 +482,42 @@ def test_kill_when_a_foreign_order_shows_only_in_its_looks_then_it_is_cancelled_
     bench.look(foreign(name="web_10"))
     assert cancelled(bench) == []
     bench.check()
+
+
+def test_kill_when_a_foreign_order_hides_from_looks_then_it_is_not_verified_before_it_must_show(
+    bench: Bench,
+) -> None:
+    """An order from before the kill may hide for `visible_bound`: two empty looks are that far apart."""
+    bench.kill(including_external=True)
+    bench.byte()
+    bench.look()
+    first_ns = bench.now_ns
+    bench.tell(AccountState(ACCOUNT, False, "lost"), AccountState(ACCOUNT, True, ""))
+    bench.look()
+    assert bench.now_ns - first_ns < visible(bench)
+    assert not verified(bench)
+    bench.look()
+    assert (verified(bench), bench.now_ns - first_ns) == (True, visible(bench))
+
+
+def visible(bench: Bench) -> int:
+    """Return after how long every look shows what happened."""
+    return AccountConfig().visible_bound + SECOND
+
+
+def test_kill_when_a_look_is_under_way_then_it_shows_the_time_before_and_does_not_count(
+    bench: Bench,
+) -> None:
+    """What others placed between that look and the kill is in none of its answers."""
+    bench.advance(10 * SECOND)
+    look = bench.one(GATEWAY, Look)
+    bench.kill()
+    bench.byte()
+    bench.done(look, missing=())
+    bench.look()
+    assert not verified(bench)
+    bench.look()
+    assert verified(bench)
 
 
 def test_kill_when_only_own_orders_are_meant_then_foreign_ones_found_later_stay(bench: Bench) -> None:
