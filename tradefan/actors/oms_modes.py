@@ -6,10 +6,10 @@ risk desk come as `SetMode`. Scopes are `all`, an instrument, an account, an own
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from decimal import Decimal
 
-from tradefan.actors.oms_gate import account_qty, fee_rate, worst_case
+from tradefan.actors.oms_gate import fee_rate, mode_of, risk_state, worst_case
 from tradefan.actors.oms_state import AccountLive, Turn
 from tradefan.actors.oms_waiting import cancel_order, drop_creates
 from tradefan.core import modes
@@ -18,16 +18,18 @@ from tradefan.core.order import Order
 from tradefan.core.scopes import scopes
 from tradefan.messages.account import Mode, SetMode
 from tradefan.messages.control import ActorState, LoopLag, Timer
-from tradefan.messages.gateway import CreateOrder
 from tradefan.messages.market import Quality, Quote
+from tradefan.messages.orders import OrderStatus
 from tradefan.messages.records import ModeChange
-from tradefan.units import EXTERNAL, SECOND, AccountId, InstrumentId, exact, plain
+from tradefan.units import EXTERNAL, SECOND, ZERO, AccountId, InstrumentId, exact, plain, sign
 
 RISK_DESK = "risk_desk"
 IN_DOUBT_MAX = 3
 LAG_CLEAR_NS = SECOND // 4
 """A loop that is later than this has not recovered yet."""
 _CANCELS: tuple[Mode, ...] = ("REDUCE_ONLY", "KILLED")
+_FORBID_ALL: tuple[Mode, ...] = ("CANCEL_ONLY", "KILLED")
+_ENDING = (OrderStatus.PENDING_CANCEL, OrderStatus.PENDING_REPLACE)
 _BLIND = (Quality.STALE, Quality.BLIND)
 _NOT_LIVE = (*_BLIND, Quality.SUSPECT)
 
@@ -43,7 +45,7 @@ def judge(turn: Turn) -> None:
     ended = turn.live.stopping is not None and turn.live.stopping.answered
     if ended or not turn.live.running or not (turn.judge or turn.suspects):
         return
-    turn.judge = False
+    turn.judge, places = False, dict(turn.suspects)
     waits = [here.banned_until_ns for here in turn.live.accounts.values() if here.banned_until_ns > turn.now]
     for scope, cause, why in _conditions(turn):
         held = cause in turn.trading.modes.get(scope, {})
@@ -51,6 +53,10 @@ def judge(turn: Turn) -> None:
             _hold(turn, scope, cause, why, held=held)
         elif held and (due_ns := _leave(turn, scope, cause)) is not None:
             waits.append(due_ns)
+    if places and any(
+        one.mode == "REDUCE_ONLY" for held in turn.trading.modes.values() for one in held.values()
+    ):
+        _keep_reducing(turn, places)
     if waits:
         _come_back(turn, min(waits))
 
@@ -277,33 +283,54 @@ def set_mode(turn: Turn, record: ModeChange) -> None:
         code=record.code,
         text=record.text,
     )
-    if record.mode in _CANCELS:
-        _cancel_forbidden(turn, record.scope, record.mode)
     if record.mode != "NORMAL":
-        drop_creates(
-            turn,
-            lambda create: record.scope in _scopes_of(create) and _forbids(turn, record.mode, create),
-            f"mode {record.mode}",
-        )
+        _forbid(turn, record)
 
 
-def _cancel_forbidden(turn: Turn, scope: str, mode: Mode) -> None:
-    """Cancel own resting orders that a mode does not let stand (RELIABILITY.md 2b)."""
-    for order in turn.live_orders():
-        if not order.external and scope in _scopes_of(order) and _forbids(turn, mode, order):
-            cancel_order(turn, order, f"mode {mode}")
+def _forbid(turn: Turn, record: ModeChange) -> None:
+    """Cancel own resting orders that a mode does not let stand (RELIABILITY.md 2b), and drop such creates."""
+    own = [order for order in turn.live_orders() if not order.external]
+    found = own if record.mode in _FORBID_ALL else _adding(turn, own)
+    within = [order for order in found if record.scope in _scopes_of(order)]
+    for order in within if record.mode in _CANCELS else ():
+        cancel_order(turn, order, f"mode {record.mode}")
+    names = {order.client_order_id for order in within}
+    drop_creates(turn, lambda create: create.client_order_id in names, f"mode {record.mode}")
 
 
-def _scopes_of(order: Order | CreateOrder) -> tuple[str, ...]:
+def _keep_reducing(turn: Turn, places: Iterable[tuple[AccountId, InstrumentId]]) -> None:
+    """Cancel what adds by now where REDUCE_ONLY holds: something else than an approved order has traded."""
+    own = [order for order in turn.live_orders() if not order.external]
+    for order in _adding(turn, [one for one in own if (one.account, one.instrument) in places]):
+        if mode_of(turn, order.account, order.instrument, order.owner).mode == "REDUCE_ONLY":
+            cancel_order(turn, order, "mode REDUCE_ONLY")
+
+
+def _adding(turn: Turn, orders: Iterable[Order]) -> list[Order]:
+    """Return which of these orders, oldest first, do not fit into what is left to flat.
+
+    Of the account and of its owner alike; one whose end is wished for already leaves its room to others.
+    """
+    left: dict[tuple[str, ...], Decimal] = {}
+    found = []
+    for order in orders:
+        instrument = turn.instrument(order.instrument)
+        whole = (order.account, order.instrument, order.side)
+        mine = (*whole, order.owner)
+        if instrument is not None and mine not in left:
+            state = risk_state(turn, order.account, instrument, order.owner)
+            left.setdefault(whole, -state.account.position * sign(order.side))
+            left[mine] = -state.owner.position * sign(order.side)
+        if min(left.get(whole, ZERO), left.get(mine, ZERO)) < order.leaves_qty:
+            found.append(order)
+        elif order.status not in _ENDING:
+            left[whole] -= order.leaves_qty
+            left[mine] -= order.leaves_qty
+    return found
+
+
+def _scopes_of(order: Order) -> tuple[str, ...]:
     return scopes(order.account, order.instrument, order.owner)
-
-
-def _forbids(turn: Turn, mode: Mode, order: Order | CreateOrder) -> bool:
-    """Say whether a mode forbids an order that was approved before: all, or what can raise exposure."""
-    if mode in ("CANCEL_ONLY", "KILLED"):
-        return True
-    held: Decimal = account_qty(turn, order.account, order.instrument)
-    return held >= 0 if order.side == "buy" else held <= 0
 
 
 # --- messages -------------------------------------------------------------------------------------

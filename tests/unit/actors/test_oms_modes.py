@@ -5,6 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
+import msgspec
 import pytest
 
 from tests.unit.actors.oms_bench import Bench
@@ -107,6 +108,54 @@ def test_mode_when_reduce_only_then_resting_orders_that_add_are_cancelled(bench:
     assert [one.client_order_id for one in bench.take(GATEWAY, CancelOrder)] == [sell.client_order_id]
     bench.submit(1, side="sell")
     assert bench.one(TRADER, Refusal).code == "RISK_LATCHED"
+    bench.check()
+
+
+def linear(qty: int) -> Bench:
+    """Return a bench where BTC is a contract, of which the strategy holds a quantity."""
+    bench = Bench().ready()
+    contract = msgspec.structs.replace(bench.wiring.instruments[BTC], kind="linear")
+    bench.oms.state.live.instruments[BTC] = contract
+    bench.bought(qty)
+    return bench
+
+
+def names(*orders: CreateOrder | CancelOrder) -> list[str]:
+    return [one.client_order_id for one in orders]
+
+
+def test_mode_when_reduce_only_then_sales_beyond_what_is_held_are_cancelled_newest_first() -> None:
+    """A sale that turns the position around adds, by itself or together with older ones."""
+    bench = linear(2)
+    sales = [bench.resting(qty, 101 + qty, side="sell") for qty in (1, 3, 1, 1)]
+    bench.tell(mode("REDUCE_ONLY"))
+    assert names(*bench.take(GATEWAY, CancelOrder)) == names(sales[1], sales[3])
+    bench.fill(sales[0], 1)
+    bench.fill(sales[2], 1)
+    assert bench.take(GATEWAY, CancelOrder) == []
+    bench.check()
+
+
+def test_mode_when_reduce_only_then_what_others_hold_is_no_room_of_an_owner() -> None:
+    """An owner's sale beyond its own position adds to its risk, whatever the account holds."""
+    bench = linear(2)
+    sale = bench.resting(1, 101, side="sell", owner=CLI)
+    bench.tell(mode("REDUCE_ONLY"))
+    assert names(*bench.take(GATEWAY, CancelOrder)) == names(sale)
+
+
+def test_mode_when_reduce_only_holds_and_a_trade_of_others_takes_the_room_then_the_rest_is_cancelled() -> (
+    None
+):
+    """The mode is obeyed as long as it holds, in the turn that learns what has traded."""
+    bench = linear(2)
+    first, second = bench.resting(1, 101, side="sell"), bench.resting(1, 102, side="sell")
+    bench.tell(mode("REDUCE_ONLY"))
+    assert bench.take(GATEWAY, CancelOrder) == []
+    bench.fill(foreign(1, side="sell"), 1)
+    assert names(*bench.take(GATEWAY, CancelOrder)) == names(second)
+    bench.fill(foreign(2, side="sell"), 1)
+    assert names(*bench.take(GATEWAY, CancelOrder)) == names(first)
     bench.check()
 
 
