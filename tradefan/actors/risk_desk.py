@@ -23,6 +23,7 @@ from tradefan.actors.risk_desk_limits import (
     evaluate,
     let_go,
     repeat_latched,
+    set_mode,
 )
 from tradefan.actors.risk_desk_state import Account, Desk, RiskDeskState, RiskDeskWiring, RiskView, Told
 from tradefan.actors.risk_desk_view import equity_point, risk_view
@@ -96,9 +97,17 @@ class RiskDesk:
             books.note(account.told, msg)
 
     def _on_equity_mark(self, msg: EquityMark, ctx: Context) -> None:
-        """Take up day start and peak of an earlier life; our own are newer."""
+        """Take up day start and peak of an earlier life; our own are newer.
+
+        It is what the OMS has on record: one that began anew may have lost what its predecessor was told.
+        """
         account = self.state.accounts.get(msg.account)
-        if account is not None and account.curve is None:
+        if account is not None and account.curve is not None:
+            account.marked = msg
+            rolled = msg.day_start_ns != account.curve.day_start_ns
+            if rolled and "daily_loss" not in account.latched:
+                set_mode(self._desk(ctx), msg.account, "daily_loss", "NORMAL")
+        elif account is not None:
             account.curve = Curve(
                 msg.day_start_ns, msg.day_equity, msg.peak_equity, msg.seam, dict(msg.day_fees)
             )

@@ -34,6 +34,7 @@ def evaluate(desk: Desk, name: AccountId, account: Account) -> None:
     elif account.curve.roll(today_ns, worth.equity, account.fees()):
         account.latched.pop("daily_loss", None)
         set_mode(desk, name, "daily_loss", "NORMAL")
+    _forgive(account, account.curve, worth.equity)
     account.curve.follow(worth.equity)
     limits = desk.state.limits = _limits(desk)
     account.breaches = judge(worth, account.curve, limits, desk.wiring.numeraire)
@@ -69,15 +70,18 @@ def repeat_latched(desk: Desk, name: AccountId, account: Account) -> None:
 
 
 def let_go(account: Account, cause: str) -> None:
-    """A human has seen a loss: it is measured anew from here."""
-    curve, worth = account.curve, account.worth
-    if curve is None or worth is None or worth.missing:
-        return
-    if cause == "drawdown":
-        curve.peak = worth.equity
-    elif cause == "daily_loss":
-        curve.day_equity = worth.equity
+    """A human has seen a loss: it is measured anew from here, or from the next instant that can be valued."""
     account.latched.pop(cause, None)
+    if cause in LATCHING:
+        account.forgiven[cause] = None
+
+
+def _forgive(account: Account, curve: Curve, equity: Decimal) -> None:
+    if "drawdown" in account.forgiven:
+        curve.peak = equity
+    if "daily_loss" in account.forgiven:
+        curve.day_equity = equity
+    account.forgiven.clear()
 
 
 def book_seams(desk: Desk, seams: dict[InstrumentId, Decimal]) -> None:

@@ -70,6 +70,8 @@ class Account(Struct):
     """What was transferred and the curve does not count yet: it waits for the prices."""
     gone: dict[Asset, tuple[Decimal, Decimal]] = field(default_factory=dict)
     """What was booked apart because its feed had left: the quantity, and the mark told last."""
+    forgiven: dict[str, None] = field(default_factory=dict)
+    """Losses that a human has let go and that are not measured anew yet: it waits for the prices."""
 
     def fees(self) -> dict[Asset, Decimal]:
         """Return all that was ever paid in fees, of all but `external`."""

@@ -254,6 +254,21 @@ def test_ready_when_the_oms_began_anew_then_everything_is_said_again() -> None:
     assert scene.view.equity == 950
 
 
+def test_mark_when_a_successor_of_the_oms_has_lost_it_then_day_and_peak_are_told_again() -> None:
+    """Else the next start would measure the loss of this day from where the market is by then."""
+    yesterday = mark("900", "1100", day_start_ns=TODAY - DAY)
+    scene = Scene(yesterday, *RICH)
+    scene.price(BTC=100.0)
+    scene.give(Ready(2))
+    sent = scene.give(yesterday, *RICH, SENT)
+    assert (MAIN, "daily_loss", "NORMAL", "") in scene.modes(sent)
+    told = [one for one in (*sent, *scene.wait(2 * SECOND)) if isinstance(one, EquityMark)]
+    assert told == [mark("1000", "1100")]
+    sent = scene.give(mark("1000", "1100"), *RICH, SENT)
+    assert scene.modes(sent) == []
+    assert [one for one in (*sent, *scene.wait(2 * SECOND)) if isinstance(one, EquityMark)] == []
+
+
 def test_stop_when_asked_then_tells_the_peak_and_answers() -> None:
     """The OMS journals it before it stops itself."""
     scene = Scene(*RICH)

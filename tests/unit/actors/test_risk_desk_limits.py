@@ -11,6 +11,7 @@ from tests.unit.actors.risk_scene import (
     MAIN,
     ME,
     RICH,
+    SENT,
     T0,
     TODAY,
     Scene,
@@ -115,6 +116,21 @@ def test_daily_loss_when_a_human_lets_go_then_counts_from_there() -> None:
     scene.give(SetMode(MAIN, "daily_loss", "NORMAL", "", ""))
     assert (scene.view.day_equity, scene.view.daily_loss, scene.view.latched) == (950, 0, ())
     assert scene.give(SetMode(MAIN, "daily_loss", "NO_NEW_RISK", "", "")) == []
+
+
+def test_loss_when_a_human_lets_go_while_a_mark_is_missing_then_it_is_measured_anew_with_the_mark() -> None:
+    """What falls behind that is a loss of its own: no limit is forgotten for the rest of a life."""
+    books = (rest(USDT, "500"), held(SPOT, "5"))
+    scene = Scene(*books, max_daily_loss=Decimal(1), max_concentration=Decimal(1))
+    assert scene.modes(scene.price(BTC=60.0)) == [(MAIN, "drawdown", "REDUCE_ONLY", "RISK_DRAWDOWN")]
+    scene.give(*books, rest(ETHER.base, "1", "1"), SENT)
+    assert scene.view.missing == (ETHER.id,)
+    sent = scene.give(SetMode(MAIN, "drawdown", "NORMAL", "", ""))
+    assert scene.modes(sent) == [(MAIN, "drawdown", "NORMAL", "")]
+    assert scene.modes(scene.price(ETH=10.0)) == []
+    assert (scene.view.peak, scene.view.latched) == (810, ())
+    sent = scene.price(BTC=20.0)
+    assert (MAIN, "drawdown", "REDUCE_ONLY", "RISK_DRAWDOWN") in scene.modes(sent)
 
 
 def test_limit_when_lowered_under_what_is_held_then_counts_in_that_step() -> None:
