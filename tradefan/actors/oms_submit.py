@@ -421,6 +421,9 @@ def on_cancel_all(turn: Turn, wish: CancelAll) -> None:
     if turn.live.stopping is not None:
         # The stop has cancelled what its policies say; what it flattens is to go through.
         found = []
+    elif turn.live.closing and wish.owner in turn.wiring.owners:
+        # A strategy's last word comes before our own part of the stop, which leaves what protects.
+        found = [parent for parent in found if not parent.order.protective]
     end_parents(turn, found, "cancelled")
     if wish.req is not None:
         turn.guard(Answer(wish.req, tuple(parent.order.parent_id for parent in found)))

@@ -35,7 +35,7 @@ from tradefan.messages.control import (
 )
 from tradefan.messages.gateway import CancelOrder, CreateOrder, Look, LookDone
 from tradefan.messages.market import FeedQuality, Quality
-from tradefan.messages.orders import CancelAll, OrderStatus, Refusal
+from tradefan.messages.orders import CancelAll, OrderStatus, OwnerTurn, Refusal
 from tradefan.messages.records import CleanStop
 from tradefan.units import MS, SECOND
 
@@ -246,6 +246,18 @@ def test_stop_when_the_policy_is_leave_then_orders_stay(bench: Bench) -> None:
     empty_look(bench)
     assert bench.one(RIM, Stopped) == Stopped("oms", (), False)
     assert len(bench.trading.orders_live) == 2
+
+
+def test_stop_when_its_owner_ends_first_then_protection_stays_all_the_same(bench: Bench) -> None:
+    """A strategy ends before the order manager does, and what it cancels then is not what protects."""
+    bench.bought(1)
+    stop = bench.resting(1, 101, side="sell", reduce_only=True, protective=True)
+    other = bench.resting(1, 98)
+    bench.tell(StopBegun(), OwnerTurn(TREND, 1, None, (CancelAll(TREND),)), Stop(bench.now_ns + 5 * SECOND))
+    assert [one.client_order_id for one in bench.take(GATEWAY, CancelOrder)] == [other.client_order_id]
+    bench.report(other, S.CANCELED)
+    assert list(bench.trading.orders_live) == [stop.client_order_id]
+    bench.check()
 
 
 @pytest.mark.failure("OR-30")
