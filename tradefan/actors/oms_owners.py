@@ -37,7 +37,8 @@ def on_owner_turn(
 ) -> None:
     """Take a strategy's commands and its changed state together: both become durable, or neither."""
     if not turn.live.running:
-        refuse_whole(turn, wish, RiskRefused("NOT_READY", "the journal is being read"))
+        # Its State is not on record: an owner that has not begun yet knows nothing of this turn.
+        refuse_whole(turn, wish, RiskRefused("RESTARTING", "the journal is being read"))
         return
     if wish.asked != turn.live.asked.get(wish.owner, 0):
         _refuse_stale(turn, wish, handlers)

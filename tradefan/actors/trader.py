@@ -26,6 +26,7 @@ from tradefan.actors.trader_state import (
     waits_for,
 )
 from tradefan.actors.trader_turn import (
+    RESTARTING,
     is_news,
     last_orders,
     new_ref,
@@ -281,9 +282,14 @@ class Trader:
         self._tell(msg, ctx)
 
     def _on_refusal(self, msg: Refusal, ctx: Context) -> None:
-        if is_news(self.state, msg):
-            note_refusal(self.state, msg)
-            self._tell(msg, ctx)
+        if not is_news(self.state, msg):
+            return
+        if not self.state.started and msg.code != RESTARTING:
+            # Of a predecessor's turn, which is on record with its State.
+            self.state.lost = [*self.state.lost, msg][-HELD_MAX:]
+            return
+        note_refusal(self.state, msg)
+        self._tell(msg, ctx)
 
     def _on_timer(self, msg: Timer, ctx: Context) -> None:
         if msg.name == SETTLE:
@@ -360,7 +366,8 @@ class Trader:
         wishes: list[Wish] = []
         for refusal in lost:
             note_refusal(self.state, refusal)
-            ctx.log("warning", "command_lost", owner=self.wiring.owner, ref=refusal.ref, text=refusal.text)
+            event = "command_lost" if refusal.code == RESTARTING else "refusal_heard_late"
+            ctx.log("warning", event, owner=self.wiring.owner, ref=refusal.ref, text=refusal.text)
             wishes += wishes_of(type(self._strategy).__name__, self._strategy.on_refused(refusal, self._view))
         return tuple(wishes)
 

@@ -70,8 +70,9 @@ class TraderState(Struct):
     strategy may not begin.
 
     `sent` are the commands of the newest turns that nobody refused, `forgotten` is the newest turn of
-    which they are not all there any more. `lost` are refusals of commands that went with an OMS: the
-    strategy hears them before its State is journaled again. `told` are their refs: the OMS may say so too.
+    which they are not all there any more. `lost` are refusals of commands that went with an OMS, or that a
+    predecessor has not heard: the strategy hears them before its State is journaled again. `told` are the
+    refs of the former: the OMS may say so too.
     """
 
     picture: Picture = field(default_factory=Picture)

@@ -60,6 +60,23 @@ def test_wish_when_it_was_lost_while_it_waited_then_a_living_instance_hears_it_o
     assert turns_of(turns) == [(2, tally(1, refused=1), 0)]
 
 
+def test_refusal_when_it_comes_before_an_instance_begins_then_it_is_heard_at_the_beginning() -> None:
+    """A turn of the dead one is on record with its State: a wish of it that waited is refused by and by."""
+    turns = Turns()
+    trader = Trader(wiring(), strategy=Hears)
+    early, late, stale = (refusal_of(ref) for ref in ("t-3-1", "t-3-2", "t-3-3"))
+    early, late = (msgspec.structs.replace(one, code="RISK_MAX_POSITION") for one in (early, late))
+    turns.give(trader, Started(0), Ready(4), early, *answer(trader, 2, tally(2)), late, stale)
+    turns.to_oms()
+    turns.give(trader, *bars(10, 11, 12, start=T0 - 3 * MINUTE, live=False), live(), quote(100))
+    assert Counter.heard == [
+        "start 2 0",
+        "refused t-3-1 RISK_MAX_POSITION",
+        "refused t-3-2 RISK_MAX_POSITION",
+    ]
+    assert turns_of(turns) == [(3, tally(2, refused=2), 0)]
+
+
 @pytest.mark.parametrize("answered", [False, True])
 def test_stop_when_it_overtakes_what_was_lost_then_no_state_is_sent_that_does_not_know_of_it(
     answered: bool,
