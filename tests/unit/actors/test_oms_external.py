@@ -30,7 +30,15 @@ from tradefan.core.ledger import balance, position
 from tradefan.messages.account import AccountState, SetMode
 from tradefan.messages.control import ActorState, AskHistory, Stop
 from tradefan.messages.gateway import CancelOrder, CreateOrder, Look, OrderNotSent
-from tradefan.messages.orders import CancelAll, Doubt, FillUpdate, OrderStatus, Refusal, ResolveOrder
+from tradefan.messages.orders import (
+    CancelAll,
+    Doubt,
+    FillUpdate,
+    OrderStatus,
+    Refusal,
+    ResolveOrder,
+    ResumeTrading,
+)
 from tradefan.messages.records import (
     ExternalOrder,
     Fill,
@@ -206,6 +214,24 @@ def test_foreign_order_when_an_older_word_of_its_id_comes_late_then_it_lives_on(
     bench.advance(SECOND)
     assert bench.take(GATEWAY, Look)[-1].orders == ((BTC, newer.client_order_id),)
     bench.check()
+
+
+@pytest.mark.failure("OR-04", "ST-08")
+def test_foreign_order_when_its_id_is_that_of_a_cancelled_one_then_it_is_not_cancelled_for_that(
+    bench: Bench,
+) -> None:
+    """A cancel is repeated until the end of its order, not of whatever has its id by then."""
+    bench.report(foreign(1), S.NEW)
+    bench.kill(including_external=True)
+    assert bench.byte() == 2
+    bench.tell(ResumeTrading("all", "seen", "me"))
+    bench.byte()
+    bench.report(foreign(1), S.CANCELED)
+    bench.report(foreign(100), S.NEW, venue_order_id="v2")
+    bench.take(GATEWAY, CancelOrder)
+    bench.advance(60 * SECOND)
+    assert bench.take(GATEWAY, CancelOrder) == []
+    assert account_sides(bench.trading.exposure, ACCOUNT, BTC).buy_qty == D(100)
 
 
 @pytest.mark.failure("OR-25")
