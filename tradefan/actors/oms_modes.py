@@ -21,7 +21,7 @@ from tradefan.messages.control import ActorState, LoopLag, Timer
 from tradefan.messages.market import Quality, Quote
 from tradefan.messages.orders import OrderStatus
 from tradefan.messages.records import ModeChange
-from tradefan.units import EXTERNAL, SECOND, ZERO, AccountId, InstrumentId, exact, plain, sign
+from tradefan.units import EXTERNAL, SECOND, AccountId, InstrumentId, exact, plain, sign
 
 RISK_DESK = "risk_desk"
 IN_DOUBT_MAX = 3
@@ -317,11 +317,15 @@ def _adding(turn: Turn, orders: Iterable[Order]) -> list[Order]:
         instrument = turn.instrument(order.instrument)
         whole = (order.account, order.instrument, order.side)
         mine = (*whole, order.owner)
-        if instrument is not None and mine not in left:
+        if instrument is None:
+            # Nobody can say any more what it would reduce.
+            found.append(order)
+            continue
+        if mine not in left:
             state = risk_state(turn, order.account, instrument, order.owner)
             left.setdefault(whole, -state.account.position * sign(order.side))
             left[mine] = -state.owner.position * sign(order.side)
-        if min(left.get(whole, ZERO), left.get(mine, ZERO)) < order.leaves_qty:
+        if min(left[whole], left[mine]) < order.leaves_qty:
             found.append(order)
         elif order.status not in _ENDING:
             left[whole] -= order.leaves_qty
