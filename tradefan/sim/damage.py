@@ -85,14 +85,17 @@ def _outcome(twin: SimDisk, journal: str, acknowledged: Sequence[Record]) -> str
 
 
 def _accepted(twin: SimDisk, journal: str, acknowledged: Sequence[Record]) -> str | None:
-    """Go on behind a refusal as `--accept-loss` does: what is missing then is said."""
+    """Go on behind a refusal as `--accept-loss` does: it always opens, and what is missing then is said."""
     try:
         with contextlib.closing(JournalFile(journal, disk=twin, accept_loss=True)) as file:
-            told = [row.record for row in file.rows()]
-            lost = file.lost()
-    except (Refused, Outage):
-        return None
-    same = _same(told, acknowledged)
+            found, lost = file.recover(), file.lost()
+    except (Refused, Outage) as error:
+        # A flip may make it look like another program's, which would believe more than we do.
+        if isinstance(error, Refused) and error.code in ("JOURNAL_NEWER", "JOURNAL_OLDER"):
+            return None
+        return f"a loss that cannot be accepted: {error}"
+    # What lies before its snapshot recovery does not need: the background says what is wrong there.
+    same = found.snapshot_lsn + _same(found.records, acknowledged[found.snapshot_lsn :])
     if same < len(acknowledged) and not lost:
         return f"{same} rows accepted, and nothing said of the others"
     return None

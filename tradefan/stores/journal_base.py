@@ -10,7 +10,14 @@ import apsw
 from tradefan.errors import Outage, Refused
 from tradefan.messages.records import Record
 from tradefan.stores.disk import BUSY_MS, MEMORY, REAL, Disk, MemoryDisk, open_flags
-from tradefan.stores.journal_layout import JOURNAL_TABLE, JOURNAL_VERSION, NO_CHAIN, DamagedRow, lay_out
+from tradefan.stores.journal_layout import (
+    JOURNAL_TABLE,
+    JOURNAL_VERSION,
+    NO_CHAIN,
+    DamagedRow,
+    cut_off,
+    lay_out,
+)
 from tradefan.stores.mark import MARK_END, Mark, MarkFile, new_marks
 from tradefan.stores.rebuild import finish, renew_wal
 
@@ -43,7 +50,7 @@ class Guard:
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         """Raise ours in place of the error."""
-        if isinstance(error, _WORLD):
+        if isinstance(error, _WORLD) and not cut_off(error):
             raise Outage(f"{self.path}: {type(error).__name__}: {error}") from error
         if isinstance(error, apsw.Error | UnicodeDecodeError):
             raise damaged(self.path, f"{type(error).__name__}: {error}") from error

@@ -141,11 +141,27 @@ def _sound_snapshots(db: apsw.Connection, up_to: int | None) -> Iterator[tuple[i
         (up_to,),
     )
     for lsn, chain, version, digest in list(found):
-        state = db.execute("SELECT state FROM snapshots WHERE lsn = ?", (lsn,)).get
-        # A damaged file may have values of any type.
+        state = _state_at(db, lsn)
         sound = isinstance(state, bytes) and isinstance(chain, bytes) and isinstance(version, int)
         if sound and digest == state_digest(chain, version, state):
             yield lsn, chain, version, state
+
+
+def _state_at(db: apsw.Connection, lsn: int) -> Any:  # noqa: ANN401 a damaged file may have any value
+    try:
+        return db.execute("SELECT state FROM snapshots WHERE lsn = ?", (lsn,)).get
+    except apsw.IOError as error:
+        if not cut_off(error):
+            raise
+        return None
+
+
+def cut_off(error: object) -> bool:
+    """Whether SQLite looked for a page behind the end of its file: the disk is fine, the file was cut.
+
+    It does so for the pages of long values, which it reads past its cache.
+    """
+    return getattr(error, "extendedresult", None) == apsw.SQLITE_IOERR_SHORT_READ
 
 
 def _brought_up(state: bytes) -> bytes:

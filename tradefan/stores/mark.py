@@ -40,6 +40,12 @@ def marks(content: bytes) -> tuple[Mark | None, Mark | None]:
     return _read(content[:SLOT_BYTES]), _read(content[SLOT_BYTES : 2 * SLOT_BYTES])
 
 
+def whole_marks(content: bytes | None) -> tuple[Mark, ...]:
+    """Return what the slots say that are whole, the newest first."""
+    found = marks(content or b"")
+    return tuple(sorted((mark for mark in found if mark is not None), reverse=True))
+
+
 def epoch_in(content: bytes) -> int | None:
     """Return the highest epoch that ids were made in; None where nothing whole says it."""
     found = _read(content[2 * SLOT_BYTES : 3 * SLOT_BYTES])
@@ -58,8 +64,8 @@ class MarkFile:
         """Read what is there; `found` are the slots that are whole, the newest first."""
         self._file = file
         content = file.read()
-        first, second = found = marks(content)
-        self.found = tuple(sorted((mark for mark in found if mark is not None), reverse=True))
+        first, second = marks(content)
+        self.found = whole_marks(content)
         # The older slot, or the broken one, is the next to be overwritten.
         self._next = 1 if first is not None and (second is None or first.lsn >= second.lsn) else 0
         self.unsynced = False

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from itertools import count
+from typing import TypeVar
 
 import apsw
 import msgspec
@@ -15,16 +16,22 @@ from tradefan.stores.journal_layout import (
     INSERT_ROW,
     INSERT_SNAPSHOT,
     INSERT_SUBJECT,
+    NO_CHAIN,
     WITH_SUBJECT,
+    DamagedRow,
     Decode,
     Plain,
+    begin_of,
     good_snapshots,
     lay_out,
     only_aside,
     select,
     snapshot_values,
     subject_of,
+    verified,
 )
+
+T = TypeVar("T")
 
 BROKEN = (apsw.Error, msgspec.MsgspecError, ValueError, TypeError)
 """What reading a damaged file may raise."""
@@ -33,10 +40,11 @@ REBUILT = ".rebuilt"
 """Ends the name of a file that is still being written, or waits for its place."""
 
 
-def rebuild(disk: Disk, path: str, start: int, last: int, decode: Decode) -> str:
-    """Put a new file with the rows up to `last` in the old one's place; say what is only in the old one.
+def rebuild(disk: Disk, path: str, decode: Decode, lost: Callable[[int], str]) -> tuple[int, bytes]:
+    """Put a new file with the rows that can be believed in the old one's place.
 
-    Rows up to `start` are taken as they are, if they can be read: a snapshot stands for them.
+    Its losses say what is only in the old one: `lost` says it of the rows behind the last one.
+    Returns lsn and hash of that.
     """
     new = path + REBUILT
     _set_aside(disk, path, (new, f"{new}-wal", f"{new}-shm"))
@@ -44,12 +52,13 @@ def rebuild(disk: Disk, path: str, start: int, last: int, decode: Decode) -> str
     try:
         target.pragma("journal_mode", "wal")
         lay_out(target, 0, decode)
-        missing = _copy(disk, path, target, start, last, decode) if last else ""
+        copied = _copy(disk, path, target, decode) if disk.exists(path) else (0, NO_CHAIN)
+        target.execute("INSERT INTO losses VALUES (?, ?)", (copied[0], lost(copied[0])))
         target.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
     finally:
         target.close(True)
     _put_in_place(disk, path)
-    return missing
+    return copied
 
 
 def finish(disk: Disk, path: str) -> None:
@@ -84,42 +93,93 @@ def open_to_look(disk: Disk, path: str) -> apsw.Connection:
     return db
 
 
-def _copy(disk: Disk, path: str, target: apsw.Connection, start: int, last: int, decode: Decode) -> str:
-    source, missing = open_to_look(disk, path), ""
+def starts(source: apsw.Connection) -> list[tuple[int, bytes]]:
+    """Return lsn and hash of where recovery may begin, the newest first and the beginning last."""
+    found: list[tuple[int, bytes]] = []
+    with suppress(*BROKEN):
+        found.extend((lsn, chain) for lsn, chain, _ in good_snapshots(source))
+    return [*found, (0, NO_CHAIN)]
+
+
+def believed(
+    source: apsw.Connection, lsn: int, chain: bytes, decode: Decode
+) -> Iterator[tuple[Plain, bytes]]:
+    """Yield the rows behind an lsn as far as the chain leads and records decode.
+
+    Raises:
+        DamagedRow: at the first row to which it does not lead; any of BROKEN at one that cannot be read.
+    """
+    for plain, digest in verified(source, lsn, chain):
+        if plain[4] <= RECORD_VERSION:
+            decode(plain[5])
+        yield plain, digest
+
+
+def _copy(disk: Disk, path: str, target: apsw.Connection, decode: Decode) -> tuple[int, bytes]:
+    source = open_to_look(disk, path)
     try:
-        try:
-            _put(target, _rows(source, 0, start), decode)
-        except BROKEN:
-            # Recovery needs only the row that its snapshot stands for.
-            missing = f"; {only_aside(start)}"
-            target.execute("ROLLBACK; DELETE FROM journal; DELETE FROM subjects")
-            _put(target, _rows(source, start - 1, start), decode)
-        _put(target, _rows(source, start, last), decode)
-        with suppress(*BROKEN):
-            for lsn, chain, state in good_snapshots(source, last):
-                target.execute(INSERT_SNAPSHOT, snapshot_values(lsn, chain, state))
-        with suppress(*BROKEN):
-            for lsn, text in list(source.execute("SELECT lsn, text FROM losses ORDER BY lsn")):
-                target.execute("INSERT INTO losses VALUES (?, ?)", (min(lsn, last), text))
+        # A snapshot whose own row cannot be copied is no place to begin; the beginning always is.
+        begin = next(
+            start for start in starts(source) if not start[0] or _copy_old(source, target, *start, decode)
+        )
+        last, chain = _put(target, _readable(believed(source, *begin, decode)), decode) or begin
+        for lsn, digest, state in _readable(good_snapshots(source, last)):
+            target.execute(INSERT_SNAPSHOT, snapshot_values(lsn, digest, state))
+        for lsn, text in _readable(_losses(source)):
+            target.execute("INSERT INTO losses VALUES (?, ?)", (min(lsn, last), str(text)))
+        first = target.execute("SELECT min(lsn) FROM journal WHERE lsn > 0").get or 1
+        if first > 1 and begin_of(target)[0] != first:
+            target.execute("INSERT INTO losses VALUES (?, ?)", (last, only_aside(first)))
     finally:
         source.close(True)
-    return missing
+    return last, chain
 
 
-def _rows(source: apsw.Connection, after_lsn: int, last: int) -> Iterable[tuple[Plain, bytes]]:
-    return select(source, after_lsn, up_to=last)
+def _copy_old(
+    source: apsw.Connection, target: apsw.Connection, start: int, chain: bytes, decode: Decode
+) -> bool:
+    """Copy the rows that a snapshot stands for as they are, or its own alone, which recovery needs.
+
+    Returns whether that one came along.
+    """
+    for after_lsn in (0, start - 1):
+        # A damaged tree has rows twice, or values of other types.
+        with suppress(apsw.ConstraintError, TypeError):
+            rows = _readable(select(source, after_lsn, up_to=start))
+            if _put(target, rows, decode) == (start, chain):
+                return True
+        if target.in_transaction:
+            target.execute("ROLLBACK")
+        target.execute("DELETE FROM journal; DELETE FROM subjects")
+    return False
 
 
-def _put(target: apsw.Connection, rows: Iterable[tuple[Plain, bytes]], decode: Decode) -> None:
+def _losses(source: apsw.Connection) -> Iterator[tuple[int, str]]:
+    yield from source.execute("SELECT lsn, text FROM losses WHERE typeof(lsn) = 'integer' ORDER BY lsn")
+
+
+def _readable(rows: Iterable[T]) -> Iterator[T]:
+    """Yield what can be read, up to what cannot; errors of whoever takes them are not ours."""
+    with suppress(DamagedRow, *BROKEN):
+        yield from rows
+
+
+def _put(
+    target: apsw.Connection, rows: Iterable[tuple[Plain, bytes]], decode: Decode
+) -> tuple[int, bytes] | None:
+    """Write rows; return lsn and hash of the last one."""
+    last = None
     target.execute("BEGIN IMMEDIATE")
     for number, (plain, chain) in enumerate(rows, 1):
         target.execute(INSERT_ROW, (*plain, chain))
+        last = plain[0], chain
         if plain[3] in WITH_SUBJECT and plain[4] <= RECORD_VERSION:
             with suppress(msgspec.MsgspecError, ValueError):
                 target.execute(INSERT_SUBJECT, (subject_of(decode(plain[5])), plain[0]))
         if number % _ROWS_AT_ONCE == 0:
             target.execute("COMMIT; BEGIN IMMEDIATE")
     target.execute("COMMIT")
+    return last
 
 
 def _put_in_place(disk: Disk, path: str) -> None:

@@ -8,6 +8,7 @@ What is lost is written into `losses`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -15,7 +16,7 @@ import apsw
 import msgspec
 
 from tradefan.errors import Outage, Refused
-from tradefan.messages.records import RECORD_VERSION, TRADING_READ, TRADING_VERSION, Record
+from tradefan.messages.records import TRADING_READ, TRADING_VERSION, Record
 from tradefan.stores.disk import MEMORY, Disk, open_flags
 from tradefan.stores.journal_layout import (
     JOURNAL_VERSION,
@@ -23,27 +24,35 @@ from tradefan.stores.journal_layout import (
     DamagedRow,
     Decode,
     foreign_snapshot,
-    good_snapshots,
     lay_out,
-    verified,
 )
-from tradefan.stores.mark import MARK_END, MarkFile, epoch_in, marks, new_marks
-from tradefan.stores.rebuild import BROKEN, finish, open_to_look, rebuild, renew_wal
+from tradefan.stores.mark import MARK_END, Mark, MarkFile, epoch_in, new_marks, whole_marks
+from tradefan.stores.rebuild import BROKEN, believed, finish, open_to_look, rebuild, renew_wal, starts
 
 EPOCHS_UNKNOWN = 2**14
 """More starts than lost rows can be of, where no mark says how many: their ids may be at the venue."""
 
 
-class Belief(NamedTuple):
-    """Rows behind `start`, a snapshot's or 0, can be believed up to `lsn`; `why` is what is wrong then."""
+BESIDE = {
+    "subjects": "subject, lsn",
+    "snapshots": "lsn, chain, version, digest, state",
+    "losses": "lsn, text",
+    "sqlite_schema": "sql",
+}
+"""Tables beside the rows; with the last one SQLite looks at the free pages."""
 
-    start: int
+
+class Belief(NamedTuple):
+    """Rows can be believed up to `lsn`; `why` is what is wrong then."""
+
     lsn: int
     chain: bytes
     layout: int
     why: str
     foreign: tuple[int, int] | None = None
     """Lsn and version of a snapshot behind that which only another program can read."""
+    other: int | None = None
+    """A row that a mark names, and that is not the one in the file."""
 
 
 def accept_loss(disk: Disk, path: str, decode: Decode) -> None:
@@ -59,17 +68,20 @@ def accept_loss(disk: Disk, path: str, decode: Decode) -> None:
         finish(disk, path)
         # The loss is written behind what the WAL holds: a sync of that may have failed.
         renew_wal(disk, path)
-        belief = examine(disk, path, decode)
+        content = _mark_content(disk, path)
+        belief = examine(disk, path, decode, whole_marks(content))
         if belief.layout > JOURNAL_VERSION:
             return
         if belief.why and belief.foreign is not None:
             raise of_another(path, *belief.foreign)
-        content = _mark_content(disk, path)
-        lost = _lost(content, belief)
         if belief.why:
-            lost += rebuild(disk, path, belief.start, belief.lsn, decode)
-        if lost:
-            _write_down(disk, path, belief, lost, None if content is None else epoch_in(content))
+            lsn, chain = rebuild(disk, path, decode, lambda last: _lost(content, belief._replace(lsn=last)))
+            belief = belief._replace(lsn=lsn, chain=chain)
+        elif lost := _lost(content, belief):
+            _write_down(disk, path, belief, lost)
+        else:
+            return
+        _begin_marks(disk, path, belief, None if content is None else epoch_in(content))
     except (apsw.Error, OSError) as error:
         raise Outage(f"{path}: {type(error).__name__}: {error}") from error
 
@@ -84,27 +96,25 @@ def of_another(path: str, lsn: int, version: int) -> Refused:
     return Refused(code, f"{text}: use the TradeFan that wrote it; nothing was changed")
 
 
-def examine(disk: Disk, path: str, decode: Decode) -> Belief:
-    """Return how far a file can be believed; nothing of it is changed."""
-    start, lsn, chain, layout, why, foreign = 0, 0, NO_CHAIN, 0, "", None
+def examine(disk: Disk, path: str, decode: Decode, known: Sequence[Mark] = ()) -> Belief:
+    """Return how far a file can be believed, also by its marks; nothing of it is changed."""
+    lsn, chain, layout, why, foreign, other = 0, NO_CHAIN, 0, "", None, None
     if not disk.exists(path):
         # What is left of it is set aside, not taken away by SQLite.
         why = "the file is not there" if disk.exists(f"{path}-wal") else ""
-        return Belief(start, lsn, chain, layout, why)
+        return Belief(lsn, chain, layout, why)
     db = None
     try:
         db = open_to_look(disk, path)
-        layout = db.pragma("user_version")
+        layout, head = _read_head(db)
         if layout == JOURNAL_VERSION:
-            start, chain, foreign = _newest(db)
-            lsn = start
+            foreign = _foreign(db)
+            lsn, chain = starts(db)[0]
         if 0 < layout <= JOURNAL_VERSION:
-            for plain, digest in verified(db, start, chain):
-                if plain[4] <= RECORD_VERSION:
-                    decode(plain[5])
+            for plain, digest in believed(db, lsn, chain, decode):
                 lsn, chain = plain[0], digest
-        if layout == JOURNAL_VERSION:
-            why = side_tables(db)
+            other = next((mark.lsn for mark in known if mark.lsn <= lsn and not _is_there(db, mark)), None)
+        why = head or (side_tables(db) if layout == JOURNAL_VERSION else "")
     except DamagedRow as error:
         why = error.text
     except BROKEN as error:
@@ -112,27 +122,43 @@ def examine(disk: Disk, path: str, decode: Decode) -> Belief:
     finally:
         if db is not None:
             db.close(True)
-    return Belief(
-        start, lsn, chain, layout, why, foreign if foreign is not None and foreign[0] > lsn else None
-    )
+    if foreign is not None and foreign[0] <= lsn:
+        foreign = None
+    return Belief(lsn, chain, layout, why, foreign, other)
 
 
-def _newest(db: apsw.Connection) -> tuple[int, bytes, tuple[int, int] | None]:
-    """Return where recovery would begin, the hash there, and a snapshot of a version that we do not read.
+def _read_head(db: apsw.Connection) -> tuple[int, str]:
+    """Return the version of the layout, and what is wrong with the bytes that every file begins with."""
+    kept_from_us = db.readonly("main")
+    layout = db.pragma("user_version")
+    if db.readonly("main") and not kept_from_us:
+        return layout, "its first page says that it can only be read"
+    if layout < 1 and db.execute("SELECT count(*) FROM sqlite_schema").get:
+        return JOURNAL_VERSION, f"expected version {JOURNAL_VERSION} in its first page, found {layout}"
+    return layout, ""
 
-    One that is damaged is none.
-    """
-    foreign = None
+
+def _foreign(db: apsw.Connection) -> tuple[int, int] | None:
     with suppress(*BROKEN):
-        foreign = foreign_snapshot(db)
-        for lsn, chain, _ in good_snapshots(db):
-            return lsn, chain, foreign
-    return 0, NO_CHAIN, foreign
+        return foreign_snapshot(db)
+    return None
+
+
+def _is_there(db: apsw.Connection, mark: Mark) -> bool:
+    with suppress(*BROKEN):
+        chain = db.execute("SELECT chain FROM journal WHERE lsn = ?", (mark.lsn,)).get
+        return mark.lsn == 0 or chain[: len(mark.chain)] == mark.chain
+    return False
 
 
 def side_tables(db: apsw.Connection) -> str:
-    """Say what is wrong with what lies beside the rows: later commits need it."""
-    for table in ("subjects", "snapshots", "losses"):
+    """Say what is wrong with what lies beside the rows, or with free pages: later commits need them.
+
+    Raises:
+        apsw.Error: as damage does; SQLite itself does not see a name of a column that is another one.
+    """
+    for table, columns in BESIDE.items():
+        db.execute(f"SELECT {columns} FROM {table} LIMIT 0")  # noqa: S608 our names
         found = str(db.execute(f"PRAGMA integrity_check({table})").get)
         if found != "ok":
             return found
@@ -151,7 +177,7 @@ def _mark_content(disk: Disk, path: str) -> bytes | None:
 
 def _lost(content: bytes | None, belief: Belief) -> str:
     """Say what is lost, "" when nothing is."""
-    newest = max((mark for mark in marks(content or b"") if mark is not None), default=None)
+    newest = max(whole_marks(content), default=None)
     if newest is None:
         if content is None and belief.layout < JOURNAL_VERSION and not belief.why:
             return ""
@@ -160,13 +186,13 @@ def _lost(content: bytes | None, belief: Belief) -> str:
         return f"rows {belief.lsn + 1} to {newest.lsn}: {belief.why or 'they are not there'}"
     if belief.why:
         return f"rows behind lsn {belief.lsn}, if there were any: {belief.why}"
-    if newest.lsn == belief.lsn and newest.chain != belief.chain[: len(newest.chain)]:
-        return f"the history that the mark file knows: row {newest.lsn} is another one"
+    if belief.other is not None:
+        return f"the history that the mark file knows: row {belief.other} is another one, or gone"
     return ""
 
 
-def _write_down(disk: Disk, path: str, belief: Belief, lost: str, epoch: int | None) -> None:
-    """Say in the file what is lost, and let its marks begin anew, above every epoch that was used."""
+def _write_down(disk: Disk, path: str, belief: Belief, lost: str) -> None:
+    """Say in the file, which stays as it is, what is lost."""
     db = disk.connect(path, open_flags(read_only=False))
     try:
         db.pragma("journal_mode", "wal")
@@ -176,10 +202,25 @@ def _write_down(disk: Disk, path: str, belief: Belief, lost: str, epoch: int | N
             lay_out(db, layout, msgspec.msgpack.Decoder(Record).decode)
         db.execute("DELETE FROM snapshots WHERE lsn > ?", (belief.lsn,))
         db.execute("INSERT INTO losses VALUES (?, ?)", (belief.lsn, lost))
-        kept = int(db.execute("SELECT ifnull(max(epoch), 0) FROM journal").get)
     finally:
         db.close(True)
+
+
+def _begin_marks(disk: Disk, path: str, belief: Belief, epoch: int | None) -> None:
+    """Let the marks begin anew at the last row, above every epoch that was used."""
+    kept = _last_epoch(disk, path, belief.lsn)
     used = kept + EPOCHS_UNKNOWN if epoch is None else max(kept, epoch)
     file = MarkFile(disk.plain(path + MARK_END, new_marks(belief.lsn, belief.chain, used)))
     file.reset(belief.lsn, belief.chain, used)
     file.close()
+
+
+def _last_epoch(disk: Disk, path: str, lsn: int) -> int:
+    """Return the epoch of the last row, the highest of all; 0 where it cannot be read."""
+    db = open_to_look(disk, path)
+    try:
+        return int(db.execute("SELECT epoch FROM journal WHERE lsn = ?", (lsn,)).get or 0)
+    except BROKEN:
+        return 0
+    finally:
+        db.close(True)

@@ -7,10 +7,13 @@ from random import Random
 import pytest
 
 from tests.unit.stores.made import transfers
+from tradefan.errors import Refused
+from tradefan.sim import damage
 from tradefan.sim.damage import copy_of, probe
 from tradefan.sim.disk import SimDisk
 from tradefan.sim.options import T0
 from tradefan.sim.world import World
+from tradefan.stores.disk import Disk
 from tradefan.stores.journal import JournalFile
 
 JOURNAL = "journal.db"
@@ -48,6 +51,29 @@ def test_probe_when_rows_are_missing_and_nobody_says_so_then_it_is_a_violation(s
     assert broken
     assert {one.invariant for one in broken} == {"I-46"}
     assert "of which 40 are those acknowledged" in broken[0].found
+    disk.close()
+
+
+@pytest.mark.parametrize(
+    ("code", "violated"), [("JOURNAL_DAMAGED", True), ("JOURNAL_NEWER", False), ("JOURNAL_OLDER", False)]
+)
+def test_probe_when_a_loss_cannot_be_accepted_then_it_is_a_violation(
+    monkeypatch: pytest.MonkeyPatch, code: str, *, violated: bool
+) -> None:
+    """The mutant: a journal that `--accept-loss` does not open. What another program wrote stays refused."""
+
+    class Stubborn(JournalFile):
+        def __init__(self, path: str, *, disk: Disk, accept_loss: bool = False) -> None:
+            if accept_loss:
+                raise Refused(code, "expected another one")
+            super().__init__(path, disk=disk)
+
+    monkeypatch.setattr(damage, "JournalFile", Stubborn)
+    disk, rng = SimDisk(1), Random(1)
+    written(disk)
+    found = [probe(disk, JOURNAL, RECORDS, {}, rng, 7)[1] for _ in range(8)]
+    texts = {one.found for one in found if one is not None}
+    assert texts == ({f"a loss that cannot be accepted: {code}: expected another one"} if violated else set())
     disk.close()
 
 
