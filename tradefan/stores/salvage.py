@@ -31,8 +31,6 @@ from tradefan.stores.rebuild import BROKEN, believed, finish, open_to_look, rebu
 
 EPOCHS_UNKNOWN = 2**14
 """More starts than lost rows can be of, where no mark says how many: their ids may be at the venue."""
-
-
 BESIDE = {
     "subjects": "subject, lsn",
     "snapshots": "lsn, chain, version, digest, state",
@@ -113,6 +111,7 @@ def examine(disk: Disk, path: str, decode: Decode, known: Sequence[Mark] = ()) -
         if 0 < layout <= JOURNAL_VERSION:
             for plain, digest in believed(db, lsn, chain, decode):
                 lsn, chain = plain[0], digest
+            _require_found(db, lsn, chain)
             other = next((mark.lsn for mark in known if mark.lsn <= lsn and not _is_there(db, mark)), None)
         why = head or (side_tables(db) if layout == JOURNAL_VERSION else "")
     except DamagedRow as error:
@@ -144,10 +143,16 @@ def _foreign(db: apsw.Connection) -> tuple[int, int] | None:
     return None
 
 
+def _require_found(db: apsw.Connection, lsn: int, chain: bytes) -> None:
+    """See that the tree leads to the last row of its leaves: the next one comes to lie where it leads."""
+    if not _is_there(db, Mark(lsn, chain)):
+        raise DamagedRow(lsn, f"expected to find row {lsn} by its number, found another or none")
+
+
 def _is_there(db: apsw.Connection, mark: Mark) -> bool:
     with suppress(*BROKEN):
         chain = db.execute("SELECT chain FROM journal WHERE lsn = ?", (mark.lsn,)).get
-        return mark.lsn == 0 or chain[: len(mark.chain)] == mark.chain
+        return mark.lsn == 0 or bool(chain[: len(mark.chain)] == mark.chain)
     return False
 
 

@@ -98,6 +98,22 @@ def test_accept_when_the_row_of_the_older_mark_is_gone_then_says_so(disk: SimDis
     assert accepted(disk) == (8, "the history that the mark file knows: row 7 is another one, or gone")
 
 
+def test_accept_when_the_tree_leads_past_the_last_row_then_keeps_every_row(disk: SimDisk) -> None:
+    """All rows are in its leaves, and the last one is not found by its number: nor would be the next."""
+    file = JournalFile(PATH, disk=disk)
+    file.append(1, 1, transfers(400))
+    file.close()
+    content = disk.peek(PATH)
+    (root,) = (at for at in range(4096, len(content), 4096) if content[at] == 5)
+    cells = int.from_bytes(content[root + 3 : root + 5], "big")
+    last_cell = root + 12 + 2 * (cells - 1)
+    key = root + int.from_bytes(content[last_cell : last_cell + 2], "big") + 4
+    disk.damage("flip", PATH, at=key, bit=4)
+    last, lost = accepted(disk)
+    assert last == 400
+    assert lost.startswith("rows behind lsn 400, if there were any: expected to find row 400 by its number")
+
+
 def test_accept_when_old_rows_and_the_mark_cannot_be_read_then_more_epochs_are_passed_over(
     disk: SimDisk,
 ) -> None:
