@@ -20,6 +20,7 @@ from tradefan.contracts import suggest
 from tradefan.core.trading import Trading, apply
 from tradefan.errors import Refused
 from tradefan.messages.records import TRADING_VERSION, Record
+from tradefan.stores.disk import Trouble
 from tradefan.stores.journal import JournalFile, Row
 from tradefan.stores.journal_layout import JOURNAL_VERSION, SLICE
 from tradefan.stores.kill_byte import KILL_END, killed
@@ -130,15 +131,19 @@ def _unreadable(path: str, text: str) -> VerifyReport:
 
 def _verify_rows(file: JournalFile) -> tuple[int, bytes, str]:
     """Return how far the rows are what they must be, the hash there, and what is wrong behind that."""
-    lsn, chain = file.begin()
-    try:
-        while True:
-            before = lsn
-            lsn, chain = file.check(lsn, chain, SLICE)
-            if lsn < before + SLICE:
-                return lsn, chain, ""
-    except Refused as error:
-        return lsn, chain, error.text
+    (lsn, chain), rows, wrong = file.begin(), SLICE, ""
+    while True:
+        before = lsn
+        try:
+            lsn, chain = file.check(lsn, chain, rows)
+        except Refused as error:
+            if wrong:
+                return lsn, chain, wrong
+            # Those of this slice before the damaged one are good: they are taken one by one.
+            rows, wrong = 1, error.text
+            continue
+        if lsn < before + rows:
+            return lsn, chain, wrong
 
 
 def _compare(file: JournalFile, known: bytes | None, rows: int) -> tuple[str, str]:
@@ -337,4 +342,5 @@ def _require(path: str) -> None:
 
 def _read(path: str) -> bytes | None:
     file = Path(path)
-    return file.read_bytes() if file.exists() else None
+    with Trouble(path):
+        return file.read_bytes() if file.exists() else None

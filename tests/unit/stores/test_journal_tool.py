@@ -13,7 +13,7 @@ import pytest
 from tests.unit.stores.made import ACCOUNT, fill_record, parent, transfers
 from tests.unit.stores.test_projection import RECORDS, filled, intent
 from tradefan.core.trading import Trading, apply
-from tradefan.errors import Refused
+from tradefan.errors import Outage, Refused
 from tradefan.messages.control import Snap
 from tradefan.messages.records import TRADING_VERSION, FillInferred, OwnerState, Parent, ParentFailed
 from tradefan.stores.disk import REAL
@@ -93,7 +93,33 @@ def test_verify_when_damaged_then_describes_it(path: str, sql: str, rows: int, p
     report = verify(path)
     assert report.code == 1
     assert any(problem in text for text in report.problems), report.problems
-    assert report.rows in {rows, 0}
+    assert report.rows == rows
+
+
+@pytest.mark.parametrize("sql", ["at_ns = 0", "type = CAST(x'e5' AS TEXT)"])
+def test_verify_when_a_row_far_behind_the_first_is_damaged_then_those_before_it_count(
+    tmp_path: Path, sql: str
+) -> None:
+    """They are good, and say when the journal began; the mark is compared with the last of them."""
+    path = str(tmp_path / "journal.db")
+    file = JournalFile(path)
+    file.append(1, 1, transfers(264))
+    file.close()
+    altered(path, f"UPDATE journal SET {sql} WHERE lsn = 189")
+    report = verify(path)
+    assert (report.rows, report.first_at, report.last_at) == (188, iso(1), iso(188))
+    assert "its mark file names row 264, the last that can be believed is 188" in report.problems
+
+
+@pytest.mark.parametrize("end", [".mark", ".kill"])
+def test_verify_when_a_file_beside_it_cannot_be_read_then_is_an_outage_that_names_it(
+    path: str, end: str
+) -> None:
+    """As any other trouble with the disk."""
+    Path(f"{path}{end}").unlink(missing_ok=True)
+    Path(f"{path}{end}").mkdir()
+    with pytest.raises(Outage, match=rf"journal.db\{end}: IsADirectoryError"):
+        verify(path)
 
 
 def test_verify_when_a_row_is_not_found_by_its_subject_then_says_which(tmp_path: Path) -> None:
@@ -104,7 +130,7 @@ def test_verify_when_a_row_is_not_found_by_its_subject_then_says_which(tmp_path:
     file.close()
     altered(path, "DELETE FROM subjects WHERE lsn = 6")
     report = verify(path)
-    assert (report.rows, report.code) == (0, 1)
+    assert (report.rows, report.code) == (5, 1)
     assert "at lsn 6: expected to find it as fill paper:main binance:BTC/USDT 6" in report.problems[0]
 
 
