@@ -97,6 +97,10 @@ class RealDisk:
     """The machine's disk."""
 
     def connect(self, path: str, flags: int) -> apsw.Connection:
+        if flags == apsw.SQLITE_OPEN_READONLY and _at_rest(path):
+            return apsw.Connection(
+                f"{Path(path).absolute().as_uri()}?immutable=1", flags | apsw.SQLITE_OPEN_URI
+            )
         return apsw.Connection(path, flags)
 
     def plain(self, path: str, content: bytes | None = None) -> PlainFile:
@@ -212,6 +216,11 @@ class Trouble:
         """Raise the Outage in place of the error."""
         if isinstance(error, apsw.Error | OSError):
             raise Outage(f"{self.path}: {type(error).__name__}: {error}") from error
+
+
+def _at_rest(path: str) -> bool:
+    """Whether there is no WAL and we could make none, which SQLite wants to do even for a reader."""
+    return not Path(f"{path}-wal").exists() and not os.access(Path(path).parent, os.W_OK)
 
 
 def _sync_folder(path: str) -> None:

@@ -169,6 +169,22 @@ def test_verify_when_a_snapshot_is_of_another_program_then_that_is_no_damage(pat
     assert not any("snapshot" in text for text in verify(path).problems)
 
 
+def test_verify_when_the_folder_cannot_be_written_then_reads_all_the_same(
+    path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A copy on a disk that is mounted to be read: SQLite would make a WAL beside it first."""
+    beside = sorted(Path(path).parent.iterdir())
+    monkeypatch.setattr("os.access", lambda _path, _mode: False)
+    assert (verify(path).rows, len(list(show(path)))) == (17, 17)
+    assert sorted(Path(path).parent.iterdir()) == beside
+    monkeypatch.undo()
+    file = JournalFile(path)
+    file.append(18, 1, transfers(1, 18))
+    monkeypatch.setattr("os.access", lambda _path, _mode: False)
+    assert verify(path).rows == 18
+    file.close()
+
+
 def test_verify_when_there_is_none_then_is_refused(tmp_path: Path) -> None:
     """To look makes no file."""
     with pytest.raises(Refused, match="NO_JOURNAL"):
