@@ -13,10 +13,12 @@ from tradefan.stores.disk import BUSY_MS, MEMORY, REAL, Disk, MemoryDisk, open_f
 from tradefan.stores.journal_layout import (
     JOURNAL_TABLE,
     JOURNAL_VERSION,
+    LOCKED,
     NO_CHAIN,
     DamagedRow,
     cut_off,
     lay_out,
+    only_read,
 )
 from tradefan.stores.mark import MARK_END, Mark, MarkFile, new_marks
 from tradefan.stores.rebuild import finish, renew_wal
@@ -299,7 +301,8 @@ class JournalBase:
         try:
             self.db = self.disk.connect(self.path, flags)
             self.db.set_busy_timeout(BUSY_MS)
-            self.db.pragma("user_version")
+            if only_read(self.db):
+                raise damaged(self.path, LOCKED)
         except (apsw.FullError, apsw.IOError, apsw.CantOpenError) as error:
             if not self.disk.exists(self.path):
                 raise

@@ -36,6 +36,7 @@ JOURNAL_VERSION = 2
 """Of the file's layout; `RECORD_VERSION` is that of the records in it."""
 NO_CHAIN = bytes(32)
 """The hash before the first row."""
+LOCKED = "its first page says that it can only be read"
 SLICE = 1_000
 """Rows read by one statement: no reader holds the file for longer."""
 SUBJECTS_AT_ONCE = 1_000
@@ -162,6 +163,16 @@ def cut_off(error: object) -> bool:
     It does so for the pages of long values, which it reads past its cache.
     """
     return getattr(error, "extendedresult", None) == apsw.SQLITE_IOERR_SHORT_READ
+
+
+def only_read(db: apsw.Connection) -> bool:
+    """Whether the first page says that the file can only be read, asked before anything else is.
+
+    That we may not write it is another matter: SQLite knows that before it has read a page.
+    """
+    kept_from_us = db.readonly("main")
+    db.pragma("user_version")
+    return db.readonly("main") and not kept_from_us
 
 
 def _brought_up(state: bytes) -> bytes:

@@ -20,11 +20,13 @@ from tradefan.messages.records import TRADING_READ, TRADING_VERSION, Record
 from tradefan.stores.disk import MEMORY, Disk, open_flags
 from tradefan.stores.journal_layout import (
     JOURNAL_VERSION,
+    LOCKED,
     NO_CHAIN,
     DamagedRow,
     Decode,
     foreign_snapshot,
     lay_out,
+    only_read,
 )
 from tradefan.stores.mark import MARK_END, Mark, MarkFile, epoch_in, new_marks, whole_marks
 from tradefan.stores.rebuild import BROKEN, believed, finish, open_to_look, rebuild, renew_wal, starts
@@ -128,10 +130,9 @@ def examine(disk: Disk, path: str, decode: Decode, known: Sequence[Mark] = ()) -
 
 def _read_head(db: apsw.Connection) -> tuple[int, str]:
     """Return the version of the layout, and what is wrong with the bytes that every file begins with."""
-    kept_from_us = db.readonly("main")
-    layout = db.pragma("user_version")
-    if db.readonly("main") and not kept_from_us:
-        return layout, "its first page says that it can only be read"
+    locked, layout = only_read(db), db.pragma("user_version")
+    if locked:
+        return layout, LOCKED
     if layout < 1 and db.execute("SELECT count(*) FROM sqlite_schema").get:
         return JOURNAL_VERSION, f"expected version {JOURNAL_VERSION} in its first page, found {layout}"
     return layout, ""

@@ -181,6 +181,8 @@ def test_accept_when_the_first_page_says_what_is_not_so_then_keeps_every_row(
     """That it can only be read, or that nothing is in it yet."""
     written(disk)
     disk.damage("flip", PATH, at=at, bit=bit)
+    with pytest.raises(Refused, match="JOURNAL_DAMAGED"):
+        JournalFile(PATH, disk=disk)
     file = JournalFile(PATH, disk=disk, accept_loss=True)
     assert file.recover().records == (*LONG, *transfers(5, 4))
     assert file.lost() == f"rows behind lsn 8, {lost}"
