@@ -19,6 +19,7 @@ from tradefan.errors import Outage, Refused
 from tradefan.messages.records import TRADING_READ, TRADING_VERSION, Record
 from tradefan.stores.disk import MEMORY, Disk, open_flags
 from tradefan.stores.journal_layout import (
+    INSERT_ROW,
     JOURNAL_VERSION,
     LOCKED,
     NO_CHAIN,
@@ -115,7 +116,7 @@ def examine(disk: Disk, path: str, decode: Decode, known: Sequence[Mark] = ()) -
                 lsn, chain = plain[0], digest
             _require_found(db, lsn, chain)
             other = next((mark.lsn for mark in known if mark.lsn <= lsn and not _is_there(db, mark)), None)
-        why = head or (side_tables(db) if layout == JOURNAL_VERSION else "")
+        why = head or (side_tables(db) or _stuck(db, lsn) if layout == JOURNAL_VERSION else "")
     except DamagedRow as error:
         why = error.text
     except BROKEN as error:
@@ -142,6 +143,26 @@ def _foreign(db: apsw.Connection) -> tuple[int, int] | None:
     with suppress(*BROKEN):
         return foreign_snapshot(db)
     return None
+
+
+def _stuck(db: apsw.Connection, lsn: int) -> str:
+    """Say why no row can be written behind the last one; SQLite looks at many bytes only then.
+
+    Nothing is written: three rows of nearly a page each, so that the tree has to grow, are taken back.
+    """
+    try:
+        db.execute("BEGIN IMMEDIATE")
+        for number in range(1, 4):
+            db.execute(INSERT_ROW, (lsn + number, 0, 0, "", 0, bytes(3_000), NO_CHAIN))
+    except (apsw.CorruptError, apsw.ConstraintError) as error:
+        return f"no row can be written behind it: {type(error).__name__}: {error}"
+    except apsw.Error:
+        # The disk's, or another program's: the start will say it.
+        return ""
+    finally:
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+    return ""
 
 
 def _require_found(db: apsw.Connection, lsn: int, chain: bytes) -> None:

@@ -114,6 +114,21 @@ def test_accept_when_the_tree_leads_past_the_last_row_then_keeps_every_row(disk:
     assert lost.startswith("rows behind lsn 400, if there were any: expected to find row 400 by its number")
 
 
+def test_accept_when_no_row_can_be_written_behind_the_last_then_keeps_every_row(disk: SimDisk) -> None:
+    """A list of free bytes in the root leads nowhere: SQLite sees it when the next leaf is due."""
+    file = JournalFile(PATH, disk=disk)
+    file.append(1, 1, transfers(400))
+    file.close()
+    content = disk.peek(PATH)
+    (root,) = (at for at in range(4096, len(content), 4096) if content[at] == 5)
+    disk.damage("flip", PATH, at=root + 2, bit=5)
+    file = JournalFile(PATH, disk=disk, accept_loss=True)
+    assert (file.recover().records, file.append(401, 2, transfers(100, 401))) == (transfers(400), 500)
+    assert file.losses()[0][1].startswith(
+        "rows behind lsn 400, if there were any: no row can be written behind"
+    )
+
+
 def test_accept_when_old_rows_and_the_mark_cannot_be_read_then_more_epochs_are_passed_over(
     disk: SimDisk,
 ) -> None:
