@@ -222,7 +222,9 @@ def _require_silence(silence: Unanswered, body: dict[str, Any]) -> None:
 
 
 def _kill_by_signal(pid: int, journal: Path, silence: str) -> dict[str, Any]:
-    if not _may_be_daemon(pid):
+    from tradefan.infra import may_be_daemon
+
+    if not may_be_daemon(pid):
         none = f"pid {pid} is no TradeFan daemon: no signal was sent, and NOTHING is killed"
         fail(f"{silence}; the lock names its holder, but {none}; find the daemon and kill -USR2 it", FAILED)
     try:
@@ -232,16 +234,6 @@ def _kill_by_signal(pid: int, journal: Path, silence: str) -> dict[str, Any]:
     text = f"{silence}; sent SIGUSR2 to pid {pid}: all scopes are meant, and protection is cancelled too"
     held = _until_persisted(journal)
     return {"scope": "all", "closed": True, "persisted": held, "naked": [], "text": text, "signal": pid}
-
-
-def _may_be_daemon(pid: int) -> bool:
-    """Say whether a process may be a daemon: a number alone may be another's, and SIGUSR2 ends most."""
-    try:
-        line = Path(f"/proc/{pid}/cmdline").read_bytes()
-    except OSError:
-        # No /proc, or one that hides others: a kill is not withheld for that.
-        return True
-    return b"tradefan" in line and b"run" in line.split(b"\0")
 
 
 def _until_persisted(journal: Path) -> bool:

@@ -60,6 +60,8 @@ from tradefan.wiring import account_port, market_port, plan, wire
 
 _BPS = 10_000
 _EXCHANGE_INFO_TIMEOUT_S = 15
+ANNOUNCE_AGAIN_S = 1.0
+"""How long to wait for the room that `daemon.json` needs."""
 
 
 class Daemon:
@@ -81,6 +83,7 @@ class Daemon:
         self.clock = SteadyClock()
         self._log = log
         self._token = places.load_token()
+        self._announcing: asyncio.TimerHandle | None = None
         instruments = load_instruments(config)
         self.plan = plan(config, instruments)
         system = wire(config, instruments, places.instance(), __version__)
@@ -225,10 +228,23 @@ class Daemon:
 
     def _on_listening(self, port: int) -> None:
         url = self.picture.url = _url(self.config.api.host, port)
-        self.environment.places.announce(
-            DaemonFile(os.getpid(), url, self.clock.now_ns(), self.environment.name, __version__)
-        )
         self._log.log("info", "listening", url=url)
+        if self._announcing is not None:
+            self._announcing.cancel()
+        self._announce(url, again=False)
+
+    def _announce(self, url: str, *, again: bool) -> None:
+        """Write down where we listen, as soon as the disk has room: who is not found serves all the same."""
+        record = DaemonFile(os.getpid(), url, self.clock.now_ns(), self.environment.name, __version__)
+        places, loop = self.environment.places, asyncio.get_running_loop()
+        self._announcing = None
+        try:
+            places.announce(record)
+        except OSError as error:
+            if not again:
+                reason = f"{places.daemon_file}: {error.strerror}"
+                self._log.log("warning", "address_not_written", reason=reason, url=url)
+            self._announcing = loop.call_later(ANNOUNCE_AGAIN_S, partial(self._announce, url, again=True))
 
     def _on_kill_signal(self) -> None:
         self.driver.inject(self.kernel.refs["oms"], KillSwitch(ALL, KILL_REASON, "signal"))

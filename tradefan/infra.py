@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from msgspec import Struct
 from tradefan.config.schema import Config
 from tradefan.core.ids import is_instance
 from tradefan.errors import Outage, Refused
-from tradefan.links.lock import FileLock
+from tradefan.links.lock import DirLock
 from tradefan.stores.disk import checkpoint
 from tradefan.stores.mark import MARK_END
 from tradefan.stores.rebuild import REBUILT
@@ -47,7 +48,7 @@ class DataDir:
         self.tape = root / "tape.json"
         self.daemon_file = root / "daemon.json"
         self._instance_file = root / "instance"
-        self._lock = FileLock(root / "lock")
+        self._lock = DirLock(root)
 
     @classmethod
     def of(cls, config: Config, base: Path) -> DataDir:
@@ -67,7 +68,9 @@ class DataDir:
                 folder.mkdir(parents=True, exist_ok=True)
             holder = self._lock.take(f"{os.getpid()} {what}".rstrip())
         except OSError as error:
-            text = f"expected a writable data directory, got {error.strerror} for {error.filename}"
+            # A call on a descriptor knows no name.
+            where = error.filename or self._lock.path
+            text = f"expected a writable data directory, got {error.strerror} for {where}"
             raise Outage(text) from error
         self._require_mine(holder)
         # A daemon that was killed left it behind, and clients would ask at its address.
@@ -79,7 +82,9 @@ class DataDir:
         Raises:
             Refused: DATA_DIR_IN_USE with the pid that holds it.
         """
-        self._require_mine(self._lock.holder())
+        # Where nobody can look, `take` says why.
+        with suppress(OSError):
+            self._require_mine(self._lock.holder())
 
     def _require_mine(self, holder: str | None) -> None:
         if holder is not None:
@@ -98,9 +103,25 @@ class DataDir:
             self.daemon_file.unlink(missing_ok=True)
 
     def holder(self) -> int | None:
-        """Return the pid of the daemon that runs here, also while it only starts; None without one."""
-        note = self._lock.holder()
+        """Return the pid of the daemon that runs here, also while it only starts; None without one.
+
+        Where the lock does not tell, the daemon that announced itself is meant, if it lives.
+        """
+        note = self._note()
         return int(note) if note is not None and note.isdecimal() else None
+
+    def _note(self) -> str | None:
+        """Return the note of whoever holds the directory, empty without one; None when nobody does."""
+        try:
+            note = self._lock.holder()
+        except OSError:
+            # Nobody can look, which does not mean that nobody is there.
+            return self._announced_pid()
+        return note if note != "" else self._announced_pid() or ""
+
+    def _announced_pid(self) -> str | None:
+        record = self._announced()
+        return None if record is None or not _lives(record.pid) else str(record.pid)
 
     def instance(self) -> str:
         """Return the three letters that begin every order id from this directory; drawn once.
@@ -171,12 +192,38 @@ class DataDir:
         write_whole(self.daemon_file, msgspec.json.encode(record).decode())
 
     def running(self) -> DaemonFile | None:
-        """Return what a running daemon announced, None when none holds the lock."""
+        """Return what a running daemon announced, None when none holds the directory."""
+        record = self._announced()
+        return None if record is None or self._note() is None else record
+
+    def _announced(self) -> DaemonFile | None:
         try:
-            record = msgspec.json.decode(self.daemon_file.read_bytes(), type=DaemonFile)
+            return msgspec.json.decode(self.daemon_file.read_bytes(), type=DaemonFile)
         except (OSError, msgspec.MsgspecError):
             return None
-        return None if self._lock.holder() is None else record
+
+
+def may_be_daemon(pid: int) -> bool:
+    """Say whether a process may be a daemon: a number alone may be another's, and SIGUSR2 ends most."""
+    try:
+        line = Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        # No /proc, or one that hides others: a kill is not withheld for that.
+        return True
+    return b"tradefan" in line and b"run" in line.split(b"\0")
+
+
+def _lives(pid: int) -> bool:
+    """Say whether a daemon may run under this number now."""
+    if pid <= 0:
+        return False
+    try:
+        os.kill(pid, 0)
+    except PermissionError:
+        pass
+    except (OSError, OverflowError):
+        return False
+    return may_be_daemon(pid)
 
 
 def _draw() -> str:
@@ -190,9 +237,13 @@ def _numbered(path: Path, number: int) -> Path:
 def write_whole(path: Path, text: str, mode: int = 0o644) -> None:
     """Write a file that is never seen half, not even after a power loss."""
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(descriptor)
-    temporary.replace(path)
+    try:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(descriptor)
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise

@@ -14,7 +14,7 @@ from typing import Annotated, NoReturn
 import orjson
 import typer
 
-from tradefan.client import NOT_RUNNING, Client, read_token
+from tradefan.client import NOT_READY, NOT_RUNNING, Client, read_token
 from tradefan.errors import Refused
 from tradefan.units import clean, require_number
 
@@ -65,6 +65,9 @@ def client(env: str, config: Path | None, url: str | None) -> Client:
     places = find_places(env, config)
     running = places.running()
     if running is None:
+        if (pid := places.holder()) is not None:
+            text = f"a daemon with pid {pid} runs in {places.root}; its address is not known yet"
+            fail(f"{text}; name it with --url, or ask again", NOT_READY)
         fail(f"no daemon runs in {places.root}; start one: {program()} run -e {env}", NOT_RUNNING)
     return Client(running.url, lambda: read_token(places.token))
 

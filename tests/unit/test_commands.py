@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import json
+import os
 import signal
 import sqlite3
 import subprocess
@@ -144,6 +145,38 @@ def test_kill_when_the_note_names_a_process_that_is_no_daemon_then_1_and_it_gets
         assert other.process.poll() is None
     finally:
         other.close()
+
+
+@pytest.mark.slow
+@pytest.mark.failure("ST-07")
+@pytest.mark.parametrize("how", ["removed", "hidden"])
+def test_kill_when_the_lock_file_is_gone_or_hidden_then_its_daemon_gets_the_signal(
+    shell: Shell, holder: Holder, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """Whoever cleaned up beside a daemon needs the kill no less."""
+    monkeypatch.setattr("tradefan.commands._BYTE_LOOKS", 2)
+    lock = shell.data.root / "lock"
+    lock.unlink()
+    if how == "hidden":
+        lock.symlink_to(shell.data.root / "elsewhere")
+        # As on a system without names, or from another network namespace: what is left is what it announced.
+        monkeypatch.setattr("tradefan.links.lock.NameLock.holder", lambda _: None)
+        record = DaemonFile(holder.process.pid, "http://127.0.0.1:1", 0, "development", "1")
+        shell.data.announce(record)
+    done = shell.ours("kill")
+    assert (done.code, done.err) == (5, "")
+    assert f"sent SIGUSR2 to pid {holder.process.pid}" in done.out
+    assert holder.said() == "heard\n"
+
+
+def test_command_when_the_daemon_has_not_said_where_it_listens_then_4_and_its_pid(shell: Shell) -> None:
+    """One that cannot write its address runs all the same: nobody is told to start another."""
+    shell.data.take()
+    done = shell.ours("resume", "--reason", "tried")
+    shell.data.release()
+    assert (done.code, done.out) == (4, "")
+    assert f"a daemon with pid {os.getpid()} runs in {shell.data.root}" in done.err
+    assert "its address is not known yet; name it with --url" in done.err
 
 
 @pytest.mark.slow

@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import threading
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from tests.unit.actors.oms_bench import Bench
 from tests.unit.actors.oms_wired import ETH
 from tests.unit.stores.made import transfers
-from tradefan.daemon import close_if_killed, holding, run_daemon
+from tradefan.daemon import Daemon, close_if_killed, holding, run_daemon
 from tradefan.drivers.latch import Latch
 from tradefan.environment import Environment
 from tradefan.errors import Refused
+from tradefan.infra import DaemonFile, DataDir
 from tradefan.messages.control import Append
 from tradefan.stores.disk import REAL
 from tradefan.stores.journal import JournalFile
 from tradefan.stores.journal_link import JournalLink
 from tradefan.stores.kill_byte import ALL, KILL_END, OPEN, SOME, KillByteFile
 from tradefan.stores.thread_link import left_behind
+from tradefan.telemetry import Logging
 
 
 @pytest.mark.parametrize(("value", "closed"), [(OPEN, False), (SOME, False), (ALL, True)])
@@ -104,3 +108,37 @@ def test_run_when_an_order_lost_its_feed_then_refused_before_anything_runs(tmp_p
     with pytest.raises(Refused, match=r"STILL_NEEDED: journal .*\n  feeds\.binance:ETH/USDT: order dev"):
         run_daemon(Environment.load("development", None, sets), 0.5)
     assert JournalFile(str(tmp_path / "journal.db"), read_only=True).last_lsn == len(bench.records)
+
+
+@pytest.mark.failure("ST-03")
+async def test_address_when_the_disk_is_full_then_it_is_written_as_soon_as_there_is_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The API serves meanwhile; the log says once why no client finds it."""
+    monkeypatch.setattr("tradefan.daemon.ANNOUNCE_AGAIN_S", 0.01)
+    environment = Environment.load("development", None, (f"data_dir={tmp_path}", "strategies=null"))
+    lines: list[tuple[str, str, dict[str, Any]]] = []
+    log = SimpleNamespace(
+        log=lambda level, event, **fields: lines.append((level, event, fields)), watch_space=lambda *_: None
+    )
+    daemon = Daemon(environment, cast("Logging", log))
+    announce, tries = type(environment.places).announce, iter((True, True, False, False))
+
+    def write(places: DataDir, record: DaemonFile) -> None:
+        if next(tries):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        announce(places, record)
+
+    monkeypatch.setattr("tradefan.infra.DataDir.announce", write)
+    daemon._on_listening(8123)
+    async with asyncio.timeout(5):
+        while not environment.places.daemon_file.exists():
+            await asyncio.sleep(0.01)
+    daemon.close()
+    assert b"http://127.0.0.1:8123" in environment.places.daemon_file.read_bytes()
+    assert [(level, event) for level, event, _ in lines] == [
+        ("info", "listening"),
+        ("warning", "address_not_written"),
+    ]
+    text = f"{environment.places.daemon_file}: No space left on device"
+    assert lines[1][2] == {"reason": text, "url": "http://127.0.0.1:8123"}

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import stat
+import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from tradefan.config.schema import Config, JournalConfig, StoreConfig
@@ -69,6 +72,121 @@ def test_holder_when_a_daemon_runs_then_its_pid_also_before_it_announces_itself(
     with pytest.raises(Refused, match=rf"pid {os.getpid()} \(paper reset\)"):
         other.take()
     places.release()
+
+
+@pytest.mark.failure("ST-07")
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has names that nobody can remove")
+@pytest.mark.parametrize("how", ["removed", "moved away", "another one in its place"])
+def test_take_when_the_lock_file_is_gone_then_refused_all_the_same(places: DataDir, how: str) -> None:
+    """Cleaning up beside a daemon must neither hide it from a kill nor let a second one in."""
+    places.take()
+    lock = places.root / "lock"
+    lock.rename(places.root / "moved")
+    if how == "removed":
+        (places.root / "moved").unlink()
+    if how == "another one in its place":
+        lock.touch()
+    second = DataDir(places.root, places.logs)
+    assert second.holder() == os.getpid()
+    for refused in (second.require_free, second.take):
+        with pytest.raises(Refused, match=f"{places.root} is used by.* pid {os.getpid()};"):
+            refused()
+    places.announce(RECORD)
+    assert second.running() == RECORD
+    places.release()
+    assert (second.holder(), second.running()) == (None, None)
+    second.take()
+    second.release()
+
+
+@pytest.mark.failure("ST-07")
+@pytest.mark.parametrize("how", ["gone", "hidden"])
+def test_holder_when_no_lock_can_be_looked_at_then_the_live_daemon_that_announced_itself(
+    places: DataDir, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """ "Cannot look" is not "nobody": a kill needs the pid; a number that is another's is none."""
+    places.root.mkdir()
+    places.announce(msgspec.structs.replace(RECORD, pid=os.getpid()))
+    if how == "hidden":
+        # A link stands for a file without the right to read: these tests may run as root.
+        (places.root / "lock").symlink_to(places.root / "elsewhere")
+    assert places.holder() is None
+    monkeypatch.setattr("tradefan.infra.may_be_daemon", lambda _pid: True)
+    assert places.holder() == os.getpid()
+    assert places.running() is not None
+    places.announce(msgspec.structs.replace(RECORD, pid=2**22 + 1))
+    assert places.holder() is None
+    (places.root / "lock").unlink(missing_ok=True)
+    (places.root / "lock").touch()
+    places.announce(msgspec.structs.replace(RECORD, pid=os.getpid()))
+    assert (places.holder(), places.running()) == (None, None)
+
+
+@pytest.mark.failure("ST-03")
+def test_take_when_the_disk_is_full_then_the_directory_is_held_without_a_note(
+    places: DataDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What rests is to be cancelled, full disk or not; where it can be had the pid is told all the same."""
+    places.root.mkdir()
+
+    def no_room(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as full:
+        full.setattr("tradefan.links.lock.os.pwrite", no_room)
+        places.take()
+        second = DataDir(places.root, places.logs)
+        if sys.platform == "linux":
+            assert second.holder() == os.getpid()
+        with pytest.raises(Refused, match="DATA_DIR_IN_USE"):
+            second.take()
+        places.release()
+    assert second.holder() is None
+    second.take()
+    second.release()
+
+
+def test_release_when_a_note_was_written_then_its_room_stays_for_the_next_start(places: DataDir) -> None:
+    """A file that was cut to nothing needs a new block, which a full disk does not have."""
+    lock = places.root / "lock"
+    places.take("(paper reset)")
+    written = lock.read_text()
+    places.release()
+    assert (lock.read_text().strip(), len(lock.read_text())) == ("", len(written))
+    places.take()
+    assert lock.read_text() == str(os.getpid()).ljust(len(written))
+    assert DataDir(places.root, places.logs).holder() == os.getpid()
+    places.release()
+
+
+def test_write_when_the_disk_is_full_then_nothing_is_left_of_the_attempt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The old file stays as it is, and the half one takes no room."""
+    path = tmp_path / "file"
+    write_whole(path, "one")
+
+    def no_room(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("tradefan.infra.os.fsync", no_room)
+    with pytest.raises(OSError, match="No space left"):
+        write_whole(path, "two")
+    assert (path.read_text(), [one.name for one in tmp_path.iterdir()]) == ("one", ["file"])
+
+
+def test_take_when_the_lock_cannot_be_asked_for_then_the_error_names_its_file(
+    places: DataDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A call on a descriptor knows no name of its own."""
+
+    def no_locks(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("tradefan.links.lock.fcntl.flock", no_locks)
+    with pytest.raises(Outage, match=f"got No locks available for {places.root}/lock"):
+        places.take()
+    assert places.holder() is None
 
 
 def test_take_when_a_client_looks_at_that_moment_then_waits_for_it(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 
@@ -124,10 +125,17 @@ class KeyLock:
 
     def holder(self) -> str | None:
         """Return the note of the holder, where none can be read its pid; None when nobody holds it."""
-        seen = [note for file in self._files if (note := file.holder()) is not None]
+        seen = [note for file in self._files if (note := _holder(file)) is not None]
         if (pid := self._name.holder()) is not None:
             seen.append(pid)
         return max(seen, key=len, default=None)
+
+
+def _holder(file: FileLock) -> str | None:
+    # A stranger's file in a folder that everybody may write to says nothing.
+    with suppress(OSError):
+        return file.holder()
+    return None
 
 
 def _require_mine(name: str, holder: str | None) -> None:

@@ -43,14 +43,14 @@ class FileLock:
         """Take the lock and leave a note; return the note of another holder, None when it is ours.
 
         Raises:
-            OSError: the file cannot be made or written.
+            OSError: the file cannot be made or locked. A note for which there is no room is left out.
         """
         descriptor = self._open()
         try:
             if not _locked(descriptor):
                 return _note(descriptor)
-            os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, note.encode("utf-8", "replace"), 0)
+            with suppress(OSError):
+                _overwrite(descriptor, note.encode("utf-8", "replace"))
             self._descriptor = descriptor
         finally:
             if self._descriptor is None:
@@ -81,20 +81,23 @@ class FileLock:
     def release(self) -> None:
         """Let it go; twice is fine."""
         if self._descriptor is not None:
-            os.ftruncate(self._descriptor, 0)
+            with suppress(OSError):
+                _overwrite(self._descriptor, b"")
             os.close(self._descriptor)
             self._descriptor = None
 
     def holder(self) -> str | None:
-        """Return the note of the process that holds it, None when nobody does."""
-        with suppress(OSError):
-            probe = os.open(self.path, os.O_RDONLY | _FLAGS)
-            try:
-                # A shared lock, so that two that look at the same moment do not see each other.
-                return None if _try(probe, fcntl.LOCK_SH) else _note(probe)
-            finally:
-                os.close(probe)
-        return None
+        """Return the note of the process that holds it, None when nobody does.
+
+        Raises:
+            OSError: the file is not there, or not to be looked at: nobody can say.
+        """
+        probe = os.open(self.path, os.O_RDONLY | _FLAGS)
+        try:
+            # A shared lock, so that two that look at the same moment do not see each other.
+            return None if _try(probe, fcntl.LOCK_SH) else _note(probe)
+        finally:
+            os.close(probe)
 
 
 class NameLock:
@@ -153,6 +156,78 @@ class NameLock:
             return None
         pid: int = struct.unpack("3i", told)[0]
         return str(pid) if pid else ""
+
+
+class DirLock:
+    """The lock of a directory: a file in it that anybody may read, and a name by the directory's inode.
+
+    Whoever removes the file while it is held hides nobody: the name goes with the process only.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """Choose the folder, which must be there before `take`."""
+        self.path = folder / "lock"
+        self._file = FileLock(self.path)
+        self._name: NameLock | None = None
+
+    @property
+    def held(self) -> bool:
+        """Whether this process holds it."""
+        return self._file.held
+
+    def take(self, note: str) -> str | None:
+        """Take the lock and leave a note; return what is known of another holder, None when it is ours.
+
+        Raises:
+            OSError: the file cannot be made or locked.
+        """
+        name = self._named()
+        # The name first: of two that begin at once, one goes on.
+        if (pid := name.take()) is not None:
+            with suppress(OSError):
+                return self._file.holder() or pid
+            return pid
+        try:
+            holder = self._file.take(note)
+        finally:
+            if not self._file.held:
+                name.release()
+        self._name = name if holder is None else None
+        return holder
+
+    def release(self) -> None:
+        """Let it go; twice is fine."""
+        self._file.release()
+        if self._name is not None:
+            self._name.release()
+            self._name = None
+
+    def holder(self) -> str | None:
+        """Return the holder's note, else its pid, empty where both are hidden; None when nobody holds it.
+
+        Raises:
+            OSError: the file is gone or not to be looked at, and nobody has the name: nobody can say.
+        """
+        note, trouble = None, None
+        try:
+            note = self._file.holder()
+        except OSError as error:
+            trouble = error
+        if not note and (pid := self._named().holder()) is not None:
+            return pid
+        if trouble is not None:
+            raise trouble
+        return note
+
+    def _named(self) -> NameLock:
+        found = self.path.parent.stat()
+        return NameLock(f"tradefan-dir-{found.st_dev:x}-{found.st_ino:x}")
+
+
+def _overwrite(descriptor: int, note: bytes) -> None:
+    """Put a note in place of another; the file is never cut, for a full disk would give no block back."""
+    size = min(os.fstat(descriptor).st_size, _NOTE_MAX)
+    os.pwrite(descriptor, note.ljust(size), 0)
 
 
 def _note(descriptor: int) -> str:
