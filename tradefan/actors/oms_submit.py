@@ -401,8 +401,7 @@ def on_cancel_parent(turn: Turn, wish: CancelParent) -> None:
         refuse(turn, wish, RiskRefused("UNKNOWN_PARENT", f"{wish.owner} has no parent {wish.parent_id}"))
         return
     end_parents(turn, [parent], "cancelled")
-    if wish.req is not None:
-        turn.guard(Answer(wish.req, (wish.parent_id,)))
+    _say_cancelled(turn, wish.req, [parent])
 
 
 def on_cancel_all(turn: Turn, wish: CancelAll) -> None:
@@ -425,8 +424,13 @@ def on_cancel_all(turn: Turn, wish: CancelAll) -> None:
         # A strategy's last word comes before our own part of the stop, which leaves what protects.
         found = [parent for parent in found if not parent.order.protective]
     end_parents(turn, found, "cancelled")
-    if wish.req is not None:
-        turn.guard(Answer(wish.req, tuple(parent.order.parent_id for parent in found)))
+    _say_cancelled(turn, wish.req, found)
+
+
+def _say_cancelled(turn: Turn, req: int | None, parents: list[ParentState]) -> None:
+    """Answer at once, as the cancels leave: behind a full disk nobody is to think that they did not."""
+    if req is not None:
+        turn.send(turn.wiring.api, Answer(req, tuple(parent.order.parent_id for parent in parents)))
 
 
 def end_parents(turn: Turn, parents: list[ParentState], reason: str) -> None:

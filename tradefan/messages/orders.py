@@ -364,7 +364,7 @@ class Refusal(Fact, frozen=True, array_like=True, tag=True):
 
 
 class Answer(Fact, frozen=True, array_like=True, tag=True):
-    """The answer to an API request that was accepted; leaves only when durable."""
+    """The answer to an API request that was accepted; leaves only when durable, that to a cancel at once."""
 
     req: int
     parent_ids: tuple[ParentId, ...]

@@ -19,7 +19,7 @@ from tests.unit.actors.oms_wired import (
     TREND,
     USDT,
 )
-from tradefan.messages.control import Durable
+from tradefan.messages.control import Durable, JournalFailed
 from tradefan.messages.gateway import CancelOrder, CancelRejected, CreateOrder, Look
 from tradefan.messages.market import AskRules
 from tradefan.messages.orders import (
@@ -68,6 +68,22 @@ def test_cancel_when_wished_then_it_leaves_before_the_disk_and_again_until_termi
     assert (parent.status, parent.phase, parent.reason) == (S.CANCELED, Phase.DONE, "cancelled")
     assert len(bench.made(CancelIntent)) == 1
     bench.check()
+
+
+@pytest.mark.failure("ST-03")
+@pytest.mark.parametrize("every", [False, True], ids=["one", "all"])
+def test_cancel_when_the_disk_is_full_then_its_answer_does_not_wait_for_it(bench: Bench, every: bool) -> None:
+    """Whoever cancels hears so, and not that nobody knows; the cancel has left by then."""
+    create = bench.limit(owner=API)
+    bench.report(create, S.NEW)
+    bench.auto_durable = False
+    bench.tell(JournalFailed("disk full"))
+    bench.tell(CancelAll(API, req=5) if every else CancelParent(API, create.parent_id, req=5))
+    assert len(bench.take(GATEWAY, CancelOrder)) == 1
+    assert bench.take(FACE, Answer) == [Answer(5, (create.parent_id,))]
+    bench.auto_durable = True
+    bench.tell(Durable(len(bench.records)))
+    assert bench.take(FACE, Answer) == []
 
 
 @pytest.mark.failure("OR-29")
