@@ -54,6 +54,9 @@ class Guard:
         """Raise ours in place of the error."""
         if isinstance(error, _WORLD) and not cut_off(error):
             raise Outage(f"{self.path}: {type(error).__name__}: {error}") from error
+        if isinstance(error, apsw.ConstraintError) and "journal.lsn" in str(error):
+            text = f"journal {self.path}: another process wrote to it what we were to write ({error})"
+            raise Refused("JOURNAL_SHARED", f"{text}; nothing is damaged: end the other one") from error
         if isinstance(error, apsw.Error | UnicodeDecodeError):
             raise damaged(self.path, f"{type(error).__name__}: {error}") from error
         if isinstance(error, DamagedRow):

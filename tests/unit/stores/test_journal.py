@@ -68,6 +68,16 @@ def test_write_when_the_lsn_holds_another_record_then_is_a_defect(path: str) -> 
         file.append(1, 1, transfers(1, 9))
 
 
+@pytest.mark.failure("ST-07")
+def test_write_when_another_process_wrote_the_next_row_then_that_is_said_and_no_damage(path: str) -> None:
+    """Whoever reads it is to look for a second program, not to give rows up that are good."""
+    ours, other = JournalFile(path), JournalFile(path)
+    other.append(1, 1, transfers(1, 9))
+    with pytest.raises(Refused, match=rf"JOURNAL_SHARED: journal {path}: another process wrote to it"):
+        ours.append(1, 1, transfers(1))
+    assert other.fold() == (transfers(1, 9), 1)
+
+
 def test_write_when_group_is_large_then_stops_behind_the_append_that_fills_it(path: str) -> None:
     """A long backlog is written in several transactions; the answer says how far this one came."""
     appends = tuple(Append(lsn, 1, transfers(1, lsn)) for lsn in range(1, 5))
