@@ -399,24 +399,32 @@ def journal_export(
     config: ConfigDir = None,
 ) -> None:
     """Write all rows for other programs."""
+    from tradefan.environment import find_places
     from tradefan.stores.journal_tool import export, require_export
-    from tradefan.stores.kill_byte import KILL_END
-    from tradefan.stores.mark import MARK_END
 
-    path = _journal_path(env, config)
+    places = find_places(env, config)
+    path = str(places.journal)
     if out is None:
         with _until_the_reader_leaves():
             export(path, sys.stdout.buffer, file_format)
         return
     require_export(path, file_format)
-    wanted = f"--out: expected a file that can be written and is not the journal's, got {str(out)!r}"
-    if str(out.resolve()).removeprefix(str(Path(path).resolve())) in ("", "-wal", "-shm", MARK_END, KILL_END):
+    wanted = f"--out: expected a file that can be written and is not in the data directory, got {str(out)!r}"
+    target, root = out.resolve(), places.root.resolve()
+    # The journal may lie elsewhere: neither it nor what belongs to it.
+    if target.is_relative_to(root) or str(target).startswith(str(places.journal.resolve())):
         raise Refused("BAD_FILE", wanted)
+    # Only a file can be replaced; a pipe or a device is written as it is.
+    part = target.with_name(f"{target.name}.tmp") if out.is_file() or not out.exists() else out
     try:
-        with out.open("wb") as file:
+        with part.open("wb") as file:
             count = export(path, file, file_format)
+        if part != out:
+            part.replace(target)
     except OSError as error:
         raise Refused("BAD_FILE", f"{wanted}: {error.strerror}") from error
+    except Refused as no:
+        raise Refused(no.code, f"{no.text} to {part}; {out} is as it was") from no
     print(f"wrote {count} rows to {out}")
 
 

@@ -449,15 +449,47 @@ def test_export_when_the_file_cannot_be_written_then_2_and_nothing_is_emptied(
     kept.write_text("kept")
     link = tmp_path / "link"
     link.symlink_to(journal)
-    for out in ("/nonexistent/x", str(tmp_path), str(journal), f"{journal}.kill", str(link)):
+    paper = shell.data.paper
+    paper.write_text("paper")
+    names = ("/nonexistent/x", str(tmp_path), str(journal), f"{journal}.kill", str(link), str(paper))
+    for out in (*names, str(shell.data.root / "instance")):
         done = shell.ours("journal", "export", "-o", out)
         assert (done.code, done.out) == (2, "")
         assert (
-            f"BAD_FILE: --out: expected a file that can be written and is not the journal's, got '{out}'"
-            in done.err
+            "BAD_FILE: --out: expected a file that can be written and is not in the data directory,"
+            f" got '{out}'" in done.err
         )
+    assert (paper.read_text(), (shell.data.root / "instance").exists()) == ("paper", False)
     done = shell.ours("journal", "export", "--format", "csv", "-o", str(kept))
     assert (done.code, kept.read_text(), journal.read_bytes()) == (2, "kept", before)
+
+
+def test_export_when_a_row_is_damaged_then_an_earlier_file_stays_and_the_rows_before_are_beside_it(
+    shell: Shell, journal: Path, tmp_path: Path
+) -> None:
+    """Half a journal must not take the place of a whole one; what could be read is not lost either."""
+    out = tmp_path / "rows.jsonl"
+    assert shell.ours("journal", "export", "-o", str(out)).code == 0
+    whole = out.read_text()
+    db = sqlite3.connect(journal)
+    with db:
+        db.execute("UPDATE journal SET payload = zeroblob(9) WHERE lsn = 3")
+    db.close()
+    done = shell.ours("journal", "export", "-o", str(out))
+    assert (done.code, done.out, out.read_text()) == (69, "", whole)
+    assert "JOURNAL_DAMAGED" in done.err
+    assert f"2 rows before it are written to {out}.tmp; {out} is as it was" in done.err
+    assert len(Path(f"{out}.tmp").read_text().splitlines()) == 2
+
+
+def test_export_when_the_file_is_a_device_then_it_is_written_and_not_replaced(
+    shell: Shell, journal: Path
+) -> None:
+    """Whoever only counts rows writes them to /dev/null, which has to stay one."""
+    assert journal.exists()
+    done = shell.ours("journal", "export", "-o", "/dev/null")
+    assert (done.code, done.out) == (0, "wrote 3 rows to /dev/null\n")
+    assert Path("/dev/null").is_char_device()
 
 
 def test_journal_when_a_row_was_altered_then_verify_is_1_and_names_it(shell: Shell, journal: Path) -> None:

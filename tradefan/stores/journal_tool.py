@@ -258,14 +258,17 @@ def export(path: str, out: IO[bytes], file_format: str = "jsonl") -> int:
     """Write all rows, one JSON object a line as `show` gives them; return how many.
 
     Raises:
-        Refused: BAD_FORMAT; and as `show`, the rows before a damaged one are written.
+        Refused: BAD_FORMAT; and as `show`, with how many rows before a damaged one are written.
     """
     require_export(path, file_format)
     encode = msgspec.json.Encoder().encode
     count = 0
-    for row in show(path):
-        out.write(encode(row) + b"\n")
-        count += 1
+    try:
+        for row in show(path):
+            out.write(encode(row) + b"\n")
+            count += 1
+    except Refused as no:
+        raise Refused(no.code, f"{no.text}; {count} rows before it are written") from no
     return count
 
 
