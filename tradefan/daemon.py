@@ -287,6 +287,9 @@ def run_daemon(
             # Said here and now: a journal's link that refused would only be started again and again.
             journal = str(environment.places.journal)
             check_journal(journal, accept_loss=accept_loss, wired=environment.wired())
+            if (letters := environment.places.restore_instance()) is not None:
+                reason = "its file was lost; the journal's newest EPOCH has these letters"
+                log.log("warning", "instance_restored", instance=letters, reason=reason)
             close_if_killed(kill.latch, environment.places.journal)
             code, left = _run(environment, log, kill, stop, seconds)
         except Exception as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from contextlib import suppress
+from contextlib import closing, suppress
 from itertools import count
 from pathlib import Path
 
@@ -126,16 +126,35 @@ class DataDir:
     def instance(self) -> str:
         """Return the three letters that begin every order id from this directory; drawn once.
 
+        Where their file is lost they are those of the journal's newest EPOCH.
+
         Raises:
             Refused: BAD_INSTANCE when the file says something else: other letters would make the
                 orders at the venue look like a stranger's.
         """
-        if not self._instance_file.exists():
+        if self.restore_instance() is None and not self._instance_file.exists():
             write_whole(self._instance_file, _draw())
         text = self._instance_file.read_text(encoding="utf-8", errors="replace").strip()
         if not is_instance(text):
             raise Refused("BAD_INSTANCE", f"{self._instance_file}: expected 3 of a-z2-7, got {text[:20]!r}")
         return text
+
+    def restore_instance(self) -> str | None:
+        """Write the file of the letters again where it is lost and the journal knows them; return them then.
+
+        Raises:
+            Refused, Outage: there is a journal that cannot be read.
+        """
+        from tradefan.stores.journal import JournalFile  # noqa: PLC0415 clients do without its libraries
+
+        if self._instance_file.exists() or not self.journal.exists():
+            return None
+        with closing(JournalFile(str(self.journal), read_only=True)) as file:
+            letters = file.trading().instance
+        if not letters:
+            return None
+        write_whole(self._instance_file, letters)
+        return letters
 
     def set_aside(self) -> list[str]:
         """Put journal and store beside themselves under the next number, and draw new letters.

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
+import msgspec
 import pytest
 
 from tests.unit.actors.oms_bench import Bench
@@ -21,6 +22,7 @@ from tradefan.environment import Environment
 from tradefan.errors import Refused
 from tradefan.infra import DaemonFile, DataDir
 from tradefan.messages.control import Append
+from tradefan.messages.records import CleanStop, Epoch
 from tradefan.stores.disk import REAL
 from tradefan.stores.journal import JournalFile
 from tradefan.stores.journal_link import JournalLink
@@ -142,3 +144,21 @@ async def test_address_when_the_disk_is_full_then_it_is_written_as_soon_as_there
     ]
     text = f"{environment.places.daemon_file}: No space left on device"
     assert lines[1][2] == {"reason": text, "url": "http://127.0.0.1:8123"}
+
+
+@pytest.mark.failure("ST-10")
+def test_run_when_the_instance_file_is_lost_then_it_comes_from_the_journal_and_the_log_says_so(
+    tmp_path: Path,
+) -> None:
+    """Own ids must stay known as own."""
+    file = JournalFile(str(tmp_path / "journal.db"))
+    file.append(1, 1, (Epoch(1, 1, "abc", "cfg", "1"), CleanStop(2, 0)))
+    file.close()
+    sets = (f"data_dir={tmp_path}", "api.port=0", "strategies=null", "logs.console=false")
+    assert run_daemon(Environment.load("development", None, sets), 0.5) == 0
+    assert (tmp_path / "instance").read_text() == "abc"
+    lines = [
+        msgspec.json.decode(line) for line in (tmp_path / "logs" / "tradefan.log").read_bytes().splitlines()
+    ]
+    (line,) = [line for line in lines if line["event"] == "instance_restored"]
+    assert (line["level"], line["instance"]) == ("warning", "abc")

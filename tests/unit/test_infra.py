@@ -15,7 +15,7 @@ import pytest
 from tradefan.config.schema import Config, JournalConfig, StoreConfig
 from tradefan.errors import Outage, Refused
 from tradefan.infra import DaemonFile, DataDir, write_whole
-from tradefan.messages.records import CleanStop
+from tradefan.messages.records import CleanStop, Epoch
 from tradefan.stores.journal import JournalFile
 from tradefan.stores.kill_byte import KILL_END
 from tradefan.stores.mark import MARK_END
@@ -325,3 +325,18 @@ def test_write_when_done_then_one_file_of_that_mode(tmp_path: Path) -> None:
     write_whole(path, "two", 0o600)
     assert (path.read_text(), stat.S_IMODE(path.stat().st_mode)) == ("two", 0o600)
     assert [one.name for one in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.failure("ST-10")
+def test_instance_when_its_file_is_lost_then_the_letters_are_those_of_the_journal(places: DataDir) -> None:
+    """Under new ones every earlier order of ours would be a stranger's; the file is written again."""
+    places.root.mkdir()
+    file = JournalFile(str(places.journal))
+    assert places.restore_instance() is None
+    file.append(1, 1, (Epoch(1, 1, "abc", "cfg", "1"), Epoch(2, 2, "xyz", "cfg", "1"), CleanStop(3, 0)))
+    assert places.restore_instance() == "xyz"
+    assert (places.root / "instance").read_text() == "xyz"
+    assert (places.restore_instance(), places.instance()) == (None, "xyz")
+    (places.root / "instance").unlink()
+    assert places.instance() == "xyz"
+    file.close()
