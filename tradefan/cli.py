@@ -46,6 +46,9 @@ _MISSING = (
 )
 """Refusals that are about something outside: there is nothing wrong with the words of the command."""
 
+_SEED_LAST = 2**63 - 1
+"""What a report can hold."""
+
 app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
@@ -149,9 +152,9 @@ def check(
 
 @app.command()
 def simulate(
-    seed: Annotated[int | None, typer.Option("--seed", min=0, help="one seed")] = None,
+    seed: Annotated[int | None, typer.Option("--seed", min=0, max=_SEED_LAST, help="one seed")] = None,
     seeds: Annotated[int | None, typer.Option("--seeds", min=1, help="so many seeds")] = None,
-    first: Annotated[int, typer.Option("--from", min=0, help="the first of --seeds")] = 1,
+    first: Annotated[int, typer.Option("--from", min=0, max=_SEED_LAST, help="the first of --seeds")] = 1,
     hours: Annotated[float | None, typer.Option("--hours", min=0.07, help="simulated, of each seed")] = None,
     faults: Annotated[str, typer.Option("--faults", help="all, none, or kinds joined by commas")] = "all",
     jobs: Annotated[int, typer.Option("--jobs", min=1, help="processes")] = 1,
@@ -163,6 +166,8 @@ def simulate(
 
     if seed is not None and seeds is not None:
         raise Refused("BAD_SEEDS", "expected --seed or --seeds, not both")
+    if first + (seeds or 1) - 1 > _SEED_LAST:
+        raise Refused("BAD_SEEDS", f"--from: expected seeds up to {_SEED_LAST}, got {seeds} from {first} on")
     wanted = range(first, first + (seeds or 1)) if seed is None else (seed,)
     raise SystemExit(attack(wanted, hours or DEFAULT_HOURS, faults, jobs, as_json=as_json))
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import faulthandler
 import multiprocessing
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from functools import partial
 from hashlib import blake2b
+from threading import Timer
 
 import msgspec
 from msgspec import Struct
@@ -28,6 +31,7 @@ ENOUGH_SEEDS = 300
 """So many seeds with all faults are to show something about each of them."""
 SEED_MAX_S = 120
 """A seed ends within 20 s; a process whose seed still runs after this says where it stands, and ends."""
+_STDERR = 2
 __all__ = ["DEFAULT_HOURS", "Wanted", "failure", "main", "run_seed", "simulate"]
 
 
@@ -72,32 +76,41 @@ def failure(outcome: Outcome, wanted: Wanted) -> Iterator[str]:
     if wanted.shorten and kinds:
         kinds = shorten(kinds, partial(_fails, outcome, wanted.hours))
     words = ",".join(kinds) or "none"
-    hours = "" if wanted.hours == DEFAULT_HOURS else f" --hours {wanted.hours:g}"
+    hours = "" if wanted.hours == DEFAULT_HOURS else f" --hours {wanted.hours!r}"
     yield f"  needs {len(kinds)} of {len(outcome.kinds)} kinds of faults"
     yield f"  tradefan simulate --seed {outcome.seed}{hours} --faults {words}"
 
 
 def _fails(outcome: Outcome, hours: float, kinds: Sequence[str]) -> bool:
     """Say whether the seed breaks the same invariant with these kinds."""
-    again = run_seed(outcome.seed, hours, kinds, all_on=True).violation
+    with _watched(outcome.seed):
+        again = run_seed(outcome.seed, hours, kinds, all_on=True).violation
     assert outcome.violation is not None
     return again is not None and again.invariant == outcome.violation.invariant
 
 
 def _one(hours: float, kinds: Sequence[str], all_on: bool, seed: int) -> bytes:
     begun_s = time.process_time()
-    outcome = run_seed(seed, hours, kinds, all_on)
+    with _watched(seed):
+        outcome = run_seed(seed, hours, kinds, all_on)
     outcome = msgspec.structs.replace(outcome, cpu_s=time.process_time() - begun_s)
     return msgspec.msgpack.encode(outcome)
 
 
-def _watched(one: Callable[[int], bytes], seed: int) -> bytes:
-    """Run a seed in a process of the pool, which must not wait for ever for one that hangs."""
-    faulthandler.dump_traceback_later(SEED_MAX_S, exit=True)
+@contextmanager
+def _watched(seed: int) -> Iterator[None]:
+    """Let nobody wait for ever for a seed that hangs: it is named, and its process ends."""
+    text = f"seed {seed} runs for more than {SEED_MAX_S} s and is ended; it stands here:\n"
+    name = Timer(SEED_MAX_S, os.write, (_STDERR, text.encode()))
+    name.daemon = True
+    name.start()
+    # A moment later, so that the name comes first; this one needs no turn of the interpreter.
+    faulthandler.dump_traceback_later(SEED_MAX_S + 1, exit=True, file=_STDERR)
     try:
-        return one(seed)
+        yield
     finally:
         faulthandler.cancel_dump_traceback_later()
+        name.cancel()
 
 
 def _in_order(one: Callable[[int], bytes], seeds: Sequence[int], jobs: int) -> Iterator[Outcome]:
@@ -114,7 +127,7 @@ def _in_order(one: Callable[[int], bytes], seeds: Sequence[int], jobs: int) -> I
     # A fresh interpreter each: nothing of one seed is left in memory for another process to inherit.
     pool = ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"))
     try:
-        futures = {seed: pool.submit(_watched, one, seed) for seed in seeds}
+        futures = {seed: pool.submit(one, seed) for seed in seeds}
         for seed in seeds:
             yield decode(futures[seed].result())
     except BrokenProcessPool as error:
