@@ -1,7 +1,8 @@
 """C-06 and C-07: the journal's disk is full, or its syncs fail, while orders are traded.
 
 New risk stops within 100 ms and cancels still go out; when the disk works again, so does trading, by
-itself. Only the journal lies on the small disk: the paper venue's file and the logs are elsewhere.
+itself. Only the journal lies on the small disk, the paper venue's file and the logs are elsewhere, but
+for the test of the layout as it is shipped.
 """
 
 from __future__ import annotations
@@ -57,11 +58,17 @@ def daemon(tmp_path: Path) -> Iterator[DaemonProcess]:
 
 def rest(daemon: DaemonProcess) -> str:
     """Submit an order that rests, and return its parent's id when the venue has it."""
+    parent = place(daemon)
+    daemon.until(lambda: len(open_orders(daemon)) > 0, 10)
+    return parent
+
+
+def place(daemon: DaemonProcess) -> str:
+    """Submit an order that rests, and return its parent's id."""
     bid = float(daemon.status()["feeds"][0]["bid"])
     wish = {"symbol": "BTC/USDT", "side": "buy", "quantity": "0.01", "algo": "limit"}
     code, order = daemon.ask("/api/v1/orders", {**wish, "limit_price": f"{bid * 0.985:.0f}"})
     assert code == 201, order
-    daemon.until(lambda: len(open_orders(daemon)) > 0, 10)
     return str(order["parent_id"])
 
 
@@ -167,6 +174,32 @@ def test_daemon_when_stopped_in_order_before_the_disk_was_full_then_starts_and_c
     daemon.until(lambda: daemon.run("status").returncode == 0, BACK_S)
     daemon.until(lambda: "journal" not in causes(daemon), BACK_S)
     check_files(daemon)
+
+
+@pytest.mark.failure("ST-03")
+def test_paper_when_its_file_is_on_the_full_disk_too_then_it_cancels_all_the_same(tmp_path: Path) -> None:
+    """The layout as it is shipped: everything in one directory; also for a start on the full disk."""
+    daemon = DaemonProcess(tmp_path, *SETS)
+    with small_disk(daemon.data, 48):
+        try:
+            daemon.start().until_ready()
+            venue = daemon.data / "paper.db"
+            first, second = (place(daemon) for _ in range(2))
+            daemon.until(lambda: len(read_venue(venue).open_ids()) == 2, 10)
+            with full(daemon.data):
+                assert daemon.ask(f"/api/v1/orders/{first}/cancel", {})[0] == 202
+                daemon.until(lambda: len(read_venue(venue).open_ids()) == 1, 5)
+            until_normal(daemon)
+            assert daemon.end(signal.SIGTERM)[0] == 0, daemon.console()
+            with full(daemon.data):
+                daemon.start().until(lambda: oms(daemon) == "READY", 30)
+                assert daemon.ask(f"/api/v1/orders/{second}/cancel", {})[0] == 202
+                daemon.until(lambda: read_venue(venue).open_ids() == set(), 5)
+            daemon.until(lambda: "journal" not in causes(daemon), BACK_S)
+            assert daemon.end(signal.SIGTERM)[0] == 0, daemon.console()
+            assert daemon.run("journal", "verify").returncode == 0
+        finally:
+            daemon.close()
 
 
 def oms(daemon: DaemonProcess) -> str:

@@ -8,7 +8,8 @@ fsync, so the driver's thread may do it; a checkpoint does, about once in a thou
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from ctypes import addressof, c_int
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, cast
@@ -59,6 +60,11 @@ MIGRATIONS = (
     """,
 )
 """One script per version of the file, `user_version` counts them."""
+RESERVE = 8 * 2**20
+"""Bytes of the WAL that are there before they are needed: twice what it has when it begins anew.
+
+So there are always a thousand pages left, a few hundred cancels, when the disk gets full.
+"""
 
 _ORDER = (
     "order_id, client_order_id, instrument, side, type, time_in_force, price, qty, cum_qty, cum_quote,"
@@ -235,7 +241,23 @@ def _connect(path: Path) -> apsw.Connection:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = NORMAL")
         _migrate(connection, path)
+        # The last connection would take WAL and index away, and a start on a full disk could not make them.
+        on = c_int(1)
+        connection.file_control("main", apsw.SQLITE_FCNTL_PERSIST_WAL, addressof(on))
+        _reserve(Path(f"{path}-wal"))
     return connection
+
+
+def _reserve(wal: Path) -> None:
+    """Make room in the WAL; SQLite ends reading at the first page that is none of its own.
+
+    Without room it goes on as long as it can: this is no reason not to start.
+    """
+    with suppress(OSError), wal.open("ab", buffering=0) as file:
+        size = file.tell()
+        if size < RESERVE and file.write(bytes(RESERVE - size)) < RESERVE - size:
+            # Not the last bytes of a disk: others need them more than a part of a reserve.
+            file.truncate(size)
 
 
 def _migrate(connection: apsw.Connection, path: Path) -> None:

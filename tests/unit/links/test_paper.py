@@ -13,7 +13,7 @@ import pytest
 
 from tests.conformance.venue.bench import ACCOUNT, BTC, ETH, INSTRUMENTS, Bench, D
 from tradefan.errors import Outage, Refused
-from tradefan.links.paper import MIGRATIONS, Reset, SqlitePaperStore, open_paper, reset_paper
+from tradefan.links.paper import MIGRATIONS, RESERVE, Reset, SqlitePaperStore, open_paper, reset_paper
 from tradefan.messages.account import Balances
 from tradefan.messages.gateway import VenueFill
 from tradefan.messages.market import BookSnapshot
@@ -156,6 +156,25 @@ def test_file_when_it_is_made_then_it_survives_a_kill_by_its_settings(tmp_path: 
     connection = store._connection
     assert connection.pragma("journal_mode") == "wal"
     assert connection.pragma("synchronous") == 1
+
+
+@pytest.mark.failure("ST-03")
+def test_file_when_it_is_open_then_the_room_of_its_next_writes_is_there_already_and_stays(
+    tmp_path: Path,
+) -> None:
+    """On a full disk the paper venue still cancels, as a real one would; also after a stop and a start."""
+    wal = tmp_path / "paper.db-wal"
+    for start in range(2):
+        store = SqlitePaperStore(tmp_path / "paper.db", ACCOUNT, OPENING)
+        assert (wal.stat().st_size, wal.stat().st_blocks * 512 >= RESERVE) == (RESERVE, True)
+        for number in range(1, 400):
+            store.save(Changes({number: order(number, f"o{number}")}, [], {}), number + 1, 1)
+        assert wal.stat().st_size == RESERVE, start
+        store.close()
+        assert wal.stat().st_size == RESERVE
+    again = SqlitePaperStore(tmp_path / "paper.db", ACCOUNT, OPENING)
+    assert (again.load().next_order_id, len(again.load().orders)) == (400, 399)
+    again.close()
 
 
 def test_reset_when_it_is_asked_then_a_new_epoch_begins_and_history_stays(tmp_path: Path) -> None:
