@@ -193,7 +193,10 @@ def _break(cell: Cell, after: int, kinds: tuple[type[Any], ...], *, behind: bool
 
 
 def _fall(world: World, life: Life, rng: Random) -> None:
-    """Now and then let the order manager fall at the kill or stop that comes, and so may its successors."""
+    """Now and then let the order manager fall at the kill or stop that comes, and so may its successors.
+
+    The last stop, behind the heal, is not among them.
+    """
     cell = life.kernel.cells[life.kernel.refs["oms"]]
     if cell is None or cell.actor is None or not world.faults.has("actor_raise") or rng.random() < 0.6:
         return
@@ -203,7 +206,8 @@ def _fall(world: World, life: Life, rng: Random) -> None:
     def guard(handle: Callable[[Any, Any], None]) -> Callable[[Any, Any], None]:
         def turn(msg: Any, ctx: Any) -> None:  # noqa: ANN401 whatever an actor takes
             nonlocal left
-            strikes = left > 0 and isinstance(msg, KillSwitch | Stop)
+            healed = world.witness.healed_ns is not None
+            strikes = left > 0 and not healed and isinstance(msg, KillSwitch | Stop)
             left -= strikes
             if not strikes or behind:
                 handle(msg, ctx)
