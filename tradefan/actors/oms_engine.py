@@ -13,6 +13,7 @@ from typing import Any
 
 from tradefan.actors.oms_executor import collar_bps, decided, text_of
 from tradefan.actors.oms_gate import Wanted, admit, closed, collar_price, fee_rate, reference
+from tradefan.actors.oms_over import shed
 from tradefan.actors.oms_state import Turn
 from tradefan.actors.oms_waiting import cancel_order
 from tradefan.contracts import (
@@ -50,8 +51,15 @@ def advance(turn: Turn, name: ParentId, *, at_stop: bool = False) -> None:
     parent = turn.trading.parents.get(name)
     if parent is None or parent.phase is Phase.DONE or _finished(turn, parent):
         return
-    if parent.phase is not Phase.WORKING or closed(turn, at_stop=at_stop):
-        return
+    if parent.phase is Phase.WORKING and not closed(turn, at_stop=at_stop):
+        _step(turn, parent)
+    # Behind the executor, which may replace what is over by what is left.
+    shed(turn, parent)
+    _finished(turn, parent)
+
+
+def _step(turn: Turn, parent: ParentState) -> None:
+    """Do what an executor wants now."""
     if turn.instrument(parent.order.instrument) is None:
         # Its feed left the configuration between two starts, which nothing at the venue had hindered.
         complete(turn, parent, OrderStatus.EXPIRED, "restart")
@@ -59,7 +67,6 @@ def advance(turn: Turn, name: ParentId, *, at_stop: bool = False) -> None:
     for command in _ask(turn, parent):
         if parent.phase is Phase.WORKING:
             _PERFORM[type(command)](turn, parent, command)
-    _finished(turn, parent)
 
 
 def _ask(turn: Turn, parent: ParentState) -> tuple[ExecutorCommand, ...]:

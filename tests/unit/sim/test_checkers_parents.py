@@ -9,7 +9,7 @@ import pytest
 from tests.unit.core.order_builders import ACCOUNT, CID, PID, fill, intent, parent, report
 from tests.unit.sim.checker_bench import Bench, D, broken
 from tradefan.messages.orders import OrderStatus
-from tradefan.messages.records import Bust, Correct, Intent, NotSent, Resolved
+from tradefan.messages.records import Bust, CancelIntent, Correct, Intent, NotSent, Resolved
 from tradefan.sim.checkers.parents import ParentBudget
 from tradefan.units import ClientOrderId, TradeId
 
@@ -314,3 +314,68 @@ def test_records_when_a_crash_takes_them_back_then_they_count_no_more() -> None:
     bench.crash(keep=2)
     assert bench.look() is None
     broken(bench.step(second(3)), "I-03", "at most 10", "13")
+
+
+def bench_late(**changes: Any) -> Bench:
+    """Return a parent of 10 whose first child traded 10 behind its end, while 10 more wait to leave."""
+    bench = Bench(ParentBudget())
+    bench.append(parent(**changes), intent(), report(S.NEW))
+    order = bench.venue.accept(CID)
+    bench.venue.end(order)
+    assert bench.step(report(S.CANCELED), second(10)) is None
+    bench.venue.trade(order, 10)
+    return bench
+
+
+def test_create_when_it_leaves_behind_the_step_that_told_of_a_late_fill_then_broken() -> None:
+    """The fill is nobody's fault, what leaves on top of it is; what leaves in its step is not."""
+    for qty, told_before in ((10, True), (4, True), (10, False)):
+        bench = bench_late()
+        if told_before:
+            assert bench.step(fill(qty)) is None
+            bench.write("c2")
+            expected = f"c2 of 10 left when {10 + qty} had traded or was wanted"
+            broken(bench.look(), "I-03", f"at most 10 of parent {PID}", expected)
+        else:
+            bench.append(fill(qty))
+            bench.write("c2")
+            assert bench.look() is None
+
+
+def test_create_when_its_cancel_is_behind_it_then_quiet() -> None:
+    """It was in the gateway's mail already; a sibling that is cancelled leaves room for it."""
+    bench = bench_late()
+    assert bench.step(fill(10), CancelIntent(9, ACCOUNT, SECOND_ID, "over")) is None
+    bench.write("c2")
+    assert bench.look() is None
+
+
+@pytest.mark.parametrize("protective", [False, True])
+@pytest.mark.parametrize("qty", [4, 10])
+def test_create_when_it_protects_then_it_may_leave_unless_all_of_it_is_over(
+    qty: int, protective: bool
+) -> None:
+    """6 of the 10 that are on their way are needed still, or nothing."""
+    bench = bench_late(protective=protective, reduce_only=not protective)
+    assert bench.step(fill(qty)) is None
+    bench.write("c2")
+    violation = bench.look()
+    if qty == 4:
+        assert violation is None
+    else:
+        broken(violation, "I-03", f"at most 10 of parent {PID}", "c2 of 10 left when 20")
+
+
+def test_replacement_when_it_leaves_for_what_a_late_fill_has_left_then_quiet() -> None:
+    """4 came late beside a resting 10: 6 in its place are what is left, and 7 are not."""
+    for qty in (6, 7):
+        bench = bench_late()
+        bench.venue.accept("c2")
+        assert bench.step(report(S.NEW, client_order_id="c2"), fill(4)) is None
+        third = intent(client_order_id="c3", order_qty=D(qty), replaces=SECOND_ID)
+        assert bench.step(third) is None
+        bench.write("c3", "replace")
+        if qty == 6:
+            assert bench.look() is None
+        else:
+            broken(bench.look(), "I-03", "at most 10", "c3 of 7 left when 11")

@@ -5,8 +5,9 @@ from __future__ import annotations
 from decimal import Decimal
 
 from tradefan.messages.records import Correct, Fill, FillInferred, Intent, Parent, Record, Report, Resolved
-from tradefan.sim.checkers.base import OverRecords, Source
+from tradefan.sim.checkers.base import Newer, OverRecords, Source
 from tradefan.sim.checkers.orders import Child, Orders
+from tradefan.sim.checkers.sends import is_create
 from tradefan.sim.checkers.venue import Index
 from tradefan.sim.witness import Kind, Violation, Witness
 from tradefan.units import ZERO
@@ -23,23 +24,25 @@ class ParentBudget(OverRecords):
     order's quantity or behind its end is excess that nobody could prevent: it counts from when we know
     it, and what it exceeds the budget by then is free, no more. What the venue has taken back is ours until
     we know that: what trades in its place, or was told only then, is free so long. Neither excuses what is
-    sent when it is known, also in the same step, nor comes back once the parent is within its budget. With
-    a liar a parent is free once a child was declared NOT_PLACED, where I-16 watches R5, or was adopted in
-    spite of its end.
+    sent when it is known, also in the same step, nor comes back once the parent is within its budget; nor a
+    create that leaves in a later step: that is taken back, or cancelled behind its way through the gateway,
+    unless it protects and is not wholly too much. With a liar a parent is free once a child was declared
+    NOT_PLACED, where I-16 watches R5, or was adopted in spite of its end.
     """
 
     invariant: str = "I-03"
     kind: Kind = "V"
-    watches: tuple[Source, ...] = ("records", "venue")
+    watches: tuple[Source, ...] = ("records", "venue", "writes")
 
     def __init__(self) -> None:
         """Begin without parents."""
         super().__init__()
-        self._venue = Index()
+        self._venue, self._writes = Index(), Newer()
 
     def begin(self) -> None:
         self._orders = Orders()
         self._budgets: dict[str, Decimal] = {}
+        self._protects: dict[str, None] = {}
         self._children: dict[str, dict[str, list[Child]]] = {}
         """By parent, and by the first order of a chain of replacements."""
         self._first: dict[str, str] = {}
@@ -56,11 +59,28 @@ class ParentBudget(OverRecords):
 
     def after_step(self, seen: Witness) -> Violation | None:
         self._moved = self._venue.follow(seen.venue)
-        return super().after_step(seen)
+        # Before what this step has told: nobody could know that when these left.
+        return self._left(seen) or super().after_step(seen)
+
+    def _left(self, seen: Witness) -> Violation | None:
+        """Find a create that has left although nobody wanted it any more, by what earlier steps had told."""
+        for written in filter(is_create, self._writes.of(seen.writes)):
+            child = self._orders.known.get(written.client_order_id)
+            name = None if child is None else child.parent_id
+            if child is None or name is None or child.cancelled or name in self._free:
+                continue
+            budget = self._budgets.get(name, ZERO)
+            wanted = sum(map(self._wanted, self._children[name].values()), ZERO)
+            if wanted > budget and not (name in self._protects and child.rest > wanted - budget):
+                found = f"{child.client_order_id} of {child.qty} left when {wanted} had traded or was wanted"
+                return self.broken(seen, f"at most {budget} of parent {name}", found)
+        return None
 
     def take(self, seen: Witness, record: Record) -> Violation | None:
         if isinstance(record, Parent):
             self._budgets[record.order.parent_id] = record.order.order_qty
+            if record.order.protective or record.order.reduce_only:
+                self._protects[record.order.parent_id] = None
             return None
         if isinstance(record, Intent) and record.parent_id in self._told:
             del self._told[record.parent_id]
@@ -149,7 +169,17 @@ class ParentBudget(OverRecords):
         return max(min(lost - known, child.cum - traded), ZERO)
 
     def _ours(self, chain: list[Child]) -> Decimal:
-        """Return what we take for traded of a chain, and the most that one of it may still trade.
+        """Return what we take for traded of a chain, and the most that one of it may still trade."""
+        return sum((child.cum for child in chain), ZERO) + max(self._rests(chain))
+
+    def _wanted(self, chain: list[Child]) -> Decimal:
+        """Return what has traded of a chain, and the rest of its newest order that nobody has cancelled."""
+        rests = zip(self._rests(chain), chain, strict=True)
+        wanted = [rest for rest, child in rests if rest and not child.cancelled]
+        return sum((child.cum for child in chain), ZERO) + (wanted[-1] if wanted else ZERO)
+
+    def _rests(self, chain: list[Child]) -> list[Decimal]:
+        """Return what each order of a chain may still trade by what we know.
 
         What has traded of an order since then its successor will not be given any more, and what has
         traded of a successor proves that the order before it has ended.
@@ -160,4 +190,4 @@ class ParentBudget(OverRecords):
             since = ZERO if old is None else max(old.cum - before, ZERO)
             over = any(later.cum for later in chain[at + 1 :])
             rests.append(ZERO if over else max(child.rest - since, ZERO))
-        return sum((child.cum for child in chain), ZERO) + max(rests)
+        return rests
