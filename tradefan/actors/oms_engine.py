@@ -15,7 +15,7 @@ from tradefan.actors.oms_executor import collar_bps, decided, text_of
 from tradefan.actors.oms_gate import Wanted, admit, closed, collar_price, fee_rate, reference
 from tradefan.actors.oms_over import shed
 from tradefan.actors.oms_state import Turn
-from tradefan.actors.oms_waiting import cancel_order
+from tradefan.actors.oms_waiting import cancel_order, unsent
 from tradefan.contracts import (
     CancelChild,
     EndParent,
@@ -135,7 +135,7 @@ def _place(turn: Turn, parent: ParentState, command: PlaceChild) -> None:
     instrument = turn.instrument(parent.order.instrument)
     assert instrument is not None
     if parent.epoch != turn.trading.epoch:
-        complete(turn, parent, OrderStatus.EXPIRED, "restart")
+        _end_unless_sent(turn, parent, OrderStatus.EXPIRED, "restart")
         return
     broken = _broken_bounds(turn, parent, command, instrument, parent.open_qty)
     if broken is not None:
@@ -150,9 +150,16 @@ def _place(turn: Turn, parent: ParentState, command: PlaceChild) -> None:
     if refused is not None:
         ended = OrderStatus.EXPIRED if parent.attempts else OrderStatus.REJECTED
         turn.log("warning", "child_refused", parent_id=parent.order.parent_id, code=refused.code)
-        complete(turn, parent, ended, refused.code)
+        _end_unless_sent(turn, parent, ended, refused.code)
         return
     create(turn, parent.order, instrument, command)
+
+
+def _end_unless_sent(turn: Turn, parent: ParentState, status: OrderStatus, reason: str) -> None:
+    """End a parent that may place nothing; what has left for the venue goes on, and its end asks again."""
+    waiting = unsent(turn)
+    if all(name in waiting for name in parent.live):
+        complete(turn, parent, status, reason)
 
 
 def wanted_of(order: ParentOrder, instrument: Instrument, command: PlaceChild) -> Wanted:
@@ -227,7 +234,7 @@ def _replace(turn: Turn, parent: ParentState, command: ReplaceChild) -> None:
     if old is None or old.client_order_id not in parent.live or not _replaceable(turn, old):
         return
     if parent.epoch != turn.trading.epoch:
-        complete(turn, parent, OrderStatus.EXPIRED, "restart")
+        # What rests goes on (`_place`).
         return
     place = PlaceChild(command.order_qty, command.limit_price, "GTC", command.post_only)
     broken = _broken_bounds(turn, parent, place, instrument, old.leaves_qty)

@@ -12,7 +12,7 @@ from tradefan.actors.oms_look import ask_soon, visible_ns
 from tradefan.actors.oms_modes import set_mode
 from tradefan.actors.oms_state import Killing, Resuming, Turn
 from tradefan.actors.oms_submit import refuse
-from tradefan.actors.oms_waiting import REPEATS, cancel_order, drop_creates
+from tradefan.actors.oms_waiting import REPEATS, cancel_order, drop_creates, unsent
 from tradefan.contracts import RiskRefused, suggest
 from tradefan.core.modes import DESK_HUMAN, waits_for_human
 from tradefan.core.order import Order
@@ -93,9 +93,10 @@ def _carry_out(turn: Turn, msg: KillSwitch, killing: Killing) -> None:
         turn.log("critical", "kill", scope=msg.scope, reason=msg.reason, principal=msg.principal)
     killing.lsn = turn.trading.lsn if killing.lsn is None else killing.lsn
     turn.live.unheard[LAST_RESORT if msg == RESORT else msg.key()] = turn.trading.lsn
+    kill = turn.trading.kills[msg.scope]
+    killing.naked = tuple({**dict.fromkeys(killing.naked), **dict.fromkeys(_naked(turn, kill))})
     drop_creates(turn, lambda create: _in_scope(create, msg.scope), "kill")
-    killing.naked = tuple({**dict.fromkeys(killing.naked), **dict.fromkeys(_naked(turn, msg))})
-    obey(turn, turn.trading.kills[msg.scope])
+    obey(turn, kill)
     for account in turn.wiring.accounts:
         # A look that is under way shows the time before the kill.
         killing.empty[account] = -1 if turn.account(account).look_id else 0
@@ -128,14 +129,16 @@ def _parent_in(parent: ParentState, scope: str) -> bool:
     return scope in scopes(order.account, order.instrument, order.owner)
 
 
-def _naked(turn: Turn, msg: KillSwitch) -> list[str]:
-    """Name the positions that lose an order which protected them."""
-    if msg.keep_protection:
-        return []
-    protected = turn.open_parents(lambda item: item.order.protective and _parent_in(item, msg.scope))
-    found = []
+def _naked(turn: Turn, kill: Kill) -> list[str]:
+    """Name the positions that lose an order which protected them, or have none that may stay."""
+    protected = turn.open_parents(lambda item: item.order.protective and _parent_in(item, kill.scope))
+    waiting, found = unsent(turn), []
     for parent in protected:
         order = parent.order
+        children = [turn.trading.orders[name] for name in parent.live]
+        stay = [child for child in children if child.client_order_id not in waiting and _stays(child, kill)]
+        if stay and stay == children:
+            continue
         held = turn.trading.ledger.positions.get(order.account, {}).get(order.owner, {}).get(order.instrument)
         if held is not None and held.qty:
             found.append(f"{order.owner} {order.instrument} {plain(held.qty)}")

@@ -9,8 +9,7 @@ from collections.abc import Container
 from decimal import Decimal
 
 from tradefan.actors.oms_state import Turn
-from tradefan.actors.oms_waiting import cancel_order
-from tradefan.core import outbox
+from tradefan.actors.oms_waiting import cancel_order, unsent
 from tradefan.core.order import Order
 from tradefan.core.trading import ParentState
 from tradefan.units import ZERO, ClientOrderId
@@ -29,11 +28,11 @@ def shed(turn: Turn, parent: ParentState) -> None:
         return
     chains = _chains(turn, parent)
     over = parent.cum_qty + sum(map(_may_trade, chains), ZERO) - order.order_qty
-    unsent = [*outbox.creates(turn.live.outbox), *map(outbox.created_by, turn.guarded)]
-    for chain in sorted(chains, key=lambda one: _stage(one, unsent)):
+    waiting = unsent(turn)
+    for chain in sorted(chains, key=lambda one: _stage(one, waiting)):
         if over <= 0:
             return
-        qty, stage = _may_trade(chain), _stage(chain, unsent)
+        qty, stage = _may_trade(chain), _stage(chain, waiting)
         if stage == _RESTS and qty > over and (order.protective or order.reduce_only):
             continue
         for child in reversed(chain):
@@ -41,11 +40,11 @@ def shed(turn: Turn, parent: ParentState) -> None:
         over -= qty
 
 
-def _stage(chain: list[Order], unsent: Container[ClientOrderId | None]) -> int:
+def _stage(chain: list[Order], waiting: Container[ClientOrderId]) -> int:
     """Say how near to its end a chain is: cancelled before, not sent, or resting."""
     if all(child.cancel_ns is not None for child in chain):
         return _GOES
-    return _UNSENT if all(child.client_order_id in unsent for child in chain) else _RESTS
+    return _UNSENT if all(child.client_order_id in waiting for child in chain) else _RESTS
 
 
 def _chains(turn: Turn, parent: ParentState) -> list[list[Order]]:

@@ -249,7 +249,7 @@ def _worst_price(turn: Turn, order: ParentOrder, instrument: Instrument) -> Deci
 
 
 def on_target(turn: Turn, wish: SetTarget, *, at_stop: bool = False) -> None:
-    """Resolve a wish for a position in this turn; an unchanged wish does nothing.
+    """Resolve a wish for a position in this turn; an unchanged wish orders nothing anew.
 
     `at_stop` is a wish of the stop itself, to which the gate is open that it has closed to all others.
     What the owner holds, has working and has in doubt is subtracted here, so repeating is free and
@@ -261,7 +261,10 @@ def on_target(turn: Turn, wish: SetTarget, *, at_stop: bool = False) -> None:
     here = turn.open_parents_at(wish.account, wish.instrument, wish.owner)
     running = [parent for parent in here if parent.target_qty is not None]
     for parent in running:
-        if parent.phase is Phase.WORKING and _same_wish(wish, parent):
+        if parent.phase is Phase.WORKING and _same_wish(wish, parent) and not _is_stuck(turn, parent):
+            if parent.live and parent.open_qty:
+                # A clip that was refused while another rests may be let through by now.
+                turn.woken[parent.order.parent_id] = None
             end_wish(turn, _wish_key(wish))
             return
     for parent in running:
@@ -367,6 +370,11 @@ def _same_wish(wish: SetTarget, parent: ParentState) -> bool:
     same_order = wish.algo == parent.order.algo and wish.limit_price == parent.order.limit_price
     difference = abs(wish.target_qty - parent.target_qty)
     return same_order and difference <= wish.band * abs(wish.target_qty)
+
+
+def _is_stuck(turn: Turn, parent: ParentState) -> bool:
+    """Say whether a parent of an earlier start has more to place than it may: what rests is not all."""
+    return parent.epoch != turn.trading.epoch and parent.open_qty > 0
 
 
 def _submit_of(wish: SetTarget, side: Side, qty: Decimal) -> SubmitOrder:

@@ -60,6 +60,12 @@ def take_back(turn: Turn, order: Order) -> bool:
     return outbox.remove(turn.live.outbox, order.client_order_id)
 
 
+def unsent(turn: Turn) -> dict[ClientOrderId, None]:
+    """Return the orders whose creates have not left, those of this very turn too."""
+    names = map(outbox.created_by, turn.guarded)
+    return {**outbox.creates(turn.live.outbox), **{name: None for name in names if name is not None}}
+
+
 def send_cancel(turn: Turn, order: Order, step: int) -> None:
     """Send a cancel and arm its repetition."""
     turn.send(

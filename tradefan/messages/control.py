@@ -306,7 +306,7 @@ class KillSwitch(Control, frozen=True, array_like=True, tag=True):
 class KillAnswer(Fact, frozen=True, array_like=True, tag=True):
     """The latch is closed; `persisted` when byte or journal hold it already.
 
-    `naked` names positions whose protection the kill cancelled.
+    `naked` names positions whose protection the kill cancelled, or of which none is at the venue.
     """
 
     req: int
