@@ -334,11 +334,10 @@ def _seal(turn: Turn, msg: LookDone) -> None:
     inferred = {fill.client_order_id: None for fill in trading.inferred.values()}
     for name in trading.orders_ended:
         order = trading.orders[name]
-        if turn.now - order.updated_ns < quiet_ns:
-            # In order of their ends: all behind it are younger still.
-            return
+        # Not in order of their ends: what may not leave memory yet was put behind the others.
+        quiet = turn.now - order.updated_ns >= quiet_ns
         whole = order.filled == order.cum_qty and name not in inferred
-        if whole and not order.sealed and order.account == msg.account:
+        if quiet and whole and not order.sealed and order.account == msg.account:
             turn.emit(Sealed(turn.now, order.account, name))
 
 

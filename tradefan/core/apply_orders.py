@@ -32,6 +32,7 @@ from tradefan.core.trading_state import (
     FILL_KEYS_MAX,
     FILLS_MAX,
     NOT_NUMBERED,
+    UNSEALED_MAX,
     ParentState,
     Trading,
     fill_key,
@@ -39,7 +40,7 @@ from tradefan.core.trading_state import (
     remember,
     sound,
 )
-from tradefan.messages.orders import TERMINAL
+from tradefan.messages.orders import TERMINAL, Phase
 from tradefan.messages.records import (
     Bust,
     CancelIntent,
@@ -403,11 +404,22 @@ def _leave_ended(state: Trading, name: ClientOrderId) -> None:
 
 
 def _forget_orders(state: Trading, ended: dict[ClientOrderId, None]) -> None:
-    """Let the oldest ended orders go; one that counts until its fills are booked waits for them."""
+    """Let the oldest ended orders go; one that counts until its fills are booked waits for them.
+
+    So does one that is not sealed and whose parent is not done, up to `UNSEALED_MAX`: without the order its
+    late fill would not reach the parent, which would order the same again.
+    """
     while len(ended) > ENDED_MAX:
         oldest = next(iter(ended))
         del ended[oldest]
-        if weigh(state.orders[oldest]).unbooked:
+        order = state.orders[oldest]
+        if weigh(order).unbooked or (len(ended) < UNSEALED_MAX and _is_awaited(state, order)):
             ended[oldest] = None
             return
         del state.orders[oldest]
+
+
+def _is_awaited(state: Trading, order: Order) -> bool:
+    """Say whether a late fill of an order is still to be credited to a parent that works."""
+    parent = _parent_of(state, order)
+    return not order.sealed and parent is not None and parent.phase is not Phase.DONE

@@ -35,6 +35,8 @@ from tradefan.units import (
 
 ENDED_MAX = 1_000
 """Done parents, and ended orders of ours and of others, that stay in memory."""
+UNSEALED_MAX = 5_000
+"""Ended orders of ours that stay at most because their parents may still hear of a late fill."""
 FILL_KEYS_MAX = 10_000
 """Trade ids remembered per (account, instrument)."""
 FILLS_MAX = 1_000

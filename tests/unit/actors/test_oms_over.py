@@ -11,11 +11,13 @@ import pytest
 from tests.unit.actors.oms_bench import Bench
 from tests.unit.actors.oms_wired import GATEWAY
 from tests.unit.actors.replacing import Plug, once, order_of, replacing
+from tradefan.actors import oms_look
 from tradefan.contracts import ParentView, PlaceChild, ReplaceChild
+from tradefan.core import apply_orders
 from tradefan.core.trading import ParentState
 from tradefan.messages.gateway import CancelOrder, CreateOrder
 from tradefan.messages.orders import OrderStatus, Phase
-from tradefan.messages.records import CancelIntent, NotSent
+from tradefan.messages.records import CancelIntent, NotSent, Sealed
 from tradefan.units import SECOND, ParentId
 
 D = Decimal
@@ -151,6 +153,31 @@ def test_fill_when_late_then_protection_goes_only_where_all_of_it_is_over(
     assert cancelled(bench) == ([] if protective else [second.client_order_id])
     bench.fill(first, 3)
     assert cancelled(bench) == ([second.client_order_id] if protective else [])
+
+
+@pytest.mark.failure("OR-07")
+def test_fill_when_late_and_many_have_ended_since_then_it_still_reaches_its_parent(
+    plug: Plug, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its order is not sealed, so it stays in memory while the parent works; a look seals all of these."""
+    monkeypatch.setattr(apply_orders, "ENDED_MAX", 2)
+    monkeypatch.setattr(oms_look, "SEAL_MIN_NS", SECOND)
+    plug(lambda view: () if view.busy or not view.open_qty else (PlaceChild(view.open_qty, D(100), "GTC"),))
+    bench = Bench().ready()
+    bench.submit(2, algo="test")
+    creates = []
+    for _ in range(6):
+        creates.append(bench.one(GATEWAY, CreateOrder))
+        bench.report(creates[-1], S.CANCELED)
+        bench.advance(SECOND)
+        bench.market()
+    bench.fill(creates[0], 2)
+    assert (parent_of(bench, creates[0]).cum_qty, bench.alarms) == (D(2), [])
+    assert cancelled(bench) == [bench.one(GATEWAY, CreateOrder).client_order_id]
+    bench.passed(30)
+    sealed = {one.client_order_id: None for one in bench.made(Sealed)}
+    assert [create.client_order_id in sealed for create in creates] == [True] * 6
+    bench.check()
 
 
 def test_replacement_when_both_orders_are_open_then_neither_is_over(plug: Plug) -> None:

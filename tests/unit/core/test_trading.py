@@ -72,6 +72,14 @@ def done(name: str = "p1", status: OrderStatus = S.FILLED) -> PhaseChange:
     return PhaseChange(9, ParentId(name), Phase.DONE, status, "")
 
 
+def end_more(state: Trading, numbers: range) -> None:
+    """Let further children of the parent be placed and cancelled, c2 and so on."""
+    for number in numbers:
+        name = ClientOrderId(f"c{number}")
+        apply(state, intent(client_order_id=name, sequence=number))
+        apply(state, report(S.CANCELED, client_order_id=name))
+
+
 def test_epoch_when_it_rises_then_counters_begin_anew() -> None:
     """An epoch that does not rise is not believed."""
     state = folded(epoch(1), parent(), intent(sequence=7), epoch(2))
@@ -279,18 +287,45 @@ def test_ended_order_when_its_fill_is_missing_then_it_is_not_forgotten(
 ) -> None:
     """What it counts as traded is in exposure until the fill is booked: then it goes, and nothing is left."""
     monkeypatch.setattr(apply_orders, "ENDED_MAX", 2)
+    monkeypatch.setattr(apply_orders, "UNSEALED_MAX", 2)
     state = folded(epoch(1), parent(), intent(), report(S.FILLED, 10))
-    for number in range(2, 6):
-        apply(state, intent(client_order_id=ClientOrderId(f"c{number}"), sequence=number))
-        apply(state, report(S.CANCELED, client_order_id=ClientOrderId(f"c{number}")))
+    end_more(state, range(2, 6))
     assert (CID in state.orders, len(state.orders)) == (True, 3)
     assert account_sides(state.exposure, ACCOUNT, BTC).unbooked == D(10)
     apply(state, fill(10))
     assert account_sides(state.exposure, ACCOUNT, BTC).unbooked == D(0)
-    for number in range(6, 9):
-        apply(state, intent(client_order_id=ClientOrderId(f"c{number}"), sequence=number))
-        apply(state, report(S.CANCELED, client_order_id=ClientOrderId(f"c{number}")))
+    end_more(state, range(6, 9))
     assert list(state.orders) == ["c7", "c8"]
+
+
+@pytest.mark.failure("OR-07")
+def test_ended_order_when_its_parent_still_works_then_it_stays_until_it_is_sealed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its late fill would not reach the parent else; a bound of its own holds however many these are."""
+    monkeypatch.setattr(apply_orders, "ENDED_MAX", 2)
+    monkeypatch.setattr(apply_orders, "UNSEALED_MAX", 5)
+    state = folded(epoch(1), parent(), intent(), report(S.CANCELED))
+    end_more(state, range(2, 6))
+    assert len(state.orders) == 5
+    apply(state, fill(10))
+    assert state.parents[PID].cum_qty == D(10)
+    end_more(state, range(6, 9))
+    assert (len(state.orders), CID in state.orders) == (5, False)
+    for name in tuple(state.orders_ended):
+        apply(state, Sealed(9, ACCOUNT, name))
+    end_more(state, range(9, 11))
+    assert list(state.orders) == ["c9", "c10"]
+
+
+def test_ended_order_when_its_parent_is_done_then_it_leaves_unsealed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A late fill finds its owner by the journal, and no parent waits for it."""
+    monkeypatch.setattr(apply_orders, "ENDED_MAX", 2)
+    state = folded(epoch(1), parent(), intent(), report(S.CANCELED))
+    end_more(state, range(2, 4))
+    apply(state, done())
+    end_more(state, range(4, 6))
+    assert list(state.orders) == ["c4", "c5"]
 
 
 def test_ended_orders_when_others_end_many_then_ours_stay(monkeypatch: pytest.MonkeyPatch) -> None:
