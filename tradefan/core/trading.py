@@ -2,9 +2,9 @@
 
 `apply(state, record)` is pure and total: it never raises and reads no configuration and no
 instrument table. What a record cannot change is counted in `unapplied`. Memory is bounded: what
-ended leaves, newest `ENDED_MAX` kept (`UNSEALED_MAX` of working parents), and keys live in windows. The
-shape is `core/trading_state`,
-the handlers of one record each are in `core/apply_parents`, `apply_orders` and `apply_books`.
+ended leaves, newest `ENDED_MAX` kept (`UNSEALED_MAX` of working parents), and keys live in windows.
+The shape is `core/trading_state`, the handlers of one record each are in `core/apply_parents`,
+`apply_orders` and `apply_books`.
 """
 
 from __future__ import annotations
