@@ -44,6 +44,8 @@ STOP = "stop"
 HELLO = "hello"
 HELLO_NS = 2 * SECOND
 """Until the store is asked again to catch up."""
+LAST_HELLO_NS = 20 * MS
+"""The same in a stop, which ends soon."""
 LAST_WORD_NS = 50 * MS
 """How long before the stop's deadline it gives up on the store."""
 GREETING = 0
@@ -293,7 +295,7 @@ class DataWriter:
     def _ask_later(self, ctx: Context) -> None:
         if not self.state.asking:
             self.state.asking = True
-            ctx.after(HELLO_NS, Timer(HELLO))
+            ctx.after(LAST_HELLO_NS if self.state.stopping else HELLO_NS, Timer(HELLO))
 
     def _on_ack(self, msg: StoreAck, ctx: Context) -> None:
         state = self.state

@@ -8,7 +8,7 @@ import pytest
 
 from tests.unit.actors.turns import Turns, copied
 from tests.unit.stores.made import bar, equity, fill, gap, order, parent, position, refusal, trade
-from tradefan.actors.data_writer import HELLO_NS, DataWriter, DataWriterState, DataWriterWiring
+from tradefan.actors.data_writer import HELLO_NS, LAST_HELLO_NS, DataWriter, DataWriterState, DataWriterWiring
 from tradefan.config.schema import Config, FeedConfig, StoreConfig
 from tradefan.errors import Defect
 from tradefan.messages.base import Message
@@ -362,6 +362,21 @@ def test_stop_when_rows_were_let_go_then_answers_when_the_store_has_caught_up() 
     assert isinstance(again, StoreBatch)
     turns.forget()
     assert turns.give(writer, StoreAck(again.batch_id, 0, None, 10)) == [(RIM, Stopped("data_writer"))]
+
+
+def test_stop_when_rows_are_let_go_behind_its_answer_then_the_store_is_asked_before_the_end() -> None:
+    """Orders are cancelled behind it: what a full queue let go would be missing until the next start."""
+    turns = Turns(config())
+    writer = begun(turns)
+    turns.give(writer, Stop(turns.now_ns + 9 * SECOND))
+    assert turns.until(writer, turns.now_ns) == [(RIM, Stopped("data_writer"))]
+    turns.room[STORE] = 0
+    turns.give(writer, *(order(number) for number in range(1, 9)))
+    assert turns.logs[-1][1] == "store_behind"
+    turns.room[STORE] = 9
+    turns.forget()
+    sent = turns.until(writer, turns.now_ns + LAST_HELLO_NS)
+    assert [msg.rows for _, msg in sent if isinstance(msg, StoreBatch) and not msg.rows] == [()]
 
 
 def test_state_when_snapshot_and_restored_then_goes_on_the_same() -> None:
