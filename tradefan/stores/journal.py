@@ -443,24 +443,27 @@ class _Group:
 
     def add(self, append: Append) -> None:
         """Take the records that are new, and compare the others with what has their lsn."""
-        lsn, chain = append.first_lsn - 1, self.chain
+        # All in local names: it is most of what a row costs.
+        lsn, last, chain, size = append.first_lsn - 1, self.last, self.chain, self.size
+        epoch, version, rows = append.epoch, self._version, self.rows
         for record in append.records:
             lsn += 1
             payload = _ENCODE(record)
-            if lsn <= self.last:
+            if lsn <= last:
                 self._compare(lsn, payload)
                 continue
-            if lsn != self.last + 1:
-                raise Defect(f"journal {self._base.path}: expected lsn {self.last + 1}, got {lsn}")
-            plain = (lsn, record.at_ns, append.epoch, type(record).__name__, self._version, payload)
+            if lsn != last + 1:
+                raise Defect(f"journal {self._base.path}: expected lsn {last + 1}, got {lsn}")
+            plain = (lsn, record.at_ns, epoch, type(record).__name__, version, payload)
             chain = link(chain, plain)
-            self.rows.append((*plain, chain))
+            rows.append((*plain, chain))
             subject = subject_of(record)
             if subject is not None:
                 self.subjects.append((subject, lsn))
-            self.last, self.epoch = lsn, max(self.epoch, append.epoch)
-            self.size += len(payload)
-        self.chain = chain
+            last = lsn
+            size += len(payload)
+        if last > self.last:
+            self.last, self.chain, self.size, self.epoch = last, chain, size, max(self.epoch, epoch)
 
     def _compare(self, lsn: int, payload: bytes) -> None:
         found = self._payload_at(lsn) if lsn <= self._base.last else self.rows[lsn - self._base.last - 1][5]
