@@ -39,11 +39,15 @@ class Steps:
         self._scale = 10 ** max(0, -exponent)
         self._places = max(0, -exponent)
         self._unit = int(step * self._scale)
+        self._texts: dict[int, str] = {}
 
     def text(self, steps: int) -> str:
-        """Return what so many steps are."""
-        whole, rest = divmod(steps * self._unit, self._scale)
-        return f"{whole}.{rest:0{self._places}d}" if self._places else str(whole)
+        """Return what so many steps are; levels come again and again."""
+        text = self._texts.get(steps)
+        if text is None:
+            whole, rest = divmod(steps * self._unit, self._scale)
+            text = self._texts[steps] = f"{whole}.{rest:0{self._places}d}" if self._places else str(whole)
+        return text
 
     def count(self, value: Decimal) -> int:
         """Return how many whole steps a value has."""
