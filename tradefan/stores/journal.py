@@ -125,8 +125,8 @@ class JournalFile:
         )
         self._read_only = read_only
         self._at_once = subjects_at_once
-        self._unfound: list[tuple[str, int]] = self._read_unfound()
-        """Subjects of the last rows, which are not in their table yet."""
+        self._unfound: list[tuple[str, int]] = [] if read_only else self._read_unfound()
+        """Subjects of the last rows, which are not in their table yet; a reader asks the file for them."""
 
     @property
     def last_lsn(self) -> int:
@@ -261,7 +261,8 @@ class JournalFile:
         sql = "SELECT lsn FROM subjects WHERE subject = ? ORDER BY lsn LIMIT ?"
         with self._base.guard:
             lsns = {lsn for (lsn,) in self._base.db.execute(sql, (subject, HISTORY_MAX))}
-            lsns.update(lsn for name, lsn in self._unfound if name == subject)
+            unfound = self._read_unfound() if self._read_only else self._unfound
+            lsns.update(lsn for name, lsn in unfound if name == subject)
             rows = [self._plain_at(lsn) for lsn in sorted(lsns)[:HISTORY_MAX]]
             records = tuple(self._decode(plain) for plain in rows if plain is not None)
         return tuple(record for record in records if subject_of(record) == subject)

@@ -699,6 +699,9 @@ def test_history_when_subjects_are_written_in_batches_then_every_row_is_found_at
                 file.history(f"fill paper:main binance:BTC/USDT {number}") == (fill_record(number),) * known
             )
     assert file.check(0, NO_CHAIN, 9)[0] == 8
+    file.close()
+    reader = JournalFile(PATH, read_only=True, disk=disk, subjects_at_once=at_once)
+    assert reader.history("fill paper:main binance:BTC/USDT 4") == (fill_record(4),) * 2
 
 
 def test_history_when_a_commit_failed_and_is_there_all_the_same_then_is_found(disk: SimDisk) -> None:

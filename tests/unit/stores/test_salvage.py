@@ -98,13 +98,19 @@ def test_accept_when_the_row_of_the_older_mark_is_gone_then_says_so(disk: SimDis
     assert accepted(disk) == (8, "the history that the mark file knows: row 7 is another one, or gone")
 
 
-def test_accept_when_the_tree_leads_past_the_last_row_then_keeps_every_row(disk: SimDisk) -> None:
-    """All rows are in its leaves, and the last one is not found by its number: nor would be the next."""
+def grown(disk: SimDisk) -> tuple[bytes, int]:
+    """Write 400 rows; return the file, and where the page lies from which the tree leads to its leaves."""
     file = JournalFile(PATH, disk=disk)
     file.append(1, 1, transfers(400))
     file.close()
     content = disk.peek(PATH)
     (root,) = (at for at in range(4096, len(content), 4096) if content[at] == 5)
+    return content, root
+
+
+def test_accept_when_the_tree_leads_past_the_last_row_then_keeps_every_row(disk: SimDisk) -> None:
+    """All rows are in its leaves, and the last one is not found by its number: nor would be the next."""
+    content, root = grown(disk)
     cells = int.from_bytes(content[root + 3 : root + 5], "big")
     last_cell = root + 12 + 2 * (cells - 1)
     key = root + int.from_bytes(content[last_cell : last_cell + 2], "big") + 4
@@ -116,11 +122,7 @@ def test_accept_when_the_tree_leads_past_the_last_row_then_keeps_every_row(disk:
 
 def test_accept_when_no_row_can_be_written_behind_the_last_then_keeps_every_row(disk: SimDisk) -> None:
     """A list of free bytes in the root leads nowhere: SQLite sees it when the next leaf is due."""
-    file = JournalFile(PATH, disk=disk)
-    file.append(1, 1, transfers(400))
-    file.close()
-    content = disk.peek(PATH)
-    (root,) = (at for at in range(4096, len(content), 4096) if content[at] == 5)
+    _, root = grown(disk)
     disk.damage("flip", PATH, at=root + 2, bit=5)
     file = JournalFile(PATH, disk=disk, accept_loss=True)
     assert (file.recover().records, file.append(401, 2, transfers(100, 401))) == (transfers(400), 500)
