@@ -7,6 +7,7 @@ import errno
 import os
 import secrets
 import socket
+import threading
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
@@ -38,7 +39,8 @@ from tradefan.links.paper import open_paper
 from tradefan.links.public import PublicLink
 from tradefan.links.tape import load_origin, open_recordings
 from tradefan.links.transport import Transport
-from tradefan.messages.control import KillSwitch, LogLine, LoopLag
+from tradefan.messages.base import Message
+from tradefan.messages.control import KillSwitch, LogLine, LoopLag, Rows
 from tradefan.messages.instrument import Instrument
 from tradefan.runtime.kernel import Kernel
 from tradefan.status import Picture
@@ -188,11 +190,11 @@ class Daemon:
 
     def _links(self) -> Mapping[str, LinkFactory]:
         config, places = self.config, self.environment.places
-        following = follow(str(places.journal))
+        following, folded = follow(str(places.journal)), threading.Event()
         links: dict[str, LinkFactory] = {
             "journal": lambda handle: JournalLink(
                 str(places.journal),
-                handle.deliver,
+                partial(_deliver_rows, handle, folded),
                 backlog_max=config.journal.backlog_max,
                 backlog_bytes_max=config.journal.backlog_bytes_max,
                 group_bytes_max=config.journal.group_bytes_max,
@@ -202,6 +204,7 @@ class Daemon:
                 handle.deliver,
                 following=following,
                 disk_free_min=config.journal.disk_free_min,
+                first=folded,
             ),
             "api": self._api,
         }
@@ -254,6 +257,13 @@ class Daemon:
 
     def _on_stall(self, seconds: float, stack: str) -> None:
         self._log.log("warning", "loop_stalled", seconds=round(seconds, 3), stack=stack)
+
+
+def _deliver_rows(handle: LinkHandle, folded: threading.Event, msg: Message) -> None:
+    """Deliver what the journal says; `folded` is set behind the step that takes its rows."""
+    handle.deliver(msg)
+    if isinstance(msg, Rows):
+        asyncio.get_running_loop().call_soon(folded.set)
 
 
 def _public_link(settings: VenueConfig, handle: LinkHandle) -> PublicLink:

@@ -8,6 +8,7 @@ room than `disk_free_min` is left to the journal: the store stops before it is f
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import Callable
 
@@ -24,6 +25,9 @@ from tradefan.units import SECOND
 BATCHES_MAX = 8
 """Batches under way at one time."""
 RETRY_NS = SECOND
+LAST_TURN_S = 10.0
+"""For so long the store lets the order manager read the journal first."""
+_LOOK_S = 0.02
 GREETING = StoreBatch(0, (), None)
 """The first batch of every link is our own: its answer says how far the store is."""
 
@@ -68,10 +72,13 @@ class StoreLink(ThreadLink):
         open_file: Callable[[str], StoreFile] = StoreFile,
         disk_free_min: int = 0,
         free: Callable[[str], int] = free_bytes,
+        first: threading.Event | None = None,
     ) -> None:
         """Prepare; nothing is opened before `run`. `deliver` is called on the loop's thread.
 
         `following` is the process's, for the journal that this store follows; `name` that of its port.
+        `first` is set when the order manager has read the journal: the interpreter runs one thread at a
+        time, so that a store which caught up beside it would double the time to the first cancel.
         """
         super().__init__(name, deliver)
         self._path = path
@@ -80,6 +87,7 @@ class StoreLink(ThreadLink):
         self._room = batches_max - 1
         self._retry_s = retry_ns / SECOND
         self._open_file = open_file
+        self._first = first
         self._waiting: deque[StoreBatch] = deque((GREETING,))
 
     def apply(self, effect: Message) -> None:
@@ -96,9 +104,17 @@ class StoreLink(ThreadLink):
         """Catch up, then write batch after batch."""
         file = self._open_file(self._path)
         try:
+            self._stand_back()
             self._serve(file, post)
         finally:
             file.close()
+
+    def _stand_back(self) -> None:
+        """Let what is more urgent have the start, unless the end has come."""
+        if self._first is not None:
+            for _ in range(int(LAST_TURN_S / _LOOK_S)):
+                if self.closing or self._first.wait(_LOOK_S):
+                    return
 
     def _serve(self, file: StoreFile, post: Post) -> None:
         failed: Outage | None = None

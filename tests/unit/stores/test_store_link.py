@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -100,6 +101,40 @@ async def test_link_when_started_then_catches_up_with_its_journal(path: str, jou
     async with running(StoreLink(path, heard.deliver, following=follow(journal))):
         assert (await heard.until(StoreAck))[-1] == StoreAck(0, 0, None, 1)
     assert [row.lsn for row in StoreFile(path).fills()] == [1]
+
+
+async def test_link_when_the_journal_is_still_read_then_stands_back_until_that_is_done(
+    path: str, journal: str
+) -> None:
+    """Two threads that fold at the same time each take twice as long: the order manager goes first."""
+    heard, first = Heard(), threading.Event()
+    async with running(StoreLink(path, heard.deliver, following=follow(journal), first=first)):
+        await asyncio.sleep(0.1)
+        assert heard.messages == []
+        first.set()
+        assert StoreAck(0, 0, None, 1) in await heard.until(StoreAck)
+
+
+async def test_link_when_it_ends_before_the_journal_was_read_then_still_writes_what_waits(
+    path: str, journal: str
+) -> None:
+    """A stop does not wait for a fold that never comes."""
+    heard = Heard()
+    link = StoreLink(path, heard.deliver, following=follow(journal), first=threading.Event())
+    async with running(link):
+        link.apply(StoreBatch(1, (trade(1),), None))
+        await asyncio.sleep(0.05)
+    assert StoreAck(1, 1, None, 1) in heard.messages
+
+
+async def test_link_when_the_journal_cannot_be_read_for_long_then_begins_all_the_same(
+    path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It stands back; it does not depend."""
+    monkeypatch.setattr("tradefan.stores.store_link.LAST_TURN_S", 0.05)
+    heard = Heard()
+    async with running(StoreLink(path, heard.deliver, first=threading.Event())):
+        await heard.until(StoreAck)
 
 
 async def test_link_when_given_an_empty_batch_then_catches_up_again(path: str, journal: str) -> None:
