@@ -21,22 +21,23 @@ class Backlog:
         """Begin empty."""
         self._records_max = records_max
         self._bytes_max = bytes_max
-        self._added = self._settled = (0, 0)
+        self._added = self._added_bytes = 0
+        self._settled = self._settled_bytes = 0
         self._told = False
 
     @property
     def records(self) -> int:
         """How many wait."""
-        return self._added[0] - self._settled[0]
+        return self._added - self._settled
 
     def add(self, append: Append) -> str | None:
         """Count what came; return what is wrong when that is too much for the first time."""
-        self._added = _plus(self._added, append)
-        (added, size), (settled, less) = self._added, self._settled
+        self._added += len(append.records)
+        self._added_bytes += _size(append)
         reason = None
-        if added - settled > self._records_max:
+        if self._added - self._settled > self._records_max:
             reason = f"more than {self._records_max} records wait for the disk"
-        elif size - less > self._bytes_max:
+        elif self._added_bytes - self._settled_bytes > self._bytes_max:
             reason = f"records of more than {self._bytes_max} bytes wait for the disk"
         if reason is None or self._told:
             return None
@@ -45,11 +46,14 @@ class Backlog:
 
     def settle(self, append: Append) -> None:
         """Count what need not wait any more."""
-        self._settled = _plus(self._settled, append)
+        self._settled += len(append.records)
+        self._settled_bytes += _size(append)
 
 
-def _plus(sums: tuple[int, int], append: Append) -> tuple[int, int]:
-    records, size = sums
-    states = sum(len(one.state or b"") for one in append.records if type(one) is OwnerState)
-    count = len(append.records)
-    return records + count, size + count * RECORD_BYTES + states
+def _size(append: Append) -> int:
+    size = 0
+    for record in append.records:
+        size += RECORD_BYTES
+        if type(record) is OwnerState:
+            size += len(record.state or b"")
+    return size

@@ -88,9 +88,8 @@ class DamagedRow(Exception):
         self.text = text
 
 
-def link(chain: bytes, row: Plain) -> bytes:
+def link(chain: bytes, lsn: int, at_ns: int, epoch: int, kind: str, version: int, payload: bytes) -> bytes:
     """Hash a row onto its predecessor; lengths are inside, so no two rows look alike."""
-    lsn, at_ns, epoch, kind, version, payload = row
     head = _HEAD.pack(lsn, at_ns, epoch, version, len(kind))
     return blake2b(b"".join((chain, head, kind.encode(), payload)), digest_size=32).digest()
 
@@ -237,7 +236,7 @@ def verified(
         if plain[0] != lsn:
             raise DamagedRow(lsn, f"expected lsn {lsn}, found {plain[0]}: rows are missing")
         try:
-            chain = link(chain, plain)
+            chain = link(chain, *plain)
         except (TypeError, AttributeError, struct.error) as error:
             raise DamagedRow(lsn, f"expected values of a row, found others: {error}") from error
         if chain != digest:

@@ -559,7 +559,7 @@ def version_1(disk: SimDisk, count: int) -> None:
     chain = NO_CHAIN
     for lsn, record in enumerate((*transfers(count - 2), fill_record(7), fill_record(8)), 1):
         plain = (lsn, record.at_ns, 1, type(record).__name__, 1, msgspec.msgpack.encode(record))
-        chain = link(chain, plain)
+        chain = link(chain, *plain)
         db.execute(INSERT_ROW, (*plain, chain))
     db.close()
 
