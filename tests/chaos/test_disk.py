@@ -132,8 +132,8 @@ def test_disk_when_it_is_full_then_only_cancels_leave_and_trading_returns_with_t
         assert (code, answer["error"]["code"]) == (422, "MODE_CANCEL_ONLY")
         code, answer = daemon.ask("/api/v1/kill", {"scope": "ETH/USDT"})
         assert (code, answer["closed"], answer["persisted"]) == (200, True, True)
+    back_s = daemon.until(lambda: causes(daemon).keys() == {"kill"}, BACK_S)
     assert daemon.run("resume", "--scope", "ETH/USDT", "--reason", "tried").returncode == 0
-    back_s = until_normal(daemon)
     assert daemon.ask("/api/v1/orders", {"symbol": "BTC/USDT", "side": "buy", "quantity": "0.01"})[0] == 201
     assert daemon.ask(f"/api/v1/orders/{second}/cancel", {})[0] == 202
     report("C-06", cancel_only_ms=round(entered_s * 1000, 1), normal_s=round(back_s, 1), orders=before)

@@ -66,6 +66,7 @@ def test_daemon_when_killed_at_random_then_no_order_is_unknown_and_no_fill_lost_
     dice = random.Random(SEED)
     load = Load(daemon, SEED)
     in_flight: set[str] = set()
+    early = 0
     for cycle in range(CYCLES):
         daemon.start()
         if cycle == 0:
@@ -84,7 +85,9 @@ def test_daemon_when_killed_at_random_then_no_order_is_unknown_and_no_fill_lost_
         check_any_instant(venue, journal, dict(load.answered))
         assert daemon.run("journal", "verify").returncode == 0
         in_flight |= without_outcome(journal)
+        early += not was_ready(daemon)
     assert in_flight
+    assert early > 0
     daemon.start().until_ready()
     time.sleep(1)
     load.stop()
@@ -101,6 +104,7 @@ def test_daemon_when_killed_at_random_then_no_order_is_unknown_and_no_fill_lost_
     report(
         "C-01",
         kills=CYCLES,
+        before_ready=early,
         orders=len(venue.orders),
         fills=len(venue.trades),
         records=len(journal.rows),
@@ -110,6 +114,12 @@ def test_daemon_when_killed_at_random_then_no_order_is_unknown_and_no_fill_lost_
         in_doubt=sum(1 for _ in journal.of("InDoubt")),
         resolved=sum(1 for _ in journal.of("Resolved")),
     )
+
+
+def was_ready(daemon: DaemonProcess) -> bool:
+    """Say whether the last life came as far as trading."""
+    text = (daemon.data / "logs" / "tradefan.log").read_text()
+    return text.rfind('"account_ready"') > text.rfind('"starting"')
 
 
 def without_outcome(journal: Journal) -> set[str]:

@@ -48,11 +48,11 @@ def test_second_daemon_when_the_directory_is_taken_then_refused_in_a_second_and_
         computed.append(computing_s() - before_s)
         assert done.returncode == 69
         assert f"{first.data} is used by the daemon with pid {first.process.pid}" in done.stderr
-    assert min(walls if WHOLE else computed) <= BOUND_S
+    assert (max(walls) if WHOLE else min(computed)) <= BOUND_S
     assert len([*read_journal(first.data / "journal.db").of("Epoch")]) == 1
     assert read_venue(first.data / "paper.db").orders == {}
     assert first.ask("/health")[0] == 200
-    report("C-15", refused_s=round(min(walls), 2), computing_s=round(min(computed), 2))
+    report("C-15", refused_s=round(max(walls), 2), computing_s=round(min(computed), 2))
 
 
 def computing_s() -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 import time
@@ -35,6 +36,8 @@ class Endless(Strategy[Settings, State]):
         return ()
 '''
 BOUND_S = 1.1
+SLACK_S = 0.0 if os.environ.get("TRADEFAN_CHAOS") == "whole" else 0.4
+"""Beside other tests an answer waits for a core, too."""
 
 
 @pytest.fixture
@@ -84,7 +87,7 @@ def test_strategy_when_its_handler_never_ends_then_broken_in_time_and_the_others
     daemon.until(lambda: any(line["event"] == "child_stays_down" for line in daemon.log()), 5)
     asker.close()
     assert all("TurnOverrun: strategy:mine" in str(line["traceback"]) for line in crashes(daemon))
-    assert asker.longest_s <= BOUND_S + 0.4, "others wait for a core beside other tests"
+    assert asker.longest_s <= BOUND_S + SLACK_S
     actors = {one["name"]: one for one in daemon.status()["actors"]}
     assert {one["restarts"] for name, one in actors.items() if name != "strategy:mine"} == {0}
     assert actors["strategy:mine"]["state"] == "DOWN"

@@ -133,9 +133,11 @@ def test_kill_when_flags_are_given_then_protection_stays_and_strangers_are_cance
     daemon.start().until_ready()
     assert {*open_ids(daemon)} == {protection, plain, "somebody-else"}
 
-    assert daemon.run("kill", "--keep-protection", "--reason", "one").returncode == 0
+    said = daemon.run("kill", "--keep-protection", "--reason", "one")
+    assert (said.returncode, "without protection" in said.stdout) == (0, False)
     daemon.until(lambda: {*open_ids(daemon)} == {protection, "somebody-else"}, 10)
-    assert daemon.run("kill", "--reason", "two").returncode == 0
+    said = daemon.run("kill", "--reason", "two")
+    assert (said.returncode, f"without protection now: api {BTC} {held}" in said.stdout) == (0, True)
     daemon.until(lambda: open_ids(daemon) == ["somebody-else"], 10)
     assert daemon.run("kill", "--including-external", "--reason", "three").returncode == 0
     daemon.until(lambda: open_ids(daemon) == [], 10)

@@ -107,8 +107,7 @@ def _carry_out(turn: Turn, msg: KillSwitch, killing: Killing) -> None:
 def obey(turn: Turn, kill: Kill) -> None:
     """Cancel what is forbidden in a killed scope: own orders; others only when a human said so."""
     for parent in turn.open_parents(lambda item: _parent_in(item, kill.scope)):
-        protects = parent.order.protective or parent.order.reduce_only
-        if not (kill.keep_protection and protects):
+        if not (kill.keep_protection and _protects(parent)):
             complete(turn, parent, OrderStatus.CANCELED, "kill")
     for order in turn.live_orders():
         if _in_scope(order, kill.scope) and not _stays(order, kill):
@@ -124,14 +123,18 @@ def _in_scope(order: Order | CreateOrder, scope: str) -> bool:
     return scope in scopes(order.account, order.instrument, order.owner)
 
 
+def _protects(parent: ParentState) -> bool:
+    return parent.order.protective or parent.order.reduce_only
+
+
 def _parent_in(parent: ParentState, scope: str) -> bool:
     order = parent.order
     return scope in scopes(order.account, order.instrument, order.owner)
 
 
 def _naked(turn: Turn, kill: Kill) -> list[str]:
-    """Name the positions that lose an order which protected them, or have none that may stay."""
-    protected = turn.open_parents(lambda item: item.order.protective and _parent_in(item, kill.scope))
+    """Name the positions that lose an order which protected or closed them, or have none that may stay."""
+    protected = turn.open_parents(lambda item: _protects(item) and _parent_in(item, kill.scope))
     waiting, found = unsent(turn), []
     for parent in protected:
         order = parent.order

@@ -290,8 +290,13 @@ def set_mode(turn: Turn, record: ModeChange) -> None:
 def _forbid(turn: Turn, record: ModeChange) -> None:
     """Cancel own resting orders that a mode does not let stand (RELIABILITY.md 2b), and drop such creates."""
     own = [order for order in turn.live_orders() if not order.external]
-    found = own if record.mode in _FORBID_ALL else _adding(turn, own)
-    within = [order for order in found if record.scope in _scopes_of(order)]
+    within = [order for order in own if record.scope in _scopes_of(order)]
+    if record.mode not in _FORBID_ALL:
+        # Who reduces is judged beside all others of its place, and none of another place.
+        places = {(order.account, order.instrument) for order in within}
+        adding = _adding(turn, [one for one in own if (one.account, one.instrument) in places])
+        names = {order.client_order_id for order in adding}
+        within = [order for order in within if order.client_order_id in names]
     for order in within if record.mode in _CANCELS else ():
         cancel_order(turn, order, f"mode {record.mode}")
     names = {order.client_order_id for order in within}

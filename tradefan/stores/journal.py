@@ -26,8 +26,8 @@ from tradefan.stores.journal_layout import (
     INSERT_ROW,
     INSERT_SNAPSHOT,
     INSERT_SUBJECT,
-    JOURNAL_VERSION,
     NO_CHAIN,
+    SIDE_TABLES_SINCE,
     SUBJECTS_AT_ONCE,
     WITH_SUBJECT,
     DamagedRow,
@@ -44,7 +44,6 @@ from tradefan.stores.journal_layout import (
     verified,
 )
 from tradefan.stores.needs import PLACED, STILL_NEEDED, Wired, require_wired
-from tradefan.stores.rebuild import BROKEN
 from tradefan.stores.salvage import accept_loss as salvage
 from tradefan.stores.salvage import of_another, side_tables
 
@@ -125,8 +124,13 @@ class JournalFile:
         )
         self._read_only = read_only
         self._at_once = subjects_at_once
-        self._unfound: list[tuple[str, int]] = [] if read_only else self._read_unfound()
+        self._unfound: list[tuple[str, int]] = []
         """Subjects of the last rows, which are not in their table yet; a reader asks the file for them."""
+        try:
+            self._unfound += () if read_only else self._read_unfound()
+        except Outage:
+            self._base.abandon()
+            raise
 
     @property
     def last_lsn(self) -> int:
@@ -233,7 +237,7 @@ class JournalFile:
 
     def snapshots(self, up_to: int | None = None) -> Iterator[tuple[int, bytes]]:
         """Yield lsn and state of the snapshots that can be believed (see `good_snapshots`), newest first."""
-        if self._base.layout < 2:
+        if self._base.layout < SIDE_TABLES_SINCE:
             return
         with self._base.guard:
             for lsn, _, state in good_snapshots(self._base.db, up_to):
@@ -246,7 +250,7 @@ class JournalFile:
 
     def snapshots_kept(self) -> list[tuple[int, int, int]]:
         """Return lsn, version and size of every snapshot, newest first, whether it can be believed or not."""
-        if self._base.layout < 2:
+        if self._base.layout < SIDE_TABLES_SINCE:
             return []
         with self._base.guard:
             return list(
@@ -268,15 +272,23 @@ class JournalFile:
         return next((plain for plain, _ in select(self._base.db, lsn - 1, 1, up_to=lsn)), None)
 
     def check(self, after_lsn: int, chain: bytes, rows: int) -> tuple[int, bytes]:
-        """Verify the next rows with what they are found by; return the last one's lsn and hash."""
-        lsn = after_lsn
+        """Verify the next rows; return the last one's lsn and hash.
+
+        What they are found by follows from them: where it is missing it is written, or refused by a reader.
+        """
+        lsn, lacking = after_lsn, []
         with self._base.guard:
             for plain, digest in verified(self._base.db, after_lsn, chain, rows):
                 lsn, chain = plain[0], digest
                 if plain[3] in WITH_SUBJECT and lsn <= self._found_up_to:
-                    self._check_subject(plain)
+                    lacking += self._lacking(plain)
                 if lsn >= after_lsn + rows:
                     break
+        if lacking:
+            with self._base.writing() as db:
+                db.execute("BEGIN IMMEDIATE")
+                db.executemany(INSERT_SUBJECT, lacking)
+                db.execute("COMMIT")
         return lsn, chain
 
     def first_chain(self) -> bytes | None:
@@ -286,7 +298,7 @@ class JournalFile:
 
     def begin(self) -> tuple[int, bytes]:
         """Return lsn and hash behind which every row is to be there (see `begin_of`)."""
-        if self._base.layout < 2:
+        if self._base.layout < SIDE_TABLES_SINCE:
             return 0, NO_CHAIN
         with self._base.guard:
             return begin_of(self._base.db)
@@ -305,7 +317,7 @@ class JournalFile:
 
     def beside(self) -> str:
         """Say what is wrong with what lies beside the rows, "" when nothing is."""
-        if self._base.layout < JOURNAL_VERSION:
+        if self._base.layout < SIDE_TABLES_SINCE:
             return ""
         try:
             return side_tables(self._base.db)
@@ -314,7 +326,7 @@ class JournalFile:
 
     def losses(self) -> list[tuple[int, str]]:
         """Return what operators accepted as lost, each with the last lsn that was left."""
-        if self._base.layout < 2:
+        if self._base.layout < SIDE_TABLES_SINCE:
             return []
         with self._base.guard:
             found = self._base.db.execute("SELECT lsn, text FROM losses ORDER BY lsn")
@@ -346,9 +358,13 @@ class JournalFile:
         return found_up_to(self._base.last, self._at_once)
 
     def _read_unfound(self) -> list[tuple[str, int]]:
-        """Read of the rows what is not in the table; what cannot be read others find and name."""
+        """Read of the rows what is not in the table; what is damaged others find and name.
+
+        Raises:
+            Outage: the disk could not be read.
+        """
         found: list[tuple[str, int]] = []
-        with contextlib.suppress(*BROKEN):
+        with contextlib.suppress(Refused), self._base.guard:
             found.extend(subjects_behind(self._base.db, self._decoder.decode, self._found_up_to))
         return found
 
@@ -366,11 +382,15 @@ class JournalFile:
         if plain[4] > self._version:
             raise newer(self.path, f"the {plain[3]} at lsn {plain[0]}", self._version, plain[4])
 
-    def _check_subject(self, plain: Plain) -> None:
+    def _lacking(self, plain: Plain) -> list[tuple[str, int]]:
+        """Return subject and lsn of a row that is not found by them."""
         subject = subject_of(self._decode(plain))
         sql = "SELECT 1 FROM subjects WHERE subject = ? AND lsn = ?"
-        if self._base.db.execute(sql, (subject, plain[0])).get is None:
+        if subject is None or self._base.db.execute(sql, (subject, plain[0])).get is not None:
+            return []
+        if self._read_only:
             raise DamagedRow(plain[0], f"expected to find it as {subject}, found it under no such name")
+        return [(subject, plain[0])]
 
     def _require_begin(self) -> None:
         """See that it is no other version's snapshot that stands for first rows accepted as lost."""

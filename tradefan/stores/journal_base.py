@@ -15,6 +15,7 @@ from tradefan.stores.journal_layout import (
     JOURNAL_VERSION,
     LOCKED,
     NO_CHAIN,
+    SIDE_TABLES_SINCE,
     DamagedRow,
     cut_off,
     lay_out,
@@ -346,7 +347,7 @@ class JournalBase:
             return
         path = self.path + MARK_END
         if not self.disk.exists(path):
-            if self.layout == JOURNAL_VERSION:
+            if self.layout >= SIDE_TABLES_SINCE:
                 raise damaged(self.path, f"expected {path} beside it, found none: was it moved without it?")
             self.disk.plain(path, new_marks(self.last, self.chain, self.epoch)).close()
         self._close_mark()

@@ -32,8 +32,11 @@ from tradefan.messages.records import (
     Record,
 )
 
-JOURNAL_VERSION = 2
-"""Of the file's layout; `RECORD_VERSION` is that of the records in it."""
+JOURNAL_VERSION = 3
+"""Of the file's layout; `RECORD_VERSION` is that of the records in it. A program of before 3 would leave rows
+without their subjects."""
+SIDE_TABLES_SINCE = 2
+"""The layout from which on a mark file and tables lie beside the rows."""
 NO_CHAIN = bytes(32)
 """The hash before the first row."""
 LOCKED = "its first page says that it can only be read"
@@ -276,7 +279,7 @@ def lay_out(db: apsw.Connection, version: int, decode: Decode) -> None:
     """Lead a file forward to this layout in one transaction; version 0 is an empty file."""
     db.execute("BEGIN IMMEDIATE")
     db.execute(JOURNAL_TABLE)
-    if version < 2:
+    if version < SIDE_TABLES_SINCE:
         db.execute(SIDE_TABLES)
         db.executemany(INSERT_SUBJECT, subjects_behind(db, decode))
     db.pragma("user_version", JOURNAL_VERSION)

@@ -22,7 +22,7 @@ from tradefan.errors import Refused
 from tradefan.messages.records import TRADING_VERSION, Record
 from tradefan.stores.disk import Trouble
 from tradefan.stores.journal import JournalFile, Row
-from tradefan.stores.journal_layout import JOURNAL_VERSION, SLICE
+from tradefan.stores.journal_layout import SIDE_TABLES_SINCE, SLICE
 from tradefan.stores.kill_byte import KILL_END, killed
 from tradefan.stores.mark import MARK_END, marks
 from tradefan.units import SECOND
@@ -149,7 +149,7 @@ def _verify_rows(file: JournalFile) -> tuple[int, bytes, str]:
 def _compare(file: JournalFile, known: bytes | None, rows: int) -> tuple[str, str]:
     """Return what the mark file says, and what is wrong with that."""
     if known is None:
-        return "none", "its mark file is missing" if file.base.layout == JOURNAL_VERSION else ""
+        return "none", "its mark file is missing" if file.base.layout >= SIDE_TABLES_SINCE else ""
     newest = max((mark for mark in marks(known) if mark is not None), default=None)
     if newest is None:
         return "broken", "its mark file has no mark that is whole"

@@ -23,6 +23,7 @@ from tradefan.stores.journal_layout import (
     JOURNAL_VERSION,
     LOCKED,
     NO_CHAIN,
+    SIDE_TABLES_SINCE,
     DamagedRow,
     Decode,
     foreign_snapshot,
@@ -108,7 +109,7 @@ def examine(disk: Disk, path: str, decode: Decode, known: Sequence[Mark] = ()) -
     try:
         db = open_to_look(disk, path)
         layout, head = _read_head(db)
-        if layout == JOURNAL_VERSION:
+        if layout >= SIDE_TABLES_SINCE:
             foreign = _foreign(db)
             lsn, chain = starts(db)[0]
         if 0 < layout <= JOURNAL_VERSION:
@@ -116,7 +117,7 @@ def examine(disk: Disk, path: str, decode: Decode, known: Sequence[Mark] = ()) -
                 lsn, chain = plain[0], digest
             _require_found(db, lsn, chain)
             other = next((mark.lsn for mark in known if mark.lsn <= lsn and not _is_there(db, mark)), None)
-        why = head or (side_tables(db) or _stuck(db, lsn) if layout == JOURNAL_VERSION else "")
+        why = head or (side_tables(db) or _stuck(db, lsn) if layout >= SIDE_TABLES_SINCE else "")
     except DamagedRow as error:
         why = error.text
     except BROKEN as error:
@@ -134,7 +135,8 @@ def _read_head(db: apsw.Connection) -> tuple[int, str]:
     locked, layout = only_read(db), db.pragma("user_version")
     if locked:
         return layout, LOCKED
-    if layout < 1 and db.execute("SELECT count(*) FROM sqlite_schema").get:
+    tables = {str(name) for (name,) in db.execute("SELECT name FROM sqlite_schema")}
+    if (layout < 1 and tables) or (layout < SIDE_TABLES_SINCE and "subjects" in tables):
         return JOURNAL_VERSION, f"expected version {JOURNAL_VERSION} in its first page, found {layout}"
     return layout, ""
 
@@ -206,7 +208,7 @@ def _lost(content: bytes | None, belief: Belief) -> str:
     """Say what is lost, "" when nothing is."""
     newest = max(whole_marks(content), default=None)
     if newest is None:
-        if content is None and belief.layout < JOURNAL_VERSION and not belief.why:
+        if content is None and belief.layout < SIDE_TABLES_SINCE and not belief.why:
             return ""
         return f"rows behind lsn {belief.lsn}, as many as there were: no mark says. {belief.why}".rstrip()
     if newest.lsn > belief.lsn:

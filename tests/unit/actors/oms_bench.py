@@ -79,6 +79,7 @@ class Bench:
         self.config_id = "cfg-1"
         self.sent: list[tuple[Ref, Message]] = []
         self.logs: list[str] = []
+        self.levels: dict[str, str] = {}
         self.alarms: list[str] = []
         self.timers: list[tuple[int, int, Timer]] = []
         self.ids = 0
@@ -114,6 +115,7 @@ class Bench:
 
     def log(self, level: str, event: str, **fields: Any) -> None:
         self.logs.append(event)
+        self.levels[event] = level
         if level == "critical":
             self.alarms.append(event)
 

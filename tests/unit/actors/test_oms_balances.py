@@ -148,6 +148,7 @@ def test_balance_when_two_quiet_looks_agree_on_a_difference_then_it_is_a_transfe
     bench.done(bench.one(GATEWAY, Look), held)
     assert [(one.asset, one.qty) for one in bench.made(Transfer)] == [("USDT", D(500)), ("BNB", D("0.5"))]
     assert held_before(bench.trading.ledger, ACCOUNT, USDT) == D(1_000_500)
+    assert (bench.logs.count("transfer"), bench.levels["transfer"]) == (2, "warning")
     bench.check()
 
 

@@ -93,6 +93,7 @@ def test_report_when_not_ours_then_the_order_counts_and_is_never_touched(bench: 
     bench.report(stranger, S.PARTIALLY_FILLED, 2)
     (record,) = bench.made(ExternalOrder)
     assert (record.order_qty, record.cum_qty, record.orphan) == (D(5), D(2), False)
+    assert (bench.logs.count("foreign_order"), bench.levels["foreign_order"]) == (1, "warning")
     assert account_sides(bench.trading.exposure, ACCOUNT, BTC).buy_qty == D(3)
     assert owner_sides(bench.trading.exposure, ACCOUNT, BTC, EXTERNAL).buy_qty == D(3)
     assert reserved(bench.trading.exposure, ACCOUNT, USDT) == 3 * 99

@@ -420,10 +420,13 @@ def test_kill_when_of_a_scope_then_only_that_scope_is_killed(bench: Bench, scope
 
 
 @pytest.mark.failure("ST-08")
-def test_kill_when_without_flags_then_protection_goes_too_and_what_is_naked_is_named(bench: Bench) -> None:
+@pytest.mark.parametrize("protective", [True, False])
+def test_kill_when_without_flags_then_protection_goes_too_and_what_is_naked_is_named(
+    bench: Bench, *, protective: bool
+) -> None:
     """The answer lists the positions that lose the order which protected them; foreign orders stay."""
     bench.bought(2)
-    stop = bench.resting(2, 101, side="sell", protective=True, reduce_only=True)
+    stop = bench.resting(2, 101, side="sell", protective=protective, reduce_only=True)
     bench.report(foreign(), S.NEW)
     bench.kill(req=4)
     assert cancelled(bench) == [stop.client_order_id]

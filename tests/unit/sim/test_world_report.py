@@ -77,3 +77,13 @@ def test_main_when_a_kind_never_strikes_in_many_seeds_then_it_is_named_and_the_c
     summary.faults.pop("stall")
     assert command.main([1], 0.1, "all", 1, as_json=False) == 0
     assert command.main([1, 2], 0.1, "halt", 1, as_json=False) == 0
+
+
+def test_main_when_a_seed_violates_an_invariant_then_the_code_is_1_and_the_trace_is_last(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A proof that nobody's build hears of is none."""
+    summary = Summary(seeds=1, violations=[{"seed": 1}])
+    monkeypatch.setattr(command, "simulate", lambda _wanted, _say: (summary, "0" * 64))
+    assert command.main([1], 0.1, "none", 1, as_json=False) == 1
+    assert capsys.readouterr().out.splitlines()[-1] == f"trace {'0' * 64}"

@@ -22,7 +22,14 @@ from tradefan.stores import journal_layout
 from tradefan.stores.chain_check import ChainCheck
 from tradefan.stores.disk import open_flags
 from tradefan.stores.journal import SNAPSHOT_SPACING, JournalFile, check_journal
-from tradefan.stores.journal_layout import INSERT_ROW, JOURNAL_TABLE, JOURNAL_VERSION, NO_CHAIN, link
+from tradefan.stores.journal_layout import (
+    INSERT_ROW,
+    JOURNAL_TABLE,
+    JOURNAL_VERSION,
+    NO_CHAIN,
+    link,
+    subject_of,
+)
 from tradefan.stores.journal_tool import verify
 from tradefan.stores.mark import SLOT_BYTES, epoch_in
 from tradefan.stores.projection import catch_up
@@ -718,14 +725,58 @@ def test_history_when_a_commit_failed_and_is_there_all_the_same_then_is_found(di
     assert file.check(0, NO_CHAIN, 9)[0] == 5
 
 
-def test_check_when_a_row_is_not_found_by_its_subject_then_is_damage(disk: SimDisk) -> None:
-    """A late fill that is not found would be booked twice."""
+def test_check_when_a_row_is_not_found_by_its_subject_then_it_is_from_then_on(disk: SimDisk) -> None:
+    """A late fill that is not found would be booked twice; a reader can only say so."""
     file = JournalFile(PATH, disk=disk, subjects_at_once=1)
     file.append(1, 1, (fill_record(1), fill_record(2)))
     assert file.check(0, NO_CHAIN, 5)[0] == 2
     file.base.db.execute("DELETE FROM subjects WHERE lsn = 2")
+    subject = subject_of(fill_record(2))
+    assert subject is not None
+    assert file.history(subject) == ()
+    reader = JournalFile(PATH, disk=disk, read_only=True, subjects_at_once=1)
     with pytest.raises(Refused, match="at lsn 2: expected to find it as fill paper:main"):
-        file.check(0, NO_CHAIN, 5)
+        reader.check(0, NO_CHAIN, 5)
+    assert file.check(0, NO_CHAIN, 5)[0] == 2
+    assert file.history(subject) == (fill_record(2),)
+    assert JournalFile(PATH, disk=disk, read_only=True, subjects_at_once=1).check(0, NO_CHAIN, 5)[0] == 2
+
+
+@pytest.mark.failure("ST-04")
+def test_subjects_when_the_last_rows_cannot_be_read_then_the_file_is_not_opened_without_them(
+    disk: SimDisk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One error that is gone a moment later would leave rows that nobody ever finds again."""
+    file = JournalFile(PATH, disk=disk)
+    file.append(1, 1, (fill_record(1), fill_record(2)))
+
+    def fails(*_: object) -> Iterator[tuple[str, int]]:
+        raise apsw.IOError("disk I/O error")
+        yield ("", 0)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("tradefan.stores.journal.subjects_behind", fails)
+        with pytest.raises(Outage, match="disk I/O error"):
+            file.reopen()
+        file.close()
+        with pytest.raises(Outage, match="disk I/O error"):
+            JournalFile(PATH, disk=disk)
+    again = JournalFile(PATH, disk=disk)
+    assert again.history(subject_of(fill_record(2)) or "") == (fill_record(2),)
+
+
+def test_open_when_the_file_is_of_version_2_then_only_its_version_changes(disk: SimDisk) -> None:
+    """A program of before would write rows behind ours without the subjects of ours."""
+    file = JournalFile(PATH, disk=disk)
+    file.append(1, 1, transfers(3))
+    file.base.db.pragma("user_version", 2)
+    file.close()
+    again = JournalFile(PATH, disk=disk)
+    assert (again.fold(), again.base.db.pragma("user_version")) == ((transfers(3), 3), JOURNAL_VERSION)
+    again.base.db.pragma("user_version", 2)
+    again.close()
+    disk.damage("remove", MARK)
+    assert "expected /j.db.mark" in refusal(disk)
 
 
 def test_open_when_sqlite_finds_the_file_broken_then_is_refused(disk: SimDisk) -> None:

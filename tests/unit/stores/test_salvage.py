@@ -188,8 +188,8 @@ def test_accept_when_it_was_killed_before_the_marks_then_all_that_is_lost_stays_
     ("at", "bit", "lost"),
     [
         (18, 3, "if there were any: its first page says that it can only be read"),
-        (60, 7, "if there were any: expected version 2 in its first page, found -2147483646"),
-        (63, 1, "if there were any: expected version 2 in its first page, found 0"),
+        (60, 7, "if there were any: expected version 3 in its first page, found -2147483645"),
+        (63, 1, "if there were any: expected version 3 in its first page, found 1"),
     ],
 )
 def test_accept_when_the_first_page_says_what_is_not_so_then_keeps_every_row(
