@@ -99,7 +99,7 @@ def _come_again(turn: Turn, order: Order, msg: ExecutionReport) -> None:
 
 def _merge(turn: Turn, order: Order, msg: ExecutionReport, order_qty: Decimal | None) -> None:
     turn.account(msg.account).activity_ns = turn.now
-    doubted, before = order.may_not_exist, order.cum_qty
+    doubted, ended, before = order.may_not_exist, order.status in TERMINAL, order.cum_qty
     turn.emit(
         Report(
             at_ns=turn.now,
@@ -115,6 +115,10 @@ def _merge(turn: Turn, order: Order, msg: ExecutionReport, order_qty: Decimal | 
     )
     turn.touch(order)
     clear_holds(turn, order)
+    if ended and order.cum_qty > before:
+        # Nothing was reserved for it any more; its fills will find it counted already.
+        suspect(turn, order.account, order.instrument)
+        turn.log("warning", "late_fill", client_order_id=order.client_order_id, status=order.status)
     alarm_overfill(turn, order, before)
     if order.status is OrderStatus.REJECTED:
         replaced_stays(turn, order, msg.reason)

@@ -66,6 +66,11 @@ class Operator:
         price = self._price(oms, instrument, side)
         if price is None:
             return False
+        qty, held = self._qty(instrument), _held(oms, owner, instrument)
+        # What he holds he often protects: by orders that a kill may leave at the venue.
+        guards = side == "sell" and held is not None and held.qty >= instrument.qty_lot and rng.random() < 0.5
+        if guards:
+            qty = min(qty, instrument.floor_qty(held.qty))
         self.refs += 1
         # Now and then a request is repeated: the same ref never orders twice.
         ref = f"{owner}-{self.refs if rng.random() < 0.97 else max(1, self.refs - 1)}"
@@ -75,11 +80,13 @@ class Operator:
             owner=owner,
             ref=ref,
             side=side,
-            order_qty=self._qty(instrument),
+            order_qty=qty,
             algo=algo,
             settings=self._settings(algo, mode),
             limit_price=price if algo == "limit" or (algo == CHAOS and rng.random() < 0.5) else None,
             reason="sim operator",
+            reduce_only=guards,
+            protective=guards and rng.random() < 0.5,
             req=self._request(),
         )
         life.inject("oms", wish)

@@ -206,6 +206,19 @@ def test_late_fill_when_it_exceeds_the_limit_then_reduce_only_in_that_step(bench
     bench.check()
 
 
+@pytest.mark.failure("OR-07")
+def test_late_fill_when_a_report_tells_of_it_first_then_reduce_only_in_that_step(bench: Bench) -> None:
+    """OR-07: the venue may count before its trades show; those then find nothing that is late."""
+    gone = bench.resting(3, 99)
+    bench.report(gone, S.CANCELED)
+    bench.bought(3)
+    bench.report(gone, S.FILLED, 3)
+    assert (over(bench), over(bench, TREND)) == (["REDUCE_ONLY"], ["REDUCE_ONLY"])
+    bench.fill(gone, 3)
+    assert bench.logs.count("late_fill") == 1
+    bench.check()
+
+
 def test_opening_when_it_exceeds_the_limit_then_reduce_only_from_the_start() -> None:
     """What the account held before us counts; it is not sold by anybody for that."""
     bench = Bench(config=limited()).ready(USDT=1000, BTC=9)
