@@ -99,7 +99,8 @@ def _come_again(turn: Turn, order: Order, msg: ExecutionReport) -> None:
 
 def _merge(turn: Turn, order: Order, msg: ExecutionReport, order_qty: Decimal | None) -> None:
     turn.account(msg.account).activity_ns = turn.now
-    doubted, ended, before = order.may_not_exist, order.status in TERMINAL, order.cum_qty
+    doubted, ended = order.may_not_exist, order.status in TERMINAL
+    before, most = order.cum_qty, _most(order)
     turn.emit(
         Report(
             at_ns=turn.now,
@@ -115,9 +116,10 @@ def _merge(turn: Turn, order: Order, msg: ExecutionReport, order_qty: Decimal | 
     )
     turn.touch(order)
     clear_holds(turn, order)
-    if ended and order.cum_qty > before:
-        # Nothing was reserved for it any more; its fills will find it counted already.
+    if _most(order) > most:
+        # More than was approved, or reserved until now; its fills will find it counted already.
         suspect(turn, order.account, order.instrument)
+    if ended and order.cum_qty > before:
         turn.log("warning", "late_fill", client_order_id=order.client_order_id, status=order.status)
     alarm_overfill(turn, order, before)
     if order.status is OrderStatus.REJECTED:
@@ -127,6 +129,11 @@ def _merge(turn: Turn, order: Order, msg: ExecutionReport, order_qty: Decimal | 
     if msg.status is OrderStatus.REJECTED and msg.reason.startswith(FILTER):
         for market in turn.wiring.markets:
             turn.send(market, AskRules(msg.instrument))
+
+
+def _most(order: Order) -> Decimal:
+    """Return what an order has traded or may still trade."""
+    return order.cum_qty + order.leaves_qty if order.live else order.cum_qty
 
 
 def _ask_replaced(turn: Turn, order: Order) -> None:

@@ -181,6 +181,17 @@ def test_foreign_fill_when_it_exceeds_the_limit_then_reduce_only_in_that_step(be
     assert over(bench, EXTERNAL) == []
 
 
+def test_foreign_order_when_it_is_made_larger_then_reduce_only_in_that_step(bench: Bench) -> None:
+    """Whoever amends it needs nobody's approval."""
+    bench.bought(2)
+    stranger = foreign(1)
+    bench.report(stranger, S.NEW)
+    assert over(bench) == []
+    bench.report(stranger, S.NEW, order_qty=D(3))
+    assert over(bench) == ["REDUCE_ONLY"]
+    bench.check()
+
+
 @pytest.mark.failure("OR-22")
 def test_overfill_when_it_exceeds_the_limit_then_it_is_applied_alarmed_and_reduce_only(bench: Bench) -> None:
     """OR-22: a genuine overfill is real; it is said at once, and nothing is risked on top of it."""
