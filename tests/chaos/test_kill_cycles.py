@@ -119,7 +119,7 @@ def test_daemon_when_killed_at_random_then_no_order_is_unknown_and_no_fill_lost_
 def was_ready(daemon: DaemonProcess) -> bool:
     """Say whether the last life came as far as trading."""
     text = (daemon.data / "logs" / "tradefan.log").read_text()
-    return text.rfind('"account_ready"') > text.rfind('"starting"')
+    return text.rfind('"event":"account_ready"') > text.rfind('"event":"starting"')
 
 
 def without_outcome(journal: Journal) -> set[str]:
