@@ -14,4 +14,4 @@ bench:
 
 # Real processes under faults, in the whole form: an hour, and the machine for itself. Some need root and strace.
 chaos:
-	TRADEFAN_CHAOS=whole TRADEFAN_CHAOS_CYCLES=$${TRADEFAN_CHAOS_CYCLES:-200} .venv/bin/pytest -q -m chaos tests/chaos tests/property/test_journal_damage.py
+	TRADEFAN_CHAOS=whole TRADEFAN_CHAOS_CYCLES=$${TRADEFAN_CHAOS_CYCLES:-200} .venv/bin/pytest -q -o faulthandler_timeout=5400 -m chaos tests/chaos tests/property/test_journal_damage.py

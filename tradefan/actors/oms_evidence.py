@@ -263,7 +263,8 @@ def _check_balances(turn: Turn, msg: LookDone, here: AccountLive) -> None:
     """Book a difference between venue and ledger to `external`: a deposit, a withdrawal, a correction.
 
     Looks have to agree on it, each after all that the one before did not show yet, since a trade may hide
-    where its money shows: two with nothing of ours between them, or three while we trade. The assets of a
+    where its money shows: two with nothing of ours between them, or three while we trade. One that was taken
+    in the middle of a trade neither counts nor undoes the others. The assets of a
     fill that nobody booked yet, that was only inferred, or that an order in doubt may have had, are left
     alone: it explains the difference.
     """
@@ -277,6 +278,9 @@ def _check_balances(turn: Turn, msg: LookDone, here: AccountLive) -> None:
         if not qty or asset in unsure:
             continue
         apart = known.get(asset)
+        if apart is not None and apart.qty != qty and _in_motion(turn, msg, here, apart):
+            here.differences[asset] = apart
+            continue
         if apart is None or apart.qty != qty:
             apart = Apart(qty, msg.asked_ns, msg.asked_ns)
         elif msg.asked_ns - apart.last_ns >= _apart_ns(turn, msg.account):
@@ -289,6 +293,15 @@ def _check_balances(turn: Turn, msg: LookDone, here: AccountLive) -> None:
 
 def _apart_ns(turn: Turn, account: AccountId) -> int:
     return SECOND_LOOK_NS + visible_ns(turn, account)
+
+
+def _in_motion(turn: Turn, msg: LookDone, here: AccountLive, apart: Apart) -> bool:
+    """Say whether a look shows another difference only because we traded while it was taken.
+
+    That says nothing against what looks before it agreed on, for as long as these are not old.
+    """
+    recent = msg.asked_ns - apart.last_ns < LOOKS_AGREED * _apart_ns(turn, msg.account)
+    return apart.looks > 1 and recent and here.activity_ns >= msg.asked_ns
 
 
 def _agreed(turn: Turn, here: AccountLive, apart: Apart) -> bool:

@@ -227,6 +227,30 @@ def test_balance_when_we_trade_all_the_time_then_three_looks_have_to_agree(bench
     bench.check()
 
 
+def test_balance_when_looks_fall_into_our_trades_then_those_say_nothing_against_the_others(
+    bench: Bench,
+) -> None:
+    """Each third look falls into a trade of ours; a deposit of 1 BTC is booked all the same."""
+    create = bench.resting(2)
+    looked = 0
+    while not bench.made(Transfer):
+        while not (looks := bench.take(GATEWAY, Look)):
+            bench.advance(bench.timers[0][0] - bench.now_ns)
+        bench.report(create, S.NEW, source="look")
+        held: dict[str, Any] = {
+            str(name): qty for name, qty in bench.trading.ledger.balances[ACCOUNT].items()
+        }
+        held["BTC"] = held.get("BTC", D(0)) + 1
+        looked += 1
+        if looked % 3 == 0:
+            bench.fill(create, "0.01")
+        bench.done(looks[-1], held, missing=())
+        bench.fill(create, "0.01")
+        assert looked < 8
+    assert [(one.asset, one.qty) for one in bench.made(Transfer)] == [("BTC", D(1))]
+    bench.check()
+
+
 @pytest.mark.failure("OR-19")
 def test_balance_when_a_filled_order_lacks_its_fill_then_nothing_is_a_transfer(bench: Bench) -> None:
     """Our own money on its way is no deposit: a report said FILLED, and the fill itself comes late."""

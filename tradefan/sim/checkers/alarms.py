@@ -48,7 +48,8 @@ CAUSES: dict[str, tuple[str, ...]] = {
     "store_failing": ("store_fails", "store_partial", *_DISK),
     "actor_crashed": (*_ACTOR, *_DISK, "link_death"),
     "child_stays_down": (*_ACTOR, *_DISK, "link_death"),
-    "supervisor_exhausted": (*_ACTOR, *_DISK, "link_death"),
+    # A storm of fills may be more than waits for the disk where that is kept short.
+    "supervisor_exhausted": (*_ACTOR, *_DISK, "link_death", "partial_storm"),
 }
 """By event: the kinds of faults that may lead to it; one that ends in `_` stands for its family.
 
