@@ -83,6 +83,8 @@ class DataWriterState(Struct):
     dropped: dict[str, int] = field(default_factory=lambda: {kind.__name__: 0 for kind in DROPPABLE})
     missing_lsn: int = 0
     """The newest row of one's own that was let go and is not known to be in the store, 0 for none."""
+    heir: bool = False
+    """A predecessor in this process may have lost rows, all older than the first one that comes."""
     asking: bool = False
     forget_lsn: int | None = None
     """What the store has behind it is of no record, and goes before anything else is sent."""
@@ -173,7 +175,11 @@ class DataWriter:
         self._added(ctx)
 
     def _on_own(self, msg: OrderUpdate | ParentUpdate | FillUpdate | PositionUpdate, ctx: Context) -> None:
-        self.state.own.append(msg)
+        state = self.state
+        state.own.append(msg)
+        if state.heir:
+            state.heir, state.missing_lsn = False, max(state.missing_lsn, msg.lsn)
+            self._ask_later(ctx)
         self._added(ctx)
 
     def _added(self, ctx: Context) -> None:
@@ -265,8 +271,10 @@ class DataWriter:
         """Ask the link to catch up: a predecessor may have died with rows in hand.
 
         Twice, for the records of its last rows may not be on the disk yet, nor those of our own start,
-        from which on the store can tell what is journaled.
+        from which on the store can tell what is journaled. A disk that is full for longer than that is why
+        the heir of a crash moves the store's place only when the journal has its first row.
         """
+        self.state.heir = msg.restart > 0
         self._say_hello(ctx)
         self._ask_later(ctx)
 

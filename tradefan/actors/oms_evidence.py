@@ -263,8 +263,8 @@ def _check_balances(turn: Turn, msg: LookDone, here: AccountLive) -> None:
     """Book a difference between venue and ledger to `external`: a deposit, a withdrawal, a correction.
 
     Looks have to agree on it, each after all that the one before did not show yet, since a trade may hide
-    where its money shows: two with nothing of ours between them, or three while we trade. One that was taken
-    in the middle of a trade neither counts nor undoes the others. The assets of a
+    where its money shows: two with nothing of ours between them, or three while we trade. One that shows
+    another difference, but was taken in the middle of a trade, does not undo the others. The assets of a
     fill that nobody booked yet, that was only inferred, or that an order in doubt may have had, are left
     alone: it explains the difference.
     """

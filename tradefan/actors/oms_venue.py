@@ -25,6 +25,7 @@ from tradefan.actors.oms_waiting import (
 )
 from tradefan.core import outbox
 from tradefan.core.apply_orders import unseen_loss
+from tradefan.core.exposure import weigh
 from tradefan.core.order import TABLE, Event, Move, Order, counted, judge, tells_news
 from tradefan.core.trading import order_at
 from tradefan.messages.control import Timer
@@ -99,8 +100,8 @@ def _come_again(turn: Turn, order: Order, msg: ExecutionReport) -> None:
 
 def _merge(turn: Turn, order: Order, msg: ExecutionReport, order_qty: Decimal | None) -> None:
     turn.account(msg.account).activity_ns = turn.now
-    doubted, ended = order.may_not_exist, order.status in TERMINAL
-    before, most = order.cum_qty, _most(order)
+    doubted, ended, sealed = order.may_not_exist, order.status in TERMINAL, order.sealed
+    before, most = order.cum_qty, weigh(order).most
     turn.emit(
         Report(
             at_ns=turn.now,
@@ -116,11 +117,14 @@ def _merge(turn: Turn, order: Order, msg: ExecutionReport, order_qty: Decimal | 
     )
     turn.touch(order)
     clear_holds(turn, order)
-    if _most(order) > most:
+    if weigh(order).most > most:
         # More than was approved, or reserved until now; its fills will find it counted already.
         suspect(turn, order.account, order.instrument)
     if ended and order.cum_qty > before:
-        turn.log("warning", "late_fill", client_order_id=order.client_order_id, status=order.status)
+        level = "critical" if sealed else "warning"
+        turn.log(
+            level, "late_fill", client_order_id=order.client_order_id, status=order.status, sealed=sealed
+        )
     alarm_overfill(turn, order, before)
     if order.status is OrderStatus.REJECTED:
         replaced_stays(turn, order, msg.reason)
@@ -129,11 +133,6 @@ def _merge(turn: Turn, order: Order, msg: ExecutionReport, order_qty: Decimal | 
     if msg.status is OrderStatus.REJECTED and msg.reason.startswith(FILTER):
         for market in turn.wiring.markets:
             turn.send(market, AskRules(msg.instrument))
-
-
-def _most(order: Order) -> Decimal:
-    """Return what an order has traded or may still trade."""
-    return order.cum_qty + order.leaves_qty if order.live else order.cum_qty
 
 
 def _ask_replaced(turn: Turn, order: Order) -> None:

@@ -64,6 +64,11 @@ class Weight(NamedTuple):
     unbooked: Decimal
     live: bool
 
+    @property
+    def most(self) -> Decimal:
+        """What the order has traded or may still trade."""
+        return self.cum + self.working + self.doubt
+
 
 NOTHING = Weight(ZERO, ZERO, ZERO, ZERO, live=False)
 _FLAT = Sides()

@@ -25,7 +25,7 @@ from tradefan.units import SECOND
 BATCHES_MAX = 8
 """Batches under way at one time."""
 RETRY_NS = SECOND
-LAST_TURN_S = 10.0
+STAND_BACK_S = 10.0
 """For so long the store lets the order manager read the journal first."""
 _LOOK_S = 0.02
 GREETING = StoreBatch(0, (), None)
@@ -112,7 +112,7 @@ class StoreLink(ThreadLink):
     def _stand_back(self) -> None:
         """Let what is more urgent have the start, unless the end has come."""
         if self._first is not None:
-            for _ in range(int(LAST_TURN_S / _LOOK_S)):
+            for _ in range(int(STAND_BACK_S / _LOOK_S)):
                 if self.closing or self._first.wait(_LOOK_S):
                     return
 

@@ -228,6 +228,28 @@ def test_queue_when_rows_were_let_go_then_later_ones_do_not_move_the_place_befor
     assert turns.until(writer, turns.now_ns + 9 * HELLO_NS) == []
 
 
+def test_writer_when_it_begins_again_then_rows_move_the_place_only_once_the_journal_has_them() -> None:
+    """What its predecessor lost is older than the first row that it gets, and a full disk may last."""
+    turns, writer = Turns(config()), DataWriter(WIRING)
+    turns.give(writer, Started(1), StoreAck(0, 0, None, 4))
+    turns.give(writer, *acked(turns.until(writer, turns.now_ns + HELLO_NS), 4))
+    turns.forget()
+    (first,) = (msg for _, msg in turns.give(writer, fill(1, 7), fill(2, 8), fill(3, 9)))
+    assert isinstance(first, StoreBatch)
+    assert first.applied_lsn is None
+    turns.give(writer, StoreAck(first.batch_id, 3, None, 4))
+    turns.forget()
+    for lsn in (6, 7):
+        ((_, hello),) = turns.until(writer, turns.now_ns + HELLO_NS)
+        assert isinstance(hello, StoreBatch)
+        turns.forget()
+        turns.give(writer, StoreAck(hello.batch_id, 0, None, lsn))
+    assert turns.until(writer, turns.now_ns + 9 * HELLO_NS) == []
+    (second,) = (msg for _, msg in turns.give(writer, fill(4, 10), fill(5, 11), fill(6, 12)))
+    assert isinstance(second, StoreBatch)
+    assert second.applied_lsn == 12
+
+
 def test_link_when_down_then_its_batches_wait_again_in_front_and_in_order() -> None:
     """Rows that come twice are one row in the store, so what had no answer is simply sent again."""
     turns = Turns(config(most=100))

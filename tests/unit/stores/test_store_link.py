@@ -131,7 +131,7 @@ async def test_link_when_the_journal_cannot_be_read_for_long_then_begins_all_the
     path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It stands back; it does not depend."""
-    monkeypatch.setattr("tradefan.stores.store_link.LAST_TURN_S", 0.05)
+    monkeypatch.setattr("tradefan.stores.store_link.STAND_BACK_S", 0.05)
     heard = Heard()
     async with running(StoreLink(path, heard.deliver, first=threading.Event())):
         await heard.until(StoreAck)
