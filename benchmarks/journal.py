@@ -1,8 +1,9 @@
 """The journal's commit against bare append + fdatasync, its groups against bare SQLite, and what it adds.
 
-All figures of one run come from one disk and one process, the parts in turn, each one's best of
-several rounds; ratios are printed, not judged. Groups are measured twice: as transactions of a fixed
-size, and with decisions in flight, where the next group is whatever came during the last one.
+All figures of one run come from one disk and one process. What is compared takes turns, one commit or one
+window of decisions each, so that a processor or disk whose speed changes from second to second changes it
+for all; ratios are of medians, printed and not judged. Groups are measured twice: as transactions of a
+fixed size, and with decisions in flight, all of a window decided before the loop looks for answers.
 What is timed is timed behind the first checkpoint, ours and SQLite's own: from then on the WAL is
 overwritten and no longer grows, which is all of a daemon's life but its first minutes.
 Run: .venv/bin/python benchmarks/journal.py [DIRECTORY] (a directory on the disk to measure)
@@ -16,7 +17,6 @@ import statistics
 import sys
 import tempfile
 import time
-from collections import deque
 from collections.abc import Callable, Iterable
 from decimal import Decimal
 from pathlib import Path
@@ -46,42 +46,48 @@ from tradefan.units import (
     use_decimal_context,
 )
 
-COMMITS = 1_000
-GROUPS = 400
 IN_FLIGHT = 64
-DECISIONS = 2_000
-FIRST_COMMITS, FIRST_GROUPS, FIRST_DECISIONS = 1_100, 200, 8_000
+COMMITS, GROUPS = 2_000, 600
+WINDOWS = {1: 2_000, IN_FLIGHT: 400}
+"""Decisions in flight, and how many such windows are timed."""
+FIRST_COMMITS, FIRST_GROUPS = 1_100, 200
+FIRST_WINDOWS = {1: 1_100, IN_FLIGHT: 200}
 """So many are not timed: they fill the WAL, a thousand pages, for the first time."""
-ROUNDS = 3
 ENCODE = msgspec.msgpack.Encoder().encode
 
 
 class Spread(NamedTuple):
-    """Seconds for one: half are below the first, all but a hundredth below the second; `each` is the rate."""
+    """Seconds of one turn: half are below the first, all but a hundredth below the second.
+
+    `each` is the mean of one of the records in it.
+    """
 
     p50: float
     p99: float
     each: float
 
     def __str__(self) -> str:
-        """Return the percentiles in microseconds, and how many there are in a second."""
+        """Return the percentiles in microseconds, and how many records there are in a second."""
         return f"p50 {self.p50 * 1e6:7.1f} us, p99 {self.p99 * 1e6:7.1f} us, {1 / self.each:7.0f}/s"
 
 
-def spread(times: list[float], spent: float, count: int = 1) -> Spread:
-    """Return the spread of times; `count` records went into each, and all took `spent` seconds."""
+def spread(times: list[float], count: int = 1) -> Spread:
+    """Return the spread of turns of so many records each."""
     cuts = statistics.quantiles(times, n=100)
-    return Spread(cuts[49], cuts[98], spent / len(times) / count)
+    return Spread(cuts[49], cuts[98], sum(times) / len(times) / count)
 
 
-def timed(times: list[float], first: int, count: int = 1) -> Spread:
-    """Return the spread of what was timed behind the first."""
-    return spread(times[first:], sum(times[first:]), count)
+def in_turn(first: int, turns: int, count: int, *parts: Callable[[], float]) -> list[Spread]:
+    """Let parts take turns; each returns the seconds of one, and the first ones do not count."""
+    found = [[part() for part in parts] for _ in range(first + turns)]
+    return [spread(list(column[first:]), count) for column in zip(*found, strict=True)]
 
 
-def best(rounds: list[Spread]) -> Spread:
-    """Return the quickest round: what others do on this disk only adds."""
-    return min(rounds, key=lambda one: one.each)
+def timed(work: Callable[[], object]) -> float:
+    """Return how long something takes."""
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
 
 
 def intent(number: int) -> Intent:
@@ -115,32 +121,29 @@ def intent(number: int) -> Intent:
 # --- one record, one commit -------------------------------------------------------------------------
 
 
-def bare_append(folder: Path) -> Spread:
-    """Append what a row holds to a file and sync it, nothing else."""
+def single(folder: Path) -> list[Spread]:
+    """Append what a row holds to a file and sync it; encode, chain, commit and mark a row."""
     content = ENCODE(intent(1)) + bytes(32)
-    file = os.open(folder / "bare.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    times = []
-    for _ in range(FIRST_COMMITS + COMMITS):
-        start = time.perf_counter()
-        os.write(file, content)
-        os.fdatasync(file)
-        times.append(time.perf_counter() - start)
-    os.close(file)
-    return timed(times, FIRST_COMMITS)
+    bare = os.open(folder / "bare.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    journal = JournalFile(str(folder / "single.db"))
 
+    def append() -> None:
+        os.write(bare, content)
+        os.fdatasync(bare)
 
-def journal_append(folder: Path) -> Spread:
-    """Encode, chain, commit, mark; the WAL's way into the file is in the times."""
-    file = JournalFile(str(folder / "single.db"))
-    times, first = [], file.last_lsn + 1
-    for number in range(first, first + FIRST_COMMITS + COMMITS):
-        record = intent(number)
-        start = time.perf_counter()
-        file.append(number, 1, (record,))
-        file.base.checkpoint()
-        times.append(time.perf_counter() - start)
-    file.close()
-    return timed(times, FIRST_COMMITS)
+    def commit(record: Intent) -> None:
+        # The WAL's way into the file is in the times.
+        journal.append(record.sequence, 1, (record,))
+        journal.base.checkpoint()
+
+    def next_commit() -> float:
+        record = intent(journal.last_lsn + 1)
+        return timed(lambda: commit(record))
+
+    found = in_turn(FIRST_COMMITS, COMMITS, 1, lambda: timed(append), next_commit)
+    os.close(bare)
+    journal.close()
+    return found
 
 
 # --- groups of a fixed size -------------------------------------------------------------------------
@@ -173,36 +176,31 @@ class BareJournal:
         self._db.close()
 
 
-def bare_groups(folder: Path) -> Spread:
-    """Write the groups into a bare table."""
-    journal = BareJournal(str(folder / "bare.db"))
-    times = []
-    for _ in range(FIRST_GROUPS + GROUPS):
-        appends = group_behind(journal.last)
-        start = time.perf_counter()
-        journal.write(appends)
-        times.append(time.perf_counter() - start)
-    journal.close()
-    return timed(times, FIRST_GROUPS, IN_FLIGHT)
-
-
-def journal_groups(folder: Path) -> Spread:
-    """Write the same groups into a journal."""
-    file = JournalFile(str(folder / "groups.db"))
-    times = []
-    for _ in range(FIRST_GROUPS + GROUPS):
-        appends = group_behind(file.last_lsn)
-        start = time.perf_counter()
-        file.write(appends)
-        file.base.checkpoint()
-        times.append(time.perf_counter() - start)
-    file.close()
-    return timed(times, FIRST_GROUPS, IN_FLIGHT)
-
-
 def group_behind(last: int) -> list[Append]:
     """Return 64 Appends of one record each."""
     return [Append(lsn, 1, (intent(lsn),)) for lsn in range(last + 1, last + 1 + IN_FLIGHT)]
+
+
+def groups(folder: Path) -> list[Spread]:
+    """Write the same groups into a bare table and into a journal."""
+    bare, journal = BareJournal(str(folder / "bare.db")), JournalFile(str(folder / "groups.db"))
+
+    def commit(appends: list[Append]) -> None:
+        journal.write(appends)
+        journal.base.checkpoint()
+
+    def next_bare() -> float:
+        appends = group_behind(bare.last)
+        return timed(lambda: bare.write(appends))
+
+    def next_ours() -> float:
+        appends = group_behind(journal.last_lsn)
+        return timed(lambda: commit(appends))
+
+    found = in_turn(FIRST_GROUPS, GROUPS, IN_FLIGHT, next_bare, next_ours)
+    bare.close()
+    journal.close()
+    return found
 
 
 # --- from decision to release -----------------------------------------------------------------------
@@ -214,45 +212,61 @@ class Decider:
     def __init__(self) -> None:
         self.trading = Trading()
         self.box = Outbox()
-        self.began: deque[float] = deque()
-        self.times: list[float] = []
+        self.left = 0
         self.done = asyncio.Event()
 
     def decide(self) -> Append:
         """Make one decision; return what is to be written."""
         lsn = self.trading.lsn + 1
         record = intent(lsn)
-        self.began.append(time.perf_counter())
         apply(self.trading, record)
         put(self.box, lsn, Answer(lsn, ()))
+        self.left += 1
         return Append(lsn, 1, (record,))
 
     def hear(self, message: Message) -> None:
         """Let out what is durable."""
         if isinstance(message, Durable):
             confirm(self.box, message.lsn)
-            for _ in release(self.box):
-                self.times.append(time.perf_counter() - self.began.popleft())
-            self.done.set()
+            self.left -= len(release(self.box))
+            if not self.left:
+                self.done.set()
 
 
-async def _release(link: Callable[[Decider], Any], in_flight: int) -> Spread:
-    decider = Decider()
-    journal = link(decider)
-    running = asyncio.ensure_future(journal.run())
-    await asyncio.sleep(0.05)
+async def window(decider: Decider, journal: Any, in_flight: int) -> float:
+    """Decide so often, and wait until all of it may leave."""
     start = time.perf_counter()
-    while len(decider.times) < FIRST_DECISIONS + DECISIONS:
-        if len(decider.times) <= FIRST_DECISIONS:
-            start, first = time.perf_counter(), len(decider.times)
-        while len(decider.began) < in_flight:
-            journal.apply(decider.decide())
-        decider.done.clear()
-        await decider.done.wait()
-    spent = time.perf_counter() - start
-    running.cancel()
-    await asyncio.gather(running, return_exceptions=True)
-    return spread(decider.times[first:], spent)
+    decider.done.clear()
+    for _ in range(in_flight):
+        journal.apply(decider.decide())
+    await decider.done.wait()
+    return time.perf_counter() - start
+
+
+async def release_all(folder: Path, in_flight: int) -> list[Spread]:
+    """Let windows without a journal, with a bare table and with the journal take turns."""
+    deciders = [Decider(), Decider(), Decider()]
+    links: list[Any] = [
+        NoJournal(deciders[0]),
+        BareLink(str(folder / f"bare-{in_flight}.db"), deciders[1].hear),
+        JournalLink(str(folder / f"journal-{in_flight}.db"), deciders[2].hear),
+    ]
+    running = [asyncio.ensure_future(link.run()) for link in links]
+    await asyncio.sleep(0.1)
+    found = []
+    for _ in range(FIRST_WINDOWS[in_flight] + WINDOWS[in_flight]):
+        turn = []
+        for decider, link in zip(deciders, links, strict=True):
+            turn.append(await window(decider, link, in_flight))
+            # What the thread does behind its answer is not to be in the next one's time.
+            await asyncio.sleep(0.001)
+        found.append(turn)
+    for task in running:
+        task.cancel()
+    await asyncio.gather(*running, return_exceptions=True)
+    return [
+        spread(list(column[FIRST_WINDOWS[in_flight] :]), in_flight) for column in zip(*found, strict=True)
+    ]
 
 
 class NoJournal:
@@ -295,27 +309,7 @@ class BareLink(ThreadLink):
             post(Durable(journal.write(group)))
 
 
-def with_journal(folder: Path, in_flight: int) -> Spread:
-    path = str(folder / f"journal-{time.monotonic_ns()}.db")
-    return uvloop.run(_release(lambda decider: JournalLink(path, decider.hear), in_flight))
-
-
-def with_bare_link(folder: Path, in_flight: int) -> Spread:
-    path = str(folder / f"bare-{time.monotonic_ns()}.db")
-    return uvloop.run(_release(lambda decider: BareLink(path, decider.hear), in_flight))
-
-
-def without_journal(in_flight: int) -> Spread:
-    return uvloop.run(_release(NoJournal, in_flight))
-
-
 # --- all of it --------------------------------------------------------------------------------------
-
-
-def rounds(*parts: Callable[[], Spread]) -> list[Spread]:
-    """Run the parts in turn, so that each meets the disk in the same moods; return each one's best."""
-    found = [[part() for part in parts] for _ in range(ROUNDS)]
-    return [best(list(column)) for column in zip(*found, strict=True)]
 
 
 def main() -> None:
@@ -324,23 +318,19 @@ def main() -> None:
     where = sys.argv[1] if len(sys.argv) > 1 else "."
     with tempfile.TemporaryDirectory(dir=where, prefix="journal-benchmark-") as name:
         folder = Path(name)
-        bare, ours = rounds(lambda: bare_append(folder), lambda: journal_append(folder))
+        bare, ours = single(folder)
         print(f"append + fdatasync           {bare}")
         print(f"one durable commit           {ours}   {ours.p50 / bare.p50:.2f}x   required at most 2")
-        bare, ours = rounds(lambda: bare_groups(folder), lambda: journal_groups(folder))
+        bare, ours = groups(folder)
         print(f"bare SQLite, groups of {IN_FLIGHT}    {bare}")
         print(f"journal, groups of {IN_FLIGHT}        {ours}   {ours.p50 / bare.p50:.2f}x")
         for in_flight in (1, IN_FLIGHT):
-            none, bare, ours = rounds(
-                lambda n=in_flight: without_journal(n),  # type: ignore[misc]
-                lambda n=in_flight: with_bare_link(folder, n),  # type: ignore[misc]
-                lambda n=in_flight: with_journal(folder, n),  # type: ignore[misc]
-            )
+            none, bare, ours = uvloop.run(release_all(folder, in_flight))
             note = "   required at most 1.3" if in_flight > 1 else ""
             print(f"decision to release, {in_flight:2} in flight")
             print(f"    without durability       {none}")
             print(f"    bare SQLite on a thread  {bare}")
-            print(f"    the journal              {ours}   {ours.each / bare.each:.2f}x{note}")
+            print(f"    the journal              {ours}   {ours.p50 / bare.p50:.2f}x{note}")
 
 
 if __name__ == "__main__":

@@ -17,11 +17,12 @@ import apsw
 import msgspec
 
 from tradefan.core.trading import Trading, apply
-from tradefan.errors import Defect, Outage, Refused
+from tradefan.errors import Outage, Refused
 from tradefan.messages.control import Append, Snap
 from tradefan.messages.records import RECORD_VERSION, Record
 from tradefan.stores.disk import REAL, Disk
 from tradefan.stores.journal_base import JournalBase, damaged, newer
+from tradefan.stores.journal_group import Group
 from tradefan.stores.journal_layout import (
     INSERT_ROW,
     INSERT_SNAPSHOT,
@@ -36,7 +37,6 @@ from tradefan.stores.journal_layout import (
     foreign_snapshot,
     found_up_to,
     good_snapshots,
-    link,
     select,
     snapshot_values,
     subject_of,
@@ -164,7 +164,7 @@ class JournalFile:
         Raises:
             Defect: the lsn does not follow the last one, or is taken by another record.
         """
-        group = _Group(self._base, self._version)
+        group = Group(self._base, self._version)
         group.take(appends, bytes_max)
         if snap is not None and snap.lsn > group.last:
             snap = None
@@ -173,7 +173,7 @@ class JournalFile:
             self._base.moved(group.last, group.chain, group.epoch)
         return group.last
 
-    def _commit(self, group: _Group, snap: Snap | None) -> None:
+    def _commit(self, group: Group, snap: Snap | None) -> None:
         up_to, complete = found_up_to(group.last, self._at_once), self._found_up_to
         with self._base.writing() as db:
             db.execute("BEGIN IMMEDIATE")
@@ -448,59 +448,8 @@ def judge_wired(path: str, wired: Wired, *, disk: Disk = REAL) -> str:
     return ""
 
 
-class _Group:
-    """Rows of one transaction, encoded and chained; the file's own memory changes behind the commit."""
-
-    def __init__(self, base: JournalBase, version: int) -> None:
-        self.last, self.chain, self.epoch = base.last, base.chain, base.epoch
-        self.rows: list[tuple[int, int, int, str, int, bytes, bytes]] = []
-        self.subjects: list[tuple[str, int]] = []
-        self._base = base
-        self._version = version
-
-    def take(self, appends: Iterable[Append], bytes_max: int) -> None:
-        """Take the records that are new, up to a size, and compare the others with what has their lsn."""
-        # One loop, all in local names: it is most of what a row costs.
-        last, chain, highest, size = self.last, self.chain, self.epoch, 0
-        version, rows, subjects = self._version, self.rows, self.subjects
-        for append in appends:
-            if size >= bytes_max:
-                break
-            lsn, epoch = append.first_lsn - 1, append.epoch
-            for record in append.records:
-                lsn += 1
-                payload = _ENCODE(record)
-                if lsn <= last:
-                    self._compare(lsn, payload)
-                    continue
-                if lsn != last + 1:
-                    raise Defect(f"journal {self._base.path}: expected lsn {last + 1}, got {lsn}")
-                last, at_ns, kind = lsn, record.at_ns, type(record).__name__
-                chain = link(chain, lsn, at_ns, epoch, kind, version, payload)
-                rows.append((lsn, at_ns, epoch, kind, version, payload, chain))
-                subject = subject_of(record)
-                if subject is not None:
-                    subjects.append((subject, lsn))
-                size += len(payload)
-                highest = max(highest, epoch)
-        self.last, self.chain, self.epoch = last, chain, highest
-
-    def _compare(self, lsn: int, payload: bytes) -> None:
-        found = self._payload_at(lsn) if lsn <= self._base.last else self.rows[lsn - self._base.last - 1][5]
-        if found != payload:
-            raise Defect(f"journal {self._base.path}: lsn {lsn} is taken by another record")
-
-    def _payload_at(self, lsn: int) -> bytes | None:
-        with self._base.guard:
-            found: bytes | None = self._base.db.execute(
-                "SELECT payload FROM journal WHERE lsn = ?", (lsn,)
-            ).get
-        return found
-
-
 def _trading(snapshot: bytes | None) -> Trading:
     return Trading() if snapshot is None else _STATE.decode(snapshot)
 
 
-_ENCODE = msgspec.msgpack.Encoder().encode
 _STATE = msgspec.msgpack.Decoder(Trading)

@@ -124,6 +124,20 @@ def test_fill_when_late_then_it_is_booked_and_after_the_seal_alarmed(bench: Benc
 
 
 @pytest.mark.failure("OR-07")
+def test_report_when_it_counts_more_after_the_seal_then_is_alarmed_as_a_fill_is(bench: Bench) -> None:
+    """OR-07: what comes behind the seal is SEV1 whoever tells of it first, and is said once."""
+    create = bench.resting()
+    bench.report(create, S.CANCELED)
+    bench.advance(11 * MINUTE, answering=True)
+    assert bench.trading.orders[create.client_order_id].sealed
+    bench.report(create, S.CANCELED, "0.3")
+    assert bench.alarms == ["late_fill"]
+    bench.fill(create, "0.3")
+    assert (bench.alarms, bench.trading.orders[create.client_order_id].filled) == (["late_fill"], D("0.3"))
+    bench.check()
+
+
+@pytest.mark.failure("OR-07")
 def test_order_when_quiet_long_after_its_end_then_it_is_sealed(bench: Bench) -> None:
     """Confirmed by a look, trades = filled (no inferred ones), ten minutes without news."""
     bench.bought()
