@@ -141,8 +141,7 @@ def _reopen(turn: Turn, msg: LookDone, here: AccountLive) -> None:
         order = turn.trading.orders.get(name)
         if order is None or order.ended_ns is None or order.order_qty <= max(order.cum_qty, shown.cum_qty):
             continue
-        ended_ns = max(order.ended_ns, turn.trading.epoch_ns)
-        if msg.asked_ns >= ended_ns + visible_ns(turn, msg.account):
+        if msg.asked_ns >= turn.since(order.ended_ns) + visible_ns(turn, msg.account):
             reopen(turn, order, shown)
 
 
@@ -238,7 +237,8 @@ def _infer(turn: Turn, msg: LookDone) -> None:
     poisoned = {record.instrument: None for record in turn.trading.poisons.values()}
     for order in tuple(turn.trading.orders.values()):
         behind = not order.external and order.filled < order.venue_cum and order.account == msg.account
-        if behind and order.instrument not in poisoned and msg.asked_ns - order.updated_ns >= INFER_NS:
+        waited = msg.asked_ns - turn.since(order.updated_ns) >= INFER_NS
+        if behind and waited and order.instrument not in poisoned:
             infer_missing(turn, order)
 
 
@@ -252,7 +252,7 @@ def _doubt_inferred(turn: Turn, msg: LookDone) -> None:
         if order is None or order.account != msg.account:
             continue
         take_surplus_back(turn, order)
-        if turn.now - fill.at_ns < seal_after_ns(turn, msg.account):
+        if turn.now - turn.since(fill.at_ns) < seal_after_ns(turn, msg.account):
             query(turn, order)
 
 
@@ -263,8 +263,8 @@ def _check_balances(turn: Turn, msg: LookDone, here: AccountLive) -> None:
     """Book a difference between venue and ledger to `external`: a deposit, a withdrawal, a correction.
 
     Looks have to agree on it, each after all that the one before did not show yet, since a trade may hide
-    where its money shows: two with nothing of ours between them, or three while we trade. One that shows
-    another difference, but was taken in the middle of a trade, does not undo the others. The assets of a
+    where its money shows: two with nothing of ours between them, or three while we trade. One that was taken
+    in the middle of a trade neither counts nor undoes the others. The assets of a
     fill that nobody booked yet, that was only inferred, or that an order in doubt may have had, are left
     alone: it explains the difference.
     """
@@ -272,15 +272,15 @@ def _check_balances(turn: Turn, msg: LookDone, here: AccountLive) -> None:
         return
     books = turn.trading.ledger.balances.get(msg.account, {})
     unsure = _unsure_assets(turn, msg.account)
+    if here.activity_ns >= msg.asked_ns:
+        _keep_recent(turn, msg, here)
+        return
     known, here.differences = here.differences, {}
     for asset in dict.fromkeys((*here.totals, *books)):
         qty = here.totals.get(asset, ZERO) - balance(turn.trading.ledger, msg.account, asset)
         if not qty or asset in unsure:
             continue
         apart = known.get(asset)
-        if apart is not None and apart.qty != qty and _in_motion(turn, msg, here, apart):
-            here.differences[asset] = apart
-            continue
         if apart is None or apart.qty != qty:
             apart = Apart(qty, msg.asked_ns, msg.asked_ns)
         elif msg.asked_ns - apart.last_ns >= _apart_ns(turn, msg.account):
@@ -295,13 +295,10 @@ def _apart_ns(turn: Turn, account: AccountId) -> int:
     return SECOND_LOOK_NS + visible_ns(turn, account)
 
 
-def _in_motion(turn: Turn, msg: LookDone, here: AccountLive, apart: Apart) -> bool:
-    """Say whether a look shows another difference only because we traded while it was taken.
-
-    That says nothing against what looks before it agreed on, for as long as these are not old.
-    """
-    recent = msg.asked_ns - apart.last_ns < LOOKS_AGREED * _apart_ns(turn, msg.account)
-    return apart.looks > 1 and recent and here.activity_ns >= msg.asked_ns
+def _keep_recent(turn: Turn, msg: LookDone, here: AccountLive) -> None:
+    """Let what looks agreed on stand, for as long as these are not old."""
+    old_ns = msg.asked_ns - LOOKS_AGREED * _apart_ns(turn, msg.account)
+    here.differences = {asset: apart for asset, apart in here.differences.items() if apart.last_ns > old_ns}
 
 
 def _agreed(turn: Turn, here: AccountLive, apart: Apart) -> bool:
@@ -326,7 +323,7 @@ def _unsure_assets(turn: Turn, account: AccountId) -> dict[Asset, None]:
             names[record.instrument] = None
     for fill in turn.trading.inferred.values():
         # One that no trade replaces in time is all that will come: the rest of the difference is a transfer.
-        if turn.now - fill.at_ns < seal_after_ns(turn, account):
+        if turn.now - turn.since(fill.at_ns) < seal_after_ns(turn, account):
             names[fill.instrument] = None
     for order in turn.trading.orders.values():
         unknown = order.filled < order.venue_cum or (order.live and order.in_doubt is not None)
@@ -348,7 +345,7 @@ def _seal(turn: Turn, msg: LookDone) -> None:
     for name in trading.orders_ended:
         order = trading.orders[name]
         # Not in order of their ends: what may not leave memory yet was put behind the others.
-        quiet = turn.now - order.updated_ns >= quiet_ns
+        quiet = turn.now - turn.since(order.updated_ns) >= quiet_ns
         whole = order.filled == order.cum_qty and name not in inferred
         if quiet and whole and not order.sealed and order.account == msg.account:
             turn.emit(Sealed(turn.now, order.account, name))

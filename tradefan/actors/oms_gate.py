@@ -233,7 +233,7 @@ def own_free(turn: Turn, account: AccountId, instrument: InstrumentId, owner: Ow
         fill.qty
         for fill in turn.trading.inferred.values()
         if (fill.account, fill.instrument, fill.owner, fill.side) == (account, instrument, owner, "buy")
-        and fill.at_ns > late_ns
+        and turn.since(fill.at_ns) > late_ns
     )
     own_qty = position(turn.trading.ledger, account, owner, instrument).qty
     return own_qty + mine.unbooked - mine.sell_qty - untold * fee_rate(turn, account)

@@ -55,6 +55,12 @@ def _resolve_poison(turn: Turn, wish: ResolveOrder) -> None:
         raise Refused("UNKNOWN_FACT", f"no fact {wish.subject!r} is set aside{suggest(wish.subject, known)}")
     verdict = wish.verdict
     assert verdict in ("RETRY", "DROP")
+    if verdict == "RETRY" and wish.subject.startswith("bust "):
+        text = (
+            f"{wish.subject!r} is told once, and no look asks for it: expected DROP, then `position assign` "
+            "of what the trade had moved, from its owner to external"
+        )
+        raise Refused("NOT_TOLD_AGAIN", text)
     # A fact that may be taken again comes with the next look: the cursor has not passed it.
     turn.emit(PoisonResolved(turn.now, wish.subject, verdict, wish.reason, wish.principal))
     account = AccountId(wish.subject.split(" ")[1])

@@ -90,6 +90,9 @@ def _carry_out(turn: Turn, msg: KillSwitch, killing: Killing) -> None:
         external = msg.including_external or (known is not None and known.including_external)
         keep = msg.keep_protection and (known is None or known.keep_protection)
         turn.emit(Kill(turn.now, msg.scope, msg.reason, msg.principal, external, keep))
+        if known is not None and killing.lsn is not None:
+            # What is on the disk by now says less.
+            killing.lsn, killing.persisted = turn.trading.lsn, False
         turn.log("critical", "kill", scope=msg.scope, reason=msg.reason, principal=msg.principal)
     killing.lsn = turn.trading.lsn if killing.lsn is None else killing.lsn
     turn.live.unheard[LAST_RESORT if msg == RESORT else msg.key()] = turn.trading.lsn

@@ -178,6 +178,11 @@ def on_safe_timer(turn: Turn, timer: Timer) -> None:
 def _take_up_modes(turn: Turn) -> None:
     """Go on with modes of an earlier start: what does not hold any more is left at once."""
     turn.judge = True
+    for one in turn.live_orders():
+        if one.in_doubt is not None and "hold" in turn.trading.modes.get(one.instrument, {}):
+            # Its alarm counts anew; what an earlier one held no start lets go.
+            text = f"{one.instrument} was on hold before this start: {one.client_order_id} is in doubt"
+            turn.live.holds.setdefault(one.instrument, {})[one.client_order_id] = text
     leave_gone(turn)
     # A limit may have been lowered while nobody was here.
     suspect_all(turn)

@@ -342,6 +342,13 @@ class Turn:
         """Return a further turn of the same message, for what came out only when this one ended."""
         return Turn(self.state, self.wiring, self.ctx)
 
+    def since(self, at_ns: int) -> int:
+        """Return an instant of the records, or this start where that is later.
+
+        What is to last for a while lasts as long for us: between two lives the wall clock may have jumped.
+        """
+        return max(at_ns, self.trading.epoch_ns)
+
     def emit(self, record: Record) -> bool:
         """Fold a record at once, so that later decisions of the turn see it, and journal it.
 

@@ -61,11 +61,12 @@ def on_report(turn: Turn, msg: ExecutionReport) -> None:
         return
     if msg.source == "look" and not (order.live or order.external):
         _note_open(here.reopened, msg)
+    # Whatever the venue says of it, it knows the order.
+    here.negatives.pop(order.client_order_id, None)
+    here.absent.pop(order.client_order_id, None)
     if judge(order, msg.status, msg.cum_qty) is Move.ILLEGAL:
         illegal(turn, order, f"report {msg.status}, cum {plain(msg.cum_qty)}")
         return
-    here.negatives.pop(order.client_order_id, None)
-    here.absent.pop(order.client_order_id, None)
     order_qty = msg.order_qty if msg.order_qty > 0 else order.order_qty
     counts = counted(order, msg.cum_qty, msg.event_ns)
     less = unseen_loss(turn.trading, order, msg.cum_qty, msg.event_ns) is not None
@@ -120,7 +121,7 @@ def _merge(turn: Turn, order: Order, msg: ExecutionReport, order_qty: Decimal | 
     if weigh(order).most > most:
         # More than was approved, or reserved until now; its fills will find it counted already.
         suspect(turn, order.account, order.instrument)
-    if ended and order.cum_qty > before:
+    if ended and order.cum_qty > before and not order.external:
         level = "critical" if sealed else "warning"
         turn.log(
             level, "late_fill", client_order_id=order.client_order_id, status=order.status, sealed=sealed

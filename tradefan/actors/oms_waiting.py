@@ -142,8 +142,7 @@ def watch_doubt(turn: Turn, order: Order) -> None:
 def alarm_ns(turn: Turn, order: Order) -> int:
     """Return when a doubt is too old: `doubt_alarm` behind its beginning (RELIABILITY.md, bounds)."""
     wait_ns = max(ALARM_MIN_NS, r4_delay_ns(turn, order.account) + ALARM_BEHIND_R4_NS)
-    begun_ns = order.in_doubt_since_ns or turn.now
-    return max(begun_ns, turn.trading.epoch_ns) + wait_ns
+    return turn.since(order.in_doubt_since_ns or turn.now) + wait_ns
 
 
 def on_doubt_timer(turn: Turn, timer: Timer) -> None:
@@ -151,14 +150,15 @@ def on_doubt_timer(turn: Turn, timer: Timer) -> None:
     order = turn.trading.orders.get(ClientOrderId(timer.subject))
     if order is None or order.in_doubt is None or not order.live:
         return
-    if order.client_order_id in turn.live.holds.get(order.instrument, {}):
-        return
     if alarm_ns(turn, order) > turn.now:
         watch_doubt(turn, order)
         return
     name = order.client_order_id
     text = f"{order.instrument} is on hold: nobody knows the outcome of {order.in_doubt} of {name}"
-    turn.live.holds.setdefault(order.instrument, {})[name] = text
+    held = turn.live.holds.setdefault(order.instrument, {})
+    if held.get(name) == text:
+        return
+    held[name] = text
     turn.judge = True
     turn.log("critical", "doubt_alarm", client_order_id=name, doubt=order.in_doubt)
 

@@ -176,7 +176,10 @@ class MarketFaults:
         """Let an instrument be as it was after a while."""
 
         def undo(then_ns: int) -> None:
-            self._restore(walk)
+            if kind == "flash_crash":
+                walk.crashed = False
+            else:
+                walk.change_status("TRADING")
             self._market.told(walk, then_ns)
 
         self._market.later(at_ns + rng.randint(*LASTS_MS[kind]) * MS, undo)

@@ -32,7 +32,7 @@ from tradefan.messages.records import (
     Opening,
     Transfer,
 )
-from tradefan.units import SECOND, ClientOrderId, TradeId
+from tradefan.units import MS, SECOND, ClientOrderId, TradeId
 
 D = Decimal
 S = OrderStatus
@@ -248,6 +248,29 @@ def test_balance_when_looks_fall_into_our_trades_then_those_say_nothing_against_
         bench.fill(create, "0.01")
         assert looked < 8
     assert [(one.asset, one.qty) for one in bench.made(Transfer)] == [("BTC", D(1))]
+    bench.check()
+
+
+@pytest.mark.parametrize("clips", [(1, 1, 1), (1, 1, 2, 1), (1, 2, 1, 1)])
+def test_balance_when_every_look_falls_into_a_trade_then_what_they_share_is_no_transfer(
+    bench: Bench, clips: tuple[int, ...]
+) -> None:
+    """A strategy that buys its clip whenever a look is under way: each shows the time before."""
+    for count in clips:
+        while not (looks := bench.take(GATEWAY, Look)):
+            bench.advance(bench.timers[0][0] - bench.now_ns)
+            bench.market()
+        asked_ns = bench.now_ns
+        held = {str(name): qty for name, qty in bench.trading.ledger.balances[ACCOUNT].items()}
+        for _ in range(count):
+            bench.advance(200 * MS)
+            bench.market()
+            bench.submit(1)
+            create = bench.one(GATEWAY, CreateOrder)
+            bench.fill(create, 1)
+            bench.report(create, S.FILLED, 1)
+        bench.done(looks[-1], held, asked_ns=asked_ns, missing=())
+    assert bench.made(Transfer) == []
     bench.check()
 
 

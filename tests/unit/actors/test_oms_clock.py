@@ -1,4 +1,4 @@
-"""The wall clock may be set back between two lives: what counts from an earlier one does not wait for it."""
+"""The wall clock may be set between two lives: what counts from an earlier one lasts as long."""
 
 from __future__ import annotations
 
@@ -113,6 +113,33 @@ def test_ended_order_when_the_clock_was_set_back_then_it_is_sealed_in_time() -> 
     bench.bought(1)
     after = next_life(bench)
     assert looks_until(after, Sealed, most_ns=15 * MINUTE) >= 9 * MINUTE
+
+
+def test_ended_order_when_the_clock_was_set_forward_then_it_is_sealed_no_sooner() -> None:
+    """Nobody watched while the clock jumped: an hour of it is no quiet."""
+    bench = Bench(now_ns=LATER).ready()
+    bench.bought(1)
+    after = next_life(bench, HOUR)
+    assert looks_until(after, Sealed, most_ns=15 * MINUTE) >= 9 * MINUTE
+
+
+def test_missing_fill_when_the_clock_was_set_forward_then_its_trade_has_time_to_come() -> None:
+    """What the venue counted a second ago is inferred 30 s behind the start, not at once."""
+    bench = Bench(now_ns=LATER).ready()
+    bench.submit(1)
+    bench.report(bench.one(GATEWAY, CreateOrder), S.FILLED, 1)
+    assert looks_until(next_life(bench, HOUR), FillInferred) >= 29 * SECOND
+
+
+def test_inferred_fill_when_the_clock_was_set_forward_then_it_explains_its_difference_as_long() -> None:
+    """A transfer that the real trade would have to undo is not booked; nor is its fee taken as told."""
+    bench = Bench(now_ns=LATER).ready()
+    bench.submit(1)
+    bench.report(bench.one(GATEWAY, CreateOrder), S.FILLED, 1)
+    looks_until(bench, FillInferred)
+    after = next_life(bench, HOUR)
+    held = {"USDT": D("999900.5"), "BTC": D(1)}
+    assert looks_until(after, Transfer, most_ns=15 * MINUTE, held=held) >= 9 * MINUTE
 
 
 def test_parent_when_the_clock_was_set_back_then_its_executor_reads_no_end_to_come() -> None:

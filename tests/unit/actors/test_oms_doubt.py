@@ -82,6 +82,17 @@ def test_doubt_when_two_late_looks_find_nothing_then_it_was_not_placed(bench: Be
 
 
 @pytest.mark.failure("OR-11")
+def test_doubt_when_the_venue_speaks_between_two_looks_then_those_are_no_proof(bench: Bench) -> None:
+    """Whatever it says of the order, be it a status that nobody knows: it is there."""
+    create = bench.doubtful(algo="limit", limit_price=D(99))
+    while not bench.oms.state.live.accounts[ACCOUNT].negatives:
+        bench.look(missing=(create.client_order_id,))
+    bench.report(create, S.UNKNOWN)
+    bench.look(missing=(create.client_order_id,))
+    assert bench.made(Resolved) == []
+
+
+@pytest.mark.failure("OR-11")
 def test_doubt_when_a_look_is_incomplete_then_it_proves_nothing(bench: Bench) -> None:
     """Looks that failed do not count towards R4, however many there are."""
     create = bench.doubtful()

@@ -126,6 +126,31 @@ def test_doubt_when_older_than_a_restart_then_its_alarm_comes_again(
     assert again.alarms == ["doubt_alarm"]
 
 
+@pytest.mark.failure("OR-11")
+@pytest.mark.parametrize("restart", [0, 1])
+def test_hold_when_older_than_a_restart_then_it_stays_until_its_doubt_ends(
+    bench: Bench, restart: int
+) -> None:
+    """A start is no evidence: nothing new is risked in between, and the alarm comes again all the same."""
+    create = bench.resting(1)
+    bench.tell(CancelParent(TREND, create.parent_id))
+    bench.doubt(create, Doubt.CANCEL)
+    blind_looks(bench, 61)
+    assert bench.moods(BTC, "hold") == ["CANCEL_ONLY"]
+    again = Bench(records=bench.records, now_ns=bench.now_ns)
+    again.fold(restart=restart)
+    again.tell(AccountState(ACCOUNT, True, ""), ActorState("risk_desk", "READY"))
+    again.market()
+    again.look(create)
+    again.submit(1)
+    assert again.take(GATEWAY, CreateOrder) == []
+    blind_looks(again, 61)
+    assert "doubt_alarm" in again.alarms
+    again.report(create, S.CANCELED)
+    assert again.moods(BTC, "hold")[-1] == "NORMAL"
+    again.check()
+
+
 # --- orders -----------------------------------------------------------------------------------------------
 
 
@@ -344,6 +369,23 @@ def test_poison_when_a_human_says_retry_then_the_fact_counts_when_it_comes_again
     again.done(look)
     assert len(again.made(Fill)) == 1
     again.check()
+
+
+@pytest.mark.failure("ST-12")
+def test_poisoned_bust_when_a_human_says_retry_then_it_is_refused_and_stays(bench: Bench) -> None:
+    """A bust is told once and asked for by nobody: taken out, it would be lost in silence."""
+    create = bench.resting(2, 99)
+    bench.fill(create, 2, "7")
+    key = f"bust {ACCOUNT} {BTC} 7"
+    again = Bench(records=bench.records, now_ns=bench.now_ns)
+    again.fold(restart=1, poison=key, poison_text="boom")
+    resolve(again, key, "RETRY")
+    refusal = again.one(FACE, Refusal)
+    assert (refusal.code, refusal.req) == ("NOT_TOLD_AGAIN", 3)
+    assert "told once, and no look asks for it: expected DROP" in refusal.text
+    assert key in again.trading.poisons
+    resolve(again, key, "DROP")
+    assert key not in again.trading.poisons
 
 
 @pytest.mark.failure("ST-12")

@@ -540,3 +540,14 @@ def test_kill_when_it_is_repeated_with_other_flags_then_each_counts_that_cancels
     bench.kill(keep_protection=True)
     found = [(one.including_external, one.keep_protection) for one in bench.made(Kill)]
     assert found == [(True, True), (True, False)]
+
+
+def test_kill_when_a_stronger_one_follows_then_the_weaker_ones_record_does_not_prove_it(bench: Bench) -> None:
+    """A crash before the second record would come up with protection that was to go."""
+    bench.kill(keep_protection=True, req=1)
+    assert [(one.closed, one.persisted) for one in bench.take(FACE, KillAnswer)] == [(True, True)]
+    bench.auto_durable = False
+    bench.kill(req=2)
+    assert bench.take(FACE, KillAnswer) == []
+    bench.advance(SECOND)
+    assert [(one.closed, one.persisted) for one in bench.take(FACE, KillAnswer)] == [(True, False)]

@@ -136,7 +136,10 @@ def test_target_when_the_fee_of_a_purchase_is_still_to_come_then_it_is_not_sold(
 
 @pytest.mark.parametrize("again", [False, True])
 def test_target_when_no_trade_ever_tells_of_a_purchase_then_all_is_sold_in_the_end(again: bool) -> None:
-    """What was only inferred stays so: its fee would keep back for ever what its owner holds."""
+    """What was only inferred stays so: its fee would keep back for ever what its owner holds.
+
+    Each life waits `seal_after` for the trade anew.
+    """
     lots = {BTC: instrument(qty_lot=D(1), min_qty=D(1)), ETH: wiring().instruments[ETH]}
     bench = Bench(instruments=lots).ready()
     bench.submit(1)
@@ -148,6 +151,9 @@ def test_target_when_no_trade_ever_tells_of_a_purchase_then_all_is_sold_in_the_e
     bench.passed(10 * 60)
     if again:
         bench = Bench(instruments=lots, records=bench.records, now_ns=bench.now_ns).ready(BTC=1, USDT=999_900)
+        bench.submit(1, side="sell", reduce_only=True)
+        assert bench.one(TRADER, Refusal).would_pass == "nothing"
+        bench.passed(10 * 60)
     bench.target(0)
     assert filled(bench).order_qty == D(1)
     bench.check()

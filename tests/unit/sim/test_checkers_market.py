@@ -192,10 +192,14 @@ def test_reject_when_the_rules_could_not_be_read_again_then_quiet() -> None:
     bench.fault("filter_change")
     reject(bench)
     assert bench.step(report(S.REJECTED, reason="FILTER: PRICE_FILTER")) is None
+    bench.fault("market_duplicated")
     bench.fault("market_refused")
     bench.append(intent(client_order_id="d1", at_ns=bench.seen.now_ns + 2 * REREAD_NS))
     reject(bench, "d1")
     assert bench.look() is None
+    bench.append(intent(client_order_id="d2", at_ns=bench.seen.now_ns + 2 * REREAD_NS + 1))
+    reject(bench, "d2")
+    broken(bench.look(), "I-14", "d2 within the filters", "s behind the first reject")
 
 
 def test_reject_when_the_process_began_behind_the_change_then_broken_at_once() -> None:

@@ -25,7 +25,7 @@ CAUSES: dict[str, tuple[str, ...]] = {
     "doubt_alarm": (*_LINE, *_CRASH, *_ACTOR, *_DISK),
     "bad_frames": ("market_garbage",),
     "overfill": ("overfill", "bust", "correction"),
-    "late_fill": ("late_fill",),
+    "late_fill": ("late_fill", "correction"),
     "fill_inferred": (*_LINE, *_CRASH, *_ACTOR, "trade_id_missing", "trade_hidden", "bust", "correction"),
     "bust_awaits_fill": ("bust", "correction"),
     "inferred_taken_back": ("bust", "correction"),

@@ -255,9 +255,9 @@ class WholeTurns(OverRecords):
 
 
 class StoreFollows(OverRecords):
-    """I-24: at rest the store is the journal's projection up to `applied_lsn`.
+    """I-24: at rest the store is the journal's projection up to `applied_lsn`, and that is behind every fill.
 
-    Each FILL up to there is in it once, with its lsn, quantity, price and fee; what else is in it tells of
+    Each FILL is in it once, with its lsn, quantity, price and fee; what else is in it tells of
     an inferred fill, or takes one back, and names the lsn of the record that does; all of them together
     are what owners have traded of each instrument. Each order that State knows is in it as it is now, and
     none is in it that no record began.
@@ -311,14 +311,16 @@ class StoreFollows(OverRecords):
             (row.account, row.instrument, row.trade_id): (row.lsn, row.qty, row.price, row.fee)
             for row in rows
         }
+        if store.applied_lsn < self._newest:
+            return self.broken(seen, f"the store's place at lsn {self._newest} or behind", store.applied_lsn)
         for key, (lsn, fill) in self._fills.items():
             values = (lsn, fill.qty, fill.price, fill.fee)
-            if lsn <= store.applied_lsn and stored.get(key) != values:
+            if stored.get(key) != values:
                 return self.broken(seen, f"fill {' '.join(key)} stored as {values}", stored.get(key))
         for key, values in stored.items():
             if key not in self._fills and values[0] not in self._others:
                 return self.broken(seen, f"no fill {' '.join(key)} in the store", values)
-        return self._of_sums(seen, rows) if store.applied_lsn >= self._newest else None
+        return self._of_sums(seen, rows)
 
     def _of_sums(self, seen: Witness, rows: Sequence[FillUpdate]) -> Violation | None:
         sums: dict[tuple[str, str], Decimal] = {}

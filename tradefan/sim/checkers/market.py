@@ -9,8 +9,9 @@ from tradefan.config.schema import Config
 from tradefan.messages.orders import ParentOrder
 from tradefan.messages.records import Epoch, Intent, Parent, Record, Report
 from tradefan.sim.checkers.base import Newer, OverRecords, Source
+from tradefan.sim.market_faults import LASTS_MS
 from tradefan.sim.witness import Kind, VenueEvent, Violation, Witness
-from tradefan.units import SECOND, InstrumentId
+from tradefan.units import MS, SECOND, InstrumentId
 
 TRUSTED = ("LIVE", "SUSPECT")
 """A passive order may be placed on a SUSPECT feed, one that takes only on a LIVE one."""
@@ -18,6 +19,8 @@ COLLAR_BPS = Decimal(50)
 """Where a parent's settings name none (EXECUTION.md part 3)."""
 REREAD_NS = 60 * SECOND
 """How long after a reject by a filter the rules may take to be read again."""
+UNREAD = ("market_refused", "market_disconnect")
+"""Faults of the market that keep rules from being read."""
 UNHEARD_MAX = 20
 """So many orders in a row may be rejected behind a change without that a report of one arrives."""
 _BPS = Decimal(10_000)
@@ -100,7 +103,7 @@ class FittingOrders(OverRecords):
     """I-14: no order breaks a filter of the venue, but those that a change of filters finds on their way.
 
     On its way is what was decided before the change, or before the rules were read again: 60 s after
-    a first reject by a filter was reported in one process, unless the market could not be asked meanwhile.
+    a first reject by a filter was reported in one process, or the market could be asked again.
     A process that began behind the change has read them, and rejects do not go on unheard.
     """
 
@@ -144,8 +147,8 @@ class FittingOrders(OverRecords):
                 self._changed_ns = fault.at_ns
                 self._reported.clear()
                 self._unheard.clear()
-            elif fault.kind.startswith("market_"):
-                self._unread_ns = fault.at_ns
+            elif fault.kind in UNREAD:
+                self._unread_ns = fault.at_ns + LASTS_MS.get(fault.kind, (0,))[-1] * MS
         return super().after_step(seen)
 
     def judge(self, seen: Witness) -> Violation | None:
@@ -173,9 +176,7 @@ class FittingOrders(OverRecords):
             self._unheard[name] = count = self._unheard.get(name, 0) + 1
             found = f"{event.text!r}, the reject number {count} of which none was reported"
             return self.broken(seen, expected, found) if count > UNHEARD_MAX else None
-        if made_ns <= reported_ns + REREAD_NS:
-            return None
-        if self._unread_ns > reported_ns - REREAD_NS:
+        if made_ns <= max(reported_ns, self._unread_ns) + REREAD_NS:
             return None
         found = f"{event.text!r}, decided {(made_ns - reported_ns) / SECOND:.1f} s behind the first reject"
         return self.broken(seen, expected, found)
