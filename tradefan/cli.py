@@ -45,6 +45,11 @@ _MISSING = (
     "NO_JOURNAL",
 )
 """Refusals that are about something outside: there is nothing wrong with the words of the command."""
+_HINTS = {
+    "JOURNAL_DAMAGED": [
+        "docs/refused-journal.md: what to look for first, and what `run --accept-loss` gives up"
+    ],
+}
 
 _SEED_LAST = 2**63 - 1
 """What a report can hold."""
@@ -83,7 +88,7 @@ def main() -> None:
         count = "1 mistake" if len(lines) == 1 else f"{len(lines)} mistakes"
         fail(f"{count} in the configuration", USAGE, lines)
     except Refused as error:
-        fail(str(error), PREREQUISITE if error.code in _MISSING else USAGE)
+        fail(str(error), PREREQUISITE if error.code in _MISSING else USAGE, _HINTS.get(error.code, ()))
     except Outage as error:
         fail(str(error), PREREQUISITE)
     except Exception:  # noqa: BLE001 the last fence: a defect has its own exit code

@@ -48,9 +48,9 @@ class DaemonProcess:
 
     # --- the process --------------------------------------------------------------------------------
 
-    def start(self) -> DaemonProcess:
+    def start(self, *flags: str) -> DaemonProcess:
         """Start it and do not wait."""
-        words = ["run", "-e", "development", *(word for one in self.sets for word in ("--set", one))]
+        words = ["run", "-e", "development", *flags, *(word for one in self.sets for word in ("--set", one))]
         with (self.folder / "console.txt").open("ab") as console:
             self.process = subprocess.Popen(
                 self._command(*words), env=self.environ, cwd=self.folder, stdout=console, stderr=console

@@ -71,6 +71,10 @@ def test_daemon_when_killed_three_times_then_goes_on_as_if_it_had_not_been(daemo
     daemon.until(lambda: decided(daemon), 10)
 
     assert kept(daemon) == before
+    shown = daemon.run("journal", "show", "--limit", "100000").stdout.splitlines()
+    rows = [line.split()[3] for line in shown]
+    assert rows.count("Fill") == before.fills == len(daemon.paper("SELECT trade_id FROM trades"))
+    assert sum(order["parent_id"] in line and "Parent" in line for line in shown) == 1
     status = daemon.status()
     assert (status["orders"]["in_doubt"], status["mode"]["mode"]) == (0, "NORMAL")
     assert status["fills"]["last"][0]["owner"] == "rebalance_btc"

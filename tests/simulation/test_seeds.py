@@ -63,7 +63,7 @@ def trace_of(seed: int, hash_seed: str) -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [3, 17])
+@pytest.mark.parametrize("seed", [3, 9])
 def test_seed_when_run_again_under_another_hash_seed_then_the_trace_is_the_same(seed: int) -> None:
     """What a seed found yesterday it finds tomorrow (I-42)."""
     first, again, other = (trace_of(seed, hash_seed) for hash_seed in ("0", "0", "4711"))
