@@ -8,6 +8,8 @@ TradeFanError
 
 from __future__ import annotations
 
+import traceback
+
 
 class TradeFanError(Exception):
     """Anything that TradeFan itself raises on purpose."""
@@ -35,3 +37,14 @@ class TurnOverrun(BaseException):
 
     No Exception, so that no `except` around a strategy's own code keeps it from the kernel.
     """
+
+
+_HERE = __file__.removesuffix("tradefan/errors.py")
+
+
+def traceback_of(error: BaseException) -> str:
+    """Return a traceback that names our files without their folder.
+
+    It is journaled, and a seed is to be the same wherever the program lies.
+    """
+    return "".join(traceback.format_exception(error)).replace(_HERE, "")

@@ -6,7 +6,6 @@ parent afterwards (`oms_engine`); what it returns is held against its types befo
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Callable
 from decimal import Decimal
 from itertools import islice
@@ -32,7 +31,7 @@ from tradefan.contracts import (
 )
 from tradefan.core.order import Order
 from tradefan.core.trading import ParentState
-from tradefan.errors import Defect, Refused
+from tradefan.errors import Defect, Refused, traceback_of
 from tradefan.executors import limit as _limit  # noqa: F401 importing registers the executors
 from tradefan.messages.orders import TERMINAL, OrderStatus, ParentOrder
 from tradefan.units import DAY, clean, is_number
@@ -171,7 +170,7 @@ _READERS: dict[type[Any], msgspec.msgpack.Decoder[ExecutorCommand]] = {
 def text_of(error: BaseException) -> str:
     """Return a traceback that can be journaled, whatever the error says of itself."""
     try:
-        text = "".join(traceback.format_exception(error))
+        text = traceback_of(error)
     except Exception:  # noqa: BLE001 its own words raise: its type must do
         text = type(error).__name__
     return clean(text[-_TRACEBACK_MAX:])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import traceback
 from collections import deque
 from collections.abc import Callable
 from decimal import Decimal
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from msgspec import Struct
 
-from tradefan.errors import Defect, TurnOverrun
+from tradefan.errors import Defect, TurnOverrun, traceback_of
 from tradefan.messages.base import Message
 from tradefan.messages.control import (
     LAST_RESORT,
@@ -175,7 +174,7 @@ class Life:
     def crashed(self, cell: Cell, msg: Message, error: Exception | TurnOverrun) -> None:
         """Throw the turn and its actor away, keep the message as a dead letter, ask the supervisor."""
         kernel = self.kernel
-        text = "".join(traceback.format_exception(error))[-_TRACEBACK_MAX:]
+        text = traceback_of(error)[-_TRACEBACK_MAX:]
         name = cell.spec.name
         kernel.staged.clear()
         kernel.context.late.clear()
