@@ -270,11 +270,11 @@ def _check_balances(turn: Turn, msg: LookDone, here: AccountLive) -> None:
     """
     if here.totals is None:
         return
-    books = turn.trading.ledger.balances.get(msg.account, {})
-    unsure = _unsure_assets(turn, msg.account)
     if here.activity_ns >= msg.asked_ns:
         _keep_recent(turn, msg, here)
         return
+    books = turn.trading.ledger.balances.get(msg.account, {})
+    unsure = _unsure_assets(turn, msg.account)
     known, here.differences = here.differences, {}
     for asset in dict.fromkeys((*here.totals, *books)):
         qty = here.totals.get(asset, ZERO) - balance(turn.trading.ledger, msg.account, asset)
