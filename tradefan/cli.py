@@ -15,7 +15,7 @@ from typing import Annotated, Any
 
 import typer
 
-from tradefan import __version__, commands
+from tradefan import __version__, commands, replay_commands
 from tradefan.client import NOT_RUNNING, USAGE, Unanswered
 from tradefan.config.mistakes import ConfigInvalid
 from tradefan.drivers.stop_signals import StopSignals
@@ -43,6 +43,7 @@ _MISSING = (
     "JOURNAL_NEWER",
     "JOURNAL_OLDER",
     "NO_JOURNAL",
+    "NO_RECORDING",
 )
 """Refusals that are about something outside: there is nothing wrong with the words of the command."""
 _HINTS = {
@@ -74,6 +75,7 @@ for name, part in (
 ):
     app.add_typer(part, name=name)
 commands.register(app, orders, positions)
+replay_commands.register(app)
 
 
 def main() -> None:

@@ -11,10 +11,9 @@ import threading
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from http.client import HTTPException
-from importlib import resources
 from pathlib import Path
 
 import uvloop
@@ -33,12 +32,13 @@ from tradefan.drivers.turns import TurnBreaker
 from tradefan.drivers.watchdog import Watchdog
 from tradefan.environment import Environment
 from tradefan.errors import Outage, Refused
+from tradefan.flight import make_recorder
 from tradefan.infra import DaemonFile
 from tradefan.links.keys import KeyLocks
 from tradefan.links.paper import open_paper
 from tradefan.links.public import PublicLink
-from tradefan.links.tape import load_origin, open_recordings
 from tradefan.links.transport import Transport
+from tradefan.market_tape import make_tape, packaged_exchange_info
 from tradefan.messages.base import Message
 from tradefan.messages.control import KillSwitch, LogLine, LoopLag, Rows
 from tradefan.messages.instrument import Instrument
@@ -57,7 +57,6 @@ from tradefan.units import SECOND, AccountId, InstrumentId, use_decimal_context
 from tradefan.venues.binance import parse_instruments
 from tradefan.venues.feed_events import BadFrame
 from tradefan.venues.paper_state import PaperConfig
-from tradefan.venues.tape import Tape
 from tradefan.wiring import account_port, market_port, plan, wire
 
 _BPS = 10_000
@@ -97,15 +96,22 @@ class Daemon:
             seed=config.runtime.seed or secrets.randbits(63),
             per_step=config.runtime.messages_per_step,
             per_visit=config.runtime.messages_per_visit,
+            # What is recorded is checked by it when it is replayed.
+            trace=config.recorder.enabled,
         )
+        turns = TurnBreaker(config.runtime.turn_max / SECOND)
         self.watchdog = Watchdog(
             config.runtime.loop_stall_warn / SECOND,
             self._on_stall,
-            turns=TurnBreaker(config.runtime.turn_max / SECOND),
+            turns=turns,
             lag_max_s=lambda: self.kernel.config.runtime.loop_lag_max / SECOND,
             on_lag=lambda lag_ns: self.driver.inject(self.kernel.refs["oms"], LoopLag(lag_ns)),
         )
         self.machines = self._machines()
+        rules = tuple(instruments.values())
+        self.recorder = make_recorder(
+            environment, self.kernel, rules, self.machines, turns.noted, log=log.log, token=self._token
+        )
         self.driver = LiveDriver(
             self.kernel,
             self.machines,
@@ -113,6 +119,7 @@ class Daemon:
             clock=self.clock,
             log=self._on_log,
             latch=self.latch,
+            recorder=self.recorder,
             stop_deadline_ns=config.runtime.stop_deadline,
             watchdog=self.watchdog,
             interrupted=lambda: stop is not None and stop.asked,
@@ -131,7 +138,8 @@ class Daemon:
             asyncio.get_running_loop().call_later(seconds, self.driver.stop)
         self._kill.bind(asyncio.get_running_loop(), self._on_kill_signal)
         try:
-            return await self.driver.run()
+            with nullcontext() if self.recorder is None else self.recorder:
+                return await self.driver.run()
         finally:
             self._kill.unbind()
 
@@ -149,7 +157,14 @@ class Daemon:
         machines: dict[str, TimedMachine] = {}
         for venue in self.plan.venues:
             if config.venues[venue].source == "tape":
-                machines[market_port(venue)] = self._tape(venue)
+                symbols = {
+                    id_: one.symbol.replace("/", "")
+                    for id_, one in self.plan.instruments.items()
+                    if one.venue == venue
+                }
+                machines[market_port(venue)] = make_tape(
+                    self.environment, venue, symbols, self.clock.now_ns()
+                )
         for account in self.plan.accounts:
             one = config.accounts[account]
             if one.venue == PAPER:
@@ -167,26 +182,6 @@ class Daemon:
                     latched=self.latch.is_closed,
                 )
         return machines
-
-    def _tape(self, venue: str) -> Tape:
-        tape = self.config.venues[venue].tape
-        symbols = {
-            one.symbol.replace("/", "") for one in self.plan.instruments.values() if one.venue == venue
-        }
-        recordings = open_recordings(recordings_dir(tape.recordings, self.environment.base))
-        missing = sorted(symbols - set(recordings))
-        if missing:
-            raise Refused(
-                "NO_RECORDING", f"venue {venue}: expected recordings of {missing}, got {sorted(recordings)}"
-            )
-        return Tape(
-            # All of them: the length of a lap numbers the ids, and must not change with the feeds.
-            recordings,
-            origin_ns=load_origin(self.environment.places.tape, self.clock.now_ns(), tape.speed),
-            exchange_info=packaged_exchange_info(),
-            history_ns=tape.history,
-            speed=tape.speed,
-        )
 
     def _links(self) -> Mapping[str, LinkFactory]:
         config, places = self.config, self.environment.places
@@ -432,21 +427,7 @@ def _url(host: str, port: int) -> str:
     return f"http://{f'[{name}]' if ':' in name else name}:{port}"
 
 
-# --- instruments and recordings ---------------------------------------------------------------------
-
-
-def packaged_exchange_info() -> bytes:
-    """Return the exchangeInfo that comes with the recordings."""
-    return resources.files("tradefan").joinpath("recordings", "instruments.json").read_bytes()
-
-
-def recordings_dir(name: str, base: Path) -> Path:
-    """Return the directory of a recording: one that comes with TradeFan, or the user's own."""
-    packaged = Path(str(resources.files("tradefan").joinpath("recordings"))) / name
-    if packaged.is_dir():
-        return packaged
-    own = Path(name).expanduser()
-    return own if own.is_absolute() else base / own
+# --- instruments -----------------------------------------------------------------------------------
 
 
 def load_instruments(config: Config) -> dict[InstrumentId, Instrument]:

@@ -145,6 +145,17 @@ def find_places(name: str, config_dir: Path | None) -> DataDir:
     return DataDir.of(_load(folder, name, (), None).config, folder.parent)
 
 
+def load_own_strategies(config_dir: Path | None) -> str:
+    """Load the user's own strategies, for whoever runs them without a daemon; return the hash of their files.
+
+    Raises:
+        Refused: NO_CONFIG, or BAD_STRATEGY.
+    """
+    folder = own_strategies(config_dir)
+    scaffold.load_strategies(folder)
+    return _hash_code(folder)
+
+
 def secret_is_set(reference: str) -> bool:
     """Say whether `${NAME}` or `${file:PATH}` leads to something; the secret itself goes nowhere."""
     name = reference[2:-1]

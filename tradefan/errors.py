@@ -38,6 +38,9 @@ class TurnOverrun(BaseException):
     No Exception, so that no `except` around a strategy's own code keeps it from the kernel.
     """
 
+    text: str | None = None
+    """Its traceback, where a recording has it: where it struck is chance, and is not found again."""
+
 
 _HERE = __file__.removesuffix("tradefan/errors.py")
 

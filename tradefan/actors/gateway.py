@@ -25,6 +25,7 @@ from tradefan.actors.gateway_flights import Flights
 from tradefan.actors.gateway_look import Looks
 from tradefan.actors.gateway_orders import Orders
 from tradefan.actors.gateway_state import (
+    CONN,
     QUARANTINE_MAX,
     Flight,
     GatewayState,
@@ -83,7 +84,7 @@ class GatewayWiring(Struct, frozen=True):
     link: Ref
     instruments: tuple[Instrument, ...]
     url: str = "paper:"
-    conn: str = "account"
+    conn: str = CONN
     observers: tuple[Ref, ...] = ()
     timing: Timing = Timing(silence_ns=None)
 

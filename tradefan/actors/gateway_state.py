@@ -15,6 +15,8 @@ from tradefan.venues.binance_account_wire import AccountTrade
 
 What = Literal["create", "cancel", "replace", "open_orders", "trades", "balances", "query", "query_venue_id"]
 
+CONN = "account"
+"""Name of the connection of an account."""
 QUARANTINE_MAX = 100
 LATE_MAX = 1_000
 """Requests about orders whose time is up: a later answer, or proof, still counts."""

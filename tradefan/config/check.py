@@ -139,6 +139,8 @@ def _feed(config: Config, name: str, feed: FeedConfig) -> Iterator[Problem]:
         yield Problem(f"feeds.{name}", None, "a venue under venues", meant(venue, config.venues))
     if not feed.streams.names():
         yield Problem(f"feeds.{name}.streams", None, "at least one stream that is on")
+    elif feed.tape and config.venues[venue].source != "tape":
+        yield Problem(f"feeds.{name}.tape", feed.tape, f"source: tape at venues.{venue}, or no tape")
     if feed.timeframes() and not feed.streams.trade:
         yield Problem(f"feeds.{name}.streams.trade", "false", "true, because bars are made of trades")
     for timeframe in feed.bars:

@@ -28,7 +28,7 @@ from tradefan.config.fields import (
     live,
     restart,
 )
-from tradefan.units import MINUTE, MS, SECOND
+from tradefan.units import DAY, MINUTE, MS, SECOND
 
 
 class Section(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -133,6 +133,11 @@ class FeedConfig(Section, frozen=True, kw_only=True):
         dict[Timeframe, Annotated[bool, restart("kept in the store")]],
         restart("bars that are stored, whatever strategies ask for"),
     ] = field(default_factory=lambda: {"1m": True})
+
+    tape: Annotated[
+        str,
+        restart("recorded frames of this instrument alone, a directory or a recording; empty: its venue's"),
+    ] = ""
 
     def timeframes(self) -> tuple[str, ...]:
         """Return the timeframes of stored bars that are on."""
@@ -318,7 +323,10 @@ class JournalConfig(Section, frozen=True, kw_only=True):
         int, live("records between two pictures of the whole state", unit="records", ge=100, le=10**7)
     ] = 10_000
     disk_free_min: Annotated[
-        int, restart("below it store and debug log stop, the journal goes on", unit="bytes", ge=0, le=2**50)
+        int,
+        restart(
+            "below it recorder, store and debug log stop, the journal goes on", unit="bytes", ge=0, le=2**50
+        ),
     ] = 1_073_741_824
 
 
@@ -341,6 +349,34 @@ class StoreConfig(Section, frozen=True, kw_only=True):
             le=10**7,
         ),
     ] = 50_000
+
+
+class RecorderConfig(Section, frozen=True, kw_only=True):
+    """The flight recorder: every input of the daemon, for replay."""
+
+    enabled: Annotated[bool, restart("record every step into DATA_DIR/logs/recorder, or logs/recorder")] = (
+        True
+    )
+    segment_size: Annotated[int, live("then a new file is begun", unit="bytes", ge=65_536, le=2**32)] = 2**26
+    segment_time: Annotated[
+        Duration, live("then a new file is begun, with a snapshot", ge=SECOND, le=DAY)
+    ] = 10 * MINUTE
+    size_max: Annotated[
+        int, live("all files together; the oldest go", unit="bytes", ge=131_072, le=2**50)
+    ] = 2**30
+    age_max: Annotated[Duration, live("older files go", ge=MINUTE, le=365 * DAY)] = 7 * DAY
+    flush_interval: Annotated[Duration, live("a step waits at most this long for its chunk", le=MINUTE)] = (
+        1 * SECOND
+    )
+    queue_max: Annotated[
+        int,
+        live(
+            "bytes that wait for the disk; with more, recording pauses and begins a new file",
+            unit="bytes",
+            ge=2**20,
+            le=2**32,
+        ),
+    ] = 2**25
 
 
 class ApiConfig(Section, frozen=True, kw_only=True):
@@ -444,6 +480,7 @@ class Config(Section, frozen=True, kw_only=True):
     runtime: Annotated[RuntimeConfig, restart("kernel and supervision")] = RuntimeConfig()
     journal: Annotated[JournalConfig, restart("journal")] = JournalConfig()
     store: Annotated[StoreConfig, restart("embedded store")] = StoreConfig()
+    recorder: Annotated[RecorderConfig, live("flight recorder")] = RecorderConfig()
     api: Annotated[ApiConfig, restart("HTTP face")] = ApiConfig()
     logs: Annotated[LogsConfig, restart("logs")] = LogsConfig()
     telemetry: Annotated[TelemetryConfig, restart("metrics and status")] = TelemetryConfig()

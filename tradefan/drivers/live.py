@@ -22,7 +22,7 @@ from tradefan.messages.wire import FOR_THE_KERNEL, Closed, LinkDown, NotWritten,
 from tradefan.runtime.kernel import Kernel
 from tradefan.runtime.recording import Recorder
 from tradefan.runtime.system import RIM
-from tradefan.units import SECOND, Ref
+from tradefan.units import MS, SECOND, Ref
 
 PENDING_PAUSE = 1_000
 EXIT_DEFECT = 70
@@ -83,9 +83,9 @@ class SteadyClock:
         return self._base_ns + time.monotonic_ns()
 
     def call_at(self, due_ns: int, callback: Callable[[], None]) -> asyncio.Handle:
-        """Call back at an instant."""
-        delay_ns = max(0, due_ns - self.now_ns())
-        return asyncio.get_running_loop().call_later(delay_ns / SECOND, callback)
+        """Call back at an instant, or up to a millisecond later: the loop counts in those, and rounds."""
+        delay_ms = -(-max(0, due_ns - self.now_ns()) // MS)
+        return asyncio.get_running_loop().call_later(delay_ms / 1_000, callback)
 
 
 class _Runner:
@@ -202,9 +202,7 @@ class LiveDriver:
         self._watchdog = watchdog
         self._interrupted = interrupted
         if watchdog is not None and watchdog.turns is not None:
-            for cell in kernel.cells:
-                if cell is not None and cell.spec.breakable:
-                    cell.guard = watchdog.turns.guard(cell.spec.name)
+            watchdog.turns.watch(kernel)
         self._runners: dict[Ref, _Runner] = {}
         self._names: dict[str, _Runner] = {}
         for port in kernel.system.ports:
@@ -343,9 +341,12 @@ class LiveDriver:
             self._alarm = self.clock.call_at(due_ns, self._on_alarm)
 
     def _on_alarm(self) -> None:
-        self._alarm = None
-        self._alarm_ns = None
-        self._schedule()
+        due_ns, self._alarm, self._alarm_ns = self._alarm_ns, None, None
+        if due_ns is not None and self.clock.now_ns() < due_ns and not self._scheduled:
+            # Too early, because the loop counts from the beginning of its round: a step would do nothing.
+            self._arm()
+        else:
+            self._schedule()
 
     def _finish(self, code: int) -> None:
         if self._done is not None and not self._done.done():

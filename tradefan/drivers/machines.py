@@ -69,7 +69,13 @@ class Hosted:
         if not self.pending:
             self._empty_machines(now_ns)
         ingress = self.pending
-        stepped = self.kernel.step(now_ns, ingress)
+        try:
+            stepped = self.kernel.step(now_ns, ingress)
+        except Exception:
+            # The step that broke the kernel is the one that a recording is read for.
+            if self.recorder is not None:
+                self.recorder.record(now_ns, ingress)
+            raise
         admitted = stepped.admitted
         if self.recorder is not None:
             self.recorder.record(now_ns, ingress[:admitted])

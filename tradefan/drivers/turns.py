@@ -3,6 +3,9 @@
 A thread cannot end what another one computes; a signal handler can, because Python runs it in the main
 thread between two bytecodes. It raises only while a turn of a breakable actor runs, and once a turn: a
 second signal could meet the kernel or the loop, which no exception may interrupt.
+
+How far a turn came before the signal met it is chance, so a broken turn leaves nothing behind, not even
+numbers that it drew: a recording says which turn was broken, and its replay breaks the same one.
 """
 
 from __future__ import annotations
@@ -10,17 +13,24 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import FrameType
 from typing import Any, NamedTuple
 
-from tradefan.errors import TurnOverrun
+from tradefan.errors import TurnOverrun, traceback_of
 from tradefan.messages.base import Message
 from tradefan.runtime.actor import Context
+from tradefan.runtime.kernel import Kernel
+from tradefan.runtime.recording import BrokenTurn
+from tradefan.runtime.system import Cell
+from tradefan.units import Ref
 
 NUMBER = signal.SIGUSR1
 
 Handle = Callable[[Any, Context], None]
+
+
+NOTED_MAX = 100
 
 
 class _Turn(NamedTuple):
@@ -28,33 +38,90 @@ class _Turn(NamedTuple):
     began_s: float
 
 
-class TurnBreaker:
-    """Knows which breakable turn runs and since when; `look`, from another thread, breaks it."""
+class _Before:
+    """What a turn may change in its kernel before it returns: numbers drawn, and sends that were answered."""
 
-    def __init__(self, most_s: float, now_s: Callable[[], float] = time.monotonic) -> None:
+    __slots__ = ("ids", "rng", "timers", "traced")
+
+    def __init__(self, kernel: Kernel, cell: Cell) -> None:
+        state = kernel.state
+        self.ids, self.timers, self.rng = state.ids, state.timers, cell.rng
+        self.traced = 0 if kernel.trace is None else len(kernel.trace.buffer)
+
+    def restore(self, kernel: Kernel, cell: Cell) -> None:
+        state = kernel.state
+        state.ids, state.timers, cell.rng = self.ids, self.timers, self.rng
+        if kernel.trace is not None:
+            kernel.trace.roll_back(self.traced)
+
+
+def _again(recorded: BrokenTurn) -> TurnOverrun:
+    error = TurnOverrun(recorded.message)
+    error.text = recorded.traceback
+    return error
+
+
+class TurnBreaker:
+    """Knows which breakable turn runs and since when; `look`, from another thread, breaks it.
+
+    With a `script` it breaks the turns that a recording names instead, as they were broken then.
+    """
+
+    def __init__(
+        self,
+        most_s: float,
+        now_s: Callable[[], float] = time.monotonic,
+        script: Mapping[tuple[Ref, int], BrokenTurn] | None = None,
+    ) -> None:
         """Break turns that take longer than `most_s`."""
         self.broken = 0
+        self.noted: list[BrokenTurn] = []
+        """Those that were broken since a recorder took them from here."""
         self._most_s = most_s
         self._now_s = now_s
+        self._script = script
         self._turn: _Turn | None = None
         self._shot: _Turn | None = None
         self._thread_id = 0
         self._before: Any = None
 
-    def guard(self, actor: str) -> Callable[[Handle], Handle]:
-        """Return what an actor's `handle` is wrapped in (`runtime.system.Cell.guard`)."""
+    def watch(self, kernel: Kernel) -> None:
+        """Stand around the turns of a kernel's breakable actors: of a new one, or of one just restored."""
+        for cell in kernel.cells:
+            if cell is not None and cell.spec.breakable:
+                cell.guard = self._guard(kernel, cell)
+                # An actor that is there already takes its place once more, behind the guard.
+                cell.place(cell.actor)
+
+    def _guard(self, kernel: Kernel, cell: Cell) -> Callable[[Handle], Handle]:
+        number = cell.turns
 
         def wrap(handle: Handle) -> Handle:
             def turn(msg: Message, ctx: Context) -> None:
-                self._turn = _Turn(actor, self._now_s())
+                nonlocal number
+                number += 1
+                before = _Before(kernel, cell)
+                self._turn = _Turn(cell.spec.name, self._now_s())
                 try:
+                    if self._script is not None and (cell.ref, number) in self._script:
+                        raise _again(self._script[cell.ref, number])
                     handle(msg, ctx)
+                except TurnOverrun as error:
+                    before.restore(kernel, cell)
+                    self._note(cell.ref, number, error)
+                    raise
                 finally:
                     self._turn = None
 
             return turn
 
         return wrap
+
+    def _note(self, ref: Ref, number: int, error: TurnOverrun) -> None:
+        error.text = error.text or traceback_of(error)
+        self.noted.append(BrokenTurn(ref, number, str(error), error.text))
+        # Without a recorder nobody takes them.
+        del self.noted[:-NOTED_MAX]
 
     def start(self) -> None:
         """Take the signal; the calling thread is where turns run. Beside the main thread none is broken."""

@@ -174,7 +174,8 @@ class Life:
     def crashed(self, cell: Cell, msg: Message, error: Exception | TurnOverrun) -> None:
         """Throw the turn and its actor away, keep the message as a dead letter, ask the supervisor."""
         kernel = self.kernel
-        text = traceback_of(error)[-_TRACEBACK_MAX:]
+        recorded = error.text if isinstance(error, TurnOverrun) else None
+        text = (recorded or traceback_of(error))[-_TRACEBACK_MAX:]
         name = cell.spec.name
         kernel.staged.clear()
         kernel.context.late.clear()
@@ -184,7 +185,9 @@ class Life:
         encoded = msgspec.Raw(msgspec.msgpack.encode(msg))
         letter = DeadLetter(kernel.state.now_ns, name, encoded, type(msg).__name__, text)
         self.dead_letters.append(letter)
-        kernel.log("error", "actor_crashed", name, {"message": letter.message_type, "traceback": text})
+        # The step is where a replay of the recording finds it again.
+        fields = {"message": letter.message_type, "step": kernel.state.steps, "traceback": text}
+        kernel.log("error", "actor_crashed", name, fields)
         reason = f"{type(error).__name__}: {error}"
         self._tell_watchers(cell, "DOWN", reason)
         verdict = self.tree.ended(name, kernel.state.now_ns, crashed=True)

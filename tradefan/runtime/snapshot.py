@@ -16,7 +16,7 @@ from msgspec import Struct
 from tradefan.errors import Refused
 from tradefan.messages.base import Message
 from tradefan.messages.control import DeadLetter
-from tradefan.runtime.kernel import Kernel, KernelState
+from tradefan.runtime.kernel import PER_STEP, PER_VISIT, Kernel, KernelState
 from tradefan.runtime.life import Stopping
 from tradefan.runtime.mailbox import Kept
 from tradefan.runtime.supervisor import TreeState
@@ -103,8 +103,10 @@ def take(kernel: Kernel, config: bytes, code: str) -> bytes:
     )
 
 
-def restore(data: bytes, system: System, code: str) -> Kernel:
-    """Return a kernel that goes on exactly where `take` was called.
+def restore(
+    data: bytes, system: System, code: str, *, per_step: int = PER_STEP, per_visit: int = PER_VISIT
+) -> Kernel:
+    """Return a kernel that goes on exactly where `take` was called; its budgets are those of then.
 
     Raises:
         Refused: SNAPSHOT_VERSION or SNAPSHOT_CODE when another program wrote it.
@@ -120,6 +122,8 @@ def restore(data: bytes, system: System, code: str) -> Kernel:
         snapshot.kernel.config_id,
         now_ns=snapshot.kernel.now_ns,
         trace=snapshot.digest is not None,
+        per_step=per_step,
+        per_visit=per_visit,
     )
     kernel.state = snapshot.kernel
     if snapshot.digest is not None and kernel.trace is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
+import zlib
 
 import msgspec
 
@@ -18,20 +19,20 @@ _encoder = msgspec.msgpack.Encoder()
 class Trace:
     """blake2b over (virtual time, ref, message, send results) of every turn, in order."""
 
-    __slots__ = ("_hash", "buffer", "encode")
+    __slots__ = ("_crc", "_hash", "_marked", "buffer", "encode")
 
     def __init__(self) -> None:
         """Start empty."""
         self._hash = hashlib.blake2b(digest_size=32)
         self.buffer = bytearray()
+        self._crc = self._marked = 0
         # The kernel calls `encode(message, buffer, -1)`, which appends, at every turn of a visit.
         self.encode = _encoder.encode_into
 
     def visit(self, now_ns: int, ref: Ref) -> None:
         """Begin a visit: the instant and the actor of the messages that `encode` adds next."""
         if len(self.buffer) > _FLUSH_BYTES:
-            self._hash.update(self.buffer)
-            self.buffer.clear()
+            self._flush()
         self.buffer += _HEAD.pack(now_ns, ref)
 
     def message(self, now_ns: int, ref: Ref, msg: Message) -> None:
@@ -46,9 +47,18 @@ class Trace:
 
     def hexdigest(self) -> str:
         """Return the hash of everything so far, as 64 hex digits."""
-        self._hash.update(self.buffer)
-        self.buffer.clear()
+        self._flush()
         return self._hash.hexdigest()
+
+    def crc(self) -> int:
+        """Return the CRC of what was added since the last call: a recorder's check of one step."""
+        crc = zlib.crc32(self.buffer[self._marked :], self._crc)
+        self._marked, self._crc = len(self.buffer), 0
+        return crc
+
+    def roll_back(self, length: int) -> None:
+        """Forget what a turn that was broken off has added behind this length of the buffer."""
+        del self.buffer[length:]
 
     def checkpoint(self) -> bytes:
         """Return the digest so far and go on from it, as whoever restores this instant will."""
@@ -59,4 +69,11 @@ class Trace:
     def restart(self, digest: bytes) -> None:
         """Go on behind the digest of an earlier part."""
         self.buffer.clear()
+        self._crc = self._marked = 0
         self._hash = hashlib.blake2b(digest, digest_size=32)
+
+    def _flush(self) -> None:
+        self._crc = zlib.crc32(self.buffer[self._marked :], self._crc)
+        self._marked = 0
+        self._hash.update(self.buffer)
+        self.buffer.clear()

@@ -20,8 +20,10 @@ Connect = Callable[[str, int], apsw.Connection]
 MEMORY = ":memory:"
 BUSY_MS = 2_000
 """How long one connection waits for another's lock."""
+RECORDER_STOPS_PERCENT = 110
+"""Of `journal.disk_free_min`: below it nothing is recorded for replay."""
 STORE_STOPS_PERCENT = 100
-"""Of `journal.disk_free_min`: below it the store writes no more."""
+"""Below it the store writes no more."""
 DEBUG_LOG_STOPS_PERCENT = 90
 """Below it the debug log stops too; the journal goes on to the last byte."""
 

@@ -229,7 +229,7 @@ def show(
         rows = file.rows(max(file.begin()[0], min(since_lsn - 1, last)))
         # No row behind the last one is read: it may be damaged.
         while shown != limit and (row := next(rows, None)) is not None and row.lsn <= last:
-            about = order is None or order in set(_orders_of(row.record))
+            about = order is None or order in set(orders_of(row.record))
             spoken_of |= about
             if about and wanted in (None, _plain_name(type(row.record).__name__)):
                 shown += 1
@@ -285,7 +285,7 @@ def require_export(path: str, file_format: str) -> None:
 
 def as_dict(row: Row) -> dict[str, Any]:
     """Return a row as names and plain values; Decimals are text, times beside the row's stay ns."""
-    fields = _plain(row.record)
+    fields = plain_fields(row.record)
     at_ns = fields.pop("at_ns")
     return {
         "lsn": row.lsn,
@@ -302,9 +302,14 @@ def iso(at_ns: int) -> str:
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{rest:09d}Z"
 
 
+def plain_fields(record: Struct) -> dict[str, Any]:
+    """Return a record's or message's fields as names and plain values."""
+    return {name: _plain(getattr(record, name)) for name in record.__struct_fields__}
+
+
 def _plain(value: Any) -> Any:  # noqa: ANN401 a field of any record
     if isinstance(value, Struct):
-        return {name: _plain(getattr(value, name)) for name in value.__struct_fields__}
+        return plain_fields(value)
     if isinstance(value, Decimal):
         return f"{value:f}"
     if isinstance(value, Enum):
@@ -321,14 +326,14 @@ def _plain(value: Any) -> Any:  # noqa: ANN401 a field of any record
 _ORDER_FIELDS = ("client_order_id", "parent_id", "replaces")
 
 
-def _orders_of(record: Struct) -> Iterator[str]:
+def orders_of(record: Struct) -> Iterator[str]:
     """Name the orders and parents that a record speaks of, those of a record inside it too."""
     for name in record.__struct_fields__:
         value = getattr(record, name)
         if name in _ORDER_FIELDS and value is not None:
             yield value
         elif isinstance(value, Struct):
-            yield from _orders_of(value)
+            yield from orders_of(value)
 
 
 def _plain_name(kind: str) -> str:

@@ -38,7 +38,7 @@ from tradefan.units import MS, InstrumentId
 from tradefan.venues import paper_codec as codec
 from tradefan.venues.binance_orders import venue_symbol
 from tradefan.venues.paper_account import PaperAccount, Told, VenueError
-from tradefan.venues.paper_state import PaperConfig, PaperOrder, PaperStore
+from tradefan.venues.paper_state import PaperConfig, PaperOrder, PaperSaved, PaperStore
 
 TRADES_MAX = 1_000
 """Most rows of one `myTrades`, as on Binance."""
@@ -120,6 +120,19 @@ class PaperVenue:
         close = getattr(self._store, "close", None)
         if close is not None:
             close()
+
+    def saved(self) -> PaperSaved:
+        """Return the account as it is, for one that begins again from here.
+
+        Raises:
+            Outage: its newest trades cannot be read.
+        """
+        rows = [row for one in self._instruments for row in self._store.trades_last(one.id, TRADES_MAX)]
+        return PaperSaved(self.account.state, sorted(rows, key=lambda row: row.trade_id))
+
+    def adopt(self, conn: str, gen: int) -> None:
+        """Take a connection for open and subscribed that somebody has, who goes on from `saved`."""
+        self._conns[conn, gen] = _Conn(gen, subscribed=True)
 
     def view(self) -> PaperView:
         """Return counters."""

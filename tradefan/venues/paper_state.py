@@ -92,6 +92,13 @@ class PaperState(Struct):
     """Open orders by id, oldest first."""
 
 
+class PaperSaved(Struct):
+    """An account to begin again from: open orders, balances, and its newest trades of each instrument."""
+
+    state: PaperState
+    trades: list[PaperTrade]
+
+
 class Changes(Struct):
     """What one request or one market event changed: saved as one transaction before it is told."""
 
@@ -138,6 +145,18 @@ class MemoryStore:
         self.balances = {asset: PaperBalance(free) for asset, free in balances.items()}
         self.orders: dict[int, PaperOrder] = {}
         self.trades: list[PaperTrade] = []
+
+    @classmethod
+    def of(cls, saved: PaperSaved) -> MemoryStore:
+        """Return a store that goes on from what was saved."""
+        state, store = saved.state, cls({})
+        store.epoch, store.next_order_id, store.next_trade_id = (
+            state.epoch,
+            state.next_order_id,
+            state.next_trade_id,
+        )
+        store.balances, store.orders, store.trades = state.balances, state.orders, list(saved.trades)
+        return store
 
     def load(self) -> PaperState:
         """Return copies, as a disk would."""

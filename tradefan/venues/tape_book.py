@@ -41,6 +41,18 @@ class TapeBook:
         _apply(self._bids, depth.bids)
         _apply(self._asks, depth.asks)
 
+    def lead_to(self, last_id: int, bids: Sides, asks: Sides) -> tuple[Sides, Sides]:
+        """Become another book; return the changes that a depth frame has to have for that."""
+        changes = []
+        for side, wanted in ((self._bids, bids), (self._asks, asks)):
+            levels = dict(wanted)
+            gone = [(price, "0.00000000") for price in side if price not in levels]
+            changes.append(gone + [level for level in wanted if side.get(level[0]) != level[1]])
+            side.clear()
+            side.update(levels)
+        self.last_id = last_id
+        return changes[0], changes[1]
+
     def body(self, limit: int) -> bytes:
         """Return the answer to the REST request for the book: best levels first."""
         return msgspec.json.encode(

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import uvloop
@@ -53,6 +54,16 @@ def system(a: Script, b: Script) -> System:
     made = build({"a": a, "b": b}, restarts_max=100)
     first, second = made.actors
     return replace(made, actors=(replace(first, breakable=True, watchers=("b",)), second))
+
+
+def turn(breaker: TurnBreaker, handle: Callable[[Any, Any], None]) -> None:
+    """Take one turn of a breakable actor."""
+    kernel = kernel_of(system({}, {}))
+    breaker.watch(kernel)
+    cell = kernel.cells[A]
+    assert cell is not None
+    assert cell.guard is not None
+    cell.guard(handle)(None, kernel.context)
 
 
 def run(wired: System, work: Callable[[LiveDriver, Kernel], object], most_s: float = MOST_S) -> list[LogLine]:
@@ -132,7 +143,7 @@ def test_signal_when_no_breakable_turn_runs_then_nothing_is_raised() -> None:
     breaker.start()
     try:
         signal.raise_signal(NUMBER)
-        breaker.guard("a")(lambda _msg, _ctx: signal.raise_signal(NUMBER))(None, None)  # type: ignore[arg-type]
+        turn(breaker, lambda _msg, _ctx: signal.raise_signal(NUMBER))
         now[0] = 5.0
         breaker.look()
         signal.raise_signal(NUMBER)
@@ -164,10 +175,10 @@ def test_look_when_a_turn_is_overdue_then_one_shot_and_no_second() -> None:
 
     breaker.start()
     try:
-        breaker.guard("a")(stubborn)(None, None)  # type: ignore[arg-type]
+        turn(breaker, stubborn)
         assert (len(caught), breaker.broken) == (1, 1)
         with pytest.raises(TurnOverrun):
-            breaker.guard("a")(lambda _msg, _ctx: _late(now, looks))(None, None)  # type: ignore[arg-type]
+            turn(breaker, lambda _msg, _ctx: _late(now, looks))
     finally:
         breaker.stop()
 
@@ -189,7 +200,7 @@ def test_start_when_beside_the_main_thread_then_nothing_is_broken_and_nothing_fa
 
     def work() -> None:
         breaker.start()
-        breaker.guard("a")(long)(None, None)  # type: ignore[arg-type]
+        turn(breaker, long)
         breaker.stop()
 
     thread = threading.Thread(target=work)

@@ -1,0 +1,70 @@
+"""Where a replay begins to show and where it ends: an instant, a step, or an order's first record."""
+
+from __future__ import annotations
+
+import re
+from typing import get_args
+
+from msgspec import Struct
+
+from tradefan.errors import Refused
+from tradefan.messages.control import Append
+from tradefan.messages.records import Record
+from tradefan.replay.player import Played
+from tradefan.stores.journal_tool import orders_of
+from tradefan.units import DAY, parse_iso
+
+_TIME = re.compile(r"\d\d:\d\d(:\d\d(\.\d+)?)?")
+_STEP = re.compile(r"step:(\d{1,18})")
+_ORDER = re.compile(r"[a-z2-7]{8,40}")
+RECORDS = frozenset(get_args(Record))
+
+
+class Bound(Struct, frozen=True):
+    """One of the three."""
+
+    at_ns: int | None = None
+    step: int | None = None
+    order: str | None = None
+
+    def reached(self, number: int, now_ns: int) -> bool:
+        """Say whether a step is at or behind an instant or a number."""
+        if self.step is not None:
+            return number >= self.step
+        return self.at_ns is not None and now_ns >= self.at_ns
+
+
+def read_bound(option: str, text: str, first_ns: int) -> Bound:
+    """Return what a user's word means; `12:30:00` is that time of the recording's first day.
+
+    Raises:
+        Refused: BAD_BOUND.
+    """
+    if found := _STEP.fullmatch(text):
+        return Bound(step=int(found[1]))
+    if _TIME.fullmatch(text):
+        day_ns = first_ns // DAY * DAY
+        at_ns = day_ns + parse_iso(f"1970-01-01T{text}")
+        return Bound(at_ns=at_ns)
+    if _ORDER.fullmatch(text) and not text.isdecimal():
+        return Bound(order=text)
+    try:
+        return Bound(at_ns=parse_iso(text))
+    except Refused:
+        expected = "an instant (2026-01-31T12:00:00Z or 12:00:00), step:NUMBER or an order's id"
+        raise Refused("BAD_BOUND", f"{option}: expected {expected}, got {text!r}") from None
+
+
+def records_of(played: Played) -> list[tuple[int, Record]]:
+    """Return the records that a step gave to the journal, with their numbers."""
+    return [
+        numbered
+        for _, effect in played.effects
+        if isinstance(effect, Append)
+        for numbered in enumerate(effect.records, effect.first_lsn)
+    ]
+
+
+def names(played: Played, order: str) -> bool:
+    """Say whether a step's records speak of an order, or of a parent."""
+    return any(order in orders_of(record) for _, record in records_of(played))

@@ -1,0 +1,115 @@
+"""What `tradefan replay` does with its options; everything is printed by the one who calls."""
+
+from __future__ import annotations
+
+import pdb  # noqa: T100 `--debug` is for this
+from collections.abc import Callable, Iterable
+
+import msgspec
+
+from tradefan.errors import Refused
+from tradefan.replay.bounds import names
+from tradefan.replay.check import Asked, Report, Runs
+from tradefan.replay.player import Played, Player
+from tradefan.replay.show import Names, line, shower
+from tradefan.replay.story import Story
+
+Say = Callable[[str], None]
+
+
+def check(asked: Asked, say: Say, *, word: str | None, wait: Callable[[], bool] | None, as_json: bool) -> int:
+    """Replay all runs, show what is asked for, then the reports; return the exit code.
+
+    `wait` is called behind each step that showed something; False ends the replay.
+    """
+    runs = Runs(msgspec.structs.replace(asked, listen=word is not None))
+    reports = [runs.play(run, _shows(word, say, wait, as_json=as_json)) for run in runs.runs]
+    return _end(reports, say, as_json=as_json)
+
+
+def explain(asked: Asked, order: str, say: Say, *, as_json: bool) -> int:
+    """Tell the story of one order; return the exit code.
+
+    Raises:
+        Refused: UNKNOWN_ORDER when no recording speaks of it.
+    """
+    runs = Runs(msgspec.structs.replace(asked, listen=True))
+    reports, stories = [], []
+    for run in runs.runs:
+        story = Story(order)
+        reports.append(runs.play(run, story.see))
+        stories.append(story)
+    told = [story for story in stories if story.events]
+    if not told:
+        raise Refused("UNKNOWN_ORDER", f"--explain: expected an order that {asked.path} has, got {order!r}")
+    for story in told:
+        lines: Iterable[str] = story.lines()
+        if as_json:
+            lines = (msgspec.json.encode(event).decode() for event in story.events)
+        for text in lines:
+            say(text)
+    wrong = [report for report in reports if report.code]
+    return _end(wrong, say, as_json=as_json) if wrong else 0
+
+
+def debug(asked: Asked, say: Say) -> int:
+    """Stop in pdb before the step that `--until` names, else before the first that is asked for."""
+    runs = Runs(asked)
+    target = _target(runs)
+    player_at: list[Player] = []
+
+    def before(number: int, _now_ns: int) -> None:
+        if number == target:
+            say(f"pdb stops before step {number}: `s` into `kernel.step`; `player.kernel` is the kernel")
+            debugger.set_trace()
+
+    debugger = pdb.Pdb()
+    reports = [runs.play(run, lambda player, _played: player_at.append(player), before) for run in runs.runs]
+    return _end(reports, say, as_json=False)
+
+
+def _target(runs: Runs) -> int:
+    """Return the number of the step to stop at; one that an order names is found by a replay of its own."""
+    found: list[int] = []
+    bound = runs.end if runs.asked.until_text is not None else runs.begin
+
+    def see(_player: Player, played: Played) -> None:
+        hit = (
+            names(played, bound.order)
+            if bound.order is not None
+            else bound.reached(played.number, played.now_ns)
+        )
+        if not found and (hit or runs.asked.until_text is None):
+            found.append(played.number)
+
+    for run in runs.runs:
+        report = runs.play(run, see)
+        if not found and report.raised:
+            found.append(report.steps + run[0].head.first_step + 1)
+    if not found:
+        raise Refused("BAD_BOUND", f"--debug: nothing in {runs.asked.path} is at {runs.asked.until_text!r}")
+    return found[0]
+
+
+def _shows(
+    word: str | None, say: Say, wait: Callable[[], bool] | None, *, as_json: bool
+) -> Callable[[Player, Played], None]:
+    """Return what shows a step of a replay, and waits behind it where somebody goes step by step."""
+    if word is None:
+        return lambda _player, _played: None
+
+    def see(player: Player, played: Played) -> None:
+        shown = list(shower(word, Names(dict(player.kernel.refs)))(played))
+        for one in shown:
+            say(msgspec.json.encode(one).decode() if as_json else line(one))
+        if shown and wait is not None and not wait():
+            raise KeyboardInterrupt
+
+    return see
+
+
+def _end(reports: list[Report], say: Say, *, as_json: bool) -> int:
+    for report in reports:
+        for text in (msgspec.json.encode(report).decode(),) if as_json else report.lines():
+            say(text)
+    return max((report.code for report in reports), default=0)

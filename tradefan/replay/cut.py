@@ -1,0 +1,191 @@
+"""`tradefan data cut`: the raw frames of a recording as files that the tape plays, and tests read.
+
+A file begins with the book as it was, then come the frames byte for byte. Where the recorded connection
+broke, one frame is made that leads from the book before to the book behind: it alone was never received.
+"""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+from tradefan.core.book import Book
+from tradefan.errors import Outage, Refused
+from tradefan.messages.wire import Closed, Received
+from tradefan.replay.bounds import Bound
+from tradefan.replay.check import Asked, Runs
+from tradefan.replay.player import Played, Player
+from tradefan.units import SECOND, InstrumentId
+from tradefan.venues.tape_book import Sides, TapeBook
+from tradefan.wiring import market_name
+
+_STREAM = b'{"stream":"'
+SEAM = "seam"
+
+
+class Cut(Struct):
+    """What was written of one instrument."""
+
+    path: str
+    frames: int = 0
+    bridged: int = 0
+    first_ns: int = 0
+    last_ns: int = 0
+    note: str = ""
+
+
+class _Lines:
+    """The file of one instrument as it grows; `book` is what its frames come to, None before the first."""
+
+    def __init__(self, symbol: str) -> None:
+        self.symbol = symbol
+        self.cut = Cut("")
+        self.book: TapeBook | None = None
+        self.ended = False
+        self.lines: list[tuple[int, bytes]] = []
+
+    def add(self, at_ns: int, raw: bytes) -> None:
+        self.lines.append((at_ns, raw))
+        self.cut.first_ns = self.cut.first_ns or at_ns
+        self.cut.last_ns = at_ns
+
+
+class Cutter:
+    """Listens to a replay for the frames of some instruments."""
+
+    def __init__(self, instruments: dict[InstrumentId, str]) -> None:
+        """Take them with the venue's spelling of their symbols."""
+        self._files = {id_: _Lines(symbol) for id_, symbol in instruments.items()}
+        self._streams = {symbol.lower().encode(): id_ for id_, symbol in instruments.items()}
+
+    def see(self, player: Player, played: Played) -> None:
+        """Take a step: the frames that came in, then the books as they are behind it."""
+        frames: list[tuple[InstrumentId, int, bytes]] = []
+        for _, msg in played.ingress:
+            if isinstance(msg, Closed) and msg.reason == SEAM:
+                self._end(msg.at_ns)
+            elif isinstance(msg, Received) and msg.req is None:
+                id_ = self._instrument(msg.body)
+                if id_ is not None:
+                    frames.append((id_, msg.recv_ns, msg.body))
+        for venue in {id_.partition(":")[0] for id_, _, _ in frames}:
+            self._take(player, venue, frames)
+
+    def _instrument(self, body: bytes) -> InstrumentId | None:
+        if not body.startswith(_STREAM):
+            return None
+        return self._streams.get(body[len(_STREAM) :].partition(b"@")[0])
+
+    def _take(self, player: Player, venue: str, frames: Iterable[tuple[InstrumentId, int, bytes]]) -> None:
+        cell = player.kernel.cells[player.kernel.refs[market_name(venue)]]
+        state = None if cell is None or cell.actor is None else cell.actor.state
+        feeds = getattr(state, "feeds", {})
+        # A tape's times and ids were moved: the file has them as they are in the frames.
+        shift_ns, shift_id = getattr(state, "shift_ns", 0), getattr(state, "shift_id", 0)
+        for id_, at_ns, raw in frames:
+            lines, feed = self._files[id_], feeds.get(id_)
+            if lines.ended or feed is None or not feed.book.synced:
+                continue
+            self._frame(lines, feed.book, shift_id, at_ns - shift_ns, raw)
+
+    def _frame(self, lines: _Lines, book: Book, shift_id: int, at_ns: int, raw: bytes) -> None:
+        """Add a frame; where frames are missing before it, one of our own leads to the book behind it."""
+        if lines.book is None:
+            # The frame is in the book already: what the file begins with stands for it.
+            bids, asks = _levels(book)
+            start = {"lastUpdateId": book.last_id - shift_id, "bids": bids, "asks": asks}
+            body = msgspec.json.encode(start)
+            lines.add(at_ns, body)
+            lines.book = TapeBook(body)
+            return
+        lines.cut.frames += 1
+        if b"@depth" in raw[:60]:
+            try:
+                lines.book.fold(raw)
+            except Outage:
+                raw = _bridge(raw, lines.book, book, shift_id)
+                lines.cut.bridged += 1
+        lines.add(at_ns, raw)
+
+    def _end(self, at_ns: int) -> None:
+        for lines in self._files.values():
+            if lines.book is not None and not lines.ended:
+                lines.ended = True
+                when = datetime.fromtimestamp(at_ns // SECOND, UTC)
+                lines.cut.note = f"what was recorded is a tape that begins anew at {when:%H:%M:%S}: cut there"
+
+    def write(self, folder: Path) -> dict[InstrumentId, Cut]:
+        """Write the files `spot_<symbol>_<day>.gz`.
+
+        Raises:
+            Refused: NOTHING_TO_CUT, or BAD_FOLDER where one of them is there already.
+            Outage: the folder cannot be written.
+        """
+        found = {id_: lines for id_, lines in self._files.items() if lines.cut.frames}
+        if not found:
+            raise Refused(
+                "NOTHING_TO_CUT", f"expected frames of {', '.join(self._files)}, found none with a book"
+            )
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            for lines in found.values():
+                self._write_one(folder, lines)
+        except FileExistsError as error:
+            raise Refused("BAD_FOLDER", f"--out: expected a folder without {error.filename}") from error
+        except OSError as error:
+            raise Outage(f"{error.filename}: {error.strerror}") from error
+        return {id_: lines.cut for id_, lines in found.items()}
+
+    def _write_one(self, folder: Path, lines: _Lines) -> None:
+        day = datetime.fromtimestamp(lines.cut.first_ns // SECOND, UTC)
+        path = folder / f"spot_{lines.symbol.lower()}_{day:%Y%m%d}.gz"
+        with path.open("xb") as raw, gzip.GzipFile(fileobj=raw, mode="wb", mtime=0) as file:
+            for at_ns, body in lines.lines:
+                file.write(b"%d %s\n" % (at_ns, body.replace(b"\n", b" ")))
+        lines.cut.path = str(path)
+
+
+def cut(asked: Asked, symbols: Iterable[str], folder: Path) -> dict[InstrumentId, Cut]:
+    """Cut the frames of some symbols, or of all, out of a recording.
+
+    Raises:
+        Refused: UNKNOWN_INSTRUMENT, NOTHING_TO_CUT, BAD_FOLDER.
+    """
+    runs = Runs(asked)
+    segments = runs.runs[-1]
+    known = {one.id: one.symbol.replace("/", "") for one in segments[0].head.instruments}
+    wanted: dict[InstrumentId, str] = {}
+    for word in symbols:
+        found = [id_ for id_ in known if word in (id_, id_.partition(":")[2])]
+        if not found:
+            raise Refused("UNKNOWN_INSTRUMENT", f"--symbol: expected one of {', '.join(known)}, got {word!r}")
+        wanted |= {id_: known[id_] for id_ in found}
+    cutter = Cutter(wanted or known)
+    player = Player(segments, checks=False)
+    for played in player.play():
+        if runs.begin == Bound() or runs.begin.reached(played.number, played.now_ns):
+            cutter.see(player, played)
+        if runs.end.reached(played.number, played.now_ns):
+            break
+    return cutter.write(folder)
+
+
+def _levels(book: Book) -> tuple[Sides, Sides]:
+    """Return the levels of a book as a venue writes them, best first."""
+    bids = [(f"{key:.8f}", f"{qty:.8f}") for key, qty in zip(book.bid_keys, book.bid_qtys, strict=True)]
+    asks = [(f"{-key:.8f}", f"{qty:.8f}") for key, qty in zip(book.ask_keys, book.ask_qtys, strict=True)]
+    return bids[::-1], asks[::-1]
+
+
+def _bridge(raw: bytes, before: TapeBook, after: Book, shift_id: int) -> bytes:
+    """Return the depth frame, made of one behind a hole, that makes one book of another."""
+    frame = msgspec.json.decode(raw)
+    data = frame["data"]
+    data["U"], data["u"] = before.last_id + 1, after.last_id - shift_id
+    data["b"], data["a"] = before.lead_to(after.last_id - shift_id, *_levels(after))
+    return msgspec.json.encode(frame)

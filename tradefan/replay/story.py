@@ -1,0 +1,246 @@
+"""`tradefan replay --explain ID`: the story of one order, from what was seen to how it ended."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from msgspec import Struct
+
+from tradefan.actors.oms_state import OmsState
+from tradefan.contracts import plugins
+from tradefan.messages.control import Durable, LogLine
+from tradefan.messages.gateway import (
+    CancelRejected,
+    ExecutionReport,
+    OrderInDoubt,
+    OrderNotSent,
+    VenueFill,
+)
+from tradefan.messages.orders import OwnerTurn, ParentOrder, Refusal, SetTarget, SubmitOrder
+from tradefan.messages.records import Fill, Intent, Parent, Record
+from tradefan.messages.wire import NotWritten, Received, Text, Write, Written
+from tradefan.replay.bounds import records_of
+from tradefan.replay.player import Played, Player
+from tradefan.stores.journal_tool import iso, orders_of, plain_fields
+from tradefan.units import MS, InstrumentId, plain
+
+PARENTS_MAX = 10_000
+"""Wishes that are remembered until a child of theirs is the one that is asked for."""
+TEXT_MAX = 400
+_CAME = (ExecutionReport, VenueFill, OrderNotSent, OrderInDoubt, CancelRejected)
+
+
+class Event(Struct, frozen=True):
+    """One line of a story; `what` is seen, wished, decided, refused, sent, came, durable or logged."""
+
+    step: int
+    at_ns: int
+    what: str
+    text: str
+
+
+class Story:
+    """Listens to a replay for one order: a client order id, a parent id, or the ref of a wish."""
+
+    def __init__(self, order: str) -> None:
+        """Know nothing yet."""
+        self.order = order
+        self.events: list[Event] = []
+        self.parent: ParentOrder | None = None
+        self.children: dict[str, None] = {}
+        self._whole = False
+        """The parent is asked for, with all of its children."""
+        self._parents: dict[str, tuple[ParentOrder, list[Event]]] = {}
+        self._oms: OmsState | None = None
+        self._requests: dict[tuple[str, int, int], str] = {}
+        self._undurable: dict[int, str] = {}
+        self._now = (0, 0)
+
+    def see(self, player: Player, played: Played) -> None:
+        """Take a step."""
+        self._now = (played.number, played.now_ns)
+        refs = player.kernel.refs
+        oms = player.kernel.cells[refs["oms"]]
+        state = None if oms is None or oms.actor is None else oms.actor.state
+        self._oms = state if isinstance(state, OmsState) else None
+        self._in(played)
+        for ref, msg in played.heard:
+            if ref == refs["oms"] and isinstance(msg, _CAME) and msg.client_order_id in self.children:
+                self._add("came", _words(msg))
+        self._refusals(played)
+        for lsn, record in records_of(played):
+            self._record(lsn, record, played)
+        self._out(played)
+
+    def lines(self) -> Iterator[str]:
+        """Give the story as text, with the milliseconds since its beginning."""
+        if not self.events:
+            return
+        begin_ns = self.events[0].at_ns
+        yield self._head()
+        for event in self.events:
+            after_ms = (event.at_ns - begin_ns) / MS
+            head = f"{after_ms:>12.3f} ms  {iso(event.at_ns)[11:-4]}  step {event.step:<8}"
+            yield f"{head} {event.what:8} {event.text}"
+
+    def _head(self) -> str:
+        parent = self.parent
+        if parent is None:
+            return f"{self.order}: never became an order"
+        price = "" if parent.limit_price is None else f" at {plain(parent.limit_price)}"
+        wish = f"{parent.side} {plain(parent.order_qty)} {parent.instrument} {parent.algo}{price}"
+        children = ", ".join(self.children) or "none"
+        return f"{parent.parent_id}: {wish}, {parent.account}, owner {parent.owner}; children: {children}"
+
+    # --- what comes in --------------------------------------------------------------------------------
+
+    def _in(self, played: Played) -> None:
+        for _, msg in played.ingress:
+            if isinstance(msg, Durable):
+                self._durable(msg.lsn)
+            elif isinstance(msg, Written | NotWritten):
+                self._written(msg)
+            elif (
+                isinstance(msg, Received)
+                and self.children
+                and self._mine(msg.body.decode("utf-8", "replace"))
+            ):
+                self._add("came", _cut(msg.body.decode("utf-8", "replace")))
+
+    def _written(self, msg: Written | NotWritten) -> None:
+        name = self._requests.get((msg.conn, msg.gen, msg.req))
+        if name is not None and isinstance(msg, NotWritten):
+            self._add("sent", f"NOT: the link refused {name}: {msg.reason}")
+        elif name is not None:
+            self._add("sent", f"{name} is on the wire")
+
+    def _durable(self, lsn: int) -> None:
+        for known in [known for known in self._undurable if known <= lsn]:
+            self._add("durable", f"{self._undurable.pop(known)}, record {known}, is on the disk")
+
+    # --- what was decided -----------------------------------------------------------------------------
+
+    def _refusals(self, played: Played) -> None:
+        told = {id(msg): msg for _, msg in played.heard if isinstance(msg, Refusal)}
+        told |= {id(msg): msg for _, msg in played.effects if isinstance(msg, Refusal)}
+        seen: dict[tuple[str, str], None] = {}
+        for refusal in told.values():
+            mine = self.order == refusal.ref or (self.parent is not None and refusal.ref == self.parent.ref)
+            if mine and (refusal.owner, refusal.ref) not in seen:
+                seen[refusal.owner, refusal.ref] = None
+                if refusal.instrument is not None and not self.events:
+                    self._add("seen", self._market(refusal.instrument))
+                bounds = f"limit {refusal.limit}, used {refusal.used}, would pass: {refusal.would_pass}"
+                self._add("refused", f"by {refusal.code}: {refusal.text} ({bounds})")
+
+    def _record(self, lsn: int, record: Record, played: Played) -> None:
+        if isinstance(record, Parent):
+            self._begin_parent(record.order, lsn, played)
+            return
+        if isinstance(record, Intent):
+            self._begin_child(record)
+        spoken = set(orders_of(record))
+        mine = spoken & set(self.children)
+        parent = self.parent is not None and self.parent.parent_id in spoken
+        if mine or (parent and (self._whole or not isinstance(record, Intent | Fill))):
+            self._decided(lsn, record)
+
+    def _begin_parent(self, order: ParentOrder, lsn: int, played: Played) -> None:
+        """Note a wish that was accepted, with what was seen then, until somebody asks for it."""
+        events, self.events = self.events, []
+        self._add("seen", self._market(order.instrument))
+        self._add("wished", _wish(order, played))
+        self._add(
+            "decided",
+            f"PARENT {lsn}: accepted as {order.parent_id}{f', {order.reason}' if order.reason else ''}",
+        )
+        noted, self.events = self.events, events
+        self._parents[order.parent_id] = (order, noted)
+        if len(self._parents) > PARENTS_MAX:
+            del self._parents[next(iter(self._parents))]
+        if self.order in (order.parent_id, order.ref):
+            self._whole = True
+            self._take(order.parent_id)
+
+    def _begin_child(self, intent: Intent) -> None:
+        if intent.client_order_id == self.order or (self._whole and self._is_parent(intent.parent_id)):
+            self._take(intent.parent_id)
+            self.children[intent.client_order_id] = None
+
+    def _is_parent(self, parent_id: str) -> bool:
+        return self.parent is not None and self.parent.parent_id == parent_id
+
+    def _take(self, parent_id: str) -> None:
+        """From now on this is the parent; what was noted of it is the beginning of the story."""
+        if parent_id in self._parents and not self._is_parent(parent_id):
+            self.parent, noted = self._parents[parent_id]
+            self.events = [*noted, *self.events]
+
+    def _decided(self, lsn: int, record: Record) -> None:
+        name = type(record).__name__.upper()
+        if isinstance(record, Intent):
+            self._add("seen", self._market(record.instrument))
+            rules = ", ".join(rule.name for rule in plugins("risk_rule"))
+            reference = f"reference {plain(record.reference_px)}, {record.reference_age_ns / MS:.1f} ms old"
+            collar = "" if record.collar_px is None else f", collar {plain(record.collar_px)}"
+            passed = f"passed {rules} of configuration {record.config_id}"
+            self._add("decided", f"INTENT {lsn}: {_words(record)}; {reference}{collar}; {passed}")
+            self._undurable[lsn] = f"INTENT of {record.client_order_id}"
+        else:
+            self._add("decided", f"{name} {lsn}: {_words(record)}")
+
+    # --- what leaves ----------------------------------------------------------------------------------
+
+    def _out(self, played: Played) -> None:
+        for _, effect in played.effects:
+            if isinstance(effect, Write) and isinstance(effect.body, Text) and self._mine(effect.body.text):
+                name = f"{effect.op} (request {effect.req})"
+                self._requests[effect.conn, effect.gen, effect.req] = name
+                self._add("sent", f"{name}: {_cut(effect.body.text)}")
+            elif isinstance(effect, LogLine) and self._mine(*map(str, effect.fields.values())):
+                fields = " ".join(f"{key}={value}" for key, value in effect.fields.items())
+                self._add("logged", _cut(f"{effect.level} {effect.event} {fields}"))
+
+    def _mine(self, *texts: str) -> bool:
+        return any(child in text for child in self.children for text in texts)
+
+    def _market(self, instrument: InstrumentId) -> str:
+        """Say what the order manager knows of a market in this step."""
+        live = None if self._oms is None else self._oms.live
+        quality = None if live is None else live.qualities.get(instrument)
+        quote = None if live is None else live.quotes.get(instrument)
+        feed = "not heard of" if quality is None else f"{quality.quality} ({quality.reason or 'well'})"
+        if quote is None:
+            return f"{instrument}: no quote, {feed}"
+        age_ms = (self._now[1] - quote.recv_ns) / MS
+        return f"{instrument} {quote.bid} / {quote.ask}, {age_ms:.1f} ms old, {feed}"
+
+    def _add(self, what: str, text: str) -> None:
+        self.events.append(Event(*self._now, what, text))
+
+
+def _wish(order: ParentOrder, played: Played) -> str:
+    """Say how the wish came: the message in the hands of the order manager."""
+    for _, msg in played.heard:
+        if isinstance(msg, OwnerTurn) and msg.owner == order.owner:
+            for command in msg.commands:
+                if getattr(command, "ref", None) == order.ref:
+                    return f"by strategy {msg.owner} in its turn {msg.turn}: {_words(command)}"
+        if isinstance(msg, SubmitOrder | SetTarget) and (msg.owner, msg.ref) == (order.owner, order.ref):
+            return f"by {msg.owner}: {_words(msg)}"
+    return f"by {order.owner}, ref {order.ref}"
+
+
+def _words(msg: Struct) -> str:
+    """Return a message's type and what it says, but for what is empty."""
+    fields: dict[str, Any] = plain_fields(msg)
+    fields.pop("at_ns", None)
+    said = " ".join(
+        f"{name}={value}" for name, value in fields.items() if value not in (None, "", {}, [], False)
+    )
+    return _cut(said if isinstance(msg, Intent) else f"{type(msg).__name__} {said}")
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= TEXT_MAX else f"{text[:TEXT_MAX]}..."

@@ -1,0 +1,179 @@
+"""Reads what the flight recorder wrote: the segments of a folder, and the chunks of a segment."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any, NamedTuple, TypeVar
+
+import msgspec
+from msgspec import Struct
+
+from tradefan.errors import Outage, Refused
+from tradefan.messages.instrument import Instrument
+from tradefan.runtime.recording import (
+    END,
+    FRAME_SIZE,
+    HEAD,
+    KIND_NAMES,
+    SNAPSHOT,
+    STEPS,
+    Frame,
+    Steps,
+    read_steps,
+    unpack_content,
+    unpack_frame,
+)
+from tradefan.stores.disk import Trouble
+
+ENDING = ".tfr"
+_NAME = re.compile(r"(\d{8}T\d{6}\.\d{6}Z)-(\d{5,})\.tfr")
+FORMAT = 1
+T = TypeVar("T")
+
+
+class Head(Struct, frozen=True, kw_only=True):
+    """What a replay needs to wire the same system, and to say what recorded it.
+
+    `config` is the one that the daemon was wired with at its start; a swap since is in the snapshot.
+    """
+
+    format: int
+    run: str
+    number: int
+    first_step: int
+    version: str
+    python: str
+    code: str
+    """Hash of the program's own files."""
+    strategies: str
+    """Hash of the user's strategy files; empty without any."""
+    environment: str
+    config_id: str
+    config: bytes
+    instruments: tuple[Instrument, ...]
+    instance: str
+    journal: str
+    accounts: dict[str, bytes] = {}
+    """What each paper account held when the segment began, encoded by the paper venue."""
+
+
+class Ended(Struct, frozen=True):
+    """The last chunk: the step and the trace's digest at the end, and why it is the end."""
+
+    steps: int
+    digest: str
+    reason: str
+
+
+class Place(NamedTuple):
+    """A chunk and where it stands in its file."""
+
+    offset: int
+    frame: Frame
+
+
+class Segment:
+    """One file: its frames are read and checked at once, its contents as they are asked for."""
+
+    def __init__(self, path: Path, until_ns: int | None = None) -> None:
+        """Check every chunk up to the first that begins behind `until_ns`.
+
+        Raises:
+            Refused: RECORDING_DAMAGED with file and offset, RECORDING_NEWER, NO_RECORDING.
+            Outage: the file cannot be read.
+        """
+        self.path = path
+        self.cut_at: int | None = None
+        """Where the file ends in the middle of a chunk."""
+        with Trouble(str(path)), path.open("rb") as file:
+            self._places = list(self._scan(file, until_ns))
+        if [place.frame.kind for place in self._places[:2]] != [HEAD, SNAPSHOT]:
+            text = f"{path}: expected a head and a snapshot at its beginning, it ends before them"
+            raise Refused("NO_RECORDING", text)
+        self.head = self._decoded(HEAD, Head)
+
+    @property
+    def ended(self) -> Ended | None:
+        """The last chunk; None for a file that a crash has cut off, or of which the end was not asked for."""
+        return self._decoded(END, Ended) if self._places[-1].frame.kind == END else None
+
+    @property
+    def first_ns(self) -> int:
+        """When it begins."""
+        return self._places[0].frame.at_ns
+
+    def snapshot(self) -> bytes:
+        """Return the kernel at its beginning."""
+        return self._content(self._places[1])
+
+    def chunks(self) -> Iterator[tuple[Place, Steps]]:
+        """Give the steps chunk by chunk."""
+        for place in self._places:
+            if place.frame.kind == STEPS:
+                yield place, read_steps(self._content(place))
+
+    def damaged(self, place: Place, why: str) -> Refused:
+        """Return the refusal of a chunk."""
+        kind = KIND_NAMES[place.frame.kind]
+        return Refused("RECORDING_DAMAGED", f"{self.path}, offset {place.offset}: {kind} chunk: {why}")
+
+    def _scan(self, file: IO[bytes], until_ns: int | None) -> Iterator[Place]:
+        offset = 0
+        while data := file.read(FRAME_SIZE):
+            if len(data) < FRAME_SIZE:
+                self.cut_at = offset
+                return
+            frame = unpack_frame(data)
+            if frame is None:
+                text = f"{self.path}, offset {offset}: expected the frame of a chunk, got {data[:8].hex()}..."
+                raise Refused("RECORDING_DAMAGED", text)
+            if until_ns is not None and frame.kind in (STEPS, END) and frame.at_ns > until_ns:
+                return
+            packed = file.read(frame.size)
+            if len(packed) < frame.size:
+                self.cut_at = offset
+                return
+            place = Place(offset, frame)
+            if unpack_content(frame, packed) is None:
+                raise self.damaged(place, "its content is not what its checksum says")
+            yield place
+            offset += FRAME_SIZE + frame.size
+
+    def _content(self, place: Place) -> bytes:
+        with Trouble(str(self.path)), self.path.open("rb") as file:
+            file.seek(place.offset + FRAME_SIZE)
+            content = unpack_content(place.frame, file.read(place.frame.size))
+        if content is None:
+            raise Outage(f"{self.path} has changed while it was read, at offset {place.offset}")
+        return content
+
+    def _decoded(self, kind: int, type_: type[T]) -> T:
+        place = next(place for place in self._places if place.frame.kind == kind)
+        content = self._content(place)
+        known = msgspec.msgpack.decode(content, type=dict[str, Any]).get("format", FORMAT)
+        if kind == HEAD and known != FORMAT:
+            raise Refused("RECORDING_NEWER", f"{self.path}: expected format {FORMAT}, got {known}")
+        try:
+            return msgspec.msgpack.decode(content, type=type_)
+        except msgspec.ValidationError as error:
+            raise self.damaged(place, str(error)) from error
+
+
+def segment_path(folder: Path, run: str, number: int) -> Path:
+    """Return where a segment lies."""
+    return folder / f"{run}-{number:05d}{ENDING}"
+
+
+def segments_in(folder: Path) -> list[Path]:
+    """Return the segments of a folder in order: run by run, each from its first."""
+    if not folder.is_dir():
+        return []
+    return sorted(path for path in folder.iterdir() if _NAME.fullmatch(path.name))
+
+
+def run_of(path: Path) -> tuple[str, int]:
+    """Return a segment's run and number by its name; a file of another name is a run of its own."""
+    found = _NAME.fullmatch(path.name)
+    return (found[1], int(found[2])) if found else (path.name, 1)
