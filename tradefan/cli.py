@@ -16,7 +16,7 @@ from typing import Annotated, Any
 import typer
 
 from tradefan import __version__, commands, replay_commands
-from tradefan.client import NOT_RUNNING, USAGE, Unanswered
+from tradefan.client import FAILED, NOT_RUNNING, USAGE, Unanswered
 from tradefan.config.mistakes import ConfigInvalid
 from tradefan.drivers.stop_signals import StopSignals
 from tradefan.errors import Outage, Refused
@@ -46,6 +46,8 @@ _MISSING = (
     "NO_RECORDING",
 )
 """Refusals that are about something outside: there is nothing wrong with the words of the command."""
+_WRONG = ("RECORDING_DAMAGED",)
+"""What is refused because a file is not what it was: exit code 1."""
 _HINTS = {
     "JOURNAL_DAMAGED": [
         "docs/refused-journal.md: what to look for first, and what `run --accept-loss` gives up"
@@ -90,7 +92,8 @@ def main() -> None:
         count = "1 mistake" if len(lines) == 1 else f"{len(lines)} mistakes"
         fail(f"{count} in the configuration", USAGE, lines)
     except Refused as error:
-        fail(str(error), PREREQUISITE if error.code in _MISSING else USAGE, _HINTS.get(error.code, ()))
+        code = PREREQUISITE if error.code in _MISSING else FAILED if error.code in _WRONG else USAGE
+        fail(str(error), code, _HINTS.get(error.code, ()))
     except Outage as error:
         fail(str(error), PREREQUISITE)
     except Exception:  # noqa: BLE001 the last fence: a defect has its own exit code

@@ -125,7 +125,14 @@ class Daemon:
             interrupted=lambda: stop is not None and stop.asked,
         )
         self.picture = Picture(
-            environment, self.kernel, self.plan, self.clock.now_ns, self.watchdog, log, self.latch
+            environment,
+            self.kernel,
+            self.plan,
+            self.clock.now_ns,
+            self.watchdog,
+            log,
+            self.latch,
+            self.recorder,
         )
         log.watch_space(
             lambda: free_bytes(str(places.journal)),

@@ -18,6 +18,7 @@ from tradefan import __version__
 from tradefan.drivers.latch import Latch
 from tradefan.drivers.watchdog import Watchdog
 from tradefan.messages.market import Quality
+from tradefan.stores.recorder import RECORDING
 from tradefan.telemetry import Logging
 from tradefan.units import SECOND
 from tradefan.views import DOWN, Views
@@ -176,6 +177,14 @@ class Metrics(Collector):
         yield _counter("store_rows", "Rows written", stored, ("store",))
         dropped = {"store": sum(writer.dropped.values()) if writer else 0}
         yield _counter("store_rows_dropped", "Rows lost, the oldest first", dropped, ("store",))
+        if self._views.recorder is None:
+            return
+        recorder = self._views.recorder.view()
+        yield _gauge("recorder_up", "1 while steps are recorded for replay", recorder.state == RECORDING)
+        yield _counter("recorder_steps", "Steps recorded", recorder.steps)
+        yield _counter("recorder_steps_lost", "Steps not recorded", recorder.steps_lost)
+        yield _counter("recorder_written_bytes", "Written to segments, compressed", recorder.bytes_out)
+        yield _gauge("recorder_queue_bytes", "That wait for the disk", recorder.queue_bytes)
 
 
 Values = Mapping[Any, Any] | float

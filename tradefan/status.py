@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from decimal import Decimal
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from tradefan import __version__
 from tradefan.actors.market_state import FeedView
 from tradefan.actors.oms_view import OPEN_SHOWN, OmsView
-from tradefan.actors.risk_desk_state import AccountRiskView
 from tradefan.config.check import PAPER
 from tradefan.config.schema import Config
 from tradefan.contracts import suggest
@@ -25,15 +24,27 @@ from tradefan.messages.orders import OrderUpdate, ParentUpdate, PositionUpdate, 
 from tradefan.messages.records import Fill, Kill
 from tradefan.metrics import Metrics
 from tradefan.runtime.kernel import Kernel
+from tradefan.status_rows import (
+    JSON,
+    drawdown_row,
+    equity_row,
+    feed_row,
+    fields_of,
+    limits_row,
+    mid,
+    money,
+    recorder_row,
+    today_row,
+)
+from tradefan.stores.recorder import FlightRecorder
 from tradefan.telemetry import Logging
-from tradefan.units import EXTERNAL, MS, SECOND, AccountId, InstrumentId, ParentId, exact, iso, plain
+from tradefan.units import EXTERNAL, SECOND, AccountId, InstrumentId, ParentId, iso, plain
 from tradefan.views import DOWN, Part, Views
 from tradefan.wiring import Plan, resolve_symbol
 
 SCHEMA = 1
 OPERATORS = ("api", "cli")
 """Owners that are people: they may be killed like any other."""
-JSON = dict[str, Any]
 T = TypeVar("T")
 
 
@@ -49,6 +60,7 @@ class Picture:
         watchdog: Watchdog,
         log: Logging,
         latch: Latch | None = None,
+        recorder: FlightRecorder | None = None,
     ) -> None:
         """Remember where to look; `url` is set by whoever listens."""
         self.url = ""
@@ -58,6 +70,7 @@ class Picture:
         self._now_ns = now_ns
         self._started_ns = now_ns()
         self._views = Views(kernel, plan)
+        self._views.recorder = recorder
         self._latch = Latch() if latch is None else latch
         self._metrics = Metrics(self._views, watchdog, log, environment.name, now_ns, self._latch)
 
@@ -108,11 +121,11 @@ class Picture:
             "config_id": self._kernel.state.config_id,
             "ready": not self._views.waiting(),
             "mode": _mode(oms, self._latch),
-            "equity": [_equity(one) for one in accounts],
-            "today": [_today(one) for one in accounts],
-            "drawdown": [_drawdown(one, self._config) for one in accounts],
-            "limits": [_limits(one) for one in accounts],
-            "feeds": [_feed(feed, now_ns) for feed in feeds],
+            "equity": [equity_row(one) for one in accounts],
+            "today": [today_row(one) for one in accounts],
+            "drawdown": [drawdown_row(one, self._config) for one in accounts],
+            "limits": [limits_row(one) for one in accounts],
+            "feeds": [feed_row(feed, now_ns) for feed in feeds],
             "positions": self._positions(positions, feeds),
             "holdings": holdings[:OPEN_SHOWN],
             "parents": [_parent(one) for one in working],
@@ -135,7 +148,7 @@ class Picture:
         return rows[: max(self._config.telemetry.top, sum(map(is_open, rows)))]
 
     def _positions(self, rows: Sequence[PositionUpdate], feeds: list[FeedView]) -> list[JSON]:
-        marks = {feed.instrument: _mid(feed) for feed in feeds}
+        marks = {feed.instrument: mid(feed) for feed in feeds}
         return [self._position(one, marks.get(one.instrument)) for one in rows]
 
     def _position(self, one: PositionUpdate, mark: Decimal | None) -> JSON:
@@ -148,10 +161,10 @@ class Picture:
             "instrument": one.instrument,
             "owner": one.owner,
             "qty": one.qty,
-            "avg_px": _money(one.avg_px),
+            "avg_px": money(one.avg_px),
             "mark": mark,
-            "unrealised": _money(unrealised),
-            "realised": _money(one.realised),
+            "unrealised": money(unrealised),
+            "realised": money(one.realised),
             "fees": one.fees,
             "working_qty": one.working_qty,
             "in_doubt_qty": one.in_doubt_qty,
@@ -203,7 +216,8 @@ class Picture:
                 "lsn": oms.lsn if oms else None,
                 "durable_lsn": oms.durable_lsn if oms else None,
             },
-            {"name": "store", "state": store.state, **({} if writer is None else _fields(writer))},
+            {"name": "store", "state": store.state, **({} if writer is None else fields_of(writer))},
+            *(() if self._views.recorder is None else (recorder_row(self._views.recorder.view()),)),
         ]
 
     def strategies(self) -> list[JSON]:
@@ -312,15 +326,6 @@ class Picture:
 # --- shapes -------------------------------------------------------------------------------------------
 
 
-def _fields(struct: Any) -> JSON:  # noqa: ANN401 any Struct
-    return {name: getattr(struct, name) for name in struct.__struct_fields__}
-
-
-def _money(value: Decimal | None) -> Decimal | None:
-    """Return an amount as people and programs need it: thirty digits of a quotient help nobody."""
-    return value if value is None or not value.is_finite() else round(value, 8)
-
-
 def _check(part: Part) -> JSON:
     return {
         "status": "down" if part.state == DOWN else "ok",
@@ -390,7 +395,7 @@ def _parent(one: ParentUpdate) -> JSON:
         "leaves_qty": one.leaves_qty,
         "working_qty": one.working_qty,
         "in_doubt_qty": one.in_doubt_qty,
-        "avg_px": _money(one.avg_px),
+        "avg_px": money(one.avg_px),
         "limit_price": order.limit_price,
         "created_ns": order.created_ns,
         "start_ns": None,
@@ -402,7 +407,7 @@ def _parent(one: ParentUpdate) -> JSON:
 
 
 def _child(one: OrderUpdate) -> JSON:
-    return {**_fields(one), "avg_px": _money(one.avg_px)}
+    return {**fields_of(one), "avg_px": money(one.avg_px)}
 
 
 def _left(order: Order) -> str:
@@ -427,72 +432,4 @@ def _fill(one: Fill) -> JSON:
 
 
 def _refusal(one: Refusal) -> JSON:
-    return {**_fields(one), "at": iso(one.at_ns)}
-
-
-def _feed(feed: FeedView, now_ns: int) -> JSON:
-    return {
-        "instrument": feed.instrument,
-        "quality": feed.quality,
-        "reason": feed.reason or None,
-        "age_ms": None if feed.heard_ns is None else max(0, now_ns - feed.heard_ns) // MS,
-        "last": feed.last_price,
-        "bid": feed.bid,
-        "ask": feed.ask,
-        "session": feed.session,
-        "counters": _fields(feed.counters),
-    }
-
-
-def _mid(feed: FeedView) -> Decimal | None:
-    if feed.bid is None or feed.ask is None:
-        return None
-    return (exact(feed.bid) + exact(feed.ask)) / 2
-
-
-def _equity(one: AccountRiskView) -> JSON:
-    return {
-        "account": one.account,
-        "numeraire": one.numeraire,
-        "equity": _money(one.equity),
-        "realised": _money(one.realised),
-        "unrealised": _money(one.unrealised),
-        "fees": _money(one.fees),
-        "seam": _money(one.seam),
-        "exposure": _money(one.exposure),
-        "concentration": _money(one.concentration),
-        "largest": one.largest,
-    }
-
-
-def _today(one: AccountRiskView) -> JSON:
-    """Net is what equity changed since the day began, without seams; gross is before the day's fees."""
-    net = None if one.equity is None or one.day_equity is None else one.equity - one.day_equity
-    return {
-        "account": one.account,
-        "since": None if one.day_start_ns is None else iso(one.day_start_ns),
-        "gross": None if net is None else _money(net + one.fees_today),
-        "fees": _money(one.fees_today),
-        "net": _money(net),
-    }
-
-
-def _drawdown(one: AccountRiskView, config: Config) -> JSON:
-    return {
-        "account": one.account,
-        "value": _money(one.drawdown),
-        "limit": config.risk.max_drawdown,
-        "peak": _money(one.peak),
-        "daily_loss": _money(one.daily_loss),
-        "daily_loss_limit": config.risk.max_daily_loss,
-    }
-
-
-def _limits(one: AccountRiskView) -> JSON:
-    return {
-        "account": one.account,
-        "room": None
-        if one.room is None
-        else {key: _money(value) for key, value in _fields(one.room).items()},
-        "breaches": [_fields(breach) for breach in (*one.breaches, *one.latched)],
-    }
+    return {**fields_of(one), "at": iso(one.at_ns)}

@@ -14,6 +14,7 @@ from tradefan.actors.trader_state import TraderView
 from tradefan.core.trading import Trading
 from tradefan.messages.market import Quality
 from tradefan.runtime.kernel import Kernel
+from tradefan.stores.recorder import FlightRecorder
 from tradefan.units import iso
 from tradefan.wiring import Plan, account_port, gateway_name, market_name, market_port, strategy_name
 
@@ -41,6 +42,8 @@ class Views:
         """Remember whom to ask; nothing is kept between two questions."""
         self.kernel = kernel
         self.plan = plan
+        self.recorder: FlightRecorder | None = None
+        """Where a daemon has one."""
         self._owners = {strategy_name(owner): owner for owner in plan.strategies}
         self._venues = {market_name(venue): venue for venue in plan.venues}
         self._accounts = {gateway_name(account): account for account in plan.accounts}

@@ -50,6 +50,7 @@ IMPURE = (
     "scaffold",
     "screen",
     "status",
+    "status_rows",
     "stores",
     "terminal",
     "views",

@@ -70,6 +70,7 @@ class World:
     commit_ns: int = 1 * MS
     orders_max: int = 200
     instance: str = "tst"
+    version: str = "test"
     log: list[tuple[int, LogLine]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -77,7 +78,7 @@ class World:
         info = (RECORDINGS / "instruments.json").read_bytes()
         instruments = {one.id: one for one in parse_instruments(info) if one.id in self.config.feeds}
         self.plan = plan(self.config, instruments)
-        self.system: System = wire(self.config, instruments, self.instance, "test")
+        self.system: System = wire(self.config, instruments, self.instance, self.version)
         self.kernel = self._kernel()
         self.steps = StepList(encode)
         account = self.config.accounts[ACCOUNT]

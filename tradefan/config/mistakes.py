@@ -46,7 +46,7 @@ def meant(word: str, known: Iterable[str]) -> str:
     near = get_close_matches(word, words, n=1, cutoff=0.55)
     if near:
         return f"did you mean {near[0]}?"
-    return f"known here: {', '.join(words)}" if 0 < len(words) <= 16 else ""
+    return f"known here: {', '.join(words)}" if 0 < len(words) <= 20 else ""
 
 
 def shown(text: str) -> str:

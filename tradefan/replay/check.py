@@ -130,6 +130,8 @@ class Runs:
             except Raised as raised:
                 report.raised = str(raised)
             report.records = 0 if against is None else against.equal
+        if self.end.order is not None and "as asked" not in report.ended and not report.code:
+            report.notes.append(f"no record speaks of {self.end.order}")
         report.replayed_s = time.monotonic() - begun_s
         report.digests, report.joints = player.digests, player.joints
         report.notes += player.gaps

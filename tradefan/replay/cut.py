@@ -14,13 +14,14 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
+from tradefan.actors.market_state import MarketState
 from tradefan.core.book import Book
 from tradefan.errors import Outage, Refused
 from tradefan.messages.wire import Closed, Received
 from tradefan.replay.bounds import Bound
 from tradefan.replay.check import Asked, Runs
 from tradefan.replay.player import Played, Player
-from tradefan.units import SECOND, InstrumentId
+from tradefan.units import SECOND, InstrumentId, Ref
 from tradefan.venues.tape_book import Sides, TapeBook
 from tradefan.wiring import market_name
 
@@ -47,6 +48,7 @@ class _Lines:
         self.cut = Cut("")
         self.book: TapeBook | None = None
         self.ended = False
+        self.gen = 0
         self.lines: list[tuple[int, bytes]] = []
 
     def add(self, at_ns: int, raw: bytes) -> None:
@@ -64,34 +66,35 @@ class Cutter:
         self._streams = {symbol.lower().encode(): id_ for id_, symbol in instruments.items()}
 
     def see(self, player: Player, played: Played) -> None:
-        """Take a step: the frames that came in, then the books as they are behind it."""
-        frames: list[tuple[InstrumentId, int, bytes]] = []
-        for _, msg in played.ingress:
+        """Take a step: the frames that came in, with the books as they are behind it."""
+        names = {ref: name for name, ref in player.kernel.refs.items()}
+        for ref, msg in played.ingress:
             if isinstance(msg, Closed) and msg.reason == SEAM:
                 self._end(msg.at_ns)
             elif isinstance(msg, Received) and msg.req is None:
                 id_ = self._instrument(msg.body)
-                if id_ is not None:
-                    frames.append((id_, msg.recv_ns, msg.body))
-        for venue in {id_.partition(":")[0] for id_, _, _ in frames}:
-            self._take(player, venue, frames)
+                if id_ is not None and names[ref] == market_name(id_.partition(":")[0]):
+                    self._take(player, ref, self._files[id_], id_, msg)
 
     def _instrument(self, body: bytes) -> InstrumentId | None:
         if not body.startswith(_STREAM):
             return None
         return self._streams.get(body[len(_STREAM) :].partition(b"@")[0])
 
-    def _take(self, player: Player, venue: str, frames: Iterable[tuple[InstrumentId, int, bytes]]) -> None:
-        cell = player.kernel.cells[player.kernel.refs[market_name(venue)]]
+    def _take(self, player: Player, ref: Ref, lines: _Lines, id_: InstrumentId, msg: Received) -> None:
+        cell = player.kernel.cells[ref]
         state = None if cell is None or cell.actor is None else cell.actor.state
-        feeds = getattr(state, "feeds", {})
+        # What a connection still says that serves no more is not heard.
+        if lines.ended or not isinstance(state, MarketState) or state.connection.gen != msg.gen:
+            return
         # A tape's times and ids were moved: the file has them as they are in the frames.
-        shift_ns, shift_id = getattr(state, "shift_ns", 0), getattr(state, "shift_id", 0)
-        for id_, at_ns, raw in frames:
-            lines, feed = self._files[id_], feeds.get(id_)
-            if lines.ended or feed is None or not feed.book.synced:
-                continue
-            self._frame(lines, feed.book, shift_id, at_ns - shift_ns, raw)
+        book, at_ns = state.feeds[id_].book, msg.recv_ns - state.shift_ns
+        if lines.gen != msg.gen and at_ns <= lines.cut.last_ns:
+            # A connection that begins anew tells once more what another one has told.
+            return
+        if book.synced:
+            lines.gen = msg.gen
+            self._frame(lines, book, state.shift_id, at_ns, msg.body)
 
     def _frame(self, lines: _Lines, book: Book, shift_id: int, at_ns: int, raw: bytes) -> None:
         """Add a frame; where frames are missing before it, one of our own leads to the book behind it."""

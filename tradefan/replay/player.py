@@ -14,11 +14,11 @@ from tradefan.drivers.turns import TurnBreaker
 from tradefan.errors import Defect, Refused
 from tradefan.messages.base import Message
 from tradefan.runtime.kernel import Kernel, Stepped
-from tradefan.runtime.recording import BrokenTurn, Step, ingress_of
+from tradefan.runtime.recording import BrokenTurn, Check, Step, ingress_of
 from tradefan.runtime.snapshot import KernelSnapshot, restore, take
 from tradefan.runtime.system import Ingress, System
 from tradefan.runtime.trace import Trace
-from tradefan.stores.segments import Segment
+from tradefan.stores.segments import MARKET, Segment
 from tradefan.units import Ref
 from tradefan.wiring import encode_config, wire
 
@@ -114,6 +114,7 @@ class Player:
         """The last step, also one that diverged."""
         self._listen = listen
         self._checks = checks
+        self._check = Check(MARKET)
         self._before = before
         self._script: dict[tuple[Ref, int], BrokenTurn] = {}
         self._last = ("", 0)
@@ -200,7 +201,7 @@ class Player:
         if stepped.admitted != len(ingress) and self._checks:
             raise self._diverged("admitted ingress", str(len(ingress)), str(stepped.admitted), played)
         assert kernel.trace is not None
-        crc = kernel.trace.crc()
+        crc = self._check.of(kernel.trace.crc(), stepped.effects)
         if self._checks and self.unchecked_from is None and crc != step.crc:
             if redacted:
                 self.gaps.append(
@@ -208,7 +209,9 @@ class Player:
                 )
                 self.unchecked_from = number
                 return played
-            raise self._diverged("what the actors took", f"trace {step.crc:08x}", f"{crc:08x}", played)
+            raise self._diverged(
+                "what actors took or sent out", f"trace {step.crc:08x}", f"{crc:08x}", played
+            )
         return played
 
     def _compare_digest(self, recorded: bytes, where: str) -> None:

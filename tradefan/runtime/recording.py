@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from hashlib import blake2b
 from typing import NamedTuple, Protocol
 
@@ -85,6 +85,28 @@ class StepList:
     def record(self, now_ns: int, ingress: Sequence[Ingress]) -> None:
         """Keep one step."""
         self.steps.append(Step(now_ns, tuple((ref, self._encode(msg)) for ref, msg in ingress)))
+
+
+class Check:
+    """The CRC of one step: of what its actors took, and of what it sent to ports."""
+
+    __slots__ = ("_encode_into", "_passed_over", "_scratch")
+
+    def __init__(self, passed_over: Iterable[type[Message]]) -> None:
+        """Pass over effects of these types: many, and all of them made of what was taken in the same step."""
+        self._encode_into = msgspec.msgpack.Encoder().encode_into
+        self._passed_over = frozenset(passed_over)
+        self._scratch = bytearray()
+
+    def of(self, crc: int, effects: Sequence[Ingress]) -> int:
+        """Return the CRC that `Trace.crc` gave, with that of the effects; log lines are no part of it."""
+        for ref, msg in effects:
+            if ref and type(msg) not in self._passed_over:
+                scratch = self._scratch
+                del scratch[:]
+                self._encode_into(msg, scratch)
+                crc = zlib.crc32(scratch, crc)
+        return crc
 
 
 def ingress_of(step: Step, decode: Callable[[bytes], Message]) -> list[tuple[Ref, Message]]:

@@ -26,6 +26,7 @@ from tradefan.runtime.recording import (
     SNAPSHOT,
     STEPS,
     BrokenTurn,
+    Check,
     StepBuffer,
     pack_chunk,
     strike_out,
@@ -33,7 +34,7 @@ from tradefan.runtime.recording import (
 from tradefan.runtime.snapshot import take
 from tradefan.runtime.system import Ingress
 from tradefan.stores.disk import RECORDER_STOPS_PERCENT, free_bytes
-from tradefan.stores.segments import Ended, segment_path, segments_in
+from tradefan.stores.segments import MARKET, Ended, segment_path, segments_in
 from tradefan.stores.thread_link import LinkThread
 from tradefan.units import SECOND
 
@@ -42,6 +43,7 @@ CHUNK_BYTES = 1 << 17
 RETRY_NS = 10 * SECOND
 """Between a failure and the next segment."""
 STOP_S = 5.0
+RECORDING = "RECORDING"
 _SPACE_S = 1.0
 
 
@@ -111,6 +113,7 @@ class FlightRecorder:
         self._limits, self._broken, self._log, self._free = limits, broken, log, free
         self._secrets = tuple(secret.encode() for secret in secrets if secret)
         self._buffer = StepBuffer()
+        self._check = Check(MARKET)
         self._recording = False
         self._reason = "NOT_STARTED"
         self._retry_ns = 0
@@ -168,7 +171,8 @@ class FlightRecorder:
         buffer = self._buffer
         if not buffer.count:
             self._chunk_ns, self._chunk_step = now_ns, self._kernel.state.steps
-        buffer.add(now_ns, ingress, self._trace.crc(), broken)
+        crc = self._check.of(self._trace.crc(), self._kernel.effects)
+        buffer.add(now_ns, ingress, crc, broken)
         self.steps += 1
         if len(buffer.buffer) >= CHUNK_BYTES or now_ns - self._chunk_ns >= self._flush_ns:
             self._flush(now_ns)
@@ -187,7 +191,7 @@ class FlightRecorder:
     def view(self) -> RecorderView:
         """Return counters."""
         return RecorderView(
-            state="RECORDING" if self._recording else self._reason,
+            state=RECORDING if self._recording else self._reason,
             segment=self._segment_path.name,
             steps=self.steps,
             bytes_in=self.bytes_in,

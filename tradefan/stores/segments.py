@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from tradefan.errors import Outage, Refused
 from tradefan.messages.instrument import Instrument
+from tradefan.messages.market import BookDelta, BookSnapshot, SessionBreak, Trade
 from tradefan.runtime.recording import (
     END,
     FRAME_SIZE,
@@ -30,6 +31,8 @@ from tradefan.stores.disk import Trouble
 ENDING = ".tfr"
 _NAME = re.compile(r"(\d{8}T\d{6}\.\d{6}Z)-(\d{5,})\.tfr")
 FORMAT = 1
+MARKET = (Trade, BookDelta, BookSnapshot, SessionBreak)
+"""What a paper venue hears of the market: no part of a step's check."""
 T = TypeVar("T")
 
 

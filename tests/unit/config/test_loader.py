@@ -222,8 +222,8 @@ def test_load_many_mistakes_then_all_at_once_in_order() -> None:
         "--set api..x: expected KEY=VALUE such as api.port=8001",
         (
             "--set nothing.at.all: nothing: expected a key that exists; known here: accounts, api, data_dir,"
-            " environment, feeds, journal, logs, portfolio, production, risk, runtime, store, strategies,"
-            " telemetry, time, venues"
+            " environment, feeds, journal, logs, portfolio, production, recorder, risk, runtime, store,"
+            " strategies, telemetry, time, venues"
         ),
         "--set logs.level: expected debug, info, warning or error, got loud",
         "--set data_dir: expected YAML; mapping values are not allowed here",
@@ -276,7 +276,7 @@ def test_meant_and_shown_then_short() -> None:
     """A hint is one near word or a short list, and a value is never longer than a line."""
     assert meant("prot", ["port", "host"]) == "did you mean port?"
     assert meant("zzz", ["port", "host"]) == "known here: host, port"
-    assert (meant("zzz", []), meant("zzz", [f"k{n}" for n in range(17)])) == ("", "")
+    assert (meant("zzz", []), meant("zzz", [f"k{n}" for n in range(21)])) == ("", "")
     assert (shown("a b"), shown(" a"), shown(""), shown("a\nb")) == ("a b", "' a'", "''", "'a\\nb'")
     assert shown("x" * 90) == "x" * 80 + "..."
 

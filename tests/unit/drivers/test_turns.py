@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import uvloop
 
-from tests.unit.runtime.players import Scribe, Script, build, kernel_of, say
+from tests.unit.runtime.players import Scribe, Script, build, kernel_of, say, wish
 from tradefan.drivers.live import LiveDriver, SteadyClock
 from tradefan.drivers.turns import NUMBER, TurnBreaker
 from tradefan.drivers.watchdog import Watchdog
@@ -181,6 +181,43 @@ def test_look_when_a_turn_is_overdue_then_one_shot_and_no_second() -> None:
             turn(breaker, lambda _msg, _ctx: _late(now, looks))
     finally:
         breaker.stop()
+
+
+def test_turn_when_broken_then_nothing_of_it_is_left_and_a_script_breaks_the_same_one() -> None:
+    """How far it came is chance: ids, timers, random numbers and answers to sends are as before it."""
+    now = [0.0]
+    seen: list[int] = []
+
+    def draws(_scribe: Scribe, _msg: Message, ctx: Context) -> None:
+        seen.append(ctx.next_id())
+        ctx.random()
+        ctx.after(5, say("later"))
+        ctx.send(B, wish("told"))
+        if now[0] == 0.0 and len(seen) == 2:
+            now[0] = 9.0
+            raise TurnOverrun("a: too long")
+
+    def played(breaker: TurnBreaker) -> Kernel:
+        kernel = kernel_of(system({"draws": draws}, {}), trace=True)
+        breaker.watch(kernel)
+        for number in range(1, 5):
+            kernel.step(1_000_000_000 + number, [(A, say("draws"))])
+        return kernel
+
+    live = TurnBreaker(60)
+    first = played(live)
+    (noted,) = live.noted
+    assert (noted.ref, noted.turn, noted.message) == (A, 3, "a: too long")
+    assert "TurnOverrun: a: too long" in noted.traceback
+    # The one that was broken drew 2; the next one draws it again, because nobody ever saw it.
+    assert seen == [1, 2, 2, 3]
+    seen.clear()
+    again = played(TurnBreaker(60, script={(noted.ref, noted.turn): noted}))
+    assert seen == [1, 2, 3]
+    assert first.trace is not None
+    assert again.trace is not None
+    assert first.trace.hexdigest() == again.trace.hexdigest()
+    assert first.life.dead_letters == again.life.dead_letters
 
 
 def _late(now: list[float], looks: Callable[[], None]) -> None:

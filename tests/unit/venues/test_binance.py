@@ -281,10 +281,12 @@ def test_any_bytes_when_decoded_then_nothing_but_bad_frame(body: bytes) -> None:
     """So do bytes of no origin, for every decoder of the codec."""
     for subject in (f"depth {BTC}", f"klines {BTC} 5s", "exchangeInfo", "time"):
         try:
-            answer(subject, body)
+            told = answer(subject, body)
         except BadFrame:
             continue
-        pytest.fail(f"{subject} made sense of {body!r}")
+        # No klines at all is an answer.
+        if told or not body.strip().startswith(b"["):
+            pytest.fail(f"{subject} made sense of {body!r}")
     with contextlib.suppress(BadFrame):
         assert all(isinstance(event, Event) for event in decode(body))
 
