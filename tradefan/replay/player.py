@@ -13,6 +13,8 @@ from tradefan.config.schema import Config
 from tradefan.drivers.turns import TurnBreaker
 from tradefan.errors import Defect, Refused
 from tradefan.messages.base import Message
+from tradefan.messages.wire import Received
+from tradefan.runtime.context import TurnContext
 from tradefan.runtime.kernel import Kernel, Stepped
 from tradefan.runtime.recording import BrokenTurn, Check, Step, ingress_of
 from tradefan.runtime.snapshot import KernelSnapshot, restore, take
@@ -69,25 +71,32 @@ class Raised(Exception):
 class ListeningTrace(Trace):
     """A trace that also keeps what each actor took, of one step."""
 
-    __slots__ = ("_ref", "heard")
+    __slots__ = ("_context", "_plain", "heard")
 
-    def __init__(self) -> None:
-        """Listen from now on."""
+    def __init__(self, context: TurnContext) -> None:
+        """Listen from now on; the context knows whose turn it is."""
         super().__init__()
         self.heard: Heard = []
-        self._ref = Ref(0)
-        plain = self.encode
+        self._context = context
+        self._plain = plain = self.encode
 
         def encode(msg: Any, buffer: bytearray, at: int) -> None:  # noqa: ANN401 as the encoder it stands before
-            self.heard.append((self._ref, msg))
+            self.heard.append((context.cell.ref, msg))
             plain(msg, buffer, at)
 
         self.encode = encode  # type: ignore[assignment]
 
-    def visit(self, now_ns: int, ref: Ref) -> None:
-        """Note whose turn it is."""
-        self._ref = ref
-        super().visit(now_ns, ref)
+    def received(self, msg: Received) -> None:
+        """Keep it."""
+        self.heard.append((self._context.cell.ref, msg))
+        super().received(msg)
+
+    def message(self, now_ns: int, ref: Ref, msg: Message) -> None:
+        """Keep what the kernel itself takes."""
+        self.heard.append((ref, msg))
+        self.encode, listening = self._plain, self.encode
+        super().message(now_ns, ref, msg)
+        self.encode = listening
 
 
 class Player:
@@ -168,7 +177,7 @@ class Player:
         self._script.clear()
         TurnBreaker(limits.turn_max, script=self._script).watch(self.kernel)
         if self._listen:
-            trace = ListeningTrace()
+            trace = ListeningTrace(self.kernel.context)
             # What was restored begins with the digest of the snapshot.
             trace.restart(_digest_of(raw))
             self.kernel.trace = trace

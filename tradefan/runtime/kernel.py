@@ -19,6 +19,7 @@ from msgspec import Struct
 from tradefan.errors import Defect, TurnOverrun
 from tradefan.messages.base import COMMANDS, FACTS, Message
 from tradefan.messages.control import ActorState, AnyCommand, LogLine, Rejected
+from tradefan.messages.wire import Received
 from tradefan.runtime.context import TurnContext
 from tradefan.runtime.life import Life
 from tradefan.runtime.mailbox import LaneStatistics
@@ -138,7 +139,8 @@ class Kernel:
         ready, staged, cells, ctx = self.ready, self.staged, self.cells, self.context
         trace, budget, per_visit = self.trace, self.per_step, self.per_visit
         if trace is not None:
-            encode, buffer = trace.encode, trace.buffer
+            trace.begin(now_ns)
+            encode, received, buffer = trace.encode, trace.received, trace.buffer
         ctx.now_ns, late = now_ns, ctx.late
         while ready and budget > 0:
             cell = ready.popleft()
@@ -150,7 +152,7 @@ class Kernel:
             ctx.cell = cell
             control, facts, commands, market = cell.lanes
             if trace is not None:
-                trace.visit(now_ns, cell.ref)
+                buffer += cell.tag
             turns = visit = per_visit if budget > per_visit else budget  # noqa: FURB136 min() costs more
             try:
                 if len(facts) > cell.facts_peak:
@@ -171,7 +173,10 @@ class Kernel:
                         break
                     visit -= 1
                     if trace is not None:
-                        encode(msg, buffer, -1)
+                        if type(msg) is Received:
+                            received(msg)
+                        else:
+                            encode(msg, buffer, -1)
                     handle(msg, ctx)
                     if late:
                         ctx.commit()

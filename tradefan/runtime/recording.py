@@ -35,14 +35,10 @@ _FRAME = struct.Struct("<4sBxxxIIQq16s")
 """Magic, kind, bytes that follow, the same uncompressed, first step, its instant, check of what follows."""
 _CHECK = struct.Struct("<8s")
 FRAME_SIZE = _FRAME.size + _CHECK.size
-_STEP = struct.Struct("<qIH")
-"""Instant, CRC of what the step added to the trace, number of items."""
-_ITEM = struct.Struct("<HI")
-"""Ref, bytes of the message."""
+_LENGTH = struct.Struct("<I")
+"""Stands before each step, which is msgpack: instant, CRC, ingress, and broken turns where there are any."""
 _PREFIX = struct.Struct("<32sI")
 """Digest of the trace behind the chunk's last step, number of places in which a secret was struck out."""
-_BROKEN = 0xFFFF
-"""In place of a ref: the item says which turn of this step was broken off."""
 _LEVEL = 1
 """Of zlib: a third of the time of its default for a tenth more bytes."""
 
@@ -132,16 +128,12 @@ class StepBuffer:
         self, now_ns: int, ingress: Sequence[Ingress], crc: int, broken: Sequence[BrokenTurn] = ()
     ) -> None:
         """Append a step."""
-        buffer, encode_into = self.buffer, self._encode_into
-        buffer += _STEP.pack(now_ns, crc, len(ingress) + len(broken))
-        for ref, msg in ingress:
-            at = len(buffer)
-            buffer += _ROOM
-            encode_into(msg, buffer, -1)
-            _ITEM.pack_into(buffer, at, ref, len(buffer) - at - _ITEM.size)
-        for one in broken:
-            raw = msgspec.msgpack.encode(one)
-            buffer += _ITEM.pack(_BROKEN, len(raw)) + raw
+        buffer = self.buffer
+        at = len(buffer)
+        buffer += _ROOM
+        step = (now_ns, crc, ingress, broken) if broken else (now_ns, crc, ingress)
+        self._encode_into(step, buffer, -1)
+        _LENGTH.pack_into(buffer, at, len(buffer) - at - _LENGTH.size)
         self.count += 1
 
     def take(self, digest: bytes) -> bytearray:
@@ -153,7 +145,7 @@ class StepBuffer:
         return taken
 
 
-_ROOM = bytes(_ITEM.size)
+_ROOM = bytes(_LENGTH.size)
 
 
 class Steps(NamedTuple):
@@ -170,23 +162,24 @@ def read_steps(content: bytes) -> Steps:
     return Steps(digest, redacted, _steps(content))
 
 
+class _Written(Struct, frozen=True, array_like=True):
+    now_ns: int
+    crc: int
+    ingress: tuple[tuple[Ref, msgspec.Raw], ...]
+    broken: tuple[BrokenTurn, ...] = ()
+
+
+_DECODE = msgspec.msgpack.Decoder(_Written).decode
+
+
 def _steps(content: bytes) -> Iterator[Step]:
-    at = _PREFIX.size
+    at, view = _PREFIX.size, memoryview(content)
     while at < len(content):
-        now_ns, crc, count = _STEP.unpack_from(content, at)
-        at += _STEP.size
-        ingress: list[tuple[Ref, bytes]] = []
-        broken: list[BrokenTurn] = []
-        for _ in range(count):
-            ref, size = _ITEM.unpack_from(content, at)
-            at += _ITEM.size
-            raw = content[at : at + size]
-            at += size
-            if ref == _BROKEN:
-                broken.append(msgspec.msgpack.decode(raw, type=BrokenTurn))
-            else:
-                ingress.append((Ref(ref), raw))
-        yield Step(now_ns, tuple(ingress), crc, tuple(broken))
+        (size,) = _LENGTH.unpack_from(content, at)
+        at += _LENGTH.size
+        one = _DECODE(view[at : at + size])
+        at += size
+        yield Step(one.now_ns, tuple((ref, bytes(raw)) for ref, raw in one.ingress), one.crc, one.broken)
 
 
 def strike_out(content: bytearray, secrets: Sequence[bytes]) -> bytearray:

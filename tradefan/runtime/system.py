@@ -99,6 +99,7 @@ class Cell:
         "ref",
         "rng",
         "spec",
+        "tag",
         "turns",
     )
 
@@ -106,6 +107,7 @@ class Cell:
         """Start without an actor; the first step builds it."""
         self.spec = spec
         self.ref = ref
+        self.tag = ref.to_bytes(4, "little")
         self.rng = rng
         self.mail = mail = Mailbox(spec.limits)
         # Kept beside the mailbox and the actor because the kernel's loop reads them at every visit.

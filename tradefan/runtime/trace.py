@@ -9,15 +9,20 @@ import zlib
 import msgspec
 
 from tradefan.messages.base import Message
+from tradefan.messages.wire import Received
 from tradefan.units import Ref
 
 _FLUSH_BYTES = 1 << 16
-_HEAD = struct.Struct("<qI")
+_INSTANT = struct.Struct("<q")
+_RECEIVED = struct.Struct("<qqI")
 _encoder = msgspec.msgpack.Encoder()
 
 
 class Trace:
-    """blake2b over (virtual time, ref, message, send results) of every turn, in order."""
+    """blake2b over (virtual time, ref, message, send results) of every turn, in order.
+
+    Of a `Received` its instant, generation and size stand for it.
+    """
 
     __slots__ = ("_crc", "_hash", "_marked", "buffer", "encode")
 
@@ -29,15 +34,20 @@ class Trace:
         # The kernel calls `encode(message, buffer, -1)`, which appends, at every turn of a visit.
         self.encode = _encoder.encode_into
 
-    def visit(self, now_ns: int, ref: Ref) -> None:
-        """Begin a visit: the instant and the actor of the messages that `encode` adds next."""
+    def begin(self, now_ns: int) -> None:
+        """Begin a step with its instant; the kernel adds each actor's tag and what it takes."""
         if len(self.buffer) > _FLUSH_BYTES:
             self._flush()
-        self.buffer += _HEAD.pack(now_ns, ref)
+        self.buffer += _INSTANT.pack(now_ns)
+
+    def received(self, msg: Received) -> None:
+        """Add what a link heard: its bytes are in every recording, and what they say is in other messages."""
+        self.buffer += _RECEIVED.pack(msg.recv_ns, msg.gen, len(msg.body))
 
     def message(self, now_ns: int, ref: Ref, msg: Message) -> None:
-        """Add a message that is handled outside a visit."""
-        self.visit(now_ns, ref)
+        """Add a message that the kernel itself takes."""
+        self.begin(now_ns)
+        self.buffer += ref.to_bytes(4, "little")
         self.encode(msg, self.buffer, -1)
 
     def sent(self, ref: Ref, accepted: bool) -> None:

@@ -171,7 +171,9 @@ class FlightRecorder:
         buffer = self._buffer
         if not buffer.count:
             self._chunk_ns, self._chunk_step = now_ns, self._kernel.state.steps
-        crc = self._check.of(self._trace.crc(), self._kernel.effects)
+        crc, effects = self._trace.crc(), self._kernel.effects
+        if effects:
+            crc = self._check.of(crc, effects)
         buffer.add(now_ns, ingress, crc, broken)
         self.steps += 1
         if len(buffer.buffer) >= CHUNK_BYTES or now_ns - self._chunk_ns >= self._flush_ns:
