@@ -47,9 +47,16 @@ def _all(asked: argparse.Namespace, say: Callable[[str], None]) -> list[str]:
             say(f"{part}: stored for this code already")
             failures += _judge(part, asked.place)
         else:
-            failures += _one(part, asked, say)
+            failures += _try(part, asked, say)
         render(asked.place, asked.page)
     return failures
+
+
+def _try(part: str, asked: argparse.Namespace, say: Callable[[str], None]) -> list[str]:
+    try:
+        return _one(part, asked, say)
+    except Refused as refused:
+        return [f"{part}: {refused}"]
 
 
 def _stamps(proof: Proof) -> list[tuple[str, Stamp | None]]:

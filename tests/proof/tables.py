@@ -53,7 +53,7 @@ def _seed_rows(seeds: Seeds | None) -> Iterator[tuple[str, ...]]:
 def _faults(chunks: tuple[Chunk, ...]) -> str:
     struck = [kind for kind in KINDS if any(kind in one.faults for one in chunks)]
     total = sum(strikes.count for one in chunks for strikes in one.faults.values())
-    return f"{count(total)}, of {len(struck)} of {len(KINDS)} kinds"
+    return f"{count(total)}, {len(struck)} of {len(KINDS)} kinds"
 
 
 def ranges(seeds: Seeds | None) -> Iterator[str]:

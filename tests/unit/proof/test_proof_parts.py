@@ -179,3 +179,22 @@ def test_exit_when_a_part_cannot_run_then_2(tmp_path: Path, capsys: pytest.Captu
     (tmp_path / "kills.json").write_text("{}")
     assert rendered(tmp_path) == 2
     assert "BAD_FIGURES" in capsys.readouterr().err
+
+
+def test_exit_when_one_part_cannot_run_then_1_and_the_others_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Hours behind it are not to be lost to a module that is not there."""
+    ran: list[str] = []
+
+    def one(part: str, asked: object, say: object) -> list[str]:
+        ran.append(part)
+        if part == "mutants":
+            raise Refused("NO_MUTANTS", "no such module")
+        return []
+
+    monkeypatch.setattr(program, "code_of", lambda ref: stamped().commit)
+    monkeypatch.setattr(program, "_one", one)
+    assert program.main(["all", "--place", str(tmp_path), "--page", str(tmp_path / "page.md")]) == 1
+    assert ran == ["seeds", "mutants", "kills", "recovery"]
+    assert "mutants: NO_MUTANTS: no such module" in capsys.readouterr().err
