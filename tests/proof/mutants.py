@@ -7,6 +7,7 @@ import sys
 import tempfile
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import msgspec
 from msgspec import Struct
@@ -17,6 +18,8 @@ from tradefan.errors import Refused
 
 COMMAND = "python -m tests.mutants.run --out FILE"
 SHARE_MIN = 0.95
+_RENAMED = {"mistake": "what", "invariants": "should", "killed_by": "invariant"}
+"""What `tests.mutants` calls otherwise than this page."""
 
 
 class Told(Struct, frozen=True):
@@ -52,7 +55,7 @@ def read(file: Path) -> Told:
         Refused: BAD_MUTANTS, by the first field that is missing or of another kind.
     """
     try:
-        told = msgspec.json.decode(file.read_bytes(), type=Told)
+        told = msgspec.convert(_renamed(msgspec.json.decode(file.read_bytes())), Told)
     except OSError as error:
         raise Refused("BAD_MUTANTS", f"{file}: {error.strerror}") from error
     except msgspec.DecodeError as error:
@@ -66,6 +69,22 @@ def read(file: Path) -> Told:
     if blind:
         raise Refused("BAD_MUTANTS", f"{file}: killed, and no invariant says so: {', '.join(blind)}")
     return told
+
+
+def _renamed(told: Any) -> Any:
+    """Return what the file says in the words of `Told`, as far as it says it at all."""
+    if not isinstance(told, dict) or "mutants" not in told:
+        return told
+    return {**told, "results": [_result(one) for one in told["mutants"]]}
+
+
+def _result(one: dict[str, Any]) -> dict[str, Any]:
+    found = {_RENAMED.get(name, name): value for name, value in one.items()}
+    if "verdict" in found:
+        found |= {"killed": found["verdict"] == "killed", "file": found.get("file", "")}
+        # Of one that lived they are empty.
+        found |= {name: found[name] or None for name in ("invariant", "seed") if name in found}
+    return found
 
 
 def keep(place: Path, told: Told) -> None:

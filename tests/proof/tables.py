@@ -139,17 +139,21 @@ def mutants(found: Mutants | None) -> Iterator[str]:
         return
     lived = [one for one in found.results if not one.killed]
     if lived:
-        body = ((f"`{one.name}`", one.what, f"`{one.file}`", ", ".join(one.should)) for one in lived)
-        yield from rows(("Not killed", "What it does", "File", "Should have been seen by"), body)
+        body = ((f"`{one.name}`", _what(one), ", ".join(one.should)) for one in lived)
+        yield from rows(("Not killed", "What it does", "Should have been seen by"), body)
     else:
         yield "None survived.\n"
     killed = (_killed(one) for one in found.results if one.killed)
     yield from rows(("Killed", "What it does", "By", "At seed", "Core-seconds"), killed)
 
 
+def _what(one: Mutant) -> str:
+    return f"{one.what} (`{one.file}`)" if one.file else one.what
+
+
 def _killed(one: Mutant) -> tuple[str, ...]:
     seed = "" if one.seed is None else str(one.seed)
-    return f"`{one.name}`", one.what, one.invariant or "", seed, f"{one.core_s:.0f}"
+    return f"`{one.name}`", _what(one), one.invariant or "", seed, f"{one.core_s:.0f}"
 
 
 # --- kills and starts -----------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ import pytest
 
 from tests.proof import __main__ as program
 from tests.proof import mutants, stamp
-from tests.proof.figures import Broken, Mutants, Recovery, Seeds, load, save
+from tests.proof.figures import Broken, Mutant, Mutants, Recovery, Seeds, load, save
 from tests.proof.kills import accepted_behind, decided_behind
 from tests.unit.core.order_builders import intent
 from tests.unit.proof.made import chunk, kills, mutant, stamped
@@ -54,6 +54,27 @@ def test_mutants_when_told_then_stored_under_the_commit_that_they_name(
         ("lives", False, ("I-01",)),
     ]
     assert mutants.share(found.results) == 0.5
+
+
+def test_mutants_when_told_in_the_words_of_their_own_run_then_the_same(tmp_path: Path) -> None:
+    """It speaks of mistakes and verdicts; what did not run as a program would is not killed."""
+    one = {"name": "twice", "mistake": "again", "invariants": ["I-01"], "verdict": "killed", "core_s": 1.5}
+    killed = {**one, "killed_by": "I-01", "seed": 4, "expected": "a", "found": "b", "seeds": 4}
+    invalid = {**killed, "name": "lame", "verdict": "invalid", "killed_by": "", "seed": 0}
+    path = tmp_path / "report.json"
+    report = {"commit": "abc", "budget_s": 300, "hours": 0.14, "seeds": 300, "killed": 1}
+    path.write_text(json.dumps({**report, "mutants": [killed, invalid]}))
+    assert mutants.read(path).results == (
+        Mutant("twice", "again", "", True, "I-01", 4, 1.5, ("I-01",)),
+        Mutant("lame", "again", "", False, None, None, 1.5, ("I-01",)),
+    )
+    path.write_text(json.dumps({**report, "mutants": [{**killed, "mistake": 5}, {"name": "x"}]}))
+    with pytest.raises(Refused, match=r"BAD_MUTANTS: .*`\$.results\[0\].what`"):
+        mutants.read(path)
+    del killed["verdict"]
+    path.write_text(json.dumps({**report, "mutants": [killed]}))
+    with pytest.raises(Refused, match=r"BAD_MUTANTS: .*missing required field `file`"):
+        mutants.read(path)
 
 
 @pytest.mark.parametrize("field", sorted(RESULT))
