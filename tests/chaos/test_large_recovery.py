@@ -59,8 +59,8 @@ def rules() -> Iterator[str]:
         server.server_close()
 
 
-@pytest.fixture
-def daemon(tmp_path: Path) -> Iterator[DaemonProcess]:
+@contextmanager
+def behind_large_journal(folder: Path, rows: int, resting: int) -> Iterator[DaemonProcess]:
     """A daemon on what another one left; its market is not there, its account is."""
     with rules() as rest_url:
         sets = (
@@ -74,10 +74,18 @@ def daemon(tmp_path: Path) -> Iterator[DaemonProcess]:
             "telemetry.top=1000",
             "logs.console=false",
         )
-        made = DaemonProcess(tmp_path, *sets)
-        assert build(made.data, ROWS, RESTING) > ROWS - 20
+        made = DaemonProcess(folder, *sets)
+        assert build(made.data, rows, resting) > rows - 20
+        try:
+            yield made
+        finally:
+            made.close()
+
+
+@pytest.fixture
+def daemon(tmp_path: Path) -> Iterator[DaemonProcess]:
+    with behind_large_journal(tmp_path, ROWS, RESTING) as made:
         yield made
-        made.close()
 
 
 @pytest.mark.failure("ST-01")

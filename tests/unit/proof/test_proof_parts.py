@@ -1,0 +1,221 @@
+"""Parts of the proof that only read: results of mutants, records of kills, and what the exit code says."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.proof import __main__ as program
+from tests.proof import mutants, stamp
+from tests.proof.figures import Broken, Mutant, Mutants, Recovery, Seeds, load, save
+from tests.proof.kills import accepted_behind, decided_behind
+from tests.unit.core.order_builders import intent
+from tests.unit.proof.made import chunk, kills, mutant, stamped
+from tradefan.errors import Refused
+from tradefan.messages.records import Kill, Resume
+
+RESULT = {
+    "name": "twice",
+    "what": "sends a create again",
+    "file": "tradefan/actors/gateway.py",
+    "killed": True,
+    "invariant": "I-01",
+    "seed": 4,
+    "core_s": 12.5,
+    "should": ["I-01"],
+}
+
+
+def told(tmp_path: Path, *results: dict[str, Any], **more: Any) -> Path:
+    """Write a file as the run of the mutants does."""
+    path = tmp_path / "told.json"
+    path.write_text(json.dumps({"commit": "HEAD", "budget_s": 300, "results": results, **more}))
+    return path
+
+
+# --- mutants --------------------------------------------------------------------------------------------
+
+
+def test_mutants_when_told_then_stored_under_the_commit_that_they_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever ran them knows what they ran on."""
+    monkeypatch.setattr(mutants, "code_of", lambda ref: {"abc": "3" * 40}[ref])
+    lived = {**RESULT, "name": "lives", "killed": False, "invariant": None, "seed": None}
+    mutants.run(tmp_path, told(tmp_path, RESULT, lived, commit="abc", extra=1))
+    found = load(tmp_path, Mutants)
+    assert found is not None
+    assert found.stamp.commit == "3" * 40
+    assert [(one.name, one.killed, one.should) for one in found.results] == [
+        ("twice", True, ("I-01",)),
+        ("lives", False, ("I-01",)),
+    ]
+    assert mutants.share(found.results) == 0.5
+
+
+def test_mutants_when_told_in_the_words_of_their_own_run_then_the_same(tmp_path: Path) -> None:
+    """It speaks of mistakes and verdicts; what did not run as a program would is not killed."""
+    one = {"name": "twice", "mistake": "again", "invariants": ["I-01"], "verdict": "killed", "core_s": 1.5}
+    killed = {**one, "killed_by": "I-01", "seed": 4, "expected": "a", "found": "b", "seeds": 4}
+    invalid = {**killed, "name": "lame", "verdict": "invalid", "killed_by": "", "seed": 0}
+    path = tmp_path / "report.json"
+    report = {"commit": "abc", "budget_s": 300, "hours": 0.14, "seeds": 300, "killed": 1}
+    path.write_text(json.dumps({**report, "mutants": [killed, invalid]}))
+    assert mutants.read(path).results == (
+        Mutant("twice", "again", "", True, "I-01", 4, 1.5, ("I-01",)),
+        Mutant("lame", "again", "", False, None, None, 1.5, ("I-01",)),
+    )
+    path.write_text(json.dumps({**report, "mutants": [{**killed, "mistake": 5}, {"name": "x"}]}))
+    with pytest.raises(Refused, match=r"BAD_MUTANTS: .*`\$.results\[0\].what`"):
+        mutants.read(path)
+    del killed["verdict"]
+    path.write_text(json.dumps({**report, "mutants": [killed]}))
+    with pytest.raises(Refused, match=r"BAD_MUTANTS: .*missing required field `file`"):
+        mutants.read(path)
+
+
+@pytest.mark.parametrize("field", sorted(RESULT))
+def test_mutants_when_a_field_is_missing_then_refused_by_its_name(tmp_path: Path, field: str) -> None:
+    """Nothing is guessed in its place."""
+    cut = {name: value for name, value in RESULT.items() if name != field}
+    with pytest.raises(
+        Refused, match=rf"BAD_MUTANTS: .*missing required field `{field}` - at `\$.results\[1\]`"
+    ):
+        mutants.read(told(tmp_path, RESULT, cut))
+
+
+@pytest.mark.parametrize(
+    ("results", "words"),
+    [
+        ((), "got none"),
+        ((RESULT, RESULT), "got twice twice"),
+        (({**RESULT, "invariant": None},), "killed, and no invariant says so: twice"),
+        (({**RESULT, "killed": "yes"},), "Expected `bool`, got `str`"),
+    ],
+)
+def test_mutants_when_they_make_no_sense_then_refused(
+    tmp_path: Path, results: tuple[dict[str, Any], ...], words: str
+) -> None:
+    """None at all would be all of them killed."""
+    with pytest.raises(Refused, match=words):
+        mutants.read(told(tmp_path, *results))
+
+
+def test_mutants_when_the_file_is_not_there_then_refused(tmp_path: Path) -> None:
+    """By its name."""
+    with pytest.raises(Refused, match=r"none.json: No such file"):
+        mutants.run(tmp_path, tmp_path / "none.json")
+
+
+# --- kills ----------------------------------------------------------------------------------------------
+
+
+def test_intents_when_between_kill_and_resume_then_counted() -> None:
+    """Of a kill of everything; one of a scope says nothing about the others."""
+    records = (
+        intent(),
+        Kill(1, "all", "", "api"),
+        intent(),
+        intent(),
+        Resume(2, "all", "", "api"),
+        intent(),
+        Kill(3, "binance:BTC/USDT", "", "api"),
+        intent(),
+    )
+    assert decided_behind(records) == 2
+
+
+def test_orders_when_accepted_behind_a_kill_then_those_that_were_on_their_way_do_not_count() -> None:
+    """A quarter of a second is more than the way to the venue takes."""
+    second = 1_000_000_000
+    closed = [(second, 2 * second), (5 * second, 6 * second)]
+    accepted = [
+        second - 1,
+        second + 200_000_000,
+        second + 300_000_000,
+        2 * second + 1,
+        5 * second + second // 2,
+    ]
+    assert accepted_behind(accepted, closed) == 2
+
+
+# --- the exit code --------------------------------------------------------------------------------------
+
+
+def rendered(tmp_path: Path) -> int:
+    words = ["render", "--place", str(tmp_path), "--page", str(tmp_path / "page.md")]
+    return program.main(words)
+
+
+def test_exit_when_parts_are_fine_then_0_and_the_page_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Everything that is stored for this code is not run again."""
+    monkeypatch.setattr(program, "code_of", lambda ref: stamped().commit)
+    monkeypatch.setattr(stamp, "code_of", lambda ref: stamped().commit)
+    monkeypatch.setattr(stamp, "changes", list)
+    save(tmp_path, Seeds((chunk(1, 100),)))
+    save(tmp_path, Mutants(stamped(), 300, tuple(mutant(str(number)) for number in range(20))))
+    save(tmp_path, kills())
+    save(tmp_path, Recovery(stamped(), (), 0, 0, (), 1, 1))
+    words = ["all", "--count", "100", "--place", str(tmp_path), "--page", str(tmp_path / "page.md")]
+    assert program.main(words) == 0
+    assert "20 of 20 (100.0 %)" in (tmp_path / "page.md").read_text()
+    assert "kills: stored for this code already" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("figures", "words"),
+    [
+        (Seeds((chunk(1, 9, "1" * 40, Broken(5, "I-06", "a", "b")),)), "seed 5 violates I-06"),
+        (kills(behind=2), "2 orders were decided or accepted behind a kill"),
+        (
+            Mutants(stamped(), 300, tuple(mutant(str(number), killed=number > 1) for number in range(20))),
+            "mutants killed: expected 95%, got 90.0%",
+        ),
+    ],
+)
+def test_exit_when_a_promise_is_broken_then_1_and_says_which(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    figures: Any,
+    words: str,
+) -> None:
+    """The page is written all the same."""
+    monkeypatch.setattr(program, "code_of", lambda ref: stamped().commit)
+    monkeypatch.setattr(program, "_one", lambda part, asked, say: program._judge(part, asked.place))
+    save(tmp_path, figures)
+    where = tmp_path / "page.md"
+    assert program.main(["all", "--place", str(tmp_path), "--page", str(where)]) == 1
+    assert words in capsys.readouterr().err
+    assert where.exists()
+
+
+def test_exit_when_a_part_cannot_run_then_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A file that is no result is no survivor."""
+    (tmp_path / "kills.json").write_text("{}")
+    assert rendered(tmp_path) == 2
+    assert "BAD_FIGURES" in capsys.readouterr().err
+
+
+def test_exit_when_one_part_cannot_run_then_1_and_the_others_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Hours behind it are not to be lost to a module that is not there."""
+    ran: list[str] = []
+
+    def one(part: str, asked: object, say: object) -> list[str]:
+        ran.append(part)
+        if part == "mutants":
+            raise Refused("NO_MUTANTS", "no such module")
+        return []
+
+    monkeypatch.setattr(program, "code_of", lambda ref: stamped().commit)
+    monkeypatch.setattr(program, "_one", one)
+    assert program.main(["all", "--place", str(tmp_path), "--page", str(tmp_path / "page.md")]) == 1
+    assert ran == ["seeds", "mutants", "kills", "recovery"]
+    assert "mutants: NO_MUTANTS: no such module" in capsys.readouterr().err
