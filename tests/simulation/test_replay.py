@@ -26,9 +26,11 @@ from tradefan.replay.cut import Cut, cut
 from tradefan.replay.player import Played, Player
 from tradefan.replay.story import Story
 from tradefan.replay.what_if import what_if
+from tradefan.runtime.recording import STEPS, pack_chunk
 from tradefan.runtime.system import RIM
+from tradefan.stores.segments import Segment
 from tradefan.strategy import Bar, Commands, Settings, State, Strategy, View, register
-from tradefan.units import SECOND, InstrumentId, OwnerId
+from tradefan.units import SECOND, InstrumentId, OwnerId, Ref
 from tradefan.venues.tape_book import TapeBook
 from tradefan.wiring import encode_config
 
@@ -181,6 +183,33 @@ def test_replay_when_a_chunk_is_damaged_then_refused_before_anything_is_replayed
         run.replay(tmp_path, see=lambda _player, played: seen.append(played))
     assert seen == []
     assert run.replay(tmp_path, until_text="2023-11-14T22:13:35Z").code == 0
+
+
+def test_replay_when_the_kernel_itself_broke_then_it_breaks_at_the_same_step(tmp_path: Path) -> None:
+    """The step that ended the daemon is the last of its recording, and its traceback comes again."""
+
+    def breaks(world: World) -> None:
+        world.run(10)
+        world.driver.inject(Ref(9_999), wish("to nobody"))
+        with pytest.raises(IndexError):
+            world.run(1)
+
+    run = record(tmp_path, breaks)
+    report = run.replay()
+    assert (report.code, report.divergence) == (1, None)
+    assert report.raised.startswith(f"step {run.world.kernel.state.steps} raises:")
+    assert "IndexError" in report.raised
+
+
+def test_replay_when_its_words_are_of_another_version_then_said_so(run: Recorded, tmp_path: Path) -> None:
+    """Its checksum is right, so nothing is damaged: this program does not know such a step."""
+    whole = run.segments[0].read_bytes()
+    places = Segment(run.segments[0])._places
+    chunk = pack_chunk(STEPS, bytes(36) + b"\x02\x00\x00\x00\x91\x01", 0, places[0].frame.at_ns)
+    other = tmp_path / run.segments[0].name
+    other.write_bytes(whole[: places[2].offset] + chunk)
+    with pytest.raises(Refused, match=r"RECORDING_OTHER: .* step 1 is not in the words of this version"):
+        run.replay(other)
 
 
 # --- differences --------------------------------------------------------------------------------------

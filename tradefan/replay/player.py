@@ -141,8 +141,12 @@ class Player:
         for segment in self.segments:
             self._begin(segment)
             for place, chunk in segment.chunks():
-                for step in chunk.steps:
-                    yield self._step(step, redacted=chunk.redacted > 0)
+                try:
+                    for step in chunk.steps:
+                        yield self._step(step, redacted=chunk.redacted > 0)
+                except msgspec.MsgspecError as error:
+                    text = f"step {self.kernel.state.steps + 1} is not in the words of this version: {error}"
+                    raise Refused("RECORDING_OTHER", f"{segment.path}: {text}") from error
                 self._compare_digest(chunk.digest, f"chunk at offset {place.offset}")
             ended = segment.ended
             if ended is not None:

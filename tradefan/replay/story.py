@@ -67,7 +67,7 @@ class Story:
         self._in(played)
         for ref, msg in played.heard:
             if ref == refs["oms"] and isinstance(msg, _CAME) and msg.client_order_id in self.children:
-                self._add("came", _words(msg))
+                self._add("came", f"{type(msg).__name__} {_words(msg)}")
         self._refusals(played)
         for lsn, record in records_of(played):
             self._record(lsn, record, played)
@@ -153,7 +153,7 @@ class Story:
         self._add("wished", _wish(order, played))
         self._add(
             "decided",
-            f"PARENT {lsn}: accepted as {order.parent_id}{f', {order.reason}' if order.reason else ''}",
+            f"Parent {lsn}: accepted as {order.parent_id}{f', {order.reason}' if order.reason else ''}",
         )
         noted, self.events = self.events, events
         self._parents[order.parent_id] = (order, noted)
@@ -178,17 +178,16 @@ class Story:
             self.events = [*noted, *self.events]
 
     def _decided(self, lsn: int, record: Record) -> None:
-        name = type(record).__name__.upper()
         if isinstance(record, Intent):
             self._add("seen", self._market(record.instrument))
             rules = ", ".join(rule.name for rule in plugins("risk_rule"))
             reference = f"reference {plain(record.reference_px)}, {record.reference_age_ns / MS:.1f} ms old"
             collar = "" if record.collar_px is None else f", collar {plain(record.collar_px)}"
             passed = f"passed {rules} of configuration {record.config_id}"
-            self._add("decided", f"INTENT {lsn}: {_words(record)}; {reference}{collar}; {passed}")
-            self._undurable[lsn] = f"INTENT of {record.client_order_id}"
+            self._add("decided", f"Intent {lsn}: {_words(record)}; {reference}{collar}; {passed}")
+            self._undurable[lsn] = f"the Intent of {record.client_order_id}"
         else:
-            self._add("decided", f"{name} {lsn}: {_words(record)}")
+            self._add("decided", f"{type(record).__name__} {lsn}: {_words(record)}")
 
     # --- what leaves ----------------------------------------------------------------------------------
 
@@ -226,20 +225,22 @@ def _wish(order: ParentOrder, played: Played) -> str:
         if isinstance(msg, OwnerTurn) and msg.owner == order.owner:
             for command in msg.commands:
                 if getattr(command, "ref", None) == order.ref:
-                    return f"by strategy {msg.owner} in its turn {msg.turn}: {_words(command)}"
+                    wished = f"{type(command).__name__} {_words(command)}"
+                    return f"by strategy {msg.owner} in its turn {msg.turn}: {wished}"
         if isinstance(msg, SubmitOrder | SetTarget) and (msg.owner, msg.ref) == (order.owner, order.ref):
-            return f"by {msg.owner}: {_words(msg)}"
+            return f"by {msg.owner}: {type(msg).__name__} {_words(msg)}"
     return f"by {order.owner}, ref {order.ref}"
 
 
 def _words(msg: Struct) -> str:
-    """Return a message's type and what it says, but for what is empty."""
+    """Return what a message says, but for what is empty and what the story's first line says."""
     fields: dict[str, Any] = plain_fields(msg)
-    fields.pop("at_ns", None)
-    said = " ".join(
-        f"{name}={value}" for name, value in fields.items() if value not in (None, "", {}, [], False)
-    )
-    return _cut(said if isinstance(msg, Intent) else f"{type(msg).__name__} {said}")
+    kept = {name: value for name, value in fields.items() if name not in _KNOWN and value not in _EMPTY}
+    return _cut(" ".join(f"{name}={value}" for name, value in kept.items()))
+
+
+_KNOWN = ("at_ns", "account", "instrument", "owner", "parent_id", "base", "quote", "kind", "recv_ns")
+_EMPTY: tuple[object, ...] = (None, "", {}, [], False)
 
 
 def _cut(text: str) -> str:
