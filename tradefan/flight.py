@@ -48,6 +48,7 @@ def make_recorder(
     at = datetime.fromtimestamp(kernel.state.now_ns // SECOND, UTC)
     run = f"{at:%Y%m%dT%H%M%S}.{kernel.state.now_ns % SECOND // 1_000:06d}Z"
     code, start_config, config_id = program_hash(), encode_config(config), kernel.state.config_id
+    instance = places.instance()
 
     def head(number: int, step: int) -> bytes:
         saved = {name: _saved(machines.get(account_port(name))) for name in config.accounts}
@@ -65,7 +66,7 @@ def make_recorder(
                 config_id=config_id,
                 config=start_config,
                 instruments=instruments,
-                instance=places.instance(),
+                instance=instance,
                 journal=str(places.journal.absolute()),
                 accounts={name: state for name, state in saved.items() if state is not None},
             )

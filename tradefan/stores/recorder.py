@@ -7,6 +7,7 @@ only: recovery reads the journal.
 
 from __future__ import annotations
 
+import errno
 import threading
 import time
 from collections import deque
@@ -44,6 +45,7 @@ RETRY_NS = 10 * SECOND
 """Between a failure and the next segment."""
 STOP_S = 5.0
 RECORDING = "RECORDING"
+NO_ROOM = "the disk has no room to spare"
 _SPACE_S = 1.0
 
 
@@ -116,6 +118,8 @@ class FlightRecorder:
         self._check = Check(MARKET)
         self._recording = False
         self._reason = "NOT_STARTED"
+        self._told = ""
+        """The reason that was logged last, until something is recorded again."""
         self._retry_ns = 0
         self._number = 0
         self._began_ns = self._chunk_ns = 0
@@ -143,7 +147,10 @@ class FlightRecorder:
         self._measure()
         self._thread = LinkThread(target=self._work, name="recorder", daemon=True)
         self._thread.start()
-        self._begin(self._kernel.state.now_ns)
+        if self._short:
+            self._pause(self._kernel.state.now_ns, NO_ROOM)
+        else:
+            self._begin(self._kernel.state.now_ns)
 
     def __enter__(self) -> Self:
         """Begin."""
@@ -158,6 +165,7 @@ class FlightRecorder:
 
     def record(self, now_ns: int, ingress: Sequence[Ingress]) -> None:
         """Keep one step; called behind it."""
+        # Not a method for each part: this is called for every frame.
         broken: Sequence[BrokenTurn] = ()
         if self._broken:
             broken = tuple(self._broken)
@@ -229,7 +237,7 @@ class FlightRecorder:
             self._pause(now_ns, self._failure)
         elif self._short:
             self._end(now_ns, "no room")
-            self._pause(now_ns, "the disk has no room to spare")
+            self._pause(now_ns, NO_ROOM)
         elif self._queued > limits.queue_bytes:
             self._end(now_ns, "behind")
             self._pause(now_ns, f"{self._queued} bytes wait for the disk")
@@ -245,6 +253,9 @@ class FlightRecorder:
         return path == self._segment_path and size >= limits.segment_bytes
 
     def _hand_over(self) -> None:
+        if self._told and not self._failure:
+            self._told = ""
+            self._log("info", "recorder_works", segment=self._segment_path.name)
         if self._buffer.count:
             digest = bytes.fromhex(self._trace.hexdigest())
             self._put(_Job(STEPS, self._buffer.take(digest), self._chunk_step, self._chunk_ns))
@@ -259,7 +270,9 @@ class FlightRecorder:
         self.steps_lost += self._buffer.count
         self._recording, self._reason = False, reason
         self._retry_ns = now_ns + RETRY_NS
-        self._log("warning", "recorder_paused", reason=reason, segment=self._segment_path.name)
+        if reason != self._told:
+            self._told = reason
+            self._log("warning", "recorder_paused", reason=reason, segment=self._segment_path.name)
 
     def _put(self, job: _Job) -> None:
         with self._wake:
@@ -292,17 +305,21 @@ class FlightRecorder:
             if job.path is not None:
                 self._open(job.path)
             if self._file is not None:
-                chunk = pack_chunk(job.kind, self._struck(job), job.first_step, job.at_ns)
-                self._file.write(chunk)
-                self._bytes_out += len(chunk)
-                path, size = self._written
-                self._written = (path, size + len(chunk))
+                self._append(self._file, job)
         except OSError as error:
             self._failure = f"{self._folder}: {error.strerror or type(error).__name__}"
             self._let_go()
         finally:
             with self._wake:
                 self._queued -= len(job.content)
+
+    def _append(self, file: IO[bytes], job: _Job) -> None:
+        chunk = pack_chunk(job.kind, self._struck(job), job.first_step, job.at_ns)
+        if file.write(chunk) != len(chunk):
+            raise OSError(errno.ENOSPC, "a chunk did not fit on the disk")
+        self._bytes_out += len(chunk)
+        path, size = self._written
+        self._written = (path, size + len(chunk))
 
     def _struck(self, job: _Job) -> bytes | bytearray:
         """Return a chunk's content without any secret; a replay is told where steps had one."""

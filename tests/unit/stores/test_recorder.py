@@ -214,7 +214,45 @@ def test_disk_when_it_has_no_room_to_spare_then_nothing_is_written_until_it_has(
     assert first.ended.reason == "no room"
     assert second.head.first_step == 7
     assert rig.recorder.view().steps_lost == 3
-    assert [event for event, _ in rig.lines] == ["recorder_paused"]
+    assert [event for event, _ in rig.lines] == ["recorder_paused", "recorder_works"]
+
+
+def test_disk_when_a_chunk_fits_only_in_part_then_the_file_ends_there(rig: Rig) -> None:
+    """A full disk takes some bytes and says so by their number alone: nothing is written behind them."""
+    rig.recorder.start()
+    rig.step("whole")
+    rig.step("whole too")
+    rig.written()
+    file: Any = rig.recorder._file
+
+    class Full:
+        def write(self, chunk: bytes) -> int:
+            return file.write(chunk[:20])
+
+        def close(self) -> None:
+            file.close()
+
+    rig.recorder._file = Full()  # type: ignore[assignment]
+    rig.step("in part")
+    rig.step("in part too")
+    rig.written()
+    rig.step("lost")
+    rig.step("lost too")
+    assert "did not fit" in rig.recorder.view().state
+    rig.recorder.close()
+    (path,) = segments_in(rig.folder)
+    assert rig.texts() == ["whole", "whole too"]
+    assert Segment(path).cut_at is not None
+
+
+def test_disk_when_it_has_no_room_at_the_start_then_nothing_is_made(rig: Rig) -> None:
+    """Also the first snapshot waits for room."""
+    rig.free = 0
+    rig.recorder.start()
+    rig.step("one")
+    assert rig.recorder.view().state == "the disk has no room to spare"
+    assert segments_in(rig.folder) == []
+    rig.recorder.close()
 
 
 def test_disk_when_it_fails_then_trading_goes_on_and_a_new_segment_is_tried_later(
