@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 Act = Callable[["World", Life, str, Random], bool]
 """Do it to the process that lives; False when there was nothing to do it to."""
 Said = Callable[["World", Life | None, str, Random], bool]
-"""Let the operator do it, who draws from a stream that he needs for all else, too: where nobody is to hear it
-it is a fault that is left out."""
+"""Let the operator do it, whose stream of chance is that of all his other acts: one that is left out is done,
+too, and no process hears it."""
 
 
 def inject(world: World, one: Planned, rng: Random) -> None:
@@ -243,16 +243,15 @@ def _book(world: World, life: Life | None, kind: str, rng: Random) -> bool:
         return False
     instrument, owner = rng.choice(world.options.instruments).id, OwnerId(rng.choice(("api", "sim1")))
     off = world.options.sizes[instrument] * rng.choice((-2, -1, 1, 2))
-    held = book.held.setdefault(owner, {})
-    if life is not None:
-        held[instrument] = held.get(instrument, ZERO) + off
+    held = {} if life is None else book.held.setdefault(owner, {})
+    held[instrument] = held.get(instrument, ZERO) + off
     comes_right = rng.random() < 0.5
 
     def release() -> None:
         if comes_right:
-            held[instrument] = held.get(instrument, ZERO) - (off if life is not None else ZERO)
+            held[instrument] -= off
         elif world.ready():
-            world.operator.resume(world.life if life is not None else None, instrument)
+            world.operator.resume(None if life is None else world.life, instrument)
         else:
             world.later(world.now_ns + SECOND, release)
 

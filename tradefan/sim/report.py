@@ -44,7 +44,6 @@ class Outcome(Struct, frozen=True):
     seed: int
     trace: str
     violation: Violation | None
-    kinds: tuple[str, ...]
     simulated_ns: int
     liar: bool = False
     orders: int = 0

@@ -7,7 +7,6 @@ planned, kills it and starts it again; then everything heals, and the books must
 from __future__ import annotations
 
 import heapq
-import traceback
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
@@ -23,7 +22,7 @@ import tradefan.strategies
 from tradefan.config.schema import Config
 from tradefan.drivers.latch import Latch
 from tradefan.drivers.machines import TimedMachine
-from tradefan.errors import Outage, Refused
+from tradefan.errors import Outage, Refused, traceback_of
 from tradefan.messages.control import LoopLag, StopAll
 from tradefan.messages.instrument import Instrument
 from tradefan.messages.wire import Text, Write
@@ -77,7 +76,7 @@ class _Enough(Exception):
 
 
 class Fate(Struct, frozen=True):
-    """What comes with a crash: how many of the next starts die, when it starts, and a jump of the clock."""
+    """What comes with a crash: that many of the next starts die, too, and the clock may jump to a skew."""
 
     power_loss: bool
     start_crashes: int
@@ -167,8 +166,8 @@ class World:
             pass
         except Broken as broken:
             violation = broken.violation
-        except Exception:  # noqa: BLE001 whatever escapes is a defect to report with its seed
-            text = traceback.format_exc()[-3_000:]
+        except Exception as error:  # noqa: BLE001 whatever escapes is a defect to report with its seed
+            text = traceback_of(error)[-3_000:]
             violation = Violation("DEFECT", self.now_ns, "no exception", text)
         if self.life is not None:
             self._end_life()
@@ -234,7 +233,6 @@ class World:
             seed=self.seed,
             trace=trace,
             violation=violation,
-            kinds=self.faults.on,
             simulated_ns=self.now_ns - T0,
             liar=self.options.liar,
             orders=self.observer.orders,
