@@ -167,19 +167,39 @@ def simulate(
     first: Annotated[int, typer.Option("--from", min=0, max=_SEED_LAST, help="the first of --seeds")] = 1,
     hours: Annotated[float | None, typer.Option("--hours", min=0.07, help="simulated, of each seed")] = None,
     faults: Annotated[str, typer.Option("--faults", help="all, none, or kinds joined by commas")] = "all",
+    only: Annotated[
+        str,
+        typer.Option(
+            "--only", help="of these faults let happen: all, none, kinds, or KIND:NUMBER as printed"
+        ),
+    ] = "all",
+    shrink_minutes: Annotated[
+        float | None, typer.Option("--shrink-minutes", min=0, help="to reduce a failing seed; 5, 0 is off")
+    ] = None,
+    pin: Annotated[
+        Path | None, typer.Option("--pin", metavar="DIR", help="for tests of failing seeds; results/pinned")
+    ] = None,
     jobs: Annotated[int, typer.Option("--jobs", min=1, help="processes")] = 1,
     as_json: AsJson = False,
 ) -> None:
     """Attack the whole system in a simulated world; exit code 1 when an invariant breaks."""
-    from tradefan.sim.command import DEFAULT_HOURS
+    from tradefan.sim.command import DEFAULT_HOURS, PINNED, SHRINK_MINUTES, Wanted
     from tradefan.sim.command import main as attack
 
     if seed is not None and seeds is not None:
         raise Refused("BAD_SEEDS", "expected --seed or --seeds, not both")
     if first + (seeds or 1) - 1 > _SEED_LAST:
         raise Refused("BAD_SEEDS", f"--from: expected seeds up to {_SEED_LAST}, got {seeds} from {first} on")
-    wanted = range(first, first + (seeds or 1)) if seed is None else (seed,)
-    raise SystemExit(attack(wanted, hours or DEFAULT_HOURS, faults, jobs, as_json=as_json))
+    wanted = Wanted(
+        tuple(range(first, first + (seeds or 1))) if seed is None else (seed,),
+        hours or DEFAULT_HOURS,
+        faults,
+        only,
+        jobs,
+        SHRINK_MINUTES if shrink_minutes is None else shrink_minutes,
+        pin or PINNED,
+    )
+    raise SystemExit(attack(wanted, as_json=as_json))
 
 
 @app.command()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import faulthandler
 import multiprocessing
 import os
+import shlex
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -13,6 +14,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from functools import partial
 from hashlib import blake2b
+from pathlib import Path
 from threading import Timer
 
 import msgspec
@@ -20,10 +22,12 @@ from msgspec import Struct
 
 from tradefan.errors import Defect
 from tradefan.sim.checkers import all_checkers
-from tradefan.sim.faults import read_kinds
+from tradefan.sim.faults import read_kinds, read_only
 from tradefan.sim.options import DEFAULT_HOURS
+from tradefan.sim.pin import pin
+from tradefan.sim.reduce import RUNS_MAX, Reduced, reduce
 from tradefan.sim.report import Outcome, Summary
-from tradefan.sim.shorten import shorten
+from tradefan.sim.shorten import Budget
 from tradefan.sim.world import World
 
 PROGRESS_EVERY = 10
@@ -31,8 +35,12 @@ ENOUGH_SEEDS = 300
 """So many seeds with all faults are to show something about each of them."""
 SEED_MAX_S = 120
 """A seed ends within 20 s; a process whose seed still runs after this says where it stands, and ends."""
+REDUCED_MAX = 3
+"""So many failing seeds of a command are reduced: hundreds mostly have one cause, and each takes minutes."""
+SHRINK_MINUTES = 5.0
+PINNED = Path("results/pinned")
 _STDERR = 2
-__all__ = ["DEFAULT_HOURS", "Wanted", "failure", "main", "run_seed", "simulate"]
+__all__ = ["DEFAULT_HOURS", "PINNED", "SHRINK_MINUTES", "Wanted", "failure", "main", "replay", "simulate"]
 
 
 class Wanted(Struct, frozen=True):
@@ -41,25 +49,45 @@ class Wanted(Struct, frozen=True):
     seeds: tuple[int, ...]
     hours: float = DEFAULT_HOURS
     faults: str = "all"
+    only: str = "all"
     jobs: int = 1
-    shorten: bool = True
+    shrink_minutes: float = SHRINK_MINUTES
+    """How long it may take to reduce a failing seed; 0: it is not reduced."""
+    pin: Path | None = None
+    """The folder for a test of each reduced seed."""
 
 
-def run_seed(seed: int, hours: float, kinds: Sequence[str], all_on: bool) -> Outcome:
-    """Run one seed with fresh checkers."""
-    return World(seed, hours=hours, kinds=kinds, all_on=all_on, checkers=all_checkers()).run()
+def replay(
+    seed: int,
+    *,
+    hours: float = DEFAULT_HOURS,
+    faults: str = "all",
+    only: str = "all",
+    until_ns: int | None = None,
+) -> Outcome:
+    """Run one seed with fresh checkers, as the command does with the same words.
+
+    Raises:
+        Refused: UNKNOWN_FAULT.
+    """
+    kinds, all_on = read_kinds(faults)
+    words = read_only(only)
+    world = World(seed, hours=hours, kinds=kinds, all_on=all_on, only=words, checkers=all_checkers())
+    return world.run(until_ns)
 
 
 def simulate(wanted: Wanted, say: Callable[[str], None]) -> tuple[Summary, str]:
     """Run the seeds in their order; return the sum and the hash over all traces."""
-    kinds, all_on = read_kinds(wanted.faults)
-    one = partial(_one, wanted.hours, kinds, all_on)
+    # What nobody can read is refused before any seed runs, not in a process of its own.
+    read_kinds(wanted.faults)
+    read_only(wanted.only)
+    one = partial(_one, wanted)
     summary, traces = Summary(), blake2b(digest_size=32)
     for outcome in _in_order(one, wanted.seeds, wanted.jobs):
         summary.add(outcome)
         traces.update(outcome.trace.encode())
         if outcome.violation is not None:
-            for line in failure(outcome, wanted):
+            for line in failure(outcome, wanted, shrink=len(summary.violations) <= REDUCED_MAX):
                 say(line)
         elif summary.seeds % PROGRESS_EVERY == 0:
             say(f"{summary.seeds} of {len(wanted.seeds)} seeds, {len(summary.violations)} violations")
@@ -67,32 +95,53 @@ def simulate(wanted: Wanted, say: Callable[[str], None]) -> tuple[Summary, str]:
     return summary, trace
 
 
-def failure(outcome: Outcome, wanted: Wanted) -> Iterator[str]:
-    """Give what is to be known of a failing seed, the command that repeats it last."""
+def failure(outcome: Outcome, wanted: Wanted, *, shrink: bool = True) -> Iterator[str]:
+    """Give what is to be known of a failing seed: what broke and what that needs, its command, its test."""
     violation = outcome.violation
     assert violation is not None
     yield f"seed {outcome.seed}: {violation}"
-    kinds = outcome.kinds
-    if wanted.shorten and kinds:
-        kinds = shorten(kinds, partial(_fails, outcome, wanted.hours))
-    words = ",".join(kinds) or "none"
-    hours = "" if wanted.hours == DEFAULT_HOURS else f" --hours {wanted.hours!r}"
-    yield f"  needs {len(kinds)} of {len(outcome.kinds)} kinds of faults"
-    yield f"  tradefan simulate --seed {outcome.seed}{hours} --faults {words}"
+    if not shrink or not wanted.shrink_minutes:
+        yield f"  not reduced: {_command(outcome.seed, wanted.hours, wanted.faults, wanted.only)}"
+        return
+    budget = Budget(RUNS_MAX, 60 * wanted.shrink_minutes, longest_s=outcome.cpu_s)
+    reduced = reduce(outcome, wanted.hours, partial(_again, outcome.seed, wanted.faults), budget)
+    part = f"{len(reduced.only)} of {len(outcome.happened)} faults"
+    cost = f"{budget.runs} runs, {budget.seconds:.0f} s"
+    if budget.spent:
+        yield f"  fails with {part}, of which not each may be needed: stopped behind {cost}"
+    else:
+        yield f"  needs {part} ({cost})"
+    yield f"  {_command(outcome.seed, reduced.hours, wanted.faults, ' '.join(reduced.only) or 'none')}"
+    if wanted.pin is not None:
+        yield f"  {_pin(wanted.pin, outcome.seed, wanted.faults, reduced)}"
 
 
-def _fails(outcome: Outcome, hours: float, kinds: Sequence[str]) -> bool:
-    """Say whether the seed breaks the same invariant with these kinds."""
-    with _watched(outcome.seed):
-        again = run_seed(outcome.seed, hours, kinds, all_on=True).violation
-    assert outcome.violation is not None
-    return again is not None and again.invariant == outcome.violation.invariant
+def _command(seed: int, hours: float, faults: str, only: str) -> str:
+    """Return what repeats a seed."""
+    words = ["tradefan simulate --seed", str(seed)]
+    words += [] if hours == DEFAULT_HOURS else ["--hours", repr(hours)]
+    words += [] if faults == "all" else ["--faults", shlex.quote(faults)]
+    words += [] if only == "all" else ["--only", shlex.quote(only)]
+    return " ".join(words)
 
 
-def _one(hours: float, kinds: Sequence[str], all_on: bool, seed: int) -> bytes:
+def _pin(folder: Path, seed: int, faults: str, reduced: Reduced) -> str:
+    try:
+        return f"pinned by {pin(folder, seed, faults, reduced)}"
+    except OSError as error:
+        return f"not pinned: {error}"
+
+
+def _again(seed: int, faults: str, hours: float, words: Sequence[str], until_ns: int) -> Outcome:
+    """Run a seed with some of its faults."""
+    with _watched(seed):
+        return replay(seed, hours=hours, faults=faults, only=" ".join(words) or "none", until_ns=until_ns)
+
+
+def _one(wanted: Wanted, seed: int) -> bytes:
     begun_s = time.process_time()
     with _watched(seed):
-        outcome = run_seed(seed, hours, kinds, all_on)
+        outcome = replay(seed, hours=wanted.hours, faults=wanted.faults, only=wanted.only)
     outcome = msgspec.structs.replace(outcome, cpu_s=time.process_time() - begun_s)
     return msgspec.msgpack.encode(outcome)
 
@@ -137,7 +186,7 @@ def _in_order(one: Callable[[int], bytes], seeds: Sequence[int], jobs: int) -> I
         pool.shutdown(cancel_futures=True)
 
 
-def main(seeds: Sequence[int], hours: float, faults: str, jobs: int, *, as_json: bool) -> int:
+def main(wanted: Wanted, *, as_json: bool) -> int:
     """Run seeds and print: failures and progress as they come, then the summary, last the trace.
 
     Of at least `ENOUGH_SEEDS` with all faults each kind has to strike: what never does is shown by none.
@@ -148,9 +197,10 @@ def main(seeds: Sequence[int], hours: float, faults: str, jobs: int, *, as_json:
     """
     say = partial(print, flush=True)
     aside = partial(say, file=sys.stderr) if as_json else say
-    summary, trace = simulate(Wanted(tuple(seeds), hours, faults, jobs), aside)
+    summary, trace = simulate(wanted, aside)
     say(msgspec.json.encode(summary).decode() if as_json else "\n".join(summary.lines()))
-    silent = summary.silent() if faults == "all" and len(seeds) >= ENOUGH_SEEDS else []
+    everything = wanted.faults == wanted.only == "all" and len(wanted.seeds) >= ENOUGH_SEEDS
+    silent = summary.silent() if everything else []
     if silent:
         aside(f"never struck, so nothing is shown about them: {', '.join(silent)}")
     say(f"trace {trace}")

@@ -13,7 +13,8 @@ from msgspec import Struct
 from tradefan.contracts import suggest
 from tradefan.errors import Refused
 from tradefan.sim.kinds import MARKET_KINDS, VENUE_KINDS
-from tradefan.sim.personality import LIAR_KINDS, chance, swarm
+from tradefan.sim.only import Only
+from tradefan.sim.personality import LIAR_KINDS, MODES, chance, swarm
 from tradefan.units import MINUTE, SECOND
 
 WORLD_KINDS: dict[str, str] = {
@@ -69,6 +70,7 @@ KINDS: dict[str, str] = {**VENUE_KINDS, **MARKET_KINDS, **WORLD_KINDS}
 CRASHES = ("crash_effect", "crash_disk", "crash_take")
 MODIFIERS = ("power_loss", "wall_jump", "crash_start", "damage")
 """They come with a crash and have no instants of their own."""
+CRASH = "crash_"
 STRATEGY = "strategy_"
 EXECUTOR = "executor_"
 
@@ -145,11 +147,39 @@ def read_kinds(text: str) -> tuple[tuple[str, ...], bool]:
     """
     if text == "all":
         return tuple(KINDS), False
-    words = tuple(word for word in text.replace(",", " ").split() if word != "none")
+    words = _words(text)
     for word in words:
         if word not in KINDS:
-            raise Refused("UNKNOWN_FAULT", f"no fault is called {word!r}{suggest(word, KINDS)}")
+            expected = "--faults: expected all, none or kinds of faults"
+            raise Refused("UNKNOWN_FAULT", f"{expected}, got {word!r}{suggest(word, KINDS)}")
     return tuple(kind for kind in KINDS if kind in words), True
+
+
+def read_only(text: str) -> tuple[str, ...] | None:
+    """Return the words of `KIND` or `KIND:NUMBER` that a text holds, none for `none`; None for `all`.
+
+    Raises:
+        Refused: UNKNOWN_FAULT with what was probably meant.
+    """
+    if text == "all":
+        return None
+    words = _words(text)
+    for word in words:
+        kind, colon, number = word.partition(":")
+        expected = "--only: expected all, none, or faults such as stall or crash_effect:2"
+        if kind not in KINDS:
+            raise Refused("UNKNOWN_FAULT", f"{expected}, got {word!r}{suggest(kind, KINDS)}")
+        if kind in MODES and colon:
+            raise Refused("UNKNOWN_FAULT", f"{expected}, got {word!r}; {kind} holds all the time")
+        if colon and not (number.isascii() and number.isdigit()):
+            raise Refused(
+                "UNKNOWN_FAULT", f"{expected}, got {word!r}; behind the colon is a number from 0 on"
+            )
+    return tuple(dict.fromkeys(words))
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(word for word in text.replace(",", " ").split() if word != "none")
 
 
 def on_in(seed: int, kinds: Iterable[str], *, all_on: bool, liar: bool) -> tuple[str, ...]:
@@ -187,11 +217,11 @@ def _instants(seed: int, kind: str, start_ns: int, span_ns: int) -> list[Planned
     return found
 
 
-def misdeeds(faults: Faults, strategies: int) -> dict[int, str]:
+def misdeeds(faults: Faults, strategies: int, only: Only) -> dict[int, str]:
     """Return what each strategy does wrong and when, as its settings say it."""
     found: dict[int, list[str]] = {}
     for one in faults.plan:
-        if one.kind.startswith(STRATEGY):
+        if one.kind.startswith(STRATEGY) and only.lets(one.kind, one.number):
             word = f"{one.kind.removeprefix(STRATEGY)}@{one.at_ns}"
             found.setdefault(one.number % strategies, []).append(word)
     return {number: " ".join(words) for number, words in found.items()}

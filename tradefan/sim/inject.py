@@ -19,7 +19,8 @@ from tradefan.messages.gateway import ExecutionReport, VenueFill
 from tradefan.messages.orders import Doubt
 from tradefan.runtime.kernel import PER_STEP
 from tradefan.runtime.system import Cell
-from tradefan.sim.faults import EXECUTOR, STRATEGY, Planned
+from tradefan.sim.faults import CRASH, CRASHES, EXECUTOR, STRATEGY, Planned
+from tradefan.sim.only import COMES_WITH
 from tradefan.sim.operator import GATEWAY, JOURNAL, LINK
 from tradefan.sim.options import ACCOUNT, T0, VENUE
 from tradefan.sim.plugins import Mode
@@ -33,16 +34,25 @@ if TYPE_CHECKING:
 
 Act = Callable[["World", Life, str, Random], bool]
 """Do it to the process that lives; False when there was nothing to do it to."""
+Said = Callable[["World", Life | None, str, Random], bool]
+"""Let the operator do it, whose stream of chance is that of all his other acts: one that is left out is done,
+too, and no process hears it."""
 
 
 def inject(world: World, one: Planned, rng: Random) -> None:
-    """Let a planned fault happen to the process that lives, if one does."""
-    life = world.life
+    """Let a planned fault happen to the process that lives, if one does and the fault is not left out."""
+    lets, life, kind = world.only.lets(one.kind, one.number), world.life, one.kind
     if life is None:
         return
-    act = _strategy if one.kind.startswith(STRATEGY) else _executor if one.kind.startswith(EXECUTOR) else None
-    if (act or _ACTS[one.kind])(world, life, one.kind, rng):
-        world.note(one.kind)
+    said = _executor if kind.startswith(EXECUTOR) else _SAID.get(kind)
+    if said is not None:
+        done = said(world, life if lets else None, kind, rng)
+    elif lets:
+        done = (_strategy if kind.startswith(STRATEGY) else _ACTS[kind])(world, life, kind, rng)
+    elif kind in CRASHES and not world.countdown.armed:
+        world.fate(kind.removeprefix(CRASH))
+    if lets and done:
+        world.note(kind)
 
 
 # --- process and disk -----------------------------------------------------------------------------------
@@ -201,6 +211,8 @@ def _fall(world: World, life: Life, rng: Random) -> None:
     if cell is None or cell.actor is None or not world.faults.has("actor_raise") or rng.random() < 0.6:
         return
     left, behind = rng.choice((1, 1, 1, 2, 4)), rng.random() < 0.5
+    if not world.only.drawn("actor_raise", COMES_WITH):
+        return
     world.note("actor_raise", f"at a kill or stop, {left} times")
 
     def guard(handle: Callable[[Any, Any], None]) -> Callable[[Any, Any], None]:
@@ -220,7 +232,7 @@ def _fall(world: World, life: Life, rng: Random) -> None:
     cell.place(cell.actor)
 
 
-def _book(world: World, life: Life, kind: str, rng: Random) -> bool:
+def _book(world: World, life: Life | None, kind: str, rng: Random) -> bool:
     """Let the risk desk's book of a position be wrong by a usual order or more, which no lot comes up to.
 
     Half of them come right, the others a human resumes; none outlives the heal, which repairs no book.
@@ -231,15 +243,15 @@ def _book(world: World, life: Life, kind: str, rng: Random) -> bool:
         return False
     instrument, owner = rng.choice(world.options.instruments).id, OwnerId(rng.choice(("api", "sim1")))
     off = world.options.sizes[instrument] * rng.choice((-2, -1, 1, 2))
-    held = book.held.setdefault(owner, {})
+    held = {} if life is None else book.held.setdefault(owner, {})
     held[instrument] = held.get(instrument, ZERO) + off
     comes_right = rng.random() < 0.5
 
     def release() -> None:
         if comes_right:
             held[instrument] -= off
-        elif world.ready() and world.life is not None:
-            world.operator.resume(world.life, instrument)
+        elif world.ready():
+            world.operator.resume(None if life is None else world.life, instrument)
         else:
             world.later(world.now_ns + SECOND, release)
 
@@ -259,7 +271,7 @@ def _strategy(world: World, life: Life, kind: str, rng: Random) -> bool:
     return any(cell is not None and cell.actor is not None for cell in cells)
 
 
-def _executor(world: World, life: Life, kind: str, rng: Random) -> bool:
+def _executor(world: World, life: Life | None, kind: str, rng: Random) -> bool:
     mode: Mode = next(mode for mode in get_args(Mode) if mode == kind.removeprefix(EXECUTOR))
     return world.ready() and world.operator.order(life, world.witness.oms, mode)
 
@@ -371,35 +383,36 @@ def _store(world: World, life: Life, kind: str, rng: Random) -> bool:
     return True
 
 
-def _kill(world: World, life: Life, kind: str, rng: Random) -> bool:
+def _kill(world: World, life: Life | None, kind: str, rng: Random) -> bool:
     """Kill at once, or when a create waits somewhere: for the disk, in the gateway, for the socket."""
     # Only between short steps does a create lie in the gateway's mail.
-    short = life.kernel.per_step < PER_STEP
+    short, heard = world.config.runtime.messages_per_step < PER_STEP, life is not None
     place = rng.choice(("", "", "", JOURNAL, GATEWAY, LINK) if short else ("", "", JOURNAL, LINK))
     if place:
-        world.ambush.lie(place, int(rng.random() * 5), partial(_strike, world, rng))
+        world.ambush.lie(place, int(rng.random() * 5), partial(_strike, world, rng, heard))
     else:
-        _strike(world, rng, ())
+        _strike(world, rng, heard, ())
     return False
 
 
-def _strike(world: World, rng: Random, scopes: tuple[str, ...]) -> None:
+def _strike(world: World, rng: Random, heard: bool, scopes: tuple[str, ...]) -> None:
     """Kill a scope, and resume it some seconds later, in whatever life that is."""
     life = world.life
     assert life is not None, "nothing passes a dead process"
-    world.note("kill")
-    if world.faults.has("disk_error") and rng.random() < 0.5:
-        _spoil_kill_byte(world, life, rng)
-    _fall(world, life, rng)
-    scope = world.operator.kill(life, scopes if rng.random() < 0.8 else ())
+    if heard:
+        world.note("kill")
+        if world.faults.has("disk_error") and rng.random() < 0.5:
+            _spoil_kill_byte(world, life, rng)
+        _fall(world, life, rng)
+    scope = world.operator.kill(life if heard else None, scopes if rng.random() < 0.8 else ())
 
     def resume() -> None:
         if not world.ready():
             world.later(world.now_ns + SECOND, resume)
-        elif world.life is not None:
+        else:
             kills = world.witness.oms.trading.kills
             unheard = ALL in kills and kills[ALL].principal == KERNEL
-            world.operator.resume(world.life, ALL if unheard else scope)
+            world.operator.resume(world.life if heard else None, ALL if unheard else scope)
 
     world.later(life.now_ns + int((1 + 30 * rng.random() ** 2) * SECOND), resume)
 
@@ -407,17 +420,19 @@ def _strike(world: World, rng: Random, scopes: tuple[str, ...]) -> None:
 def _spoil_kill_byte(world: World, life: Life, rng: Random) -> None:
     """Let the disk take no kill byte for a while, and half of the time nothing else either."""
     on: Literal["write", "sync"] = "write" if rng.random() < 0.5 else "sync"
-    world.rack.disk.fail("EIO", on, times=None, path=rng.choice((KILL_END, "")))
-    world.note("disk_error", "kill byte")
-    world.later(life.now_ns + int(5 * SECOND * rng.random()), world.rack.disk.heal)
+    path, heal_ns = rng.choice((KILL_END, "")), life.now_ns + int(5 * SECOND * rng.random())
+    if world.only.drawn("disk_error", COMES_WITH):
+        world.rack.disk.fail("EIO", on, times=None, path=path)
+        world.note("disk_error", "kill byte")
+        world.later(heal_ns, world.rack.disk.heal)
 
 
-def _cancel_storm(world: World, life: Life, kind: str, rng: Random) -> bool:
+def _cancel_storm(world: World, life: Life | None, kind: str, rng: Random) -> bool:
     world.operator.cancel_storm(life)
     return True
 
 
-def _resolve(world: World, life: Life, kind: str, rng: Random) -> bool:
+def _resolve(world: World, life: Life | None, kind: str, rng: Random) -> bool:
     """Resolve a create in doubt: this human has looked at the venue's own book."""
     if not world.ready():
         return False
@@ -430,7 +445,7 @@ def _resolve(world: World, life: Life, kind: str, rng: Random) -> bool:
     return False
 
 
-def _assign(world: World, life: Life, kind: str, rng: Random) -> bool:
+def _assign(world: World, life: Life | None, kind: str, rng: Random) -> bool:
     return world.ready() and world.operator.assign(life, world.witness.oms)
 
 
@@ -447,7 +462,6 @@ _ACTS: dict[str, Act] = {
     "disk_error": _disk,
     "sync_slow": _sync_slow,
     "actor_raise": _actor,
-    "book_differs": _book,
     "poison_fact": _poison,
     "rule_raise": _rule,
     "config_invalid": _config_invalid,
@@ -458,6 +472,9 @@ _ACTS: dict[str, Act] = {
     "store_hung": _store,
     "store_fails": _store,
     "store_partial": _store,
+}
+_SAID: dict[str, Said] = {
+    "book_differs": _book,
     "kill": _kill,
     "cancel_storm": _cancel_storm,
     "resolve": _resolve,

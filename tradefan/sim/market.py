@@ -33,6 +33,7 @@ from tradefan.messages.wire import (
 from tradefan.sim.kinds import MARKET_KINDS
 from tradefan.sim.market_faults import EVERY_S, RATES, MarketFaults
 from tradefan.sim.market_walk import Sides, Walk
+from tradefan.sim.only import Only
 from tradefan.sim.personality import Chances, chance
 from tradefan.units import MS, SECOND, InstrumentId, Side
 from tradefan.venues.binance import INTERVALS
@@ -68,6 +69,7 @@ class SimMarket:
         note: Callable[[str, str], None] = lambda _kind, _text: None,
         frames_s: float | None = None,
         volatility: float | None = None,
+        only: Only | None = None,
     ) -> None:
         """Begin at the opening prices; moves begin with the first instant that is heard of."""
         rng = chance(seed, "market")
@@ -89,6 +91,7 @@ class SimMarket:
             every_s={
                 kind: chance(seed, f"rate/{kind}").uniform(*EVERY_S[kind]) for kind in on if kind in EVERY_S
             },
+            only=only,
         )
         self.faults = MarketFaults(self, self.chances)
         self._agenda: list[tuple[int, int, Callable[[int], None]]] = []
@@ -234,8 +237,7 @@ class SimMarket:
         for gen in gens:
             message = Received(self._sessions[gen].conn, gen, at_ns, frame)
             self._tell(at_ns, gen, message)
-            if self.chances.hit("market_duplicated"):
-                self.chances.note("market_duplicated", "")
+            if self.chances.hit("market_duplicated") and self.chances.happens("market_duplicated"):
                 self._tell(at_ns, gen, message)
 
     def say(self, frame: bytes, at_ns: int) -> bool:

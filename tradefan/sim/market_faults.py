@@ -1,7 +1,8 @@
 """What goes wrong with a public market: silence, frozen times, lost and crossed frames, garbage, halts.
 
 Each kind comes at its own random times and lasts for a while. What concerns an instrument itself
-(halt, delist, other rules, a crash of its price) the venue obeys; the rest spoils frames only.
+(halt, delist, other rules, a crash of its price) the venue obeys; the rest spoils frames only. What is
+left out is not `real`: it draws what it would do, and does nothing.
 """
 
 from __future__ import annotations
@@ -68,7 +69,7 @@ class MarketFaults:
         self._chances = chances
         self._until: dict[tuple[str, str], tuple[int, bool]] = {}
         self.frozen_ns = 0
-        self._acts: dict[str, Callable[[Random, int], bool]] = {
+        self._acts: dict[str, Callable[[Random, int, bool], bool]] = {
             "market_garbage": self._garbage,
             "market_disconnect": self._disconnect,
             "flash_crash": self._crash,
@@ -113,54 +114,58 @@ class MarketFaults:
     def _happen(self, kind: str, at_ns: int) -> None:
         if kind in self._chances.every():
             rng = self._chances.rng(f"{kind}/how")
-            act = self._acts.get(kind)
+            act, real = self._acts.get(kind), self._chances.lets(kind)
             if act is None:
-                self._last(kind, rng, at_ns)
-            elif act(rng, at_ns):
+                self._last(kind, rng, at_ns, real)
+            elif act(rng, at_ns, real) and real:
                 self._chances.note(kind, "")
         self._schedule(kind, at_ns)
 
     # --- frames -------------------------------------------------------------------------------------------
 
-    def _last(self, kind: str, rng: Random, at_ns: int) -> None:
+    def _last(self, kind: str, rng: Random, at_ns: int, real: bool) -> None:
         """Spoil frames of an instrument, or of all, for a while; noted when it meets one."""
         subject = rng.choice((ALL, *(walk.symbol for walk in self._market.walks.values())))
-        self._until[kind, subject] = (at_ns + rng.randint(*LASTS_MS[kind]) * MS, False)
-        if kind == "market_frozen":
+        until_ns = at_ns + rng.randint(*LASTS_MS[kind]) * MS
+        if real:
+            self._until[kind, subject] = (until_ns, False)
+        if real and kind == "market_frozen":
             self.frozen_ns = at_ns
 
-    def _garbage(self, rng: Random, at_ns: int) -> bool:
-        return self._market.say(rng.choice(GARBAGE), at_ns)
+    def _garbage(self, rng: Random, at_ns: int, real: bool) -> bool:
+        frame = rng.choice(GARBAGE)
+        return real and self._market.say(frame, at_ns)
 
-    def _disconnect(self, rng: Random, at_ns: int) -> bool:
-        return self._market.break_all(at_ns)
+    def _disconnect(self, rng: Random, at_ns: int, real: bool) -> bool:
+        return real and self._market.break_all(at_ns)
 
     # --- instruments ----------------------------------------------------------------------------------------
 
     def _pick(self, rng: Random) -> Walk:
         return rng.choice(tuple(self._market.walks.values()))
 
-    def _crash(self, rng: Random, at_ns: int) -> bool:
+    def _crash(self, rng: Random, at_ns: int, real: bool) -> bool:
         walk = self._pick(rng)
-        walk.crashed = True
-        self._undo("flash_crash", walk, rng, at_ns)
+        walk.crashed |= real
+        self._undo("flash_crash", walk, rng, at_ns, real)
         return True
 
-    def _halt(self, rng: Random, at_ns: int) -> bool:
-        return self._stop(self._pick(rng), "HALT", "halt", rng, at_ns)
+    def _halt(self, rng: Random, at_ns: int, real: bool) -> bool:
+        return self._stop(self._pick(rng), "HALT", "halt", rng, at_ns, real)
 
-    def _delist(self, rng: Random, at_ns: int) -> bool:
-        return self._stop(self._pick(rng), "BREAK", "delist", rng, at_ns)
+    def _delist(self, rng: Random, at_ns: int, real: bool) -> bool:
+        return self._stop(self._pick(rng), "BREAK", "delist", rng, at_ns, real)
 
-    def _stop(self, walk: Walk, status: str, kind: str, rng: Random, at_ns: int) -> bool:
+    def _stop(self, walk: Walk, status: str, kind: str, rng: Random, at_ns: int, real: bool) -> bool:
         if walk.rules.status != "TRADING":
             return False
-        walk.change_status(status)
-        self._market.told(walk, at_ns)
-        self._undo(kind, walk, rng, at_ns)
+        if real:
+            walk.change_status(status)
+            self._market.told(walk, at_ns)
+        self._undo(kind, walk, rng, at_ns, real)
         return True
 
-    def _change(self, rng: Random, at_ns: int) -> bool:
+    def _change(self, rng: Random, at_ns: int, real: bool) -> bool:
         """Make tick or lot coarser or finer."""
         walk = self._pick(rng)
         tick, lot = walk.grid, int(walk.rules.qty_lot / walk.lots.step)
@@ -168,11 +173,12 @@ class MarketFaults:
             tick = rng.choice([steps for steps in LOTS if steps != tick])
         else:
             lot = rng.choice([steps for steps in LOTS if steps != lot])
-        walk.coarsen(tick, lot)
-        self._market.told(walk, at_ns)
+        if real:
+            walk.coarsen(tick, lot)
+            self._market.told(walk, at_ns)
         return True
 
-    def _undo(self, kind: str, walk: Walk, rng: Random, at_ns: int) -> None:
+    def _undo(self, kind: str, walk: Walk, rng: Random, at_ns: int, real: bool) -> None:
         """Let an instrument be as it was after a while."""
 
         def undo(then_ns: int) -> None:
@@ -182,7 +188,9 @@ class MarketFaults:
                 walk.change_status("TRADING")
             self._market.told(walk, then_ns)
 
-        self._market.later(at_ns + rng.randint(*LASTS_MS[kind]) * MS, undo)
+        length_ns = rng.randint(*LASTS_MS[kind]) * MS
+        if real:
+            self._market.later(at_ns + length_ns, undo)
 
     def _restore(self, walk: Walk) -> None:
         walk.crashed = walk.crossed = False

@@ -11,6 +11,7 @@ from tradefan.core.modes import waits_for_human
 from tradefan.core.outbox import Placing, create_of
 from tradefan.core.scopes import scopes as scopes_of
 from tradefan.drivers.latch import ALL
+from tradefan.messages.base import Message
 from tradefan.messages.control import KillSwitch
 from tradefan.messages.gateway import CreateOrder
 from tradefan.messages.instrument import Instrument
@@ -41,7 +42,10 @@ Strike: TypeAlias = Callable[[tuple[str, ...]], None]
 
 
 class Operator:
-    """Acts on the process that lives now; every number it gives is drawn from its own stream."""
+    """Acts on the process that lives now; every number it gives is drawn from its own stream.
+
+    Where `life` is None nobody hears it: a fault that is left out draws what it would have said.
+    """
 
     def __init__(self, options: Options, rng: Random) -> None:
         """Begin without a request."""
@@ -57,7 +61,7 @@ class Operator:
         else:
             self.order(life, oms)
 
-    def order(self, life: Life, oms: Any, mode: Mode = "fair") -> bool:  # noqa: ANN401
+    def order(self, life: Life | None, oms: Any, mode: Mode = "fair") -> bool:  # noqa: ANN401
         """Submit an order by hand, or one whose executor misbehaves; False when nothing is quoted."""
         rng, owner = self.rng, self.rng.choice(OWNERS)
         instrument = rng.choice(self.options.instruments)
@@ -89,7 +93,7 @@ class Operator:
             protective=guards and rng.random() < 0.5,
             req=self._request(),
         )
-        life.inject("oms", wish)
+        _tell(life, wish)
         return True
 
     def cancel_one(self, life: Life, oms: Any) -> None:  # noqa: ANN401
@@ -98,27 +102,27 @@ class Operator:
         parent = oms.trading.parents[self.rng.choice(names)]
         life.inject("oms", CancelParent(parent.order.owner, parent.order.parent_id, self._request()))
 
-    def cancel_storm(self, life: Life) -> None:
+    def cancel_storm(self, life: Life | None) -> None:
         """Cancel everything of everybody, several times at once."""
         owners = (*OWNERS, *(OwnerId(name) for name in self.options.config.strategies))
         for _ in range(1 + int(self.rng.random() * 5)):
             for owner in owners:
-                life.inject("oms", CancelAll(owner, None, self._request()))
+                _tell(life, CancelAll(owner, None, self._request()))
 
-    def kill(self, life: Life, scopes: tuple[str, ...] = ()) -> str:
+    def kill(self, life: Life | None, scopes: tuple[str, ...] = ()) -> str:
         """Kill a scope as API and SIGUSR2 do: the latch first, then the word to the order manager.
 
         With `scopes` it is one of these.
         """
         rng = self.rng
         if rng.random() < 0.2:
-            life.latch.close(ALL, KILL_REASON)
-            life.inject("oms", KillSwitch(ALL, KILL_REASON, "signal"))
+            _close(life, ALL, KILL_REASON)
+            _tell(life, KillSwitch(ALL, KILL_REASON, "signal"))
             return ALL
         names = list(self.options.config.strategies)
         instrument = rng.choice(self.options.instruments)
         scope = rng.choice(scopes or ("all", "all", ACCOUNT, instrument.id, rng.choice(names), VENUE))
-        life.latch.close(scope, "sim kill")
+        _close(life, scope, "sim kill")
         kill = KillSwitch(
             scope,
             "sim kill",
@@ -127,13 +131,13 @@ class Operator:
             keep_protection=rng.random() < 0.3,
             req=self._request(),
         )
-        life.inject("oms", kill)
+        _tell(life, kill)
         return scope
 
-    def resume(self, life: Life, scope: str) -> None:
+    def resume(self, life: Life | None, scope: str) -> None:
         """Open a scope again."""
         owner = self.rng.choice(OWNERS)
-        life.inject("oms", ResumeTrading(scope, "sim resume", PRINCIPAL, owner, self._request()))
+        _tell(life, ResumeTrading(scope, "sim resume", PRINCIPAL, owner, self._request()))
 
     def repair(self, life: Life, oms: Any, *, kills: bool) -> int:  # noqa: ANN401
         """Let go what waits for a human: poisons, modes, and with `kills` kills; return how much."""
@@ -152,13 +156,13 @@ class Operator:
         return len(scopes) + len(trading.poisons)
 
     def resolve(
-        self, life: Life, subject: str, verdict: Literal["PLACED", "NOT_PLACED", "RETRY", "DROP"]
+        self, life: Life | None, subject: str, verdict: Literal["PLACED", "NOT_PLACED", "RETRY", "DROP"]
     ) -> None:
         """End what only a human may end."""
         owner = self.rng.choice(OWNERS)
-        life.inject("oms", ResolveOrder(subject, verdict, "sim", PRINCIPAL, owner, self._request()))
+        _tell(life, ResolveOrder(subject, verdict, "sim", PRINCIPAL, owner, self._request()))
 
-    def assign(self, life: Life, oms: Any) -> bool:  # noqa: ANN401
+    def assign(self, life: Life | None, oms: Any) -> bool:  # noqa: ANN401
         """Move a part of a position to another owner; False when nobody holds anything."""
         owners = [OwnerId(name) for name in self.options.config.strategies]
         held = [
@@ -176,7 +180,7 @@ class Operator:
         wish = AssignPosition(
             ACCOUNT, instrument.id, giver, taker, part or qty, price, PRINCIPAL, OWNERS[0], self._request()
         )
-        life.inject("oms", wish)
+        _tell(life, wish)
         return True
 
     def _request(self) -> int:
@@ -245,9 +249,16 @@ class Ambush:
             strike(scopes)
 
 
+def _tell(life: Life | None, msg: Message) -> None:
+    if life is not None:
+        life.inject("oms", msg)
+
+
+def _close(life: Life | None, scope: str, reason: str) -> None:
+    if life is not None:
+        life.latch.close(scope, reason)
+
+
 def _held(oms: Any, owner: OwnerId, instrument: Instrument) -> Any:  # noqa: ANN401
     positions = oms.trading.ledger.positions.get(ACCOUNT, {})
     return positions.get(owner, {}).get(instrument.id)
-
-
-"""How often the operator looks for what waits for him while everything heals."""

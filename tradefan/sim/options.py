@@ -25,6 +25,7 @@ from tradefan.config.schema import (
 )
 from tradefan.messages.instrument import Instrument
 from tradefan.sim.faults import Faults, misdeeds
+from tradefan.sim.only import Only
 from tradefan.sim.personality import chance
 from tradefan.sim.plugins import TRADER
 from tradefan.units import MINUTE, MS, SECOND, AccountId, Asset, InstrumentId
@@ -103,7 +104,7 @@ def spans(hours: float) -> tuple[int, int]:
     return max(whole_ns - heal_ns, MINUTE), heal_ns
 
 
-def draw(seed: int, hours: float, bounds: Bounds, faults: Faults) -> Options:
+def draw(seed: int, hours: float, bounds: Bounds, faults: Faults, only: Only) -> Options:
     """Draw a seed's options; what its strategies do wrong stands in their settings."""
     rng = chance(seed, "options")
     picked = sorted(rng.sample(range(len(MARKETS)), rng.choice((2, 2, 3))))
@@ -118,7 +119,7 @@ def draw(seed: int, hours: float, bounds: Bounds, faults: Faults) -> Options:
         instruments=instruments,
         sizes={one.id: Decimal(traded.size) for one, traded in zip(instruments, markets, strict=True)},
         balances=_balances(rng, markets),
-        config=_config(seed, rng, instruments, markets, bounds, faults),
+        config=_config(seed, rng, instruments, markets, bounds, faults, only),
         commit_ns=_commit_ns(rng),
         backlog_max=chance(seed, "backlog").choice(BACKLOGS) if _disk_fails(faults) else BACKLOGS[-1],
         # At the usual thousand a seed has a checkpoint or two, and no failure of the disk meets one.
@@ -188,13 +189,14 @@ def _config(
     markets: list[Traded],
     bounds: Bounds,
     faults: Faults,
+    only: Only,
 ) -> Config:
     return Config(
         environment="simulation",
         accounts={ACCOUNT: _account(rng, bounds)},
         venues={VENUE: VenueConfig(source=rng.choice(("tape", "live")))},
         feeds={one.id: FeedConfig() for one in instruments},
-        strategies=_strategies(seed, rng, instruments, markets, faults),
+        strategies=_strategies(seed, rng, instruments, markets, faults, only),
         risk=_risk(rng, instruments, markets),
         runtime=_runtime(seed, rng),
         journal=JournalConfig(snapshot_every=int(100 * 20 ** rng.random())),
@@ -225,9 +227,10 @@ def _strategies(
     instruments: tuple[Instrument, ...],
     markets: list[Traded],
     faults: Faults,
+    only: Only,
 ) -> dict[str, StrategyConfig]:
     found, count = {}, rng.choice((2, 3, 3))
-    wrong = misdeeds(faults, count)
+    wrong = misdeeds(faults, count, only)
     for number in range(count):
         index = number % len(instruments)
         found[f"sim{number}"] = StrategyConfig(

@@ -13,6 +13,7 @@ from typing import Literal
 from msgspec import Struct
 
 from tradefan.sim.kinds import VENUE_KINDS
+from tradefan.sim.only import Only
 from tradefan.units import MS, SECOND
 
 Shape = Literal["zero", "uniform", "bound", "mixed"]
@@ -69,6 +70,8 @@ EVERY_S: dict[str, tuple[float, float]] = {
     "transfer": (120, 400),
 }
 """Mean seconds between two of a kind that comes by itself."""
+MODES = tuple(kind for kind in VENUE_KINDS if kind not in RATES and kind not in EVERY_S)
+"""Kinds that hold all the time, so that there are no single ones of them."""
 
 
 def chance(seed: int, purpose: str) -> Random:
@@ -164,13 +167,15 @@ class Chances:
         rates: dict[str, float] | None = None,
         every_s: dict[str, float] | None = None,
         modes: tuple[str, ...] = (),
+        only: Only | None = None,
     ) -> None:
-        """Begin all streams."""
+        """Begin all streams; what `only` leaves out is drawn and does not happen."""
         self.note = note
+        self._only = only or Only()
         self._seed = seed
         self._rates = dict(rates or {})
         self._every_s = dict(every_s or {})
-        self._modes = dict.fromkeys(modes, True)
+        self._modes = {kind: True for kind in modes if self._only.lets(kind)}
         self._streams: dict[str, Random] = {}
 
     def rng(self, purpose: str) -> Random:
@@ -181,12 +186,23 @@ class Chances:
         return stream
 
     def hit(self, kind: str, share: float = 1.0) -> bool:
-        """Say whether a kind happens at this opportunity; the caller notes it when it did.
+        """Say whether a kind is drawn at this opportunity; whoever does it asks `happens` or `lets` before.
 
         `share` makes it rarer where a kind has many more opportunities than elsewhere.
         """
         rate = self._rates.get(kind, 0.0) * share
         return rate > 0 and self.rng(kind).random() < rate
+
+    def lets(self, kind: str) -> bool:
+        """Say whether what was drawn may happen, asked when all of it was drawn; whoever does it notes it."""
+        return self._only.drawn(kind)
+
+    def happens(self, kind: str, text: str = "") -> bool:
+        """Say whether what was drawn may happen, and note it when it may."""
+        lets = self.lets(kind)
+        if lets:
+            self.note(kind, text)
+        return lets
 
     def mode(self, kind: str) -> bool:
         """Say whether a kind holds all the time."""

@@ -44,7 +44,6 @@ class Outcome(Struct, frozen=True):
     seed: int
     trace: str
     violation: Violation | None
-    kinds: tuple[str, ...]
     simulated_ns: int
     liar: bool = False
     orders: int = 0
@@ -58,6 +57,8 @@ class Outcome(Struct, frozen=True):
     coverage: dict[str, dict[str, int]] = {}
     cpu_s: float = 0.0
     """What the seed cost its process."""
+    happened: tuple[str, ...] = ()
+    """Of a seed that failed: its single faults up to then, as `sim.only` names them."""
 
 
 class Summary(Struct):

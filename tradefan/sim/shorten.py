@@ -1,38 +1,84 @@
-"""A failing seed's list of faults made shorter: kinds are dropped until every one that is left is needed.
+"""A list that fails made shorter: what is left is needed, as far as runs and time allow.
 
-Each kind has its own streams of chance, so a run without one is the same world but for it. The work is
-bounded by the number of runs, not by a clock: the same seed is shortened alike on every machine.
+Delta debugging by complements, as in Zeller and Hildebrandt (2002): large parts are left out first, then
+smaller ones, at last single items, until no single one can be left out.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
-RUNS_MAX = 30
-"""At about two seconds a run, a minute."""
-
-Fails = Callable[[Sequence[str]], bool]
-"""Runs the seed with these kinds; True when it fails as before."""
+T = TypeVar("T")
 
 
-def shorten(kinds: Sequence[str], fails: Fails, runs_max: int = RUNS_MAX) -> tuple[str, ...]:
-    """Return a part of `kinds` with which the seed still fails; shortest when the runs suffice.
+class Budget:
+    """The runs and seconds that there are; a run that would not end in time is not begun.
 
-    Halves are tried before single kinds, as in Zeller's delta debugging (2002).
+    The number of runs is there so that a seed is shortened alike on every machine that is fast enough.
     """
-    left, parts, runs = list(kinds), 2, 0
-    while left and runs < runs_max:
-        size = -(-len(left) // parts)
-        for start in range(0, len(left), size):
-            if runs >= runs_max:
-                break
-            rest = [*left[:start], *left[start + size :]]
-            runs += 1
-            if fails(rest):
-                left, parts = rest, max(2, parts - 1)
-                break
-        else:
-            if size == 1:
-                break
-            parts = min(len(left), 2 * parts)
-    return tuple(left)
+
+    def __init__(
+        self,
+        runs_max: int,
+        seconds: float,
+        *,
+        longest_s: float = 0.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Begin to count; `longest_s` is what a run takes, as far as that is known."""
+        self.runs = 0
+        self.spent = False
+        """Whether something was left undone."""
+        self._runs_max = runs_max
+        self._clock = clock
+        self._begun_s = self._run_s = clock()
+        self._end_s = self._begun_s + seconds
+        self._longest_s = longest_s
+
+    def take(self) -> bool:
+        """Say whether there is another run, and count it as begun."""
+        now_s = self._clock()
+        if self.runs:
+            self._longest_s = max(self._longest_s, now_s - self._run_s)
+        if self.runs >= self._runs_max or now_s + self._longest_s > self._end_s:
+            self.spent = True
+            return False
+        self.runs, self._run_s = self.runs + 1, now_s
+        return True
+
+    @property
+    def seconds(self) -> float:
+        """How long it has been."""
+        return self._clock() - self._begun_s
+
+
+def shorten(
+    items: Sequence[T], fails: Callable[[Sequence[T]], Sequence[T] | None], budget: Budget
+) -> tuple[T, ...]:
+    """Return a part of `items` that fails; none of them can be left out unless the budget is spent.
+
+    `fails` runs with a part and returns what of it came up, which fails alike; None when it does not fail.
+    """
+    left = tuple(items)
+    if not left or not budget.take():
+        return left
+    found = fails(())
+    if found is not None:
+        return ()
+    size = (len(left) + 1) // 2
+    while left:
+        before, start = left, 0
+        while start < len(left):
+            if not budget.take():
+                return left
+            found = fails(left[:start] + left[start + size :])
+            if found is None:
+                start += size
+            else:
+                left = tuple(found)
+        if size == 1 and left == before:
+            break
+        size = max(1, min(size, len(left)) // 2)
+    return left

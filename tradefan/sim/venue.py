@@ -25,6 +25,7 @@ from tradefan.messages.base import Message
 from tradefan.messages.instrument import Instrument
 from tradefan.messages.wire import Close, NotWritten, Open, Text, Write, Written
 from tradefan.sim.market import SimMarket
+from tradefan.sim.only import Only
 from tradefan.sim.personality import LIAR_LAG_NS, QUERY_SHARE, Chances, Delay, Personality
 from tradefan.sim.venue_answers import Answers
 from tradefan.sim.venue_book import Book
@@ -81,6 +82,7 @@ class SimVenue:
         latched: Callable[[tuple[str, ...]], bool] = lambda _scopes: False,
         on_write: Callable[[Write, str | None], None] = lambda _write, _refused: None,
         faults_until_ns: int | None = None,
+        only: Only | None = None,
     ) -> None:
         """Open an account that holds `balances`; no ban that is told ends after `faults_until_ns`."""
         self.personality = personality
@@ -92,7 +94,12 @@ class SimVenue:
         self.late_fill_bound_ns = personality.late_fill_bound_ns
         self.honest = personality.honest
         self.chances = chances = Chances(
-            seed, note, rates=personality.rates, every_s=personality.every_s, modes=personality.modes
+            seed,
+            note,
+            rates=personality.rates,
+            every_s=personality.every_s,
+            modes=personality.modes,
+            only=only,
         )
         self.book = Book(
             instruments,
@@ -247,8 +254,7 @@ class SimVenue:
         """Say whether a request gets lost on its way."""
         for kind, fits in (("request_lost", asked.op != "subscribe"), ("cancel_lost", asked.op == "cancel")):
             if fits and self.chances.hit(kind, asked.share):
-                self.chances.note(kind, f"{asked.op} {asked.client_order_id}")
-                return True
+                return self.chances.happens(kind, f"{asked.op} {asked.client_order_id}")
         return False
 
     def _vanish(self, asked: Asked, at_ns: int) -> None:
@@ -268,11 +274,12 @@ class SimVenue:
         if self.chances.hit("server_error", asked.share):
             rng = self.chances.rng("server_error/how")
             done = rng.random() < 0.5
-            self.chances.note("server_error", f"{asked.op}, {'' if done else 'not '}carried out")
-            asked.failure = failure(asked.request, rng)
-            if not done:
-                self._refuse(asked, asked.failure, "server error", at_ns)
-                return
+            body = failure(asked.request, rng)
+            if self.chances.happens("server_error", f"{asked.op}, {'' if done else 'not '}carried out"):
+                asked.failure = body
+                if not done:
+                    self._refuse(asked, body, "server error", at_ns)
+                    return
         due_ns = self._accept_ns(asked, at_ns)
         if due_ns > at_ns:
             self.later(due_ns, partial(self._serve, asked))
@@ -298,9 +305,11 @@ class SimVenue:
         bound_ns = asked.not_after_ns + accept.bound_ns - at_ns
         due_ns = at_ns + Delay(accept.shape, max(bound_ns, 0)).draw(self.chances.rng("late_accept/when"))
         if due_ns > at_ns:
-            asked.mute = self.chances.rng("late_accept/mute").random() < MUTE_SHARE
+            mute = self.chances.rng("late_accept/mute").random() < MUTE_SHARE
             late_s = (due_ns - asked.not_after_ns) / SECOND
-            self.chances.note("late_accept", f"{asked.client_order_id} not_after{late_s:+g} s")
+            if not self.chances.happens("late_accept", f"{asked.client_order_id} not_after{late_s:+g} s"):
+                return at_ns
+            asked.mute = mute
         return due_ns
 
     def _refuse(self, asked: Asked, body: bytes, why: str, at_ns: int) -> None:
@@ -322,8 +331,10 @@ class SimVenue:
         heard_ns = at_ns + self._half()
         filled = bool(asked.client_order_id) and len(self.book.trades) > trades
         if filled and self.chances.hit("fill_before_ack") and self.links.listeners():
-            heard_ns = self._answers.held(self.tell(at_ns))
-            self.chances.note("fill_before_ack", asked.client_order_id)
+            happens = self.chances.happens("fill_before_ack", asked.client_order_id)
+            # The way of one that is left out is drawn, too.
+            held_ns = self._answers.held(self.tell(at_ns) if happens else at_ns)
+            heard_ns = held_ns if happens else heard_ns
         if not asked.mute:
             hear = partial(self.links.say, asked.key)
             self._answers.send(asked.failure or body, heard_ns, hear, asked.share)

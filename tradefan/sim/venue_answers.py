@@ -31,18 +31,20 @@ class Answers:
         """Let an answer that would be heard at an instant take its way; `share` of the usual trouble."""
         chances = self._chances
         if chances.hit("answer_lost", share):
-            chances.note("answer_lost", "")
+            if not chances.happens("answer_lost"):
+                # Of a lost one nothing else was drawn.
+                hear(due_ns, body)
             return
         body = self._spoiled(body, share)
         if chances.hit("ack_delay", share):
             late_ns = self._personality.answer.draw(chances.rng("answer"))
-            if late_ns:
-                chances.note("ack_delay", f"{late_ns / SECOND:g} s")
-            due_ns += late_ns
+            if late_ns and chances.happens("ack_delay", f"{late_ns / SECOND:g} s"):
+                due_ns += late_ns
         hear(due_ns, body)
         if chances.hit("answer_duplicated", share):
-            chances.note("answer_duplicated", "")
-            hear(due_ns + chances.rng("answer/twice").randint(0, TWICE_NS), body)
+            twice_ns = due_ns + chances.rng("answer/twice").randint(0, TWICE_NS)
+            if chances.happens("answer_duplicated"):
+                hear(twice_ns, body)
 
     def held(self, told_ns: int) -> int:
         """Return when an answer is heard that the private stream overtakes."""
@@ -53,12 +55,12 @@ class Answers:
         if chances.hit("malformed", share):
             rng = chances.rng("malformed/how")
             name = rng.choice(tuple(_MANGLED))
-            chances.note("malformed", name)
-            return _MANGLED[name](body, rng)
+            mangled = _MANGLED[name](body, rng)
+            return mangled if chances.happens("malformed", name) else body
         if self._oversized < OVERSIZED_MAX and chances.hit("oversized"):
             self._oversized += 1
-            chances.note("oversized", "")
-            return body[:-1] + b',"pad":"' + b"x" * OVERSIZED + b'"}'
+            if chances.happens("oversized"):
+                return body[:-1] + b',"pad":"' + b"x" * OVERSIZED + b'"}'
         return body
 
 

@@ -82,8 +82,9 @@ class Desk:
         rows = [trade.versions[0][1] for trade in fresh if trade.named]
         named = [row for row in rows if row is not None]
         placed = codec.placed(order.versions[-1][1], named, self.symbols[instrument])
-        if self._chances.hit("echo_rewritten"):
-            self._chances.note("echo_rewritten", order.client_order_id)
+        if self._chances.hit("echo_rewritten") and self._chances.happens(
+            "echo_rewritten", order.client_order_id
+        ):
             placed["clientOrderId"] = f"x-{order.client_order_id[:14]}"
         return placed
 
@@ -133,8 +134,9 @@ class Desk:
             return at_ns
         lag_ns = self._personality.lag.draw(self._chances.rng("lag"))
         # A lag in which nothing happened shows the book as it is, which is no fault.
-        if self._book.log and self._book.log[-1].at_ns > at_ns - lag_ns:
-            self._chances.note("query_lag", f"{lag_ns / SECOND:g} s")
+        shows = bool(self._book.log) and self._book.log[-1].at_ns > at_ns - lag_ns
+        if shows and not self._chances.happens("query_lag", f"{lag_ns / SECOND:g} s"):
+            return at_ns
         return at_ns - lag_ns
 
     def _status(self, params: Params, at_ns: int) -> dict[str, Any]:
@@ -148,10 +150,9 @@ class Desk:
 
     def _overlooked(self, picture: PaperOrder) -> bool:
         """Say whether a liar does not find an order that is there."""
-        missed = self._book.orders[picture.order_id].ended_ns is None and self._chances.hit("not_found")
-        if missed:
-            self._chances.note("not_found", picture.client_order_id)
-        return missed
+        if self._book.orders[picture.order_id].ended_ns is not None or not self._chances.hit("not_found"):
+            return False
+        return self._chances.happens("not_found", picture.client_order_id)
 
     def _open_orders(self, params: Params, at_ns: int) -> list[dict[str, Any]]:
         instrument = self._instrument(params) if "symbol" in params else None
@@ -172,8 +173,8 @@ class Desk:
         if at_ns - self._missed.get(picture.order_id, -MINUTE) < MISSED_AGAIN_NS:
             return None
         self._missed[picture.order_id] = at_ns
-        self._chances.note("item_missing", f"order {picture.client_order_id}")
-        return picture
+        happens = self._chances.happens("item_missing", f"order {picture.client_order_id}")
+        return picture if happens else None
 
     def _trades(self, params: Params, at_ns: int) -> list[dict[str, Any]]:
         instrument = self._instrument(params)
@@ -183,8 +184,8 @@ class Desk:
         shown = []
         for trade, row in self._book.trades_at(instrument, from_id, limit, as_of_ns):
             young = trade.at_ns > at_ns - self._personality.visible_bound_ns
-            if young and self._chances.hit("item_missing"):
-                self._chances.note("item_missing", f"trade {trade.number}")
+            misses = young and self._chances.hit("item_missing")
+            if misses and self._chances.happens("item_missing", f"trade {trade.number}"):
                 continue
             told = codec.trade_row(row, self.symbols[instrument])
             if not trade.named and trade.number % 2:
@@ -216,8 +217,10 @@ class Desk:
         asset = rng.choice(tuple(self._book.balances))
         # Never less than nothing: that would be a mistake that anybody sees.
         off = self._book.balances[asset] * rng.randint(1, 100) / 1000
-        self._wrong = (at_ns + rng.randint(SECOND, MINUTE), asset, off)
-        self._chances.note("balance_wrong", f"{asset} {off}")
+        until_ns = at_ns + rng.randint(SECOND, MINUTE)
+        if not self._chances.happens("balance_wrong", f"{asset} {off}"):
+            return "", Decimal(0)
+        self._wrong = (until_ns, asset, off)
         return asset, off
 
     def _ping(self, params: Params, at_ns: int) -> dict[str, Any]:

@@ -85,10 +85,10 @@ class Engine:
             VenueError: it filled in that moment, or is not what the cancel is restricted to.
         """
         if order.ours and self.chances.hit("cancel_race") and self._tradable(order):
-            self.chances.note("cancel_race", order.client_order_id)
             whole = self.chances.rng("cancel_race/whole").random() < 0.5
-            qty = order.leaves if whole else self._part(order, "cancel_race/part")
-            self._trade(order, qty, order.price, at_ns, maker=True)
+            qty = order.leaves if whole else self._part(order, order.leaves, "cancel_race/part")
+            if self.chances.happens("cancel_race", order.client_order_id):
+                self._trade(order, qty, order.price, at_ns, maker=True)
             if order.ended_ns is not None:
                 self.book.settle(at_ns)
                 raise VenueError(-2011, "Unknown order sent.")
@@ -98,7 +98,8 @@ class Engine:
         self.end(order, at_ns)
         if order.ours and self.chances.hit("late_fill"):
             late_ns = self.personality.late_fill.draw(self.chances.rng("late_fill/when"))
-            self._later(at_ns + late_ns, lambda then_ns: self._fill_late(order, then_ns))
+            real = self.chances.lets("late_fill")
+            self._later(at_ns + late_ns, lambda then_ns: self._fill_late(order, then_ns, real=real))
 
     def end(self, order: SimOrder, at_ns: int) -> None:
         """Cancel an open order."""
@@ -124,23 +125,31 @@ class Engine:
 
     def _fill(self, order: SimOrder, price: Decimal, at_ns: int, *, maker: bool, whole: bool = False) -> None:
         """Fill an order that the market reaches: at once, or in parts, of which the last may not come yet."""
-        rng = self.chances.rng("partial_storm/parts")
-        storm = order.leaves > self.market.rules(order.instrument).qty_lot and self.chances.hit(
-            "partial_storm"
-        )
-        if storm:
-            self.chances.note("partial_storm", order.client_order_id)
-            for _ in range(rng.randint(1, CHUNKS_MAX)):
-                self._trade(order, self._part(order, "partial_storm/parts"), price, at_ns, maker=maker)
-        if order.ended_ns is None and (whole or not storm or rng.random() < 0.5):
+        parts, waits = self._storm(order, whole=whole)
+        for qty in parts:
+            self._trade(order, qty, price, at_ns, maker=maker)
+        if order.ended_ns is None and not waits:
             self._trade(order, order.leaves, price, at_ns, maker=maker)
+
+    def _storm(self, order: SimOrder, *, whole: bool) -> tuple[list[Decimal], bool]:
+        """Return the small trades that an order fills in, none without a storm, and if the rest waits."""
+        left, parts, rng = order.leaves, list[Decimal](), self.chances.rng("partial_storm/parts")
+        lot = self.market.rules(order.instrument).qty_lot
+        if left <= lot or not self.chances.hit("partial_storm"):
+            return [], False
+        for _ in range(rng.randint(1, CHUNKS_MAX)):
+            parts.append(self._part(order, left, "partial_storm/parts"))
+            left -= parts[-1]
+        waits = left > 0 and not whole and rng.random() >= 0.5
+        return (parts, waits) if self.chances.happens("partial_storm", order.client_order_id) else ([], False)
 
     def _trade(self, order: SimOrder, qty: Decimal, price: Decimal, at_ns: int, *, maker: bool) -> None:
         """Book one trade of an order, and what goes wrong with it."""
         chances = self.chances
         if qty <= 0 or order.leaves <= 0:
             return
-        named = not (order.ours and chances.hit("trade_id_missing"))
+        nameless = order.ours and chances.hit("trade_id_missing")
+        named = not (nameless and chances.lets("trade_id_missing"))
         trade = self.book.fill(order, qty, price, at_ns, maker=maker, named=named)
         if not order.ours:
             return
@@ -152,7 +161,8 @@ class Engine:
             if named and chances.hit(kind):
                 within_ns = REVISED_SOON_NS if order.ended_ns is None else REVISED_NS
                 wait_ns = chances.rng(f"{kind}/when").randint(0, within_ns)
-                self._later(at_ns + wait_ns, self._revision(kind, trade, REVISIONS_MAX))
+                real = chances.lets(kind)
+                self._later(at_ns + wait_ns, self._revision(kind, trade, REVISIONS_MAX, real=real))
 
     def _note_modes(self, trade: SimTrade) -> None:
         """Write down what is odd about a trade because the venue is so."""
@@ -170,49 +180,54 @@ class Engine:
         """Fill more than was asked for, where the account can pay for it."""
         qty = self.chances.rng("overfill/qty").randint(1, 3) * self.market.rules(order.instrument).qty_lot
         needed = self.book.needed(order.instrument, order.side, qty, price)
-        if self.book.wallet.free(self.book.pays(order.instrument, order.side)) >= needed:
+        funds = self.book.wallet.free(self.book.pays(order.instrument, order.side))
+        if funds >= needed and self.chances.happens("overfill", f"{order.client_order_id} {qty}"):
             self.book.fill(order, qty, price, at_ns, maker=maker)
-            self.chances.note("overfill", f"{order.client_order_id} {qty}")
 
-    def _fill_late(self, order: SimOrder, at_ns: int) -> None:
+    def _fill_late(self, order: SimOrder, at_ns: int, *, real: bool) -> None:
         """Fill an order that has ended, where the account can pay for it."""
         rng = self.chances.rng("late_fill/qty")
-        qty = order.leaves if rng.random() < 0.5 else self._part(order, "late_fill/qty")
+        qty = order.leaves if rng.random() < 0.5 else self._part(order, order.leaves, "late_fill/qty")
         needed = self.book.needed(order.instrument, order.side, qty, order.price)
-        if qty > 0 and self.book.wallet.free(self.book.pays(order.instrument, order.side)) >= needed:
+        if real and qty > 0 and self.book.wallet.free(self.book.pays(order.instrument, order.side)) >= needed:
             self.book.fill(order, qty, order.price, at_ns, maker=True)
             self.book.settle(at_ns)
             self.chances.note("late_fill", f"{order.client_order_id} {qty}")
 
-    def _part(self, order: SimOrder, purpose: str) -> Decimal:
+    def _part(self, order: SimOrder, left: Decimal, purpose: str) -> Decimal:
         """Draw a part of what is left, in whole lots; all of it where that is a lot or less."""
         lot = self.market.rules(order.instrument).qty_lot
         share = Decimal(self.chances.rng(purpose).randint(1, 50)) / 100
-        return min(max(floor_step(order.leaves * share, lot), lot), order.leaves)
+        return min(max(floor_step(left * share, lot), lot), left)
 
     # --- revisions --------------------------------------------------------------------------------------
 
-    def _revision(self, kind: str, trade: SimTrade, tries: int) -> Callable[[int], None]:
+    def _revision(self, kind: str, trade: SimTrade, tries: int, *, real: bool) -> Callable[[int], None]:
         """Return what takes a trade back or changes it, once the funds are there; its order may be open."""
 
         def revise(at_ns: int) -> None:
-            if self.book.bust(trade, at_ns) if kind == "bust" else self._correct(trade, at_ns):
+            qty, price = (trade.qty, trade.price) if kind == "bust" else self._corrected(trade)
+            if not real:
+                return
+            if self.book.bust(trade, at_ns) if kind == "bust" else self._correct(trade, qty, price, at_ns):
                 self.book.settle(at_ns)
                 self.chances.note(kind, f"{trade.client_order_id} {trade.trade_id}")
                 self._busted(trade, at_ns)
             elif tries > 0 and not trade.busted:
-                self._later(at_ns + 10 * SECOND, self._revision(kind, trade, tries - 1))
+                self._later(at_ns + 10 * SECOND, self._revision(kind, trade, tries - 1, real=real))
 
         return revise
 
-    def _correct(self, trade: SimTrade, at_ns: int) -> bool:
-        """Change the quantity down or the price by a little."""
+    def _corrected(self, trade: SimTrade) -> tuple[Decimal, Decimal]:
+        """Draw another quantity, a lower one, or another price."""
         rng, rules = self.chances.rng("correction/how"), self.market.rules(trade.instrument)
         lots = int(trade.qty / rules.qty_lot)
         if lots > 1 and rng.random() < 0.5:
-            return self.book.correct(trade, rng.randint(1, lots - 1) * rules.qty_lot, trade.price, at_ns)
-        price = trade.price + rng.choice((-2, -1, 1, 2)) * rules.price_tick
-        return price > 0 and self.book.correct(trade, trade.qty, price, at_ns)
+            return rng.randint(1, lots - 1) * rules.qty_lot, trade.price
+        return trade.qty, trade.price + rng.choice((-2, -1, 1, 2)) * rules.price_tick
+
+    def _correct(self, trade: SimTrade, qty: Decimal, price: Decimal, at_ns: int) -> bool:
+        return price > 0 and self.book.correct(trade, qty, price, at_ns)
 
     # --- checks, in the venue's order ---------------------------------------------------------------------
 
@@ -243,8 +258,8 @@ class Engine:
 
     def _check_post_only(self, instrument: InstrumentId, wish: Wish, reaches: bool, at_ns: int) -> None:
         """Let nothing rest that would take; the last quote may be older than the book."""
-        if not reaches and self.chances.hit("post_only_reject"):
-            self.chances.note("post_only_reject", wish.client_order_id)
+        rejects = not reaches and self.chances.hit("post_only_reject")
+        if rejects and self.chances.happens("post_only_reject", wish.client_order_id):
             self.book.reject(instrument, wish, at_ns)
             reaches = True
         if reaches:

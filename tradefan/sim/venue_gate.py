@@ -50,8 +50,7 @@ class Gate:
         if self._chances.hit("rate_limit"):
             wait_ns = self._chances.rng("rate_limit/wait").randint(SECOND, LIMIT_MAX_NS)
             until_ns = self._bounded(at_ns + wait_ns)
-            if until_ns > at_ns:
-                self._chances.note("rate_limit", f"{(until_ns - at_ns) / SECOND:g} s")
+            if until_ns > at_ns and self._chances.happens("rate_limit", f"{(until_ns - at_ns) / SECOND:g} s"):
                 return _wait(request.id, 429, until_ns, at_ns)
         return None
 
@@ -59,10 +58,10 @@ class Gate:
         if not self._chances.hit("ban"):
             return False
         wait_ns = self._chances.rng("ban/wait").randint(BAN_MIN_NS, BAN_MAX_NS)
-        self.banned_ns = self._bounded(at_ns + wait_ns)
-        if self.banned_ns <= at_ns:
+        until_ns = self._bounded(at_ns + wait_ns)
+        if until_ns <= at_ns or not self._chances.happens("ban", f"{(until_ns - at_ns) / SECOND:g} s"):
             return False
-        self._chances.note("ban", f"{(self.banned_ns - at_ns) / SECOND:g} s")
+        self.banned_ns = until_ns
         return True
 
     def _bounded(self, until_ns: int) -> int:

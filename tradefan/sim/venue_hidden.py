@@ -27,8 +27,8 @@ class Hidden:
         first, self._last_ns = trade.at_ns > self._last_ns, trade.at_ns
         if first and trade.at_ns >= self._until_ns and self._chances.hit("trade_hidden"):
             length_ns = self._chances.rng("trade_hidden/length").randint(*HIDDEN_NS)
-            self._since_ns, self._until_ns = trade.at_ns, trade.at_ns + length_ns
-            self._chances.note("trade_hidden", f"{trade.client_order_id} {length_ns / SECOND:g} s")
+            if self._chances.happens("trade_hidden", f"{trade.client_order_id} {length_ns / SECOND:g} s"):
+                self._since_ns, self._until_ns = trade.at_ns, trade.at_ns + length_ns
 
     def hides(self, at_ns: int) -> bool:
         """Say whether a trade that happens now is not told."""

@@ -1,13 +1,15 @@
 """What happens on an account by itself: others who trade on it, transfers, maintenance, broken links.
 
 Each kind comes at its own random times until everything heals. What others do is theirs: their orders
-have client ids that are not ours, and their trades are nobody's here.
+have client ids that are not ours, and their trades are nobody's here. What is left out is not `real`:
+it draws what it would do, and does nothing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from decimal import Decimal
+from functools import partial
 from random import Random
 from typing import TYPE_CHECKING
 
@@ -37,7 +39,7 @@ class Account:
         self._venue = venue
         self._chances = venue.chances
         self._number = 0
-        self._acts: dict[str, Callable[[int], bool]] = {
+        self._acts: dict[str, Callable[[int, bool], bool]] = {
             "maintenance_cancel": self._maintain,
             "foreign_order": self._order,
             "foreign_fill": self._fill,
@@ -63,8 +65,10 @@ class Account:
             self._venue.later(at_ns + wait_ns, lambda then_ns: self._happen(kind, then_ns))
 
     def _happen(self, kind: str, at_ns: int) -> None:
-        if kind in self._chances.every() and self._acts[kind](at_ns):
-            self._chances.note(kind, "")
+        if kind in self._chances.every():
+            real = self._chances.lets(kind)
+            if self._acts[kind](at_ns, real) and real:
+                self._chances.note(kind, "")
         self._schedule(kind, at_ns)
 
     # --- what was before ----------------------------------------------------------------------------------
@@ -83,22 +87,22 @@ class Account:
                 venue.book.wallet.pay(walk.rules.base, _some(rng, walk.rules, walk.price(walk.last)))
             venue.book.settle(0)
             if rng.random() < 0.5:
-                self._place("opening", instrument, "LIMIT", at_ns - DAY)
+                self._place(instrument, self._wish("opening", instrument, "LIMIT"), at_ns - DAY)
         venue.book.told.clear()
         self._chances.note("opening", "")
 
     # --- others -------------------------------------------------------------------------------------------
 
-    def _order(self, at_ns: int) -> bool:
+    def _order(self, at_ns: int, real: bool) -> bool:
         """Let somebody rest an order, and perhaps cancel it later."""
         rng = self._chances.rng("foreign_order")
         instrument, large = rng.choice(tuple(self._venue.market.walks)), rng.random() < LARGE_SHARE
-        order = self._place("foreign_order", instrument, "LIMIT", at_ns, large=large)
-        if order is not None and (large or rng.random() < 0.5):
-            until_ns = MINUTE if large else 5 * MINUTE
-            self._venue.later(
-                at_ns + rng.randint(SECOND, until_ns), lambda then_ns: self._withdraw(order, then_ns)
-            )
+        wish = self._wish("foreign_order", instrument, "LIMIT", large=large)
+        order = self._place(instrument, wish, at_ns) if real else None
+        if (order is not None or not real) and (large or rng.random() < 0.5):
+            wait_ns = rng.randint(SECOND, MINUTE if large else 5 * MINUTE)
+            if order is not None:
+                self._venue.later(at_ns + wait_ns, partial(self._withdraw, order))
         return order is not None
 
     def _withdraw(self, order: SimOrder, at_ns: int) -> None:
@@ -106,16 +110,15 @@ class Account:
             self._venue.engine.end(order, at_ns)
             self._venue.tell(at_ns)
 
-    def _fill(self, at_ns: int) -> bool:
+    def _fill(self, at_ns: int, real: bool) -> bool:
         """Let somebody trade at the touch."""
         rng = self._chances.rng("foreign_fill")
         instrument = rng.choice(tuple(self._venue.market.walks))
-        return self._place("foreign_fill", instrument, "MARKET", at_ns) is not None
+        wish = self._wish("foreign_fill", instrument, "MARKET")
+        return real and self._place(instrument, wish, at_ns) is not None
 
-    def _place(
-        self, kind: str, instrument: InstrumentId, type_: WireType, at_ns: int, *, large: bool = False
-    ) -> SimOrder | None:
-        """Place an order of others; a large one is beyond many limits, and rests so that it does not stay."""
+    def _wish(self, kind: str, instrument: InstrumentId, type_: WireType, *, large: bool = False) -> Wish:
+        """Draw an order of others; a large one is beyond many limits, and rests so that it does not stay."""
         rng, walk = self._chances.rng(kind), self._venue.market.walks[instrument]
         rules = walk.rules
         side: Side = rng.choice(("buy", "sell"))
@@ -126,9 +129,10 @@ class Account:
         price = (touch - away if side == "buy" else touch + away) // rules.price_tick * rules.price_tick
         qty = _some(rng, rules, price) * (LARGE if large else 1)
         self._number += 1
-        wish = Wish(
-            f"{FOREIGN}{self._number}", side, type_, "GTC", price if type_ == "LIMIT" else Decimal(0), qty
-        )
+        name = f"{FOREIGN}{self._number}"
+        return Wish(name, side, type_, "GTC", price if type_ == "LIMIT" else Decimal(0), qty)
+
+    def _place(self, instrument: InstrumentId, wish: Wish, at_ns: int) -> SimOrder | None:
         try:
             order = self._venue.engine.place(instrument, wish, at_ns, ours=False)
         except VenueError:
@@ -136,19 +140,20 @@ class Account:
         self._venue.tell(at_ns)
         return order
 
-    def _transfer(self, at_ns: int) -> bool:
+    def _transfer(self, at_ns: int, real: bool) -> bool:
         """Move something in or out; never more than is free."""
         rng, book = self._chances.rng("transfer"), self._venue.book
         if rng.random() < LARGE_SHARE:
-            self._deposit(rng, at_ns)
+            self._deposit(rng, at_ns, real)
             return True
         asset = rng.choice(tuple(book.balances))
         qty = floor_step(book.wallet.free(asset) * rng.randint(1, 50) / 1000, CENT)
         if qty <= 0:
             return False
-        return self._move(asset, qty if rng.random() < 0.5 else -qty, at_ns)
+        qty = qty if rng.random() < 0.5 else -qty
+        return real and self._move(asset, qty, at_ns)
 
-    def _deposit(self, rng: Random, at_ns: int) -> None:
+    def _deposit(self, rng: Random, at_ns: int, real: bool) -> None:
         """Move in what is beyond most limits of a position, and out again what of it is free by then."""
         walk = rng.choice(tuple(self._venue.market.walks.values()))
         asset, price = walk.rules.base, walk.price(walk.last)
@@ -159,8 +164,10 @@ class Account:
             if free > 0:
                 self._move(asset, -free, then_ns)
 
-        self._move(asset, qty, at_ns)
-        self._venue.later(at_ns + rng.randint(SECOND, MINUTE), out)
+        wait_ns = rng.randint(SECOND, MINUTE)
+        if real:
+            self._move(asset, qty, at_ns)
+            self._venue.later(at_ns + wait_ns, out)
 
     def _move(self, asset: str, qty: Decimal, at_ns: int) -> bool:
         book = self._venue.book
@@ -169,48 +176,49 @@ class Account:
         self._venue.tell(at_ns)
         return True
 
-    def _maintain(self, at_ns: int) -> bool:
+    def _maintain(self, at_ns: int, real: bool) -> bool:
         """Cancel some of our orders."""
         rng, venue = self._chances.rng("maintenance_cancel/which"), self._venue
         orders = [order for order in venue.book.live.values() if order.ours]
         chosen = orders if rng.random() < 0.3 else orders[: rng.randint(1, 3)]
-        for order in chosen:
+        for order in chosen if real else ():
             venue.engine.end(order, at_ns)
         venue.tell(at_ns)
         return bool(chosen)
 
     # --- stream and connections ---------------------------------------------------------------------------
 
-    def _silence(self, at_ns: int) -> bool:
+    def _silence(self, at_ns: int, real: bool) -> bool:
         """Lose events for a while; it is a fault when the first is lost, so that a quiet minute is none."""
         length_ns = self._chances.rng("stream_silent/length").randint(SECOND, OUTAGE_MAX_NS)
-        self._venue.stream.silence(at_ns + length_ns)
+        if real:
+            self._venue.stream.silence(at_ns + length_ns)
         return False
 
-    def _drop_stream(self, at_ns: int) -> bool:
-        return self._venue.links.end_streams(at_ns, self._venue.stream.ended(at_ns))
+    def _drop_stream(self, at_ns: int, real: bool) -> bool:
+        return real and self._venue.links.end_streams(at_ns, self._venue.stream.ended(at_ns))
 
-    def _reset(self, at_ns: int) -> bool:
-        return self._venue.links.break_all(at_ns, "connection reset")
+    def _reset(self, at_ns: int, real: bool) -> bool:
+        return real and self._venue.links.break_all(at_ns, "connection reset")
 
-    def _refuse(self, at_ns: int) -> bool:
+    def _refuse(self, at_ns: int, real: bool) -> bool:
         """Break the connection and take none for a while."""
         length_ns = self._chances.rng("connection_refused/length").randint(SECOND, OUTAGE_MAX_NS)
-        self._venue.links.refused_ns = at_ns + length_ns
-        self._venue.links.break_all(at_ns, "going away")
+        if real:
+            self._venue.links.refused_ns = at_ns + length_ns
+            self._venue.links.break_all(at_ns, "going away")
         return True
 
-    def _slow(self, at_ns: int) -> bool:
+    def _slow(self, at_ns: int, real: bool) -> bool:
         """Let everything come late, in its order, by anything from a moment to longer than a time-out."""
         rng, links = self._chances.rng("connection_slow/how"), self._venue.links
-        links.slow_until_ns, links.slow_ns = (
-            at_ns + rng.randint(SECOND, OUTAGE_MAX_NS),
-            rng.randint(MS, 8 * SECOND),
-        )
+        until_ns, slow_ns = at_ns + rng.randint(SECOND, OUTAGE_MAX_NS), rng.randint(MS, 8 * SECOND)
+        if real:
+            links.slow_until_ns, links.slow_ns = until_ns, slow_ns
         return bool(links.conns)
 
-    def _half_open(self, at_ns: int) -> bool:
-        return self._venue.links.go_deaf()
+    def _half_open(self, at_ns: int, real: bool) -> bool:
+        return real and self._venue.links.go_deaf()
 
 
 def _some(rng: Random, rules: Instrument, price: Decimal) -> Decimal:

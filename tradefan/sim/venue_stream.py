@@ -88,13 +88,13 @@ class Stream:
         due_ns = at_ns + self._half()
         if chances.hit("stream_shuffle"):
             late_ns = self._personality.event.draw(chances.rng("event"))
-            if late_ns:
-                chances.note("stream_shuffle", "")
-            due_ns += late_ns
+            if late_ns and chances.happens("stream_shuffle"):
+                due_ns += late_ns
         hear(due_ns, body)
         if chances.hit("stream_duplicated"):
-            chances.note("stream_duplicated", "")
-            hear(due_ns + chances.rng("event/twice").randint(0, TWICE_NS), body)
+            twice_ns = due_ns + chances.rng("event/twice").randint(0, TWICE_NS)
+            if chances.happens("stream_duplicated"):
+                hear(twice_ns, body)
         return due_ns
 
     def _half(self) -> int:

@@ -7,7 +7,6 @@ planned, kills it and starts it again; then everything heals, and the books must
 from __future__ import annotations
 
 import heapq
-import traceback
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
@@ -23,7 +22,7 @@ import tradefan.strategies
 from tradefan.config.schema import Config
 from tradefan.drivers.latch import Latch
 from tradefan.drivers.machines import TimedMachine
-from tradefan.errors import Outage, Refused
+from tradefan.errors import Outage, Refused, traceback_of
 from tradefan.messages.control import LoopLag, StopAll
 from tradefan.messages.instrument import Instrument
 from tradefan.messages.wire import Text, Write
@@ -33,6 +32,7 @@ from tradefan.sim.faults import KINDS, on_in, schedule
 from tradefan.sim.inject import inject
 from tradefan.sim.market import SimMarket
 from tradefan.sim.observer import Broken, Observer
+from tradefan.sim.only import Only
 from tradefan.sim.operator import LINK, Ambush, Operator
 from tradefan.sim.options import DEFAULT_HOURS, HOUR_NS, T0, Bounds, draw, is_liar, spans
 from tradefan.sim.personality import chance
@@ -71,6 +71,19 @@ _FIRST = "I-36"
 """It is looked at before the last stop, all others at rest behind it."""
 
 
+class _Enough(Exception):
+    """The instant has come behind which nobody wants to know."""
+
+
+class Fate(Struct, frozen=True):
+    """What comes with a crash: that many of the next starts die, too, and the clock may jump to a skew."""
+
+    power_loss: bool
+    start_crashes: int
+    pause_ns: int
+    skew_ns: int | None
+
+
 class World:
     """One seed, from its first start to its last stop."""
 
@@ -81,10 +94,15 @@ class World:
         hours: float = DEFAULT_HOURS,
         kinds: Iterable[str] = tuple(KINDS),
         all_on: bool = False,
+        only: Iterable[str] | None = None,
         checkers: Sequence[Checker] = (),
     ) -> None:
-        """Draw everything; with `all_on` each kind is on, else a subset of them."""
+        """Draw everything; with `all_on` each kind is on, else a subset of them.
+
+        Of what is on and drawn, `only` these words happen, as `sim.only` reads them.
+        """
         use_decimal_context()
+        self.only = Only(only)
         self.seed = seed
         self.now_ns = T0
         liar = is_liar(seed)
@@ -98,13 +116,13 @@ class World:
         )
         fault_ns, _ = spans(hours)
         self.faults = schedule(seed, on, T0, fault_ns)
-        self.options = draw(seed, hours, bounds, self.faults)
+        self.options = draw(seed, hours, bounds, self.faults, self.only)
         self.config: Config = self.options.config
         self.config_id = "cfg-0"
         self.configs = 0
         self.chance = chance(seed, "world")
         self.operator = Operator(self.options, chance(seed, "operator"))
-        self.market = SimMarket(self.options.instruments, seed, kinds=on, note=self.note)
+        self.market = SimMarket(self.options.instruments, seed, kinds=on, note=self.note, only=self.only)
         self.venue = SimVenue(
             self.options.instruments,
             self.market,
@@ -114,6 +132,7 @@ class World:
             note=self.note,
             on_write=self._on_write,
             faults_until_ns=T0 + fault_ns,
+            only=self.only,
         )
         self.witness = Witness(seed, self.config, self.venue, now_ns=T0)
         self.witness.configs[self.config_id] = self.config
@@ -131,18 +150,24 @@ class World:
         self._traces: list[str] = []
         self._agenda: list[tuple[int, int, Callable[[], None]]] = []
         self._numbers = 0
+        self._until_ns: int | None = None
 
     # --- the whole seed ---------------------------------------------------------------------------------
 
-    def run(self) -> Outcome:
-        """Run the seed; a broken invariant and an unexpected exception are part of the outcome."""
-        violation = None
+    def run(self, until_ns: int | None = None) -> Outcome:
+        """Run the seed, to its end or until an instant behind which nobody wants to know.
+
+        A broken invariant and an unexpected exception are part of the outcome.
+        """
+        violation, self._until_ns = None, until_ns
         try:
             self._run()
+        except _Enough:
+            pass
         except Broken as broken:
             violation = broken.violation
-        except Exception:  # noqa: BLE001 whatever escapes is a defect to report with its seed
-            text = traceback.format_exc()[-3_000:]
+        except Exception as error:  # noqa: BLE001 whatever escapes is a defect to report with its seed
+            text = traceback_of(error)[-3_000:]
             violation = Violation("DEFECT", self.now_ns, "no exception", text)
         if self.life is not None:
             self._end_life()
@@ -208,7 +233,6 @@ class World:
             seed=self.seed,
             trace=trace,
             violation=violation,
-            kinds=self.faults.on,
             simulated_ns=self.now_ns - T0,
             liar=self.options.liar,
             orders=self.observer.orders,
@@ -219,6 +243,7 @@ class World:
             faults=dict(Counter(one.kind for one in self.witness.faults)),
             refused=dict(Counter(one.refused for one in self.witness.writes if one.refused is not None)),
             coverage=self.observer.coverage,
+            happened=() if violation is None else tuple(self.only.happened),
         )
 
     # --- time -------------------------------------------------------------------------------------------
@@ -230,6 +255,9 @@ class World:
 
     def _live(self, until_ns: int) -> None:
         """Let the world go on, whether or not the process lives."""
+        enough_ns = self._until_ns
+        if enough_ns is not None:
+            until_ns = min(until_ns, enough_ns)
         while self.now_ns < until_ns:
             try:
                 self._act()
@@ -237,6 +265,8 @@ class World:
                 self._go(max(next_ns, self.now_ns))
             except Crash as crash:
                 self._die(str(crash))
+        if self.now_ns == enough_ns:
+            raise _Enough
 
     def _act(self) -> None:
         while self._agenda and self._agenda[0][0] <= self.now_ns:
@@ -274,7 +304,7 @@ class World:
             machines = self.rack.open(self.skew_ns, self.now_ns)
         except (Outage, Refused) as error:
             self.refusal = str(error)
-            self._start_again(SECOND + int(self.chance.random() * 4 * SECOND))
+            self._start_again(SECOND + int(self.chance.random() * 4 * SECOND), self._skew())
             return
         self.refusal = ""
         self._born(machines)
@@ -308,21 +338,35 @@ class World:
         if self.life is not None:
             self._end_life()
         self.countdown.disarm()
-        share = 0.9 if place == REPAIR else 0.5
-        power_loss = self.faults.has("power_loss") and self.chance.random() < share
+        fate = self.fate(place)
+        power_loss = fate.power_loss and self.only.drawn("power_loss")
         if power_loss:
             self.note("power_loss")
-        if self.faults.has("crash_start") and not self.start_crashes and self.chance.random() < 0.4:
-            self.start_crashes = 1 + int(self.chance.random() * 3)
+        if fate.start_crashes and self.only.drawn("crash_start"):
+            self.start_crashes = fate.start_crashes
             self.note("crash_start")
         self.rack.crash(power_loss=power_loss)
         if self.faults.has("damage") and self.witness.healed_ns is None:
             self._damage()
-        self._start_again(int(20 * SECOND * self.chance.random() ** 3))
+        self._start_again(fate.pause_ns, fate.skew_ns)
+
+    def fate(self, place: str) -> Fate:
+        """Draw what comes with a crash; drawn for one that is left out, too, so that the next has its own."""
+        share = 0.9 if place == REPAIR else 0.5
+        power_loss = self.faults.has("power_loss") and self.chance.random() < share
+        starts = self.faults.has("crash_start") and not self.start_crashes and self.chance.random() < 0.4
+        start_crashes = 1 + int(self.chance.random() * 3) if starts else 0
+        return Fate(power_loss, start_crashes, int(20 * SECOND * self.chance.random() ** 3), self._skew())
+
+    def _skew(self) -> int | None:
+        """Draw by how much the wall clock of the next process is ahead, None where it stays as it is."""
+        jumps = self.faults.has("wall_jump") and self.witness.healed_ns is None and self.chance.random() < 0.3
+        return int((2 * self.chance.random() - 1) * HOUR_NS) if jumps else None
 
     def _damage(self) -> None:
+        # It harms a copy, so that one that is left out is tried all the same, and says nothing.
         done = self.rack.damage(self.witness.acknowledged, self._damage_chance, self.now_ns)
-        if done is not None:
+        if done is not None and self.only.drawn("damage"):
             text, violation = done
             self.note("damage", text)
             if violation is not None:
@@ -332,7 +376,7 @@ class World:
         """The process ended by itself: it closes what it has open, and is started again."""
         self._end_life()
         self.rack.close()
-        self._start_again(SECOND + int(5 * SECOND * self.chance.random()))
+        self._start_again(SECOND + int(5 * SECOND * self.chance.random()), self._skew())
 
     def _end_life(self) -> None:
         life, self.life = self.life, None
@@ -342,10 +386,10 @@ class World:
         self.config, self.config_id = life.kernel.config, life.kernel.state.config_id
         self.observer.end()
 
-    def _start_again(self, pause_ns: int) -> None:
+    def _start_again(self, pause_ns: int, skew_ns: int | None) -> None:
         """Start anew behind a pause; the wall clock may differ by then."""
-        if self.faults.has("wall_jump") and self.witness.healed_ns is None and self.chance.random() < 0.3:
-            self.skew_ns = int((2 * self.chance.random() - 1) * HOUR_NS)
+        if skew_ns is not None and self.only.drawn("wall_jump"):
+            self.skew_ns = skew_ns
             self.note("wall_jump")
         if not self._starting:
             self._starting = True

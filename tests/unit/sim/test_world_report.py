@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tradefan.sim import command
+from tradefan.sim.command import Wanted
 from tradefan.sim.faults import KINDS
 from tradefan.sim.report import Outcome, Summary
 from tradefan.sim.witness import Violation
@@ -16,7 +17,6 @@ def outcome(seed: int, violation: Violation | None = None) -> Outcome:
         seed=seed,
         trace="0" * 64,
         violation=violation,
-        kinds=("stall",),
         simulated_ns=HOUR // 2,
         orders=100,
         fills=7,
@@ -70,13 +70,14 @@ def test_main_when_a_kind_never_strikes_in_many_seeds_then_it_is_named_and_the_c
     summary = Summary(seeds=seeds, faults={kind: 1 for kind in KINDS if struck or kind != "halt"})
     monkeypatch.setattr(command, "ENOUGH_SEEDS", 2)
     monkeypatch.setattr(command, "simulate", lambda _wanted, _say: (summary, "0" * 64))
-    code = command.main(range(seeds), 0.1, "all", 1, as_json=False)
+    code = command.main(Wanted(tuple(range(seeds)), 0.1), as_json=False)
     said = capsys.readouterr().out.splitlines()
     assert said[-1] == f"trace {'0' * 64}"
     assert (code, said[-2].endswith(": halt")) == ((0, False) if struck else (1, True))
     summary.faults.pop("stall")
-    assert command.main([1], 0.1, "all", 1, as_json=False) == 0
-    assert command.main([1, 2], 0.1, "halt", 1, as_json=False) == 0
+    assert command.main(Wanted((1,), 0.1), as_json=False) == 0
+    assert command.main(Wanted((1, 2), 0.1, "halt"), as_json=False) == 0
+    assert command.main(Wanted((1, 2), 0.1, only="halt"), as_json=False) == 0
 
 
 def test_main_when_a_seed_violates_an_invariant_then_the_code_is_1_and_the_trace_is_last(
@@ -85,5 +86,5 @@ def test_main_when_a_seed_violates_an_invariant_then_the_code_is_1_and_the_trace
     """A proof that nobody's build hears of is none."""
     summary = Summary(seeds=1, violations=[{"seed": 1}])
     monkeypatch.setattr(command, "simulate", lambda _wanted, _say: (summary, "0" * 64))
-    assert command.main([1], 0.1, "none", 1, as_json=False) == 1
+    assert command.main(Wanted((1,), 0.1, "none"), as_json=False) == 1
     assert capsys.readouterr().out.splitlines()[-1] == f"trace {'0' * 64}"

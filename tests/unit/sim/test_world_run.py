@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 
@@ -132,26 +133,59 @@ def test_world_when_something_raises_then_the_outcome_says_so() -> None:
 
 
 def test_simulate_when_a_seed_fails_then_it_says_what_and_how_to_repeat_it(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Seed, invariant with both values, a shortened list of faults, and the one command."""
+    """Seed, invariant with both values, the faults that it needs, the one command, and its test."""
     monkeypatch.setattr(command, "all_checkers", lambda: [NoOrder()])
     said: list[str] = []
-    summary, trace = simulate(Wanted((5,), hours=SHORT, faults="stall,kill"), said.append)
+    summary, trace = simulate(Wanted((5,), SHORT, "stall,opening", pin=tmp_path), said.append)
     assert [one["invariant"] for one in summary.violations] == ["I-99"]
+    cost = said[1].rpartition(" (")[2]
     assert said == [
         f"seed 5: I-99 at {said[0].split()[4]} ns: expected no write, found 1",
-        "  needs 0 of 2 kinds of faults",
-        "  tradefan simulate --seed 5 --hours 0.07 --faults none",
+        f"  needs 0 of 1 faults ({cost}",
+        "  tradefan simulate --seed 5 --hours 0.07 --faults stall,opening --only none",
+        f"  pinned by {tmp_path}/test_seed_5_i_99.py",
     ]
     assert len(trace) == 64
+
+
+class FewCrashes(Watch):
+    """A checker that holds until the second crash."""
+
+    invariant: str = "I-97"
+    kind: Kind = "V"
+    watches = ("faults",)
+
+    def after_step(self, seen: Witness) -> Violation | None:
+        crashes = sum(one.kind.startswith("crash_") for one in seen.faults)
+        return self.broken(seen, "one crash", crashes) if crashes > 1 else None
+
+
+@pytest.mark.slow
+def test_simulate_when_more_seeds_fail_than_are_reduced_then_the_others_are_named_with_their_command(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Hundreds of failing seeds would take a day."""
+    monkeypatch.setattr(command, "all_checkers", lambda: [FewCrashes()])
+    monkeypatch.setattr(command, "REDUCED_MAX", 1)
+    said: list[str] = []
+    wanted = Wanted((1, 3), SHORT, "crash_effect,crash_start,stall", pin=tmp_path)
+    summary, _ = simulate(wanted, said.append)
+    assert [one["seed"] for one in summary.violations] == [1, 3]
+    assert said[1].startswith("  needs 2 of ")
+    assert said[2].endswith(" --only 'crash_effect:100 crash_start:0'")
+    assert said[-1] == (
+        "  not reduced: tradefan simulate --seed 3 --hours 0.07 --faults crash_effect,crash_start,stall"
+    )
+    assert [path.name for path in tmp_path.iterdir()] == ["test_seed_1_i_97.py"]
 
 
 @pytest.mark.slow
 def test_simulate_when_processes_share_the_seeds_then_the_outcome_is_the_same() -> None:
     """Seeds come back in their order, whoever ran them."""
     seeds = tuple(range(1, 4))
-    alone, two = (simulate(Wanted(seeds, SHORT, "none", jobs), lambda _line: None) for jobs in (1, 2))
+    alone, two = (simulate(Wanted(seeds, SHORT, "none", jobs=jobs), lambda _line: None) for jobs in (1, 2))
     for summary, _ in (alone, two):
         summary.slowest_s, summary.slowest = 0.0, 0
     assert alone == two

@@ -16,6 +16,7 @@ from tradefan.messages.instrument import Instrument
 from tradefan.messages.orders import OrderType, TimeInForce
 from tradefan.messages.wire import Closed, Op, Open, Opened, Received, Text, Write
 from tradefan.sim.market import SimMarket
+from tradefan.sim.only import Only
 from tradefan.sim.personality import Personality
 from tradefan.sim.venue import SimVenue
 from tradefan.sim.venue_records import SimOrder
@@ -39,10 +40,13 @@ class Client:
         instruments: tuple[Instrument, ...] = INSTRUMENTS,
         volatility: float | None = None,
         latched: Callable[[tuple[str, ...]], bool] = lambda _scopes: False,
+        only: Only | None = None,
     ) -> None:
         self.notes: list[tuple[int, str, str]] = []
         self.writes: list[tuple[Write, str | None]] = []
-        self.market = SimMarket(instruments, seed, kinds=market_kinds, note=self._note, volatility=volatility)
+        self.market = SimMarket(
+            instruments, seed, kinds=market_kinds, note=self._note, volatility=volatility, only=only
+        )
         self.venue = SimVenue(
             instruments,
             self.market,
@@ -52,6 +56,7 @@ class Client:
             note=self._note,
             latched=latched,
             on_write=lambda write, refused: self.writes.append((write, refused)),
+            only=only,
         )
         self.codec = OrderCodec(ACCOUNT, instruments)
         self.now_ns = T0
