@@ -35,7 +35,7 @@ def run(place: Path, asked: Asked, say: Callable[[str], None]) -> None:
     missing = gaps(asked.first, asked.count, asked.hours, begun.commit, seeds.chunks)
     for first, last in pieces(missing, asked.chunk):
         say(f"seeds {first}-{last}")
-        wanted = Wanted(tuple(range(first, last + 1)), asked.hours, "all", asked.jobs)
+        wanted = Wanted(tuple(range(first, last + 1)), asked.hours, jobs=asked.jobs)
         summary, trace = simulate(wanted, say)
         # The day on which it ended; and what ran must still be what is stored as having run.
         ended = stamp(command, place)

@@ -95,8 +95,8 @@ def test_chunk_when_made_of_a_sum_then_nothing_of_it_is_lost() -> None:
     summary = Summary()
     broken = Violation("I-06", 5, "one FILL", "two")
     faults, coverage = {"bust": 3}, {"bust": {"NONE": 1, "NEW": 2}}
-    summary.add(Outcome(7, "t", None, (), 100, orders=4, fills=3, crashes=2, starts=3, cpu_s=1.26))
-    summary.add(Outcome(8, "t", broken, (), 50, liar=True, faults=faults, coverage=coverage))
+    summary.add(Outcome(7, "t", None, 100, orders=4, fills=3, crashes=2, starts=3, cpu_s=1.26))
+    summary.add(Outcome(8, "t", broken, 50, liar=True, faults=faults, coverage=coverage))
     found = chunk_of(stamped(), (7, 8), 0.14, summary, "ab")
     assert (found.seeds, found.liars, found.simulated_ns, found.orders, found.fills) == (2, 1, 150, 4, 3)
     assert (found.crashes, found.starts, found.slowest, found.slowest_s) == (2, 3, 7, 1.3)
