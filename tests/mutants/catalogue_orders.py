@@ -87,7 +87,7 @@ ORDERS: tuple[Mutant, ...] = (
     order.venue_cum, order.venue_cum_ns = word if settles(order, report.event_ns) else max(known, word)
 """,
                 """\
-    order.venue_cum, order.venue_cum_ns = word if word else known
+    order.venue_cum, order.venue_cum_ns = word
 """,
             ),
         ),
@@ -143,6 +143,7 @@ ORDERS: tuple[Mutant, ...] = (
             ),
         ),
         ("I-05", "I-24", "I-32"),
+        shows_always=True,
     ),
     Mutant(
         "late-fill-refused",

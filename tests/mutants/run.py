@@ -121,11 +121,11 @@ class Child:
         self._errors.close()
 
 
-def attack(mutant: Mutant, budget_s: int) -> Result:
+def attack(mutant: Mutant, source: Path, budget_s: int) -> Result:
     """Apply a mutant to a copy of the package, and run seeds until one kills it or its time is used."""
     with tempfile.TemporaryDirectory(prefix="mutant-") as name:
         folder = Path(name)
-        make_copy(mutant, folder)
+        make_copy(mutant, source, folder)
         hash_seeds = ("0", "4711") if mutant.hash_seeds else ("0",)
         children = [Child(folder, budget_s, hash_seed) for hash_seed in hash_seeds]
         try:
@@ -135,11 +135,18 @@ def attack(mutant: Mutant, budget_s: int) -> Result:
                 child.close()
 
 
-def make_copy(mutant: Mutant, folder: Path) -> None:
+def keep_source(folder: Path) -> Path:
+    """Copy the package as it is now: whoever edits it meanwhile changes none of the mutants to come."""
+    # Recordings are market data of the demonstration; the simulated market is made from the seed.
+    return Path(
+        shutil.copytree(ROOT / PACKAGE, folder / PACKAGE, ignore=shutil.ignore_patterns("recordings"))
+    )
+
+
+def make_copy(mutant: Mutant, source: Path, folder: Path) -> None:
     """Copy the package, compiled files as well, and change what the mutant changes."""
     package = folder / PACKAGE
-    # Recordings are market data of the demonstration; the simulated market is made from the seed.
-    shutil.copytree(ROOT / PACKAGE, package, ignore=shutil.ignore_patterns("recordings"))
+    shutil.copytree(source, package)
     for path, text in applied(mutant, package).items():
         compile(text, str(path), "exec")
         path.write_text(text, encoding="utf-8")
@@ -164,7 +171,8 @@ def _attack(mutant: Mutant, children: list[Child], budget_s: int) -> Result:
         if None in seen or core_s >= budget_s:
             break
         ran += 1
-    return result("survived", core_s=min(core_s, budget_s), seeds=ran)
+    words = "".join(child.last_words() for child in children)
+    return result("survived", found=words, core_s=min(core_s, budget_s), seeds=ran)
 
 
 def _broken(seen: Sequence[Seen | None]) -> tuple[str, str, str] | None:
@@ -181,8 +189,9 @@ def run(mutants: Sequence[Mutant], jobs: int, budget_s: int, say: Say) -> Report
     """Attack mutants, so many at a time, and say what becomes of each in their order."""
     say(f"{'mutant':36}{'':10}{'by':8}{'seed':>5}{'core s':>8}")
     results = []
-    with ThreadPoolExecutor(jobs) as pool:
-        for one in pool.map(partial(attack, budget_s=budget_s), mutants):
+    with tempfile.TemporaryDirectory(prefix="mutants-") as name, ThreadPoolExecutor(jobs) as pool:
+        source = keep_source(Path(name))
+        for one in pool.map(partial(attack, source=source, budget_s=budget_s), mutants):
             seed = str(one.seed or "")
             say(f"{one.name:36}{one.verdict:10}{one.killed_by:8}{seed:>5}{one.core_s:>8.1f}")
             results.append(one)
@@ -210,7 +219,7 @@ def check(mutants: Sequence[Mutant]) -> None:
     """Apply each mutant to a copy, and compile it."""
     for mutant in mutants:
         with tempfile.TemporaryDirectory(prefix="mutant-") as name:
-            make_copy(mutant, Path(name))
+            make_copy(mutant, ROOT / PACKAGE, Path(name))
 
 
 def main(
