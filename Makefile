@@ -1,4 +1,4 @@
-.PHONY: check lint test bench chaos
+.PHONY: check lint test bench chaos mutants
 
 check: lint
 	.venv/bin/pytest -q -n 2 -m "not slow" $(wildcard tests/unit tests/property tests/architecture)
@@ -15,3 +15,7 @@ bench:
 # Real processes under faults, in the whole form: an hour, and the machine for itself. Some need root and strace.
 chaos:
 	TRADEFAN_CHAOS=whole TRADEFAN_CHAOS_CYCLES=$${TRADEFAN_CHAOS_CYCLES:-200} .venv/bin/pytest -q -o faulthandler_timeout=5400 -m chaos tests/chaos tests/property/test_journal_damage.py
+
+# Deliberate faults, each in a copy of the package: the simulator has to kill 95 % of them. Half an hour.
+mutants:
+	.venv/bin/python -m tests.mutants.run --jobs 2 --out results/mutants.json
