@@ -215,6 +215,11 @@ def on_sealed""",
                 "order.cancel_ns is not None or (order.external and not external):",
                 "order.cancel_ns is not None:",
             ),
+            Change(
+                "actors/oms_kill.py",
+                "return (order.external and not kill.including_external) or (kill.keep",
+                "return (kill.keep",
+            ),
         ),
         ("I-17",),
     ),
@@ -229,22 +234,6 @@ def on_sealed""",
             ),
         ),
         ("I-37",),
-    ),
-    Mutant(
-        "replacement-ignores-late-fill",
-        "A replacement takes over all that its order has left, also where its parent has no room for it.",
-        (
-            Change(
-                "actors/oms_engine.py",
-                """\
-    beyond = place.order_qty > parent.order.order_qty - (parent.done_qty - old.leaves_qty)
-""",
-                """\
-    beyond = place.order_qty > old.leaves_qty
-""",
-            ),
-        ),
-        ("I-03",),
     ),
     Mutant(
         "over-budget-child-stays",
@@ -265,8 +254,18 @@ def on_sealed""",
     ),
     Mutant(
         "executor-without-budget",
-        "The fence trusts an executor with the quantity: whatever it asks for is placed.",
+        "The fence trusts an executor with the quantity, and nobody takes back what is too much.",
         (
+            Change(
+                "actors/oms_engine.py",
+                """\
+    shed(turn, parent)
+    _finished(turn, parent)
+""",
+                """\
+    _finished(turn, parent)
+""",
+            ),
             Change(
                 "actors/oms_engine.py",
                 "    if not ZERO < qty <= budget:\n",

@@ -131,21 +131,6 @@ def on_gateway_reset""",
         ("I-03",),
     ),
     Mutant(
-        "old-order-not-doubted",
-        "Of a replacement without an answer only the new order is in doubt, though both may be gone.",
-        (
-            Change(
-                "actors/gateway_orders.py",
-                """\
-            self._doubt(_old(flight), Doubt.REPLACE, reason, ctx)
-            self._doubt(flight.subject""",
-                """\
-            self._doubt(flight.subject""",
-            ),
-        ),
-        ("I-36",),
-    ),
-    Mutant(
         "replacement-without-scopes",
         "A replacement is written without the scopes that the latch is asked for.",
         (

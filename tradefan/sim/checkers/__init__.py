@@ -16,7 +16,7 @@ from tradefan.sim.checkers.killing import KilledGone, LatchLasts, NothingBehindK
 from tradefan.sim.checkers.limits import WorstCase
 from tradefan.sim.checkers.market import FittingOrders, FreshReference, WithinCollar
 from tradefan.sim.checkers.modes import FewChanges, Obeyed
-from tradefan.sim.checkers.parents import ParentBudget
+from tradefan.sim.checkers.parents import ParentBudget, RoomLeft
 from tradefan.sim.checkers.runtime import BoundedLanes, BoundedRestarts, TimersOnTime
 from tradefan.sim.checkers.sends import DurableIntent, OneCreate, OwnTarget, RisingEpoch
 from tradefan.sim.witness import Checker
@@ -25,6 +25,7 @@ CHECKERS: tuple[type[Watch], ...] = (
     OneCreate,
     WithinQty,
     ParentBudget,
+    RoomLeft,
     DurableIntent,
     ExactLedger,
     AppliedOnce,
