@@ -1,4 +1,4 @@
-.PHONY: check lint test bench chaos proof
+.PHONY: check lint test bench chaos mutants proof
 
 check: lint
 	.venv/bin/pytest -q -n 2 -m "not slow" $(wildcard tests/unit tests/property tests/architecture)
@@ -20,3 +20,7 @@ chaos:
 # stored for this commit is not run again, so it may be interrupted; PART=seeds, mutants, kills, recovery or render.
 proof:
 	.venv/bin/python -m tests.proof $(or $(PART),all) $(ARGS)
+
+# Deliberate faults, each in a copy of the package: the simulator has to kill 95 % of them. Half an hour.
+mutants:
+	.venv/bin/python -m tests.mutants.run --jobs 2 --out results/mutants.json

@@ -1,6 +1,7 @@
 """Damage to a copy of the dead process's disk: I-46 without ruining the world that goes on.
 
-At any byte it ends in all rows that were ever acknowledged, in a refusal, or in a loss that is said.
+At any byte it ends in all rows that were ever acknowledged, in a refusal, or in a loss that is said, behind
+which no id is made a second time.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from random import Random
 
 from tradefan.errors import Outage, Refused
-from tradefan.messages.records import Record
+from tradefan.messages.records import Epoch, Record
 from tradefan.sim.disk import DamageKind, SimDisk
 from tradefan.sim.witness import Violation
 from tradefan.stores.journal import JournalFile
@@ -88,7 +89,7 @@ def _accepted(twin: SimDisk, journal: str, acknowledged: Sequence[Record]) -> st
     """Go on behind a refusal as `--accept-loss` does: it always opens, and what is missing then is said."""
     try:
         with contextlib.closing(JournalFile(journal, disk=twin, accept_loss=True)) as file:
-            found, lost = file.recover(), file.lost()
+            found, lost, epoch = file.recover(), file.lost(), file.epoch
     except (Refused, Outage) as error:
         # A flip may make it look like another program's, which would believe more than we do.
         if isinstance(error, Refused) and error.code in ("JOURNAL_NEWER", "JOURNAL_OLDER"):
@@ -98,7 +99,8 @@ def _accepted(twin: SimDisk, journal: str, acknowledged: Sequence[Record]) -> st
     same = found.snapshot_lsn + _same(found.records, acknowledged[found.snapshot_lsn :])
     if same < len(acknowledged) and not lost:
         return f"{same} rows accepted, and nothing said of the others"
-    return None
+    used = max((record.epoch for record in acknowledged if isinstance(record, Epoch)), default=0)
+    return f"ids of epoch {epoch + 1} to come, although {used} was used" if epoch < used else None
 
 
 def _same(told: Sequence[Record], acknowledged: Sequence[Record]) -> int:

@@ -205,6 +205,8 @@ class Witness:
     acknowledged: list[Record] = field(default_factory=list)
     """What the journal has ever acknowledged as durable, over all lives."""
     writes: list[Written] = field(default_factory=list)
+    asked: dict[int, None] = field(default_factory=dict)
+    """The instants at which queries have left for the venue."""
     logs: list[tuple[int, LogLine]] = field(default_factory=list)
     faults: list[Injected] = field(default_factory=list)
     healed_ns: int | None = None

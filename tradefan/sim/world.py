@@ -418,13 +418,14 @@ class World:
         return latch.is_closed(scopes)
 
     def _on_write(self, write: Write, refused: str | None) -> None:
+        seen = self.witness
+        now_ns = self.now_ns if self.life is None else self.life.now_ns
         if write.op not in ("create", "cancel", "replace"):
+            seen.asked[now_ns] = None
             return
         assert isinstance(write.body, Text)
         params = _REQUEST.decode(write.body.text).params
         name = params.origClientOrderId if write.op == "cancel" else params.newClientOrderId
-        seen = self.witness
-        now_ns = self.now_ns if self.life is None else self.life.now_ns
         durable = self.observer.durable
         closed = () if self.life is None else tuple(self.life.latch.closed)
         seen.writes.append(

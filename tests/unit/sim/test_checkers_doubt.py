@@ -65,6 +65,20 @@ def test_not_placed_when_its_looks_prove_nothing_then_broken(
     broken(bench.step(record), "I-16", expected, found)
 
 
+@pytest.mark.parametrize("asked", [(FIRST, FIRST + APART), (FIRST - SECOND, FIRST + APART), (FIRST,)])
+def test_not_placed_when_a_look_was_asked_at_another_instant_then_broken(asked: tuple[int, ...]) -> None:
+    """A look that counts from when it was answered shows what the venue had before."""
+    bench = bench_with()
+    bench.venue.pending.clear()
+    bench.seen.asked.update(dict.fromkeys(asked))
+    violation = bench.step(resolved())
+    missing = [at_ns for at_ns in (FIRST, FIRST + APART) if at_ns not in asked]
+    if missing:
+        broken(violation, "I-16", f"a look for {CID} that was asked at {missing[0]} ns", "none was")
+    else:
+        assert violation is None
+
+
 def test_not_placed_when_of_an_earlier_epoch_then_its_deadline_counts_from_the_start() -> None:
     """The wall clock may have jumped: the new start + the order's deadline of 2 s."""
     start = T0 + 100 * SECOND

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
 from tests.unit.core.order_builders import ACCOUNT, CID, OWNER, fill, intent, report
 from tests.unit.sim.checker_bench import BTC, T0, Bench, broken, epoch
@@ -294,3 +295,12 @@ def test_kill_when_nothing_of_ours_is_in_its_scope_then_quiet() -> None:
     bench.seen.healed_ns = HEALED
     assert bench.rest() is None
     broken(bench.step(kill("all")), "I-37", f"a cancel of {CID}", "none")
+
+
+def test_create_when_the_link_was_asked_without_scopes_then_those_of_its_intent_count() -> None:
+    """I-09: a write that names none would pass every latch."""
+    bench = Bench(NothingBehindKill())
+    assert bench.step(intent()) is None
+    bench.write(CID, closed=(OWNER,))
+    bench.seen.writes[-1] = replace(bench.seen.writes[-1], scopes=())
+    broken(bench.look(), "I-09", f"no create of {OWNER} while its latch is closed", f"{CID} written")

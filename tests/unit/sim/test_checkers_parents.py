@@ -10,7 +10,7 @@ from tests.unit.core.order_builders import ACCOUNT, CID, PID, fill, intent, pare
 from tests.unit.sim.checker_bench import Bench, D, broken
 from tradefan.messages.orders import OrderStatus
 from tradefan.messages.records import Bust, CancelIntent, Correct, Intent, NotSent, Resolved
-from tradefan.sim.checkers.parents import ParentBudget
+from tradefan.sim.checkers.parents import ParentBudget, RoomLeft
 from tradefan.units import ClientOrderId, TradeId
 
 S = OrderStatus
@@ -379,3 +379,35 @@ def test_replacement_when_it_leaves_for_what_a_late_fill_has_left_then_quiet() -
             assert bench.look() is None
         else:
             broken(bench.look(), "I-03", "at most 10", "c3 of 7 left when 11")
+
+
+@pytest.mark.parametrize("qty", [10, 3])
+def test_rest_when_a_late_fill_leaves_no_room_for_it_then_it_is_cancelled_in_that_step(qty: int) -> None:
+    """I-03: 4 trade behind a cancel while others rest: those of 10 go, those of 3 have room."""
+    for cancelled in (False, True):
+        bench = Bench(RoomLeft())
+        bench.append(parent(), intent(), report(S.CANCELED), second(qty))
+        assert bench.step(report(S.NEW, client_order_id="c2")) is None
+        records = (CancelIntent(4, ACCOUNT, SECOND_ID, "over"),) if cancelled else ()
+        violation = bench.step(fill(4), *records)
+        if qty == 10 and not cancelled:
+            broken(violation, "I-03", "a cancel of c2, for which p1 has no room", "10 at rest, 4 too much")
+        else:
+            assert violation is None
+
+
+@pytest.mark.parametrize(("traded", "quiet"), [(4, True), (10, False)])
+def test_rest_when_it_protects_then_it_goes_where_all_of_it_is_too_much(traded: int, quiet: bool) -> None:
+    """I-03: a part of a protection is worth more than none."""
+    bench = Bench(RoomLeft())
+    bench.append(parent(protective=True), intent(), report(S.CANCELED), second(10))
+    violation = bench.step(fill(traded))
+    assert (violation is None) == quiet
+
+
+def test_rest_when_a_replacement_is_to_take_its_place_then_only_what_that_has_left_counts() -> None:
+    """I-03: of a chain one is possibly live, and one that never was wants nothing."""
+    bench = Bench(RoomLeft())
+    bench.append(parent(), intent(), report(S.NEW), second(8, replaces=CID))
+    assert bench.step(fill(4)) is None
+    assert bench.step(NotSent(2, ACCOUNT, SECOND_ID, "EXPIRED"), fill(6, trade_id="t2")) is None

@@ -6,6 +6,7 @@ from random import Random
 
 import pytest
 
+from tests.unit.sim.checker_bench import epoch
 from tests.unit.stores.made import transfers
 from tradefan.errors import Refused
 from tradefan.sim import damage
@@ -74,6 +75,17 @@ def test_probe_when_a_loss_cannot_be_accepted_then_it_is_a_violation(
     found = [probe(disk, JOURNAL, RECORDS, {}, rng, 7)[1] for _ in range(8)]
     texts = {one.found for one in found if one is not None}
     assert texts == ({f"a loss that cannot be accepted: {code}: expected another one"} if violated else set())
+    disk.close()
+
+
+def test_probe_when_an_epoch_went_with_the_tail_and_is_used_again_then_it_is_a_violation() -> None:
+    """The mutant: a mark file that does not know the highest epoch; its row is among those that are lost."""
+    disk, rng = SimDisk(2), Random(2)
+    written(disk)
+    more = (*RECORDS, epoch(9))
+    found = [probe(disk, JOURNAL, more, {}, rng, 7)[1] for _ in range(12)]
+    texts = {one.found for one in found if one is not None}
+    assert "ids of epoch 2 to come, although 9 was used" in texts
     disk.close()
 
 

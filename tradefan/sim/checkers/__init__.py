@@ -15,8 +15,8 @@ from tradefan.sim.checkers.journal import SameFold, StoreFollows, WholeTurns
 from tradefan.sim.checkers.killing import KilledGone, LatchLasts, NothingBehindKill
 from tradefan.sim.checkers.limits import WorstCase
 from tradefan.sim.checkers.market import FittingOrders, FreshReference, WithinCollar
-from tradefan.sim.checkers.modes import FewChanges
-from tradefan.sim.checkers.parents import ParentBudget
+from tradefan.sim.checkers.modes import FewChanges, Obeyed
+from tradefan.sim.checkers.parents import ParentBudget, RoomLeft
 from tradefan.sim.checkers.runtime import BoundedLanes, BoundedRestarts, TimersOnTime
 from tradefan.sim.checkers.sends import DurableIntent, OneCreate, OwnTarget, RisingEpoch
 from tradefan.sim.witness import Checker
@@ -25,6 +25,7 @@ CHECKERS: tuple[type[Watch], ...] = (
     OneCreate,
     WithinQty,
     ParentBudget,
+    RoomLeft,
     DurableIntent,
     ExactLedger,
     AppliedOnce,
@@ -58,6 +59,7 @@ CHECKERS: tuple[type[Watch], ...] = (
     EqualBooks,
     DoubtHolds,
     JournalStops,
+    Obeyed,
 )
 """In the order of their ids, behind them those of rules that have none of their own in that list."""
 

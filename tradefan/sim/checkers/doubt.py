@@ -20,10 +20,10 @@ LIAR_LAG_NS = 60 * SECOND
 class NotPlaced(OverRecords):
     """I-16: no RESOLVED NOT_PLACED of an order that exists, or that the venue may still accept.
 
-    Judged at both looks: the first not before `not_after` (of an earlier epoch: its start + the order's
-    deadline) + A + V + 1 s, the second 5 s later, and at neither had the venue the create in hand or
-    decided for it. NOT_SENT is proof of the same kind: no create of it was written, or it was a replacement
-    that the venue never took, because its cancel failed. A human may err.
+    Judged at both looks, and these were asked then: the first not before `not_after` (of an earlier epoch:
+    its start + the order's deadline) + A + V + 1 s, the second 5 s later, and at neither had the venue the
+    create in hand or decided for it. NOT_SENT is proof of the same kind: no create of it was written, or it
+    was a replacement that the venue never took, because its cancel failed. A human may err.
     Where he does, and with a liar instead: R5 adopts what is visible within 15 s, counted after the heal;
     also what a human's word has ended (a REPORT) of which the venue had said that it has it.
     """
@@ -89,6 +89,9 @@ class NotPlaced(OverRecords):
             return self.broken(seen, f"a first look for {name} at {earliest_ns} ns or later", f"{first} ns")
         if second - first < APART_NS:
             return self.broken(seen, f"a second look for {name} {APART_NS} ns later", f"{second - first} ns")
+        for look_ns in (first, second):
+            if seen.asked and self.true_ns(seen, look_ns) not in seen.asked:
+                return self.broken(seen, f"a look for {name} that was asked at {look_ns} ns", "none was")
         if seen.venue.may_accept(name):
             return self.broken(seen, f"{name} not to be acceptable any more", "it is on its way in the venue")
         return self._decided(seen, name, self.true_ns(seen, first))

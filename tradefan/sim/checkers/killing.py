@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from tradefan.messages.records import Kill, Record, Resume
+from tradefan.messages.records import Intent, Kill, Record, Resume
 from tradefan.sim.checkers.base import Newer, OverRecords, Source
 from tradefan.sim.checkers.healing import not_gone
+from tradefan.sim.checkers.modes import scopes_of
 from tradefan.sim.checkers.orders import Child, Orders
 from tradefan.sim.checkers.sends import is_create
 from tradefan.sim.witness import KillSeen, Kind, Violation, Witness, Written
@@ -72,7 +73,8 @@ class NothingBehindKill(_Scopes):
     From the very write that follows the answer; where it says `persisted: false`, until the process
     ends. A KILL record closes likewise, from the step behind the one that wrote it. RESUME opens its scope;
     one of `all` also those whose record a crash took, where the byte has closed `all` in their stead.
-    Nor does one leave in whose statement the latch is closed: who kills from the rim closes it first.
+    Nor does one leave in whose statement the latch is closed: who kills from the rim closes it first. The
+    scopes of a create are those of its INTENT, whatever scopes the link was asked with.
     """
 
     invariant: str = "I-09"
@@ -83,6 +85,7 @@ class NothingBehindKill(_Scopes):
         super().__init__()
         self._answered: dict[str, Closed] = {}
         self._written = Newer()
+        self._scopes: dict[str, tuple[str, ...]] = {}
 
     def after_step(self, seen: Witness) -> Violation | None:
         """Judge the writes first: what this step has recorded holds from the next one on."""
@@ -99,7 +102,7 @@ class NothingBehindKill(_Scopes):
         return broken or super().after_step(seen)
 
     def _judge(self, seen: Witness, written: Written) -> Violation | None:
-        for scope in written.scopes:
+        for scope in self._scopes.get(written.client_order_id, written.scopes):
             if scope in written.closed:
                 expected = f"no create of {scope} while its latch is closed"
                 return self.broken(seen, expected, f"{written.client_order_id} written at {written.at_ns} ns")
@@ -111,6 +114,8 @@ class NothingBehindKill(_Scopes):
         return None
 
     def take(self, seen: Witness, record: Record) -> Violation | None:
+        if isinstance(record, Intent):
+            self._scopes[record.client_order_id] = scopes_of(record)
         if isinstance(record, Resume):
             self._answered.pop(record.scope, None)
         lost_ns = self.lost_before(seen, record)

@@ -1,18 +1,23 @@
-"""Modes as the records tell them, and how often they change."""
+"""Modes as the records tell them: how often they change, and that nothing is decided against them."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
+from decimal import Decimal
 
-from tradefan.messages.records import Epoch, Kill, ModeChange, Record, Resume
+from tradefan.messages.records import Epoch, Intent, Kill, ModeChange, Record, Resume
 from tradefan.sim.checkers.base import OverRecords
+from tradefan.sim.checkers.money import Money
+from tradefan.sim.checkers.orders import Child, Orders
 from tradefan.sim.witness import Kind, Violation, Witness
-from tradefan.units import MINUTE
+from tradefan.units import EXTERNAL, MINUTE, ZERO, AccountId, Asset, InstrumentId, OwnerId
 
 TIGHTER = ("NORMAL", "NO_NEW_RISK", "REDUCE_ONLY", "CANCEL_ONLY", "KILLED")
 CHANGES_MAX = 6
 CHANGES_OF_A_START = 2
+HUMANS = ("api", "cli")
+"""Of these only the account's side is looked at: what `external` holds is theirs to sell, too."""
 HUMAN_CAUSES = ("chain", "auth", "safe", "drawdown", "daily_loss")
 """What a RESUME of its scope lets go (RELIABILITY.md 2b: those that a human leaves)."""
 
@@ -86,3 +91,69 @@ class FewChanges(OverRecords):
             return None
         expected = f"at most {most} changes a minute of {record.scope} for {record.cause!r}"
         return self.broken(seen, expected, f"{len(recent)} since {recent[0]} ns")
+
+
+def scopes_of(intent: Intent) -> tuple[str, ...]:
+    """Return the scopes of an order: all, its places, its owner, and the venues of both."""
+    account, instrument = intent.account, intent.instrument
+    venues = dict.fromkeys((account.partition(":")[0], instrument.partition(":")[0]))
+    return ("all", instrument, account, intent.owner, *venues)
+
+
+class Obeyed(OverRecords):
+    """MODE: no INTENT against a mode of its scopes that stands before it among the records.
+
+    CANCEL_ONLY and KILLED let none through. NO_NEW_RISK and REDUCE_ONLY let through what can only bring a
+    position of the account, and of a strategy, nearer to flat when all that is open on its side trades.
+    """
+
+    invariant: str = "MODE"
+    kind: Kind = "T"
+
+    def begin(self) -> None:
+        self._modes, self._orders, self._money = Modes(), Orders(), Money()
+        self._open: dict[tuple[AccountId, InstrumentId], dict[str, Child]] = {}
+        """What may still trade, or has traded and is not booked."""
+
+    def take(self, seen: Witness, record: Record) -> Violation | None:
+        self._modes.take(record)
+        self._money.take(record)
+        broken = self._judge(seen, record) if isinstance(record, Intent) else None
+        child = self._orders.take(record)
+        if child is not None:
+            here = self._open.setdefault((child.account, child.instrument), {})
+            here[child.client_order_id] = child
+            if not child.rest and child.cum == child.filled:
+                del here[child.client_order_id]
+        return broken
+
+    def _judge(self, seen: Witness, intent: Intent) -> Violation | None:
+        scopes = scopes_of(intent)
+        if not self._modes.at_least("NO_NEW_RISK", scopes):
+            return None
+        owners = (None,) if intent.owner in HUMANS else (None, intent.owner)
+        forbidden = self._modes.at_least("CANCEL_ONLY", scopes)
+        if not forbidden and all(self._room(intent, owner) >= intent.order_qty for owner in owners):
+            return None
+        found = f"{intent.side} {intent.order_qty} by {intent.owner} in {self._modes.of(scopes)}"
+        least = "no INTENT" if forbidden else "only what reduces"
+        return self.broken(seen, f"{least} ({intent.client_order_id})", found)
+
+    def _room(self, intent: Intent, owner: OwnerId | None) -> Decimal:
+        """Return how much an order may trade until the account, or its owner, would be flat at worst."""
+        account, name = intent.account, intent.instrument
+        if owner is None:
+            base = Asset(name.partition(":")[2].partition("/")[0])
+            held = self._money.nets.get(account, {}).get(name, ZERO)
+            held += self._money.external.get(account, {}).get(base, ZERO)
+        else:
+            held = self._money.place(account, owner, name).qty
+        ours = ZERO
+        for child in self._open.get((account, name), {}).values():
+            if owner not in (None, child.owner):
+                continue
+            unbooked = ZERO if child.owner == EXTERNAL else child.cum - child.filled
+            held += unbooked if child.side == "buy" else -unbooked
+            if child.side == intent.side and child.client_order_id != intent.replaces:
+                ours += child.rest
+        return (held if intent.side == "sell" else -held) - ours

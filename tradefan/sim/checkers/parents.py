@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 from tradefan.messages.records import Correct, Fill, FillInferred, Intent, Parent, Record, Report, Resolved
-from tradefan.sim.checkers.base import Newer, OverRecords, Source
+from tradefan.sim.checkers.base import Newer, OverRecords, Source, oms_of
 from tradefan.sim.checkers.orders import Child, Orders
 from tradefan.sim.checkers.sends import is_create
 from tradefan.sim.checkers.venue import Index
@@ -191,3 +191,37 @@ class ParentBudget(OverRecords):
             over = any(later.cum for later in chain[at + 1 :])
             rests.append(ZERO if over else max(child.rest - since, ZERO))
         return rests
+
+
+class RoomLeft(ParentBudget):
+    """I-03: what a step tells leaves nothing at rest, in that step, for which a parent has no room any more.
+
+    Behind a fill of an order that had ended, what is too much is taken back or cancelled at once, but
+    for what protects a position and is too much only in part. By records alone.
+    """
+
+    kind: Kind = "T"
+    watches: tuple[Source, ...] = ("records",)
+
+    def after_step(self, seen: Witness) -> Violation | None:
+        return self.follow(seen) or self.judge(seen)
+
+    def judge(self, seen: Witness) -> Violation | None:
+        told, self._told, self._touched = self._told, {}, {}
+        found = (self._too_much(name) for name in told if name not in self._free)
+        first = next(filter(None, found), None) if oms_of(seen) is not None else None
+        if first is None:
+            return None
+        child, rest, over = first
+        expected = f"a cancel of {child.client_order_id}, for which {child.parent_id} has no room"
+        return self.broken(seen, expected, f"{rest} at rest, {over} too much")
+
+    def _too_much(self, name: str) -> tuple[Child, Decimal, Decimal] | None:
+        """Return an order that nobody has cancelled, what it has left, and what is over the budget in all."""
+        chains = self._children.get(name, {}).values()
+        over = sum(map(self._wanted, chains), ZERO) - self._budgets.get(name, ZERO)
+        for chain in chains if over > ZERO else ():
+            for rest, child in zip(self._rests(chain), chain, strict=True):
+                if rest and not child.cancelled and (name not in self._protects or rest <= over):
+                    return child, rest, over
+        return None

@@ -1,0 +1,57 @@
+"""The runner of deliberate faults: it kills what breaks a promise, and says so when something survives."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from tests.mutants.catalogue import MUTANTS
+from tests.mutants.mutant import Change, Mutant
+from tests.mutants.run import Report, main
+
+NULL = Mutant(
+    "null",
+    "Nothing is wrong with it.",
+    (
+        Change(
+            "core/ids.py", "Say whether a text can be an instance's name.", "Say whether it can be a name."
+        ),
+    ),
+    ("I-01",),
+)
+BROKEN = Mutant(
+    "broken",
+    "It does not even start.",
+    (Change("core/ids.py", "def is_instance(", "def is_no_instance("),),
+    ("I-01",),
+)
+
+
+@pytest.mark.slow
+def test_run_when_one_mutant_survives_then_it_is_named_with_who_should_have_seen_it(tmp_path: Path) -> None:
+    """One that sends before it journals is killed by the first seed; one that changes nothing lives on."""
+    killed = next(one for one in MUTANTS if one.name == "create-unguarded")
+    said: list[str] = []
+    out = tmp_path / "results" / "mutants.json"
+    code = main(["--jobs", "1", "--budget", "4", "--out", str(out)], (killed, NULL, BROKEN), said.append)
+    assert code == 1
+    assert "1 of 3 killed (33 %)" in said
+    assert f"survived: null ({NULL.mistake}) not seen by I-01" in said
+    report = msgspec.json.decode(out.read_bytes(), type=Report)
+    first, null, broken = report.mutants
+    assert (first.verdict, first.killed_by, first.seed) == ("killed", "I-04", 1)
+    assert (null.verdict, null.killed_by) == ("survived", "")
+    assert null.seeds >= 1
+    assert null.core_s <= 4
+    assert broken.verdict == "invalid"
+    assert len(report.commit) == 40
+
+
+@pytest.mark.slow
+def test_run_when_all_are_killed_then_it_succeeds() -> None:
+    """Exit code 0 is for a run that killed 95 %."""
+    said: list[str] = []
+    assert main(["--jobs", "1", "--only", "create-unguarded"], say=said.append) == 0
+    assert said[-1] == "1 of 1 killed (100 %)"
