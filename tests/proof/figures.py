@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec import Struct
 
+from tests.mutants.run import Result
 from tests.proof.stamp import Stamp
 from tradefan.errors import Refused
 
@@ -71,26 +72,12 @@ class Seeds(Struct, frozen=True):
     chunks: tuple[Chunk, ...] = ()
 
 
-class Mutant(Struct, frozen=True):
-    """A defect that was built in on purpose, and which invariant saw it at which seed."""
-
-    name: str
-    what: str
-    file: str
-    killed: bool
-    invariant: str | None
-    seed: int | None
-    core_s: float
-    should: tuple[str, ...]
-    """The invariants that are there to see it."""
-
-
 class Mutants(Struct, frozen=True):
     """What became of all mutants; `budget_s` is what each could cost at most."""
 
     stamp: Stamp
     budget_s: float
-    results: tuple[Mutant, ...]
+    results: tuple[Result, ...]
 
 
 class Kills(Struct, frozen=True):

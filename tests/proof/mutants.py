@@ -5,29 +5,18 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
-from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import msgspec
-from msgspec import Struct
+from msgspec.structs import replace
 
-from tests.proof.figures import Mutant, Mutants, save
+from tests.mutants.run import Report, Result
+from tests.proof.figures import Mutants, save
 from tests.proof.stamp import ROOT, code_of, stamp, still
 from tradefan.errors import Refused
 
 COMMAND = "python -m tests.mutants.run --out FILE"
 SHARE_MIN = 0.95
-_RENAMED = {"mistake": "what", "invariants": "should", "killed_by": "invariant"}
-"""What `tests.mutants` calls otherwise than this page."""
-
-
-class Told(Struct, frozen=True):
-    """The file that the run of the mutants leaves."""
-
-    commit: str
-    budget_s: float
-    results: tuple[Mutant, ...]
 
 
 def run(place: Path, file: Path | None) -> None:
@@ -36,8 +25,6 @@ def run(place: Path, file: Path | None) -> None:
         keep(place, read(file))
         return
     begun = stamp(COMMAND, place)
-    if find_spec("tests.mutants") is None or find_spec("tests.mutants.run") is None:
-        raise Refused("NO_MUTANTS", f"expected `{COMMAND}`, got no such module; name a file with --file")
     with tempfile.TemporaryDirectory() as folder:
         made = Path(folder) / "mutants.json"
         words = [sys.executable, "-m", "tests.mutants.run", "--out", str(made)]
@@ -48,52 +35,39 @@ def run(place: Path, file: Path | None) -> None:
         keep(place, read(made))
 
 
-def read(file: Path) -> Told:
+def read(file: Path) -> Report:
     """Return what the file says.
 
     Raises:
         Refused: BAD_MUTANTS, by the first field that is missing or of another kind.
     """
     try:
-        told = msgspec.convert(_renamed(msgspec.json.decode(file.read_bytes())), Told)
+        report = msgspec.json.decode(file.read_bytes(), type=Report)
     except OSError as error:
         raise Refused("BAD_MUTANTS", f"{file}: {error.strerror}") from error
     except msgspec.DecodeError as error:
         raise Refused("BAD_MUTANTS", f"{file}: {error}") from error
-    names = [one.name for one in told.results]
+    names = [one.name for one in report.mutants]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice or not names:
         found = f"twice {', '.join(twice)}" if twice else "none"
         raise Refused("BAD_MUTANTS", f"{file}: expected mutants with a name each, got {found}")
-    blind = [one.name for one in told.results if one.killed and one.invariant is None]
+    blind = [one.name for one in report.mutants if one.verdict == "killed" and not one.killed_by]
     if blind:
         raise Refused("BAD_MUTANTS", f"{file}: killed, and no invariant says so: {', '.join(blind)}")
-    return told
+    return report
 
 
-def _renamed(told: Any) -> Any:
-    """Return what the file says in the words of `Told`, as far as it says it at all."""
-    if not isinstance(told, dict) or "mutants" not in told:
-        return told
-    return {**told, "results": [_result(one) for one in told["mutants"]]}
-
-
-def _result(one: dict[str, Any]) -> dict[str, Any]:
-    found = {_RENAMED.get(name, name): value for name, value in one.items()}
-    if "verdict" in found:
-        found |= {"killed": found["verdict"] == "killed", "file": found.get("file", "")}
-        # Of one that lived they are empty.
-        found |= {name: found[name] or None for name in ("invariant", "seed") if name in found}
-    return found
-
-
-def keep(place: Path, told: Told) -> None:
-    """Store the results under the commit that they name."""
+def keep(place: Path, report: Report) -> None:
+    """Store the results under the commit that they name; how each was killed is of no use there."""
     here = stamp(COMMAND, place)
-    kept = msgspec.structs.replace(here, commit=code_of(told.commit))
-    save(place, Mutants(kept, told.budget_s, told.results))
+    kept = replace(here, commit=code_of(report.commit))
+    results = tuple(
+        replace(one, expected="", found="") if one.verdict == "killed" else one for one in report.mutants
+    )
+    save(place, Mutants(kept, report.budget_s, results))
 
 
-def share(results: tuple[Mutant, ...]) -> float:
+def share(results: tuple[Result, ...]) -> float:
     """Return which part of the mutants was killed."""
-    return sum(one.killed for one in results) / len(results)
+    return sum(one.verdict == "killed" for one in results) / len(results)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tests.proof.figures import Chunk, Kills, Mutant, Mutants, Proof, Recovery, Seeds, Strikes, merged
+from tests.mutants.run import Result
+from tests.proof.figures import Chunk, Kills, Mutants, Proof, Recovery, Seeds, Strikes, merged
 from tests.proof.stamp import Machine, Stamp
 from tests.proof.text import count, rows, share, spread
 from tradefan.sim.faults import KINDS
@@ -123,7 +124,7 @@ def _mutant_rows(mutants: Mutants | None) -> Iterator[tuple[str, ...]]:
     if mutants is None:
         yield "Mutants killed", *_not_run()
         return
-    killed = sum(one.killed for one in mutants.results)
+    killed = sum(one.verdict == "killed" for one in mutants.results)
     value = f"{killed} of {len(mutants.results)} ({share(killed, len(mutants.results))})"
     yield "Mutants killed", value, *_where([mutants.stamp])
 
@@ -137,23 +138,18 @@ def mutants(found: Mutants | None) -> Iterator[str]:
     if found is None:
         yield f"{NOT_YET.capitalize()}.\n"
         return
-    lived = [one for one in found.results if not one.killed]
+    lived = [one for one in found.results if one.verdict != "killed"]
     if lived:
-        body = ((f"`{one.name}`", _what(one), ", ".join(one.should)) for one in lived)
+        body = ((f"`{one.name}`", one.mistake, ", ".join(one.invariants)) for one in lived)
         yield from rows(("Not killed", "What it does", "Should have been seen by"), body)
     else:
         yield "None survived.\n"
-    killed = (_killed(one) for one in found.results if one.killed)
+    killed = (_killed(one) for one in found.results if one.verdict == "killed")
     yield from rows(("Killed", "What it does", "By", "At seed", "Core-seconds"), killed)
 
 
-def _what(one: Mutant) -> str:
-    return f"{one.what} (`{one.file}`)" if one.file else one.what
-
-
-def _killed(one: Mutant) -> tuple[str, ...]:
-    seed = "" if one.seed is None else str(one.seed)
-    return f"`{one.name}`", _what(one), one.invariant or "", seed, f"{one.core_s:.0f}"
+def _killed(one: Result) -> tuple[str, ...]:
+    return f"`{one.name}`", one.mistake, one.killed_by, str(one.seed), f"{one.core_s:.0f}"
 
 
 # --- kills and starts -----------------------------------------------------------------------------------

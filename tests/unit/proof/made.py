@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from tests.mutants.run import Result
 from tests.proof.figures import (
     Broken,
     Chunk,
     Kills,
-    Mutant,
     Mutants,
     Proof,
     Recovery,
@@ -47,16 +47,15 @@ def chunk(first: int, last: int, commit: str = ONE, *violations: Broken) -> Chun
     )
 
 
-def mutant(name: str, *, killed: bool = True) -> Mutant:
-    return Mutant(
+def mutant(name: str, *, killed: bool = True) -> Result:
+    return Result(
         name=name,
-        what="drops a fill | and more",
-        file="tradefan/core/order.py",
-        killed=killed,
-        invariant="I-06" if killed else None,
-        seed=3 if killed else None,
+        mistake="drops a fill | and more",
+        invariants=("I-06", "I-05"),
+        verdict="killed" if killed else "survived",
+        killed_by="I-06" if killed else "",
+        seed=3 if killed else 0,
         core_s=12.0,
-        should=("I-06", "I-05"),
     )
 
 

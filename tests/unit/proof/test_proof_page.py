@@ -62,7 +62,7 @@ def test_page_when_everything_has_run_then_has_every_figure() -> None:
     assert {name: cells(text, name)[1] for name in values} == values
     assert cells(text, "`silent`") == [
         "`silent`",
-        "drops a fill &#124; and more (`tradefan/core/order.py`)",
+        "drops a fill &#124; and more",
         "I-06, I-05",
     ]
     assert cells(text, "`bust`") == ["`bust`", "500", "500", "0 / 0 / 0"]
