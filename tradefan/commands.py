@@ -384,7 +384,7 @@ def journal_show(
     from tradefan.stores.journal_tool import show
 
     path = _journal_path(env, config)
-    with _until_the_reader_leaves():
+    with until_the_reader_leaves():
         for row in show(path, since_lsn=since, until_lsn=until, order=order, kind=kind, limit=limit):
             print(orjson.dumps(row).decode() if as_json else _line(row))
 
@@ -405,7 +405,7 @@ def journal_export(
     places = find_places(env, config)
     path = str(places.journal)
     if out is None:
-        with _until_the_reader_leaves():
+        with until_the_reader_leaves():
             export(path, sys.stdout.buffer, file_format)
         return
     require_export(path, file_format)
@@ -435,7 +435,7 @@ def _journal_path(env: str, config: Path | None) -> str:
 
 
 @contextmanager
-def _until_the_reader_leaves() -> Iterator[None]:
+def until_the_reader_leaves() -> Iterator[None]:
     """End in silence when `| head` has seen enough, as any filter does."""
     try:
         yield

@@ -291,8 +291,10 @@ def test_replay_when_the_journal_is_another_run_s_then_its_record_differs(
 
 def test_replay_when_of_another_program_then_said_first(run: Recorded) -> None:
     """Program, strategy files and Python: whatever comes out, it may be for this reason."""
-    runs = Runs(Asked(run.folder / "logs" / "recorder", "another", "files"))
-    report = runs.play(runs.runs[0], lambda _player, _played: None)
+    told: list[str] = []
+    runs = Runs(Asked(run.folder / "logs" / "recorder", "another", "files"), told.append)
+    report = runs.play(runs.runs[0], lambda _player, _played: told.append("step"))
+    assert told[:3] == [*report.notes, "step"]
     assert [note.partition(" ")[0] for note in report.notes] == ["recorded", "recorded"]
     assert "by another program" in report.notes[0]
     assert "with strategy files none, here are files" in report.notes[1]

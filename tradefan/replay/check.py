@@ -79,13 +79,14 @@ class Report(Struct):
 class Runs:
     """The recordings that somebody asked for, opened and checked before anything is replayed."""
 
-    def __init__(self, asked: Asked) -> None:
-        """Find and open them.
+    def __init__(self, asked: Asked, warn: Callable[[str], None] = lambda _text: None) -> None:
+        """Find and open them; `warn` is told before a replay what may make it another one.
 
         Raises:
             Refused: NO_RECORDING, RECORDING_DAMAGED, BAD_BOUND.
         """
         self.asked = asked
+        self._warn = warn
         first_ns = Segment(find_runs(asked.path, Span())[-1][0], until_ns=0).first_ns
         self.begin = Bound() if asked.from_text is None else read_bound("--from", asked.from_text, first_ns)
         if self.begin.order is not None:
@@ -108,6 +109,8 @@ class Runs:
             Report(segments[0].head.run, len(segments), segments[0].head.environment),
         )
         report.notes += differences_of_program(head, self.asked.code, self.asked.strategies)
+        for note in report.notes:
+            self._warn(note)
         report.ended = _end_of(segments[-1], self.end)
         player = Player(segments, listen=self.asked.listen, before=before)
         begun_s, played = time.monotonic(), None

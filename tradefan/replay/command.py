@@ -17,23 +17,34 @@ from tradefan.replay.story import Story
 Say = Callable[[str], None]
 
 
-def check(asked: Asked, say: Say, *, word: str | None, wait: Callable[[], bool] | None, as_json: bool) -> int:
+def check(
+    asked: Asked,
+    say: Say,
+    *,
+    word: str | None = None,
+    wait: Callable[[], bool] | None = None,
+    as_json: bool = False,
+    warn: Say = lambda _text: None,
+) -> int:
     """Replay all runs, show what is asked for, then the reports; return the exit code.
 
-    `wait` is called behind each step that showed something; False ends the replay.
+    `wait` is called behind each step that showed something; False ends the replay. `warn` is told first
+    what may make it another run than the recorded one: program, strategy files, Python.
     """
-    runs = Runs(msgspec.structs.replace(asked, listen=word is not None))
+    runs = Runs(msgspec.structs.replace(asked, listen=word is not None), warn)
     reports = [runs.play(run, _shows(word, say, wait, as_json=as_json)) for run in runs.runs]
     return _end(reports, say, as_json=as_json)
 
 
-def explain(asked: Asked, order: str, say: Say, *, as_json: bool) -> int:
+def explain(
+    asked: Asked, order: str, say: Say, *, as_json: bool = False, warn: Say = lambda _text: None
+) -> int:
     """Tell the story of one order; return the exit code.
 
     Raises:
         Refused: UNKNOWN_ORDER when no recording speaks of it.
     """
-    runs = Runs(msgspec.structs.replace(asked, listen=True))
+    runs = Runs(msgspec.structs.replace(asked, listen=True), warn)
     reports, stories = [], []
     for run in runs.runs:
         story = Story(order)
