@@ -134,7 +134,7 @@ def store_follows(daemon: DaemonProcess) -> bool:
     code, status = daemon.ask("/status")
     if code != 200:
         return False
-    journal, store = status["stores"]
+    journal, store, *_ = status["stores"]
     return journal["lsn"] is not None and store.get("applied_lsn", 0) >= journal["lsn"] - 1_000
 
 
