@@ -225,6 +225,7 @@ BOOKS: tuple[Mutant, ...] = (
             ),
         ),
         ("I-24",),
+        shows_always=True,
     ),
     Mutant(
         "store-not-told-of-the-fold",

@@ -125,16 +125,26 @@ class Account:
         away = touch * (max(bps, 30) if large else bps) / 10_000
         price = (touch - away if side == "buy" else touch + away) // rules.price_tick * rules.price_tick
         qty = _some(rng, rules, price) * (LARGE if large else 1)
-        self._number += 1
-        wish = Wish(
-            f"{FOREIGN}{self._number}", side, type_, "GTC", price if type_ == "LIMIT" else Decimal(0), qty
-        )
+        name = self._name(instrument)
+        wish = Wish(name, side, type_, "GTC", price if type_ == "LIMIT" else Decimal(0), qty)
         try:
             order = self._venue.engine.place(instrument, wish, at_ns, ours=False)
         except VenueError:
             return None
         self._venue.tell(at_ns)
         return order
+
+    def _name(self, instrument: InstrumentId) -> str:
+        """Return a new id, or one that no open order of the instrument has any more: it is free again."""
+        self._number += 1
+        name, open_now = f"{FOREIGN}{self._number}", self._venue.book.live.values()
+        used = {one.client_order_id for one in open_now if one.instrument == instrument}
+        rng = self._chances.rng("id_reuse/foreign")
+        again = f"{FOREIGN}{rng.randint(1, self._number)}"
+        if not self._chances.mode("id_reuse") or rng.random() < 0.5 or again in (name, *sorted(used)):
+            return name
+        self._chances.note("id_reuse", again)
+        return again
 
     def _transfer(self, at_ns: int) -> bool:
         """Move something in or out; never more than is free."""
