@@ -137,14 +137,17 @@ class Account:
     def _name(self, instrument: InstrumentId) -> str:
         """Return a new id, or one that no open order of the instrument has any more: it is free again."""
         self._number += 1
-        name, open_now = f"{FOREIGN}{self._number}", self._venue.book.live.values()
-        used = {one.client_order_id for one in open_now if one.instrument == instrument}
-        rng = self._chances.rng("id_reuse/foreign")
-        again = f"{FOREIGN}{rng.randint(1, self._number)}"
-        if not self._chances.mode("id_reuse") or rng.random() < 0.5 or again in (name, *sorted(used)):
-            return name
-        self._chances.note("id_reuse", again)
-        return again
+        rng, book = self._chances.rng("id_reuse/foreign"), self._venue.book
+        if not self._chances.mode("id_reuse") or rng.random() < 0.5:
+            return f"{FOREIGN}{self._number}"
+        others = [one for one in book.orders.values() if one.instrument == instrument and not one.ours]
+        rests = {one.client_order_id: None for one in others if one.ended_ns is None}
+        ended = [one.client_order_id for one in others if one.type == "LIMIT"]
+        free = [name for name in ended if name not in rests]
+        if not free:
+            return f"{FOREIGN}{self._number}"
+        self._chances.note("id_reuse", free[-1])
+        return free[-1]
 
     def _transfer(self, at_ns: int) -> bool:
         """Move something in or out; never more than is free."""

@@ -73,12 +73,14 @@ def _ended(seen: Witness) -> Iterator[str]:
 
 
 def _unknown(seen: Witness) -> Iterator[str]:
-    """Name the orders of others that rest at the venue and count nowhere here."""
-    lag_ns = seen.venue.visible_bound_ns + LOOKS_NS + (0 if seen.venue.honest else LIAR_LAG_NS)
-    trading = seen.oms.trading
+    """Name the orders of others that rest at the venue and count nowhere here.
+
+    With a liar a word about an older order of the same id may end one for good: his queries lag behind V.
+    """
+    lag_ns, trading = seen.venue.visible_bound_ns + LOOKS_NS, seen.oms.trading
     known = [trading.orders[name] for name in trading.orders_live]
     numbers = {order.venue_order_id for order in known if order.external}
-    for order in seen.venue.orders.values():
+    for order in seen.venue.orders.values() if seen.venue.honest else ():
         rests = not order.ours and order.ended_ns is None and order.accepted_ns < seen.now_ns - lag_ns
         if rests and str(order.order_id) not in numbers:
             yield f"{order.client_order_id} of others rests at the venue as {order.order_id}, unknown here"
