@@ -73,7 +73,8 @@ def _link(world: World, life: Life, kind: str, rng: Random) -> bool:
 
     The journal's often does with records in hand, behind a commit that has become slow.
     """
-    port = rng.choice(("journal", market_port(VENUE), account_port(ACCOUNT), account_port(ACCOUNT), "store"))
+    account = account_port(ACCOUNT)
+    port = rng.choice(("journal", "journal", market_port(VENUE), account, account, "store"))
     journal = world.rack.journal
     if port == "journal" and journal is not None and rng.random() < 0.7:
         journal.commit_ns = int((1 + 3 * rng.random()) * SECOND)
