@@ -203,18 +203,6 @@ BOOKS: tuple[Mutant, ...] = (
         ("I-24",),
     ),
     Mutant(
-        "place-before-catch-up",
-        "Rows move the store's place before it has caught up with the journal, or could not.",
-        (
-            Change(
-                "stores/following.py",
-                "return file.write(batch if self._whole else replace(batch, applied_lsn=None))",
-                "return file.write(batch)",
-            ),
-        ),
-        ("I-24",),
-    ),
-    Mutant(
         "greeting-without-catch-up",
         "A store that is greeted says where it stands, and does not catch up with the journal.",
         (
@@ -225,6 +213,7 @@ BOOKS: tuple[Mutant, ...] = (
             ),
         ),
         ("I-24",),
+        shows_always=True,
     ),
     Mutant(
         "store-not-told-of-the-fold",

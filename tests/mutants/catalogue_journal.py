@@ -103,26 +103,29 @@ JOURNAL: tuple[Mutant, ...] = (
         ("I-46", "I-18"),
     ),
     Mutant(
-        "io-error-taken-for-a-full-disk",
-        "Behind a sync that failed the journal goes on with the same file, as behind a full disk.",
+        "repair-by-opening-again",
+        "Behind a sync that failed the file is opened again, and what is found in it counts as durable.",
         (
             Change(
                 "stores/journal_base.py",
                 """\
-            except apsw.FullError:
-                self.suspect = was
-                raise
-            finally:
+            self._require_file()
+        self._renew_wal()
 """,
                 """\
-            except (apsw.FullError, apsw.IOError):
-                self.suspect = was
-                raise
-            finally:
+            self._require_file()
 """,
             ),
+            Change(
+                "stores/journal_base.py",
+                """\
+                if self.db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()[0][0]:
+                    raise apsw.BusyError("another program reads it")
+""",
+                "",
+            ),
         ),
-        ("I-08",),
+        ("I-08", "I-36"),
     ),
     Mutant(
         "wal-not-renewed",

@@ -54,25 +54,6 @@ KERNEL: tuple[Mutant, ...] = (
         ("I-29",),
     ),
     Mutant(
-        "facts-lost-at-restart",
-        "The mail of an actor that fell is thrown away with it.",
-        (
-            Change(
-                "runtime/mailbox.py",
-                """\
-        self.dropped += len(self.market)
-        self.market.clear()
-""",
-                """\
-        self.dropped += len(self.market)
-        self.market.clear()
-        self.facts.clear()
-""",
-            ),
-        ),
-        ("I-24", "I-36"),
-    ),
-    Mutant(
         "set-iteration",
         "Live orders are walked in the order of a set.",
         (

@@ -193,8 +193,8 @@ SAFETY: tuple[Mutant, ...] = (
         ("I-11",),
     ),
     Mutant(
-        "position-limit-of-account-only",
-        "The position limits bound the account, and no owner in it.",
+        "position-limit-of-owners-only",
+        "The position limit bounds each owner, and not what all of them come to.",
         (
             Change(
                 "risk/limits.py",
@@ -204,7 +204,7 @@ SAFETY: tuple[Mutant, ...] = (
 """,
                 """\
         limit = limits.max_position
-        for whose, held in (("account", state.account),):
+        for whose, held in ((f"owner {intent.owner}", state.owner),):
 """,
             ),
         ),
@@ -312,6 +312,7 @@ SAFETY: tuple[Mutant, ...] = (
             ),
         ),
         ("I-44",),
+        shows_always=True,
     ),
     Mutant(
         "fee-of-untold-buy-sold",

@@ -18,7 +18,7 @@ from tradefan.messages.control import KillSwitch, LoopLag, Stop, SwapConfig
 from tradefan.messages.gateway import ExecutionReport, VenueFill
 from tradefan.messages.orders import Doubt
 from tradefan.runtime.kernel import PER_STEP
-from tradefan.runtime.system import Cell
+from tradefan.sim.falls import break_heirs, break_one
 from tradefan.sim.faults import CRASH, CRASHES, EXECUTOR, STRATEGY, Planned
 from tradefan.sim.only import COMES_WITH
 from tradefan.sim.operator import GATEWAY, JOURNAL, LINK
@@ -79,8 +79,28 @@ def _stall(world: World, life: Life, kind: str, rng: Random) -> bool:
 
 
 def _link(world: World, life: Life, kind: str, rng: Random) -> bool:
-    """Let the link of a port die; the supervisor starts it anew."""
-    port = rng.choice(("journal", market_port(VENUE), account_port(ACCOUNT), account_port(ACCOUNT), "store"))
+    """Let the link of a port die; the supervisor starts it anew.
+
+    The journal's often does with records in hand, behind a commit that has become slow.
+    """
+    account = account_port(ACCOUNT)
+    port = rng.choice(("journal", "journal", market_port(VENUE), account, account, "store"))
+    journal = world.rack.journal
+    if port == "journal" and journal is not None and rng.random() < 0.7:
+        journal.commit_ns = int((1 + 3 * rng.random()) * SECOND)
+        world.note("sync_slow", "before a link dies")
+
+        def dies() -> None:
+            journal.commit_ns = world.options.commit_ns
+            if world.life is life and _end_link(world, life, port):
+                world.note(kind, "with records in hand")
+
+        world.later(world.now_ns + int((0.2 + 2 * rng.random()) * SECOND), dies)
+        return False
+    return _end_link(world, life, port)
+
+
+def _end_link(world: World, life: Life, port: str) -> bool:
     if not life.link_dies(port):
         return False
     world.rack.renew(port, life.machines)
@@ -169,11 +189,16 @@ def _sync_slow(world: World, life: Life, kind: str, rng: Random) -> bool:
 
 
 def _actor(world: World, life: Life, kind: str, rng: Random) -> bool:
-    """Let an actor die at one of its next messages, before or behind its work."""
+    """Let an actor die at one of its next messages, before or behind its work; sometimes its heirs, too."""
     cells = [cell for cell in life.kernel.cells if cell is not None and cell.actor is not None]
     if not cells:
         return False
-    _break(rng.choice(cells), int(rng.random() * 30), (), behind=rng.random() < 0.5)
+    cell = rng.choice(cells)
+    break_one(cell, int(rng.random() * 30), (), behind=rng.random() < 0.5)
+    if rng.random() < 0.2:
+        break_heirs(
+            cell, rng.randint(1, 6), 1 + int(rng.random() * 20), lambda: world.witness.healed_ns is None
+        )
     return True
 
 
@@ -181,25 +206,8 @@ def _poison(world: World, life: Life, kind: str, rng: Random) -> bool:
     cell = life.kernel.cells[life.kernel.refs["oms"]]
     if cell is None or cell.actor is None:
         return False
-    _break(cell, int(rng.random() * 4), (VenueFill, ExecutionReport), behind=rng.random() < 0.5)
+    break_one(cell, int(rng.random() * 4), (VenueFill, ExecutionReport), behind=rng.random() < 0.5)
     return True
-
-
-def _break(cell: Cell, after: int, kinds: tuple[type[Any], ...], *, behind: bool) -> None:
-    handle, left = cell.handle, after
-    assert handle is not None
-
-    def broken(msg: Any, ctx: Any) -> None:  # noqa: ANN401 whatever an actor takes
-        nonlocal left
-        counts = not kinds or isinstance(msg, kinds)
-        left -= counts
-        if left < 0 and counts and not behind:
-            raise RuntimeError("scripted: an actor raises before its work")
-        handle(msg, ctx)
-        if left < 0 and counts:
-            raise RuntimeError("scripted: an actor raises behind its work")
-
-    cell.handle = broken
 
 
 def _fall(world: World, life: Life, rng: Random) -> None:

@@ -28,7 +28,7 @@ VENUE_KINDS: dict[str, str] = {
     "bust": "the venue takes a trade back",
     "correction": "the venue changes a trade's quantity or price",
     "trade_id_missing": "a trade has no id",
-    "id_reuse": "trades of different instruments have the same ids",
+    "id_reuse": "trades of different instruments have the same ids, and others use theirs again",
     "query_lag": "queries show the book as it was up to V ago",
     "stream_shuffle": "private events come in any order within 5 s",
     "stream_duplicated": "private events come twice",

@@ -128,17 +128,35 @@ class Account:
         away = touch * (max(bps, 30) if large else bps) / 10_000
         price = (touch - away if side == "buy" else touch + away) // rules.price_tick * rules.price_tick
         qty = _some(rng, rules, price) * (LARGE if large else 1)
-        self._number += 1
-        name = f"{FOREIGN}{self._number}"
+        name = self._name(instrument)
         return Wish(name, side, type_, "GTC", price if type_ == "LIMIT" else Decimal(0), qty)
 
     def _place(self, instrument: InstrumentId, wish: Wish, at_ns: int) -> SimOrder | None:
+        again = wish.client_order_id in self._names(instrument)
         try:
             order = self._venue.engine.place(instrument, wish, at_ns, ours=False)
         except VenueError:
             return None
+        if again:
+            self._chances.note("id_reuse", wish.client_order_id)
         self._venue.tell(at_ns)
         return order
+
+    def _name(self, instrument: InstrumentId) -> str:
+        """Return a new id, or one that no open order of the instrument has any more: it is free again."""
+        self._number += 1
+        if not self._chances.mode("id_reuse") or self._chances.rng("id_reuse/foreign").random() < 0.5:
+            return f"{FOREIGN}{self._number}"
+        names = self._names(instrument)
+        return next((name for name in reversed(names) if not names[name]), f"{FOREIGN}{self._number}")
+
+    def _names(self, instrument: InstrumentId) -> dict[str, bool]:
+        """Return the ids of others' limit orders, each with whether one of its orders rests."""
+        names: dict[str, bool] = {}
+        for one in self._venue.book.orders.values():
+            if one.instrument == instrument and not one.ours and one.type == "LIMIT":
+                names[one.client_order_id] = names.get(one.client_order_id, False) or one.ended_ns is None
+        return names
 
     def _transfer(self, at_ns: int, real: bool) -> bool:
         """Move something in or out; never more than is free."""

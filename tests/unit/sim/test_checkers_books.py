@@ -26,8 +26,9 @@ from tradefan.messages.records import (
     Resolved,
     Transfer,
 )
-from tradefan.sim.checkers.base import Watch
-from tradefan.sim.checkers.books import LAST_LOOK_NS, ExactLedger, Reserved, SameResult
+from tradefan.sim.checkers.base import LAST_LOOK_NS, Watch
+from tradefan.sim.checkers.books import ExactLedger, OthersMoney, Reserved, SameResult
+from tradefan.sim.witness import VenueEvent
 from tradefan.units import EXTERNAL, Asset, ClientOrderId, OwnerId, TradeId
 
 S = OrderStatus
@@ -235,3 +236,54 @@ def test_reserved_when_the_order_manager_folds_then_nothing_is_compared() -> Non
     bench.seen.oms.live.running = False
     bench.seen.oms.trading.exposure.reserved.clear()
     assert bench.look() is None
+
+
+def moved(*records: Record, honest: bool = True) -> Bench:
+    """Return an account of 1000 USDT and 5 BTC that gets 3 BTC; its order buys 4 at 100, others buy 2."""
+    bench = Bench(OthersMoney(), honest=honest)
+    bench.append(opening("USDT", 1_000), opening("BTC", 5), intent(), *records)
+    venue = bench.venue
+    venue.trade(venue.accept(CID), 4, fee="0.1")
+    venue.trade(venue.accept("web", ours=False), 2)
+    venue.log.append(VenueEvent(venue.now_ns + 1, "transfer", "", None, D(3), "BTC"))
+    venue.balances = {"BTC": D("13.9"), "USDT": D(400)}
+    return bench
+
+
+FOREIGN = fill(2, trade_id="t2", owner=EXTERNAL, client_order_id=None)
+DEPOSIT = Transfer(T0, ACCOUNT, BASE, D(3), "looks agree")
+
+
+@pytest.mark.parametrize(
+    "records",
+    [
+        (fill(4, fee=D("0.1"), fee_asset=BASE), FOREIGN, DEPOSIT),
+        # The trade of others was not told, and then it was.
+        (
+            Transfer(T0, ACCOUNT, BASE, D(5), "looks agree"),
+            Transfer(T0, ACCOUNT, USDT, D(-200), "looks agree"),
+        ),
+    ],
+)
+def test_transfers_when_they_are_what_others_moved_then_quiet(records: tuple[Record, ...]) -> None:
+    """I-05: a deposit, and what others have traded, by a trade of theirs or by the balances alone."""
+    assert moved(*records).rest() is None
+
+
+def test_transfer_when_it_is_a_trade_of_ours_that_was_not_told_then_broken() -> None:
+    """I-05: 3.9 of it are what our order has bought; that the books agree later does not make it true."""
+    wrong = Transfer(T0, ACCOUNT, BASE, D("8.9"), "looks agree")
+    back = Transfer(T0, ACCOUNT, BASE, D("-3.9"), "looks agree")
+    broken(moved(wrong, back).rest(), "I-05", "BTC of others", "13.9 behind a TRANSFER of 8.9")
+    assert moved(wrong, back, honest=False).rest() is None
+
+
+def test_transfer_when_trades_were_revised_or_inferred_then_nobody_knows_what_it_is() -> None:
+    """I-05: what the venue takes back and tells nobody can only be a transfer; so is a wrong guess."""
+    wrong = Transfer(T0, ACCOUNT, BASE, D("8.9"), "looks agree")
+    assert moved(FillInferred(T0, fill(4, trade_id="inferred c1")), wrong).rest() is None
+    bench = moved(wrong)
+    bench.venue.bust(bench.venue.trades[0])
+    assert bench.rest() is None
+    dropped = PoisonResolved(T0, f"fill {ACCOUNT} {BTC} t1", "DROP", "me", "x")
+    assert moved(dropped, wrong).rest() is None

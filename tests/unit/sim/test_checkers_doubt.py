@@ -11,7 +11,8 @@ from tests.unit.core.order_builders import ACCOUNT, CID, intent, report
 from tests.unit.sim.checker_bench import T0, Bench, broken, epoch
 from tradefan.messages.orders import OrderStatus
 from tradefan.messages.records import NotSent, Resolved
-from tradefan.sim.checkers.doubt import ADOPT_NS, LIAR_LAG_NS, NotPlaced
+from tradefan.sim.checkers.base import LIAR_LAG_NS
+from tradefan.sim.checkers.doubt import ADOPT_NS, NotPlaced
 from tradefan.sim.witness import VenueEvent
 from tradefan.units import SECOND
 

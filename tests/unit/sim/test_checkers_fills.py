@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import pytest
 
-from tests.unit.core.order_builders import ACCOUNT, BTC, CID, fill, intent, report
+from tests.unit.core.order_builders import ACCOUNT, BTC, CID, external, fill, intent, report
 from tests.unit.sim.checker_bench import Bench, D, broken
 from tradefan.messages.orders import OrderStatus
-from tradefan.messages.records import Bust, CancelIntent, FillInferred, NotSent, Record, Resolved
-from tradefan.sim.checkers.fills import AppliedOnce, LastWord, WithinQty
-from tradefan.units import SECOND, TradeId
+from tradefan.messages.records import (
+    Bust,
+    CancelIntent,
+    FillInferred,
+    NotSent,
+    PoisonResolved,
+    Record,
+    Resolved,
+)
+from tradefan.sim.checkers.fills import AllBooked, AppliedOnce, LastWord, WithinQty
+from tradefan.units import SECOND, ClientOrderId, TradeId
 
 S = OrderStatus
 
@@ -164,3 +172,62 @@ def test_end_when_no_order_manager_runs_then_nothing_is_concluded() -> None:
     bench.seen.oms.trading.orders[CID].status = S.NEW
     assert bench.step(CancelIntent(5, ACCOUNT, CID, "x")) is None
     assert D(0) == bench.seen.oms.trading.orders[CID].cum_qty
+
+
+def booked(*records: Record, honest: bool = True) -> Bench:
+    """Return an order of which 7 have traded at the venue, long ago, and what is booked of it."""
+    bench = Bench(AllBooked(), honest=honest)
+    bench.append(intent(), *records)
+    order = bench.venue.accept(CID)
+    bench.venue.trade(order, 4)
+    bench.venue.trade(order, 3)
+    bench.look(100 * SECOND)
+    return bench
+
+
+def test_trades_when_all_are_booked_at_rest_then_quiet() -> None:
+    """I-06: real or inferred, busted ones and those of others apart."""
+    bench = booked(fill(4), FillInferred(3, fill(3, trade_id="inferred c1")))
+    bench.venue.bust(bench.venue.trade(next(iter(bench.venue.orders.values())), 2))
+    bench.venue.trade(bench.venue.accept("web", ours=False), 5)
+    bench.look(100 * SECOND)
+    assert bench.rest() is None
+
+
+@pytest.mark.parametrize(
+    ("records", "found"),
+    [((fill(4),), "4"), ((fill(4), fill(4, trade_id="t2")), "8"), ((), "0")],
+    ids=["too little", "too much", "nothing"],
+)
+def test_trades_when_not_booked_at_rest_then_broken(records: tuple[Record, ...], found: str) -> None:
+    """I-06: a balance may agree all the same, by a transfer that never was."""
+    broken(booked(*records).rest(), "I-06", f"7 of {CID} booked", found)
+
+
+def test_trade_when_of_the_last_moments_or_revised_in_them_then_nobody_could_know() -> None:
+    """I-06: a trade as old as a look may hide is missing or booked, and so is a bust."""
+    for records in (
+        (fill(4), fill(3, trade_id="t2")),
+        (fill(4), fill(3, trade_id="t2"), fill(2, trade_id="t3")),
+    ):
+        bench = booked(*records)
+        bench.venue.trade(next(iter(bench.venue.orders.values())), 2)
+        assert bench.rest() is None
+    bench = booked(fill(4), fill(3, trade_id="t2"))
+    bench.venue.bust(bench.venue.trades[0])
+    assert bench.rest() is None
+
+
+def test_trade_when_a_human_has_dropped_it_then_it_is_his() -> None:
+    """I-06: what was poison and is never to count."""
+    dropped = PoisonResolved(5, f"fill {ACCOUNT} {BTC} t2", "DROP", "me", "x")
+    assert booked(fill(4), dropped).rest() is None
+
+
+def test_order_of_others_when_its_id_comes_again_then_it_is_another_one() -> None:
+    """I-15: ids are free again when an order has ended; a word about the old one is no reason."""
+    bench = Bench(LastWord())
+    name = ClientOrderId("web")
+    assert bench.step(external(), report(S.CANCELED, client_order_id=name)) is None
+    assert bench.step(external(venue_order_id="v2")) is None
+    assert bench.step(report(S.CANCELED, client_order_id=name, venue_order_id="v2")) is None

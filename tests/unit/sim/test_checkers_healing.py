@@ -7,7 +7,18 @@ from typing import Any
 
 import pytest
 
-from tests.unit.core.order_builders import ACCOUNT, BASE, BTC, CID, OWNER, USDT, fill, intent, report
+from tests.unit.core.order_builders import (
+    ACCOUNT,
+    BASE,
+    BTC,
+    CID,
+    OWNER,
+    USDT,
+    external,
+    fill,
+    intent,
+    report,
+)
 from tests.unit.sim.checker_bench import T0, Bench, D, broken, config_of, desk_with, opening
 from tradefan.actors.oms_state import AccountLive
 from tradefan.config.schema import Config, FeedConfig
@@ -167,3 +178,19 @@ def test_order_when_nobody_wanted_it_gone_then_it_may_rest() -> None:
     bench.venue.accept(CID)
     bench.seen.healed_ns = HEALED
     assert bench.rest() is None
+
+
+@pytest.mark.parametrize(("known", "ago_s", "quiet"), [("2", 40, False), ("1", 40, True), ("2", 30, True)])
+def test_world_when_an_order_of_others_rests_unknown_then_broken_once_looks_have_told(
+    known: str, ago_s: int, quiet: bool
+) -> None:
+    """I-36: it counts in exposure, under the number that the venue knows it by; ids of others come again."""
+    bench = well()
+    bench.append(external(venue_order_id=known))
+    bench.venue.accept("web", ours=False)
+    bench.seen.now_ns += ago_s * SECOND
+    violation = bench.rest()
+    if quiet:
+        assert violation is None
+    else:
+        broken(violation, "I-36", "all well", "web of others rests at the venue as 1, unknown here")

@@ -75,3 +75,21 @@ def test_actor_raise_when_the_operator_kills_then_the_order_manager_falls_and_th
     world = World(2002, kinds=("actor_raise", "kill"), all_on=True, checkers=all_checkers())
     assert world.run().violation is None
     assert "KillSwitch" in {fields["message"] for fields in logged(world, "actor_crashed")}
+
+
+@pytest.mark.parametrize(("seed", "event"), [(10, "child_stays_down"), (15, "supervisor_exhausted")])
+def test_actor_raise_when_heirs_fall_too_then_their_supervisor_is_exhausted(seed: int, event: str) -> None:
+    """What falls in a row stays down for its pause, or ends everything; and all is well in the end."""
+    world = World(seed, hours=0.14, kinds=("actor_raise",), all_on=True, checkers=all_checkers())
+    assert world.run().violation is None
+    assert logged(world, event)
+
+
+def test_link_death_when_it_is_the_journals_then_it_often_has_records_in_hand() -> None:
+    """What waited in it is lost: whoever told others of it tells them so."""
+    found = []
+    for seed in (5, 8, 9, 11, 13, 16, 18, 19, 20, 21):
+        world = World(seed, hours=0.14, kinds=("link_death",), all_on=True, checkers=all_checkers())
+        assert world.run().violation is None
+        found += [fault.text for fault in world.witness.faults if fault.kind == "link_death"]
+    assert "with records in hand" in found

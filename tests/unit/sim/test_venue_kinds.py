@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import subprocess
 import sys
@@ -185,6 +186,22 @@ def test_foreign_order_when_it_is_large_then_it_rests_for_at_most_a_minute() -> 
     large = [one for one in orders if one.instrument == BTC.id and one.qty * one.price > 700]
     assert large
     assert all(one.ended_ns is not None and one.ended_ns - one.accepted_ns <= 61 * SECOND for one in large)
+
+
+def test_foreign_order_when_ids_come_again_then_never_while_one_rests_under_it() -> None:
+    """An id is free again when the order of its instrument that had it has ended (OR-04)."""
+    client = lived(only("foreign_order", "id_reuse"), seconds=900)
+    seen: dict[tuple[str, str], list[tuple[int, int | None]]] = {}
+    for one in client.venue.orders.values():
+        if one.client_order_id.startswith(FOREIGN):
+            place = (one.instrument, one.client_order_id)
+            seen.setdefault(place, []).append((one.accepted_ns, one.ended_ns))
+    again = [spans for spans in seen.values() if len(spans) > 1]
+    assert again
+    for spans in again:
+        for (_, ended_ns), (begun_ns, _) in itertools.pairwise(spans):
+            assert ended_ns is not None
+            assert ended_ns <= begun_ns
 
 
 def test_bust_when_it_happens_then_the_trade_is_gone_and_named_to_every_subscriber() -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from tradefan.sim.checkers.alarms import ErrorsNameFaults
 from tradefan.sim.checkers.base import Watch
-from tradefan.sim.checkers.books import ExactLedger, Reserved, SameResult
+from tradefan.sim.checkers.books import ExactLedger, OthersMoney, Reserved, SameResult
 from tradefan.sim.checkers.config import OneConfig, ValidConfig
 from tradefan.sim.checkers.doubt import NotPlaced
-from tradefan.sim.checkers.fills import AppliedOnce, LastWord, WithinQty
+from tradefan.sim.checkers.fills import AllBooked, AppliedOnce, LastWord, WithinQty
 from tradefan.sim.checkers.funds import EqualBooks, OwnFunds, WithinFree
 from tradefan.sim.checkers.healing import AllWell, CancelsCome
 from tradefan.sim.checkers.holds import DoubtHolds, JournalStops
@@ -28,7 +28,9 @@ CHECKERS: tuple[type[Watch], ...] = (
     RoomLeft,
     DurableIntent,
     ExactLedger,
+    OthersMoney,
     AppliedOnce,
+    AllBooked,
     SameResult,
     SameFold,
     NothingBehindKill,

@@ -19,7 +19,6 @@ _LINE = (
 _MONEY = ("foreign_", "transfer", "opening", "balance_wrong", "bust", "correction", "overfill", "late_fill")
 
 CAUSES: dict[str, tuple[str, ...]] = {
-    "turn_repeated": (*_CRASH, *_ACTOR, *_DISK),
     "owner_lost": _ACTOR,
     "unowned_protection": _ACTOR,
     "doubt_alarm": (*_LINE, *_CRASH, *_ACTOR, *_DISK),

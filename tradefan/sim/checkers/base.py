@@ -12,10 +12,15 @@ from typing import Any, Literal, TypeVar
 
 from tradefan.messages.records import Record
 from tradefan.sim.witness import Kind, Violation, Witness
+from tradefan.units import SECOND
 
 Source = Literal["step", "records", "writes", "venue", "logs", "faults", "kills", "config", "disk"]
 """What a checker draws on; `step` is every step, whatever changed."""
 T = TypeVar("T")
+LAST_LOOK_NS = 5 * SECOND
+"""What a stop takes at most from its last look to its exit."""
+LIAR_LAG_NS = 60 * SECOND
+"""What a liar's queries may lag behind V."""
 
 
 class Watch:

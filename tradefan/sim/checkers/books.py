@@ -7,19 +7,27 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any, TypeVar
 
-from tradefan.messages.records import PoisonResolved, Record
-from tradefan.sim.checkers.base import OverRecords, oms_of
+from tradefan.messages.records import (
+    Bust,
+    Correct,
+    Fill,
+    FillInferred,
+    FillReplaced,
+    Intent,
+    Opening,
+    PoisonResolved,
+    Record,
+    Transfer,
+)
+from tradefan.sim.checkers.base import LAST_LOOK_NS, OverRecords, oms_of
 from tradefan.sim.checkers.money import Costed, Money, Whose
 from tradefan.sim.checkers.orders import Orders
-from tradefan.sim.witness import Kind, Violation, Witness
-from tradefan.units import SECOND, ZERO, AccountId, Asset
+from tradefan.sim.witness import Kind, VenueTrade, Violation, Witness
+from tradefan.units import ZERO, AccountId, Asset, sign
 
 K = TypeVar("K", bound=str)
 TOLERANCE = Fraction(1, 10**15)
 """The ledger rounds each cost that leaves a position at 20 decimals."""
-
-LAST_LOOK_NS = 5 * SECOND
-"""What a stop takes at most from its last look to its exit."""
 
 
 class _OfMoney(OverRecords):
@@ -91,6 +99,59 @@ class ExactLedger(_OfMoney):
             own, venue = _filled(self.money.balances[account]), _filled(seen.venue.balances)
             if own != venue and own not in _shortly_before(seen):
                 return self.broken(seen, f"the venue's balances of {account} {venue}", own)
+        return None
+
+
+class OthersMoney(OverRecords):
+    """I-05: a TRANSFER books what came or went without a trade of ours.
+
+    Looked at when all is over: what opening, transfers and trades of others have come to behind each TRANSFER
+    is what they had come to at the venue at some time. Unless a trade was revised, a human dropped one, or
+    some were only inferred then; a third asset that fees are taken in, and a liar's balances, do not count.
+    """
+
+    invariant: str = "I-05"
+    kind: Kind = "Q"
+
+    def begin(self) -> None:
+        self._ours: dict[str, None] = {}
+        self._others: dict[str, Decimal] = {}
+        self._inferred: dict[str, Decimal] = {}
+        self._told: list[tuple[str, Decimal, Decimal]] = []
+        """Asset and quantity of each TRANSFER, and what was there of others behind it."""
+        self._exempt = False
+
+    def take(self, seen: Witness, record: Record) -> Violation | None:
+        if isinstance(record, Intent):
+            self._ours[record.client_order_id] = None
+        elif isinstance(record, Opening | Transfer):
+            self._add(record.asset, record.qty)
+            if isinstance(record, Transfer) and not any(self._inferred.values()):
+                self._told.append((record.asset, record.qty, self._others[record.asset]))
+        elif isinstance(record, Fill) and record.client_order_id not in self._ours:
+            for asset, change in _moves(record, record.base, record.quote):
+                self._add(asset, change)
+        elif isinstance(record, FillInferred):
+            self._inferred[record.fill.trade_id] = record.fill.qty
+        elif isinstance(record, FillReplaced):
+            self._inferred[record.trade_id] = self._inferred.get(record.trade_id, ZERO) - record.qty
+        elif isinstance(record, Bust | Correct | PoisonResolved):
+            self._exempt = True
+        return None
+
+    def _add(self, asset: str, change: Decimal) -> None:
+        self._others[asset] = self._others.get(asset, ZERO) + change
+
+    def at_rest(self, seen: Witness) -> Violation | None:
+        self.follow(seen)
+        revised = any(event.what in ("bust", "correct") for event in seen.venue.log)
+        if self._exempt or revised or not seen.venue.honest:
+            return None
+        ever = _ever_of_others(seen)
+        for asset, qty, others in self._told:
+            if others not in ever.get(asset, {others: None}):
+                expected = f"{asset} of others, at some time one of {list(map(str, ever[asset]))}"
+                return self.broken(seen, expected, f"{others} behind a TRANSFER of {qty}")
         return None
 
 
@@ -174,12 +235,38 @@ def _shortly_before(seen: Witness) -> Iterator[dict[str, Decimal]]:
             return
         if not trade.ours:
             continue
-        base, _, quote = trade.instrument.partition(":")[2].partition("/")
-        way = 1 if trade.side == "buy" else -1
-        changes = ((base, way * trade.qty), (quote, -way * trade.qty * trade.price))
-        for asset, change in (*changes, (trade.fee_asset, -trade.fee)):
+        for asset, change in _moves(trade, *_assets(trade)):
             balances[asset] = balances.get(asset, ZERO) - change
         yield _filled(balances)
+
+
+def _ever_of_others(seen: Witness) -> dict[str, dict[Decimal, None]]:
+    """Return by asset all that was ever there besides our own trades; not of a third one for fees."""
+    now, third = dict(seen.venue.balances), dict[str, None]()
+    for trade in (one for one in seen.venue.trades if one.ours):
+        for asset, change in _moves(trade, *_assets(trade)):
+            now[asset] = now.get(asset, ZERO) - change
+        third.update({} if trade.fee_asset in _assets(trade) else {trade.fee_asset: None})
+    moves = [(one.at_ns, one.text, one.qty) for one in seen.venue.log if one.what == "transfer"]
+    for trade in (one for one in seen.venue.trades if not one.ours):
+        moves += [(trade.at_ns, *move) for move in _moves(trade, *_assets(trade))]
+    ever = {asset: {qty: None} for asset, qty in now.items() if asset not in third}
+    for _, asset, change in sorted(moves, reverse=True):
+        now[asset] = now.get(asset, ZERO) - change
+        if asset not in third:
+            ever.setdefault(asset, {})[now[asset]] = None
+    return ever
+
+
+def _assets(trade: VenueTrade) -> tuple[str, str]:
+    base, _, quote = trade.instrument.partition(":")[2].partition("/")
+    return base, quote
+
+
+def _moves(trade: VenueTrade | Fill, base: str, quote: str) -> tuple[tuple[str, Decimal], ...]:
+    """Return what a trade has moved of which asset."""
+    signed = sign(trade.side) * trade.qty
+    return (base, signed), (quote, -signed * trade.price), (trade.fee_asset, -trade.fee)
 
 
 def _filled(balances: Mapping[K, Decimal]) -> dict[str, Decimal]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tradefan.messages.records import Intent, NotSent, Record, Report, Resolved
-from tradefan.sim.checkers.base import Newer, OverRecords, Source
+from tradefan.sim.checkers.base import LIAR_LAG_NS, Newer, OverRecords, Source
 from tradefan.sim.checkers.orders import ENDS, Child, Orders
 from tradefan.sim.witness import Kind, VenueEvent, Violation, Witness, Written
 from tradefan.units import SECOND
@@ -13,8 +13,6 @@ from tradefan.units import SECOND
 CLOCK_BOUND_NS = SECOND
 APART_NS = 5 * SECOND
 ADOPT_NS = 15 * SECOND
-LIAR_LAG_NS = 60 * SECOND
-"""What a liar's queries may lag behind V."""
 
 
 class NotPlaced(OverRecords):

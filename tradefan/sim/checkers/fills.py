@@ -8,15 +8,17 @@ from tradefan.messages.orders import TERMINAL
 from tradefan.messages.records import (
     Bust,
     Correct,
+    ExternalOrder,
     Fill,
     FillInferred,
     FillReplaced,
     Intent,
+    PoisonResolved,
     Record,
     Report,
     Resolved,
 )
-from tradefan.sim.checkers.base import Newer, OverRecords, Source, oms_of
+from tradefan.sim.checkers.base import LAST_LOOK_NS, LIAR_LAG_NS, Newer, OverRecords, Source, oms_of
 from tradefan.sim.checkers.orders import Child, Orders
 from tradefan.sim.checkers.venue import Index
 from tradefan.sim.witness import Kind, VenueTrade, Violation, Witness
@@ -113,6 +115,50 @@ class AppliedOnce(OverRecords):
         return None
 
 
+class AllBooked(OverRecords):
+    """I-06: at rest what is booked of each of our orders is what the venue's book says it has traded.
+
+    But for the trades of the last moments, which nobody could have seen yet, and orders of which a trade was
+    revised then. Unless a human has dropped a fill or a bust.
+    """
+
+    invariant: str = "I-06"
+    kind: Kind = "Q"
+
+    def begin(self) -> None:
+        self._orders = Orders()
+        self._dropped = False
+
+    def take(self, seen: Witness, record: Record) -> Violation | None:
+        self._orders.take(record)
+        self._dropped = self._dropped or (isinstance(record, PoisonResolved) and record.verdict == "DROP")
+        return None
+
+    def at_rest(self, seen: Witness) -> Violation | None:
+        self.follow(seen)
+        traded: dict[str, Decimal] = {}
+        fresh: dict[str, Decimal] = {}
+        lag_ns = seen.venue.visible_bound_ns + LAST_LOOK_NS + (0 if seen.venue.honest else LIAR_LAG_NS)
+        for trade in seen.venue.trades:
+            if trade.ours and not trade.busted:
+                name = trade.client_order_id
+                traded[name] = traded.get(name, ZERO) + trade.qty
+                if trade.at_ns >= seen.now_ns - lag_ns:
+                    fresh[name] = fresh.get(name, ZERO) + trade.qty
+        revised = {
+            event.client_order_id
+            for event in seen.venue.log
+            if event.what in ("bust", "correct") and event.at_ns >= seen.now_ns - lag_ns
+        }
+        for name in dict.fromkeys((*traded, *self._orders.known)) if not self._dropped else ():
+            child, most = self._orders.known.get(name), traded.get(name, ZERO)
+            booked = ZERO if child is None else child.filled
+            ours = child is None or child.intent is not None
+            if ours and name not in revised and not most - fresh.get(name, ZERO) <= booked <= most:
+                return self.broken(seen, f"{most} of {name} booked", booked)
+        return None
+
+
 class LastWord(OverRecords):
     """I-15: an order that has ended changes its status only by a late fill, BUST, CORRECT or adoption.
 
@@ -190,4 +236,5 @@ def _justifies(record: Record, child: Child, before: Decimal) -> bool:
         return child.cum > before
     if isinstance(record, Resolved):
         return record.verdict == "PLACED"
-    return isinstance(record, Fill | FillInferred | FillReplaced | Bust | Correct)
+    # An order of others that has ended may come again: the same id, another order.
+    return isinstance(record, Fill | FillInferred | FillReplaced | Bust | Correct | ExternalOrder)

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from tradefan.messages.records import CancelIntent, Record
-from tradefan.sim.checkers.base import OverRecords, Source, Watch, oms_of
-from tradefan.sim.checkers.doubt import LIAR_LAG_NS
+from tradefan.sim.checkers.base import LIAR_LAG_NS, OverRecords, Source, Watch, oms_of
 from tradefan.sim.checkers.orders import Orders
 from tradefan.sim.witness import Kind, Violation, Witness
 from tradefan.units import SECOND, ZERO
@@ -22,8 +21,9 @@ class AllWell(Watch):
     """I-36: A + V + 90 s after the heal nothing is in doubt, books are equal, streams LIVE, modes NORMAL.
 
     The world looks at that instant, before it stops. Equal books: the desk's positions are those of the
-    order manager, and nothing is open there that ended at the venue so long ago that looks have told it, by
-    the world's clock, whatever ours did. A mode whose cause is a limit that is still exceeded may stand.
+    order manager, nothing is open there that ended at the venue so long ago that looks have told it, by the
+    world's clock, whatever ours did, and what others have at rest counts there. A mode whose cause is a limit
+    that is still exceeded may stand.
     """
 
     invariant: str = "I-36"
@@ -57,6 +57,7 @@ class AllWell(Watch):
                 yield f"the feed of {instrument} is {quality and quality.quality}"
         yield from _apart(seen)
         yield from _ended(seen)
+        yield from _unknown(seen)
 
 
 def _ended(seen: Witness) -> Iterator[str]:
@@ -69,6 +70,20 @@ def _ended(seen: Witness) -> Iterator[str]:
             continue
         if order.ended_ns < seen.now_ns - lag_ns:
             yield f"{known.client_order_id} {known.status}, ended at the venue at {order.ended_ns} ns"
+
+
+def _unknown(seen: Witness) -> Iterator[str]:
+    """Name the orders of others that rest at the venue and count nowhere here.
+
+    With a liar a word about an older order of the same id may end one for good: his queries lag behind V.
+    """
+    lag_ns, trading = seen.venue.visible_bound_ns + LOOKS_NS, seen.oms.trading
+    known = [trading.orders[name] for name in trading.orders_live]
+    numbers = {order.venue_order_id for order in known if order.external}
+    for order in seen.venue.orders.values() if seen.venue.honest else ():
+        rests = not order.ours and order.ended_ns is None and order.accepted_ns < seen.now_ns - lag_ns
+        if rests and str(order.order_id) not in numbers:
+            yield f"{order.client_order_id} of others rests at the venue as {order.order_id}, unknown here"
 
 
 def _apart(seen: Witness) -> Iterator[str]:
