@@ -175,7 +175,8 @@ def test_look_when_a_turn_is_overdue_then_one_shot_and_no_second() -> None:
 
     breaker.start()
     try:
-        turn(breaker, stubborn)
+        with pytest.raises(TurnOverrun):
+            turn(breaker, stubborn)
         assert (len(caught), breaker.broken) == (1, 1)
         with pytest.raises(TurnOverrun):
             turn(breaker, lambda _msg, _ctx: _late(now, looks))
@@ -218,6 +219,32 @@ def test_turn_when_broken_then_nothing_of_it_is_left_and_a_script_breaks_the_sam
     assert again.trace is not None
     assert first.trace.hexdigest() == again.trace.hexdigest()
     assert first.life.dead_letters == again.life.dead_letters
+
+
+@pytest.mark.parametrize("instead", [None, ValueError("what the author makes of it")])
+def test_turn_when_what_broke_it_is_swallowed_then_broken_all_the_same(instead: ValueError | None) -> None:
+    """A bare `except` keeps a turn alive whose State is chance: unbroken, its replay would never end."""
+    now = [0.0]
+    breaker = TurnBreaker(1.0, lambda: now[0])
+
+    def bare(_msg: object, _ctx: object) -> None:
+        try:
+            now[0] = 2.0
+            breaker.look()
+            time.sleep(0.01)
+        except BaseException:  # noqa: BLE001 what such an author writes
+            if instead is not None:
+                raise instead from None
+
+    breaker.start()
+    try:
+        with pytest.raises(TurnOverrun, match="expected a turn of at most 1 s"):
+            turn(breaker, bare)
+    finally:
+        breaker.stop()
+    (noted,) = breaker.noted
+    assert (noted.ref, noted.turn) == (A, 1)
+    assert "in bare" in noted.traceback
 
 
 def _late(now: list[float], looks: Callable[[], None]) -> None:
