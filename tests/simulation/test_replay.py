@@ -168,6 +168,31 @@ def test_replay_when_cut_off_then_to_the_last_whole_chunk(tmp_path: Path) -> Non
     assert 0 < report.steps < run.world.kernel.state.steps
 
 
+@pytest.mark.parametrize("kept", [0, 70, 3_000])
+def test_replay_when_a_segment_had_hardly_begun_then_all_others_replay(
+    run: Recorded, tmp_path: Path, kept: int
+) -> None:
+    """A kill or a full disk may meet the daemon at any byte of its newest file."""
+    for path in run.segments[:2]:
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    third = run.segments[2]
+    (tmp_path / third.name).write_bytes(third.read_bytes()[:kept])
+    report = run.replay(tmp_path)
+    assert (report.code, report.segments, report.notes) == (0, 2, [])
+    with pytest.raises(Refused, match="NO_RECORDING: .* it ends before them"):
+        run.replay(tmp_path / third.name)
+
+
+def test_replay_when_a_segment_is_missing_in_the_middle_then_said_so(run: Recorded, tmp_path: Path) -> None:
+    """What lies between was not replayed, whatever the hash of the rest says."""
+    for path in (run.segments[0], run.segments[2]):
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    report = run.replay(tmp_path)
+    first = [Segment(path).head.first_step for path in run.segments[:3]]
+    assert (report.code, report.joints) == (0, 0)
+    assert report.notes == [f"nothing is recorded between step {first[1]} and {first[2]}"]
+
+
 def test_replay_when_a_chunk_is_damaged_then_refused_before_anything_is_replayed(
     run: Recorded, tmp_path: Path
 ) -> None:

@@ -31,6 +31,8 @@ from tradefan.stores.disk import Trouble
 ENDING = ".tfr"
 _NAME = re.compile(r"(\d{8}T\d{6}\.\d{6}Z)-(\d{5,})\.tfr")
 FORMAT = 1
+NOT_BEGUN = "NO_RECORDING"
+"""Code of the refusal of a segment that ends before its snapshot."""
 MARKET = (Trade, BookDelta, BookSnapshot, SessionBreak)
 """What a paper venue hears of the market: no part of a step's check."""
 T = TypeVar("T")
@@ -94,7 +96,7 @@ class Segment:
             self._places = list(self._scan(file, until_ns))
         if [place.frame.kind for place in self._places[:2]] != [HEAD, SNAPSHOT]:
             text = f"{path}: expected a head and a snapshot at its beginning, it ends before them"
-            raise Refused("NO_RECORDING", text)
+            raise Refused(NOT_BEGUN, text)
         self.head = self._decoded(HEAD, Head)
 
     @property
