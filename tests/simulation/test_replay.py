@@ -15,15 +15,16 @@ from tests.simulation.recorded import Recorded, record
 from tests.simulation.world import ACCOUNT, World, development, recordings
 from tradefan.actors.oms_gate import collar_price
 from tradefan.config.mistakes import ConfigInvalid
-from tradefan.errors import Refused
+from tradefan.errors import Refused, TurnOverrun
 from tradefan.links.tape import open_recordings
 from tradefan.messages.control import SwapConfig
 from tradefan.messages.orders import CancelAll, SubmitOrder
-from tradefan.messages.wire import Closed
+from tradefan.messages.wire import Closed, Overflow
 from tradefan.replay import command
 from tradefan.replay.check import Asked, Runs
 from tradefan.replay.cut import Cut, cut
 from tradefan.replay.player import Played, Player
+from tradefan.replay.rerun import Rerun
 from tradefan.replay.story import Story
 from tradefan.replay.what_if import what_if
 from tradefan.runtime.recording import STEPS, pack_chunk
@@ -57,6 +58,26 @@ class Boom(Strategy[Settings, BoomState]):
         self.state.seen += 1
         if self.state.seen == 10:
             raise RuntimeError("boom")
+        return ()
+
+
+ENDLESS = {"here": False}
+
+
+@register("strategy", "endless_in_replay")
+class Endless(Strategy[Settings, BoomState]):
+    """Its tenth bar takes for ever; when it is recorded, somebody has broken it off."""
+
+    def setup(self) -> None:
+        """Declare."""
+        self.bars("1s", "ETH/USDT")
+
+    def on_bar(self, bar: Bar, view: View) -> Commands:
+        """Never return."""
+        self.state.seen += 1
+        while self.state.seen == 10:
+            if not ENDLESS["here"]:
+                raise TurnOverrun("strategy:mine: too long")
         return ()
 
 
@@ -179,7 +200,7 @@ def test_replay_when_a_segment_had_hardly_begun_then_all_others_replay(
     (tmp_path / third.name).write_bytes(third.read_bytes()[:kept])
     report = run.replay(tmp_path)
     assert (report.code, report.segments, report.notes) == (0, 2, [])
-    with pytest.raises(Refused, match="NO_RECORDING: .* it ends before them"):
+    with pytest.raises(Refused, match=r"NO_RECORDING: .* it ends before them"):
         run.replay(tmp_path / third.name)
 
 
@@ -488,6 +509,38 @@ def test_what_if_when_from_the_middle_then_only_live_keys(run: Recorded) -> None
         asked_what(run, "accounts.paper:main.taker_fee_bps=1", path=run.segments[1])
     with pytest.raises(ConfigInvalid, match="max_order_notionall"):
         asked_what(run, "risk.max_order_notionall=1")
+
+
+def test_what_if_when_a_turn_never_ends_then_broken_off_as_in_the_daemon(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No recording says where a turn of another run is to be broken: the clock does, and a note says so."""
+
+    def short(world: World) -> None:
+        world.run_until(world.ready, 90)
+        world.run(20)
+
+    run = record(tmp_path, short, "strategies.mine={use: endless_in_replay}", "runtime.turn_max=100ms")
+    monkeypatch.setitem(ENDLESS, "here", True)
+    found = asked_what(run, "risk.max_order_notional=1000")
+    assert any("turns took longer than runtime.turn_max" in note for note in found["notes"])
+    assert run.replay().code == 0
+
+
+def test_what_if_when_its_daemon_gives_up_then_said_so(
+    run: Recorded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What would have been behind that is in no column, and nobody may take it for the change's doing."""
+    follow = Rerun.follow
+
+    def gives_up(rerun: Rerun, played: Played, names: Any) -> None:
+        if played.number == 100:
+            rerun.driver.inject(RIM, Overflow("store", "too much for it"))
+        follow(rerun, played, names)
+
+    monkeypatch.setattr(Rerun, "follow", gives_up)
+    notes = asked_what(run, "risk.max_order_notional=1000")["notes"]
+    assert any(note.startswith("what if: ended with exit code 70 at step ") for note in notes)
 
 
 # --- frames for a tape ----------------------------------------------------------------------------------

@@ -173,6 +173,8 @@ class Rerun:
         self._theirs: dict[ParentId, tuple[str, str]] = {}
         self._ours: dict[tuple[str, str], ParentId] = {}
         self._learned = 0
+        self.ended_at = 0
+        """The recorded step at which this kernel had ended, 0 while it has not."""
         kernel = self._begin(system, wired, head.config_id, saved, raw)
         self.kernel = kernel
         kernel.state.ids += OTHER_IDS
@@ -289,6 +291,8 @@ class Rerun:
                 driver.inject(*ours)
         driver.settle()
         self._learn(played)
+        if driver.exit is not None:
+            self.ended_at = played.number
 
     def _number(self, ref: Ref) -> int | None:
         """Return the number that market data drew then, for what it asks now; None for all others."""
@@ -302,7 +306,9 @@ class Rerun:
         """Return recorded ingress for this kernel; None for what this kernel's own ports answer."""
         if not name:
             return self._to_kernel(msg)
-        ref = self.kernel.refs[name]
+        ref = self.kernel.refs.get(name)
+        if ref is None:
+            return None
         if ref in self._markets:
             return ref, msg
         if isinstance(msg, Rows) and self.journal.base is None:

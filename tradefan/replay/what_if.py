@@ -7,8 +7,10 @@ two differ in is the change's alone.
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from decimal import Decimal
 from functools import partial
 from typing import Any
@@ -22,6 +24,8 @@ from tradefan.config.render import render
 from tradefan.config.schema import Config
 from tradefan.contracts import lookup
 from tradefan.contracts import names as plugin_names
+from tradefan.drivers.live import EXIT_DEFECT
+from tradefan.drivers.turns import TurnBreaker
 from tradefan.messages.control import LogLine
 from tradefan.messages.records import Fill, Intent, Parent, PhaseChange, Record
 from tradefan.replay.bounds import records_of
@@ -31,8 +35,9 @@ from tradefan.replay.rerun import Rerun
 from tradefan.runtime.kernel import Kernel
 from tradefan.stores.journal_tool import iso
 from tradefan.stores.segments import Segment
-from tradefan.units import ZERO, plain
+from tradefan.units import SECOND, ZERO, plain
 
+_LOOK_S = 0.05
 SHOWN_MAX = 50
 """Wishes that went another way and are listed; the rest is counted."""
 
@@ -155,10 +160,16 @@ def _three(
         for rerun in reruns:
             rerun.follow(played, names)
 
-    report = runs.play(segments, see)
+    with _breaking_turns(reruns) as turns:
+        report = runs.play(segments, see)
     notes += report.notes
     if report.code:
         notes.append(f"the recording itself does not replay: {report.divergence or report.raised}")
+    if turns.broken:
+        notes.append(f"{turns.broken} turns took longer than runtime.turn_max here, and were broken off")
+    for one, rerun in zip(ran[1:], reruns, strict=True):
+        if rerun.driver.exit is not None and rerun.driver.exit.code == EXIT_DEFECT:
+            notes.append(f"{one.name}: ended with exit code {EXIT_DEFECT} at step {rerun.ended_at}")
     if reruns[1].unasked:
         notes.append(
             f"{reruns[1].unasked} times market data asked what nobody answers: the recording lacks it"
@@ -169,6 +180,29 @@ def _three(
     for player in last:
         ran[0].value(player.kernel)
     return ran
+
+
+@contextmanager
+def _breaking_turns(reruns: Sequence[Rerun]) -> Iterator[TurnBreaker]:
+    """Break a turn that takes too long, as the daemon's watchdog does: no recording says where."""
+    limits: list[float] = [rerun.kernel.config.runtime.turn_max / SECOND for rerun in reruns]
+    turns, over = TurnBreaker(max(limits)), threading.Event()
+    for rerun in reruns:
+        turns.watch(rerun.kernel)
+
+    def look() -> None:
+        while not over.wait(_LOOK_S):
+            turns.look()
+
+    thread = threading.Thread(target=look, name="turns", daemon=True)
+    turns.start()
+    thread.start()
+    try:
+        yield turns
+    finally:
+        over.set()
+        thread.join()
+        turns.stop()
 
 
 def _lines(segments: Sequence[Segment], sets: Sequence[str], ran: Sequence[Ran]) -> Iterator[str]:
