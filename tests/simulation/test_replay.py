@@ -337,11 +337,13 @@ def test_replay_when_the_journal_is_another_run_s_then_its_record_differs(
 
 def test_replay_when_of_another_program_then_said_first(run: Recorded) -> None:
     """Program, strategy files and Python: whatever comes out, it may be for this reason."""
-    runs = Runs(Asked(run.folder / "logs" / "recorder", "another", "files"))
-    report = runs.play(runs.runs[0], lambda _player, _played: None)
-    assert [note.partition(" ")[0] for note in report.notes] == ["recorded", "recorded"]
-    assert "by another program" in report.notes[0]
-    assert "with strategy files none, here are files" in report.notes[1]
+    said: list[str] = []
+    runs = Runs(Asked(run.folder / "logs" / "recorder", "another", "files"), said.append)
+    report = runs.play(runs.runs[0], lambda _player, _played: said.append("a step"))
+    assert said[:3] == [*report.program, "a step"]
+    assert "by another program" in said[0]
+    assert "with strategy files none, here are files" in said[1]
+    assert report.notes == []
     assert report.code == 0
 
 

@@ -22,7 +22,7 @@ def check(asked: Asked, say: Say, *, word: str | None, wait: Callable[[], bool] 
 
     `wait` is called behind each step that showed something; False ends the replay.
     """
-    runs = Runs(msgspec.structs.replace(asked, listen=word is not None))
+    runs = Runs(msgspec.structs.replace(asked, listen=word is not None), _teller(say, as_json=as_json))
     reports = [runs.play(run, _shows(word, say, wait, as_json=as_json)) for run in runs.runs]
     return _end(reports, say, as_json=as_json)
 
@@ -33,7 +33,7 @@ def explain(asked: Asked, order: str, say: Say, *, as_json: bool) -> int:
     Raises:
         Refused: UNKNOWN_ORDER when no recording speaks of it.
     """
-    runs = Runs(msgspec.structs.replace(asked, listen=True))
+    runs = Runs(msgspec.structs.replace(asked, listen=True), _teller(say, as_json=as_json))
     reports, stories = [], []
     for run in runs.runs:
         story = Story(order)
@@ -54,8 +54,8 @@ def explain(asked: Asked, order: str, say: Say, *, as_json: bool) -> int:
 
 def debug(asked: Asked, say: Say) -> int:
     """Stop in pdb before the step that `--until` names, else before the first that is asked for."""
+    target = _target(Runs(asked, _teller(say, as_json=False)))
     runs = Runs(asked)
-    target = _target(runs)
     player_at: list[Player] = []
 
     def before(number: int, _now_ns: int) -> None:
@@ -66,6 +66,11 @@ def debug(asked: Asked, say: Say) -> int:
     debugger = pdb.Pdb()
     reports = [runs.play(run, lambda player, _played: player_at.append(player), before) for run in runs.runs]
     return _end(reports, say, as_json=False)
+
+
+def _teller(say: Say, *, as_json: bool) -> Say:
+    """Return what says a note where people read; JSON has it in the report."""
+    return (lambda _text: None) if as_json else lambda text: say(f"note: {text}")
 
 
 def _target(runs: Runs) -> int:

@@ -291,8 +291,9 @@ class Rerun:
                 driver.inject(*ours)
         driver.settle()
         self._learn(played)
-        if driver.exit is not None:
+        if self.driver.exit is not None:
             self.ended_at = played.number
+
 
     def _number(self, ref: Ref) -> int | None:
         """Return the number that market data drew then, for what it asks now; None for all others."""

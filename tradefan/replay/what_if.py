@@ -126,9 +126,10 @@ def change_config(sets: Sequence[str], config: Config) -> Config:
 
 def what_if(asked: Asked, sets: Sequence[str], say: Callable[[str], None], *, as_json: bool) -> int:
     """Run every recorded run again and once more with the change, and print what would have differed."""
-    runs = Runs(asked)
+    notes: list[str] = []
+    runs = Runs(asked, notes.append if as_json else lambda text: say(f"note: {text}"))
     for segments in runs.runs:
-        notes: list[str] = []
+        notes.clear()
         columns = _three(runs, segments, partial(change_config, sets), notes)
         if as_json:
             found = {"run": segments[0].head.run, "notes": notes, "runs": [_plain(one) for one in columns]}
