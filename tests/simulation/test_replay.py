@@ -362,10 +362,16 @@ def test_print_when_between_two_bounds_then_only_that(run: Recorded) -> None:
         counts[word] = len(shown)
         assert all("22:14:00" <= line.split()[1][11:19] <= "22:14:20" for line in shown)
     assert 0 < counts["orders"] <= counts["decisions"] < counts["all"]
+    said.clear()
     with pytest.raises(Refused, match="BAD_PRINT"):
-        command.check(run.asked(), said.append, word="everything", wait=None, as_json=False)
-    with pytest.raises(Refused, match="BAD_BOUND: --until: expected an instant"):
-        run.replay(until_text="12-30")
+        command.check(run.asked(until_text="step:1"), said.append, word="all ", wait=None, as_json=False)
+    with pytest.raises(Refused, match="BAD_PRINT"):
+        nothing = run.asked(run.segments[0], from_text="step:999999")
+        command.check(nothing, said.append, word="everything", wait=None, as_json=False)
+    assert said == []
+    for word in ("12-30", "25:00", "12:61:00"):
+        with pytest.raises(Refused, match=f"BAD_BOUND: --until: expected an instant .*, got '{word}'"):
+            run.replay(until_text=word)
 
 
 def test_until_when_an_order_then_ended_at_its_first_record(run: Recorded) -> None:

@@ -11,7 +11,7 @@ from tradefan.errors import Refused
 from tradefan.replay.bounds import names
 from tradefan.replay.check import Asked, Report, Runs
 from tradefan.replay.player import Played, Player
-from tradefan.replay.show import Names, line, shower
+from tradefan.replay.show import Names, line, require_word, shower
 from tradefan.replay.story import Story
 
 Say = Callable[[str], None]
@@ -22,6 +22,8 @@ def check(asked: Asked, say: Say, *, word: str | None, wait: Callable[[], bool] 
 
     `wait` is called behind each step that showed something; False ends the replay.
     """
+    if word is not None:
+        require_word(word)
     runs = Runs(msgspec.structs.replace(asked, listen=word is not None), _teller(say, as_json=as_json))
     reports = [runs.play(run, _shows(word, say, wait, as_json=as_json)) for run in runs.runs]
     return _end(reports, say, as_json=as_json)
