@@ -71,7 +71,7 @@ def replay(
     if debug:
         raise SystemExit(command.debug(asked, say))
     word = show or ("decisions" if step else None)
-    with suppress(KeyboardInterrupt, BrokenPipeError):
+    with suppress(BrokenPipeError):
         raise SystemExit(command.check(asked, say, word=word, wait=_enter if step else None, as_json=as_json))
 
 

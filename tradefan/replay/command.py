@@ -17,6 +17,10 @@ from tradefan.replay.story import Story
 Say = Callable[[str], None]
 
 
+class _Left(Exception):
+    """Who goes step by step has seen enough."""
+
+
 def check(asked: Asked, say: Say, *, word: str | None, wait: Callable[[], bool] | None, as_json: bool) -> int:
     """Replay all runs, show what is asked for, then the reports; return the exit code.
 
@@ -25,7 +29,10 @@ def check(asked: Asked, say: Say, *, word: str | None, wait: Callable[[], bool] 
     if word is not None:
         require_word(word)
     runs = Runs(msgspec.structs.replace(asked, listen=word is not None), _teller(say, as_json=as_json))
-    reports = [runs.play(run, _shows(word, say, wait, as_json=as_json)) for run in runs.runs]
+    try:
+        reports = [runs.play(run, _shows(word, say, wait, as_json=as_json)) for run in runs.runs]
+    except _Left:
+        return 0
     return _end(reports, say, as_json=as_json)
 
 
@@ -110,7 +117,7 @@ def _shows(
         for one in shown:
             say(msgspec.json.encode(one).decode() if as_json else line(one))
         if shown and wait is not None and not wait():
-            raise KeyboardInterrupt
+            raise _Left
 
     return see
 

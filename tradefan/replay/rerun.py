@@ -294,7 +294,6 @@ class Rerun:
         if self.driver.exit is not None:
             self.ended_at = played.number
 
-
     def _number(self, ref: Ref) -> int | None:
         """Return the number that market data drew then, for what it asks now; None for all others."""
         numbers = self._numbers.get(self._markets.get(ref, ""))
