@@ -365,8 +365,8 @@ def test_print_when_between_two_bounds_then_only_that(run: Recorded) -> None:
     said.clear()
     with pytest.raises(Refused, match="BAD_PRINT"):
         command.check(run.asked(until_text="step:1"), said.append, word="all ", wait=None, as_json=False)
+    nothing = run.asked(run.segments[0], from_text="step:999999")
     with pytest.raises(Refused, match="BAD_PRINT"):
-        nothing = run.asked(run.segments[0], from_text="step:999999")
         command.check(nothing, said.append, word="everything", wait=None, as_json=False)
     assert said == []
     for word in ("12-30", "25:00", "12:61:00"):
@@ -464,6 +464,24 @@ def test_story_when_refused_then_the_rule_and_its_numbers(run: Recorded) -> None
     assert "3000" in text
     with pytest.raises(Refused, match="UNKNOWN_ORDER"):
         command.explain(run.asked(), "nobody", print, as_json=False)
+
+
+def test_story_when_it_began_before_the_recording_then_told_from_there(run: Recorded) -> None:
+    """An old segment is gone, or one file is asked for: the order is known, and how it ended is there."""
+    told = story(run, "rests")
+    assert told.parent is not None
+    (child,) = told.children
+    ended = next(event.step for event in told.events if "CANCELED" in event.text)
+    last = next(path for path in reversed(run.segments) if Segment(path).head.first_step < ended)
+    behind = [event for event in told.events if event.step > Segment(last).head.first_step]
+    assert 0 < len(behind) < len(told.events)
+    for name in (child, told.parent.parent_id, "rests"):
+        later = Story(name)
+        run.replay(last, see=later.see, listen=True)
+        assert [event.text for event in later.events if event.what != "durable"] == [
+            event.text for event in behind if event.what != "durable"
+        ]
+        assert next(later.lines()) == next(told.lines())
 
 
 # --- what if ------------------------------------------------------------------------------------------
