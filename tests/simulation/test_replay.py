@@ -27,7 +27,7 @@ from tradefan.replay.player import Played, Player
 from tradefan.replay.rerun import Rerun
 from tradefan.replay.story import Story
 from tradefan.replay.what_if import what_if
-from tradefan.runtime.recording import STEPS, pack_chunk
+from tradefan.runtime.recording import HEAD, SNAPSHOT, STEPS, pack_chunk
 from tradefan.runtime.system import RIM
 from tradefan.stores.segments import Segment
 from tradefan.strategy import Bar, Commands, Settings, State, Strategy, View, register
@@ -256,6 +256,27 @@ def test_replay_when_its_words_are_of_another_version_then_said_so(run: Recorded
     other.write_bytes(whole[: places[2].offset] + chunk)
     with pytest.raises(Refused, match=r"RECORDING_OTHER: .* step 1 is not in the words of this version"):
         run.replay(other)
+
+
+@pytest.mark.parametrize("other", ["config", "snapshot"])
+def test_replay_when_its_beginning_is_of_another_version_then_said_so(
+    run: Recorded, tmp_path: Path, other: str
+) -> None:
+    """A key that is no more, a state that has other fields: refused in words, by a what-if as well."""
+    first = Segment(run.segments[0])
+    head, snapshot = (msgspec.msgpack.decode(first._content(place)) for place in first._places[:2])
+    if other == "config":
+        head["config"] = msgspec.msgpack.encode({"of_another_version": 1})
+    else:
+        del snapshot["kernel"]["steps"], snapshot["cells"]
+    written = tmp_path / run.segments[0].name
+    parts = ((HEAD, head), (SNAPSHOT, snapshot))
+    written.write_bytes(
+        b"".join(pack_chunk(kind, msgspec.msgpack.encode(part), 0, first.first_ns) for kind, part in parts)
+    )
+    for ask in (run.replay, lambda path: asked_what(run, "risk.max_order_notional=1000", path=path)):
+        with pytest.raises(Refused, match=r"RECORDING_OTHER: .* its beginning is not in the words of this"):
+            ask(written)
 
 
 # --- differences --------------------------------------------------------------------------------------

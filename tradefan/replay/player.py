@@ -139,14 +139,16 @@ class Player:
             Refused: a snapshot is of another version, or the recording names what is not here.
         """
         for segment in self.segments:
-            self._begin(segment)
+            try:
+                self._begin(segment)
+            except msgspec.MsgspecError as error:
+                raise segment.other("its beginning", error) from error
             for place, chunk in segment.chunks():
                 try:
                     for step in chunk.steps:
                         yield self._step(step, redacted=chunk.redacted > 0)
                 except msgspec.MsgspecError as error:
-                    text = f"step {self.kernel.state.steps + 1} is not in the words of this version: {error}"
-                    raise Refused("RECORDING_OTHER", f"{segment.path}: {text}") from error
+                    raise segment.other(f"step {self.kernel.state.steps + 1}", error) from error
                 self._compare_digest(chunk.digest, f"chunk at offset {place.offset}")
             ended = segment.ended
             if ended is not None:

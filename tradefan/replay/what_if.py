@@ -145,10 +145,13 @@ def _three(
 ) -> list[Ran]:
     """Replay a run, with two kernels that follow it."""
     ran = [Ran("recorded"), Ran("again"), Ran("what if")]
-    reruns = [
-        Rerun(segments[0], lambda config: config, changes=False),
-        Rerun(segments[0], change, changes=True),
-    ]
+    try:
+        reruns = [
+            Rerun(segments[0], lambda config: config, changes=False),
+            Rerun(segments[0], change, changes=True),
+        ]
+    except msgspec.MsgspecError as error:
+        raise segments[0].other("its beginning", error) from error
     last: list[Player] = []
 
     def see(player: Player, played: Played) -> None:

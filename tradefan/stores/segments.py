@@ -119,6 +119,10 @@ class Segment:
             if place.frame.kind == STEPS:
                 yield place, read_steps(self._content(place))
 
+    def other(self, what: str, error: Exception) -> Refused:
+        """Return the refusal of something whole that does not decode: it is in another version's words."""
+        return Refused("RECORDING_OTHER", f"{self.path}: {what} is not in the words of this version: {error}")
+
     def damaged(self, place: Place, why: str) -> Refused:
         """Return the refusal of a chunk."""
         kind = KIND_NAMES[place.frame.kind]
@@ -157,12 +161,12 @@ class Segment:
     def _decoded(self, kind: int, type_: type[T]) -> T:
         place = next(place for place in self._places if place.frame.kind == kind)
         content = self._content(place)
-        known = msgspec.msgpack.decode(content, type=dict[str, Any]).get("format", FORMAT)
-        if kind == HEAD and known != FORMAT:
-            raise Refused("RECORDING_NEWER", f"{self.path}: expected format {FORMAT}, got {known}")
         try:
+            known = msgspec.msgpack.decode(content, type=dict[str, Any]).get("format", FORMAT)
+            if kind == HEAD and known != FORMAT:
+                raise Refused("RECORDING_NEWER", f"{self.path}: expected format {FORMAT}, got {known}")
             return msgspec.msgpack.decode(content, type=type_)
-        except msgspec.ValidationError as error:
+        except msgspec.MsgspecError as error:
             raise self.damaged(place, str(error)) from error
 
 
