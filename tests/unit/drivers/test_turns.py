@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import uvloop
 
-from tests.unit.runtime.players import Scribe, Script, build, kernel_of, say, wish
+from tests.unit.runtime.players import LIMITS, Scribe, Script, build, kernel_of, say, wish
 from tradefan.drivers.live import LiveDriver, SteadyClock
 from tradefan.drivers.turns import NUMBER, TurnBreaker
 from tradefan.drivers.watchdog import Watchdog
@@ -193,7 +193,8 @@ def test_turn_when_broken_then_nothing_of_it_is_left_and_a_script_breaks_the_sam
         seen.append(ctx.next_id())
         ctx.random()
         ctx.after(5, say("later"))
-        ctx.send(B, wish("told"))
+        taken = [ctx.send(B, wish("told")) for _ in range(LIMITS.commands_max + 1)]
+        assert taken.count(False) == 1
         if now[0] == 0.0 and len(seen) == 2:
             now[0] = 9.0
             raise TurnOverrun("a: too long")
@@ -218,6 +219,8 @@ def test_turn_when_broken_then_nothing_of_it_is_left_and_a_script_breaks_the_sam
     assert first.trace is not None
     assert again.trace is not None
     assert first.trace.hexdigest() == again.trace.hexdigest()
+    assert first.statistics() == again.statistics()
+    assert first.statistics()["b"].refused == 3
     assert first.life.dead_letters == again.life.dead_letters
 
 
