@@ -179,7 +179,7 @@ def segments_in(folder: Path) -> list[Path]:
     """Return the segments of a folder in order: run by run, each from its first."""
     if not folder.is_dir():
         return []
-    return sorted(path for path in folder.iterdir() if _NAME.fullmatch(path.name))
+    return sorted(path for path in folder.iterdir() if _NAME.fullmatch(path.name) and path.is_file())
 
 
 def run_of(path: Path) -> tuple[str, int]:

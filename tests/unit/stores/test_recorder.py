@@ -19,7 +19,7 @@ from tradefan.runtime.actor import Context
 from tradefan.runtime.kernel import Kernel
 from tradefan.runtime.recording import BrokenTurn
 from tradefan.stores.recorder import RECORDING, RETRY_NS, FlightRecorder, RecorderLimits
-from tradefan.stores.segments import FORMAT, Head, Segment, run_of, segments_in
+from tradefan.stores.segments import ENDING, FORMAT, Head, Segment, run_of, segments_in
 from tradefan.units import SECOND, Ref
 
 A = Ref(1)
@@ -184,6 +184,18 @@ def test_folder_when_a_file_is_too_old_then_it_goes(rig: Rig) -> None:
     rig.recorder.start()
     rig.recorder.close()
     assert next(path.name for path in segments_in(rig.folder)) == "20250101T000000.000000Z-00002.tfr"
+
+
+def test_folder_when_a_directory_has_the_name_of_a_segment_then_left_alone(rig: Rig) -> None:
+    """It is nothing of ours, cannot be unlinked, and is no reason to record nothing."""
+    other = rig.folder / f"20200101T000000.000000Z-00001{ENDING}"
+    other.mkdir(parents=True)
+    rig.limits = msgspec.structs.replace(LIMITS, total_bytes=1)
+    rig.recorder.start()
+    rig.step("kept")
+    rig.recorder.close()
+    assert rig.texts() == ["kept"]
+    assert other.is_dir()
 
 
 def test_disk_when_it_has_no_room_to_spare_then_nothing_is_written_until_it_has(rig: Rig) -> None:
