@@ -84,11 +84,11 @@ def _asked(
     journal: Path | None = None,
 ) -> Any:  # noqa: ANN401 lazy import
     from tradefan.environment import find_places, load_own_strategies
-    from tradefan.flight import FOLDER, program_hash
+    from tradefan.flight import program_hash
     from tradefan.replay.check import Asked
 
     strategies = load_own_strategies(config)
-    where = find_places(env, config).logs / FOLDER if path is None else path
+    where = find_places(env, config).recorder if path is None else path
     return Asked(where, program_hash(), strategies, begin, end, journal)
 
 

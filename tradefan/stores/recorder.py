@@ -359,7 +359,8 @@ class FlightRecorder:
         least = self._limits().disk_free_min * RECORDER_STOPS_PERCENT // 100
         # What cannot be measured changes nothing.
         with suppress(OSError):
-            self._short = self._free(str(self._folder.parent / "x")) < least
+            there = next(folder for folder in self._folder.parents if folder.is_dir())
+            self._short = self._free(str(there / "x")) < least
 
     def _let_go(self) -> None:
         if self._file is not None:
