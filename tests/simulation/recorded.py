@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.simulation.world import ROOT, World, recordings
+from tests.simulation.world import ROOT, T0, World, recordings
 from tradefan import __version__
 from tradefan.drivers.turns import TurnBreaker
 from tradefan.environment import Environment
@@ -53,8 +53,9 @@ def record(
     *sets: str,
     span_ns: int = 5 * MINUTE,
     history_ns: int = 20 * SECOND,
+    start_ns: int = T0,
 ) -> Recorded:
-    """Run a world with a recorder, let `play` do what it wants with it, end it."""
+    """Run a world with a recorder, let `play` do what it wants with it, end it; again in the same folder."""
     environment = Environment.load("development", ROOT / "config", (*QUICK, *sets, f"data_dir={folder}"))
     places, config = environment.places, environment.loaded.config
     places.root.mkdir(parents=True, exist_ok=True)
@@ -63,6 +64,7 @@ def record(
         folder,
         recordings(span_ns),
         history_ns=history_ns,
+        start_ns=start_ns,
         trace=True,
         instance=places.instance(),
         version=__version__,

@@ -12,7 +12,7 @@ import pytest
 
 import tradefan.actors.oms_engine
 from tests.simulation.recorded import Recorded, record
-from tests.simulation.world import ACCOUNT, World, development, recordings
+from tests.simulation.world import ACCOUNT, T0, World, development, recordings
 from tradefan.actors.oms_gate import collar_price
 from tradefan.config.mistakes import ConfigInvalid
 from tradefan.errors import Refused, TurnOverrun
@@ -548,6 +548,33 @@ def test_what_if_when_a_strategy_is_off_then_only_its_orders_are_missing(run: Re
     assert [name for name in changed["wishes"] if "rebalance_btc" in name] == []
     assert {name for name in again["wishes"] if " cli " in name} <= set(changed["wishes"])
     assert recorded["orders"] == again["orders"] > changed["orders"]
+
+
+def test_what_if_when_an_earlier_life_had_orders_then_the_account_knows_them(tmp_path: Path) -> None:
+    """A start asks the venue for what has ended since, and trades nothing before it has an answer."""
+
+    def first(world: World) -> None:
+        world.run_until(world.ready, 90)
+        world.send("oms", wish("one"))
+        world.send("oms", wish("rests", limit="61000"))
+        world.run(2)
+        # The daemon dies before it hears of it.
+        order = next(iter(world.paper.account.state.orders.values()))
+        world.paper.account.cancel(order, world.driver.now_ns)
+        world.paper.account.commit(world.driver.now_ns)
+
+    def second(world: World) -> None:
+        world.run_until(world.ready, 90)
+        world.send("oms", wish("two"))
+        world.run(5)
+
+    record(tmp_path, first)
+    run = record(tmp_path, second, start_ns=T0 + 60 * SECOND)
+    found = asked_what(run, "risk.max_order_notional=1000", path=run.segments[-1])
+    recorded, again, changed = found["runs"]
+    assert recorded["orders"] == again["orders"] > changed["orders"] == 0
+    assert changed["equity"] is not None
+    assert again["equity"] == recorded["equity"]
 
 
 def test_what_if_when_from_the_middle_then_only_live_keys(run: Recorded) -> None:

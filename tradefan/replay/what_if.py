@@ -183,6 +183,9 @@ def _three(
         one.value(rerun.kernel)
     for player in last:
         ran[0].value(player.kernel)
+    for account, equity in ran[0].equity.items():
+        if equity is not None and ran[1].equity.get(account) is None:
+            notes.append(f"the book of {account} never became known here: nothing is said about it")
     return ran
 
 
