@@ -17,6 +17,7 @@ from tradefan.stores.recorder import FlightRecorder
 from tradefan.stores.segments import segments_in
 from tradefan.units import MINUTE, SECOND
 
+TOKEN = "a-token-that-nobody-may-read-anywhere"
 QUICK = ("recorder.segment_time=20s", "venues.binance.tape.history=20s", "logs.console=false")
 
 
@@ -80,7 +81,7 @@ def record(
         world.machines,
         turns.noted,
         log=lambda level, event, **_fields: logged.append((level, event)),
-        token="a-token-that-nobody-may-read-anywhere",
+        token=TOKEN,
     )
     assert recorder is not None
     world.driver.hosted.recorder = recorder

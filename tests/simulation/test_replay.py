@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 import tradefan.actors.oms_engine
-from tests.simulation.recorded import Recorded, record
+from tests.simulation.recorded import TOKEN, Recorded, record
 from tests.simulation.world import ACCOUNT, T0, World, development, recordings
 from tradefan.actors.oms_gate import collar_price
 from tradefan.config.mistakes import ConfigInvalid
@@ -277,6 +277,32 @@ def test_replay_when_its_beginning_is_of_another_version_then_said_so(
     for ask in (run.replay, lambda path: asked_what(run, "risk.max_order_notional=1000", path=path)):
         with pytest.raises(Refused, match=r"RECORDING_OTHER: .* its beginning is not in the words of this"):
             ask(written)
+
+
+def test_replay_when_a_secret_was_struck_out_then_unchecked_to_the_segment_s_end_alone(
+    tmp_path: Path,
+) -> None:
+    """Who writes the token into an order's ref: no file has it, and the next segment is checked again."""
+
+    def careless(world: World) -> None:
+        world.run_until(world.ready, 90)
+        world.send("oms", wish(f"Bearer {TOKEN}"))
+        world.run(45)
+
+    run = record(tmp_path, careless)
+    contents = [Segment(path)._content(place) for path in run.segments for place in Segment(path)._places]
+    assert not any(TOKEN.encode() in content for content in contents)
+    report = run.replay()
+    assert report.code == 0
+    (note,) = report.notes
+    assert note.startswith("a secret was struck out: not checked from step ")
+    (struck,) = [path for path in run.segments if run.replay(path).notes]
+    behind = run.segments[run.segments.index(struck) + 1 :]
+    assert len(behind) >= 2
+    alone = [run.replay(path).digests for path in run.segments]
+    assert all(alone)
+    # Each joint compares a snapshot; the one behind the secret begins from its own.
+    assert (report.digests, report.joints) == (sum(alone), len(run.segments) - 2)
 
 
 # --- differences --------------------------------------------------------------------------------------
