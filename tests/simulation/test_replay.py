@@ -576,6 +576,29 @@ def test_what_if_when_a_strategy_is_off_then_only_its_orders_are_missing(run: Re
     assert recorded["orders"] == again["orders"] > changed["orders"]
 
 
+def test_what_if_when_an_account_begins_with_other_balances_then_they_count(run: Recorded) -> None:
+    """Before its first order an account is what the configuration says; behind it that would be a lie."""
+    found = asked_what(run, "accounts.paper:main.balances={USDT: 5}")
+    _, again, changed = found["runs"]
+    assert again["orders"] > changed["orders"] == 0
+    assert Decimal(changed["equity"]["paper:main"]) == 5
+
+
+def test_what_if_when_wishes_come_at_one_instant_then_each_is_compared(tmp_path: Path) -> None:
+    """One owner, one market, one message after the other: none stands for another one."""
+
+    def twice(world: World) -> None:
+        world.run_until(world.ready, 90)
+        for ref in ("a", "b", "c"):
+            world.send("oms", wish(ref))
+        world.run(2)
+
+    run = record(tmp_path, twice, "strategies.rebalance_btc.enabled=false")
+    said: list[str] = []
+    what_if(run.asked(), ("risk.max_order_notional=1000",), said.append, as_json=False)
+    assert any(line.startswith("3 of 3 wishes went another way") for line in said)
+
+
 def test_what_if_when_an_earlier_life_had_orders_then_the_account_knows_them(tmp_path: Path) -> None:
     """A start asks the venue for what has ended since, and trades nothing before it has an answer."""
 

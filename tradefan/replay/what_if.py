@@ -71,6 +71,7 @@ class Ran(Struct):
     refusals: Counter[str] = field(default_factory=Counter)
     equity: dict[str, Decimal | None] = field(default_factory=dict)
     wishes: dict[str, Wish] = field(default_factory=dict)
+    _named: Counter[str] = field(default_factory=Counter)
     _by_parent: dict[str, Wish] = field(default_factory=dict)
     _by_child: dict[str, Wish] = field(default_factory=dict)
 
@@ -82,7 +83,9 @@ class Ran(Struct):
                 order = record.order
                 wish = Wish(order.side, order.order_qty)
                 # Not by the ref: a strategy's holds numbers that differ as soon as anything does.
-                name = f"{iso(order.created_ns)[11:-4]} {order.owner} {order.instrument}"
+                name = f"{iso(order.created_ns)[11:-4]} {order.owner} {order.account} {order.instrument}"
+                self._named[name] += 1
+                name = name if self._named[name] == 1 else f"{name} #{self._named[name]}"
                 self.wishes[name] = self._by_parent[order.parent_id] = wish
             elif isinstance(record, Intent):
                 self.orders += 1
