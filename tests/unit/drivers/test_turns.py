@@ -188,10 +188,11 @@ def test_turn_when_broken_then_nothing_of_it_is_left_and_a_script_breaks_the_sam
     """How far it came is chance: ids, timers, random numbers and answers to sends are as before it."""
     now = [0.0]
     seen: list[int] = []
+    drawn: list[float] = []
 
     def draws(_scribe: Scribe, _msg: Message, ctx: Context) -> None:
         seen.append(ctx.next_id())
-        ctx.random()
+        drawn.append(ctx.random())
         ctx.after(5, say("later"))
         taken = [ctx.send(B, wish("told")) for _ in range(LIMITS.commands_max + 1)]
         assert taken.count(False) == 1
@@ -213,6 +214,7 @@ def test_turn_when_broken_then_nothing_of_it_is_left_and_a_script_breaks_the_sam
     assert "TurnOverrun: a: too long" in noted.traceback
     # The one that was broken drew 2; the next one draws it again, because nobody ever saw it.
     assert seen == [1, 2, 2, 3]
+    assert drawn[1] == drawn[2]
     seen.clear()
     again = played(TurnBreaker(60, script={(noted.ref, noted.turn): noted}))
     assert seen == [1, 2, 3]
