@@ -252,6 +252,21 @@ def test_turn_when_what_broke_it_is_swallowed_then_broken_all_the_same(instead: 
     assert "in bare" in noted.traceback
 
 
+def test_watch_when_turns_were_taken_before_then_counted_on_from_there() -> None:
+    """A segment begins in the middle of a run, and names the turns by their numbers in all of it."""
+
+    def overrun(_scribe: Scribe, _msg: Message, _ctx: Context) -> None:
+        raise TurnOverrun("a: too long")
+
+    kernel = kernel_of(system({"overrun": overrun}, {}))
+    kernel.step(1_000_000_001, [(A, say("one")), (A, say("two"))])
+    breaker = TurnBreaker(60)
+    breaker.watch(kernel)
+    kernel.step(1_000_000_002, [(A, say("overrun"))])
+    (noted,) = breaker.noted
+    assert noted.turn == 4
+
+
 def _late(now: list[float], looks: Callable[[], None]) -> None:
     now[0] += 2.0
     looks()
