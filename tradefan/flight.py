@@ -24,9 +24,6 @@ from tradefan.units import SECOND
 from tradefan.venues.paper import PaperVenue
 from tradefan.wiring import account_port, encode_config
 
-FOLDER = "recorder"
-"""Below the folder of the logs."""
-
 
 def make_recorder(
     environment: Environment,
@@ -73,7 +70,7 @@ def make_recorder(
         )
 
     return FlightRecorder(
-        places.logs / FOLDER,
+        places.recorder,
         run,
         kernel,
         code=code,

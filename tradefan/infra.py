@@ -41,6 +41,7 @@ class DataDir:
         self.root = root
         self.logs = logs
         self.log = logs / "tradefan.log"
+        self.recorder = logs / "recorder"
         self.journal = root / journal
         self.store = root / store
         self.paper = root / "paper.db"
@@ -54,7 +55,11 @@ class DataDir:
     def of(cls, config: Config, base: Path) -> DataDir:
         """Return the places for a configuration; relative ones lie under `base`."""
         root, logs = (base / Path(path).expanduser() for path in (config.data_path, config.logs_path))
-        return cls(root, logs, config.journal.path, config.store.path)
+        places = cls(root, logs, config.journal.path, config.store.path)
+        if not config.data_dir:
+            # Environments share the folder of the logs: one must not let another one's recordings go.
+            places.recorder /= config.environment
+        return places
 
     def take(self, what: str = "") -> None:
         """Make the directories and lock them; `what` says it where it is not for a daemon.

@@ -37,8 +37,11 @@ def make_tape(environment: Environment, venue: str, symbols: Mapping[InstrumentI
     )
     for id_, text in own.items():
         symbol = symbols[id_]
-        folder = _frames_of(environment, id_, recordings_dir(text, environment.base))
-        found = open_recordings(folder)
+        try:
+            found = open_recordings(_frames_of(environment, id_, recordings_dir(text, environment.base)))
+        except Refused as no:
+            # Of a recording it may be a strategy that is not here, or a damaged chunk.
+            raise Refused(no.code, f"feeds.{id_}.tape: {no.text}") from no
         if symbol not in found:
             raise Refused(
                 "NO_RECORDING", f"feeds.{id_}.tape: expected frames of {symbol}, got {sorted(found)}"

@@ -9,7 +9,6 @@ from typing import Annotated, Any
 
 import typer
 
-from tradefan.commands import until_the_reader_leaves
 from tradefan.terminal import AsJson, ConfigDir, Env, Sets
 
 data = typer.Typer(no_args_is_help=True, help="Market data: recordings and what is made of them.")
@@ -67,13 +66,13 @@ def replay(
         from tradefan.replay.what_if import what_if
 
         raise SystemExit(what_if(asked, sets, say, as_json=as_json))
+    if order is not None:
+        raise SystemExit(command.explain(asked, order, say, as_json=as_json))
     if debug:
         raise SystemExit(command.debug(asked, say))
-    with until_the_reader_leaves(), suppress(KeyboardInterrupt):
-        if order is not None:
-            raise SystemExit(command.explain(asked, order, say, as_json=as_json, warn=_warn))
-        word, wait = show or ("decisions" if step else None), _enter if step else None
-        raise SystemExit(command.check(asked, say, word=word, wait=wait, as_json=as_json, warn=_warn))
+    word = show or ("decisions" if step else None)
+    with suppress(BrokenPipeError):
+        raise SystemExit(command.check(asked, say, word=word, wait=_enter if step else None, as_json=as_json))
 
 
 def _asked(
@@ -85,16 +84,12 @@ def _asked(
     journal: Path | None = None,
 ) -> Any:  # noqa: ANN401 lazy import
     from tradefan.environment import find_places, load_own_strategies
-    from tradefan.flight import FOLDER, program_hash
+    from tradefan.flight import program_hash
     from tradefan.replay.check import Asked
 
     strategies = load_own_strategies(config)
-    where = find_places(env, config).logs / FOLDER if path is None else path
+    where = find_places(env, config).recorder if path is None else path
     return Asked(where, program_hash(), strategies, begin, end, journal)
-
-
-def _warn(text: str) -> None:
-    print(f"tradefan: {text}", file=sys.stderr, flush=True)
 
 
 def _enter() -> bool:

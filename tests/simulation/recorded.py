@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.simulation.world import ROOT, World, recordings
+from tests.simulation.world import ROOT, T0, World, recordings
 from tradefan import __version__
 from tradefan.drivers.turns import TurnBreaker
 from tradefan.environment import Environment
@@ -17,6 +17,7 @@ from tradefan.stores.recorder import FlightRecorder
 from tradefan.stores.segments import segments_in
 from tradefan.units import MINUTE, SECOND
 
+TOKEN = "a-token-that-nobody-may-read-anywhere"
 QUICK = ("recorder.segment_time=20s", "venues.binance.tape.history=20s", "logs.console=false")
 
 
@@ -53,8 +54,9 @@ def record(
     *sets: str,
     span_ns: int = 5 * MINUTE,
     history_ns: int = 20 * SECOND,
+    start_ns: int = T0,
 ) -> Recorded:
-    """Run a world with a recorder, let `play` do what it wants with it, end it."""
+    """Run a world with a recorder, let `play` do what it wants with it, end it; again in the same folder."""
     environment = Environment.load("development", ROOT / "config", (*QUICK, *sets, f"data_dir={folder}"))
     places, config = environment.places, environment.loaded.config
     places.root.mkdir(parents=True, exist_ok=True)
@@ -63,6 +65,7 @@ def record(
         folder,
         recordings(span_ns),
         history_ns=history_ns,
+        start_ns=start_ns,
         trace=True,
         instance=places.instance(),
         version=__version__,
@@ -78,7 +81,7 @@ def record(
         world.machines,
         turns.noted,
         log=lambda level, event, **_fields: logged.append((level, event)),
-        token="a-token-that-nobody-may-read-anywhere",
+        token=TOKEN,
     )
     assert recorder is not None
     world.driver.hosted.recorder = recorder

@@ -11,22 +11,23 @@ import msgspec
 import pytest
 
 import tradefan.actors.oms_engine
-from tests.simulation.recorded import Recorded, record
-from tests.simulation.world import ACCOUNT, World, development, recordings
+from tests.simulation.recorded import TOKEN, Recorded, record
+from tests.simulation.world import ACCOUNT, T0, World, development, recordings
 from tradefan.actors.oms_gate import collar_price
 from tradefan.config.mistakes import ConfigInvalid
-from tradefan.errors import Refused
+from tradefan.errors import Refused, TurnOverrun
 from tradefan.links.tape import open_recordings
 from tradefan.messages.control import SwapConfig
 from tradefan.messages.orders import CancelAll, SubmitOrder
-from tradefan.messages.wire import Closed
+from tradefan.messages.wire import Closed, Overflow
 from tradefan.replay import command
 from tradefan.replay.check import Asked, Runs
 from tradefan.replay.cut import Cut, cut
 from tradefan.replay.player import Played, Player
+from tradefan.replay.rerun import Rerun
 from tradefan.replay.story import Story
 from tradefan.replay.what_if import what_if
-from tradefan.runtime.recording import STEPS, pack_chunk
+from tradefan.runtime.recording import HEAD, SNAPSHOT, STEPS, pack_chunk
 from tradefan.runtime.system import RIM
 from tradefan.stores.segments import Segment
 from tradefan.strategy import Bar, Commands, Settings, State, Strategy, View, register
@@ -57,6 +58,26 @@ class Boom(Strategy[Settings, BoomState]):
         self.state.seen += 1
         if self.state.seen == 10:
             raise RuntimeError("boom")
+        return ()
+
+
+ENDLESS = {"here": False}
+
+
+@register("strategy", "endless_in_replay")
+class Endless(Strategy[Settings, BoomState]):
+    """Its tenth bar takes for ever; when it is recorded, somebody has broken it off."""
+
+    def setup(self) -> None:
+        """Declare."""
+        self.bars("1s", "ETH/USDT")
+
+    def on_bar(self, bar: Bar, view: View) -> Commands:
+        """Never return."""
+        self.state.seen += 1
+        while self.state.seen == 10:
+            if not ENDLESS["here"]:
+                raise TurnOverrun("strategy:mine: too long")
         return ()
 
 
@@ -168,6 +189,31 @@ def test_replay_when_cut_off_then_to_the_last_whole_chunk(tmp_path: Path) -> Non
     assert 0 < report.steps < run.world.kernel.state.steps
 
 
+@pytest.mark.parametrize("kept", [0, 70, 3_000])
+def test_replay_when_a_segment_had_hardly_begun_then_all_others_replay(
+    run: Recorded, tmp_path: Path, kept: int
+) -> None:
+    """A kill or a full disk may meet the daemon at any byte of its newest file."""
+    for path in run.segments[:2]:
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    third = run.segments[2]
+    (tmp_path / third.name).write_bytes(third.read_bytes()[:kept])
+    report = run.replay(tmp_path)
+    assert (report.code, report.segments, report.notes) == (0, 2, [])
+    with pytest.raises(Refused, match=r"NO_RECORDING: .* it ends before them"):
+        run.replay(tmp_path / third.name)
+
+
+def test_replay_when_a_segment_is_missing_in_the_middle_then_said_so(run: Recorded, tmp_path: Path) -> None:
+    """What lies between was not replayed, whatever the hash of the rest says."""
+    for path in (run.segments[0], run.segments[2]):
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    report = run.replay(tmp_path)
+    first = [Segment(path).head.first_step for path in run.segments[:3]]
+    assert (report.code, report.joints) == (0, 0)
+    assert report.notes == [f"nothing is recorded between step {first[1]} and {first[2]}"]
+
+
 def test_replay_when_a_chunk_is_damaged_then_refused_before_anything_is_replayed(
     run: Recorded, tmp_path: Path
 ) -> None:
@@ -210,6 +256,53 @@ def test_replay_when_its_words_are_of_another_version_then_said_so(run: Recorded
     other.write_bytes(whole[: places[2].offset] + chunk)
     with pytest.raises(Refused, match=r"RECORDING_OTHER: .* step 1 is not in the words of this version"):
         run.replay(other)
+
+
+@pytest.mark.parametrize("other", ["config", "snapshot"])
+def test_replay_when_its_beginning_is_of_another_version_then_said_so(
+    run: Recorded, tmp_path: Path, other: str
+) -> None:
+    """A key that is no more, a state that has other fields: refused in words, by a what-if as well."""
+    first = Segment(run.segments[0])
+    head, snapshot = (msgspec.msgpack.decode(first._content(place)) for place in first._places[:2])
+    if other == "config":
+        head["config"] = msgspec.msgpack.encode({"of_another_version": 1})
+    else:
+        del snapshot["kernel"]["steps"], snapshot["cells"]
+    written = tmp_path / run.segments[0].name
+    parts = ((HEAD, head), (SNAPSHOT, snapshot))
+    written.write_bytes(
+        b"".join(pack_chunk(kind, msgspec.msgpack.encode(part), 0, first.first_ns) for kind, part in parts)
+    )
+    for ask in (run.replay, lambda path: asked_what(run, "risk.max_order_notional=1000", path=path)):
+        with pytest.raises(Refused, match=r"RECORDING_OTHER: .* its beginning is not in the words of this"):
+            ask(written)
+
+
+def test_replay_when_a_secret_was_struck_out_then_unchecked_to_the_segment_s_end_alone(
+    tmp_path: Path,
+) -> None:
+    """Who writes the token into an order's ref: no file has it, and the next segment is checked again."""
+
+    def careless(world: World) -> None:
+        world.run_until(world.ready, 90)
+        world.send("oms", wish(f"Bearer {TOKEN}"))
+        world.run(45)
+
+    run = record(tmp_path, careless)
+    contents = [Segment(path)._content(place) for path in run.segments for place in Segment(path)._places]
+    assert not any(TOKEN.encode() in content for content in contents)
+    report = run.replay()
+    assert report.code == 0
+    (note,) = report.notes
+    assert note.startswith("a secret was struck out: not checked from step ")
+    (struck,) = [path for path in run.segments if run.replay(path).notes]
+    behind = run.segments[run.segments.index(struck) + 1 :]
+    assert len(behind) >= 2
+    alone = [run.replay(path).digests for path in run.segments]
+    assert all(alone)
+    # Each joint compares a snapshot; the one behind the secret begins from its own.
+    assert (report.digests, report.joints) == (sum(alone), len(run.segments) - 2)
 
 
 # --- differences --------------------------------------------------------------------------------------
@@ -291,13 +384,13 @@ def test_replay_when_the_journal_is_another_run_s_then_its_record_differs(
 
 def test_replay_when_of_another_program_then_said_first(run: Recorded) -> None:
     """Program, strategy files and Python: whatever comes out, it may be for this reason."""
-    told: list[str] = []
-    runs = Runs(Asked(run.folder / "logs" / "recorder", "another", "files"), told.append)
-    report = runs.play(runs.runs[0], lambda _player, _played: told.append("step"))
-    assert told[:3] == [*report.notes, "step"]
-    assert [note.partition(" ")[0] for note in report.notes] == ["recorded", "recorded"]
-    assert "by another program" in report.notes[0]
-    assert "with strategy files none, here are files" in report.notes[1]
+    said: list[str] = []
+    runs = Runs(Asked(run.folder / "logs" / "recorder", "another", "files"), said.append)
+    report = runs.play(runs.runs[0], lambda _player, _played: said.append("a step"))
+    assert said[:3] == [*report.program, "a step"]
+    assert "by another program" in said[0]
+    assert "with strategy files none, here are files" in said[1]
+    assert report.notes == []
     assert report.code == 0
 
 
@@ -316,10 +409,16 @@ def test_print_when_between_two_bounds_then_only_that(run: Recorded) -> None:
         counts[word] = len(shown)
         assert all("22:14:00" <= line.split()[1][11:19] <= "22:14:20" for line in shown)
     assert 0 < counts["orders"] <= counts["decisions"] < counts["all"]
+    said.clear()
     with pytest.raises(Refused, match="BAD_PRINT"):
-        command.check(run.asked(), said.append, word="everything", wait=None, as_json=False)
-    with pytest.raises(Refused, match="BAD_BOUND: --until: expected an instant"):
-        run.replay(until_text="12-30")
+        command.check(run.asked(until_text="step:1"), said.append, word="all ", wait=None, as_json=False)
+    nothing = run.asked(run.segments[0], from_text="step:999999")
+    with pytest.raises(Refused, match="BAD_PRINT"):
+        command.check(nothing, said.append, word="everything", wait=None, as_json=False)
+    assert said == []
+    for word in ("12-30", "25:00", "12:61:00"):
+        with pytest.raises(Refused, match=rf"BAD_BOUND: --until: expected an instant .*, got '{word}'"):
+            run.replay(until_text=word)
 
 
 def test_until_when_an_order_then_ended_at_its_first_record(run: Recorded) -> None:
@@ -332,8 +431,8 @@ def test_until_when_an_order_then_ended_at_its_first_record(run: Recorded) -> No
     assert again.steps == report.steps
     waits = iter([True, True, False])
     said: list[str] = []
-    with pytest.raises(KeyboardInterrupt):
-        command.check(run.asked(), said.append, word="decisions", wait=lambda: next(waits), as_json=True)
+    asked = run.asked()
+    assert command.check(asked, said.append, word="decisions", wait=lambda: next(waits), as_json=True) == 0
     assert {msgspec.json.decode(line)["what"] for line in said} <= {"record", "log", "refuse"}
 
 
@@ -414,6 +513,24 @@ def test_story_when_refused_then_the_rule_and_its_numbers(run: Recorded) -> None
         command.explain(run.asked(), "nobody", print, as_json=False)
 
 
+def test_story_when_it_began_before_the_recording_then_told_from_there(run: Recorded) -> None:
+    """An old segment is gone, or one file is asked for: the order is known, and how it ended is there."""
+    told = story(run, "rests")
+    assert told.parent is not None
+    (child,) = told.children
+    ended = next(event.step for event in told.events if "CANCELED" in event.text)
+    last = next(path for path in reversed(run.segments) if Segment(path).head.first_step < ended)
+    behind = [event for event in told.events if event.step > Segment(last).head.first_step]
+    assert 0 < len(behind) < len(told.events)
+    for name in (child, told.parent.parent_id, "rests"):
+        later = Story(name)
+        run.replay(last, see=later.see, listen=True)
+        assert [event.text for event in later.events if event.what != "durable"] == [
+            event.text for event in behind if event.what != "durable"
+        ]
+        assert next(later.lines()) == next(told.lines())
+
+
 # --- what if ------------------------------------------------------------------------------------------
 
 
@@ -459,12 +576,94 @@ def test_what_if_when_a_strategy_is_off_then_only_its_orders_are_missing(run: Re
     assert recorded["orders"] == again["orders"] > changed["orders"]
 
 
+def test_what_if_when_an_account_begins_with_other_balances_then_they_count(run: Recorded) -> None:
+    """Before its first order an account is what the configuration says; behind it that would be a lie."""
+    found = asked_what(run, "accounts.paper:main.balances={USDT: 5}")
+    _, again, changed = found["runs"]
+    assert again["orders"] > changed["orders"] == 0
+    assert Decimal(changed["equity"]["paper:main"]) == 5
+
+
+def test_what_if_when_wishes_come_at_one_instant_then_each_is_compared(tmp_path: Path) -> None:
+    """One owner, one market, one message after the other: none stands for another one."""
+
+    def twice(world: World) -> None:
+        world.run_until(world.ready, 90)
+        for ref in ("a", "b", "c"):
+            world.send("oms", wish(ref))
+        world.run(2)
+
+    run = record(tmp_path, twice, "strategies.rebalance_btc.enabled=false")
+    said: list[str] = []
+    what_if(run.asked(), ("risk.max_order_notional=1000",), said.append, as_json=False)
+    assert any(line.startswith("3 of 3 wishes went another way") for line in said)
+
+
+def test_what_if_when_an_earlier_life_had_orders_then_the_account_knows_them(tmp_path: Path) -> None:
+    """A start asks the venue for what has ended since, and trades nothing before it has an answer."""
+
+    def first(world: World) -> None:
+        world.run_until(world.ready, 90)
+        world.send("oms", wish("one"))
+        world.send("oms", wish("rests", limit="61000"))
+        world.run(2)
+        # The daemon dies before it hears of it.
+        order = next(iter(world.paper.account.state.orders.values()))
+        world.paper.account.cancel(order, world.driver.now_ns)
+        world.paper.account.commit(world.driver.now_ns)
+
+    def second(world: World) -> None:
+        world.run_until(world.ready, 90)
+        world.send("oms", wish("two"))
+        world.run(5)
+
+    record(tmp_path, first)
+    run = record(tmp_path, second, start_ns=T0 + 60 * SECOND)
+    found = asked_what(run, "risk.max_order_notional=1000", path=run.segments[-1])
+    recorded, again, changed = found["runs"]
+    assert recorded["orders"] == again["orders"] > changed["orders"] == 0
+    assert changed["equity"] is not None
+    assert again["equity"] == recorded["equity"]
+
+
 def test_what_if_when_from_the_middle_then_only_live_keys(run: Recorded) -> None:
     """A restart key has no meaning without a start; a wrong one is the usual mistake."""
     with pytest.raises(Refused, match="NOT_LIVE: --set: from the middle of a run only live keys"):
         asked_what(run, "accounts.paper:main.taker_fee_bps=1", path=run.segments[1])
     with pytest.raises(ConfigInvalid, match="max_order_notionall"):
         asked_what(run, "risk.max_order_notionall=1")
+
+
+def test_what_if_when_a_turn_never_ends_then_broken_off_as_in_the_daemon(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No recording says where a turn of another run is to be broken: the clock does, and a note says so."""
+
+    def short(world: World) -> None:
+        world.run_until(world.ready, 90)
+        world.run(20)
+
+    run = record(tmp_path, short, "strategies.mine={use: endless_in_replay}", "runtime.turn_max=100ms")
+    monkeypatch.setitem(ENDLESS, "here", True)
+    found = asked_what(run, "risk.max_order_notional=1000")
+    assert any("turns took longer than runtime.turn_max" in note for note in found["notes"])
+    assert run.replay().code == 0
+
+
+def test_what_if_when_its_daemon_gives_up_then_said_so(
+    run: Recorded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What would have been behind that is in no column, and nobody may take it for the change's doing."""
+    follow = Rerun.follow
+
+    def gives_up(rerun: Rerun, played: Played, names: Any) -> None:
+        if played.number == 100:
+            rerun.driver.inject(RIM, Overflow("store", "too much for it"))
+        follow(rerun, played, names)
+
+    monkeypatch.setattr(Rerun, "follow", gives_up)
+    notes = asked_what(run, "risk.max_order_notional=1000")["notes"]
+    assert any(note.startswith("what if: ended with exit code 70 at step ") for note in notes)
 
 
 # --- frames for a tape ----------------------------------------------------------------------------------

@@ -37,6 +37,15 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "config"
 
 
+def test_recordings_when_environments_share_a_folder_of_logs_then_each_has_its_own(config: Path) -> None:
+    """What bounds the recordings of one must not let those of another one go."""
+    logs = config.parent / "logs"
+    assert find_places("development", config).recorder == logs / "recorder" / "development"
+    assert find_places("production", config).recorder == logs / "recorder" / "production"
+    (config / "local.yaml").write_text("data_dir: mine\n")
+    assert find_places("development", config).recorder == config.parent / "mine" / "logs" / "recorder"
+
+
 @pytest.mark.parametrize("name", ["development", "testing", "staging", "production"])
 def test_environment_when_shipped_then_is_right_and_lies_beside_its_configuration(
     config: Path, name: str

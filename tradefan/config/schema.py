@@ -354,9 +354,9 @@ class StoreConfig(Section, frozen=True, kw_only=True):
 class RecorderConfig(Section, frozen=True, kw_only=True):
     """The flight recorder: every input of the daemon, for replay."""
 
-    enabled: Annotated[bool, restart("record every step into DATA_DIR/logs/recorder, or logs/recorder")] = (
-        True
-    )
+    enabled: Annotated[
+        bool, restart("record every step into DATA_DIR/logs/recorder, or logs/recorder/ENVIRONMENT")
+    ] = True
     segment_size: Annotated[int, live("then a new file is begun", unit="bytes", ge=65_536, le=2**32)] = 2**26
     segment_time: Annotated[
         Duration, live("then a new file is begun, with a snapshot", ge=SECOND, le=DAY)

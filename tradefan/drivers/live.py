@@ -22,7 +22,7 @@ from tradefan.messages.wire import FOR_THE_KERNEL, Closed, LinkDown, NotWritten,
 from tradefan.runtime.kernel import Kernel
 from tradefan.runtime.recording import Recorder
 from tradefan.runtime.system import RIM
-from tradefan.units import MS, SECOND, Ref
+from tradefan.units import MS, SECOND, Ref, clean
 
 PENDING_PAUSE = 1_000
 EXIT_DEFECT = 70
@@ -107,7 +107,9 @@ class _Runner:
         try:
             self.link = self.factory(_Handle(self, generation))
         except Exception as error:  # noqa: BLE001 a link that cannot be built is down for this reason
-            self.driver.inject(RIM, LinkDown(self.name, generation, f"{type(error).__name__}: {error}"))
+            self.driver.inject(
+                RIM, LinkDown(self.name, generation, clean(f"{type(error).__name__}: {error}"))
+            )
             return
         work = self._run(self.link, generation)
         self.task = asyncio.get_running_loop().create_task(work, name=f"link {self.name}")
@@ -120,7 +122,7 @@ class _Runner:
         except asyncio.CancelledError:
             reason = "stopped"
         except Exception as error:  # noqa: BLE001 the fence of links: whatever ends one is its reason
-            reason = f"{type(error).__name__}: {error}"
+            reason = clean(f"{type(error).__name__}: {error}")
         if generation == self.generation:
             self.link = None
             for conn, gen in self.open:

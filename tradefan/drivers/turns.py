@@ -79,9 +79,11 @@ class TurnBreaker:
         """Those that were broken since a recorder took them from here."""
         self._most_s = most_s
         self._now_s = now_s
-        self._script = script
+        self._script = {} if script is None else script
         self._turn: _Turn | None = None
         self._shot: _Turn | None = None
+        self._overrun: TurnOverrun | None = None
+        """What broke the present turn."""
         self._thread_id = 0
         self._before: Any = None
 
@@ -101,17 +103,25 @@ class TurnBreaker:
                 nonlocal number
                 number += 1
                 before = _Before(kernel, cell)
+                recorded = self._script.get((cell.ref, number))
+                self._overrun = None if recorded is None else _again(recorded)
                 self._turn = _Turn(cell.spec.name, self._now_s())
                 try:
-                    if self._script is not None and (cell.ref, number) in self._script:
-                        raise _again(self._script[cell.ref, number])
-                    handle(msg, ctx)
+                    if recorded is None:
+                        handle(msg, ctx)
                 except TurnOverrun as error:
-                    before.restore(kernel, cell)
-                    self._note(cell.ref, number, error)
-                    raise
+                    self._overrun = error
+                except Exception:
+                    if self._overrun is None:
+                        raise
                 finally:
                     self._turn = None
+                # A bare `except` may have caught it: how far the turn came is chance all the same.
+                overrun = self._overrun
+                if overrun is not None:
+                    before.restore(kernel, cell)
+                    self._note(cell.ref, number, overrun)
+                    raise overrun
 
             return turn
 
@@ -150,4 +160,6 @@ class TurnBreaker:
         if turn is not None and turn is self._shot:
             self._turn = None
             self.broken += 1
-            raise TurnOverrun(f"{turn.actor}: expected a turn of at most {self._most_s:g} s, broke it off")
+            text = f"{turn.actor}: expected a turn of at most {self._most_s:g} s, broke it off"
+            self._overrun = TurnOverrun(text)
+            raise self._overrun

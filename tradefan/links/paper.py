@@ -198,6 +198,13 @@ class SqlitePaperStore:
         """Return an order by the venue's id."""
         return self._one_order("order_id = ? AND instrument = ?", order_id, instrument)
 
+    def orders_last(self, limit: int) -> tuple[PaperOrder, ...]:
+        """Return the newest orders, ended ones too, oldest first."""
+        select = f"SELECT {_ORDER} FROM orders WHERE account = ? ORDER BY order_id DESC LIMIT ?"  # noqa: S608
+        with _outages(self._path):
+            rows = self._rows(select, self._account, limit)
+        return tuple(_order(row) for row in reversed(rows))
+
     def trades_after(self, instrument: InstrumentId, trade_id: int, limit: int) -> tuple[PaperTrade, ...]:
         """Return the oldest trades with a higher id, in order."""
         return self._trades(

@@ -42,13 +42,11 @@ def read_bound(option: str, text: str, first_ns: int) -> Bound:
     """
     if found := _STEP.fullmatch(text):
         return Bound(step=int(found[1]))
-    if _TIME.fullmatch(text):
-        day_ns = first_ns // DAY * DAY
-        at_ns = day_ns + parse_iso(f"1970-01-01T{text}")
-        return Bound(at_ns=at_ns)
     if _ORDER.fullmatch(text) and not text.isdecimal():
         return Bound(order=text)
     try:
+        if _TIME.fullmatch(text):
+            return Bound(at_ns=first_ns // DAY * DAY + parse_iso(f"1970-01-01T{text}"))
         return Bound(at_ns=parse_iso(text))
     except Refused:
         expected = "an instant (2026-01-31T12:00:00Z or 12:00:00), step:NUMBER or an order's id"

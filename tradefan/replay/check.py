@@ -48,6 +48,8 @@ class Report(Struct):
     records: int = 0
     """Rows of the journal that came out the same."""
     ended: str = ""
+    program: list[str] = []
+    """What is not as it was when this was recorded; whoever asked was told before the first step."""
     notes: list[str] = []
     divergence: Divergence | None = None
     raised: str = ""
@@ -79,14 +81,14 @@ class Report(Struct):
 class Runs:
     """The recordings that somebody asked for, opened and checked before anything is replayed."""
 
-    def __init__(self, asked: Asked, warn: Callable[[str], None] = lambda _text: None) -> None:
-        """Find and open them; `warn` is told before a replay what may make it another one.
+    def __init__(self, asked: Asked, tell: Callable[[str], None] = lambda _text: None) -> None:
+        """Find and open them; `tell` hears of another program before anything of a run is replayed.
 
         Raises:
             Refused: NO_RECORDING, RECORDING_DAMAGED, BAD_BOUND.
         """
         self.asked = asked
-        self._warn = warn
+        self._tell = tell
         first_ns = Segment(find_runs(asked.path, Span())[-1][0], until_ns=0).first_ns
         self.begin = Bound() if asked.from_text is None else read_bound("--from", asked.from_text, first_ns)
         if self.begin.order is not None:
@@ -108,9 +110,9 @@ class Runs:
             segments[0].head,
             Report(segments[0].head.run, len(segments), segments[0].head.environment),
         )
-        report.notes += differences_of_program(head, self.asked.code, self.asked.strategies)
-        for note in report.notes:
-            self._warn(note)
+        report.program += differences_of_program(head, self.asked.code, self.asked.strategies)
+        for text in report.program:
+            self._tell(text)
         report.ended = _end_of(segments[-1], self.end)
         player = Player(segments, listen=self.asked.listen, before=before)
         begun_s, played = time.monotonic(), None

@@ -11,40 +11,38 @@ from tradefan.errors import Refused
 from tradefan.replay.bounds import names
 from tradefan.replay.check import Asked, Report, Runs
 from tradefan.replay.player import Played, Player
-from tradefan.replay.show import Names, line, shower
+from tradefan.replay.show import Names, line, require_word, shower
 from tradefan.replay.story import Story
 
 Say = Callable[[str], None]
 
 
-def check(
-    asked: Asked,
-    say: Say,
-    *,
-    word: str | None = None,
-    wait: Callable[[], bool] | None = None,
-    as_json: bool = False,
-    warn: Say = lambda _text: None,
-) -> int:
+class _Left(Exception):
+    """Who goes step by step has seen enough."""
+
+
+def check(asked: Asked, say: Say, *, word: str | None, wait: Callable[[], bool] | None, as_json: bool) -> int:
     """Replay all runs, show what is asked for, then the reports; return the exit code.
 
-    `wait` is called behind each step that showed something; False ends the replay. `warn` is told first
-    what may make it another run than the recorded one: program, strategy files, Python.
+    `wait` is called behind each step that showed something; False ends the replay.
     """
-    runs = Runs(msgspec.structs.replace(asked, listen=word is not None), warn)
-    reports = [runs.play(run, _shows(word, say, wait, as_json=as_json)) for run in runs.runs]
+    if word is not None:
+        require_word(word)
+    runs = Runs(msgspec.structs.replace(asked, listen=word is not None), _teller(say, as_json=as_json))
+    try:
+        reports = [runs.play(run, _shows(word, say, wait, as_json=as_json)) for run in runs.runs]
+    except _Left:
+        return 0
     return _end(reports, say, as_json=as_json)
 
 
-def explain(
-    asked: Asked, order: str, say: Say, *, as_json: bool = False, warn: Say = lambda _text: None
-) -> int:
+def explain(asked: Asked, order: str, say: Say, *, as_json: bool) -> int:
     """Tell the story of one order; return the exit code.
 
     Raises:
         Refused: UNKNOWN_ORDER when no recording speaks of it.
     """
-    runs = Runs(msgspec.structs.replace(asked, listen=True), warn)
+    runs = Runs(msgspec.structs.replace(asked, listen=True), _teller(say, as_json=as_json))
     reports, stories = [], []
     for run in runs.runs:
         story = Story(order)
@@ -65,8 +63,8 @@ def explain(
 
 def debug(asked: Asked, say: Say) -> int:
     """Stop in pdb before the step that `--until` names, else before the first that is asked for."""
+    target = _target(Runs(asked, _teller(say, as_json=False)))
     runs = Runs(asked)
-    target = _target(runs)
     player_at: list[Player] = []
 
     def before(number: int, _now_ns: int) -> None:
@@ -77,6 +75,11 @@ def debug(asked: Asked, say: Say) -> int:
     debugger = pdb.Pdb()
     reports = [runs.play(run, lambda player, _played: player_at.append(player), before) for run in runs.runs]
     return _end(reports, say, as_json=False)
+
+
+def _teller(say: Say, *, as_json: bool) -> Say:
+    """Return what says a note where people read; JSON has it in the report."""
+    return (lambda _text: None) if as_json else lambda text: say(f"note: {text}")
 
 
 def _target(runs: Runs) -> int:
@@ -114,7 +117,7 @@ def _shows(
         for one in shown:
             say(msgspec.json.encode(one).decode() if as_json else line(one))
         if shown and wait is not None and not wait():
-            raise KeyboardInterrupt
+            raise _Left
 
     return see
 

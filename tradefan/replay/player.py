@@ -126,7 +126,7 @@ class Player:
         self._check = Check(MARKET)
         self._before = before
         self._script: dict[tuple[Ref, int], BrokenTurn] = {}
-        self._last = ("", 0)
+        self._run = ""
         self.unchecked_from: int | None = None
         """The first step of this segment that cannot be checked, because a secret was struck out of it."""
 
@@ -139,14 +139,16 @@ class Player:
             Refused: a snapshot is of another version, or the recording names what is not here.
         """
         for segment in self.segments:
-            self._begin(segment)
+            try:
+                self._begin(segment)
+            except msgspec.MsgspecError as error:
+                raise segment.other("its beginning", error) from error
             for place, chunk in segment.chunks():
                 try:
                     for step in chunk.steps:
                         yield self._step(step, redacted=chunk.redacted > 0)
                 except msgspec.MsgspecError as error:
-                    text = f"step {self.kernel.state.steps + 1} is not in the words of this version: {error}"
-                    raise Refused("RECORDING_OTHER", f"{segment.path}: {text}") from error
+                    raise segment.other(f"step {self.kernel.state.steps + 1}", error) from error
                 self._compare_digest(chunk.digest, f"chunk at offset {place.offset}")
             ended = segment.ended
             if ended is not None:
@@ -157,16 +159,14 @@ class Player:
     def _begin(self, segment: Segment) -> None:
         """Go on where the last segment ended, or restore the kernel where this one begins."""
         head, raw = segment.head, segment.snapshot()
-        run, number = self._last
-        self._last = (head.run, head.number)
-        goes_on = (run, number + 1) == self._last and self.unchecked_from is None
-        if goes_on and self.kernel.state.steps == head.first_step:
-            self._join(raw, segment)
-            return
-        if goes_on:
+        goes_on, self._run = head.run == self._run, head.run
+        if goes_on and self.kernel.state.steps != head.first_step:
             self.gaps.append(
                 f"nothing is recorded between step {self.kernel.state.steps} and {head.first_step}"
             )
+        elif goes_on and self.unchecked_from is None:
+            self._join(raw, segment)
+            return
         self.unchecked_from = None
         config = msgspec.msgpack.decode(head.config, type=Config)
         self.system = wire(config, {one.id: one for one in head.instruments}, head.instance, head.version)

@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from tradefan import __version__
 from tradefan.errors import Refused
-from tradefan.stores.segments import Head, Segment, run_of, segments_in
+from tradefan.stores.segments import NOT_BEGUN, Head, Segment, run_of, segments_in
 
 
 class Span(Struct, frozen=True):
@@ -24,16 +24,31 @@ class Span(Struct, frozen=True):
 def find_runs(path: Path, span: Span) -> list[tuple[Path, ...]]:
     """Return the segments of each run that may have something of a span, the oldest run first.
 
-    A segment whose successor begins before the span is left out.
+    A segment whose successor begins before the span is left out, and one of a folder that has not begun.
 
     Raises:
         Refused: NO_RECORDING.
     """
-    paths = [path] if path.is_file() else segments_in(path)
+    paths = [path] if path.is_file() else [one for one in segments_in(path) if has_begun(one)]
     if not paths:
         raise Refused("NO_RECORDING", f"expected a recording, or a folder of them, at {path}; found none")
     runs = [tuple(group) for _, group in groupby(paths, key=lambda one: run_of(one)[0])]
     return [within for run in runs if (within := _within(run, span))]
+
+
+def has_begun(path: Path) -> bool:
+    """Say whether a segment has its head and its snapshot: a crash, or a full disk, may have met it before.
+
+    Raises:
+        Refused: RECORDING_DAMAGED with file and offset.
+    """
+    try:
+        Segment(path, until_ns=0)
+    except Refused as no:
+        if no.code != NOT_BEGUN:
+            raise
+        return False
+    return True
 
 
 def _within(run: tuple[Path, ...], span: Span) -> tuple[Path, ...]:

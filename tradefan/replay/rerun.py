@@ -168,11 +168,19 @@ class Rerun:
         """Numbers that market data drew here and not then: nobody answers what it asked by them."""
         self._numbers: dict[str, deque[int]] = {market_port(venue): deque() for venue in self.plan.venues}
         self.papers = {
-            name: self._paper(name, wired.accounts[name], head.accounts) for name in self.plan.accounts
+            name: self._paper(
+                name,
+                wired.accounts[name],
+                config.accounts.get(name, wired.accounts[name]),
+                head.accounts,
+            )
+            for name in self.plan.accounts
         }
         self._theirs: dict[ParentId, tuple[str, str]] = {}
         self._ours: dict[tuple[str, str], ParentId] = {}
         self._learned = 0
+        self.ended_at = 0
+        """The recorded step at which this kernel had ended, 0 while it has not."""
         kernel = self._begin(system, wired, head.config_id, saved, raw)
         self.kernel = kernel
         kernel.state.ids += OTHER_IDS
@@ -260,11 +268,15 @@ class Rerun:
         machines |= {account_port(name): paper for name, paper in self.papers.items()}
         return machines
 
-    def _paper(self, name: AccountId, one: AccountConfig, known: dict[str, bytes]) -> PaperVenue:
-        if name in known:
-            store = MemoryStore.of(msgspec.msgpack.decode(known[name], type=PaperSaved))
-        else:
-            store = MemoryStore(dict(one.balances))
+    def _paper(
+        self, name: AccountId, one: AccountConfig, recorded: AccountConfig, known: dict[str, bytes]
+    ) -> PaperVenue:
+        saved = msgspec.msgpack.decode(known[name], type=PaperSaved) if name in known else None
+        other = one.balances != recorded.balances
+        if saved is not None and other and saved.state.next_order_id > 1:
+            text = "only in a recording that begins before the account's first order"
+            raise Refused("NOT_LIVE", f"--set: accounts.{name}.balances: {text}")
+        store = MemoryStore(dict(one.balances)) if saved is None or other else MemoryStore.of(saved)
         config = PaperConfig(one.maker_fee_bps / _BPS, one.taker_fee_bps / _BPS, one.latency)
         return PaperVenue(tuple(self.plan.instruments.values()), store, config, self._latched)
 
@@ -289,6 +301,8 @@ class Rerun:
                 driver.inject(*ours)
         driver.settle()
         self._learn(played)
+        if self.driver.exit is not None:
+            self.ended_at = played.number
 
     def _number(self, ref: Ref) -> int | None:
         """Return the number that market data drew then, for what it asks now; None for all others."""
@@ -302,7 +316,9 @@ class Rerun:
         """Return recorded ingress for this kernel; None for what this kernel's own ports answer."""
         if not name:
             return self._to_kernel(msg)
-        ref = self.kernel.refs[name]
+        ref = self.kernel.refs.get(name)
+        if ref is None:
+            return None
         if ref in self._markets:
             return ref, msg
         if isinstance(msg, Rows) and self.journal.base is None:

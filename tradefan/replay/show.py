@@ -34,14 +34,23 @@ class Names:
         return self._names.get(ref, "kernel")
 
 
-def shower(word: str, names: Names) -> Callable[[Played], Iterator[Shown]]:
-    """Return what gives the objects that a word asks for.
+def require_word(word: str) -> None:
+    """See that it says what to show.
 
     Raises:
         Refused: BAD_PRINT.
     """
     if word not in WORDS:
         raise Refused("BAD_PRINT", f"--print: expected one of {', '.join(WORDS)}, got {word!r}")
+
+
+def shower(word: str, names: Names) -> Callable[[Played], Iterator[Shown]]:
+    """Return what gives the objects that a word asks for.
+
+    Raises:
+        Refused: BAD_PRINT.
+    """
+    require_word(word)
 
     def show(played: Played) -> Iterator[Shown]:
         head = {"step": played.number, "time": iso(played.now_ns)}

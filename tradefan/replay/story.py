@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from tradefan.actors.oms_state import OmsState
 from tradefan.contracts import plugins
+from tradefan.core.trading_state import Trading
 from tradefan.messages.control import Durable, LogLine
 from tradefan.messages.gateway import (
     CancelRejected,
@@ -23,7 +24,7 @@ from tradefan.messages.wire import NotWritten, Received, Text, Write, Written
 from tradefan.replay.bounds import records_of
 from tradefan.replay.player import Played, Player
 from tradefan.stores.journal_tool import iso, orders_of, plain_fields
-from tradefan.units import MS, InstrumentId, plain
+from tradefan.units import MS, ClientOrderId, InstrumentId, plain
 
 PARENTS_MAX = 10_000
 """Wishes that are remembered until a child of theirs is the one that is asked for."""
@@ -56,6 +57,7 @@ class Story:
         self._requests: dict[tuple[str, int, int], str] = {}
         self._undurable: dict[int, str] = {}
         self._now = (0, 0)
+        self._begun = False
 
     def see(self, player: Player, played: Played) -> None:
         """Take a step."""
@@ -64,6 +66,9 @@ class Story:
         oms = player.kernel.cells[refs["oms"]]
         state = None if oms is None or oms.actor is None else oms.actor.state
         self._oms = state if isinstance(state, OmsState) else None
+        if self._oms is not None and not self._begun:
+            self._begun = True
+            self._recall(self._oms.trading)
         self._in(played)
         for ref, msg in played.heard:
             if ref == refs["oms"] and isinstance(msg, _CAME) and msg.client_order_id in self.children:
@@ -92,6 +97,15 @@ class Story:
         wish = f"{parent.side} {plain(parent.order_qty)} {parent.instrument} {parent.algo}{price}"
         children = ", ".join(self.children) or "none"
         return f"{parent.parent_id}: {wish}, {parent.account}, owner {parent.owner}; children: {children}"
+
+    def _recall(self, trading: Trading) -> None:
+        """Take up an order that was there before the first step of what is recorded."""
+        order = trading.orders.get(ClientOrderId(self.order))
+        for parent_id, one in trading.parents.items():
+            whole = self.order in (parent_id, one.order.ref)
+            if whole or (order is not None and order.parent_id == parent_id):
+                self.parent, self._whole = one.order, whole
+                self.children = dict.fromkeys([*one.ended, *one.live] if whole else [self.order])
 
     # --- what comes in --------------------------------------------------------------------------------
 

@@ -7,8 +7,10 @@ two differ in is the change's alone.
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from decimal import Decimal
 from functools import partial
 from typing import Any
@@ -22,6 +24,8 @@ from tradefan.config.render import render
 from tradefan.config.schema import Config
 from tradefan.contracts import lookup
 from tradefan.contracts import names as plugin_names
+from tradefan.drivers.live import EXIT_DEFECT
+from tradefan.drivers.turns import TurnBreaker
 from tradefan.messages.control import LogLine
 from tradefan.messages.records import Fill, Intent, Parent, PhaseChange, Record
 from tradefan.replay.bounds import records_of
@@ -31,8 +35,9 @@ from tradefan.replay.rerun import Rerun
 from tradefan.runtime.kernel import Kernel
 from tradefan.stores.journal_tool import iso
 from tradefan.stores.segments import Segment
-from tradefan.units import ZERO, plain
+from tradefan.units import SECOND, ZERO, plain
 
+_LOOK_S = 0.05
 SHOWN_MAX = 50
 """Wishes that went another way and are listed; the rest is counted."""
 
@@ -66,6 +71,7 @@ class Ran(Struct):
     refusals: Counter[str] = field(default_factory=Counter)
     equity: dict[str, Decimal | None] = field(default_factory=dict)
     wishes: dict[str, Wish] = field(default_factory=dict)
+    _named: Counter[str] = field(default_factory=Counter)
     _by_parent: dict[str, Wish] = field(default_factory=dict)
     _by_child: dict[str, Wish] = field(default_factory=dict)
 
@@ -77,7 +83,9 @@ class Ran(Struct):
                 order = record.order
                 wish = Wish(order.side, order.order_qty)
                 # Not by the ref: a strategy's holds numbers that differ as soon as anything does.
-                name = f"{iso(order.created_ns)[11:-4]} {order.owner} {order.instrument}"
+                name = f"{iso(order.created_ns)[11:-4]} {order.owner} {order.account} {order.instrument}"
+                self._named[name] += 1
+                name = name if self._named[name] == 1 else f"{name} #{self._named[name]}"
                 self.wishes[name] = self._by_parent[order.parent_id] = wish
             elif isinstance(record, Intent):
                 self.orders += 1
@@ -121,9 +129,10 @@ def change_config(sets: Sequence[str], config: Config) -> Config:
 
 def what_if(asked: Asked, sets: Sequence[str], say: Callable[[str], None], *, as_json: bool) -> int:
     """Run every recorded run again and once more with the change, and print what would have differed."""
-    runs = Runs(asked)
+    notes: list[str] = []
+    runs = Runs(asked, notes.append if as_json else lambda text: say(f"note: {text}"))
     for segments in runs.runs:
-        notes: list[str] = []
+        notes.clear()
         columns = _three(runs, segments, partial(change_config, sets), notes)
         if as_json:
             found = {"run": segments[0].head.run, "notes": notes, "runs": [_plain(one) for one in columns]}
@@ -139,10 +148,13 @@ def _three(
 ) -> list[Ran]:
     """Replay a run, with two kernels that follow it."""
     ran = [Ran("recorded"), Ran("again"), Ran("what if")]
-    reruns = [
-        Rerun(segments[0], lambda config: config, changes=False),
-        Rerun(segments[0], change, changes=True),
-    ]
+    try:
+        reruns = [
+            Rerun(segments[0], lambda config: config, changes=False),
+            Rerun(segments[0], change, changes=True),
+        ]
+    except msgspec.MsgspecError as error:
+        raise segments[0].other("its beginning", error) from error
     last: list[Player] = []
 
     def see(player: Player, played: Played) -> None:
@@ -155,10 +167,16 @@ def _three(
         for rerun in reruns:
             rerun.follow(played, names)
 
-    report = runs.play(segments, see)
+    with _breaking_turns(reruns) as turns:
+        report = runs.play(segments, see)
     notes += report.notes
     if report.code:
         notes.append(f"the recording itself does not replay: {report.divergence or report.raised}")
+    if turns.broken:
+        notes.append(f"{turns.broken} turns took longer than runtime.turn_max here, and were broken off")
+    for one, rerun in zip(ran[1:], reruns, strict=True):
+        if rerun.driver.exit is not None and rerun.driver.exit.code == EXIT_DEFECT:
+            notes.append(f"{one.name}: ended with exit code {EXIT_DEFECT} at step {rerun.ended_at}")
     if reruns[1].unasked:
         notes.append(
             f"{reruns[1].unasked} times market data asked what nobody answers: the recording lacks it"
@@ -168,7 +186,33 @@ def _three(
         one.value(rerun.kernel)
     for player in last:
         ran[0].value(player.kernel)
+    for account, equity in ran[0].equity.items():
+        if equity is not None and ran[1].equity.get(account) is None:
+            notes.append(f"the book of {account} never became known here: nothing is said about it")
     return ran
+
+
+@contextmanager
+def _breaking_turns(reruns: Sequence[Rerun]) -> Iterator[TurnBreaker]:
+    """Break a turn that takes too long, as the daemon's watchdog does: no recording says where."""
+    limits: list[float] = [rerun.kernel.config.runtime.turn_max / SECOND for rerun in reruns]
+    turns, over = TurnBreaker(max(limits)), threading.Event()
+    for rerun in reruns:
+        turns.watch(rerun.kernel)
+
+    def look() -> None:
+        while not over.wait(_LOOK_S):
+            turns.look()
+
+    thread = threading.Thread(target=look, name="turns", daemon=True)
+    turns.start()
+    thread.start()
+    try:
+        yield turns
+    finally:
+        over.set()
+        thread.join()
+        turns.stop()
 
 
 def _lines(segments: Sequence[Segment], sets: Sequence[str], ran: Sequence[Ran]) -> Iterator[str]:

@@ -95,6 +95,8 @@ class TurnContext:
                 kernel.arm(deadline_ns, cell.ref, cell.generation, msg, number)
             elif what == "disarm":
                 kernel.disarm(rest[0])
+            elif what == "refused":
+                rest[0].refused += 1
             else:
                 level, event, fields = rest
                 kernel.log(level, event, cell.spec.name, fields)

@@ -287,7 +287,8 @@ class Kernel:
         if cell.actor is None:
             return False
         if len(cell.mail.commands) + waiting >= cell.mail.limits.commands_max:
-            cell.mail.refused += 1
+            # Counted when the turn returns: one that is broken off leaves nothing.
+            self.context.late.append(("refused", cell.mail))
             return False
         return True
 

@@ -34,7 +34,7 @@ from tradefan.messages.control import (
 from tradefan.messages.wire import Credit, LinkDown, Overflow
 from tradefan.runtime.supervisor import Child, Tree, Verdict
 from tradefan.runtime.system import RIM, Cell
-from tradefan.units import SECOND, AccountId, InstrumentId, OwnerId
+from tradefan.units import SECOND, AccountId, InstrumentId, OwnerId, clean
 
 if TYPE_CHECKING:
     from tradefan.runtime.kernel import Kernel
@@ -175,7 +175,8 @@ class Life:
         """Throw the turn and its actor away, keep the message as a dead letter, ask the supervisor."""
         kernel = self.kernel
         recorded = error.text if isinstance(error, TurnOverrun) else None
-        text = (recorded or traceback_of(error))[-_TRACEBACK_MAX:]
+        # An author's words may be what UTF-8 cannot carry, and they go on in messages.
+        text = clean(recorded or traceback_of(error))[-_TRACEBACK_MAX:]
         name = cell.spec.name
         kernel.staged.clear()
         kernel.context.late.clear()
@@ -188,7 +189,7 @@ class Life:
         # The step is where a replay of the recording finds it again.
         fields = {"message": letter.message_type, "step": kernel.state.steps, "traceback": text}
         kernel.log("error", "actor_crashed", name, fields)
-        reason = f"{type(error).__name__}: {error}"
+        reason = clean(f"{type(error).__name__}: {error}")
         self._tell_watchers(cell, "DOWN", reason)
         verdict = self.tree.ended(name, kernel.state.now_ns, crashed=True)
         if self.tree.child(name).retry_ns is not None:

@@ -235,7 +235,10 @@ def unpack_content(frame: Frame, packed: bytes) -> bytes | None:
     """Return a chunk's content, None where it is not what the frame says."""
     if _check(packed) != frame.check:
         return None
-    content = zlib.decompress(packed, bufsize=frame.raw_size or 1)
+    try:
+        content = zlib.decompress(packed, bufsize=frame.raw_size or 1)
+    except zlib.error:
+        return None
     return content if len(content) == frame.raw_size else None
 
 

@@ -180,9 +180,14 @@ class FlightRecorder:
         if not buffer.count:
             self._chunk_ns, self._chunk_step = now_ns, self._kernel.state.steps
         crc, effects = self._trace.crc(), self._kernel.effects
-        if effects:
-            crc = self._check.of(crc, effects)
-        buffer.add(now_ns, ingress, crc, broken)
+        try:
+            if effects:
+                crc = self._check.of(crc, effects)
+            buffer.add(now_ns, ingress, crc, broken)
+        except Exception as error:  # noqa: BLE001 a message that does not encode may raise anything
+            self.steps_lost += 1
+            self._pause(now_ns, f"a step does not encode: {type(error).__name__}: {error}")
+            return
         self.steps += 1
         if len(buffer.buffer) >= CHUNK_BYTES or now_ns - self._chunk_ns >= self._flush_ns:
             self._flush(now_ns)
@@ -215,8 +220,10 @@ class FlightRecorder:
         """Begin a segment with the kernel as it is; one that cannot be encoded is tried again later."""
         limits, kernel = self._limits(), self._kernel
         self._flush_ns = limits.flush_ns
+        step = kernel.state.steps
         try:
             snapshot = take(kernel, self._encode_config(kernel.config), self._code)
+            head = self._head(self._number + 1, step)
         except Exception as error:  # noqa: BLE001 a state that does not encode may raise anything, and trading goes on
             self._pause(now_ns, f"the kernel's state does not encode: {type(error).__name__}: {error}")
             return
@@ -225,8 +232,7 @@ class FlightRecorder:
         self._began_ns = now_ns
         self._buffer = StepBuffer()
         self._segment_path = segment_path(self._folder, self._run, self._number)
-        step = kernel.state.steps
-        self._put(_Job(HEAD, self._head(self._number, step), step, now_ns, self._segment_path))
+        self._put(_Job(HEAD, head, step, now_ns, self._segment_path))
         self._put(_Job(SNAPSHOT, snapshot, step, now_ns))
 
     def _flush(self, now_ns: int) -> None:
@@ -306,8 +312,8 @@ class FlightRecorder:
                 self._open(job.path)
             if self._file is not None:
                 self._append(self._file, job)
-        except OSError as error:
-            self._failure = f"{self._folder}: {error.strerror or type(error).__name__}"
+        except Exception as error:  # noqa: BLE001 a thread that ended would never be missed
+            self._failure = f"{self._folder}: {getattr(error, 'strerror', None) or type(error).__name__}"
             self._let_go()
         finally:
             with self._wake:
@@ -353,7 +359,8 @@ class FlightRecorder:
         least = self._limits().disk_free_min * RECORDER_STOPS_PERCENT // 100
         # What cannot be measured changes nothing.
         with suppress(OSError):
-            self._short = self._free(str(self._folder.parent / "x")) < least
+            there = next(folder for folder in self._folder.parents if folder.is_dir())
+            self._short = self._free(str(there / "x")) < least
 
     def _let_go(self) -> None:
         if self._file is not None:

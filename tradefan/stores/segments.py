@@ -31,6 +31,8 @@ from tradefan.stores.disk import Trouble
 ENDING = ".tfr"
 _NAME = re.compile(r"(\d{8}T\d{6}\.\d{6}Z)-(\d{5,})\.tfr")
 FORMAT = 1
+NOT_BEGUN = "NO_RECORDING"
+"""Code of the refusal of a segment that ends before its snapshot."""
 MARKET = (Trade, BookDelta, BookSnapshot, SessionBreak)
 """What a paper venue hears of the market: no part of a step's check."""
 T = TypeVar("T")
@@ -94,7 +96,7 @@ class Segment:
             self._places = list(self._scan(file, until_ns))
         if [place.frame.kind for place in self._places[:2]] != [HEAD, SNAPSHOT]:
             text = f"{path}: expected a head and a snapshot at its beginning, it ends before them"
-            raise Refused("NO_RECORDING", text)
+            raise Refused(NOT_BEGUN, text)
         self.head = self._decoded(HEAD, Head)
 
     @property
@@ -116,6 +118,10 @@ class Segment:
         for place in self._places:
             if place.frame.kind == STEPS:
                 yield place, read_steps(self._content(place))
+
+    def other(self, what: str, error: Exception) -> Refused:
+        """Return the refusal of something whole that does not decode: it is in another version's words."""
+        return Refused("RECORDING_OTHER", f"{self.path}: {what} is not in the words of this version: {error}")
 
     def damaged(self, place: Place, why: str) -> Refused:
         """Return the refusal of a chunk."""
@@ -155,12 +161,12 @@ class Segment:
     def _decoded(self, kind: int, type_: type[T]) -> T:
         place = next(place for place in self._places if place.frame.kind == kind)
         content = self._content(place)
-        known = msgspec.msgpack.decode(content, type=dict[str, Any]).get("format", FORMAT)
-        if kind == HEAD and known != FORMAT:
-            raise Refused("RECORDING_NEWER", f"{self.path}: expected format {FORMAT}, got {known}")
         try:
+            known = msgspec.msgpack.decode(content, type=dict[str, Any]).get("format", FORMAT)
+            if kind == HEAD and known != FORMAT:
+                raise Refused("RECORDING_NEWER", f"{self.path}: expected format {FORMAT}, got {known}")
             return msgspec.msgpack.decode(content, type=type_)
-        except msgspec.ValidationError as error:
+        except msgspec.MsgspecError as error:
             raise self.damaged(place, str(error)) from error
 
 
@@ -173,7 +179,7 @@ def segments_in(folder: Path) -> list[Path]:
     """Return the segments of a folder in order: run by run, each from its first."""
     if not folder.is_dir():
         return []
-    return sorted(path for path in folder.iterdir() if _NAME.fullmatch(path.name))
+    return sorted(path for path in folder.iterdir() if _NAME.fullmatch(path.name) and path.is_file())
 
 
 def run_of(path: Path) -> tuple[str, int]:

@@ -125,10 +125,11 @@ class PaperVenue:
         """Return the account as it is, for one that begins again from here.
 
         Raises:
-            Outage: its newest trades cannot be read.
+            Outage: its newest orders and trades cannot be read.
         """
         rows = [row for one in self._instruments for row in self._store.trades_last(one.id, TRADES_MAX)]
-        return PaperSaved(self.account.state, sorted(rows, key=lambda row: row.trade_id))
+        trades = sorted(rows, key=lambda row: row.trade_id)
+        return PaperSaved(self.account.state, trades, list(self._store.orders_last(TRADES_MAX)))
 
     def adopt(self, conn: str, gen: int) -> None:
         """Take a connection for open and subscribed that somebody has, who goes on from `saved`."""

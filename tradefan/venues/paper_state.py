@@ -93,10 +93,13 @@ class PaperState(Struct):
 
 
 class PaperSaved(Struct):
-    """An account to begin again from: open orders, balances, and its newest trades of each instrument."""
+    """An account to begin again from: what it holds, and what it may be asked of before that."""
 
     state: PaperState
     trades: list[PaperTrade]
+    """The newest of each instrument."""
+    orders: list[PaperOrder] = []
+    """The newest, ended ones too: whoever starts asks for them, and goes on when each is known."""
 
 
 class Changes(Struct):
@@ -124,6 +127,10 @@ class PaperStore(Protocol):
 
     def order_by_id(self, instrument: InstrumentId, order_id: int) -> PaperOrder | None:
         """Return an order by the venue's id."""
+        ...
+
+    def orders_last(self, limit: int) -> tuple[PaperOrder, ...]:
+        """Return the newest orders, ended ones too, oldest first."""
         ...
 
     def trades_after(self, instrument: InstrumentId, trade_id: int, limit: int) -> tuple[PaperTrade, ...]:
@@ -155,7 +162,9 @@ class MemoryStore:
             state.next_order_id,
             state.next_trade_id,
         )
-        store.balances, store.orders, store.trades = state.balances, state.orders, list(saved.trades)
+        store.balances, store.trades = state.balances, list(saved.trades)
+        known = {order.order_id: order for order in saved.orders} | state.orders
+        store.orders = dict(sorted(known.items()))
         return store
 
     def load(self) -> PaperState:
@@ -184,6 +193,10 @@ class MemoryStore:
         """Look up."""
         order = self.orders.get(order_id)
         return order if order is not None and order.instrument == instrument else None
+
+    def orders_last(self, limit: int) -> tuple[PaperOrder, ...]:
+        """Look up."""
+        return tuple(self.orders.values())[-limit:]
 
     def trades_after(self, instrument: InstrumentId, trade_id: int, limit: int) -> tuple[PaperTrade, ...]:
         """Scan."""

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import uvloop
 
-from tests.unit.runtime.players import Scribe, Script, build, kernel_of, say, wish
+from tests.unit.runtime.players import LIMITS, Scribe, Script, build, kernel_of, say, wish
 from tradefan.drivers.live import LiveDriver, SteadyClock
 from tradefan.drivers.turns import NUMBER, TurnBreaker
 from tradefan.drivers.watchdog import Watchdog
@@ -175,7 +175,8 @@ def test_look_when_a_turn_is_overdue_then_one_shot_and_no_second() -> None:
 
     breaker.start()
     try:
-        turn(breaker, stubborn)
+        with pytest.raises(TurnOverrun):
+            turn(breaker, stubborn)
         assert (len(caught), breaker.broken) == (1, 1)
         with pytest.raises(TurnOverrun):
             turn(breaker, lambda _msg, _ctx: _late(now, looks))
@@ -187,12 +188,14 @@ def test_turn_when_broken_then_nothing_of_it_is_left_and_a_script_breaks_the_sam
     """How far it came is chance: ids, timers, random numbers and answers to sends are as before it."""
     now = [0.0]
     seen: list[int] = []
+    drawn: list[float] = []
 
     def draws(_scribe: Scribe, _msg: Message, ctx: Context) -> None:
         seen.append(ctx.next_id())
-        ctx.random()
+        drawn.append(ctx.random())
         ctx.after(5, say("later"))
-        ctx.send(B, wish("told"))
+        taken = [ctx.send(B, wish("told")) for _ in range(LIMITS.commands_max + 1)]
+        assert taken.count(False) == 1
         if now[0] == 0.0 and len(seen) == 2:
             now[0] = 9.0
             raise TurnOverrun("a: too long")
@@ -211,13 +214,57 @@ def test_turn_when_broken_then_nothing_of_it_is_left_and_a_script_breaks_the_sam
     assert "TurnOverrun: a: too long" in noted.traceback
     # The one that was broken drew 2; the next one draws it again, because nobody ever saw it.
     assert seen == [1, 2, 2, 3]
+    assert drawn[1] == drawn[2]
     seen.clear()
     again = played(TurnBreaker(60, script={(noted.ref, noted.turn): noted}))
     assert seen == [1, 2, 3]
     assert first.trace is not None
     assert again.trace is not None
     assert first.trace.hexdigest() == again.trace.hexdigest()
+    assert first.statistics() == again.statistics()
+    assert first.statistics()["b"].refused == 3
     assert first.life.dead_letters == again.life.dead_letters
+
+
+@pytest.mark.parametrize("instead", [None, ValueError("what the author makes of it")])
+def test_turn_when_what_broke_it_is_swallowed_then_broken_all_the_same(instead: ValueError | None) -> None:
+    """A bare `except` keeps a turn alive whose State is chance: unbroken, its replay would never end."""
+    now = [0.0]
+    breaker = TurnBreaker(1.0, lambda: now[0])
+
+    def bare(_msg: object, _ctx: object) -> None:
+        try:
+            now[0] = 2.0
+            breaker.look()
+            time.sleep(0.01)
+        except BaseException:  # noqa: BLE001 what such an author writes
+            if instead is not None:
+                raise instead from None
+
+    breaker.start()
+    try:
+        with pytest.raises(TurnOverrun, match="expected a turn of at most 1 s"):
+            turn(breaker, bare)
+    finally:
+        breaker.stop()
+    (noted,) = breaker.noted
+    assert (noted.ref, noted.turn) == (A, 1)
+    assert "in bare" in noted.traceback
+
+
+def test_watch_when_turns_were_taken_before_then_counted_on_from_there() -> None:
+    """A segment begins in the middle of a run, and names the turns by their numbers in all of it."""
+
+    def overrun(_scribe: Scribe, _msg: Message, _ctx: Context) -> None:
+        raise TurnOverrun("a: too long")
+
+    kernel = kernel_of(system({"overrun": overrun}, {}))
+    kernel.step(1_000_000_001, [(A, say("one")), (A, say("two"))])
+    breaker = TurnBreaker(60)
+    breaker.watch(kernel)
+    kernel.step(1_000_000_002, [(A, say("overrun"))])
+    (noted,) = breaker.noted
+    assert noted.turn == 4
 
 
 def _late(now: list[float], looks: Callable[[], None]) -> None:

@@ -256,6 +256,25 @@ def test_turn_when_it_is_broken_off_then_a_crash_of_that_actor_alone() -> None:
     assert "TurnOverrun: too long" in letter.traceback
 
 
+def test_crash_when_its_words_are_no_utf_8_then_of_that_actor_alone() -> None:
+    """With a trace, as where a recorder runs, every message is encoded: what tells of a crash as well."""
+
+    def fail_oddly(_scribe: Scribe, _msg: Message, _ctx: Context) -> None:
+        raise RuntimeError("half a pair: \ud800")
+
+    made = build({"a": {"boom": fail_oddly}, "b": {}})
+    first, second = made.actors
+    kernel = kernel_of(
+        dataclasses.replace(made, actors=(dataclasses.replace(first, watchers=("b",)), second)), trace=True
+    )
+    kernel.step(T0)
+    kernel.step(T0, [(A, say("boom")), (A, say("next"))])
+    assert seen(kernel, "a") == ["Started", "next"]
+    assert seen(kernel, "b") == ["Started", "ActorState"]
+    (letter,) = kernel.life.dead_letters
+    assert "RuntimeError: half a pair: ?" in letter.traceback
+
+
 def test_crash_when_supervisor_escalates_then_latch_closes_and_exit_70() -> None:
     """An exhausted core closes the latch before anything else and ends with exit code 70."""
     kernel = kernel_of(build({"a": {"boom": fail}, "b": {}}, on_exhausted="escalate", restarts_max=1))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -13,6 +15,7 @@ from tradefan.runtime.recording import (
     HEAD,
     STEPS,
     BrokenTurn,
+    Frame,
     Step,
     StepBuffer,
     pack_chunk,
@@ -94,3 +97,10 @@ def test_crc_when_the_buffer_is_flushed_within_a_step_then_the_same() -> None:
     assert one.crc() == two.crc() != 0
     assert one.crc() == two.crc() == 0
     assert one.hexdigest() == two.hexdigest()
+
+
+def test_content_when_its_checksum_is_right_and_it_is_nothing_compressed_then_none() -> None:
+    """Whoever can write a checksum can write anything behind it."""
+    junk = b"not compressed"
+    frame = Frame(STEPS, len(junk), 99, 0, 0, hashlib.blake2b(junk, digest_size=16).digest())
+    assert unpack_content(frame, junk) is None

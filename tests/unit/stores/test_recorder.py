@@ -19,7 +19,7 @@ from tradefan.runtime.actor import Context
 from tradefan.runtime.kernel import Kernel
 from tradefan.runtime.recording import BrokenTurn
 from tradefan.stores.recorder import RECORDING, RETRY_NS, FlightRecorder, RecorderLimits
-from tradefan.stores.segments import FORMAT, Head, Segment, run_of, segments_in
+from tradefan.stores.segments import ENDING, FORMAT, Head, Segment, run_of, segments_in
 from tradefan.units import SECOND, Ref
 
 A = Ref(1)
@@ -186,6 +186,18 @@ def test_folder_when_a_file_is_too_old_then_it_goes(rig: Rig) -> None:
     assert next(path.name for path in segments_in(rig.folder)) == "20250101T000000.000000Z-00002.tfr"
 
 
+def test_folder_when_a_directory_has_the_name_of_a_segment_then_left_alone(rig: Rig) -> None:
+    """It is nothing of ours, cannot be unlinked, and is no reason to record nothing."""
+    other = rig.folder / f"20200101T000000.000000Z-00001{ENDING}"
+    other.mkdir(parents=True)
+    rig.limits = msgspec.structs.replace(LIMITS, total_bytes=1)
+    rig.recorder.start()
+    rig.step("kept")
+    rig.recorder.close()
+    assert rig.texts() == ["kept"]
+    assert other.is_dir()
+
+
 def test_disk_when_it_has_no_room_to_spare_then_nothing_is_written_until_it_has(rig: Rig) -> None:
     """The recorder is the first to stop, at 110 % of what the journal keeps free; it counts the rest."""
     rig.recorder.start()
@@ -324,6 +336,52 @@ def test_state_when_it_does_not_encode_then_said_and_tried_again(tmp_path: Path)
     rig.step("four")
     rig.recorder.close()
     assert rig.texts()[-1] == "four"
+
+
+def test_step_when_it_does_not_encode_then_said_and_trading_goes_on(rig: Rig) -> None:
+    """Whatever a message holds: the recorder alone stumbles over it, and begins anew behind it."""
+    rig.recorder.start()
+    rig.step("before")
+    rig.recorder.record(rig.now_ns, [(A, say("half a pair: \ud800"))])
+    assert rig.recorder.view().state.startswith("a step does not encode: UnicodeEncodeError")
+    rig.written()
+    rig.step("lost", after_ns=RETRY_NS - 1)
+    rig.step("begins", after_ns=2)
+    rig.step("behind")
+    rig.recorder.close()
+    assert rig.texts() == ["behind"]
+    assert rig.recorder.view().steps_lost == 4
+
+
+def test_thread_when_something_of_ours_fails_in_it_then_tried_again_later(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is no OSError, either: a thread that ended would take all later steps with it, unseen."""
+    rig.recorder.start()
+    rig.written()
+    with monkeypatch.context() as patch:
+        patch.setattr("tradefan.stores.recorder.pack_chunk", lambda *_: 1 // 0)
+        rig.step("lost")
+        rig.step("lost, too")
+        rig.written()
+    rig.step("lost as well")
+    rig.step("finds it")
+    assert "ZeroDivisionError" in rig.recorder.view().state
+    rig.step("begins", after_ns=RETRY_NS)
+    rig.step("behind")
+    rig.recorder.close()
+    assert rig.texts()[-1:] == ["behind"]
+
+
+def test_head_when_it_cannot_be_told_then_no_segment_begins(tmp_path: Path) -> None:
+    """A paper account's file that is broken in a new way is no reason to end the daemon."""
+    rig = Rig(tmp_path)
+    rig.recorder._head = lambda _number, _step: bytes(1 // 0)
+    rig.recorder.start()
+    rig.step("lost")
+    rig.recorder.close()
+    assert "ZeroDivisionError" in rig.recorder.view().state
+    assert segments_in(rig.folder) == []
 
 
 def test_secret_when_it_passes_then_no_file_has_it(tmp_path: Path) -> None:
