@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from tradefan.errors import Refused
 from tradefan.terminal import AsJson, ConfigDir, Env, Sets
 
 data = typer.Typer(no_args_is_help=True, help="Market data: recordings and what is made of them.")
@@ -62,6 +63,10 @@ def replay(
 
     asked = _asked(path, env, config, begin, end, journal)
     say = print
+    others = {"--explain": order, "--debug": debug, "--print": show, "--step": step, "--journal": journal}
+    beside = [name for name, value in others.items() if value]
+    if sets and beside:
+        raise Refused("BAD_OPTIONS", f"--set: expected without {', '.join(beside)}: it compares runs")
     if sets:
         from tradefan.replay.what_if import what_if
 

@@ -252,6 +252,8 @@ def test_recording_when_damaged_or_absent_then_exit_code_and_words(folder: Path,
     assert done.stdout == ""
     assert tradefan(folder, "replay", str(folder / "nothing")).returncode == 69
     assert tradefan(folder, "replay", str(recordings), "--print", "everything").returncode == 2
+    both = tradefan(folder, "replay", str(recordings), "--set", "risk.max_position=1", "--print", "orders")
+    assert (both.returncode, "BAD_OPTIONS: --set: expected without --print" in both.stderr) == (2, True)
     whole = tradefan(folder, "replay", str(recordings), "--json")
     assert whole.returncode == 0
     assert json.loads(whole.stdout)["digests"] > 0

@@ -560,6 +560,8 @@ def test_what_if_when_a_limit_is_lower_then_what_would_have_differed(run: Record
     assert (changed["orders"], changed["fills"]) == (0, 0)
     assert changed["refusals"]["RISK_MAX_NOTIONAL"] > again["refusals"].get("RISK_MAX_NOTIONAL", 0)
     assert changed["equity"] != again["equity"]
+    assert Decimal(changed["realised"][ACCOUNT]) == Decimal(changed["unrealised"][ACCOUNT]) == 0
+    assert Decimal(again["unrealised"][ACCOUNT]) != 0
     said: list[str] = []
     what_if(run.asked(), ("risk.max_order_notional=1000",), said.append, as_json=False)
     text = "\n".join(said)

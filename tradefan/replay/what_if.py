@@ -70,6 +70,9 @@ class Ran(Struct):
     fees: dict[str, Decimal] = field(default_factory=dict)
     refusals: Counter[str] = field(default_factory=Counter)
     equity: dict[str, Decimal | None] = field(default_factory=dict)
+    realised: dict[str, Decimal | None] = field(default_factory=dict)
+    unrealised: dict[str, Decimal | None] = field(default_factory=dict)
+    """The result of trading in the numeraire, before fees, of each account."""
     wishes: dict[str, Wish] = field(default_factory=dict)
     _named: Counter[str] = field(default_factory=Counter)
     _by_parent: dict[str, Wish] = field(default_factory=dict)
@@ -111,6 +114,8 @@ class Ran(Struct):
         view = kernel.view("risk_desk")
         if isinstance(view, RiskView):
             self.equity = {one.account: one.equity for one in view.accounts}
+            self.realised = {one.account: one.realised for one in view.accounts}
+            self.unrealised = {one.account: one.unrealised for one in view.accounts}
 
 
 _REFUSED = ("refused", "child_refused")
@@ -229,7 +234,10 @@ def _lines(segments: Sequence[Segment], sets: Sequence[str], ran: Sequence[Ran])
     codes = sorted({code for one in ran for code in one.refusals})
     rows += [(f"refused {code}", [str(one.refusals.get(code, 0)) for one in ran]) for code in codes]
     accounts = sorted({account for one in ran for account in one.equity})
-    rows += [(f"equity {account}", [_money(one.equity.get(account)) for one in ran]) for account in accounts]
+    for account in accounts:
+        for word in ("realised", "unrealised", "equity"):
+            values = [_money(getattr(one, word).get(account)) for one in ran]
+            rows.append((f"{word} {account}", values))
     yield f"{'':32}" + "".join(f"{one.name:>20}" for one in ran)
     for name, values in rows:
         yield f"{name:32}" + "".join(f"{value:>20}" for value in values)
