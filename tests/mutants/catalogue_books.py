@@ -76,7 +76,7 @@ BOOKS: tuple[Mutant, ...] = (
                 "    if not _emit",
             ),
         ),
-        ("I-05", "I-36"),
+        ("I-05", "I-36", "I-03"),
     ),
     Mutant(
         "bust-before-fill-forgotten",

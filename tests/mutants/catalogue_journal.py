@@ -15,7 +15,7 @@ JOURNAL: tuple[Mutant, ...] = (
                 'self.db.pragma("synchronous", "normal")',
             ),
         ),
-        ("I-08",),
+        ("I-08", "I-36"),
     ),
     Mutant(
         "durable-before-commit",

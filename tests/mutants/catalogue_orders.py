@@ -46,7 +46,7 @@ ORDERS: tuple[Mutant, ...] = (
                 "return Weight(ZERO, ZERO, cum, unbooked, live=True)",
             ),
         ),
-        ("I-32", "I-11"),
+        ("I-32", "I-11", "I-03"),
     ),
     Mutant(
         "doubt-frees-parent",

@@ -109,7 +109,7 @@ SAFETY: tuple[Mutant, ...] = (
 """,
             ),
         ),
-        ("I-09", "I-37"),
+        ("I-09", "I-37", "MODE"),
     ),
     Mutant(
         "doubt-alarm-without-hold",

@@ -140,10 +140,10 @@ def test_restarts_when_its_try_is_followed_by_another_then_broken() -> None:
 
 
 def test_end_when_it_brings_no_restart_although_some_are_left_then_broken() -> None:
-    """I-29: escalation comes at exactly the next end, not before."""
+    """I-29: escalation comes at exactly the next end, not before, and so does a pause before the next try."""
     run = Running(BoundedRestarts(), {"x": fail})
     run.kernel.life.tree.child("a").recent_ns = [run.kernel.state.now_ns] * 3
-    assert run.go((A, say("x"))) is None
+    broken(run.go((A, say("x"))), "I-29", "a started again: 0 of 3 restarts used", "it is down")
     run = Running(BoundedRestarts(), {"x": fail})
     run.bench.log("error", "actor_crashed")
     run.bench.seen.logs[-1] = (0, LogLine("error", "actor_crashed", "a", {}))

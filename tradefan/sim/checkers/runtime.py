@@ -140,8 +140,7 @@ class BoundedRestarts(Watch):
             if limits is None or child is None or child.up:
                 continue
             recent = [at_ns for at_ns in self._restarts[name] if at_ns > seen.now_ns - limits.window_ns]
-            waits = child.retry_ns is not None or kernel.life.stopping is not None
-            if len(recent) < limits.restarts_max and not waits:
+            if len(recent) < limits.restarts_max and kernel.life.stopping is None:
                 expected = f"{name} started again: {len(recent)} of {limits.restarts_max} restarts used"
                 return self.broken(seen, expected, "it is down")
         return None
