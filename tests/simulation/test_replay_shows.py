@@ -1,0 +1,155 @@
+"""What a replay shows: between bounds, step by step, in a debugger, and as the story of one order."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from tests.simulation.recorded import Recorded, record
+from tests.simulation.replayed import MINE, play
+from tradefan.errors import Refused
+from tradefan.replay import command
+from tradefan.replay.story import Story
+from tradefan.stores.segments import Segment
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Recorded:
+    return record(tmp_path_factory.mktemp("recorded"), play, MINE)
+
+
+# --- looking ------------------------------------------------------------------------------------------
+
+
+def test_print_when_between_two_bounds_then_only_that(run: Recorded) -> None:
+    """Orders: their records and refusals. Decisions: all records and the log. All: messages, too."""
+    counts = {}
+    for word in ("orders", "decisions", "all"):
+        said: list[str] = []
+        asked = run.asked(from_text="22:14:00", until_text="2023-11-14T22:14:20Z")
+        assert command.check(asked, said.append, word=word, wait=None, as_json=False) == 0
+        shown = [line for line in said if " 2023-11-14T22:14:" in line]
+        assert shown
+        counts[word] = len(shown)
+        assert all("22:14:00" <= line.split()[1][11:19] <= "22:14:20" for line in shown)
+    assert 0 < counts["orders"] <= counts["decisions"] < counts["all"]
+    said.clear()
+    with pytest.raises(Refused, match="BAD_PRINT"):
+        command.check(run.asked(until_text="step:1"), said.append, word="all ", wait=None, as_json=False)
+    nothing = run.asked(run.segments[0], from_text="step:999999")
+    with pytest.raises(Refused, match="BAD_PRINT"):
+        command.check(nothing, said.append, word="everything", wait=None, as_json=False)
+    assert said == []
+    for word in ("12-30", "25:00", "12:61:00"):
+        with pytest.raises(Refused, match=rf"BAD_BOUND: --until: expected an instant .*, got '{word}'"):
+            run.replay(until_text=word)
+
+
+def test_until_when_an_order_then_ended_at_its_first_record(run: Recorded) -> None:
+    """Where a story begins, a look at everything can begin, too; step by step the reader may leave."""
+    parent = next(one for one in run.world.view("oms").parents if one.order.ref == "rests").order.parent_id
+    report = run.replay(until_text=parent)
+    assert "as asked" in report.ended
+    assert report.steps < run.world.kernel.state.steps
+    again = run.replay(until_text=f"step:{report.steps}")
+    assert again.steps == report.steps
+    waits = iter([True, True, False])
+    said: list[str] = []
+    asked = run.asked()
+    assert command.check(asked, said.append, word="decisions", wait=lambda: next(waits), as_json=True) == 0
+    assert {msgspec.json.decode(line)["what"] for line in said} <= {"record", "log", "refuse"}
+
+
+def test_debug_when_an_order_is_named_then_stopped_before_its_step(
+    run: Recorded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """pdb stops with the kernel as it was before that step."""
+    parent = next(one for one in run.world.view("oms").parents if one.order.ref == "one").order.parent_id
+    wanted = run.replay(until_text=parent).steps
+    stops: list[str] = []
+    monkeypatch.setattr("pdb.Pdb.set_trace", lambda _self: stops.append(said[-1]))
+    said: list[str] = []
+    assert command.debug(run.asked(until_text=parent), said.append) == 0
+    assert len(stops) == 1
+    assert f"before step {wanted}:" in stops[0]
+
+
+# --- the story of an order ----------------------------------------------------------------------------
+
+
+def story(run: Recorded, order: str) -> Story:
+    told = Story(order)
+    run.replay(see=told.see, listen=True)
+    return told
+
+
+def test_story_when_an_order_filled_then_from_what_was_seen_to_its_end(run: Recorded) -> None:
+    """By its parent's id, its ref or its own id: the same story, in the order in which it happened."""
+    told = story(run, "one")
+    assert told.parent is not None
+    lines = list(told.lines())
+    words = [event.what for event in told.events]
+    for before, behind in (
+        ("seen", "wished"),
+        ("wished", "decided"),
+        ("decided", "durable"),
+        ("durable", "sent"),
+        ("sent", "came"),
+    ):
+        assert words.index(before) < words.index(behind)
+    texts = "\n".join(lines)
+    assert "LIVE" in texts
+    assert "wished   by cli: SubmitOrder" in texts
+    assert "passed latch, reduce_only, max_order_qty, max_order_notional" in texts
+    assert '"method":"order.place"' in texts
+    assert "Fill" in texts
+    (child,) = told.children
+    for same in (told.parent.parent_id, child):
+        assert list(story(run, same).lines()) == lines
+    at = [event.at_ns for event in told.events]
+    assert at == sorted(at)
+    sent = next(event for event in told.events if event.what == "sent")
+    came = next(event for event in told.events if event.what == "came")
+    # The paper venue's latency, there and back.
+    assert came.at_ns - sent.at_ns == 20_000_000
+
+
+def test_story_when_a_strategy_ordered_then_its_turn_and_its_reason(run: Recorded) -> None:
+    """The target, the turn that wished for it, and what the strategy said why."""
+    mine = next(one for one in run.world.view("oms").parents if one.order.owner == "rebalance_btc")
+    texts = "\n".join(story(run, mine.order.parent_id).lines())
+    assert "by strategy rebalance_btc in its turn" in texts
+    assert "SetTarget" in texts
+    assert "rebalance" in texts
+
+
+def test_story_when_refused_then_the_rule_and_its_numbers(run: Recorded) -> None:
+    """What never became an order has a story, too: the rule, the limit, what was used, what would pass."""
+    told = story(run, "too much")
+    assert told.parent is None
+    (event,) = [event for event in told.events if event.what == "refused"]
+    assert "by RISK_MAX_" in event.text
+    assert "would pass" in event.text
+    text = "\n".join(story(run, "refused by the new limit").lines())
+    assert "RISK_MAX_NOTIONAL" in text
+    assert "3000" in text
+    with pytest.raises(Refused, match="UNKNOWN_ORDER"):
+        command.explain(run.asked(), "nobody", print, as_json=False)
+
+
+def test_story_when_it_began_before_the_recording_then_told_from_there(run: Recorded) -> None:
+    """An old segment is gone, or one file is asked for: the order is known, and how it ended is there."""
+    told = story(run, "rests")
+    assert told.parent is not None
+    (child,) = told.children
+    ended = next(event.step for event in told.events if "CANCELED" in event.text)
+    last = next(path for path in reversed(run.segments) if Segment(path).head.first_step < ended)
+    behind = [event for event in told.events if event.step > Segment(last).head.first_step]
+    assert 0 < len(behind) < len(told.events)
+    for name in (child, told.parent.parent_id, "rests"):
+        later = Story(name)
+        run.replay(last, see=later.see, listen=True)
+        assert [event.text for event in later.events if event.what != "durable"] == [
+            event.text for event in behind if event.what != "durable"
+        ]
+        assert next(later.lines()) == next(told.lines())
