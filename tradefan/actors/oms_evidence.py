@@ -22,7 +22,7 @@ from tradefan.actors.oms_look import (
 )
 from tradefan.actors.oms_modes import suspect_asset
 from tradefan.actors.oms_state import AccountLive, Apart, Seen, Turn
-from tradefan.actors.oms_venue import doubt_request, reopen
+from tradefan.actors.oms_venue import doubt_request, reopen, take_others
 from tradefan.actors.oms_waiting import clear_holds, repeat_after, replaced_stays
 from tradefan.core import outbox
 from tradefan.core.ledger import balance
@@ -59,6 +59,7 @@ def on_look_done(turn: Turn, msg: LookDone) -> None:
         return
     _move_cursors(turn, msg)
     _reopen(turn, msg, here)
+    take_others(turn, msg, here)
     _weigh_missing(turn, msg, here)
     _check_unseen(turn, msg, here)
     _infer(turn, msg)

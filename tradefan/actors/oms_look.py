@@ -82,7 +82,7 @@ def look_now(turn: Turn, account: AccountId) -> None:
     here = turn.account(account)
     here.look_id, here.look_sent_ns = turn.ctx.next_id(), turn.now
     here.period_ns = turn.now + PERIOD_NS
-    here.seen, here.reopened = {}, {}
+    here.seen, here.reopened, here.others = {}, {}, {}
     here.totals = None
     turn.live.counters.looks += 1
     cursors = turn.trading.cursors.get(account, {})

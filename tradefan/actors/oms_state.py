@@ -140,6 +140,8 @@ class AccountLive(Struct):
     absent: dict[ClientOrderId, int] = field(default_factory=dict)
     reopened: dict[ClientOrderId, ExecutionReport] = field(default_factory=dict)
     """What the present look shows open of the orders that have ended here."""
+    others: dict[ClientOrderId, ExecutionReport] = field(default_factory=dict)
+    """What the present look says of other foreign orders that have the id of one that lives here."""
     present: dict[ClientOrderId, int] = field(default_factory=dict)
     totals: dict[Asset, Decimal] | None = None
     differences: dict[Asset, Apart] = field(default_factory=dict)

@@ -13,7 +13,7 @@ import msgspec
 from tradefan.actors.oms_external import is_another, on_stranger
 from tradefan.actors.oms_look import ask_soon, visible_ns
 from tradefan.actors.oms_modes import suspect
-from tradefan.actors.oms_state import Turn
+from tradefan.actors.oms_state import AccountLive, Turn
 from tradefan.actors.oms_waiting import (
     ask_for,
     cancel_order,
@@ -33,6 +33,7 @@ from tradefan.messages.gateway import (
     CancelRejected,
     ExecutionReport,
     GatewayReset,
+    LookDone,
     OrderInDoubt,
     OrderNotSent,
 )
@@ -78,25 +79,42 @@ def on_report(turn: Turn, msg: ExecutionReport) -> None:
 
 
 def _come_again(turn: Turn, order: Order, msg: ExecutionReport) -> None:
-    """Take a foreign order under an id that another one had here: ids are free when an order has ended.
+    """Take a foreign order under an id that another one has here: ids are free when an order has ended.
 
-    So the one that we know has ended when a look, asked late enough to show it, shows another in its place.
-    Before that its id is asked for again: an older one's word may have come late.
+    While the one that we know lives its id is asked for: an older one's word may have come late.
     """
-    asked_ns = turn.account(msg.account).look_sent_ns
-    late = msg.source == "look" and asked_ns >= order.created_ns + visible_ns(turn, msg.account)
-    if order.live and late:
+    if not order.live:
+        on_stranger(turn, msg)
+    elif msg.source == "look":
+        name, others = order.client_order_id, turn.account(msg.account).others
+        others[name] = others.get(name, msg) if msg.status in TERMINAL else msg
+    else:
+        ask_for(turn, order, 0)
+
+
+def take_others(turn: Turn, msg: LookDone, here: AccountLive) -> None:
+    """End a foreign order whose id a look, asked late enough to show it, found with another order.
+
+    That proves its end where the other one is open, or where this is what asking by id has found. Of what
+    has ended a look may speak as well because it traded.
+    """
+    for name, other in here.others.items():
+        order = turn.trading.orders.get(name)
+        if order is None or not order.live or name in here.seen:
+            continue
+        asked_by_id = name in here.named and name not in msg.missing
+        is_late = msg.asked_ns >= turn.since(order.created_ns) + visible_ns(turn, msg.account)
+        if not (is_late and (asked_by_id or other.status not in TERMINAL)):
+            continue
         end = msgspec.structs.replace(
-            msg,
+            other,
             venue_order_id=order.venue_order_id,
             status=OrderStatus.CANCELED,
             cum_qty=order.venue_cum,
             reason="its id is another order's now",
         )
         _merge(turn, order, end, None)
-    elif order.live:
-        ask_for(turn, order, 0)
-    on_stranger(turn, msg)
+        on_stranger(turn, other)
 
 
 def _merge(turn: Turn, order: Order, msg: ExecutionReport, order_qty: Decimal | None) -> None:

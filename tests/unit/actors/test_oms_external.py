@@ -217,6 +217,29 @@ def test_foreign_order_when_an_older_word_of_its_id_comes_late_then_it_lives_on(
     bench.check()
 
 
+@pytest.mark.failure("OR-04")
+@pytest.mark.parametrize("listed", [False, True])
+def test_foreign_order_when_looks_tell_the_end_of_the_one_that_had_its_id_then_it_lives_on(
+    bench: Bench, *, listed: bool
+) -> None:
+    """A look asks for the order behind a trade too: of the one that has its id now that proves nothing."""
+    bench.report(foreign(1), S.NEW, venue_order_id="v0")
+    bench.report(foreign(1), S.FILLED, 1, venue_order_id="v0")
+    newer = foreign(100)
+    bench.report(newer, S.NEW)
+    bench.report(foreign(1), S.NEW, venue_order_id="v0")
+    until_ns = bench.now_ns + 60 * SECOND
+    while bench.now_ns < until_ns:
+        bench.advance(SECOND)
+        for look in bench.take(GATEWAY, Look):
+            bench.report(foreign(1), S.FILLED, 1, source="look", venue_order_id="v0")
+            if listed or look.orders:
+                bench.report(newer, S.NEW, source="look")
+            bench.done(look, missing=())
+    assert account_sides(bench.trading.exposure, ACCOUNT, BTC).buy_qty == D(100)
+    bench.check()
+
+
 @pytest.mark.failure("OR-04", "ST-08")
 def test_foreign_order_when_its_id_is_that_of_a_cancelled_one_then_it_is_not_cancelled_for_that(
     bench: Bench,
