@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pdb  # noqa: T100 `--debug` is for this
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 import msgspec
 
@@ -11,7 +11,7 @@ from tradefan.errors import Refused
 from tradefan.replay.bounds import names
 from tradefan.replay.check import Asked, Report, Runs
 from tradefan.replay.player import Played, Player
-from tradefan.replay.show import Names, line, require_word, shower
+from tradefan.replay.show import Shown, line, require_word, shower
 from tradefan.replay.story import Story
 
 Say = Callable[[str], None]
@@ -65,7 +65,6 @@ def debug(asked: Asked, say: Say) -> int:
     """Stop in pdb before the step that `--until` names, else before the first that is asked for."""
     target = _target(Runs(asked, _teller(say, as_json=False)))
     runs = Runs(asked)
-    player_at: list[Player] = []
 
     def before(number: int, _now_ns: int) -> None:
         if number == target:
@@ -73,7 +72,7 @@ def debug(asked: Asked, say: Say) -> int:
             debugger.set_trace()
 
     debugger = pdb.Pdb()
-    reports = [runs.play(run, lambda player, _played: player_at.append(player), before) for run in runs.runs]
+    reports = [runs.play(run, lambda _player, _played: None, before) for run in runs.runs]
     return _end(reports, say, as_json=False)
 
 
@@ -111,9 +110,13 @@ def _shows(
     """Return what shows a step of a replay, and waits behind it where somebody goes step by step."""
     if word is None:
         return lambda _player, _played: None
+    show: Callable[[Played], Iterator[Shown]] | None = None
 
     def see(player: Player, played: Played) -> None:
-        shown = list(shower(word, Names(dict(player.kernel.refs)))(played))
+        nonlocal show
+        # One run has one system: its actors have the same refs from the first segment to the last.
+        show = show or shower(word, player.names)
+        shown = list(show(played))
         for one in shown:
             say(msgspec.json.encode(one).decode() if as_json else line(one))
         if shown and wait is not None and not wait():

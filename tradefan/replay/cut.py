@@ -67,13 +67,12 @@ class Cutter:
 
     def see(self, player: Player, played: Played) -> None:
         """Take a step: the frames that came in, with the books as they are behind it."""
-        names = {ref: name for name, ref in player.kernel.refs.items()}
         for ref, msg in played.ingress:
             if isinstance(msg, Closed) and msg.reason == SEAM:
                 self._end(msg.at_ns)
             elif isinstance(msg, Received) and msg.req is None:
                 id_ = self._instrument(msg.body)
-                if id_ is not None and names[ref] == market_name(id_.partition(":")[0]):
+                if id_ is not None and player.names[ref] == market_name(id_.partition(":")[0]):
                     self._take(player, ref, self._files[id_], id_, msg)
 
     def _instrument(self, body: bytes) -> InstrumentId | None:

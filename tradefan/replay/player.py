@@ -118,6 +118,8 @@ class Player:
         self.steps = self.digests = self.joints = 0
         self.kernel: Kernel
         self.system: System
+        self.names: dict[Ref, str] = {}
+        """Of the actors and ports: one run has one system, from the first segment to the last."""
         self.gaps: list[str] = []
         self.played: Played | None = None
         """The last step, also one that diverged."""
@@ -178,6 +180,7 @@ class Player:
             per_step=limits.messages_per_step,
             per_visit=limits.messages_per_visit,
         )
+        self.names = {ref: name for name, ref in self.kernel.refs.items()}
         self._script.clear()
         TurnBreaker(limits.turn_max, script=self._script).watch(self.kernel)
         if self._listen:
@@ -239,9 +242,8 @@ class Player:
     def _diverged(self, what: str, recorded: str, replayed: str, played: Played | None = None) -> Diverged:
         state = self.kernel.state
         if played is not None and played.heard:
-            names = {ref: name for name, ref in self.kernel.refs.items()}
             took = ", ".join(
-                f"{names.get(ref, 'kernel')} {type(msg).__name__}" for ref, msg in played.heard[:20]
+                f"{self.names.get(ref, 'kernel')} {type(msg).__name__}" for ref, msg in played.heard[:20]
             )
             replayed = f"{replayed} ({took})"
         return Diverged(Divergence(state.steps, state.now_ns, what, recorded, replayed))

@@ -164,13 +164,12 @@ def _three(
 
     def see(player: Player, played: Played) -> None:
         last[:] = [player]
-        names = {ref: name for name, ref in player.kernel.refs.items()}
         ran[0].take(
             (record for _, record in records_of(played)),
             (effect for _, effect in played.effects if isinstance(effect, LogLine)),
         )
         for rerun in reruns:
-            rerun.follow(played, names)
+            rerun.follow(played, player.names)
 
     with _breaking_turns(reruns) as turns:
         report = runs.play(segments, see)
