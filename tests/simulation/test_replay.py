@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,11 @@ from tests.simulation.replayed import MINE, asked_what, play, wish
 from tests.simulation.world import World
 from tradefan.actors.oms_gate import collar_price
 from tradefan.errors import Refused
+from tradefan.flight import program_hash
 from tradefan.replay.check import Asked, Runs
 from tradefan.replay.player import Played, Player
 from tradefan.runtime.recording import HEAD, SNAPSHOT, STEPS, pack_chunk
+from tradefan.stores.recorder import FlightRecorder
 from tradefan.stores.segments import Segment
 from tradefan.units import Ref
 
@@ -88,6 +91,30 @@ def test_replay_when_cut_off_then_to_the_last_whole_chunk(tmp_path: Path) -> Non
     assert "cut off at offset" in report.ended
     assert "replayed to its last whole chunk" in report.ended
     assert 0 < report.steps < run.world.kernel.state.steps
+
+
+def test_replay_when_the_daemon_still_writes_then_nobody_says_that_it_died(tmp_path: Path) -> None:
+    """Beside a running daemon, and behind one that died between two chunks: the files look alike."""
+    ended: list[str] = []
+
+    def look(world: World) -> None:
+        world.run(30)
+        recorder = world.driver.hosted.recorder
+        assert isinstance(recorder, FlightRecorder)
+        while recorder.view().queue_bytes:
+            time.sleep(0.002)
+        runs = Runs(Asked(tmp_path / "run" / "logs" / "recorder", program_hash(), ""))
+        ended.append(runs.play(runs.runs[0], lambda _player, _played: None).ended)
+
+    run = record(tmp_path / "run", look)
+    path = run.segments[-1]
+    content = path.read_bytes()
+    path.write_bytes(content[: content.rindex(b"TFr1\x04")])
+    ended.append(run.replay().ended)
+    assert ended == [
+        "still being written: replayed as far as it was on the disk",
+        "without an end: the process died, or its disk failed",
+    ]
 
 
 @pytest.mark.parametrize("kept", [0, 70, 3_000])

@@ -14,7 +14,7 @@ from tradefan.replay.against_journal import AgainstJournal
 from tradefan.replay.bounds import Bound, names, read_bound
 from tradefan.replay.player import Diverged, Divergence, Played, Player, Raised
 from tradefan.replay.recordings import Span, differences_of_program, find_runs, opened
-from tradefan.stores.segments import Segment
+from tradefan.stores.segments import Segment, is_being_written
 from tradefan.units import SECOND
 
 
@@ -113,7 +113,7 @@ class Runs:
         report.program += differences_of_program(head, self.asked.code, self.asked.strategies)
         for text in report.program:
             self._tell(text)
-        report.ended = _end_of(segments[-1], self.end)
+        report.ended = _end_of(segments[-1])
         player = Player(segments, listen=self.asked.listen, before=before)
         begun_s, played = time.monotonic(), None
         with ExitStack() as stack:
@@ -182,12 +182,14 @@ class Runs:
         return against.settle(played)
 
 
-def _end_of(segment: Segment, bound: Bound) -> str:
+def _end_of(segment: Segment) -> str:
     ended = segment.ended
     if ended is not None:
         return f"ended in order ({ended.reason})"
+    if segment.goes_on:
+        return "to the end of what was asked for"
+    if is_being_written(segment.path):
+        return "still being written: replayed as far as it was on the disk"
     if segment.cut_at is not None:
         return f"cut off at offset {segment.cut_at} of {segment.path.name}: replayed to its last whole chunk"
-    return (
-        "to the end of what was asked for" if bound.at_ns is not None else "without an end: the process died"
-    )
+    return "without an end: the process died, or its disk failed"

@@ -8,6 +8,7 @@ only: recovery reads the journal.
 from __future__ import annotations
 
 import errno
+import fcntl
 import threading
 import time
 from collections import deque
@@ -341,6 +342,9 @@ class FlightRecorder:
         self._folder.mkdir(parents=True, exist_ok=True)
         self._tidy()
         self._file = path.open("xb", buffering=0)
+        with suppress(OSError):
+            # Tells a replay that the file goes on; the system lets it go with us, however we end.
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         self._written = (path, 0)
 
     def _tidy(self) -> None:

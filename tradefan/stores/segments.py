@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -92,6 +93,8 @@ class Segment:
         self.path = path
         self.cut_at: int | None = None
         """Where the file ends in the middle of a chunk."""
+        self.goes_on = False
+        """Whether chunks from behind `until_ns` were left where they are."""
         with Trouble(str(path)), path.open("rb") as file:
             self._places = list(self._scan(file, until_ns))
         if [place.frame.kind for place in self._places[:2]] != [HEAD, SNAPSHOT]:
@@ -139,6 +142,7 @@ class Segment:
                 text = f"{self.path}, offset {offset}: expected the frame of a chunk, got {data[:8].hex()}..."
                 raise Refused("RECORDING_DAMAGED", text)
             if until_ns is not None and frame.kind in (STEPS, END) and frame.at_ns > until_ns:
+                self.goes_on = True
                 return
             packed = file.read(frame.size)
             if len(packed) < frame.size:
@@ -168,6 +172,20 @@ class Segment:
             return msgspec.msgpack.decode(content, type=type_)
         except msgspec.MsgspecError as error:
             raise self.damaged(place, str(error)) from error
+
+
+def is_being_written(path: Path) -> bool:
+    """Say whether a recorder of this machine has this file open: it holds a lock on it."""
+    try:
+        with path.open("rb") as file:
+            # A shared one, so that two that look at the same moment do not see each other.
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        # Nobody can look, and what is said of the end names both.
+        return False
+    return False
 
 
 def segment_path(folder: Path, run: str, number: int) -> Path:
