@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import sys
-from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from tradefan.commands import until_the_reader_leaves
 from tradefan.errors import Refused
 from tradefan.terminal import AsJson, ConfigDir, Env, Sets
 
@@ -67,17 +67,20 @@ def replay(
     beside = [name for name, value in others.items() if value]
     if sets and beside:
         raise Refused("BAD_OPTIONS", f"--set: expected without {', '.join(beside)}: it compares runs")
-    if sets:
-        from tradefan.replay.what_if import what_if
+    code = 0
+    with until_the_reader_leaves():
+        if sets:
+            from tradefan.replay.what_if import what_if
 
-        raise SystemExit(what_if(asked, sets, say, as_json=as_json))
-    if order is not None:
-        raise SystemExit(command.explain(asked, order, say, as_json=as_json))
-    if debug:
-        raise SystemExit(command.debug(asked, say))
-    word = show or ("decisions" if step else None)
-    with suppress(BrokenPipeError):
-        raise SystemExit(command.check(asked, say, word=word, wait=_enter if step else None, as_json=as_json))
+            code = what_if(asked, sets, say, as_json=as_json)
+        elif order is not None:
+            code = command.explain(asked, order, say, as_json=as_json)
+        elif debug:
+            code = command.debug(asked, say)
+        else:
+            word = show or ("decisions" if step else None)
+            code = command.check(asked, say, word=word, wait=_enter if step else None, as_json=as_json)
+    raise SystemExit(code)
 
 
 def _asked(

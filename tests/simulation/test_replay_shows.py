@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import msgspec
 import pytest
 
 from tests.simulation.recorded import Recorded, record
-from tests.simulation.replayed import MINE, play
+from tests.simulation.replayed import MINE, play, wish
+from tests.simulation.world import ROOT, World
 from tradefan.errors import Refused
 from tradefan.replay import command
 from tradefan.replay.story import Story
@@ -72,6 +76,37 @@ def test_debug_when_an_order_is_named_then_stopped_before_its_step(
     assert command.debug(run.asked(until_text=parent), said.append) == 0
     assert len(stops) == 1
     assert f"before step {wanted}:" in stops[0]
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Recorded:
+    """A run that a process of its own can replay: it has no strategies of these tests."""
+
+    def trade(world: World) -> None:
+        world.run_until(world.ready, 90)
+        world.send("oms", wish("one"))
+        world.run(5)
+
+    return record(tmp_path_factory.mktemp("plain"), trade)
+
+
+@pytest.mark.parametrize(
+    "words", [[], ["--print", "all"], ["--explain", "one"], ["--set", "risk.max_order_notional=1000"]]
+)
+def test_replay_when_the_reader_leaves_early_then_it_ends_in_silence(
+    plain: Recorded, words: list[str]
+) -> None:
+    """`| head` has seen enough: no traceback, whatever was asked for."""
+    replay = subprocess.Popen(
+        [sys.executable, "-m", "tradefan", "replay", str(plain.segments[0].parent), *words],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert replay.stdout is not None
+    replay.stdout.close()
+    _, said = replay.communicate(timeout=60)
+    assert (replay.returncode, said) == (0, b"")
 
 
 # --- the story of an order ----------------------------------------------------------------------------
