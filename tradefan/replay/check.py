@@ -89,13 +89,14 @@ class Runs:
         """
         self.asked = asked
         self._tell = tell
-        first_ns = Segment(find_runs(asked.path, Span())[-1][0], until_ns=0).first_ns
+        found = find_runs(asked.path)
+        first_ns = found[-1][0].begins_ns
         self.begin = Bound() if asked.from_text is None else read_bound("--from", asked.from_text, first_ns)
         if self.begin.order is not None:
             raise Refused("BAD_BOUND", f"--from: expected an instant or step:NUMBER, got {asked.from_text!r}")
         self.end = Bound() if asked.until_text is None else read_bound("--until", asked.until_text, first_ns)
         span = Span(self.begin.at_ns, self.end.at_ns)
-        self.runs = [opened(run, span) for run in find_runs(asked.path, span)]
+        self.runs = [segments for run in found if (segments := opened(run, span))]
         if not self.runs:
             raise Refused("NO_RECORDING", f"expected a recording of that time at {asked.path}, found none")
 

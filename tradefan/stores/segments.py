@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,8 +33,6 @@ from tradefan.stores.disk import Trouble
 ENDING = ".tfr"
 _NAME = re.compile(r"(\d{8}T\d{6}\.\d{6}Z)-(\d{5,})\.tfr")
 FORMAT = 1
-NOT_BEGUN = "NO_RECORDING"
-"""Code of the refusal of a segment that ends before its snapshot."""
 MARKET = (Trade, BookDelta, BookSnapshot, SessionBreak)
 """What a paper venue hears of the market: no part of a step's check."""
 T = TypeVar("T")
@@ -98,14 +97,19 @@ class Segment:
         with Trouble(str(path)), path.open("rb") as file:
             self._places = list(self._scan(file, until_ns))
         if [place.frame.kind for place in self._places[:2]] != [HEAD, SNAPSHOT]:
-            text = f"{path}: expected a head and a snapshot at its beginning, it ends before them"
-            raise Refused(NOT_BEGUN, text)
+            raise not_begun(path)
         self.head = self._decoded(HEAD, Head)
 
     @property
     def ended(self) -> Ended | None:
         """The last chunk; None for a file that a crash has cut off, or of which the end was not asked for."""
         return self._decoded(END, Ended) if self._places[-1].frame.kind == END else None
+
+    @property
+    def ended_ns(self) -> int | None:
+        """When it ended, None where its end is not known."""
+        last = self._places[-1].frame
+        return last.at_ns if last.kind == END else None
 
     @property
     def first_ns(self) -> int:
@@ -137,10 +141,7 @@ class Segment:
             if len(data) < FRAME_SIZE:
                 self.cut_at = offset
                 return
-            frame = unpack_frame(data)
-            if frame is None:
-                text = f"{self.path}, offset {offset}: expected the frame of a chunk, got {data[:8].hex()}..."
-                raise Refused("RECORDING_DAMAGED", text)
+            frame = _frame(self.path, offset, data)
             if until_ns is not None and frame.kind in (STEPS, END) and frame.at_ns > until_ns:
                 self.goes_on = True
                 return
@@ -172,6 +173,39 @@ class Segment:
             return msgspec.msgpack.decode(content, type=type_)
         except msgspec.MsgspecError as error:
             raise self.damaged(place, str(error)) from error
+
+
+def not_begun(path: Path) -> Refused:
+    """Return the refusal of a segment that ends before its snapshot."""
+    text = f"{path}: expected a head and a snapshot at its beginning, it ends before them"
+    return Refused("NO_RECORDING", text)
+
+
+def _frame(path: Path, offset: int, data: bytes) -> Frame:
+    frame = unpack_frame(data)
+    if frame is None:
+        text = f"{path}, offset {offset}: expected the frame of a chunk, got {data[:8].hex()}..."
+        raise Refused("RECORDING_DAMAGED", text)
+    return frame
+
+
+def begin_of(path: Path) -> int | None:
+    """Return the instant at which a segment begins, None for one that ends before its snapshot does.
+
+    Only two frames are read: whoever opens it checks the rest.
+
+    Raises:
+        Refused: RECORDING_DAMAGED with file and offset.
+        Outage: the file cannot be read.
+    """
+    with Trouble(str(path)), path.open("rb") as file:
+        size, offset, begins = os.fstat(file.fileno()).st_size, 0, list[int]()
+        while len(begins) < 2 and offset + FRAME_SIZE <= size:
+            file.seek(offset)
+            frame = _frame(path, offset, file.read(FRAME_SIZE))
+            offset += FRAME_SIZE + frame.size
+            begins.append(frame.at_ns)
+    return begins[0] if len(begins) == 2 and offset <= size else None
 
 
 def is_being_written(path: Path) -> bool:
