@@ -63,10 +63,12 @@ def replay(
 
     asked = _asked(path, env, config, begin, end, journal)
     say = print
-    others = {"--explain": order, "--debug": debug, "--print": show, "--step": step, "--journal": journal}
-    beside = [name for name, value in others.items() if value]
-    if sets and beside:
-        raise Refused("BAD_OPTIONS", f"--set: expected without {', '.join(beside)}: it compares runs")
+    _require_one(
+        {"--set": sets, "--explain": order is not None, "--debug": debug},
+        {"--print": show is not None, "--step": step},
+    )
+    if sets and journal is not None:
+        raise Refused("BAD_OPTIONS", "--set: expected without --journal: it compares runs")
     code = 0
     with until_the_reader_leaves():
         if sets:
@@ -81,6 +83,18 @@ def replay(
             word = show or ("decisions" if step else None)
             code = command.check(asked, say, word=word, wait=_enter if step else None, as_json=as_json)
     raise SystemExit(code)
+
+
+def _require_one(ways: dict[str, Any], shows: dict[str, bool]) -> None:
+    """See that what is asked for is one thing: another option would be passed over in silence.
+
+    Raises:
+        Refused: BAD_OPTIONS.
+    """
+    chosen = [name for name, value in ways.items() if value]
+    others = [*chosen[1:], *(name for name, value in shows.items() if value)]
+    if chosen and others:
+        raise Refused("BAD_OPTIONS", f"{chosen[0]}: expected without {', '.join(others)}: it shows its own")
 
 
 def _asked(

@@ -81,8 +81,12 @@ class Report(Struct):
 class Runs:
     """The recordings that somebody asked for, opened and checked before anything is replayed."""
 
-    def __init__(self, asked: Asked, tell: Callable[[str], None] = lambda _text: None) -> None:
+    def __init__(
+        self, asked: Asked, tell: Callable[[str], None] = lambda _text: None, *, orders: bool = True
+    ) -> None:
         """Find and open them; `tell` hears of another program before anything of a run is replayed.
+
+        Without `orders` none may say where to end.
 
         Raises:
             Refused: NO_RECORDING, RECORDING_DAMAGED, BAD_BOUND.
@@ -91,10 +95,11 @@ class Runs:
         self._tell = tell
         found = find_runs(asked.path)
         first_ns = found[-1][0].begins_ns
-        self.begin = Bound() if asked.from_text is None else read_bound("--from", asked.from_text, first_ns)
-        if self.begin.order is not None:
-            raise Refused("BAD_BOUND", f"--from: expected an instant or step:NUMBER, got {asked.from_text!r}")
-        self.end = Bound() if asked.until_text is None else read_bound("--until", asked.until_text, first_ns)
+        begin, end = asked.from_text, asked.until_text
+        self.begin = Bound() if begin is None else read_bound("--from", begin, first_ns, orders=False)
+        self.end = Bound() if end is None else read_bound("--until", end, first_ns, orders=orders)
+        if self.end.is_before(self.begin):
+            raise Refused("BAD_BOUND", f"--until: expected nothing before --from {begin}, got {end!r}")
         span = Span(self.begin.at_ns, self.end.at_ns)
         self.runs = [segments for run in found if (segments := opened(run, span))]
         if not self.runs:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pdb  # noqa: T100 `--debug` is for this
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import msgspec
 
@@ -13,12 +13,22 @@ from tradefan.replay.check import Asked, Report, Runs
 from tradefan.replay.player import Played, Player
 from tradefan.replay.show import Shown, line, require_word, shower
 from tradefan.replay.story import Story
+from tradefan.stores.segments import Segment
 
 Say = Callable[[str], None]
 
 
 class _Left(Exception):
-    """Who goes step by step has seen enough."""
+    """Whoever looks has seen enough."""
+
+
+class _Debugger(pdb.Pdb):
+    """Ends the command when it is left: the kernel would take what pdb raises for the crash of an actor."""
+
+    def set_quit(self) -> None:
+        """Leave."""
+        super().set_quit()
+        raise SystemExit(0)
 
 
 def check(asked: Asked, say: Say, *, word: str | None, wait: Callable[[], bool] | None, as_json: bool) -> int:
@@ -62,18 +72,27 @@ def explain(asked: Asked, order: str, say: Say, *, as_json: bool) -> int:
 
 
 def debug(asked: Asked, say: Say) -> int:
-    """Stop in pdb before the step that `--until` names, else before the first that is asked for."""
-    target = _target(Runs(asked, _teller(say, as_json=False)))
-    runs = Runs(asked)
+    """Stop in pdb before the step that `--until` names, else before the first that is asked for.
+
+    Raises:
+        Refused: BAD_BOUND when no recording has it.
+    """
+    runs = Runs(asked, _teller(say, as_json=False))
+    targets = ((run, _target(runs, run)) for run in runs.runs)
+    run, target = next((one for one in targets if one[1] is not None), (None, None))
+    if run is None:
+        name, text = (
+            ("--from", asked.from_text) if asked.until_text is None else ("--until", asked.until_text)
+        )
+        raise Refused("BAD_BOUND", f"{name}: expected what {asked.path} has, got {text!r}")
 
     def before(number: int, _now_ns: int) -> None:
         if number == target:
             say(f"pdb stops before step {number}: `s` into `kernel.step`; `player.kernel` is the kernel")
             debugger.set_trace()
 
-    debugger = pdb.Pdb()
-    reports = [runs.play(run, lambda _player, _played: None, before) for run in runs.runs]
-    return _end(reports, say, as_json=False)
+    debugger = _Debugger()
+    return _end([Runs(asked).play(run, lambda _player, _played: None, before)], say, as_json=False)
 
 
 def _teller(say: Say, *, as_json: bool) -> Say:
@@ -81,10 +100,14 @@ def _teller(say: Say, *, as_json: bool) -> Say:
     return (lambda _text: None) if as_json else lambda text: say(f"note: {text}")
 
 
-def _target(runs: Runs) -> int:
-    """Return the number of the step to stop at; one that an order names is found by a replay of its own."""
-    found: list[int] = []
+def _target(runs: Runs, run: Sequence[Segment]) -> int | None:
+    """Find the number of the step to stop at by a replay of its own; None where this run has none."""
     bound = runs.end if runs.asked.until_text is not None else runs.begin
+    begun = 0
+
+    def before(number: int, _now_ns: int) -> None:
+        nonlocal begun
+        begun = number
 
     def see(_player: Player, played: Played) -> None:
         hit = (
@@ -92,16 +115,14 @@ def _target(runs: Runs) -> int:
             if bound.order is not None
             else bound.reached(played.number, played.now_ns)
         )
-        if not found and (hit or runs.asked.until_text is None):
-            found.append(played.number)
+        if hit or runs.asked.until_text is None:
+            raise _Left
 
-    for run in runs.runs:
-        report = runs.play(run, see)
-        if not found and report.raised:
-            found.append(report.steps + run[0].head.first_step + 1)
-    if not found:
-        raise Refused("BAD_BOUND", f"--debug: nothing in {runs.asked.path} is at {runs.asked.until_text!r}")
-    return found[0]
+    try:
+        report = runs.play(run, see, before)
+    except _Left:
+        return begun
+    return begun if report.raised else None
 
 
 def _shows(

@@ -158,7 +158,7 @@ def cut(asked: Asked, symbols: Iterable[str], folder: Path) -> dict[InstrumentId
     Raises:
         Refused: UNKNOWN_INSTRUMENT, NOTHING_TO_CUT, BAD_FOLDER.
     """
-    runs = Runs(asked)
+    runs = Runs(asked, orders=False)
     segments = runs.runs[-1]
     known = {one.id: one.symbol.replace("/", "") for one in segments[0].head.instruments}
     wanted: dict[InstrumentId, str] = {}
