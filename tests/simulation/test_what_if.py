@@ -48,6 +48,14 @@ def test_what_if_when_nothing_changes_then_the_same_orders_fills_and_equity(run:
     assert orders[0] > max(orders[1:]) > 0
 
 
+def test_what_if_when_from_an_instant_then_from_the_first_step_of_its_segment(run: Recorded) -> None:
+    """Whoever follows a market needs all of it: one that begins in its middle never knows a book."""
+    (found,) = {str(asked_what(run, "logs.level=debug", from_text=text)) for text in (None, "22:13:30")}
+    assert "'orders': 0" not in found
+    recorded, again, _ = asked_what(run, "logs.level=debug", from_text="22:13:45")["runs"]
+    assert again["equity"] == recorded["equity"]
+
+
 def test_what_if_when_a_limit_is_lower_then_what_would_have_differed(run: Recorded) -> None:
     """Fewer orders, refusals by the rule, another equity, and each wish that went another way."""
     recorded, again, changed = asked_what(run, "risk.max_order_notional=500")["runs"]

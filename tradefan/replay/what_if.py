@@ -28,7 +28,7 @@ from tradefan.drivers.live import EXIT_DEFECT
 from tradefan.drivers.turns import TurnBreaker
 from tradefan.messages.control import LogLine
 from tradefan.messages.records import Fill, Intent, Parent, PhaseChange, Record
-from tradefan.replay.bounds import records_of
+from tradefan.replay.bounds import Bound, records_of
 from tradefan.replay.check import Asked, Runs
 from tradefan.replay.player import Played, Player
 from tradefan.replay.rerun import Rerun
@@ -136,6 +136,8 @@ def what_if(asked: Asked, sets: Sequence[str], say: Callable[[str], None], *, as
     """Run every recorded run again and once more with the change, and print what would have differed."""
     notes: list[str] = []
     runs = Runs(asked, notes.append if as_json else lambda text: say(f"note: {text}"))
+    # Who follows a run follows it from a segment's first step: an instant only says which segment that is.
+    runs.begin = Bound()
     for segments in runs.runs:
         notes.clear()
         columns = _three(runs, segments, partial(change_config, sets), notes)
