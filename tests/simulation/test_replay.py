@@ -17,8 +17,10 @@ from tests.simulation.world import World
 from tradefan.actors.oms_gate import collar_price
 from tradefan.errors import Refused
 from tradefan.flight import program_hash
+from tradefan.replay import command
 from tradefan.replay.check import Asked, Runs
 from tradefan.replay.player import Played, Player
+from tradefan.replay.what_if import what_if
 from tradefan.runtime.recording import HEAD, SNAPSHOT, STEPS, pack_chunk
 from tradefan.stores.recorder import FlightRecorder
 from tradefan.stores.segments import Segment
@@ -320,3 +322,23 @@ def test_replay_when_of_another_program_then_said_first(run: Recorded) -> None:
     assert "with strategy files none, here are files" in said[1]
     assert report.notes == []
     assert report.code == 0
+
+
+def test_replay_when_of_another_program_then_programs_hear_it_first_too(
+    run: Recorded, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Beside the objects, before any of them: also where what was recorded cannot even be wired here."""
+    asked = Asked(run.segments[0].parent, "another", "files")
+    said: list[str] = []
+
+    def say(text: str) -> None:
+        said.append(capsys.readouterr().err + text)
+
+    assert command.explain(asked, "one", say, as_json=True) == 0
+    assert said[0].startswith("note: recorded by another program")
+    assert msgspec.json.decode(said[0].splitlines()[-1])["what"] == "seen"
+    said.clear()
+    middle = msgspec.structs.replace(asked, path=run.segments[1])
+    with pytest.raises(Refused, match="NOT_LIVE"):
+        what_if(middle, ("data_dir=x",), said.append, as_json=False)
+    assert "recorded by another program" in said[0]

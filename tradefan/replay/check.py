@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
@@ -78,13 +79,25 @@ class Report(Struct):
         yield f"journal: {self.records} records equal"
 
 
+def teller(say: Callable[[str], None], *, as_json: bool) -> Callable[[str], None]:
+    """Return what says a note at once: beside the output where programs read that."""
+
+    def tell(text: str) -> None:
+        if as_json:
+            sys.stderr.write(f"note: {text}\n")
+        else:
+            say(f"note: {text}")
+
+    return tell
+
+
 class Runs:
     """The recordings that somebody asked for, opened and checked before anything is replayed."""
 
     def __init__(
         self, asked: Asked, tell: Callable[[str], None] = lambda _text: None, *, orders: bool = True
     ) -> None:
-        """Find and open them; `tell` hears of another program before anything of a run is replayed.
+        """Find and open them; `tell` hears of another program before anything is made of them.
 
         Without `orders` none may say where to end.
 
@@ -92,7 +105,6 @@ class Runs:
             Refused: NO_RECORDING, RECORDING_DAMAGED, BAD_BOUND.
         """
         self.asked = asked
-        self._tell = tell
         found = find_runs(asked.path)
         first_ns = found[-1][0].begins_ns
         begin, end = asked.from_text, asked.until_text
@@ -104,6 +116,12 @@ class Runs:
         self.runs = [segments for run in found if (segments := opened(run, span))]
         if not self.runs:
             raise Refused("NO_RECORDING", f"expected a recording of that time at {asked.path}, found none")
+        for text in dict.fromkeys(text for run in self.runs for text in self.program_of(run)):
+            tell(text)
+
+    def program_of(self, segments: Sequence[Segment]) -> list[str]:
+        """Return what is not as it was when a run was recorded."""
+        return list(differences_of_program(segments[0].head, self.asked.code, self.asked.strategies))
 
     def play(
         self,
@@ -112,13 +130,8 @@ class Runs:
         before: Callable[[int, int], None] = lambda _number, _now_ns: None,
     ) -> Report:
         """Replay a run; `see` is told each step from the beginning of what was asked for on."""
-        head, report = (
-            segments[0].head,
-            Report(segments[0].head.run, len(segments), segments[0].head.environment),
-        )
-        report.program += differences_of_program(head, self.asked.code, self.asked.strategies)
-        for text in report.program:
-            self._tell(text)
+        head = segments[0].head
+        report = Report(head.run, len(segments), head.environment, program=self.program_of(segments))
         report.ended = _end_of(segments[-1])
         player = Player(segments, listen=self.asked.listen, before=before)
         begun_s, played = time.monotonic(), None

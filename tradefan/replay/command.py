@@ -9,7 +9,7 @@ import msgspec
 
 from tradefan.errors import Refused
 from tradefan.replay.bounds import names
-from tradefan.replay.check import Asked, Report, Runs
+from tradefan.replay.check import Asked, Report, Runs, teller
 from tradefan.replay.player import Played, Player
 from tradefan.replay.show import Shown, line, require_word, shower
 from tradefan.replay.story import Story
@@ -38,7 +38,7 @@ def check(asked: Asked, say: Say, *, word: str | None, wait: Callable[[], bool] 
     """
     if word is not None:
         require_word(word)
-    runs = Runs(msgspec.structs.replace(asked, listen=word is not None), _teller(say, as_json=as_json))
+    runs = Runs(msgspec.structs.replace(asked, listen=word is not None), teller(say, as_json=as_json))
     try:
         reports = [runs.play(run, _shows(word, say, wait, as_json=as_json)) for run in runs.runs]
     except _Left:
@@ -52,7 +52,7 @@ def explain(asked: Asked, order: str, say: Say, *, as_json: bool) -> int:
     Raises:
         Refused: UNKNOWN_ORDER when no recording speaks of it.
     """
-    runs = Runs(msgspec.structs.replace(asked, listen=True), _teller(say, as_json=as_json))
+    runs = Runs(msgspec.structs.replace(asked, listen=True), teller(say, as_json=as_json))
     reports, stories = [], []
     for run in runs.runs:
         story = Story(order)
@@ -77,7 +77,7 @@ def debug(asked: Asked, say: Say) -> int:
     Raises:
         Refused: BAD_BOUND when no recording has it.
     """
-    runs = Runs(asked, _teller(say, as_json=False))
+    runs = Runs(asked, teller(say, as_json=False))
     targets = ((run, _target(runs, run)) for run in runs.runs)
     run, target = next((one for one in targets if one[1] is not None), (None, None))
     if run is None:
@@ -93,11 +93,6 @@ def debug(asked: Asked, say: Say) -> int:
 
     debugger = _Debugger()
     return _end([Runs(asked).play(run, lambda _player, _played: None, before)], say, as_json=False)
-
-
-def _teller(say: Say, *, as_json: bool) -> Say:
-    """Return what says a note where people read; JSON has it in the report."""
-    return (lambda _text: None) if as_json else lambda text: say(f"note: {text}")
 
 
 def _target(runs: Runs, run: Sequence[Segment]) -> int | None:

@@ -29,7 +29,7 @@ from tradefan.drivers.turns import TurnBreaker
 from tradefan.messages.control import LogLine
 from tradefan.messages.records import Fill, Intent, Parent, PhaseChange, Record
 from tradefan.replay.bounds import Bound, records_of
-from tradefan.replay.check import Asked, Runs
+from tradefan.replay.check import Asked, Runs, teller
 from tradefan.replay.player import Played, Player
 from tradefan.replay.rerun import Rerun
 from tradefan.runtime.kernel import Kernel
@@ -134,12 +134,11 @@ def change_config(sets: Sequence[str], config: Config) -> Config:
 
 def what_if(asked: Asked, sets: Sequence[str], say: Callable[[str], None], *, as_json: bool) -> int:
     """Run every recorded run again and once more with the change, and print what would have differed."""
-    notes: list[str] = []
-    runs = Runs(asked, notes.append if as_json else lambda text: say(f"note: {text}"))
+    runs = Runs(asked, teller(say, as_json=as_json))
     # Who follows a run follows it from a segment's first step: an instant only says which segment that is.
     runs.begin = Bound()
     for segments in runs.runs:
-        notes.clear()
+        notes = runs.program_of(segments) if as_json else []
         columns = _three(runs, segments, partial(change_config, sets), notes)
         if as_json:
             found = {"run": segments[0].head.run, "notes": notes, "runs": [_plain(one) for one in columns]}
