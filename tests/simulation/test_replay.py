@@ -271,6 +271,13 @@ def records(played: Played) -> Any:
     return records_of(played)
 
 
+def test_replay_when_a_journal_that_is_named_is_none_then_refused(run: Recorded, tmp_path: Path) -> None:
+    """Only for one that nobody named it is a note: who names it wants the comparison."""
+    for path in (tmp_path / "nothing.db", tmp_path):
+        with pytest.raises(Refused, match=f"NO_JOURNAL: --journal: expected a journal's file, got '{path}'"):
+            run.replay(journal=path)
+
+
 def test_replay_when_there_is_no_journal_then_the_trace_alone_names_the_step(
     run: Recorded, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

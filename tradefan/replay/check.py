@@ -179,6 +179,8 @@ class Runs:
     ) -> AgainstJournal | None:
         """Open the journal; one that is not here, or another one, is a note."""
         path = self.asked.journal or Path(segment.head.journal)
+        if self.asked.journal is not None and not path.is_file():
+            raise Refused("NO_JOURNAL", f"--journal: expected a journal's file, got {str(path)!r}")
         if not path.exists():
             report.notes.append(f"no journal at {path}: its records were not compared")
             return None

@@ -231,7 +231,9 @@ def segments_in(folder: Path) -> list[Path]:
     """Return the segments of a folder in order: run by run, each from its first."""
     if not folder.is_dir():
         return []
-    return sorted(path for path in folder.iterdir() if _NAME.fullmatch(path.name) and path.is_file())
+    found = (path for path in folder.iterdir() if _NAME.fullmatch(path.name) and path.is_file())
+    # Not by the name: behind the 99,999th of a run that would put the newest first, and let it go first.
+    return sorted(found, key=run_of)
 
 
 def run_of(path: Path) -> tuple[str, int]:

@@ -77,6 +77,13 @@ def test_span_when_asked_for_then_of_other_segments_only_frames_are_read(
     assert set(unpacked) == {20}
 
 
+def test_segments_when_a_run_has_a_hundred_thousand_then_still_in_order(tmp_path: Path) -> None:
+    """A disk that fails costs a number each ten seconds, so a long run comes there."""
+    for number in (100_000, 99_999, 100_001):
+        write(tmp_path, RUN, number, number, number + 1)
+    assert chosen(tmp_path, None, None) == [[99_999, 100_000, 100_001]]
+
+
 def test_segment_when_it_ends_before_its_snapshot_does_then_passed_over_in_a_folder_alone(
     folder: Path,
 ) -> None:
