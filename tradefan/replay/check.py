@@ -15,7 +15,7 @@ from tradefan.replay.against_journal import AgainstJournal
 from tradefan.replay.bounds import Bound, names, read_bound
 from tradefan.replay.player import Diverged, Divergence, Played, Player, Raised
 from tradefan.replay.recordings import Span, differences_of_program, find_runs, opened
-from tradefan.stores.segments import Segment, is_being_written
+from tradefan.stores.segments import Segment, end_of, is_being_written
 from tradefan.units import SECOND
 
 
@@ -106,10 +106,10 @@ class Runs:
         """
         self.asked = asked
         found = find_runs(asked.path)
-        first_ns = found[-1][0].begins_ns
+        recorded = (found[0][0].begins_ns, end_of(found[-1][-1].path))
         begin, end = asked.from_text, asked.until_text
-        self.begin = Bound() if begin is None else read_bound("--from", begin, first_ns, orders=False)
-        self.end = Bound() if end is None else read_bound("--until", end, first_ns, orders=orders)
+        self.begin = Bound() if begin is None else read_bound("--from", begin, recorded, orders=False)
+        self.end = Bound() if end is None else read_bound("--until", end, recorded, orders=orders)
         if self.end.is_before(self.begin):
             raise Refused("BAD_BOUND", f"--until: expected nothing before --from {begin}, got {end!r}")
         span = Span(self.begin.at_ns, self.end.at_ns)

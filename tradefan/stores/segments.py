@@ -6,6 +6,8 @@ import fcntl
 import os
 import re
 from collections.abc import Iterator
+from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 from typing import IO, Any, NamedTuple, TypeVar
 
@@ -198,14 +200,29 @@ def begin_of(path: Path) -> int | None:
         Refused: RECORDING_DAMAGED with file and offset.
         Outage: the file cannot be read.
     """
+    frames = list(islice(_frames(path), 2))
+    return frames[0].at_ns if len(frames) == 2 else None
+
+
+def end_of(path: Path) -> int:
+    """Return when the last chunk of a segment begins, by its frames alone, up to one that is damaged."""
+    last_ns = 0
+    with suppress(Refused):
+        for frame in _frames(path):
+            last_ns = frame.at_ns
+    return last_ns
+
+
+def _frames(path: Path) -> Iterator[Frame]:
+    """Give the frames of a segment's whole chunks."""
     with Trouble(str(path)), path.open("rb") as file:
-        size, offset, begins = os.fstat(file.fileno()).st_size, 0, list[int]()
-        while len(begins) < 2 and offset + FRAME_SIZE <= size:
+        size, offset = os.fstat(file.fileno()).st_size, 0
+        while offset + FRAME_SIZE <= size:
             file.seek(offset)
             frame = _frame(path, offset, file.read(FRAME_SIZE))
             offset += FRAME_SIZE + frame.size
-            begins.append(frame.at_ns)
-    return begins[0] if len(begins) == 2 and offset <= size else None
+            if offset <= size:
+                yield frame
 
 
 def is_being_written(path: Path) -> bool:

@@ -11,7 +11,7 @@ from tests.unit.stores.made import RUN, head
 from tradefan.errors import Refused
 from tradefan.replay.recordings import Span, find_runs, opened
 from tradefan.runtime.recording import END, HEAD, SNAPSHOT, Frame, pack_chunk, unpack_content
-from tradefan.stores.segments import Ended, segment_path
+from tradefan.stores.segments import Ended, end_of, segment_path
 from tradefan.units import SECOND
 
 OTHER = "20260102T000000.000000Z"
@@ -75,6 +75,20 @@ def test_span_when_asked_for_then_of_other_segments_only_frames_are_read(
     monkeypatch.setattr("tradefan.stores.segments.unpack_content", unpack)
     assert chosen(folder, 25, 26) == [[2]]
     assert set(unpacked) == {20}
+
+
+def test_end_when_a_later_chunk_is_damaged_then_what_comes_before_it_can_still_be_asked_for(
+    tmp_path: Path,
+) -> None:
+    """`--until` an instant before the damage is what one does about it."""
+    path = write(tmp_path, RUN, 1, 10, 20)
+    assert end_of(path) == 20 * SECOND
+    content = bytearray(path.read_bytes())
+    content[content.rindex(b"TFr1")] ^= 1
+    path.write_bytes(content)
+    assert end_of(path) == 10 * SECOND
+    with pytest.raises(Refused, match="RECORDING_DAMAGED"):
+        chosen(tmp_path, None, None)
 
 
 def test_segments_when_a_run_has_a_hundred_thousand_then_still_in_order(tmp_path: Path) -> None:
