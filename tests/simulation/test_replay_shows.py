@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,11 @@ import msgspec
 import pytest
 import typer
 
+import tradefan.actors.oms_engine
 from tests.simulation.recorded import Recorded, record
 from tests.simulation.replayed import MINE, play, wish
 from tests.simulation.world import ROOT, T0, World
+from tradefan.actors.oms_gate import collar_price
 from tradefan.cli import app
 from tradefan.errors import Refused
 from tradefan.replay import command
@@ -266,6 +269,23 @@ def test_story_when_refused_then_the_rule_and_its_numbers(run: Recorded) -> None
     assert "3000" in text
     with pytest.raises(Refused, match="UNKNOWN_ORDER"):
         command.explain(run.asked(), "nobody", print, as_json=False)
+
+
+def test_story_when_the_replay_goes_another_way_before_it_then_that_is_said(
+    run: Recorded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not that nobody knows the order: what was recorded of it was not reached, and a debugger neither."""
+
+    def off(*args: Any) -> Decimal:
+        return collar_price(*args) + Decimal("0.01")
+
+    monkeypatch.setattr(tradefan.actors.oms_engine, "collar_price", off)
+    said: list[str] = []
+    assert command.explain(run.asked(), "small enough", said.append, as_json=False) == 1
+    assert any("NOT as recorded at step" in line for line in said)
+    debugged: list[str] = []
+    assert command.debug(run.asked(until_text="22:15:00"), debugged.append) == 1
+    assert any("NOT as recorded at step" in line for line in debugged)
 
 
 def test_story_when_it_began_before_the_recording_then_told_from_there(run: Recorded) -> None:

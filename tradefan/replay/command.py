@@ -59,7 +59,8 @@ def explain(asked: Asked, order: str, say: Say, *, as_json: bool) -> int:
         reports.append(runs.play(run, story.see))
         stories.append(story)
     told = [story for story in stories if story.events]
-    if not told:
+    wrong = [report for report in reports if report.code]
+    if not told and not wrong:
         raise Refused("UNKNOWN_ORDER", f"--explain: expected an order that {asked.path} has, got {order!r}")
     for story in told:
         lines: Iterable[str] = story.lines()
@@ -67,7 +68,6 @@ def explain(asked: Asked, order: str, say: Say, *, as_json: bool) -> int:
             lines = (msgspec.json.encode(event).decode() for event in story.events)
         for text in lines:
             say(text)
-    wrong = [report for report in reports if report.code]
     return _end(wrong, say, as_json=as_json) if wrong else 0
 
 
@@ -78,14 +78,19 @@ def debug(asked: Asked, say: Say) -> int:
         Refused: BAD_BOUND when no recording has it.
     """
     runs = Runs(asked, teller(say, as_json=False))
-    targets = ((run, _target(runs, run)) for run in runs.runs)
-    run, target = next((one for one in targets if one[1] is not None), (None, None))
-    if run is None:
-        name, text = (
-            ("--from", asked.from_text) if asked.until_text is None else ("--until", asked.until_text)
-        )
-        raise Refused("BAD_BOUND", f"{name}: expected what {asked.path} has, got {text!r}")
+    wrong = []
+    for run in runs.runs:
+        target = _target(runs, run)
+        if isinstance(target, int):
+            return _debugged(asked, run, target, say)
+        wrong += [target] if target.code else []
+    if wrong:
+        return _end(wrong, say, as_json=False)
+    name, text = ("--from", asked.from_text) if asked.until_text is None else ("--until", asked.until_text)
+    raise Refused("BAD_BOUND", f"{name}: expected what {asked.path} has, got {text!r}")
 
+
+def _debugged(asked: Asked, run: Sequence[Segment], target: int, say: Say) -> int:
     def before(number: int, _now_ns: int) -> None:
         if number == target:
             say(f"pdb stops before step {number}: `s` into `kernel.step`; `player.kernel` is the kernel")
@@ -95,8 +100,8 @@ def debug(asked: Asked, say: Say) -> int:
     return _end([Runs(asked).play(run, lambda _player, _played: None, before)], say, as_json=False)
 
 
-def _target(runs: Runs, run: Sequence[Segment]) -> int | None:
-    """Find the number of the step to stop at by a replay of its own; None where this run has none."""
+def _target(runs: Runs, run: Sequence[Segment]) -> int | Report:
+    """Find the number of the step to stop at by a replay of its own; its report where there is none."""
     bound = runs.end if runs.asked.until_text is not None else runs.begin
     begun = 0
 
@@ -117,7 +122,7 @@ def _target(runs: Runs, run: Sequence[Segment]) -> int | None:
         report = runs.play(run, see, before)
     except _Left:
         return begun
-    return begun if report.raised else None
+    return begun if report.raised else report
 
 
 def _shows(
