@@ -66,6 +66,11 @@ def test_bounds_when_they_cannot_be_meant_then_said_by_their_names(run: Recorded
             run.replay(from_text=word)
         with pytest.raises(Refused, match=rf"--until: expected {instant} or step:NUMBER, got '{word}'"):
             cut(run.asked(until_text=word), (), tmp_path / "out")
+    nothing = r"NO_RECORDING: .* goes from 2023-11-14T22:13:20.* to 2023-11-14T22:1"
+    with pytest.raises(Refused, match=nothing):
+        run.replay(from_text="2023-11-14T22:20:00Z")
+    with pytest.raises(Refused, match=nothing):
+        run.replay(until_text="2023-11-14T22:13:00Z")
     for begin, end in (("22:14:10", "22:14:00"), ("step:20", "step:10")):
         with pytest.raises(
             Refused, match=f"BAD_BOUND: --until: expected nothing before --from {begin}, got '{end}'"

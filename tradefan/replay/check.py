@@ -16,7 +16,7 @@ from tradefan.replay.bounds import Bound, names, read_bound
 from tradefan.replay.player import Diverged, Divergence, Played, Player, Raised
 from tradefan.replay.recordings import Span, differences_of_program, find_runs, opened
 from tradefan.stores.segments import Segment, end_of, is_being_written
-from tradefan.units import SECOND
+from tradefan.units import SECOND, iso
 
 
 class Asked(Struct, frozen=True):
@@ -115,7 +115,10 @@ class Runs:
         span = Span(self.begin.at_ns, self.end.at_ns)
         self.runs = [segments for run in found if (segments := opened(run, span))]
         if not self.runs:
-            raise Refused("NO_RECORDING", f"expected a recording of that time at {asked.path}, found none")
+            has = f"what is there goes from {iso(recorded[0])} to {iso(recorded[1])}"
+            raise Refused(
+                "NO_RECORDING", f"expected a recording of that time at {asked.path}, found none; {has}"
+            )
         for text in dict.fromkeys(text for run in self.runs for text in self.program_of(run)):
             tell(text)
 

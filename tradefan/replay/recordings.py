@@ -61,7 +61,7 @@ def opened(run: tuple[Begun, ...], span: Span) -> list[Segment]:
         for one, behind in zip_longest(run, run[1:])
         if one.begins_ns <= until_ns and (behind is None or behind.begins_ns > from_ns)
     ]
-    return [one for one in found if one.ended_ns is None or one.ended_ns >= from_ns]
+    return found if span.from_ns is None else [one for one in found if one.last_ns >= from_ns]
 
 
 def differences_of_program(head: Head, code: str, strategies: str) -> Iterator[str]:

@@ -108,15 +108,21 @@ class Segment:
         return self._decoded(END, Ended) if self._places[-1].frame.kind == END else None
 
     @property
-    def ended_ns(self) -> int | None:
-        """When it ended, None where its end is not known."""
-        last = self._places[-1].frame
-        return last.at_ns if last.kind == END else None
-
-    @property
     def first_ns(self) -> int:
         """When it begins."""
         return self._places[0].frame.at_ns
+
+    @property
+    def last_ns(self) -> int:
+        """The instant of its last step, as far as it was read."""
+        last = self._places[-1]
+        if last.frame.kind != STEPS:
+            return last.frame.at_ns
+        try:
+            *_, step = read_steps(self._content(last)).steps
+        except msgspec.MsgspecError as error:
+            raise self.other("its last step", error) from error
+        return step.now_ns
 
     def snapshot(self) -> bytes:
         """Return the kernel at its beginning."""

@@ -10,7 +10,16 @@ import pytest
 from tests.unit.stores.made import RUN, head
 from tradefan.errors import Refused
 from tradefan.replay.recordings import Span, find_runs, opened
-from tradefan.runtime.recording import END, HEAD, SNAPSHOT, Frame, pack_chunk, unpack_content
+from tradefan.runtime.recording import (
+    END,
+    HEAD,
+    SNAPSHOT,
+    STEPS,
+    Frame,
+    StepBuffer,
+    pack_chunk,
+    unpack_content,
+)
 from tradefan.stores.segments import Ended, end_of, segment_path
 from tradefan.units import SECOND
 
@@ -18,10 +27,14 @@ OTHER = "20260102T000000.000000Z"
 
 
 def write(folder: Path, run: str, number: int, begins_s: int, ends_s: int | None = None) -> Path:
-    """A segment of no steps; without an end its daemon died."""
+    """A segment with steps at its beginning and 8 s later, in one chunk; without an end its daemon died."""
     path = segment_path(folder, run, number)
     content = pack_chunk(HEAD, head(number, 0)(), 0, begins_s * SECOND)
     content += pack_chunk(SNAPSHOT, b"state", 0, begins_s * SECOND)
+    buffer = StepBuffer()
+    for at_s in (begins_s, begins_s + 8):
+        buffer.add(at_s * SECOND, (), 0)
+    content += pack_chunk(STEPS, buffer.take(bytes(32)), 1, begins_s * SECOND)
     if ends_s is not None:
         content += pack_chunk(END, msgspec.msgpack.encode(Ended(0, "", "full")), 0, ends_s * SECOND)
     path.write_bytes(content)
@@ -51,14 +64,15 @@ def chosen(folder: Path, from_s: int | None, until_s: int | None) -> list[list[i
         (25, 26, [[2]]),
         (None, 29, [[1, 2]]),
         (45, None, [[1]]),
-        (60, None, [[1]]),
+        (58, None, [[1]]),
+        (59, None, []),
         (None, 5, []),
     ],
 )
 def test_span_when_asked_for_then_only_segments_that_may_have_something_of_it(
     folder: Path, from_s: int | None, until_s: int | None, numbers: list[list[int]]
 ) -> None:
-    """A run that had ended is not replayed for what came behind it; of one that died nobody knows the end."""
+    """A run that had ended, or died, is not replayed for what came behind it."""
     assert chosen(folder, from_s, until_s) == numbers
 
 
@@ -104,6 +118,7 @@ def test_segment_when_it_ends_before_its_snapshot_does_then_passed_over_in_a_fol
     """A folder has others; a file that is named is refused, and so is one that is no recording."""
     path = segment_path(folder, OTHER, 1)
     whole = path.read_bytes()
+    whole = whole[: whole.index(b"TFr1\x03")]
     for kept in (0, 10, len(whole) - 1):
         path.write_bytes(whole[:kept])
         assert chosen(folder, None, None) == [[1, 2, 3]]
