@@ -20,41 +20,19 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import msgspec
-
 from benchmarks.tick_path import following_frames, ready_path
 from tests.simulation.world import World, development, recordings
+from tests.unit.stores.made import RUN, head
 from tradefan.drivers.virtual import VirtualDriver
 from tradefan.messages.wire import Received
 from tradefan.runtime.kernel import Kernel
 from tradefan.stores.recorder import FlightRecorder, RecorderLimits
-from tradefan.stores.segments import FORMAT, Head, segments_in
+from tradefan.stores.segments import segments_in
 from tradefan.units import HOUR, SECOND, use_decimal_context
 
 BLOCK = 200
 ROUNDS = 12
 SECONDS = 60
-
-
-def head(number: int, step: int) -> bytes:
-    return msgspec.msgpack.encode(
-        Head(
-            format=FORMAT,
-            run="bench",
-            number=number,
-            first_step=step,
-            version="",
-            python="",
-            code="",
-            strategies="",
-            environment="",
-            config_id="",
-            config=b"",
-            instruments=(),
-            instance="",
-            journal="",
-        )
-    )
 
 
 @contextmanager
@@ -63,9 +41,8 @@ def recording(kernel: Kernel, folder: Path) -> Iterator[FlightRecorder]:
     limits = RecorderLimits(1 << 26, HOUR, 1 << 30, HOUR, SECOND, 1 << 25, 0)
     recorder = FlightRecorder(
         folder,
-        "20260101T000000.000000Z",
+        RUN,
         kernel,
-        code="",
         head=head,
         encode_config=lambda _config: b"",
         limits=lambda: limits,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import cache
 from hashlib import blake2b
 from pathlib import Path
 
@@ -44,12 +45,12 @@ def make_recorder(
         return None
     at = datetime.fromtimestamp(kernel.state.now_ns // SECOND, UTC)
     run = f"{at:%Y%m%dT%H%M%S}.{kernel.state.now_ns % SECOND // 1_000:06d}Z"
-    code, start_config, config_id = program_hash(), encode_config(config), kernel.state.config_id
+    start_config, config_id = encode_config(config), kernel.state.config_id
     instance = places.instance()
 
-    def head(number: int, step: int) -> bytes:
+    def head(number: int, step: int) -> Callable[[], bytes]:
         saved = {name: _saved(machines.get(account_port(name))) for name in config.accounts}
-        return msgspec.msgpack.encode(
+        return lambda: msgspec.msgpack.encode(
             Head(
                 format=FORMAT,
                 run=run,
@@ -57,7 +58,7 @@ def make_recorder(
                 first_step=step,
                 version=__version__,
                 python=platform.python_version(),
-                code=code,
+                code=program_hash(),
                 strategies=environment.code,
                 environment=environment.name,
                 config_id=config_id,
@@ -73,7 +74,6 @@ def make_recorder(
         places.recorder,
         run,
         kernel,
-        code=code,
         head=head,
         encode_config=encode_config,
         limits=lambda: limits_of(kernel.config),
@@ -97,8 +97,12 @@ def limits_of(config: Config) -> RecorderLimits:
     )
 
 
+@cache
 def program_hash() -> str:
-    """Return a hash of the program's own files: another one may decide otherwise."""
+    """Return a hash of the program's own files: another one may decide otherwise.
+
+    They are read once, for they may be replaced while we run.
+    """
     total, root = blake2b(digest_size=8), Path(__file__).parent
     for path in sorted(root.rglob("*.py")):
         total.update(str(path.relative_to(root)).encode() + b"\0" + path.read_bytes() + b"\0")

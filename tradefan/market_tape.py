@@ -78,7 +78,7 @@ def packaged_exchange_info() -> bytes:
 
 def _frames_of(environment: Environment, id_: InstrumentId, path: Path) -> Path:
     """Return a directory of frames; out of a flight recording they are cut, once."""
-    segments = [path] if path.suffix == ENDING else segments_in(path)
+    segments = [path] if path.suffix == ENDING and path.is_file() else segments_in(path)
     if not segments:
         return path
     names = " ".join(f"{one.absolute()} {one.stat().st_size}" for one in segments)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import sys
-from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from tradefan.commands import until_the_reader_leaves
 from tradefan.errors import Refused
 from tradefan.terminal import AsJson, ConfigDir, Env, Sets
 
@@ -63,21 +63,38 @@ def replay(
 
     asked = _asked(path, env, config, begin, end, journal)
     say = print
-    others = {"--explain": order, "--debug": debug, "--print": show, "--step": step, "--journal": journal}
-    beside = [name for name, value in others.items() if value]
-    if sets and beside:
-        raise Refused("BAD_OPTIONS", f"--set: expected without {', '.join(beside)}: it compares runs")
-    if sets:
-        from tradefan.replay.what_if import what_if
+    _require_one(
+        {"--set": sets, "--explain": order is not None, "--debug": debug},
+        {"--print": show is not None, "--step": step},
+    )
+    if sets and journal is not None:
+        raise Refused("BAD_OPTIONS", "--set: expected without --journal: it compares runs")
+    code = 0
+    with until_the_reader_leaves():
+        if sets:
+            from tradefan.replay.what_if import what_if
 
-        raise SystemExit(what_if(asked, sets, say, as_json=as_json))
-    if order is not None:
-        raise SystemExit(command.explain(asked, order, say, as_json=as_json))
-    if debug:
-        raise SystemExit(command.debug(asked, say))
-    word = show or ("decisions" if step else None)
-    with suppress(BrokenPipeError):
-        raise SystemExit(command.check(asked, say, word=word, wait=_enter if step else None, as_json=as_json))
+            code = what_if(asked, sets, say, as_json=as_json)
+        elif order is not None:
+            code = command.explain(asked, order, say, as_json=as_json)
+        elif debug:
+            code = command.debug(asked, say)
+        else:
+            word = show or ("decisions" if step else None)
+            code = command.check(asked, say, word=word, wait=_enter if step else None, as_json=as_json)
+    raise SystemExit(code)
+
+
+def _require_one(ways: dict[str, Any], shows: dict[str, bool]) -> None:
+    """See that what is asked for is one thing: another option would be passed over in silence.
+
+    Raises:
+        Refused: BAD_OPTIONS.
+    """
+    chosen = [name for name, value in ways.items() if value]
+    others = [*chosen[1:], *(name for name, value in shows.items() if value)]
+    if chosen and others:
+        raise Refused("BAD_OPTIONS", f"{chosen[0]}: expected without {', '.join(others)}: it shows its own")
 
 
 def _asked(

@@ -108,10 +108,10 @@ def play(world: World) -> None:
     world.run(3)
 
 
-def asked_what(run: Recorded, *sets: str, path: Path | None = None) -> dict[str, Any]:
+def asked_what(run: Recorded, *sets: str, path: Path | None = None, **more: object) -> dict[str, Any]:
     """Return what `--set` says of a run, as an object."""
     said: list[str] = []
-    assert what_if(run.asked(path), sets, said.append, as_json=True) == 0
+    assert what_if(run.asked(path, **more), sets, said.append, as_json=True) == 0
     (line,) = said
     found: dict[str, Any] = msgspec.json.decode(line)
     return found

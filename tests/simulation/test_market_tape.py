@@ -66,7 +66,8 @@ def test_tape_when_it_has_no_frames_of_that_instrument_then_the_key_is_named(
     eth = next((tmp_path / FOLDER).rglob("*ethusdt*")).parent
     damaged = tmp_path / run.segments[1].name
     damaged.write_bytes(run.segments[1].read_bytes()[:-100] + bytes(100))
-    wrong = {tmp_path / "nowhere": "NO_RECORDING", damaged: "RECORDING_DAMAGED", eth: "NO_RECORDING"}
+    wrong = {damaged: "RECORDING_DAMAGED", eth: "NO_RECORDING"}
+    wrong |= dict.fromkeys((tmp_path / "nowhere", tmp_path / "nowhere.tfr"), "NO_RECORDING")
     for path, code in wrong.items():
         with pytest.raises(Refused, match=f"^{code}: feeds.{BTC}.tape: "):
             tape(tmp_path, btc=path)

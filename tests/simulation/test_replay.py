@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,13 @@ from tests.simulation.replayed import MINE, asked_what, play, wish
 from tests.simulation.world import World
 from tradefan.actors.oms_gate import collar_price
 from tradefan.errors import Refused
+from tradefan.flight import program_hash
+from tradefan.replay import command
 from tradefan.replay.check import Asked, Runs
 from tradefan.replay.player import Played, Player
+from tradefan.replay.what_if import what_if
 from tradefan.runtime.recording import HEAD, SNAPSHOT, STEPS, pack_chunk
+from tradefan.stores.recorder import FlightRecorder
 from tradefan.stores.segments import Segment
 from tradefan.units import Ref
 
@@ -88,6 +93,30 @@ def test_replay_when_cut_off_then_to_the_last_whole_chunk(tmp_path: Path) -> Non
     assert "cut off at offset" in report.ended
     assert "replayed to its last whole chunk" in report.ended
     assert 0 < report.steps < run.world.kernel.state.steps
+
+
+def test_replay_when_the_daemon_still_writes_then_nobody_says_that_it_died(tmp_path: Path) -> None:
+    """Beside a running daemon, and behind one that died between two chunks: the files look alike."""
+    ended: list[str] = []
+
+    def look(world: World) -> None:
+        world.run(30)
+        recorder = world.driver.hosted.recorder
+        assert isinstance(recorder, FlightRecorder)
+        while recorder.view().queue_bytes:
+            time.sleep(0.002)
+        runs = Runs(Asked(tmp_path / "run" / "logs" / "recorder", program_hash(), ""))
+        ended.append(runs.play(runs.runs[0], lambda _player, _played: None).ended)
+
+    run = record(tmp_path / "run", look)
+    path = run.segments[-1]
+    content = path.read_bytes()
+    path.write_bytes(content[: content.rindex(b"TFr1\x04")])
+    ended.append(run.replay().ended)
+    assert ended == [
+        "still being written: replayed as far as it was on the disk",
+        "without an end: the process died, or its disk failed",
+    ]
 
 
 @pytest.mark.parametrize("kept", [0, 70, 3_000])
@@ -242,6 +271,13 @@ def records(played: Played) -> Any:
     return records_of(played)
 
 
+def test_replay_when_a_journal_that_is_named_is_none_then_refused(run: Recorded, tmp_path: Path) -> None:
+    """Only for one that nobody named it is a note: who names it wants the comparison."""
+    for path in (tmp_path / "nothing.db", tmp_path):
+        with pytest.raises(Refused, match=f"NO_JOURNAL: --journal: expected a journal's file, got '{path}'"):
+            run.replay(journal=path)
+
+
 def test_replay_when_there_is_no_journal_then_the_trace_alone_names_the_step(
     run: Recorded, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -293,3 +329,23 @@ def test_replay_when_of_another_program_then_said_first(run: Recorded) -> None:
     assert "with strategy files none, here are files" in said[1]
     assert report.notes == []
     assert report.code == 0
+
+
+def test_replay_when_of_another_program_then_programs_hear_it_first_too(
+    run: Recorded, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Beside the objects, before any of them: also where what was recorded cannot even be wired here."""
+    asked = Asked(run.segments[0].parent, "another", "files")
+    said: list[str] = []
+
+    def say(text: str) -> None:
+        said.append(capsys.readouterr().err + text)
+
+    assert command.explain(asked, "one", say, as_json=True) == 0
+    assert said[0].startswith("note: recorded by another program")
+    assert msgspec.json.decode(said[0].splitlines()[-1])["what"] == "seen"
+    said.clear()
+    middle = msgspec.structs.replace(asked, path=run.segments[1])
+    with pytest.raises(Refused, match="NOT_LIVE"):
+        what_if(middle, ("data_dir=x",), said.append, as_json=False)
+    assert "recorded by another program" in said[0]

@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
 import msgspec
 import pytest
+import typer
 
+import tradefan.actors.oms_engine
 from tests.simulation.recorded import Recorded, record
-from tests.simulation.replayed import MINE, play
+from tests.simulation.replayed import MINE, play, wish
+from tests.simulation.world import ROOT, T0, World
+from tradefan.actors.oms_gate import collar_price
+from tradefan.cli import app
 from tradefan.errors import Refused
 from tradefan.replay import command
+from tradefan.replay.cut import cut
 from tradefan.replay.story import Story
 from tradefan.stores.segments import Segment
+from tradefan.units import MINUTE, SECOND
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +58,26 @@ def test_print_when_between_two_bounds_then_only_that(run: Recorded) -> None:
             run.replay(until_text=word)
 
 
+def test_bounds_when_they_cannot_be_meant_then_said_by_their_names(run: Recorded, tmp_path: Path) -> None:
+    """Each option says what it takes, and nobody waits for an end that lies before the beginning."""
+    instant = r"an instant \(2026-01-31T12:00:00Z or 12:00:00\)"
+    for word in ("xx", "pi72aaabaaaaaagdx"):
+        with pytest.raises(Refused, match=rf"--from: expected {instant} or step:NUMBER, got '{word}'"):
+            run.replay(from_text=word)
+        with pytest.raises(Refused, match=rf"--until: expected {instant} or step:NUMBER, got '{word}'"):
+            cut(run.asked(until_text=word), (), tmp_path / "out")
+    nothing = r"NO_RECORDING: .* goes from 2023-11-14T22:13:20.* to 2023-11-14T22:1"
+    with pytest.raises(Refused, match=nothing):
+        run.replay(from_text="2023-11-14T22:20:00Z")
+    with pytest.raises(Refused, match=nothing):
+        run.replay(until_text="2023-11-14T22:13:00Z")
+    for begin, end in (("22:14:10", "22:14:00"), ("step:20", "step:10")):
+        with pytest.raises(
+            Refused, match=f"BAD_BOUND: --until: expected nothing before --from {begin}, got '{end}'"
+        ):
+            run.replay(from_text=begin, until_text=end)
+
+
 def test_until_when_an_order_then_ended_at_its_first_record(run: Recorded) -> None:
     """Where a story begins, a look at everything can begin, too; step by step the reader may leave."""
     parent = next(one for one in run.world.view("oms").parents if one.order.ref == "rests").order.parent_id
@@ -72,6 +105,112 @@ def test_debug_when_an_order_is_named_then_stopped_before_its_step(
     assert command.debug(run.asked(until_text=parent), said.append) == 0
     assert len(stops) == 1
     assert f"before step {wanted}:" in stops[0]
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Recorded:
+    """A run that a process of its own can replay: it has no strategies of these tests."""
+
+    def trade(world: World) -> None:
+        world.run_until(world.ready, 90)
+        world.send("oms", wish("one"))
+        world.run(5)
+
+    return record(tmp_path_factory.mktemp("plain"), trade)
+
+
+@pytest.mark.parametrize(
+    "words", [[], ["--print", "all"], ["--explain", "one"], ["--set", "risk.max_order_notional=1000"]]
+)
+def test_replay_when_the_reader_leaves_early_then_it_ends_in_silence(
+    plain: Recorded, words: list[str]
+) -> None:
+    """`| head` has seen enough: no traceback, whatever was asked for."""
+    replay = subprocess.Popen(
+        [sys.executable, "-m", "tradefan", "replay", str(plain.segments[0].parent), *words],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert replay.stdout is not None
+    replay.stdout.close()
+    _, said = replay.communicate(timeout=60)
+    assert (replay.returncode, said) == (0, b"")
+
+
+IN_A_TURN = "from tradefan.runtime.context import TurnContext\nb TurnContext.send\nc\n"
+
+
+@pytest.mark.parametrize("words", ["", IN_A_TURN], ids=["at once", "in a turn"])
+def test_debug_when_it_is_left_then_the_command_ends(run: Recorded, words: str) -> None:
+    """Also from within the kernel, which would take what pdb raises for the crash of an actor."""
+    debugger = subprocess.run(
+        [sys.executable, "-c", DEBUG, str(run.segments[0])],
+        cwd=ROOT,
+        input=f"{words}q\n",
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (debugger.returncode, debugger.stderr) == (0, "")
+    assert "pdb stops before step 30" in debugger.stdout
+    assert ("context.py" in debugger.stdout) == bool(words)
+    assert "replayed" not in debugger.stdout
+
+
+DEBUG = """
+import sys
+from pathlib import Path
+import tests.simulation.replayed
+from tradefan.replay import command
+from tradefan.replay.cut import cut
+from tradefan.replay.check import Asked
+command.debug(Asked(Path(sys.argv[1]), "", "", until_text="step:30"), print)
+"""
+
+
+def test_debug_when_two_runs_have_such_a_step_then_stopped_in_the_one_that_is_meant(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each life counts from one; an instant is of one life alone."""
+
+    def short(world: World) -> None:
+        world.run(30)
+
+    record(tmp_path, short)
+    second = record(tmp_path, short, start_ns=T0 + MINUTE)
+    stops: list[int] = []
+    asked = second.asked(until_text="22:14:30")
+
+    def before(self: Any) -> None:
+        frame = sys._getframe(1)
+        stops.append(frame.f_locals["_now_ns"])
+
+    monkeypatch.setattr("pdb.Pdb.set_trace", before)
+    said: list[str] = []
+    assert command.debug(asked, said.append) == 0
+    assert [at_ns // SECOND for at_ns in stops] == [T0 // SECOND + 70]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--explain", "one", "--debug"],
+        ["--explain", "one", "--print", "all"],
+        ["--debug", "--step"],
+        ["--set", "risk.max_position=1", "--explain", "one"],
+    ],
+)
+def test_replay_when_asked_for_two_things_then_neither_is_passed_over_in_silence(
+    plain: Recorded, words: list[str]
+) -> None:
+    """Which would win, nobody can know."""
+    typed = ["replay", str(plain.segments[0]), *words]
+    with pytest.raises(Refused, match=r"BAD_OPTIONS: --\w+: expected without --") as refused:
+        typer.main.get_command(app).main(typed, standalone_mode=False)
+    named = [word for word in words if word.startswith("--")]
+    assert all(name in str(refused.value) for name in named)
 
 
 # --- the story of an order ----------------------------------------------------------------------------
@@ -135,6 +274,23 @@ def test_story_when_refused_then_the_rule_and_its_numbers(run: Recorded) -> None
     assert "3000" in text
     with pytest.raises(Refused, match="UNKNOWN_ORDER"):
         command.explain(run.asked(), "nobody", print, as_json=False)
+
+
+def test_story_when_the_replay_goes_another_way_before_it_then_that_is_said(
+    run: Recorded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not that nobody knows the order: what was recorded of it was not reached, and a debugger neither."""
+
+    def off(*args: Any) -> Decimal:
+        return collar_price(*args) + Decimal("0.01")
+
+    monkeypatch.setattr(tradefan.actors.oms_engine, "collar_price", off)
+    said: list[str] = []
+    assert command.explain(run.asked(), "small enough", said.append, as_json=False) == 1
+    assert any("NOT as recorded at step" in line for line in said)
+    debugged: list[str] = []
+    assert command.debug(run.asked(until_text="22:15:00"), debugged.append) == 1
+    assert any("NOT as recorded at step" in line for line in debugged)
 
 
 def test_story_when_it_began_before_the_recording_then_told_from_there(run: Recorded) -> None:

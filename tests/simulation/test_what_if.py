@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from tradefan.errors import Refused
 from tradefan.links.tape import open_recordings
 from tradefan.messages.wire import Overflow
 from tradefan.replay.cut import Cut, cut
-from tradefan.replay.player import Played
+from tradefan.replay.player import Played, Player
 from tradefan.replay.rerun import Rerun
 from tradefan.replay.what_if import what_if
 from tradefan.runtime.system import RIM
@@ -46,6 +47,14 @@ def test_what_if_when_nothing_changes_then_the_same_orders_fills_and_equity(run:
         orders.append(recorded["orders"])
     # The whole run has some, and so has one of those that begin in the middle.
     assert orders[0] > max(orders[1:]) > 0
+
+
+def test_what_if_when_from_an_instant_then_from_the_first_step_of_its_segment(run: Recorded) -> None:
+    """Whoever follows a market needs all of it: one that begins in its middle never knows a book."""
+    (found,) = {str(asked_what(run, "logs.level=debug", from_text=text)) for text in (None, "22:13:30")}
+    assert "'orders': 0" not in found
+    recorded, again, _ = asked_what(run, "logs.level=debug", from_text="22:13:45")["runs"]
+    assert again["equity"] == recorded["equity"]
 
 
 def test_what_if_when_a_limit_is_lower_then_what_would_have_differed(run: Recorded) -> None:
@@ -221,6 +230,26 @@ def played(tape: Path, made: Cut, folder: Path) -> World:
     return world
 
 
+def test_cut_when_a_recording_is_long_then_memory_holds_none_of_its_frames(
+    run: Recorded, tmp_path: Path
+) -> None:
+    """A gigabyte of segments is several of frames: they are on the disk before the last one is read."""
+    sizes: list[int] = []
+    listening = Player.play
+
+    def play(player: Player) -> Iterator[Played]:
+        for step in listening(player):
+            yield step
+            sizes.append(sum(path.stat().st_size for path in (tmp_path / "tape").glob("*")))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Player, "play", play)
+        made = cut(run.asked(run.segments[1]), (), tmp_path / "tape")
+    assert (
+        0 < sizes[len(sizes) // 2] < sizes[-1] <= sum(Path(one.path).stat().st_size for one in made.values())
+    )
+
+
 def test_cut_when_something_is_wrong_then_said(run: Recorded, tmp_path: Path) -> None:
     """An unknown symbol, a folder that has such files already, a span without frames."""
     with pytest.raises(Refused, match="UNKNOWN_INSTRUMENT: --symbol: expected one of binance:BTC/USDT"):
@@ -228,5 +257,10 @@ def test_cut_when_something_is_wrong_then_said(run: Recorded, tmp_path: Path) ->
     cut(run.asked(run.segments[1]), ("BTC/USDT",), tmp_path / "one")
     with pytest.raises(Refused, match="BAD_FOLDER: --out: expected a folder without"):
         cut(run.asked(run.segments[1]), ("BTC/USDT",), tmp_path / "one")
+    (kept,) = (tmp_path / "one").iterdir()
+    before = kept.read_bytes()
+    with pytest.raises(Refused, match="BAD_FOLDER: --out: expected a folder without"):
+        cut(run.asked(run.segments[1]), (), tmp_path / "one")
+    assert [(path, path.read_bytes()) for path in (tmp_path / "one").iterdir()] == [(kept, before)]
     with pytest.raises(Refused, match="NOTHING_TO_CUT"):
         cut(run.asked(run.segments[0], until_text="step:3"), (), tmp_path / "none")

@@ -183,6 +183,11 @@ def _orders(config: Config) -> Iterator[Problem]:
         if venue.backoff_base > venue.backoff_cap:
             bound = f"up to backoff_cap ({duration_text(venue.backoff_cap)})"
             yield Problem(f"venues.{name}.backoff_base", duration_text(venue.backoff_base), bound)
+    recorder = config.recorder
+    if recorder.segment_size > recorder.size_max:
+        # One file alone would be more than all may be.
+        text = f"up to size_max ({recorder.size_max})"
+        yield Problem("recorder.segment_size", str(recorder.segment_size), text)
     if config.journal.path == config.store.path:
         yield Problem("store.path", config.store.path, "another file than the journal's")
 

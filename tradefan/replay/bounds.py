@@ -33,23 +33,35 @@ class Bound(Struct, frozen=True):
             return number >= self.step
         return self.at_ns is not None and now_ns >= self.at_ns
 
+    def is_before(self, other: Bound) -> bool:
+        """Say whether it is certain that it lies before another one."""
+        if self.step is not None and other.step is not None:
+            return self.step < other.step
+        return self.at_ns is not None and other.at_ns is not None and self.at_ns < other.at_ns
 
-def read_bound(option: str, text: str, first_ns: int) -> Bound:
-    """Return what a user's word means; `12:30:00` is that time of the recording's first day.
+
+def read_bound(option: str, text: str, recorded: tuple[int, int], *, orders: bool) -> Bound:
+    """Return what a user's word means; `12:30:00` is the last such time that was recorded.
+
+    `recorded` is when all recordings begin and about when they end: a time that is never in them is one of
+    their last day. It may be an order's id where somebody takes `orders`.
 
     Raises:
         Refused: BAD_BOUND.
     """
     if found := _STEP.fullmatch(text):
         return Bound(step=int(found[1]))
-    if _ORDER.fullmatch(text) and not text.isdecimal():
+    if orders and _ORDER.fullmatch(text) and not text.isdecimal():
         return Bound(order=text)
     try:
         if _TIME.fullmatch(text):
-            return Bound(at_ns=first_ns // DAY * DAY + parse_iso(f"1970-01-01T{text}"))
+            begin_ns, end_ns = recorded
+            at_ns = end_ns // DAY * DAY + parse_iso(f"1970-01-01T{text}")
+            return Bound(at_ns=at_ns - DAY if at_ns > end_ns and at_ns - DAY >= begin_ns else at_ns)
         return Bound(at_ns=parse_iso(text))
     except Refused:
-        expected = "an instant (2026-01-31T12:00:00Z or 12:00:00), step:NUMBER or an order's id"
+        instant = "an instant (2026-01-31T12:00:00Z or 12:00:00)"
+        expected = f"{instant}, step:NUMBER or an order's id" if orders else f"{instant} or step:NUMBER"
         raise Refused("BAD_BOUND", f"{option}: expected {expected}, got {text!r}") from None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
@@ -14,8 +15,8 @@ from tradefan.replay.against_journal import AgainstJournal
 from tradefan.replay.bounds import Bound, names, read_bound
 from tradefan.replay.player import Diverged, Divergence, Played, Player, Raised
 from tradefan.replay.recordings import Span, differences_of_program, find_runs, opened
-from tradefan.stores.segments import Segment
-from tradefan.units import SECOND
+from tradefan.stores.segments import Segment, end_of, is_being_written
+from tradefan.units import SECOND, iso
 
 
 class Asked(Struct, frozen=True):
@@ -78,26 +79,52 @@ class Report(Struct):
         yield f"journal: {self.records} records equal"
 
 
+def teller(say: Callable[[str], None], *, as_json: bool) -> Callable[[str], None]:
+    """Return what says a note at once: beside the output where programs read that."""
+
+    def tell(text: str) -> None:
+        if as_json:
+            sys.stderr.write(f"note: {text}\n")
+        else:
+            say(f"note: {text}")
+
+    return tell
+
+
 class Runs:
     """The recordings that somebody asked for, opened and checked before anything is replayed."""
 
-    def __init__(self, asked: Asked, tell: Callable[[str], None] = lambda _text: None) -> None:
-        """Find and open them; `tell` hears of another program before anything of a run is replayed.
+    def __init__(
+        self, asked: Asked, tell: Callable[[str], None] = lambda _text: None, *, orders: bool = True
+    ) -> None:
+        """Find and open them; `tell` hears of another program before anything is made of them.
+
+        Without `orders` none may say where to end.
 
         Raises:
             Refused: NO_RECORDING, RECORDING_DAMAGED, BAD_BOUND.
         """
         self.asked = asked
-        self._tell = tell
-        first_ns = Segment(find_runs(asked.path, Span())[-1][0], until_ns=0).first_ns
-        self.begin = Bound() if asked.from_text is None else read_bound("--from", asked.from_text, first_ns)
-        if self.begin.order is not None:
-            raise Refused("BAD_BOUND", f"--from: expected an instant or step:NUMBER, got {asked.from_text!r}")
-        self.end = Bound() if asked.until_text is None else read_bound("--until", asked.until_text, first_ns)
+        found = find_runs(asked.path)
+        recorded = (found[0][0].begins_ns, end_of(found[-1][-1].path))
+        begin, end = asked.from_text, asked.until_text
+        self.begin = Bound() if begin is None else read_bound("--from", begin, recorded, orders=False)
+        self.end = Bound() if end is None else read_bound("--until", end, recorded, orders=orders)
+        if self.end.is_before(self.begin):
+            raise Refused("BAD_BOUND", f"--until: expected nothing before --from {begin}, got {end!r}")
         span = Span(self.begin.at_ns, self.end.at_ns)
-        self.runs = [opened(run, span) for run in find_runs(asked.path, span)]
+        self.runs = [segments for run in found if (segments := opened(run, span))]
         if not self.runs:
-            raise Refused("NO_RECORDING", f"expected a recording of that time at {asked.path}, found none")
+            has = f"what is there goes from {iso(recorded[0])} to {iso(recorded[1])}"
+            raise Refused(
+                "NO_RECORDING", f"expected a recording of that time at {asked.path}, found none; {has}"
+            )
+        for text in dict.fromkeys(text for run in self.runs for text in self.program_of(run)):
+            tell(text)
+
+    def program_of(self, segments: Sequence[Segment]) -> list[str]:
+        """Return what is not as it was when a run was recorded."""
+        return list(differences_of_program(segments[0].head, self.asked.code, self.asked.strategies))
 
     def play(
         self,
@@ -106,14 +133,9 @@ class Runs:
         before: Callable[[int, int], None] = lambda _number, _now_ns: None,
     ) -> Report:
         """Replay a run; `see` is told each step from the beginning of what was asked for on."""
-        head, report = (
-            segments[0].head,
-            Report(segments[0].head.run, len(segments), segments[0].head.environment),
-        )
-        report.program += differences_of_program(head, self.asked.code, self.asked.strategies)
-        for text in report.program:
-            self._tell(text)
-        report.ended = _end_of(segments[-1], self.end)
+        head = segments[0].head
+        report = Report(head.run, len(segments), head.environment, program=self.program_of(segments))
+        report.ended = _end_of(segments[-1])
         player = Player(segments, listen=self.asked.listen, before=before)
         begun_s, played = time.monotonic(), None
         with ExitStack() as stack:
@@ -160,6 +182,8 @@ class Runs:
     ) -> AgainstJournal | None:
         """Open the journal; one that is not here, or another one, is a note."""
         path = self.asked.journal or Path(segment.head.journal)
+        if self.asked.journal is not None and not path.is_file():
+            raise Refused("NO_JOURNAL", f"--journal: expected a journal's file, got {str(path)!r}")
         if not path.exists():
             report.notes.append(f"no journal at {path}: its records were not compared")
             return None
@@ -182,12 +206,14 @@ class Runs:
         return against.settle(played)
 
 
-def _end_of(segment: Segment, bound: Bound) -> str:
+def _end_of(segment: Segment) -> str:
     ended = segment.ended
     if ended is not None:
         return f"ended in order ({ended.reason})"
+    if segment.goes_on:
+        return "to the end of what was asked for"
+    if is_being_written(segment.path):
+        return "still being written: replayed as far as it was on the disk"
     if segment.cut_at is not None:
         return f"cut off at offset {segment.cut_at} of {segment.path.name}: replayed to its last whole chunk"
-    return (
-        "to the end of what was asked for" if bound.at_ns is not None else "without an end: the process died"
-    )
+    return "without an end: the process died, or its disk failed"

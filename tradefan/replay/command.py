@@ -3,22 +3,32 @@
 from __future__ import annotations
 
 import pdb  # noqa: T100 `--debug` is for this
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import msgspec
 
 from tradefan.errors import Refused
 from tradefan.replay.bounds import names
-from tradefan.replay.check import Asked, Report, Runs
+from tradefan.replay.check import Asked, Report, Runs, teller
 from tradefan.replay.player import Played, Player
-from tradefan.replay.show import Names, line, require_word, shower
+from tradefan.replay.show import Shown, line, require_word, shower
 from tradefan.replay.story import Story
+from tradefan.stores.segments import Segment
 
 Say = Callable[[str], None]
 
 
 class _Left(Exception):
-    """Who goes step by step has seen enough."""
+    """Whoever looks has seen enough."""
+
+
+class _Debugger(pdb.Pdb):
+    """Ends the command when it is left: the kernel would take what pdb raises for the crash of an actor."""
+
+    def set_quit(self) -> None:
+        """Leave."""
+        super().set_quit()
+        raise SystemExit(0)
 
 
 def check(asked: Asked, say: Say, *, word: str | None, wait: Callable[[], bool] | None, as_json: bool) -> int:
@@ -28,7 +38,7 @@ def check(asked: Asked, say: Say, *, word: str | None, wait: Callable[[], bool] 
     """
     if word is not None:
         require_word(word)
-    runs = Runs(msgspec.structs.replace(asked, listen=word is not None), _teller(say, as_json=as_json))
+    runs = Runs(msgspec.structs.replace(asked, listen=word is not None), teller(say, as_json=as_json))
     try:
         reports = [runs.play(run, _shows(word, say, wait, as_json=as_json)) for run in runs.runs]
     except _Left:
@@ -42,14 +52,15 @@ def explain(asked: Asked, order: str, say: Say, *, as_json: bool) -> int:
     Raises:
         Refused: UNKNOWN_ORDER when no recording speaks of it.
     """
-    runs = Runs(msgspec.structs.replace(asked, listen=True), _teller(say, as_json=as_json))
+    runs = Runs(msgspec.structs.replace(asked, listen=True), teller(say, as_json=as_json))
     reports, stories = [], []
     for run in runs.runs:
         story = Story(order)
         reports.append(runs.play(run, story.see))
         stories.append(story)
     told = [story for story in stories if story.events]
-    if not told:
+    wrong = [report for report in reports if report.code]
+    if not told and not wrong:
         raise Refused("UNKNOWN_ORDER", f"--explain: expected an order that {asked.path} has, got {order!r}")
     for story in told:
         lines: Iterable[str] = story.lines()
@@ -57,35 +68,46 @@ def explain(asked: Asked, order: str, say: Say, *, as_json: bool) -> int:
             lines = (msgspec.json.encode(event).decode() for event in story.events)
         for text in lines:
             say(text)
-    wrong = [report for report in reports if report.code]
     return _end(wrong, say, as_json=as_json) if wrong else 0
 
 
 def debug(asked: Asked, say: Say) -> int:
-    """Stop in pdb before the step that `--until` names, else before the first that is asked for."""
-    target = _target(Runs(asked, _teller(say, as_json=False)))
-    runs = Runs(asked)
-    player_at: list[Player] = []
+    """Stop in pdb before the step that `--until` names, else before the first that is asked for.
 
+    Raises:
+        Refused: BAD_BOUND when no recording has it.
+    """
+    runs = Runs(asked, teller(say, as_json=False))
+    wrong = []
+    for run in runs.runs:
+        target = _target(runs, run)
+        if isinstance(target, int):
+            return _debugged(asked, run, target, say)
+        wrong += [target] if target.code else []
+    if wrong:
+        return _end(wrong, say, as_json=False)
+    name, text = ("--from", asked.from_text) if asked.until_text is None else ("--until", asked.until_text)
+    raise Refused("BAD_BOUND", f"{name}: expected what {asked.path} has, got {text!r}")
+
+
+def _debugged(asked: Asked, run: Sequence[Segment], target: int, say: Say) -> int:
     def before(number: int, _now_ns: int) -> None:
         if number == target:
             say(f"pdb stops before step {number}: `s` into `kernel.step`; `player.kernel` is the kernel")
             debugger.set_trace()
 
-    debugger = pdb.Pdb()
-    reports = [runs.play(run, lambda player, _played: player_at.append(player), before) for run in runs.runs]
-    return _end(reports, say, as_json=False)
+    debugger = _Debugger()
+    return _end([Runs(asked).play(run, lambda _player, _played: None, before)], say, as_json=False)
 
 
-def _teller(say: Say, *, as_json: bool) -> Say:
-    """Return what says a note where people read; JSON has it in the report."""
-    return (lambda _text: None) if as_json else lambda text: say(f"note: {text}")
-
-
-def _target(runs: Runs) -> int:
-    """Return the number of the step to stop at; one that an order names is found by a replay of its own."""
-    found: list[int] = []
+def _target(runs: Runs, run: Sequence[Segment]) -> int | Report:
+    """Find the number of the step to stop at by a replay of its own; its report where there is none."""
     bound = runs.end if runs.asked.until_text is not None else runs.begin
+    begun = 0
+
+    def before(number: int, _now_ns: int) -> None:
+        nonlocal begun
+        begun = number
 
     def see(_player: Player, played: Played) -> None:
         hit = (
@@ -93,16 +115,14 @@ def _target(runs: Runs) -> int:
             if bound.order is not None
             else bound.reached(played.number, played.now_ns)
         )
-        if not found and (hit or runs.asked.until_text is None):
-            found.append(played.number)
+        if hit or runs.asked.until_text is None:
+            raise _Left
 
-    for run in runs.runs:
-        report = runs.play(run, see)
-        if not found and report.raised:
-            found.append(report.steps + run[0].head.first_step + 1)
-    if not found:
-        raise Refused("BAD_BOUND", f"--debug: nothing in {runs.asked.path} is at {runs.asked.until_text!r}")
-    return found[0]
+    try:
+        report = runs.play(run, see, before)
+    except _Left:
+        return begun
+    return begun if report.raised else report
 
 
 def _shows(
@@ -111,9 +131,13 @@ def _shows(
     """Return what shows a step of a replay, and waits behind it where somebody goes step by step."""
     if word is None:
         return lambda _player, _played: None
+    show: Callable[[Played], Iterator[Shown]] | None = None
 
     def see(player: Player, played: Played) -> None:
-        shown = list(shower(word, Names(dict(player.kernel.refs)))(played))
+        nonlocal show
+        # One run has one system: its actors have the same refs from the first segment to the last.
+        show = show or shower(word, player.names)
+        shown = list(show(played))
         for one in shown:
             say(msgspec.json.encode(one).decode() if as_json else line(one))
         if shown and wait is not None and not wait():

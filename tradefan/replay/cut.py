@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 from collections.abc import Iterable
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -16,17 +17,18 @@ from msgspec import Struct
 
 from tradefan.actors.market_state import MarketState
 from tradefan.core.book import Book
+from tradefan.core.connection import SEAM
 from tradefan.errors import Outage, Refused
 from tradefan.messages.wire import Closed, Received
 from tradefan.replay.bounds import Bound
 from tradefan.replay.check import Asked, Runs
 from tradefan.replay.player import Played, Player
+from tradefan.stores.disk import Trouble
 from tradefan.units import SECOND, InstrumentId, Ref
 from tradefan.venues.tape_book import Sides, TapeBook
 from tradefan.wiring import market_name
 
 _STREAM = b'{"stream":"'
-SEAM = "seam"
 
 
 class Cut(Struct):
@@ -43,37 +45,72 @@ class Cut(Struct):
 class _Lines:
     """The file of one instrument as it grows; `book` is what its frames come to, None before the first."""
 
-    def __init__(self, symbol: str) -> None:
-        self.symbol = symbol
+    def __init__(self, symbol: str, folder: Path) -> None:
+        self._symbol = symbol
+        self._folder = folder
+        self._file: gzip.GzipFile | None = None
         self.cut = Cut("")
         self.book: TapeBook | None = None
         self.ended = False
         self.gen = 0
-        self.lines: list[tuple[int, bytes]] = []
 
     def add(self, at_ns: int, raw: bytes) -> None:
-        self.lines.append((at_ns, raw))
-        self.cut.first_ns = self.cut.first_ns or at_ns
+        """Write a line at once: a day of frames is more than memory has room for.
+
+        Raises:
+            Refused: BAD_FOLDER where its file is there already.
+            Outage: the folder cannot be written.
+        """
+        try:
+            if self._file is None:
+                self._file = self._open(at_ns)
+            self._file.write(b"%d %s\n" % (at_ns, raw.replace(b"\n", b" ")))
+        except FileExistsError as error:
+            raise Refused("BAD_FOLDER", f"--out: expected a folder without {error.filename}") from error
+        except OSError as error:
+            raise Outage(f"{error.filename or self._folder}: {error.strerror}") from error
         self.cut.last_ns = at_ns
+
+    def _open(self, at_ns: int) -> gzip.GzipFile:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        day = datetime.fromtimestamp(at_ns // SECOND, UTC)
+        path = self._folder / f"spot_{self._symbol.lower()}_{day:%Y%m%d}.gz"
+        file = gzip.GzipFile(path, "xb", mtime=0)
+        self.cut.path, self.cut.first_ns = str(path), at_ns
+        return file
+
+    def close(self, *, kept: bool) -> None:
+        """Close the file; one that is not kept goes."""
+        if self._file is None:
+            return
+        if kept:
+            with Trouble(self.cut.path):
+                self._file.close()
+            return
+        with suppress(OSError):
+            self._file.close()
+        Path(self.cut.path).unlink(missing_ok=True)
 
 
 class Cutter:
-    """Listens to a replay for the frames of some instruments."""
+    """Listens to a replay for the frames of some instruments, and writes `spot_<symbol>_<day>.gz` of each.
 
-    def __init__(self, instruments: dict[InstrumentId, str]) -> None:
+    Nothing stays of what does not come to its end.
+    """
+
+    def __init__(self, instruments: dict[InstrumentId, str], folder: Path) -> None:
         """Take them with the venue's spelling of their symbols."""
-        self._files = {id_: _Lines(symbol) for id_, symbol in instruments.items()}
+        self._files = {id_: _Lines(symbol, folder) for id_, symbol in instruments.items()}
         self._streams = {symbol.lower().encode(): id_ for id_, symbol in instruments.items()}
 
     def see(self, player: Player, played: Played) -> None:
         """Take a step: the frames that came in, with the books as they are behind it."""
-        names = {ref: name for name, ref in player.kernel.refs.items()}
         for ref, msg in played.ingress:
             if isinstance(msg, Closed) and msg.reason == SEAM:
                 self._end(msg.at_ns)
             elif isinstance(msg, Received) and msg.req is None:
                 id_ = self._instrument(msg.body)
-                if id_ is not None and names[ref] == market_name(id_.partition(":")[0]):
+                if id_ is not None and player.names[ref] == market_name(id_.partition(":")[0]):
                     self._take(player, ref, self._files[id_], id_, msg)
 
     def _instrument(self, body: bytes) -> InstrumentId | None:
@@ -122,35 +159,16 @@ class Cutter:
                 when = datetime.fromtimestamp(at_ns // SECOND, UTC)
                 lines.cut.note = f"what was recorded is a tape that begins anew at {when:%H:%M:%S}: cut there"
 
-    def write(self, folder: Path) -> dict[InstrumentId, Cut]:
-        """Write the files `spot_<symbol>_<day>.gz`.
+    def close(self, *, whole: bool) -> dict[InstrumentId, Cut]:
+        """Close the files, and return those that have frames; others go, and all where it is not the whole.
 
         Raises:
-            Refused: NOTHING_TO_CUT, or BAD_FOLDER where one of them is there already.
-            Outage: the folder cannot be written.
+            Outage: what was still to be written cannot be.
         """
-        found = {id_: lines for id_, lines in self._files.items() if lines.cut.frames}
-        if not found:
-            raise Refused(
-                "NOTHING_TO_CUT", f"expected frames of {', '.join(self._files)}, found none with a book"
-            )
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            for lines in found.values():
-                self._write_one(folder, lines)
-        except FileExistsError as error:
-            raise Refused("BAD_FOLDER", f"--out: expected a folder without {error.filename}") from error
-        except OSError as error:
-            raise Outage(f"{error.filename}: {error.strerror}") from error
-        return {id_: lines.cut for id_, lines in found.items()}
-
-    def _write_one(self, folder: Path, lines: _Lines) -> None:
-        day = datetime.fromtimestamp(lines.cut.first_ns // SECOND, UTC)
-        path = folder / f"spot_{lines.symbol.lower()}_{day:%Y%m%d}.gz"
-        with path.open("xb") as raw, gzip.GzipFile(fileobj=raw, mode="wb", mtime=0) as file:
-            for at_ns, body in lines.lines:
-                file.write(b"%d %s\n" % (at_ns, body.replace(b"\n", b" ")))
-        lines.cut.path = str(path)
+        kept = {id_: lines.cut for id_, lines in self._files.items() if whole and lines.cut.frames}
+        for id_, lines in self._files.items():
+            lines.close(kept=id_ in kept)
+        return kept
 
 
 def cut(asked: Asked, symbols: Iterable[str], folder: Path) -> dict[InstrumentId, Cut]:
@@ -159,7 +177,7 @@ def cut(asked: Asked, symbols: Iterable[str], folder: Path) -> dict[InstrumentId
     Raises:
         Refused: UNKNOWN_INSTRUMENT, NOTHING_TO_CUT, BAD_FOLDER.
     """
-    runs = Runs(asked)
+    runs = Runs(asked, orders=False)
     segments = runs.runs[-1]
     known = {one.id: one.symbol.replace("/", "") for one in segments[0].head.instruments}
     wanted: dict[InstrumentId, str] = {}
@@ -168,14 +186,21 @@ def cut(asked: Asked, symbols: Iterable[str], folder: Path) -> dict[InstrumentId
         if not found:
             raise Refused("UNKNOWN_INSTRUMENT", f"--symbol: expected one of {', '.join(known)}, got {word!r}")
         wanted |= {id_: known[id_] for id_ in found}
-    cutter = Cutter(wanted or known)
-    player = Player(segments, checks=False)
-    for played in player.play():
-        if runs.begin == Bound() or runs.begin.reached(played.number, played.now_ns):
-            cutter.see(player, played)
-        if runs.end.reached(played.number, played.now_ns):
-            break
-    return cutter.write(folder)
+    cutter, made = Cutter(wanted or known, folder), None
+    try:
+        for played in (player := Player(segments, checks=False)).play():
+            if runs.begin == Bound() or runs.begin.reached(played.number, played.now_ns):
+                cutter.see(player, played)
+            if runs.end.reached(played.number, played.now_ns):
+                break
+        made = cutter.close(whole=True)
+    finally:
+        if made is None:
+            cutter.close(whole=False)
+    if not made:
+        names = ", ".join(wanted or known)
+        raise Refused("NOTHING_TO_CUT", f"expected frames of {names}, found none with a book")
+    return made
 
 
 def _levels(book: Book) -> tuple[Sides, Sides]:

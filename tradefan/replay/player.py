@@ -9,20 +9,20 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from tradefan.config.schema import Config
 from tradefan.drivers.turns import TurnBreaker
 from tradefan.errors import Defect, Refused
 from tradefan.messages.base import Message
 from tradefan.messages.wire import Received
+from tradefan.replay.beginning import Beginning
 from tradefan.runtime.context import TurnContext
 from tradefan.runtime.kernel import Kernel, Stepped
 from tradefan.runtime.recording import BrokenTurn, Check, Step, ingress_of
-from tradefan.runtime.snapshot import KernelSnapshot, restore, take
+from tradefan.runtime.snapshot import KernelSnapshot, take
 from tradefan.runtime.system import Ingress, System
 from tradefan.runtime.trace import Trace
 from tradefan.stores.segments import MARKET, Segment
 from tradefan.units import Ref
-from tradefan.wiring import encode_config, wire
+from tradefan.wiring import encode_config
 
 Heard = list[tuple[Ref, Message]]
 
@@ -118,6 +118,8 @@ class Player:
         self.steps = self.digests = self.joints = 0
         self.kernel: Kernel
         self.system: System
+        self.names: dict[Ref, str] = {}
+        """Of the actors and ports: one run has one system, from the first segment to the last."""
         self.gaps: list[str] = []
         self.played: Played | None = None
         """The last step, also one that diverged."""
@@ -126,7 +128,7 @@ class Player:
         self._check = Check(MARKET)
         self._before = before
         self._script: dict[tuple[Ref, int], BrokenTurn] = {}
-        self._run = ""
+        self._run = self._code = ""
         self.unchecked_from: int | None = None
         """The first step of this segment that cannot be checked, because a secret was struck out of it."""
 
@@ -158,37 +160,35 @@ class Player:
 
     def _begin(self, segment: Segment) -> None:
         """Go on where the last segment ended, or restore the kernel where this one begins."""
-        head, raw = segment.head, segment.snapshot()
+        head = segment.head
         goes_on, self._run = head.run == self._run, head.run
         if goes_on and self.kernel.state.steps != head.first_step:
             self.gaps.append(
                 f"nothing is recorded between step {self.kernel.state.steps} and {head.first_step}"
             )
         elif goes_on and self.unchecked_from is None:
-            self._join(raw, segment)
+            self._join(segment)
             return
         self.unchecked_from = None
-        config = msgspec.msgpack.decode(head.config, type=Config)
-        self.system = wire(config, {one.id: one for one in head.instruments}, head.instance, head.version)
-        limits = config.runtime
-        self.kernel = restore(
-            raw,
-            self.system,
-            head.code,
-            per_step=limits.messages_per_step,
-            per_visit=limits.messages_per_visit,
-        )
+        beginning = Beginning(segment)
+        self.system = beginning.wire(beginning.config)
+        self.kernel = kernel = beginning.restore(self.system)
+        self.names = {ref: name for name, ref in kernel.refs.items()}
+        self._code = beginning.saved.code
         self._script.clear()
-        TurnBreaker(limits.turn_max, script=self._script).watch(self.kernel)
+        TurnBreaker(beginning.config.runtime.turn_max, script=self._script).watch(kernel)
         if self._listen:
-            trace = ListeningTrace(self.kernel.context)
+            trace, digest = ListeningTrace(kernel.context), beginning.saved.digest
+            if digest is None:
+                raise Refused("NO_RECORDING", f"{segment.path}: the snapshot has no trace")
             # What was restored begins with the digest of the snapshot.
-            trace.restart(_digest_of(raw))
-            self.kernel.trace = trace
+            trace.restart(digest)
+            kernel.trace = trace
 
-    def _join(self, raw: bytes, segment: Segment) -> None:
+    def _join(self, segment: Segment) -> None:
         """Take the same snapshot that was taken then: its digest goes on, and its bytes must be the same."""
-        ours = take(self.kernel, encode_config(self.kernel.config), segment.head.code)
+        raw = segment.snapshot()
+        ours = take(self.kernel, encode_config(self.kernel.config), self._code)
         self.joints += 1
         if ours != raw and self._checks:
             where = _first_difference(ours, raw)
@@ -239,19 +239,11 @@ class Player:
     def _diverged(self, what: str, recorded: str, replayed: str, played: Played | None = None) -> Diverged:
         state = self.kernel.state
         if played is not None and played.heard:
-            names = {ref: name for name, ref in self.kernel.refs.items()}
             took = ", ".join(
-                f"{names.get(ref, 'kernel')} {type(msg).__name__}" for ref, msg in played.heard[:20]
+                f"{self.names.get(ref, 'kernel')} {type(msg).__name__}" for ref, msg in played.heard[:20]
             )
             replayed = f"{replayed} ({took})"
         return Diverged(Divergence(state.steps, state.now_ns, what, recorded, replayed))
-
-
-def _digest_of(raw: bytes) -> bytes:
-    digest = msgspec.msgpack.decode(raw, type=KernelSnapshot).digest
-    if digest is None:
-        raise Refused("NO_RECORDING", "the snapshot has no trace")
-    return digest
 
 
 def _first_difference(ours: bytes, recorded: bytes) -> tuple[str, str]:

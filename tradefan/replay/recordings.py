@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Iterator
-from itertools import groupby
+from itertools import groupby, zip_longest
 from pathlib import Path
+from typing import NamedTuple
 
 from msgspec import Struct
 
 from tradefan import __version__
 from tradefan.errors import Refused
-from tradefan.stores.segments import NOT_BEGUN, Head, Segment, run_of, segments_in
+from tradefan.stores.segments import Head, Segment, begin_of, not_begun, run_of, segments_in
 
 
 class Span(Struct, frozen=True):
@@ -21,57 +22,46 @@ class Span(Struct, frozen=True):
     until_ns: int | None = None
 
 
-def find_runs(path: Path, span: Span) -> list[tuple[Path, ...]]:
-    """Return the segments of each run that may have something of a span, the oldest run first.
+class Begun(NamedTuple):
+    """A segment that has its head and its snapshot, and when it begins."""
 
-    A segment whose successor begins before the span is left out, and one of a folder that has not begun.
+    begins_ns: int
+    path: Path
+
+
+def find_runs(path: Path) -> list[tuple[Begun, ...]]:
+    """Return the segments of each run, the oldest run first.
+
+    One of a folder that has not begun is left out: a crash, or a full disk, may have met it before.
 
     Raises:
-        Refused: NO_RECORDING.
+        Refused: NO_RECORDING, or RECORDING_DAMAGED with file and offset.
     """
-    paths = [path] if path.is_file() else [one for one in segments_in(path) if has_begun(one)]
-    if not paths:
+    paths = [path] if path.is_file() else segments_in(path)
+    found = [Begun(at_ns, one) for one in paths if (at_ns := begin_of(one)) is not None]
+    if paths == [path] and not found:
+        raise not_begun(path)
+    if not found:
         raise Refused("NO_RECORDING", f"expected a recording, or a folder of them, at {path}; found none")
-    runs = [tuple(group) for _, group in groupby(paths, key=lambda one: run_of(one)[0])]
-    return [within for run in runs if (within := _within(run, span))]
+    return [tuple(group) for _, group in groupby(found, key=lambda one: run_of(one.path)[0])]
 
 
-def has_begun(path: Path) -> bool:
-    """Say whether a segment has its head and its snapshot: a crash, or a full disk, may have met it before.
+def opened(run: tuple[Begun, ...], span: Span) -> list[Segment]:
+    """Open and check every segment of a run that may have something of a span, before anything is replayed.
 
-    Raises:
-        Refused: RECORDING_DAMAGED with file and offset.
-    """
-    try:
-        Segment(path, until_ns=0)
-    except Refused as no:
-        if no.code != NOT_BEGUN:
-            raise
-        return False
-    return True
-
-
-def _within(run: tuple[Path, ...], span: Span) -> tuple[Path, ...]:
-    if span.from_ns is None and span.until_ns is None:
-        return run
-    begins = [Segment(one, until_ns=0).first_ns for one in run]
-    from_ns = begins[0] if span.from_ns is None else span.from_ns
-    wanted = []
-    for number, one in enumerate(run):
-        ends_ns = begins[number + 1] if number + 1 < len(run) else None
-        late = span.until_ns is not None and begins[number] > span.until_ns
-        if not late and (ends_ns is None or ends_ns > from_ns):
-            wanted.append(one)
-    return tuple(wanted)
-
-
-def opened(run: tuple[Path, ...], span: Span) -> list[Segment]:
-    """Open and check every segment of a run before anything of it is replayed.
+    One that ended before the span, or whose successor begins before it, is left out.
 
     Raises:
         Refused: RECORDING_DAMAGED with file and offset.
     """
-    return [Segment(one, span.until_ns) for one in run]
+    from_ns = run[0].begins_ns if span.from_ns is None else span.from_ns
+    until_ns = run[-1].begins_ns if span.until_ns is None else span.until_ns
+    found = [
+        Segment(one.path, span.until_ns)
+        for one, behind in zip_longest(run, run[1:])
+        if one.begins_ns <= until_ns and (behind is None or behind.begins_ns > from_ns)
+    ]
+    return found if span.from_ns is None else [one for one in found if one.last_ns >= from_ns]
 
 
 def differences_of_program(head: Head, code: str, strategies: str) -> Iterator[str]:

@@ -23,15 +23,11 @@ from tradefan.drivers.virtual import VirtualDriver
 from tradefan.errors import Refused
 from tradefan.messages.base import Message
 from tradefan.messages.control import (
-    Append,
-    AskHistory,
     ChainBroken,
     Durable,
-    Fold,
     History,
     JournalFailed,
     JournalWorks,
-    KillByte,
     KillByteSet,
     LogLine,
     Rows,
@@ -40,80 +36,29 @@ from tradefan.messages.control import (
 )
 from tradefan.messages.market import BookSnapshot
 from tradefan.messages.orders import CancelParent
-from tradefan.messages.records import Parent, Record
+from tradefan.messages.records import Parent
 from tradefan.messages.wire import Closed, LinkDown, Open, Write
+from tradefan.replay.beginning import Beginning
 from tradefan.replay.bounds import records_of
+from tradefan.replay.memory_journal import MemoryJournal
 from tradefan.replay.player import Played
 from tradefan.runtime.context import TurnContext
 from tradefan.runtime.kernel import Kernel
-from tradefan.runtime.snapshot import KernelSnapshot, restore
-from tradefan.runtime.system import RIM, Ingress, System
-from tradefan.stores.journal_layout import subject_of
+from tradefan.runtime.system import RIM, Ingress
 from tradefan.stores.segments import Segment
 from tradefan.stores.sqlite import StoreFile
 from tradefan.stores.store_link import StoreMachine
-from tradefan.units import MS, AccountId, InstrumentId, ParentId, Ref
+from tradefan.units import AccountId, InstrumentId, ParentId, Ref
 from tradefan.venues.paper import PaperVenue
 from tradefan.venues.paper_state import MemoryStore, PaperConfig, PaperSaved
-from tradefan.wiring import account_port, encode_config, gateway_name, market_name, market_port, plan, wire
+from tradefan.wiring import account_port, encode_config, gateway_name, market_name, market_port, plan
 
-COMMIT_NS = MS
-"""What the journal in memory takes for a group, about as a disk does."""
 _BPS = 10_000
 _JOURNAL = (Durable, Rows, KillByteSet, History, JournalFailed, JournalWorks, ChainBroken)
 OTHER_IDS = 1 << 40
 """What is not numbered by the recording is numbered from here on, so that nothing has a number twice."""
 
 Change = Callable[[Config], Config]
-
-
-class MemoryJournal:
-    """The journal's port: what was there at the beginning, and what is appended since."""
-
-    def __init__(self, base: Rows | None) -> None:
-        """Begin with what the recorded journal told; None until it has told it."""
-        self.base = base
-        self.records: list[Record] = []
-        self._folds: deque[Fold] = deque()
-        self._out: deque[tuple[int, Message]] = deque()
-
-    def apply(self, now_ns: int, effect: Message) -> None:
-        """Take an effect; what it takes to answer is there at once, but for a commit's time."""
-        if isinstance(effect, Append):
-            base = 0 if self.base is None else self._base_lsn(self.base)
-            behind = base + len(self.records)
-            self.records += effect.records[max(0, behind + 1 - effect.first_lsn) :]
-            self._out.append((now_ns + COMMIT_NS, Durable(base + len(self.records))))
-        elif isinstance(effect, KillByte):
-            self._out.append((now_ns, KillByteSet(effect.serial, effect.value)))
-        elif isinstance(effect, AskHistory):
-            known = (*(() if self.base is None else self.base.records), *self.records)
-            found = tuple(record for record in known if subject_of(record) == effect.subject)
-            self._out.append((now_ns, History(effect.subject, found, effect.fact)))
-        elif isinstance(effect, Fold):
-            self._folds.append(effect)
-
-    def next_ns(self) -> int | None:
-        """Return when an answer is due."""
-        if self._folds and self.base is not None:
-            return 0
-        return self._out[0][0] if self._out else None
-
-    def take(self, now_ns: int, limit: int) -> list[Message]:
-        """Return what is due."""
-        taken: list[Message] = []
-        while self._folds and self.base is not None:
-            base, fold = self.base, self._folds.popleft()
-            records = (*base.records, *self.records)
-            durable = self._base_lsn(base) + len(self.records)
-            taken.append(replace(base, gen=fold.gen, records=records, durable=durable))
-        while self._out and self._out[0][0] <= now_ns and len(taken) < limit:
-            taken.append(self._out.popleft()[1])
-        return taken
-
-    @staticmethod
-    def _base_lsn(base: Rows) -> int:
-        return base.snapshot_lsn + len(base.records)
 
 
 class Sink:
@@ -154,14 +99,13 @@ class Rerun:
         Raises:
             Refused: NOT_LIVE for a key that only a start can change, where this is none.
         """
-        head, raw = segment.head, segment.snapshot()
-        saved = msgspec.msgpack.decode(raw, type=KernelSnapshot)
+        beginning = Beginning(segment)
+        head, begun = segment.head, beginning.saved.kernel.begun
         self.change = change
-        config = msgspec.msgpack.decode(head.config, type=Config)
-        self.instruments = {one.id: one for one in head.instruments}
-        wired = config if saved.kernel.begun else change(config)
-        self.plan = plan(wired, self.instruments)
-        system = wire(wired, self.instruments, head.instance, head.version)
+        config = beginning.config
+        wired = config if begun else change(config)
+        self.plan = plan(wired, beginning.instruments)
+        system = beginning.wire(wired)
         self.logs: list[LogLine] = []
         self.journal = MemoryJournal(None)
         self.unasked = 0
@@ -181,46 +125,18 @@ class Rerun:
         self._learned = 0
         self.ended_at = 0
         """The recorded step at which this kernel had ended, 0 while it has not."""
-        kernel = self._begin(system, wired, head.config_id, saved, raw)
-        self.kernel = kernel
+        # One that had not begun is made anew, with what may be other actors.
+        self.kernel = kernel = beginning.restore(system) if begun else beginning.begin_anew(system, wired)
         kernel.state.ids += OTHER_IDS
         kernel.context = _Numbered(kernel, self._number)
         self.driver = VirtualDriver(
             kernel, self._machines(), on_log=lambda _now, line: self.logs.append(line)
         )
         self._markets = {kernel.refs[market_name(venue)]: market_port(venue) for venue in self.plan.venues}
-        if saved.kernel.begun:
+        if begun:
             self._go_on(changes=changes)
 
     # --- the beginning --------------------------------------------------------------------------------
-
-    def _begin(
-        self, system: System, config: Config, config_id: str, saved: KernelSnapshot, raw: bytes
-    ) -> Kernel:
-        """Return the kernel as it was; one that had not begun is made anew, with what may be other actors."""
-        limits = config.runtime
-        if saved.kernel.begun:
-            return restore(
-                raw,
-                system,
-                saved.code,
-                per_step=limits.messages_per_step,
-                per_visit=limits.messages_per_visit,
-            )
-        kernel = Kernel(
-            system,
-            config,
-            config_id,
-            now_ns=saved.kernel.now_ns,
-            per_step=limits.messages_per_step,
-            per_visit=limits.messages_per_visit,
-        )
-        for one in saved.cells:
-            ref = kernel.refs.get(one.name)
-            cell = None if ref is None else kernel.cells[ref]
-            if cell is not None:
-                cell.rng = one.rng
-        return kernel
 
     def _go_on(self, *, changes: bool) -> None:
         """Begin in the middle: other limits are swapped in, connections stay, books are told.

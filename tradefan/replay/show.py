@@ -2,36 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import orjson
 from msgspec import Struct
 
 from tradefan.errors import Refused
-from tradefan.messages.base import Message
 from tradefan.messages.control import Append, LogLine
 from tradefan.messages.orders import Refusal
 from tradefan.messages.wire import Received
 from tradefan.replay.bounds import records_of
 from tradefan.replay.player import Played
+from tradefan.runtime.system import Ingress
 from tradefan.stores.journal_tool import iso, orders_of, plain_fields
+from tradefan.units import Ref
 
 Shown = dict[str, Any]
 WORDS = ("orders", "decisions", "all")
 BODY_MAX = 200
-
-
-class Names:
-    """Names of actors and ports by their refs."""
-
-    def __init__(self, refs: dict[str, Any]) -> None:
-        """Take the refs of a system."""
-        self._names = {ref: name for name, ref in refs.items()}
-
-    def of(self, ref: int) -> str:
-        """Return a name; 0 is the kernel's own."""
-        return self._names.get(ref, "kernel")
 
 
 def require_word(word: str) -> None:
@@ -44,8 +33,8 @@ def require_word(word: str) -> None:
         raise Refused("BAD_PRINT", f"--print: expected one of {', '.join(WORDS)}, got {word!r}")
 
 
-def shower(word: str, names: Names) -> Callable[[Played], Iterator[Shown]]:
-    """Return what gives the objects that a word asks for.
+def shower(word: str, names: Mapping[Ref, str]) -> Callable[[Played], Iterator[Shown]]:
+    """Return what gives the objects that a word asks for; `names` are those of actors and ports.
 
     Raises:
         Refused: BAD_PRINT.
@@ -91,10 +80,10 @@ def _refusals(head: Shown, played: Played) -> Iterator[Shown]:
 
 
 def _messages(
-    head: Shown, what: str, messages: Iterable[tuple[Any, Message]], names: Names
+    head: Shown, what: str, messages: Iterable[Ingress], names: Mapping[Ref, str]
 ) -> Iterator[Shown]:
     for ref, msg in messages:
-        yield head | {"what": what, "who": names.of(ref), **_named(msg)}
+        yield head | {"what": what, "who": names.get(ref, "kernel"), **_named(msg)}
 
 
 def _named(msg: Struct) -> Shown:

@@ -28,8 +28,8 @@ from tradefan.drivers.live import EXIT_DEFECT
 from tradefan.drivers.turns import TurnBreaker
 from tradefan.messages.control import LogLine
 from tradefan.messages.records import Fill, Intent, Parent, PhaseChange, Record
-from tradefan.replay.bounds import records_of
-from tradefan.replay.check import Asked, Runs
+from tradefan.replay.bounds import Bound, records_of
+from tradefan.replay.check import Asked, Runs, teller
 from tradefan.replay.player import Played, Player
 from tradefan.replay.rerun import Rerun
 from tradefan.runtime.kernel import Kernel
@@ -134,10 +134,11 @@ def change_config(sets: Sequence[str], config: Config) -> Config:
 
 def what_if(asked: Asked, sets: Sequence[str], say: Callable[[str], None], *, as_json: bool) -> int:
     """Run every recorded run again and once more with the change, and print what would have differed."""
-    notes: list[str] = []
-    runs = Runs(asked, notes.append if as_json else lambda text: say(f"note: {text}"))
+    runs = Runs(asked, teller(say, as_json=as_json))
+    # Who follows a run follows it from a segment's first step: an instant only says which segment that is.
+    runs.begin = Bound()
     for segments in runs.runs:
-        notes.clear()
+        notes = runs.program_of(segments) if as_json else []
         columns = _three(runs, segments, partial(change_config, sets), notes)
         if as_json:
             found = {"run": segments[0].head.run, "notes": notes, "runs": [_plain(one) for one in columns]}
@@ -164,13 +165,12 @@ def _three(
 
     def see(player: Player, played: Played) -> None:
         last[:] = [player]
-        names = {ref: name for name, ref in player.kernel.refs.items()}
         ran[0].take(
             (record for _, record in records_of(played)),
             (effect for _, effect in played.effects if isinstance(effect, LogLine)),
         )
         for rerun in reruns:
-            rerun.follow(played, names)
+            rerun.follow(played, player.names)
 
     with _breaking_turns(reruns) as turns:
         report = runs.play(segments, see)

@@ -8,6 +8,7 @@ only: recovery reads the journal.
 from __future__ import annotations
 
 import errno
+import fcntl
 import threading
 import time
 from collections import deque
@@ -77,13 +78,14 @@ class RecorderView(Struct, frozen=True):
 
 
 class _Job(NamedTuple):
-    """Something for the thread: a chunk, or (with a path) a new file that begins with this one."""
+    """Something for the thread: a chunk, or (with a path) a new file, for whose head the thread asks."""
 
     kind: int
     content: bytes | bytearray
     first_step: int
     at_ns: int
     path: Path | None = None
+    head: Callable[[], bytes] | None = None
 
 
 class FlightRecorder:
@@ -95,8 +97,7 @@ class FlightRecorder:
         run: str,
         kernel: Kernel,
         *,
-        code: str,
-        head: Callable[[int, int], bytes],
+        head: Callable[[int, int], Callable[[], bytes]],
         encode_config: Callable[[Any], bytes],
         limits: Callable[[], RecorderLimits],
         broken: list[BrokenTurn],
@@ -106,12 +107,13 @@ class FlightRecorder:
     ) -> None:
         """Prepare; nothing is written before `start`.
 
-        `run` names the files, `head(number, step)` is the first chunk of a segment, `broken` is where
-        turns that were broken off are noted. The kernel must keep a trace.
+        `run` names the files, `head(number, step)` makes what gives the first chunk of a segment: this is
+        called by the thread, and may read files. `broken` is where turns that were broken off are noted. The
+        kernel must keep a trace.
         """
         assert kernel.trace is not None, "a recording is checked by the trace"
         self._folder, self._run, self._kernel, self._trace = folder, run, kernel, kernel.trace
-        self._code, self._head, self._encode_config = code, head, encode_config
+        self._head, self._encode_config = head, encode_config
         self._limits, self._broken, self._log, self._free = limits, broken, log, free
         self._secrets = tuple(secret.encode() for secret in secrets if secret)
         self._buffer = StepBuffer()
@@ -222,7 +224,8 @@ class FlightRecorder:
         self._flush_ns = limits.flush_ns
         step = kernel.state.steps
         try:
-            snapshot = take(kernel, self._encode_config(kernel.config), self._code)
+            # The head says which program it is.
+            snapshot = take(kernel, self._encode_config(kernel.config), "")
             head = self._head(self._number + 1, step)
         except Exception as error:  # noqa: BLE001 a state that does not encode may raise anything, and trading goes on
             self._pause(now_ns, f"the kernel's state does not encode: {type(error).__name__}: {error}")
@@ -232,7 +235,7 @@ class FlightRecorder:
         self._began_ns = now_ns
         self._buffer = StepBuffer()
         self._segment_path = segment_path(self._folder, self._run, self._number)
-        self._put(_Job(HEAD, head, step, now_ns, self._segment_path))
+        self._put(_Job(HEAD, b"", step, now_ns, self._segment_path, head))
         self._put(_Job(SNAPSHOT, snapshot, step, now_ns))
 
     def _flush(self, now_ns: int) -> None:
@@ -308,10 +311,11 @@ class FlightRecorder:
     def _write(self, job: _Job) -> None:
         """Write one chunk; behind a failure what belongs to the same segment is passed over."""
         try:
+            content = job.content if job.head is None else job.head()
             if job.path is not None:
                 self._open(job.path)
             if self._file is not None:
-                self._append(self._file, job)
+                self._append(self._file, job, content)
         except Exception as error:  # noqa: BLE001 a thread that ended would never be missed
             self._failure = f"{self._folder}: {getattr(error, 'strerror', None) or type(error).__name__}"
             self._let_go()
@@ -319,19 +323,18 @@ class FlightRecorder:
             with self._wake:
                 self._queued -= len(job.content)
 
-    def _append(self, file: IO[bytes], job: _Job) -> None:
-        chunk = pack_chunk(job.kind, self._struck(job), job.first_step, job.at_ns)
+    def _append(self, file: IO[bytes], job: _Job, content: bytes | bytearray) -> None:
+        chunk = pack_chunk(job.kind, self._struck(job.kind, content), job.first_step, job.at_ns)
         if file.write(chunk) != len(chunk):
             raise OSError(errno.ENOSPC, "a chunk did not fit on the disk")
         self._bytes_out += len(chunk)
         path, size = self._written
         self._written = (path, size + len(chunk))
 
-    def _struck(self, job: _Job) -> bytes | bytearray:
+    def _struck(self, kind: int, content: bytes | bytearray) -> bytes | bytearray:
         """Return a chunk's content without any secret; a replay is told where steps had one."""
-        if job.kind == STEPS:
-            return strike_out(bytearray(job.content), self._secrets)
-        content = job.content
+        if kind == STEPS:
+            return strike_out(bytearray(content), self._secrets)
         for secret in self._secrets:
             content = content.replace(secret, b"*" * len(secret))
         return content
@@ -341,6 +344,9 @@ class FlightRecorder:
         self._folder.mkdir(parents=True, exist_ok=True)
         self._tidy()
         self._file = path.open("xb", buffering=0)
+        with suppress(OSError):
+            # Tells a replay that the file goes on; the system lets it go with us, however we end.
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         self._written = (path, 0)
 
     def _tidy(self) -> None:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import re
 from collections.abc import Iterator
+from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 from typing import IO, Any, NamedTuple, TypeVar
 
@@ -31,8 +35,6 @@ from tradefan.stores.disk import Trouble
 ENDING = ".tfr"
 _NAME = re.compile(r"(\d{8}T\d{6}\.\d{6}Z)-(\d{5,})\.tfr")
 FORMAT = 1
-NOT_BEGUN = "NO_RECORDING"
-"""Code of the refusal of a segment that ends before its snapshot."""
 MARKET = (Trade, BookDelta, BookSnapshot, SessionBreak)
 """What a paper venue hears of the market: no part of a step's check."""
 T = TypeVar("T")
@@ -92,11 +94,12 @@ class Segment:
         self.path = path
         self.cut_at: int | None = None
         """Where the file ends in the middle of a chunk."""
+        self.goes_on = False
+        """Whether chunks from behind `until_ns` were left where they are."""
         with Trouble(str(path)), path.open("rb") as file:
             self._places = list(self._scan(file, until_ns))
         if [place.frame.kind for place in self._places[:2]] != [HEAD, SNAPSHOT]:
-            text = f"{path}: expected a head and a snapshot at its beginning, it ends before them"
-            raise Refused(NOT_BEGUN, text)
+            raise not_begun(path)
         self.head = self._decoded(HEAD, Head)
 
     @property
@@ -108,6 +111,18 @@ class Segment:
     def first_ns(self) -> int:
         """When it begins."""
         return self._places[0].frame.at_ns
+
+    @property
+    def last_ns(self) -> int:
+        """The instant of its last step, as far as it was read."""
+        last = self._places[-1]
+        if last.frame.kind != STEPS:
+            return last.frame.at_ns
+        try:
+            *_, step = read_steps(self._content(last)).steps
+        except msgspec.MsgspecError as error:
+            raise self.other("its last step", error) from error
+        return step.now_ns
 
     def snapshot(self) -> bytes:
         """Return the kernel at its beginning."""
@@ -134,11 +149,9 @@ class Segment:
             if len(data) < FRAME_SIZE:
                 self.cut_at = offset
                 return
-            frame = unpack_frame(data)
-            if frame is None:
-                text = f"{self.path}, offset {offset}: expected the frame of a chunk, got {data[:8].hex()}..."
-                raise Refused("RECORDING_DAMAGED", text)
+            frame = _frame(self.path, offset, data)
             if until_ns is not None and frame.kind in (STEPS, END) and frame.at_ns > until_ns:
+                self.goes_on = True
                 return
             packed = file.read(frame.size)
             if len(packed) < frame.size:
@@ -170,6 +183,68 @@ class Segment:
             raise self.damaged(place, str(error)) from error
 
 
+def not_begun(path: Path) -> Refused:
+    """Return the refusal of a segment that ends before its snapshot."""
+    text = f"{path}: expected a head and a snapshot at its beginning, it ends before them"
+    return Refused("NO_RECORDING", text)
+
+
+def _frame(path: Path, offset: int, data: bytes) -> Frame:
+    frame = unpack_frame(data)
+    if frame is None:
+        text = f"{path}, offset {offset}: expected the frame of a chunk, got {data[:8].hex()}..."
+        raise Refused("RECORDING_DAMAGED", text)
+    return frame
+
+
+def begin_of(path: Path) -> int | None:
+    """Return the instant at which a segment begins, None for one that ends before its snapshot does.
+
+    Only two frames are read: whoever opens it checks the rest.
+
+    Raises:
+        Refused: RECORDING_DAMAGED with file and offset.
+        Outage: the file cannot be read.
+    """
+    frames = list(islice(_frames(path), 2))
+    return frames[0].at_ns if len(frames) == 2 else None
+
+
+def end_of(path: Path) -> int:
+    """Return when the last chunk of a segment begins, by its frames alone, up to one that is damaged."""
+    last_ns = 0
+    with suppress(Refused):
+        for frame in _frames(path):
+            last_ns = frame.at_ns
+    return last_ns
+
+
+def _frames(path: Path) -> Iterator[Frame]:
+    """Give the frames of a segment's whole chunks."""
+    with Trouble(str(path)), path.open("rb") as file:
+        size, offset = os.fstat(file.fileno()).st_size, 0
+        while offset + FRAME_SIZE <= size:
+            file.seek(offset)
+            frame = _frame(path, offset, file.read(FRAME_SIZE))
+            offset += FRAME_SIZE + frame.size
+            if offset <= size:
+                yield frame
+
+
+def is_being_written(path: Path) -> bool:
+    """Say whether a recorder of this machine has this file open: it holds a lock on it."""
+    try:
+        with path.open("rb") as file:
+            # A shared one, so that two that look at the same moment do not see each other.
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        # Nobody can look, and what is said of the end names both.
+        return False
+    return False
+
+
 def segment_path(folder: Path, run: str, number: int) -> Path:
     """Return where a segment lies."""
     return folder / f"{run}-{number:05d}{ENDING}"
@@ -179,7 +254,9 @@ def segments_in(folder: Path) -> list[Path]:
     """Return the segments of a folder in order: run by run, each from its first."""
     if not folder.is_dir():
         return []
-    return sorted(path for path in folder.iterdir() if _NAME.fullmatch(path.name) and path.is_file())
+    found = (path for path in folder.iterdir() if _NAME.fullmatch(path.name) and path.is_file())
+    # Not by the name: behind the 99,999th of a run that would put the newest first, and let it go first.
+    return sorted(found, key=run_of)
 
 
 def run_of(path: Path) -> tuple[str, int]:

@@ -103,6 +103,10 @@ def changed(config: Config, **sections: Any) -> Config:
             "store.path: expected another file than the journal's, got journal.db",
         ),
         (
+            "recorder: {size_max: 10000000}",
+            "recorder.segment_size: expected up to size_max (10000000), got 67108864",
+        ),
+        (
             "time: {zone: Asia/Shangai}",
             (
                 "time.zone: expected a time zone such as UTC or Asia/Shanghai, got Asia/Shangai;"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 import apsw
+import msgspec
 
 from tradefan.messages.account import EquityPoint
 from tradefan.messages.market import Bar, Gap, Trade
@@ -24,11 +26,13 @@ from tradefan.messages.orders import (
 from tradefan.messages.records import Cursor, Fill, Record, Transfer
 from tradefan.sim.disk import SimDisk
 from tradefan.stores.disk import RealDisk
+from tradefan.stores.segments import FORMAT, Head
 from tradefan.units import AccountId, Asset, ClientOrderId, InstrumentId, OwnerId, ParentId, Side, TradeId
 
 ACCOUNT = AccountId("paper:main")
 BTC = InstrumentId("binance:BTC/USDT")
 OWNER = OwnerId("rebalance")
+RUN = "20260101T000000.000000Z"
 
 
 def transfers(count: int, first: int = 1) -> tuple[Record, ...]:
@@ -37,6 +41,27 @@ def transfers(count: int, first: int = 1) -> tuple[Record, ...]:
         Transfer(number, ACCOUNT, Asset("USDT"), Decimal(number), "test")
         for number in range(first, first + count)
     )
+
+
+def head(number: int, step: int) -> Callable[[], bytes]:
+    """What gives the head of a segment that is recorded outside a daemon."""
+    made = Head(
+        format=FORMAT,
+        run=RUN,
+        number=number,
+        first_step=step,
+        version="1",
+        python="3.11.2",
+        code="c",
+        strategies="",
+        environment="development",
+        config_id="x",
+        config=b"",
+        instruments=(),
+        instance="abc",
+        journal="journal.db",
+    )
+    return partial(msgspec.msgpack.encode, made)
 
 
 def fill_record(number: int) -> Fill:

@@ -13,17 +13,17 @@ import msgspec
 import pytest
 
 from tests.unit.runtime.players import Scribe, Script, build, say
+from tests.unit.stores.made import RUN, head
 from tradefan.errors import Refused
 from tradefan.messages.base import Message
 from tradefan.runtime.actor import Context
 from tradefan.runtime.kernel import Kernel
 from tradefan.runtime.recording import BrokenTurn
 from tradefan.stores.recorder import RECORDING, RETRY_NS, FlightRecorder, RecorderLimits
-from tradefan.stores.segments import ENDING, FORMAT, Head, Segment, run_of, segments_in
+from tradefan.stores.segments import ENDING, FORMAT, Segment, run_of, segments_in
 from tradefan.units import SECOND, Ref
 
 A = Ref(1)
-RUN = "20260101T000000.000000Z"
 LIMITS = RecorderLimits(
     segment_bytes=1 << 20,
     segment_ns=10_000 * SECOND,
@@ -33,27 +33,6 @@ LIMITS = RecorderLimits(
     queue_bytes=1 << 25,
     disk_free_min=1_000,
 )
-
-
-def head(number: int, step: int) -> bytes:
-    return msgspec.msgpack.encode(
-        Head(
-            format=FORMAT,
-            run=RUN,
-            number=number,
-            first_step=step,
-            version="1",
-            python="3.11.2",
-            code="c",
-            strategies="",
-            environment="development",
-            config_id="x",
-            config=b"",
-            instruments=(),
-            instance="abc",
-            journal="journal.db",
-        )
-    )
 
 
 class Rig:
@@ -70,8 +49,7 @@ class Rig:
             self.folder,
             RUN,
             self.kernel,
-            code="c",
-            head=head,
+            head=more.pop("head", head),
             encode_config=lambda _config: b"",
             limits=lambda: self.limits,
             broken=self.broken,
@@ -257,6 +235,34 @@ def test_disk_when_a_chunk_fits_only_in_part_then_the_file_ends_there(rig: Rig) 
     assert Segment(path).cut_at is not None
 
 
+def test_head_when_it_reads_files_then_on_the_recorder_s_thread_and_a_failure_ends_nothing(
+    tmp_path: Path,
+) -> None:
+    """The program's hash is of hundreds of files: neither the start nor the loop waits for it."""
+    asked: list[str] = []
+
+    def slow(number: int, step: int) -> Callable[[], bytes]:
+        def read() -> bytes:
+            asked.append(threading.current_thread().name)
+            if len(asked) == 1:
+                raise FileNotFoundError(2, "No such file or directory")
+            return head(number, step)()
+
+        return read
+
+    rig = Rig(tmp_path, head=slow)
+    rig.recorder.start()
+    rig.until(lambda: rig.recorder._failure != "", "the thread fails")
+    rig.step("lost")
+    rig.step("lost too")
+    assert "No such file" in rig.recorder.view().state
+    rig.step("behind which it begins again", after_ns=RETRY_NS)
+    rig.step("kept")
+    rig.recorder.close()
+    assert asked == ["recorder", "recorder"]
+    assert rig.texts() == ["kept"]
+
+
 def test_disk_when_it_has_no_room_at_the_start_then_nothing_is_made(rig: Rig) -> None:
     """Also the first snapshot waits for room."""
     rig.free = 0
@@ -375,8 +381,11 @@ def test_thread_when_something_of_ours_fails_in_it_then_tried_again_later(
 
 def test_head_when_it_cannot_be_told_then_no_segment_begins(tmp_path: Path) -> None:
     """A paper account's file that is broken in a new way is no reason to end the daemon."""
-    rig = Rig(tmp_path)
-    rig.recorder._head = lambda _number, _step: bytes(1 // 0)
+
+    def broken(_number: int, _step: int) -> Callable[[], bytes]:
+        raise ZeroDivisionError
+
+    rig = Rig(tmp_path, head=broken)
     rig.recorder.start()
     rig.step("lost")
     rig.recorder.close()
