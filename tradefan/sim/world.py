@@ -412,10 +412,12 @@ class World:
         oms = self.witness.oms
         return self.life is not None and oms is not None and oms.live.running
 
-    def _latched(self, latch: Latch, scopes: tuple[str, ...]) -> bool:
+    def _latched(self, latch: Latch, write: Write) -> bool:
         """Answer the link for the latch; whoever kills in the last moment closes it just before."""
-        self.ambush.passes(LINK, scopes)
-        return latch.is_closed(scopes)
+        self.ambush.passes(LINK, write.scopes)
+        if write.op == "replace":
+            self.ambush.passes(LINK, write.scopes, replaces=True)
+        return latch.is_closed(write.scopes)
 
     def _on_write(self, write: Write, refused: str | None) -> None:
         seen = self.witness
