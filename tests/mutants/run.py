@@ -28,9 +28,8 @@ from msgspec.structs import replace
 from tests.mutants.catalogue import MUTANTS
 from tests.mutants.mutant import PACKAGE, ROOT, Mutant, applied
 from tests.proof.stamp import DIRTY, Stamp, stamp
+from tradefan.sim.witness import DEFECT
 
-DEFECT = "DEFECT"
-"""An exception that nobody caught: the program has come apart, and no invariant has seen the mistake."""
 BUDGET_S = 300
 HOURS = 0.14
 SEEDS = range(1, 301)
@@ -177,6 +176,7 @@ def _attack(mutant: Mutant, children: list[Child], budget_s: int) -> Result:
         if broken is not None:
             by, expected, found = broken
             if by == DEFECT:
+                # The program has come apart, and no invariant has seen the mistake.
                 return result(
                     "invalid", expected="a program that only does the wrong thing", found=found[-SHOWN:]
                 )
