@@ -49,9 +49,9 @@ def render(place: Path, where: Path) -> None:
 
 
 def _all(asked: argparse.Namespace, say: Callable[[str], None]) -> list[str]:
-    """Run every part that has no figures of this code; what is wrong with one keeps none from running."""
+    """Run every part that lacks figures of this code; what is wrong with one keeps none from running."""
     failures = _try("seeds", asked, say, _BROKEN)
-    for part, stored in _stamps(load_all(asked.place)):
+    for part, stored in _stored(load_all(asked.place), asked):
         if stored is not None and stored.commit == code_of("HEAD"):
             say(f"{part}: stored for this code already")
             failures += _judge(part, asked.place)
@@ -71,8 +71,14 @@ def _try(
         return [f"{part}: {error}"]
 
 
-def _stamps(proof: Proof) -> list[tuple[str, Stamp | None]]:
-    parts = (("mutants", proof.mutants), ("kills", proof.kills), ("recovery", proof.recovery))
+def _stored(proof: Proof, asked: argparse.Namespace) -> list[tuple[str, Stamp | None]]:
+    """Return the stamps of parts, None of one that has fewer figures than are asked for."""
+    kills, recovery = proof.kills, proof.recovery
+    if kills is not None and (len(kills.api_ms) < asked.kills or len(kills.signal_ms) < asked.signals):
+        kills = None
+    if recovery is not None and (len(recovery.plain) < asked.starts or len(recovery.large) < asked.large):
+        recovery = None
+    parts = (("mutants", proof.mutants), ("kills", kills), ("recovery", recovery))
     return [(name, None if found is None else found.stamp) for name, found in parts]
 
 

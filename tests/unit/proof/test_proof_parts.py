@@ -12,10 +12,10 @@ import pytest
 from tests.mutants.mutant import Mutant
 from tests.proof import __main__ as program
 from tests.proof import mutants, stamp
-from tests.proof.figures import Broken, Mutants, Recovery, Seeds, load, save
+from tests.proof.figures import Broken, Mutants, Seeds, load, save
 from tests.proof.kills import accepted_behind, decided_behind
 from tests.unit.core.order_builders import intent
-from tests.unit.proof.made import chunk, kills, mutant, stamped
+from tests.unit.proof.made import chunk, kills, mutant, stamped, whole
 from tradefan.errors import Defect, Refused
 from tradefan.messages.records import Kill, Resume
 
@@ -171,11 +171,35 @@ def test_exit_when_parts_are_fine_then_0_and_the_page_is_written(
     save(tmp_path, Seeds((chunk(1, 100),)))
     save(tmp_path, Mutants(stamped(), 300, tuple(mutant(str(number)) for number in range(20))))
     save(tmp_path, kills())
-    save(tmp_path, Recovery(stamped(), (), 0, 0, (), 1, 1))
+    recovery = whole().recovery
+    assert recovery is not None
+    save(tmp_path, recovery)
     words = ["all", "--count", "100", "--place", str(tmp_path), "--page", str(tmp_path / "page.md")]
+    words += ["--signals", "2", "--starts", "1", "--large", "1"]
     assert program.main(words) == 0
     assert "20 of 20 (100.0 %)" in (tmp_path / "page.md").read_text()
     assert "kills: stored for this code already" in capsys.readouterr().out
+
+
+def test_all_when_a_part_has_fewer_figures_than_are_asked_for_then_it_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three kills that somebody has tried are not two hundred."""
+    ran: list[str] = []
+    monkeypatch.setattr(program, "code_of", lambda ref: stamped().commit)
+
+    def one(part: str, asked: object, say: object) -> list[str]:
+        ran.append(part)
+        return []
+
+    monkeypatch.setattr(program, "_one", one)
+    for figures in (whole().mutants, kills(), whole().recovery):
+        assert figures is not None
+        save(tmp_path, figures)
+    for words in (("--signals", "3"), ("--kills", "201"), ("--starts", "2"), ("--large", "2")):
+        fewer = {"--kills": "200", "--signals": "2", "--starts": "1", "--large": "1"} | dict([words])
+        program.main(["all", "--place", str(tmp_path), *(word for pair in fewer.items() for word in pair)])
+    assert ran == ["seeds", "kills", "seeds", "kills", "seeds", "recovery", "seeds", "recovery"]
 
 
 @pytest.mark.parametrize(
