@@ -37,6 +37,8 @@ SEEDS = range(1, 301)
 KILLED_LEAST = 0.95
 SHOWN = 400
 """Of what was expected and found so many characters are kept."""
+GUARDS = ("tradefan.errors.Defect:", "AssertionError")
+"""How an exception begins that the program raises because it has seen what may not be."""
 ATTACK = Path(__file__).with_name("attack.py")
 TRACE = "I-42"
 COMMAND = "python -m tests.mutants.run"
@@ -175,8 +177,8 @@ def _attack(mutant: Mutant, children: list[Child], budget_s: int) -> Result:
         broken = _broken(seen)
         if broken is not None:
             by, expected, found = broken
-            if by == DEFECT:
-                # The program has come apart, and no invariant has seen the mistake.
+            if by == DEFECT and not any(line.startswith(GUARDS) for line in found.splitlines()):
+                # The program has come apart, and neither an invariant nor a guard has seen the mistake.
                 return result(
                     "invalid", expected="a program that only does the wrong thing", found=found[-SHOWN:]
                 )
