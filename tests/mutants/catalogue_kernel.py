@@ -81,7 +81,7 @@ KERNEL: tuple[Mutant, ...] = (
     ),
     Mutant(
         "order-of-addresses",
-        "Parents are given to their executors in the order of their addresses in memory.",
+        "The orders of a parent are cancelled in the order of their addresses in memory.",
         (
             Change(
                 "actors/oms_engine.py",

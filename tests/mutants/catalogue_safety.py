@@ -22,6 +22,32 @@ SAFETY: tuple[Mutant, ...] = (
         ("I-09",),
     ),
     Mutant(
+        "latch-read-once",
+        "What the latch says of some scopes is read once and kept: a kill that comes later is not seen.",
+        (
+            Change("drivers/latch.py", '__slots__ = ("closed",)', '__slots__ = ("closed", "read")'),
+            Change(
+                "drivers/latch.py",
+                "        self.closed: dict[str, str] = {}\n",
+                """\
+        self.closed: dict[str, str] = {}
+        self.read: dict[tuple[str, ...], bool] = {}
+""",
+            ),
+            Change(
+                "drivers/latch.py",
+                """\
+        return bool(closed) and (ALL in closed or any(scope in closed for scope in scopes))
+""",
+                """\
+        found = bool(closed) and (ALL in closed or any(scope in closed for scope in scopes))
+        return self.read.setdefault(scopes, found)
+""",
+            ),
+        ),
+        ("I-09",),
+    ),
+    Mutant(
         "latch-knows-only-all",
         "A latch closes everything or nothing: a closed scope lets its orders pass.",
         (

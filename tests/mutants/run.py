@@ -23,9 +23,12 @@ from typing import Literal, TypeAlias
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from tests.mutants.catalogue import MUTANTS
 from tests.mutants.mutant import PACKAGE, ROOT, Mutant, applied
+from tests.proof.stamp import DIRTY, Stamp, stamp
+from tradefan.sim.witness import DEFECT
 
 BUDGET_S = 300
 HOURS = 0.14
@@ -34,8 +37,13 @@ SEEDS = range(1, 301)
 KILLED_LEAST = 0.95
 SHOWN = 400
 """Of what was expected and found so many characters are kept."""
+GUARDS = ("tradefan.errors.Defect:", "AssertionError")
+"""How an exception begins that the program raises because it has seen what may not be."""
 ATTACK = Path(__file__).with_name("attack.py")
 TRACE = "I-42"
+COMMAND = "python -m tests.mutants.run"
+NOWHERE = Path(os.devnull)
+"""What is kept there may be of a tree with changes, and says so."""
 
 Say: TypeAlias = Callable[[str], None]
 
@@ -66,7 +74,7 @@ class Result(Struct, frozen=True):
 class Report(Struct, frozen=True):
     """The results of a whole run, for whoever publishes them."""
 
-    commit: str
+    stamp: Stamp
     budget_s: int
     hours: float
     seeds: int
@@ -157,9 +165,11 @@ def make_copy(mutant: Mutant, source: Path, folder: Path) -> None:
 def _attack(mutant: Mutant, children: list[Child], budget_s: int) -> Result:
     result = partial(Result, mutant.name, mutant.mistake, mutant.invariants)
     quiet = children[0].run("none", SEEDS[0])
-    if quiet is None or (quiet.violation is not None and not mutant.shows_always):
+    shows = mutant.invariants if mutant.shows_always else ()
+    if quiet is None or (quiet.violation is not None and quiet.violation[0] not in shows):
         why = children[0].last_words() if quiet is None else " ".join(quiet.violation or ())
-        return result("invalid", expected="a run without faults that breaks nothing", found=why[:SHOWN])
+        expected = f"a run without faults that breaks {' or '.join(shows) or 'nothing'}"
+        return result("invalid", expected=expected, found=why[:SHOWN])
     ran = 0
     for seed in SEEDS:
         seen = [child.run("all", seed) for child in children]
@@ -167,6 +177,11 @@ def _attack(mutant: Mutant, children: list[Child], budget_s: int) -> Result:
         broken = _broken(seen)
         if broken is not None:
             by, expected, found = broken
+            if by == DEFECT and not any(line.startswith(GUARDS) for line in found.splitlines()):
+                # The program has come apart, and neither an invariant nor a guard has seen the mistake.
+                return result(
+                    "invalid", expected="a program that only does the wrong thing", found=found[-SHOWN:]
+                )
             return result("killed", by, seed, expected[:SHOWN], found[:SHOWN], core_s, ran + 1)
         if None in seen or core_s >= budget_s:
             break
@@ -188,7 +203,7 @@ def _broken(seen: Sequence[Seen | None]) -> tuple[str, str, str] | None:
 def run(mutants: Sequence[Mutant], jobs: int, budget_s: int, say: Say) -> Report:
     """Attack mutants, so many at a time, and say what becomes of each in their order."""
     say(f"{'mutant':36}{'':10}{'by':8}{'seed':>5}{'core s':>8}")
-    results = []
+    results, begun = [], stamp(COMMAND, NOWHERE)
     with tempfile.TemporaryDirectory(prefix="mutants-") as name, ThreadPoolExecutor(jobs) as pool:
         source = keep_source(Path(name))
         for one in pool.map(partial(attack, source=source, budget_s=budget_s), mutants):
@@ -196,7 +211,7 @@ def run(mutants: Sequence[Mutant], jobs: int, budget_s: int, say: Say) -> Report
             say(f"{one.name:36}{one.verdict:10}{one.killed_by:8}{seed:>5}{one.core_s:>8.1f}")
             results.append(one)
     killed = sum(one.verdict == "killed" for one in results)
-    return Report(_commit(), budget_s, HOURS, len(SEEDS), killed, tuple(results))
+    return Report(_ended(begun), budget_s, HOURS, len(SEEDS), killed, tuple(results))
 
 
 def conclusion(report: Report) -> list[str]:
@@ -210,9 +225,12 @@ def conclusion(report: Report) -> list[str]:
     return lines
 
 
-def _commit() -> str:
-    command = ["git", "-C", str(ROOT), "rev-parse", "HEAD"]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+def _ended(begun: Stamp) -> Stamp:
+    """Return the stamp of a run that ends now: of a commit only if the code is still the same."""
+    ended = stamp(COMMAND, NOWHERE)
+    if ended.commit == begun.commit or begun.commit.endswith(DIRTY):
+        return replace(ended, commit=begun.commit)
+    return replace(ended, commit=begun.commit + DIRTY)
 
 
 def check(mutants: Sequence[Mutant]) -> None:
@@ -222,14 +240,26 @@ def check(mutants: Sequence[Mutant]) -> None:
             make_copy(mutant, ROOT / PACKAGE, Path(name))
 
 
+def at_least(least: int) -> Callable[[str], int]:
+    """Return what reads a whole number of an option."""
+
+    def number(text: str) -> int:
+        found = int(text)
+        if found < least:
+            raise argparse.ArgumentTypeError(f"expected at least {least}, got {text}")
+        return found
+
+    return number
+
+
 def main(
     words: Sequence[str] | None = None, mutants: Sequence[Mutant] = MUTANTS, say: Say | None = None
 ) -> int:
     """Do what the command line says; return its exit code."""
     parser = argparse.ArgumentParser(prog="python -m tests.mutants.run", description=__doc__)
     parser.add_argument("--only", nargs="+", metavar="NAME", choices=[one.name for one in mutants])
-    parser.add_argument("--jobs", type=int, default=2)
-    parser.add_argument("--budget", type=int, default=BUDGET_S, help="core-seconds for each")
+    parser.add_argument("--jobs", type=at_least(1), default=2)
+    parser.add_argument("--budget", type=at_least(1), default=BUDGET_S, help="core-seconds for each")
     parser.add_argument("--out", type=Path, metavar="FILE.json")
     parser.add_argument("--check", action="store_true", help="only apply and compile each")
     wanted = parser.parse_args(words)

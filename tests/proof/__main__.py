@@ -3,25 +3,33 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from tests.mutants.run import at_least
 from tests.proof import kills, mutants, recovery, seeds
 from tests.proof.figures import Proof, load_all
 from tests.proof.promises import read
 from tests.proof.render import page
-from tests.proof.stamp import PAGE, PLACE, Stamp, code_of
-from tradefan.errors import Refused
+from tests.proof.stamp import PAGE, PLACE, Stamp, code_of, is_kept
+from tradefan.errors import Defect, Refused
 
+HOURS_MIN = 0.07
+"""A minute with faults and three to heal; no world is shorter."""
 PARTS = ("all", "seeds", "mutants", "kills", "recovery", "render")
 FAILED, REFUSED = 1, 2
+_BROKEN = (Defect, AssertionError)
+"""A process of a seed died, or a daemon did not do what it should."""
 
 
 def main(words: list[str]) -> int:
     """Run a part; return 1 where it found what breaks a promise, 2 where it cannot run."""
     asked = _parser().parse_args(words)
+    if asked.page is None:
+        asked.page = PAGE if is_kept(asked.place) else asked.place / PAGE.name
     say = partial(print, flush=True)
     try:
         failures = _all(asked, say) if asked.part == "all" else _one(asked.part, asked, say)
@@ -36,31 +44,41 @@ def main(words: list[str]) -> int:
 
 def render(place: Path, where: Path) -> None:
     """Write the page."""
+    where.parent.mkdir(parents=True, exist_ok=True)
     where.write_text(page(read(), load_all(place)), encoding="utf-8")
 
 
 def _all(asked: argparse.Namespace, say: Callable[[str], None]) -> list[str]:
-    """Run every part that has no figures of this code; what is wrong with one keeps none from running."""
-    failures = _one("seeds", asked, say)
-    for part, stored in _stamps(load_all(asked.place)):
+    """Run every part that lacks figures of this code; what is wrong with one keeps none from running."""
+    failures = _try("seeds", asked, say, _BROKEN)
+    for part, stored in _stored(load_all(asked.place), asked):
         if stored is not None and stored.commit == code_of("HEAD"):
             say(f"{part}: stored for this code already")
             failures += _judge(part, asked.place)
         else:
-            failures += _try(part, asked, say)
+            failures += _try(part, asked, say, (*_BROKEN, Refused))
         render(asked.place, asked.page)
     return failures
 
 
-def _try(part: str, asked: argparse.Namespace, say: Callable[[str], None]) -> list[str]:
+def _try(
+    part: str, asked: argparse.Namespace, say: Callable[[str], None], kinds: tuple[type[Exception], ...]
+) -> list[str]:
+    """Run a part; what ends it in its midst is told like what it finds."""
     try:
         return _one(part, asked, say)
-    except Refused as refused:
-        return [f"{part}: {refused}"]
+    except kinds as error:
+        return [f"{part}: {error}"]
 
 
-def _stamps(proof: Proof) -> list[tuple[str, Stamp | None]]:
-    parts = (("mutants", proof.mutants), ("kills", proof.kills), ("recovery", proof.recovery))
+def _stored(proof: Proof, asked: argparse.Namespace) -> list[tuple[str, Stamp | None]]:
+    """Return the stamps of parts, None of one that has fewer figures than are asked for."""
+    kills, recovery = proof.kills, proof.recovery
+    if kills is not None and (len(kills.api_ms) < asked.kills or len(kills.signal_ms) < asked.signals):
+        kills = None
+    if recovery is not None and (len(recovery.plain) < asked.starts or len(recovery.large) < asked.large):
+        recovery = None
+    parts = (("mutants", proof.mutants), ("kills", kills), ("recovery", recovery))
     return [(name, None if found is None else found.stamp) for name, found in parts]
 
 
@@ -96,21 +114,35 @@ def _judge(part: str, place: Path) -> list[str]:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.proof", description=__doc__)
     parser.add_argument("part", choices=PARTS, metavar="PART", help=", ".join(PARTS))
-    parser.add_argument("--from", dest="first", type=int, default=1, help="seeds: the first")
-    parser.add_argument("--count", type=int, default=seeds.COUNT, help="seeds: how many")
-    parser.add_argument("--hours", type=float, default=seeds.HOURS, help="seeds: simulated hours of each")
-    parser.add_argument("--jobs", type=int, default=2, help="seeds: processes")
-    parser.add_argument("--chunk", type=int, default=seeds.CHUNK, help="seeds: so many are stored together")
+    parser.add_argument("--from", dest="first", type=at_least(0), default=1, help="seeds: the first")
+    parser.add_argument("--count", type=at_least(1), default=seeds.COUNT, help="seeds: how many")
+    parser.add_argument("--hours", type=_hours, default=seeds.HOURS, help="seeds: simulated hours of each")
+    parser.add_argument("--jobs", type=at_least(1), default=2, help="seeds: processes")
+    parser.add_argument(
+        "--chunk", type=at_least(1), default=seeds.CHUNK, help="seeds: so many are stored together"
+    )
     parser.add_argument("--file", type=Path, default=None, help="mutants: results that are there already")
-    parser.add_argument("--kills", type=int, default=kills.COUNT, help="kills: by the API")
-    parser.add_argument("--signals", type=int, default=kills.SIGNALS, help="kills: by SIGUSR2")
-    parser.add_argument("--starts", type=int, default=recovery.COUNT, help="recovery: kill -9 in trading")
-    parser.add_argument("--large", type=int, default=recovery.LARGE, help="recovery: on a large journal")
+    parser.add_argument("--kills", type=at_least(1), default=kills.COUNT, help="kills: by the API")
+    parser.add_argument("--signals", type=at_least(1), default=kills.SIGNALS, help="kills: by SIGUSR2")
+    parser.add_argument(
+        "--starts", type=at_least(1), default=recovery.COUNT, help="recovery: kill -9 in trading"
+    )
+    parser.add_argument(
+        "--large", type=at_least(1), default=recovery.LARGE, help="recovery: on a large journal"
+    )
     parser.add_argument(
         "--place", type=Path, default=PLACE, help="folder of the figures; another may be dirty"
     )
-    parser.add_argument("--page", type=Path, default=PAGE, help="what is written")
+    parser.add_argument("--page", type=Path, help="what is written; with another --place it stands there")
     return parser
+
+
+def _hours(text: str) -> float:
+    """Return the hours of a seed that an option names."""
+    found = float(text)
+    if not HOURS_MIN <= found < math.inf:
+        raise argparse.ArgumentTypeError(f"expected at least {HOURS_MIN}, got {text}")
+    return found
 
 
 if __name__ == "__main__":

@@ -43,10 +43,10 @@ AGAIN = """    make proof                  # all that is not stored for this com
     make proof PART=seeds       # or mutants, kills, recovery, render
     .venv/bin/python -m tests.proof seeds --from 1 --count 300      # --help says the rest
 
-An interrupted run goes on where it was: seeds are stored in chunks of 250. The exit code is 1 where a seed
-found a violation, an order was decided or accepted behind a kill, or fewer than 95 % of the mutants were
-killed. Nothing is stored of a tree with changes in it. The commit that is named is the newest that changed
-anything but this page and its figures.
+An interrupted run goes on where it was: seeds are stored in chunks of 250, the other parts when they end. The
+exit code is 1 where a seed found a violation, an order was decided or accepted behind a kill, or fewer than
+95 % of the mutants were killed. Nothing is stored of a tree with changes in it. The commit that is named is
+the newest that changed anything but this page and its figures.
 """
 
 

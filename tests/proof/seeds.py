@@ -8,7 +8,8 @@ from pathlib import Path
 from msgspec import Struct
 
 from tests.proof.figures import Broken, Chunk, Seeds, Strikes, added, gaps, load, pieces, save
-from tests.proof.stamp import Stamp, stamp, still
+from tests.proof.stamp import Stamp, is_kept, stamp, still
+from tradefan.errors import Refused
 from tradefan.sim.command import Wanted, simulate
 from tradefan.sim.report import Summary
 
@@ -28,7 +29,15 @@ class Asked(Struct, frozen=True):
 
 
 def run(place: Path, asked: Asked, say: Callable[[str], None]) -> None:
-    """Run what is missing of these seeds at this code."""
+    """Run what is missing of these seeds at this code.
+
+    Raises:
+        Refused: OTHER_HOURS, where the page would have worlds of another length.
+    """
+    if asked.hours != HOURS and is_kept(place):
+        raise Refused(
+            "OTHER_HOURS", f"expected seeds of {HOURS} h, got {asked.hours:g}; name another --place"
+        )
     command = _command(asked)
     begun = stamp(command, place)
     seeds = load(place, Seeds) or Seeds()
@@ -40,8 +49,9 @@ def run(place: Path, asked: Asked, say: Callable[[str], None]) -> None:
         # The day on which it ended; and what ran must still be what is stored as having run.
         ended = stamp(command, place)
         still(begun, place)
-        seeds = added(seeds, chunk_of(ended, (first, last), asked.hours, summary, trace))
-        save(place, seeds)
+        # Read anew: another range may be running beside this one, and stores its chunks, too.
+        stored = load(place, Seeds) or Seeds()
+        save(place, added(stored, chunk_of(ended, (first, last), asked.hours, summary, trace)))
 
 
 def chunk_of(ended: Stamp, seeds: tuple[int, int], hours: float, summary: Summary, trace: str) -> Chunk:

@@ -50,13 +50,18 @@ def stamp(command: str, place: Path = PLACE) -> Stamp:
     Raises:
         Refused: TREE_DIRTY, the folder is the one in git, and what would run is not what is committed.
     """
-    commit, changed = code_of("HEAD"), changes()
-    if changed and place == PLACE:
+    changed = changes()
+    if changed and is_kept(place):
         more = f" and {len(changed) - _SHOWN} more" if len(changed) > _SHOWN else ""
         text = f"expected the code of a commit, got changes in {', '.join(changed[:_SHOWN])}{more}"
         raise Refused("TREE_DIRTY", f"{text}; commit or stash them first")
     today = datetime.now(UTC).date().isoformat()
-    return Stamp(f"{commit}{DIRTY if changed else ''}", today, machine(), command)
+    return Stamp(f"{code_of('HEAD')}{DIRTY if changed else ''}", today, machine(), command)
+
+
+def is_kept(place: Path) -> bool:
+    """Say whether a folder is the one in git, whatever road leads there."""
+    return place.resolve() == PLACE
 
 
 def still(before: Stamp, place: Path = PLACE) -> None:

@@ -28,6 +28,20 @@ BROKEN = Mutant(
     ("I-01",),
 )
 
+NAMELESS = Mutant(
+    "nameless",
+    "Its author has not run it.",
+    (Change("core/scopes.py", "account, owner, *venues)", "account, owner, *nothing)"),),
+    ("I-09",),
+    shows_always=True,
+)
+TORN = Mutant(
+    "torn",
+    "It breaks where no fence is, as soon as there is a kill.",
+    (Change("drivers/latch.py", "any(scope in closed for", "any(scope in nothing for"),),
+    ("I-09",),
+)
+
 
 @pytest.mark.slow
 def test_run_when_one_mutant_survives_then_it_is_named_with_who_should_have_seen_it(tmp_path: Path) -> None:
@@ -46,7 +60,19 @@ def test_run_when_one_mutant_survives_then_it_is_named_with_who_should_have_seen
     assert null.seeds >= 1
     assert null.core_s <= 4
     assert broken.verdict == "invalid"
-    assert len(report.commit) == 40
+    assert len(report.stamp.commit.partition("-")[0]) == 40
+
+
+@pytest.mark.slow
+def test_run_when_the_program_only_comes_apart_then_nothing_is_killed(tmp_path: Path) -> None:
+    """A name that is not there breaks every run: that says nothing about the mistake that was meant."""
+    out = tmp_path / "mutants.json"
+    assert main(["--jobs", "1", "--out", str(out)], (NAMELESS, TORN), lambda _: None) == 1
+    nameless, torn = msgspec.json.decode(out.read_bytes(), type=Report).mutants
+    assert (nameless.verdict, nameless.expected) == ("invalid", "a run without faults that breaks I-09")
+    assert nameless.found.startswith("I-41 actor_crashed of oms ")
+    assert (torn.verdict, torn.killed_by) == ("invalid", "")
+    assert torn.found.rstrip().endswith("name 'nothing' is not defined")
 
 
 @pytest.mark.slow

@@ -63,8 +63,9 @@ def found(folder: Path) -> tuple[int, int, list[str]]:
 
 def shrunk(seed: int, runs_max: int) -> Reduced:
     """Return what a seed needs, by so many runs at most and without a clock."""
-    trial = partial(command._again, seed, "all")
-    return reduce(replay(seed, hours=HOURS), HOURS, trial, Budget(runs_max, 1e9))
+    budget = Budget(runs_max, 1e9)
+    trial = partial(command._again, seed, "all", budget)
+    return reduce(replay(seed, hours=HOURS), HOURS, trial, budget)
 
 
 def breaks(seed: int, hours: float, words: Sequence[str]) -> str | None:

@@ -64,6 +64,7 @@ def replay(
     faults: str = "all",
     only: str = "all",
     until_ns: int | None = None,
+    over: Callable[[], bool] = lambda: False,
 ) -> Outcome:
     """Run one seed with fresh checkers, as the command does with the same words.
 
@@ -73,7 +74,7 @@ def replay(
     kinds, all_on = read_kinds(faults)
     words = read_only(only)
     world = World(seed, hours=hours, kinds=kinds, all_on=all_on, only=words, checkers=all_checkers())
-    return world.run(until_ns)
+    return world.run(until_ns, over)
 
 
 def simulate(wanted: Wanted, say: Callable[[str], None]) -> tuple[Summary, str]:
@@ -104,7 +105,7 @@ def failure(outcome: Outcome, wanted: Wanted, *, shrink: bool = True) -> Iterato
         yield f"  not reduced: {_command(outcome.seed, wanted.hours, wanted.faults, wanted.only)}"
         return
     budget = Budget(RUNS_MAX, 60 * wanted.shrink_minutes, longest_s=outcome.cpu_s)
-    reduced = reduce(outcome, wanted.hours, partial(_again, outcome.seed, wanted.faults), budget)
+    reduced = reduce(outcome, wanted.hours, partial(_again, outcome.seed, wanted.faults, budget), budget)
     part = f"{len(reduced.only)} of {len(outcome.happened)} faults"
     cost = f"{budget.runs} runs, {budget.seconds:.0f} s"
     if budget.spent:
@@ -132,10 +133,13 @@ def _pin(folder: Path, seed: int, faults: str, reduced: Reduced) -> str:
         return f"not pinned: {error}"
 
 
-def _again(seed: int, faults: str, hours: float, words: Sequence[str], until_ns: int) -> Outcome:
-    """Run a seed with some of its faults."""
+def _again(
+    seed: int, faults: str, budget: Budget, hours: float, words: Sequence[str], until_ns: int
+) -> Outcome:
+    """Run a seed with some of its faults, while there is time."""
+    only = " ".join(words) or "none"
     with _watched(seed):
-        return replay(seed, hours=hours, faults=faults, only=" ".join(words) or "none", until_ns=until_ns)
+        return replay(seed, hours=hours, faults=faults, only=only, until_ns=until_ns, over=budget.over)
 
 
 def _one(wanted: Wanted, seed: int) -> bytes:

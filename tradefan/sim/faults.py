@@ -33,7 +33,7 @@ WORLD_KINDS: dict[str, str] = {
     "disk_error": "a write or sync of the journal's disk fails, once or for a while",
     "sync_slow": "a commit takes up to 5 s",
     "damage": "at a kill a copy of the disk is harmed: a byte flips, a file is cut, gone or old",
-    "actor_raise": "an actor raises at one of its next messages, or the order manager at a kill or stop",
+    "actor_raise": "an actor raises at a message, the order manager at a kill, a strategy as its turn waits",
     "book_differs": "the risk desk's book of a position is wrong, until it comes right or a human resumes",
     "poison_fact": "the order manager raises at a report or fill",
     "strategy_raise": "a strategy raises",

@@ -18,10 +18,10 @@ from tradefan.messages.control import KillSwitch, LoopLag, Stop, SwapConfig
 from tradefan.messages.gateway import ExecutionReport, VenueFill
 from tradefan.messages.orders import Doubt
 from tradefan.runtime.kernel import PER_STEP
-from tradefan.sim.falls import break_heirs, break_one
+from tradefan.sim.falls import break_heirs, break_line, break_one, orphan_turn
 from tradefan.sim.faults import CRASH, CRASHES, EXECUTOR, STRATEGY, Planned
 from tradefan.sim.only import COMES_WITH
-from tradefan.sim.operator import GATEWAY, JOURNAL, LINK
+from tradefan.sim.operator import GATEWAY, JOURNAL, LINK, OMS
 from tradefan.sim.options import ACCOUNT, T0, VENUE
 from tradefan.sim.plugins import Mode
 from tradefan.sim.process import Life, draw_crash
@@ -189,7 +189,13 @@ def _sync_slow(world: World, life: Life, kind: str, rng: Random) -> bool:
 
 
 def _actor(world: World, life: Life, kind: str, rng: Random) -> bool:
-    """Let an actor die at one of its next messages, before or behind its work; sometimes its heirs, too."""
+    """Let an actor die at one of its next messages, before or behind its work; sometimes its heirs, too.
+
+    Where messages wait between steps it often is a strategy whose turn waits in the order manager's mail.
+    """
+    if _short_steps(world) and rng.random() < 0.4:
+        world.ambush.lie(OMS, int(rng.random() * 3), partial(_orphan, world))
+        return False
     cells = [cell for cell in life.kernel.cells if cell is not None and cell.actor is not None]
     if not cells:
         return False
@@ -200,6 +206,13 @@ def _actor(world: World, life: Life, kind: str, rng: Random) -> bool:
             cell, rng.randint(1, 6), 1 + int(rng.random() * 20), lambda: world.witness.healed_ns is None
         )
     return True
+
+
+def _orphan(world: World, owners: tuple[str, ...]) -> None:
+    life, name = world.life, strategy_name(owners[0])
+    assert life is not None, "nothing waits in a dead process"
+    if orphan_turn(life, name):
+        world.note("actor_raise", f"{name}, whose turn waits")
 
 
 def _poison(world: World, life: Life, kind: str, rng: Random) -> bool:
@@ -222,22 +235,7 @@ def _fall(world: World, life: Life, rng: Random) -> None:
     if not world.only.drawn("actor_raise", COMES_WITH):
         return
     world.note("actor_raise", f"at a kill or stop, {left} times")
-
-    def guard(handle: Callable[[Any, Any], None]) -> Callable[[Any, Any], None]:
-        def turn(msg: Any, ctx: Any) -> None:  # noqa: ANN401 whatever an actor takes
-            nonlocal left
-            healed = world.witness.healed_ns is not None
-            strikes = left > 0 and not healed and isinstance(msg, KillSwitch | Stop)
-            left -= strikes
-            if not strikes or behind:
-                handle(msg, ctx)
-            if strikes:
-                raise RuntimeError("scripted: the order manager raises at a kill or stop")
-
-        return turn
-
-    cell.guard = guard
-    cell.place(cell.actor)
+    break_line(cell, left, (KillSwitch, Stop), lambda: world.witness.healed_ns is None, behind=behind)
 
 
 def _book(world: World, life: Life | None, kind: str, rng: Random) -> bool:
@@ -392,15 +390,25 @@ def _store(world: World, life: Life, kind: str, rng: Random) -> bool:
 
 
 def _kill(world: World, life: Life | None, kind: str, rng: Random) -> bool:
-    """Kill at once, or when a create waits somewhere: for the disk, in the gateway, for the socket."""
+    """Kill at once, or when a create waits somewhere: for the disk, in the gateway, for the socket.
+
+    Replacements are rare among creates, so that some kills wait for one.
+    """
     # Only between short steps does a create lie in the gateway's mail.
-    short, heard = world.config.runtime.messages_per_step < PER_STEP, life is not None
-    place = rng.choice(("", "", "", JOURNAL, GATEWAY, LINK) if short else ("", "", JOURNAL, LINK))
+    heard = life is not None
+    places = ("", "", "", JOURNAL, GATEWAY, LINK) if _short_steps(world) else ("", "", JOURNAL, LINK)
+    place, passes = rng.choice(places), int(rng.random() * 5)
+    replaces = place in (JOURNAL, LINK) and rng.random() < 0.4
     if place:
-        world.ambush.lie(place, int(rng.random() * 5), partial(_strike, world, rng, heard))
+        strike = partial(_strike, world, rng, heard)
+        world.ambush.lie(place, 0 if replaces else passes, strike, replaces=replaces)
     else:
         _strike(world, rng, heard, ())
     return False
+
+
+def _short_steps(world: World) -> bool:
+    return world.config.runtime.messages_per_step < PER_STEP
 
 
 def _strike(world: World, rng: Random, heard: bool, scopes: tuple[str, ...]) -> None:

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 from random import Random
 from typing import Any, Literal, TypeAlias
 
 from tradefan.core.modes import waits_for_human
-from tradefan.core.outbox import Placing, create_of
+from tradefan.core.outbox import Placing
 from tradefan.core.scopes import scopes as scopes_of
 from tradefan.drivers.latch import ALL
 from tradefan.messages.base import Message
 from tradefan.messages.control import KillSwitch
-from tradefan.messages.gateway import CreateOrder
+from tradefan.messages.gateway import ReplaceOrder
 from tradefan.messages.instrument import Instrument
 from tradefan.messages.orders import (
     AssignPosition,
     CancelAll,
     CancelParent,
+    OwnerTurn,
     ResolveOrder,
     ResumeTrading,
     SubmitOrder,
@@ -31,14 +32,17 @@ from tradefan.units import EXTERNAL, OwnerId, Side, exact
 from tradefan.wiring import gateway_name
 
 OWNERS = (OwnerId("api"), OwnerId("cli"))
-JOURNAL, GATEWAY, LINK = "journal", "gateway", "link"
-"""Where a create may wait when a kill comes: for the disk, in the gateway's mail, for the socket."""
+JOURNAL, GATEWAY, LINK, OMS = "journal", "gateway", "link", "oms"
+"""Where a create may wait when a kill comes: for the disk, in the gateway's mail, for the socket.
+
+Where a strategy's turn may wait when the strategy dies: in the order manager's mail.
+"""
 PRINCIPAL = "sim operator"
 KILL_REASON = "SIGUSR2"
 
 
 Strike: TypeAlias = Callable[[tuple[str, ...]], None]
-"""What is done to a create that waits, by its scopes."""
+"""What is done to a create that waits, by its scopes, or to a turn, by its owner."""
 
 
 class Operator:
@@ -212,41 +216,59 @@ class Operator:
 
 
 class Ambush:
-    """Lies in wait for a create at a place, and strikes in the instant in which one is there."""
+    """Lies in wait for a create or a turn at a place, and strikes in the instant in which one is there."""
 
     def __init__(self) -> None:
         """Lie nowhere."""
-        self._armed: dict[str, tuple[int, Strike]] = {}
+        self._armed: dict[tuple[str, bool], tuple[int, Strike]] = {}
 
-    def lie(self, place: str, passes: int, strike: Strike) -> None:
-        """Let so many creates pass a place, and strike at the next; who lies there already stays."""
-        self._armed.setdefault(place, (passes, strike))
+    def lie(self, place: str, passes: int, strike: Strike, *, replaces: bool = False) -> None:
+        """Let so many pass a place, and strike at the next; who lies there already stays.
+
+        With `replaces` it lets all pass but replacements.
+        """
+        self._armed.setdefault((place, replaces), (passes, strike))
 
     def leave(self) -> None:
         """Strike no more."""
         self._armed.clear()
 
     def look(self, kernel: Kernel, oms: Any) -> None:  # noqa: ANN401 the OMS's state
-        """Look behind a step for a create that waits in the journal or in the gateway."""
-        if JOURNAL in self._armed and oms is not None and oms.live.running:
-            self._wait(JOURNAL, (create_of(item.effect) for item in oms.live.outbox.waiting))
-        if GATEWAY in self._armed:
-            cell = kernel.cells[kernel.refs[gateway_name(ACCOUNT)]]
-            assert cell is not None
-            self._wait(GATEWAY, (create_of(msg) for msg in cell.mail.commands if isinstance(msg, Placing)))
+        """Look behind a step for what waits in the journal, in the gateway or in the order manager."""
+        if not self._armed:
+            return
+        if oms is not None and oms.live.running:
+            self._wait(JOURNAL, [item.effect for item in oms.live.outbox.waiting])
+        self._wait(GATEWAY, _commands(kernel, gateway_name(ACCOUNT)))
+        turn = next((msg for msg in _commands(kernel, OMS) if isinstance(msg, OwnerTurn)), None)
+        if turn is not None:
+            self.passes(OMS, (turn.owner,))
 
-    def _wait(self, place: str, creates: Iterator[CreateOrder | None]) -> None:
-        found = next((one for one in creates if one is not None), None)
-        if found is not None:
-            self.passes(place, scopes_of(found.account, found.instrument, found.owner))
+    def _wait(self, place: str, waiting: Sequence[Message]) -> None:
+        placing = [one for one in waiting if isinstance(one, Placing)]
+        for found in placing[:1]:
+            self.passes(place, _scopes(found))
+        for found in [one for one in placing if isinstance(one, ReplaceOrder)][:1]:
+            self.passes(place, _scopes(found), replaces=True)
 
-    def passes(self, place: str, scopes: tuple[str, ...]) -> None:
-        """Let a create with these scopes pass a place, or strike."""
-        passes, strike = self._armed.pop(place, (0, None))
+    def passes(self, place: str, scopes: tuple[str, ...], *, replaces: bool = False) -> None:
+        """Let what has these scopes pass a place, or strike."""
+        passes, strike = self._armed.pop((place, replaces), (0, None))
         if strike is not None and passes:
-            self._armed[place] = (passes - 1, strike)
+            self._armed[place, replaces] = (passes - 1, strike)
         elif strike is not None:
             strike(scopes)
+
+
+def _commands(kernel: Kernel, name: str) -> Sequence[Message]:
+    cell = kernel.cells[kernel.refs[name]]
+    assert cell is not None
+    return cell.mail.commands
+
+
+def _scopes(placing: Placing) -> tuple[str, ...]:
+    create = placing.create if isinstance(placing, ReplaceOrder) else placing
+    return scopes_of(create.account, create.instrument, create.owner)
 
 
 def _tell(life: Life | None, msg: Message) -> None:

@@ -1,7 +1,7 @@
 """A failing seed made small: the shortest span, then the kinds, then the single faults that it needs.
 
-A run counts as failing when it breaks the same invariant; it is not followed for long behind the instant
-at which the invariant broke before.
+A run counts as failing when it breaks the same invariant, or where an exception ended it when one of the
+same name does; it is not followed for long behind the instant at which that was so before.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from tradefan.sim.only import kind_of
 from tradefan.sim.options import T0
 from tradefan.sim.report import Outcome
 from tradefan.sim.shorten import Budget, shorten
-from tradefan.sim.witness import Violation
+from tradefan.sim.witness import DEFECT, Violation
 from tradefan.units import SECOND
 
 RUNS_MAX = 250
@@ -75,7 +75,7 @@ class _Search:
         """Try, and keep what fails: a list is shorter by what did not come up, too."""
         outcome = self._trial(hours, words, self._ended_ns + LATER_NS)
         found = outcome.violation
-        if found is None or found.invariant != self.violation.invariant:
+        if found is None or _what(found) != _what(self.violation):
             return False
         self.hours, self.only, self.violation = hours, outcome.happened, found
         self._ended_ns = T0 + outcome.simulated_ns
@@ -91,3 +91,9 @@ class _Search:
             else:
                 low = middle + 1
         return self.hours < before
+
+
+def _what(violation: Violation) -> tuple[str, str]:
+    """Return what broke; of an exception that nobody caught its name, which its last line begins with."""
+    lines = violation.found.strip().splitlines() if violation.invariant == DEFECT else []
+    return violation.invariant, lines[-1].partition(":")[0] if lines else ""

@@ -48,6 +48,12 @@ class Budget:
         self.runs, self._run_s = self.runs + 1, now_s
         return True
 
+    def over(self) -> bool:
+        """Say whether the time is over: a run that takes longer than any before it is broken off."""
+        over = self._clock() > self._end_s
+        self.spent = self.spent or over
+        return over
+
     @property
     def seconds(self) -> float:
         """How long it has been."""

@@ -79,7 +79,7 @@ class SimVenue:
         balances: dict[str, Decimal],
         note: Callable[[str, str], None] = lambda _kind, _text: None,
         fee_rate: Decimal = FEE,
-        latched: Callable[[tuple[str, ...]], bool] = lambda _scopes: False,
+        latched: Callable[[Write], bool] = lambda _write: False,
         on_write: Callable[[Write, str | None], None] = lambda _write, _refused: None,
         faults_until_ns: int | None = None,
         only: Only | None = None,
@@ -233,7 +233,7 @@ class SimVenue:
         key = (write.conn, write.gen)
         conn = self.links.conns.get(key)
         guarded = write.op in ("create", "replace")
-        latched = guarded and self.latched(write.scopes)
+        latched = guarded and self.latched(write)
         refused = may_write(latched, (write.gen, conn.gen if conn else 0), write.not_after_ns, now_ns)
         self.on_write(write, refused)
         if refused is not None or conn is None:

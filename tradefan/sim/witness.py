@@ -170,6 +170,10 @@ class StoreTruth(Protocol):
         ...
 
 
+DEFECT = "DEFECT"
+"""In the place of an invariant: an exception that nobody caught has ended the run."""
+
+
 class Violation(Struct, frozen=True):
     """A broken invariant with both values."""
 

@@ -48,7 +48,7 @@ from tradefan.sim.process import (
 from tradefan.sim.rack import Rack
 from tradefan.sim.report import Outcome
 from tradefan.sim.venue import FEE, SimVenue
-from tradefan.sim.witness import Checker, Violation, Witness, Written
+from tradefan.sim.witness import DEFECT, Checker, Violation, Witness, Written
 from tradefan.units import MS, SECOND, ClientOrderId, InstrumentId, use_decimal_context
 from tradefan.wiring import wire
 
@@ -72,7 +72,7 @@ _FIRST = "I-36"
 
 
 class _Enough(Exception):
-    """The instant has come behind which nobody wants to know."""
+    """The instant has come behind which nobody wants to know, or there is no time to wait for it."""
 
 
 class Fate(Struct, frozen=True):
@@ -151,15 +151,17 @@ class World:
         self._agenda: list[tuple[int, int, Callable[[], None]]] = []
         self._numbers = 0
         self._until_ns: int | None = None
+        self._over: Callable[[], bool] = lambda: False
 
     # --- the whole seed ---------------------------------------------------------------------------------
 
-    def run(self, until_ns: int | None = None) -> Outcome:
+    def run(self, until_ns: int | None = None, over: Callable[[], bool] = lambda: False) -> Outcome:
         """Run the seed, to its end or until an instant behind which nobody wants to know.
 
-        A broken invariant and an unexpected exception are part of the outcome.
+        A broken invariant and an unexpected exception are part of the outcome. Where it is `over` the run
+        is broken off, and what it would have shown is not known.
         """
-        violation, self._until_ns = None, until_ns
+        violation, self._until_ns, self._over = None, until_ns, over
         try:
             self._run()
         except _Enough:
@@ -168,7 +170,7 @@ class World:
             violation = broken.violation
         except Exception as error:  # noqa: BLE001 whatever escapes is a defect to report with its seed
             text = traceback_of(error)[-3_000:]
-            violation = Violation("DEFECT", self.now_ns, "no exception", text)
+            violation = Violation(DEFECT, self.now_ns, "no exception", text)
         if self.life is not None:
             self._end_life()
         self.rack.disk.close()
@@ -259,6 +261,8 @@ class World:
         if enough_ns is not None:
             until_ns = min(until_ns, enough_ns)
         while self.now_ns < until_ns:
+            if self._over():
+                raise _Enough
             try:
                 self._act()
                 next_ns = min(until_ns, self._agenda[0][0]) if self._agenda else until_ns
@@ -412,10 +416,12 @@ class World:
         oms = self.witness.oms
         return self.life is not None and oms is not None and oms.live.running
 
-    def _latched(self, latch: Latch, scopes: tuple[str, ...]) -> bool:
+    def _latched(self, latch: Latch, write: Write) -> bool:
         """Answer the link for the latch; whoever kills in the last moment closes it just before."""
-        self.ambush.passes(LINK, scopes)
-        return latch.is_closed(scopes)
+        self.ambush.passes(LINK, write.scopes)
+        if write.op == "replace":
+            self.ambush.passes(LINK, write.scopes, replaces=True)
+        return latch.is_closed(write.scopes)
 
     def _on_write(self, write: Write, refused: str | None) -> None:
         seen = self.witness

@@ -104,6 +104,41 @@ def test_chunk_when_made_of_a_sum_then_nothing_of_it_is_lost() -> None:
     assert [(one.seed, one.invariant, one.found) for one in found.violations] == [(8, "I-06", "two")]
 
 
+def test_seeds_when_two_ranges_run_at_once_then_neither_loses_chunks_of_the_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Parts may run side by side."""
+    begun: list[int] = []
+
+    def simulate(wanted: object, say: object) -> tuple[Summary, str]:
+        first = wanted.seeds[0]  # type: ignore[attr-defined]
+        begun.append(first)
+        if first == 1:
+            run(tmp_path, Asked(first=51, count=50, chunk=25), lambda _: None)
+        return Summary(seeds=25), "ab"
+
+    monkeypatch.setattr("tests.proof.seeds.simulate", simulate)
+    monkeypatch.setattr(stamp, "code_of", lambda ref: ONE)
+    monkeypatch.setattr(stamp, "changes", list)
+    run(tmp_path, Asked(count=50, chunk=25), lambda _: None)
+    assert begun == [1, 51, 76, 26]
+    seeds = load(tmp_path, Seeds)
+    assert seeds is not None
+    assert [one.first for one in seeds.chunks] == [1, 26, 51, 76]
+
+
+def test_seeds_when_of_another_length_then_not_among_those_that_are_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They would take the places of seeds of the length that the page names, and of their violations."""
+    monkeypatch.setattr("tests.proof.seeds.simulate", lambda *_: (Summary(seeds=1), "ab"))
+    monkeypatch.setattr(stamp, "code_of", lambda ref: ONE)
+    monkeypatch.setattr(stamp, "changes", list)
+    with pytest.raises(Refused, match=r"OTHER_HOURS: expected seeds of 0.14 h, got 0.07"):
+        run(stamp.PLACE, Asked(count=1, hours=0.07), lambda _: None)
+    run(tmp_path, Asked(count=1, hours=0.07), lambda _: None)
+
+
 def test_seeds_when_interrupted_then_go_on_with_what_is_missing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,15 +6,17 @@ import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
+from tests.mutants.mutant import Mutant
 from tests.proof import __main__ as program
 from tests.proof import mutants, stamp
-from tests.proof.figures import Broken, Mutants, Recovery, Seeds, load, save
+from tests.proof.figures import Broken, Mutants, Seeds, load, save
 from tests.proof.kills import accepted_behind, decided_behind
 from tests.unit.core.order_builders import intent
-from tests.unit.proof.made import chunk, kills, mutant, stamped
-from tradefan.errors import Refused
+from tests.unit.proof.made import chunk, kills, mutant, stamped, whole
+from tradefan.errors import Defect, Refused
 from tradefan.messages.records import Kill, Resume
 
 RESULT: dict[str, Any] = {
@@ -29,34 +31,58 @@ RESULT: dict[str, Any] = {
     "core_s": 1.5,
     "seeds": 4,
 }
+LAME = {**RESULT, "name": "lame", "verdict": "invalid", "killed_by": "", "seed": 0}
 
 
-def told(tmp_path: Path, *results: dict[str, Any], **more: Any) -> Path:
+def told(tmp_path: Path, *results: dict[str, Any], commit: str = "3" * 40, budget_s: int = 300) -> Path:
     """Write a file as the run of the mutants does."""
     path = tmp_path / "told.json"
-    report = {"commit": "HEAD", "budget_s": 300, "hours": 0.14, "seeds": 300, "killed": 1, "mutants": results}
-    path.write_text(json.dumps({**report, **more}))
+    of = msgspec.to_builtins(stamped(commit))
+    report = {"stamp": of, "budget_s": budget_s, "hours": 0.14, "seeds": 300, "killed": 1, "mutants": results}
+    path.write_text(json.dumps(report))
     return path
+
+
+@pytest.fixture
+def catalogue(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let there be two mutants, and code that has no changes."""
+    made = [Mutant(name, name, (), ("I-01",)) for name in ("twice", "lame")]
+    monkeypatch.setattr(mutants, "MUTANTS", made)
+    monkeypatch.setattr(stamp, "code_of", lambda ref: "3" * 40)
+    monkeypatch.setattr(stamp, "changes", list)
 
 
 # --- mutants --------------------------------------------------------------------------------------------
 
 
-def test_mutants_when_told_then_stored_under_the_commit_that_they_name(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.usefixtures("catalogue")
+def test_mutants_when_told_then_stored_under_the_stamp_that_they_name(tmp_path: Path) -> None:
     """Whoever ran them knows what they ran on; what did not run as a program would is not killed."""
-    monkeypatch.setattr(mutants, "code_of", lambda ref: {"abc": "3" * 40}[ref])
-    lame = {**RESULT, "name": "lame", "verdict": "invalid", "killed_by": "", "seed": 0}
-    mutants.run(tmp_path, told(tmp_path, RESULT, lame, commit="abc"))
+    mutants.run(tmp_path, told(tmp_path, RESULT, LAME))
     found = load(tmp_path, Mutants)
     assert found is not None
-    assert found.stamp.commit == "3" * 40
+    assert found.stamp == stamped("3" * 40)
     assert [(one.name, one.verdict, one.invariants, one.found) for one in found.results] == [
         ("twice", "killed", ("I-01",), ""),
         ("lame", "invalid", ("I-01",), "b"),
     ]
     assert mutants.share(found.results) == 0.5
+
+
+@pytest.mark.usefixtures("catalogue")
+@pytest.mark.parametrize("commit", ["1" * 40, "3" * 40 + "-dirty"])
+def test_mutants_when_they_are_of_other_code_then_refused(tmp_path: Path, commit: str) -> None:
+    """Nobody knows which mistakes there were then, nor what a tree with changes was."""
+    with pytest.raises(Refused, match=r"OTHER_CODE: expected mutants of 333333333333, got those of "):
+        mutants.run(tmp_path, told(tmp_path, RESULT, LAME, commit=commit))
+    assert load(tmp_path, Mutants) is None
+
+
+@pytest.mark.usefixtures("catalogue")
+def test_mutants_when_they_had_more_time_than_is_promised_then_refused(tmp_path: Path) -> None:
+    """Five core-minutes each."""
+    with pytest.raises(Refused, match=r"BAD_MUTANTS: .* at most 300 core-seconds for each, got 301"):
+        mutants.read(told(tmp_path, RESULT, LAME, budget_s=301))
 
 
 @pytest.mark.parametrize("field", ["name", "mistake", "invariants", "verdict"])
@@ -69,19 +95,22 @@ def test_mutants_when_a_field_is_missing_then_refused_by_its_name(tmp_path: Path
         mutants.read(told(tmp_path, RESULT, cut))
 
 
+@pytest.mark.usefixtures("catalogue")
 @pytest.mark.parametrize(
     ("results", "words"),
     [
-        ((), "got none"),
-        ((RESULT, RESULT), "got twice twice"),
-        (({**RESULT, "killed_by": ""},), "killed, and no invariant says so: twice"),
+        ((), "each of 2 mutants, got not twice, lame"),
+        ((RESULT,), "each of 2 mutants, got not lame"),
+        ((RESULT, LAME, {**LAME, "name": "third"}), "each of 2 mutants, got unknown third"),
+        ((RESULT, RESULT, LAME), "each of 2 mutants, got twice twice"),
+        (({**RESULT, "killed_by": ""}, LAME), "killed, and no invariant says so: twice"),
         (({**RESULT, "verdict": "yes"},), "Invalid enum value 'yes'"),
     ],
 )
 def test_mutants_when_they_make_no_sense_then_refused(
     tmp_path: Path, results: tuple[dict[str, Any], ...], words: str
 ) -> None:
-    """None at all would be all of them killed."""
+    """Some of them, and those the killed ones, would be all of them killed."""
     with pytest.raises(Refused, match=words):
         mutants.read(told(tmp_path, *results))
 
@@ -142,11 +171,35 @@ def test_exit_when_parts_are_fine_then_0_and_the_page_is_written(
     save(tmp_path, Seeds((chunk(1, 100),)))
     save(tmp_path, Mutants(stamped(), 300, tuple(mutant(str(number)) for number in range(20))))
     save(tmp_path, kills())
-    save(tmp_path, Recovery(stamped(), (), 0, 0, (), 1, 1))
+    recovery = whole().recovery
+    assert recovery is not None
+    save(tmp_path, recovery)
     words = ["all", "--count", "100", "--place", str(tmp_path), "--page", str(tmp_path / "page.md")]
+    words += ["--signals", "2", "--starts", "1", "--large", "1"]
     assert program.main(words) == 0
     assert "20 of 20 (100.0 %)" in (tmp_path / "page.md").read_text()
     assert "kills: stored for this code already" in capsys.readouterr().out
+
+
+def test_all_when_a_part_has_fewer_figures_than_are_asked_for_then_it_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three kills that somebody has tried are not two hundred."""
+    ran: list[str] = []
+    monkeypatch.setattr(program, "code_of", lambda ref: stamped().commit)
+
+    def one(part: str, asked: object, say: object) -> list[str]:
+        ran.append(part)
+        return []
+
+    monkeypatch.setattr(program, "_one", one)
+    for figures in (whole().mutants, kills(), whole().recovery):
+        assert figures is not None
+        save(tmp_path, figures)
+    for words in (("--signals", "3"), ("--kills", "201"), ("--starts", "2"), ("--large", "2")):
+        fewer = {"--kills": "200", "--signals": "2", "--starts": "1", "--large": "1"} | dict([words])
+        program.main(["all", "--place", str(tmp_path), *(word for pair in fewer.items() for word in pair)])
+    assert ran == ["seeds", "kills", "seeds", "kills", "seeds", "recovery", "seeds", "recovery"]
 
 
 @pytest.mark.parametrize(
@@ -175,6 +228,57 @@ def test_exit_when_a_promise_is_broken_then_1_and_says_which(
     assert program.main(["all", "--place", str(tmp_path), "--page", str(where)]) == 1
     assert words in capsys.readouterr().err
     assert where.exists()
+
+
+@pytest.mark.parametrize("error", [AssertionError("9 orders still rest"), Defect("seed 5 died")])
+def test_exit_when_one_part_fails_in_its_midst_then_1_and_the_others_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: Exception
+) -> None:
+    """A daemon that does not do what it should, or a process that died, is what is found."""
+    ran: list[str] = []
+
+    def one(part: str, asked: object, say: object) -> list[str]:
+        ran.append(part)
+        if part in ("seeds", "kills"):
+            raise error
+        return []
+
+    monkeypatch.setattr(program, "code_of", lambda ref: stamped().commit)
+    monkeypatch.setattr(program, "_one", one)
+    assert program.main(["all", "--place", str(tmp_path)]) == 1
+    assert ran == ["seeds", "mutants", "kills", "recovery"]
+    assert f"seeds: {error}\nkills: {error}\n" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--count", "0"),
+        ("--count", "-3"),
+        ("--from", "-1"),
+        ("--chunk", "0"),
+        ("--jobs", "0"),
+        ("--large", "0"),
+    ]
+    + [("--hours", text) for text in ("0.01", "nan", "inf", "-1")],
+)
+def test_parser_when_a_number_makes_no_sense_then_2_and_nothing_runs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], words: tuple[str, str]
+) -> None:
+    """None at all would be a proof of nothing that ends with 0."""
+    with pytest.raises(SystemExit, match="2"):
+        program.main(["seeds", "--place", str(tmp_path), *words])
+    assert f"{words[0]}: expected at least" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_page_when_the_figures_go_elsewhere_then_it_stands_there(tmp_path: Path) -> None:
+    """RELIABILITY.md has those that are kept, whatever is tried beside."""
+    before = stamp.PAGE.read_bytes()
+    place = tmp_path / "new"
+    assert program.main(["render", "--place", str(place)]) == 0
+    assert (place / "RELIABILITY.md").exists()
+    assert stamp.PAGE.read_bytes() == before
 
 
 def test_exit_when_a_part_cannot_run_then_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -73,8 +73,10 @@ def test_stamp_when_the_tree_is_dirty_then_refused_and_elsewhere_said(
     """What is kept in git is of a commit; what goes to another folder says that it is of none."""
     monkeypatch.setattr(stamp, "code_of", lambda ref: "1" * 40)
     monkeypatch.setattr(stamp, "changes", lambda: [f"{number}.py" for number in range(7)])
-    with pytest.raises(Refused, match=r"TREE_DIRTY: .* 0.py, 1.py, 2.py, 3.py, 4.py and 2 more"):
-        stamp.stamp("a command", PLACE)
+    monkeypatch.chdir(stamp.ROOT / "tests")
+    for place in (PLACE, Path("data/proof"), Path("unit/../data/./proof")):
+        with pytest.raises(Refused, match=r"TREE_DIRTY: .* 0.py, 1.py, 2.py, 3.py, 4.py and 2 more"):
+            stamp.stamp("a command", place)
     assert stamp.stamp("a command", tmp_path).commit == "1" * 40 + "-dirty"
 
 

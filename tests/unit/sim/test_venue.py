@@ -172,7 +172,7 @@ def test_trades_when_asked_by_pages_then_each_row_comes_once() -> None:
 def test_write_when_latched_or_late_or_of_an_old_generation_then_it_is_not_written() -> None:
     """`may_write` is asked in the statement before, and the write log hears what it said."""
     closed: list[str] = []
-    client = connected(latched=lambda scopes: bool(closed) and scopes == ("all",))
+    client = connected(latched=lambda write: bool(closed) and write.scopes == ("all",))
     closed.append("all")
     client.place(BTC, "buy", QTY, far(client), "a1")
     client.cancel(BTC, "a1")

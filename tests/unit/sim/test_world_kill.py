@@ -1,12 +1,23 @@
-"""Kills that come while a create waits: where the ambush lies, and what it does to the world."""
+"""Kills while a create waits, deaths while a turn does: where the ambush lies, what it does to the world."""
 
 from __future__ import annotations
 
-import pytest
+from typing import Any
 
-from tradefan.actors import oms_kill
+import pytest
+from msgspec.structs import replace
+
+from tradefan.actors import gateway_flights, oms, oms_kill
+from tradefan.actors.oms_owners import on_owner_turn
+from tradefan.actors.oms_state import Turn
+from tradefan.messages.orders import OwnerTurn
+from tradefan.messages.wire import Write
+from tradefan.sim import inject
+from tradefan.sim.checkers.alarms import ErrorsNameFaults
+from tradefan.sim.checkers.journal import WholeTurns
 from tradefan.sim.checkers.killing import KilledGone, LatchLasts, NothingBehindKill
-from tradefan.sim.operator import GATEWAY, JOURNAL, LINK, Ambush
+from tradefan.sim.operator import GATEWAY, JOURNAL, LINK, OMS, Ambush
+from tradefan.sim.options import ACCOUNT
 from tradefan.sim.world import World
 
 SHORT = 0.07
@@ -34,6 +45,19 @@ def test_ambush_when_it_has_left_then_nothing_is_struck() -> None:
     assert struck == []
 
 
+def test_ambush_when_it_waits_for_a_replacement_then_creates_pass() -> None:
+    """One that takes any create lies beside it."""
+    struck: list[tuple[str, ...]] = []
+    ambush = Ambush()
+    ambush.lie(LINK, 0, struck.append, replaces=True)
+    ambush.passes(LINK, ("a",))
+    assert struck == []
+    ambush.lie(LINK, 0, struck.append)
+    ambush.passes(LINK, ("b",))
+    ambush.passes(LINK, ("c",), replaces=True)
+    assert struck == [("b",), ("c",)]
+
+
 @pytest.mark.parametrize("place", [JOURNAL, GATEWAY, LINK])
 def test_world_when_a_kill_lies_in_wait_then_the_create_is_dropped_or_stopped_at_the_latch(
     place: str,
@@ -46,6 +70,71 @@ def test_world_when_a_kill_lies_in_wait_then_the_create_is_dropped_or_stopped_at
     stopped = [one for one in world.witness.writes if one.refused == "LATCHED"]
     dropped = [line for _, line in world.witness.logs if line.event == "create_dropped"]
     assert dropped if place == JOURNAL else stopped
+
+
+@pytest.mark.parametrize("place", [JOURNAL, LINK])
+@pytest.mark.parametrize("scoped", [True, False])
+def test_world_when_a_kill_waits_for_a_replacement_then_it_is_stopped_by_its_own_scopes(
+    place: str, scoped: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """I-09: it places an order, too, and the latch is asked for what it would place."""
+    if not scoped:
+        monkeypatch.setattr(gateway_flights, "Write", unscoped)
+    world = World(SEEDS[GATEWAY], hours=SHORT, kinds=(), checkers=(NothingBehindKill(), LatchLasts()))
+
+    def strike(scopes: tuple[str, ...]) -> None:
+        assert world.life is not None
+        world.operator.kill(world.life, (ACCOUNT,))
+
+    world.ambush.lie(place, 0, strike, replaces=True)
+    violation = world.run().violation
+    stopped = [one.op for one in world.witness.writes if one.refused == "LATCHED"]
+    dropped = [line for _, line in world.witness.logs if line.event == "create_dropped"]
+    if place == JOURNAL:
+        assert (violation, bool(dropped)) == (None, True)
+    elif scoped:
+        assert (violation, "replace" in stopped) == (None, True)
+    else:
+        assert violation is not None
+        assert violation.expected == f"no create of {ACCOUNT} while its latch is closed"
+
+
+def unscoped(*words: Any, **named: Any) -> Write:
+    """Make a request of a gateway that forgets the scopes of replacements."""
+    write = Write(*words, **named)
+    return replace(write, scopes=()) if write.op == "replace" else write
+
+
+@pytest.mark.parametrize("deaf", [True, False])
+def test_world_when_a_strategy_dies_as_its_turn_waits_then_the_turn_is_not_taken(
+    deaf: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its successor is told of a State without that turn, and makes one of the same number."""
+
+    def hears(turn: Turn, wish: OwnerTurn, handlers: dict[type[Any], Any]) -> None:
+        on_owner_turn(turn, replace(wish, asked=turn.live.asked.get(wish.owner, 0)), handlers)
+
+    if not deaf:
+        monkeypatch.setattr(oms, "on_owner_turn", hears)
+    world = World(SEEDS[GATEWAY], hours=SHORT, kinds=(), checkers=(ErrorsNameFaults(), WholeTurns()))
+    dead: list[tuple[str, ...]] = []
+
+    def strike(owners: tuple[str, ...]) -> None:
+        dead.append(owners)
+        inject._orphan(world, owners)
+
+    world.ambush.lie(OMS, 2, strike)
+    violation = world.run().violation
+    assert len(dead) == 1
+    if deaf:
+        stale = [line for _, line in world.witness.logs if line.event == "turn_out_of_date"]
+        assert (violation, [line.fields["owner"] for line in stale]) == (None, list(dead[0]))
+    else:
+        assert violation is not None
+        assert (violation.invariant, violation.expected) == (
+            "I-41",
+            "turn_repeated of oms only behind one of ()",
+        )
 
 
 def ambushed(world: World, place: str) -> list[tuple[str, ...]]:

@@ -8,7 +8,7 @@ from tradefan.sim.options import T0
 from tradefan.sim.reduce import LATER_NS, Reduced, reduce
 from tradefan.sim.report import Outcome
 from tradefan.sim.shorten import Budget
-from tradefan.sim.witness import Violation
+from tradefan.sim.witness import DEFECT, Violation
 from tradefan.units import SECOND
 
 HAPPENED = ("stall:0", "kill:0", "stall:1", "ban:0", "kill:1", "halt:0", "fee_quote")
@@ -18,20 +18,28 @@ BROKEN = Violation("I-01", T0 + 9 * SECOND, "one", "two")
 class World:
     """A world in which faults come up by their words alone; `breaks` says which invariant breaks, if any."""
 
-    def __init__(self, breaks: Callable[[float, set[str]], str | None]) -> None:
+    def __init__(
+        self,
+        breaks: Callable[[float, set[str]], str | None],
+        found: Callable[[set[str]], str] = lambda _: "two",
+    ) -> None:
         self.breaks = breaks
+        self.found = found
+        self.whole = BROKEN
         self.asked: list[tuple[float, tuple[str, ...], int]] = []
 
     def __call__(self, hours: float, words: Sequence[str], until_ns: int) -> Outcome:
         self.asked.append((hours, tuple(words), until_ns))
         came_up = tuple(one for one in HAPPENED if one in words or one.partition(":")[0] in words)
         invariant = self.breaks(hours, set(came_up))
-        violation = None if invariant is None else Violation(invariant, BROKEN.at_ns, "one", "two")
+        violation = (
+            None if invariant is None else Violation(invariant, BROKEN.at_ns, "one", self.found(set(came_up)))
+        )
         return Outcome(1, "", violation, (10 + len(came_up)) * SECOND, happened=came_up)
 
     def reduced(self, hours: float = 0.14, runs_max: int = 1_000) -> Reduced:
         """Reduce what all faults together break."""
-        whole = Outcome(1, "", BROKEN, 99 * SECOND, happened=HAPPENED)
+        whole = Outcome(1, "", self.whole, 99 * SECOND, happened=HAPPENED)
         return reduce(whole, hours, self, Budget(runs_max, 1e9))
 
 
@@ -47,6 +55,17 @@ def test_reduce_when_another_invariant_breaks_then_that_is_no_failure() -> None:
     """It would be another finding, perhaps that of a world which is broken without its faults."""
     world = World(lambda _hours, words: "I-01" if "ban:0" in words else "I-36")
     assert world.reduced().only == ("ban:0",)
+
+
+def test_reduce_when_another_exception_ends_it_then_that_is_no_failure() -> None:
+    """All exceptions stand under one word; two of a name may be about different values."""
+    world = World(
+        lambda _hours, _words: DEFECT,
+        lambda words: f"File one\nKeyError: {len(words)}" if "ban:0" in words else "File two\nOSError: 1",
+    )
+    world.whole = Violation(DEFECT, BROKEN.at_ns, "no exception", "File one\nKeyError: 99\n")
+    reduced = world.reduced()
+    assert (reduced.only, reduced.violation.found) == (("ban:0",), "File one\nKeyError: 1")
 
 
 def test_reduce_when_fewer_faults_do_in_a_shorter_span_then_that_is_found_last() -> None:

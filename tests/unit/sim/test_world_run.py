@@ -62,6 +62,15 @@ class Counts(Watch):
         return None
 
 
+def test_world_when_its_time_is_over_then_it_is_broken_off_and_shows_nothing() -> None:
+    """A run that takes too long for whoever waits for it, wherever it stands."""
+    asked = iter([False] * 5)
+    world = World(1, hours=SHORT, kinds=(), checkers=(Counts(),))
+    outcome = world.run(over=lambda: next(asked, True))
+    assert outcome.violation is None
+    assert 0 < outcome.simulated_ns < world.options.fault_ns
+
+
 def test_world_when_nothing_goes_wrong_then_it_trades_and_one_process_lives() -> None:
     """The load alone brings orders and fills."""
     outcome = run(1, ())

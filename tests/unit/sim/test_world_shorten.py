@@ -98,6 +98,17 @@ def test_budget_when_a_run_would_not_end_in_time_then_it_is_not_begun() -> None:
     assert budget.seconds == 273.0
 
 
+def test_budget_when_a_run_takes_longer_than_any_before_then_it_is_over_with_the_time() -> None:
+    """What it would have shown is not known, so that something was left undone."""
+    now_s = 0.0
+    budget = Budget(1_000, 300, clock=lambda: now_s)
+    assert budget.take()
+    now_s = 300.0
+    assert (budget.over(), budget.spent) == (False, False)
+    now_s = 301.0
+    assert (budget.over(), budget.spent) == (True, True)
+
+
 def test_budget_when_one_run_takes_longer_than_there_is_then_none_is_begun() -> None:
     """The failing run itself says how long one takes."""
     assert not Budget(1_000, 10, longest_s=11.0).take()

@@ -39,7 +39,7 @@ class Client:
         market_kinds: tuple[str, ...] = (),
         instruments: tuple[Instrument, ...] = INSTRUMENTS,
         volatility: float | None = None,
-        latched: Callable[[tuple[str, ...]], bool] = lambda _scopes: False,
+        latched: Callable[[Write], bool] = lambda _write: False,
         only: Only | None = None,
     ) -> None:
         self.notes: list[tuple[int, str, str]] = []
