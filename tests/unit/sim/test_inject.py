@@ -77,7 +77,7 @@ def test_actor_raise_when_the_operator_kills_then_the_order_manager_falls_and_th
     assert "KillSwitch" in {fields["message"] for fields in logged(world, "actor_crashed")}
 
 
-@pytest.mark.parametrize(("seed", "event"), [(10, "child_stays_down"), (15, "supervisor_exhausted")])
+@pytest.mark.parametrize(("seed", "event"), [(17, "child_stays_down"), (15, "supervisor_exhausted")])
 def test_actor_raise_when_heirs_fall_too_then_their_supervisor_is_exhausted(seed: int, event: str) -> None:
     """What falls in a row stays down for its pause, or ends everything; and all is well in the end."""
     world = World(seed, hours=0.14, kinds=("actor_raise",), all_on=True, checkers=all_checkers())
