@@ -1,0 +1,149 @@
+"""When contingent orders fire: the vectors of the specification, and what no print alone may do."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tradefan.core import trigger
+from tradefan.core.trigger import Armed, Condition, Confirm, Kind
+from tradefan.errors import Refused
+from tradefan.units import MS, Side
+
+D = Decimal
+TWO = Confirm(2)
+
+
+def fed(condition: Condition, *prices: int, armed: Armed | None = None) -> list[Armed]:
+    """Return where a trigger stands behind each print."""
+    now, found = armed or Armed(), []
+    for i, price in enumerate(prices, start=1):
+        now = trigger.observe(condition, now, price, i, i * MS)
+        found.append(now)
+    return found
+
+
+def test_stop_when_two_prints_in_a_row_are_beyond_then_it_fires() -> None:
+    """Sell at 10000, prints 10001 9999 10002 9998 9997: at the fifth."""
+    stop = Condition("stop", "sell", TWO, 10_000)
+    found = [one.fired for one in fed(stop, 10_001, 9_999, 10_002, 9_998, 9_997)]
+    assert found == [None, None, None, None, 9_997]
+
+
+def test_trailing_when_the_market_rises_and_falls_then_it_fires_from_the_best_confirmed_price() -> None:
+    """Armed at 10000, callback 100 bps: watermark 10000 10200 10290, level 10187, fires at 10160."""
+    trailing = Condition("trailing", "sell", TWO, callback_bps=D(100))
+    prices = (10_200, 10_300, 10_290, 10_180, 10_190, 10_170, 10_160)
+    found = fed(trailing, *prices, armed=Armed(watermark=10_000))
+    assert [one.watermark for one in found[:3]] == [10_000, 10_200, 10_290]
+    assert trigger.level_of(trailing, found[2]) == 10_187
+    assert [one.fired for one in found] == [None] * 6 + [10_160]
+
+
+def test_trailing_when_one_print_is_far_away_then_the_watermark_does_not_follow_it() -> None:
+    """10000, 10900, 10010 moves it to 10010 only."""
+    trailing = Condition("trailing", "sell", TWO, callback_bps=D(100))
+    found = fed(trailing, 10_000, 10_900, 10_010, armed=Armed(watermark=10_000))
+    assert found[-1].watermark == 10_010
+
+
+@pytest.mark.parametrize(
+    ("kind", "side", "prices", "fires"),
+    [
+        ("stop", "buy", (9_999, 10_000, 10_000), True),
+        ("stop", "buy", (10_001, 9_999, 10_001), False),
+        ("take_profit", "sell", (10_000, 10_005), True),
+        ("take_profit", "sell", (9_999, 10_000), False),
+        ("take_profit", "buy", (10_000, 9_990), True),
+    ],
+)
+def test_trigger_when_prices_come_then_its_direction_is_that_of_its_kind(
+    kind: Kind, side: Side, prices: tuple[int, ...], fires: bool
+) -> None:
+    """A stop to buy fires above, one to sell below; a take profit the other way round."""
+    assert (fed(Condition(kind, side, TWO, 10_000), *prices)[-1].fired is not None) == fires
+
+
+def test_trailing_when_it_buys_then_all_is_mirrored() -> None:
+    """The watermark falls, the level is above it, rounded away from the market."""
+    trailing = Condition("trailing", "buy", TWO, callback_bps=D(100))
+    found = fed(trailing, 9_800, 9_700, 9_705, 9_810, 9_805, armed=Armed(watermark=10_000))
+    assert [one.watermark for one in found[:3]] == [10_000, 9_800, 9_705]
+    assert trigger.level_of(trailing, found[2]) == 9_803
+    assert found[-1].fired == 9_805
+
+
+def test_trailing_when_it_has_an_activation_then_it_begins_there() -> None:
+    """Nothing is followed before; the first confirmed price at or beyond it is the watermark."""
+    trailing = Condition("trailing", "sell", TWO, callback_ticks=50, activation=10_100)
+    found = fed(trailing, 10_000, 9_000, 10_090, 10_110, 10_050)
+    assert [one.watermark for one in found] == [None, None, None, 10_110, 10_110]
+    assert trigger.level_of(trailing, found[-1]) == 10_060
+    assert found[-1].fired is None
+
+
+def test_held_when_a_price_stays_beyond_then_it_fires_after_its_time() -> None:
+    """500 ms without a price on the other side; a touch of it begins anew."""
+    stop, now, found = Condition("stop", "sell", Confirm(1, 500 * MS), 100), Armed(), []
+    for i, (at_ms, price) in enumerate(((0, 99), (300, 99), (400, 101), (450, 98), (900, 97), (950, 96)), 1):
+        now = trigger.observe(stop, now, price, i, at_ms * MS)
+        found.append(now.fired)
+    assert found == [None, None, None, None, None, 96]
+
+
+def test_gap_when_the_first_confirmed_price_is_too_far_then_it_waits() -> None:
+    """Any distance fires without `gap_limit_bps`; with it somebody is to look."""
+    bounded = Condition("stop", "sell", TWO, 10_000, gap_limit_bps=D(100))
+    (_, far) = fed(bounded, 9_000, 9_000)
+    assert (far.fired, far.gapped) == (None, True)
+    assert fed(bounded, 9_950, 9_900)[-1].fired == 9_900
+    assert fed(Condition("stop", "sell", TWO, 10_000), 5_000, 5_000)[-1].fired == 5_000
+
+
+def test_observe_when_a_print_comes_again_then_it_counts_once() -> None:
+    """Distinct trade ids: a repetition confirms nothing."""
+    stop = Condition("stop", "sell", TWO, 10_000)
+    once = trigger.observe(stop, Armed(), 9_999, 7, 1)
+    assert trigger.observe(stop, once, 9_999, 7, 2) == once
+    assert trigger.observe(stop, once, 9_999, 8, 2).fired == 9_999
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("any", Confirm()), ("prints:3", Confirm(3)), ("held:500ms", Confirm(1, 500 * MS))],
+)
+def test_confirm_when_read_then_it_is_what_it_says(text: str, expected: Confirm) -> None:
+    """As the settings write it."""
+    assert trigger.read_confirm(text) == expected
+
+
+@pytest.mark.parametrize("text", ["", "prints", "prints:0", "prints:x", "held", "held:5", "often:2"])
+def test_confirm_when_it_is_nothing_then_it_is_refused(text: str) -> None:
+    """With what would pass."""
+    with pytest.raises(Refused):
+        trigger.read_confirm(text)
+
+
+@given(st.lists(st.integers(9_000, 11_000), max_size=60), st.integers(1, 4), st.booleans())
+def test_trailing_when_compared_with_a_scan_then_it_fires_at_the_same_print(
+    prices: list[int], confirm: int, sells: bool
+) -> None:
+    """The model looks back at all prints; the watermark never moves against us, and it fires once."""
+    side: Side = "sell" if sells else "buy"
+    trailing = Condition("trailing", side, Confirm(confirm), callback_ticks=100)
+    found = fed(trailing, *prices, armed=Armed(watermark=10_000))
+    mark, expected = 10_000, None
+    for i in range(len(prices)):
+        last = prices[max(i + 1 - confirm, 0) : i + 1]
+        if len(last) == confirm:
+            if all(one <= mark - 100 if sells else one >= mark + 100 for one in last):
+                expected = prices[i]
+                break
+            mark = max(mark, min(last)) if sells else min(mark, max(last))
+        assert found[i].watermark == mark
+    fired: list[Any] = [one.fired for one in found if one.fired is not None]
+    assert fired[:1] == ([] if expected is None else [expected])

@@ -1,0 +1,114 @@
+"""The volume of a day: levels of each bucket on weekdays and at weekends, from the days that are known.
+
+A level is the median of what traded in its bucket of the UTC day, smoothed over three buckets, never below
+a fifth of the mean: a bucket without trades in a few quiet nights is none in which nothing may be done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from statistics import median
+
+from msgspec import Struct
+
+from tradefan.units import DAY
+
+FLOOR = 0.2
+"""Of the mean of the levels."""
+WEEKEND = (2, 3)
+"""Saturday and Sunday, in days since the Thursday that was 1970-01-01."""
+
+
+class Levels(Struct, frozen=True, array_like=True):
+    """Volume in base of each bucket of a day; None where too few days have it."""
+
+    bucket_ns: int
+    weekday: tuple[float | None, ...]
+    weekend: tuple[float | None, ...]
+    days: int
+    source: str = ""
+
+
+class Expected(Struct, frozen=True):
+    """Volume in base of each bucket from `first_ns` on, and the share of them that is known by itself."""
+
+    volumes: tuple[float, ...]
+    bucket_ns: int
+    first_ns: int
+    coverage: float
+
+
+def levels(
+    bars: Iterable[tuple[int, float]],
+    bucket_ns: int,
+    *,
+    days_min: int,
+    bucket_days_min: int,
+    source: str = "",
+) -> Levels | None:
+    """Return the levels of bars (open_ns, volume), None where there are too few days.
+
+    Bars are no longer than a bucket; a day counts where it has any.
+    """
+    assert DAY % bucket_ns == 0, f"expected a part of a day, got {bucket_ns} ns"
+    traded: dict[tuple[int, int], float] = {}
+    for open_ns, volume in bars:
+        key = (open_ns // DAY, open_ns % DAY // bucket_ns)
+        traded[key] = traded.get(key, 0.0) + volume
+    days = dict.fromkeys(day for day, _ in traded)
+    if len(days) < days_min:
+        return None
+    kinds = [
+        _levels(
+            {key: value for key, value in traded.items() if is_weekend(key[0]) == weekend},
+            bucket_ns,
+            bucket_days_min,
+        )
+        for weekend in (False, True)
+    ]
+    return Levels(bucket_ns, kinds[0], kinds[1], len(days), source)
+
+
+def is_weekend(day: int) -> bool:
+    """Say whether a day, counted from 1970-01-01, is a Saturday or a Sunday."""
+    return day % 7 in WEEKEND
+
+
+def _levels(
+    traded: dict[tuple[int, int], float], bucket_ns: int, bucket_days_min: int
+) -> tuple[float | None, ...]:
+    of: list[list[float]] = [[] for _ in range(DAY // bucket_ns)]
+    for (_, bucket), volume in traded.items():
+        of[bucket].append(volume)
+    plain = [median(values) if len(values) >= bucket_days_min else None for values in of]
+    smooth = [_mean(plain[i - 1], plain[i], plain[(i + 1) % len(plain)]) for i in range(len(plain))]
+    known = [value for value in smooth if value is not None]
+    least = FLOOR * sum(known) / len(known) if known else 0.0
+    return tuple(None if value is None else max(value, least) for value in smooth)
+
+
+def _mean(before: float | None, here: float | None, behind: float | None) -> float | None:
+    if here is None:
+        return None
+    known = [value for value in (before, here, behind) if value is not None]
+    return sum(known) / len(known)
+
+
+def expected(found: Levels, start_ns: int, end_ns: int) -> Expected | None:
+    """Return what is expected to trade in the buckets of a window, over midnight and into a weekend too.
+
+    A bucket that is not known has the mean of those of its window that are; None where none is.
+    """
+    first, last = start_ns // found.bucket_ns, -(-end_ns // found.bucket_ns)
+    values = [_level(found, bucket * found.bucket_ns) for bucket in range(first, last)]
+    known = [value for value in values if value is not None]
+    if not known or not sum(known):
+        return None
+    mean = sum(known) / len(known)
+    volumes = tuple(mean if value is None else value for value in values)
+    return Expected(volumes, found.bucket_ns, first * found.bucket_ns, len(known) / len(values))
+
+
+def _level(found: Levels, at_ns: int) -> float | None:
+    kind = found.weekend if is_weekend(at_ns // DAY) else found.weekday
+    return kind[at_ns % DAY // found.bucket_ns]

@@ -1,0 +1,168 @@
+"""When a contingent order fires: stop, take profit and trailing, over any price that somebody watches.
+
+A trigger is a value that takes one price after the other (`observe`) and says whether it has fired. One print
+is no market: a level counts as reached when `confirm` has confirmed it, and a trailing watermark moves only
+to a level that is confirmed. Prices are whole ticks.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Literal
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from tradefan.core.schedule import ceil_div
+from tradefan.errors import Refused
+from tradefan.units import Side, parse_duration
+
+Kind = Literal["stop", "take_profit", "trailing"]
+BPS = 10_000
+PRINTS_MAX = 100
+HELD_MAX = 1_000
+"""Prices remembered for `held`; a busier market is confirmed by those."""
+
+
+class Confirm(Struct, frozen=True, array_like=True):
+    """So many prints in a row with distinct trade ids, or a price that holds for so long; 1 and 0: any."""
+
+    prints: int = 1
+    held_ns: int = 0
+
+
+class Condition(Struct, frozen=True, array_like=True):
+    """What fires an order on `side`: a level, or for a trailing one a distance from the best price since.
+
+    A stop to buy fires at or above its level, one to sell at or below; a take profit the other way round.
+    """
+
+    kind: Kind
+    side: Side
+    confirm: Confirm
+    trigger: int | None = None
+    callback_bps: Decimal | None = None
+    callback_ticks: int | None = None
+    activation: int | None = None
+    gap_limit_bps: Decimal | None = None
+
+    @property
+    def rises(self) -> bool:
+        """Whether it fires at prices at or above its level."""
+        return (self.side == "buy") != (self.kind == "take_profit")
+
+
+class Armed(Struct, frozen=True, array_like=True):
+    """Where an armed trigger stands. `recent` are the newest prices (instant, id, price), oldest first."""
+
+    watermark: int | None = None
+    recent: tuple[tuple[int, int, int], ...] = ()
+    fired: int | None = None
+    """The price that fired it."""
+    gapped: bool = False
+    """A price beyond the gap limit was confirmed: it waits, and somebody is to look."""
+
+
+def read_confirm(text: str) -> Confirm:
+    """Return what `prints:2`, `held:500ms` or `any` means.
+
+    Raises:
+        Refused: BAD_SETTING.
+    """
+    what, _, much = text.partition(":")
+    if text == "any":
+        return Confirm()
+    if what == "prints" and much.isdecimal() and 1 <= int(much) <= PRINTS_MAX:
+        return Confirm(int(much))
+    if what == "held" and much:
+        return Confirm(1, parse_duration(much))
+    raise Refused("BAD_SETTING", f"confirm: expected prints:2, held:500ms or any, got {text!r}")
+
+
+def level_of(condition: Condition, armed: Armed) -> int | None:
+    """Return the level that fires, rounded away from the market; None before a trailing one has begun."""
+    if condition.kind != "trailing":
+        return condition.trigger
+    mark = armed.watermark
+    if mark is None:
+        return None
+    if condition.callback_ticks is not None:
+        return mark + condition.callback_ticks if condition.rises else mark - condition.callback_ticks
+    assert condition.callback_bps is not None, "the entry check lets none without a callback through"
+    num, den = condition.callback_bps.as_integer_ratio()
+    if condition.rises:
+        return ceil_div(mark * (BPS * den + num), BPS * den)
+    return mark * (BPS * den - num) // (BPS * den)
+
+
+def is_true(condition: Condition, price: int) -> bool:
+    """Say whether a price is at or beyond the level of a trigger that is not armed yet."""
+    level = condition.trigger
+    return level is not None and (price >= level if condition.rises else price <= level)
+
+
+def observe(condition: Condition, armed: Armed, price: int, print_id: int, now_ns: int) -> Armed:
+    """Return where a trigger stands behind one more price; a print that came before changes nothing."""
+    if armed.fired is not None or (armed.recent and print_id <= armed.recent[-1][1]):
+        return armed
+    recent = _recent(condition.confirm, (*armed.recent, (now_ns, print_id, price)), now_ns)
+    level = level_of(condition, armed)
+    armed = replace(armed, recent=recent)
+    if level is not None and _confirmed(condition, recent, level, now_ns, rises=condition.rises):
+        if _gaps(condition, level, price):
+            return replace(armed, gapped=True)
+        return replace(armed, fired=price)
+    return replace(armed, watermark=_watermark(condition, armed, now_ns))
+
+
+def _recent(
+    confirm: Confirm, prices: tuple[tuple[int, int, int], ...], now_ns: int
+) -> tuple[tuple[int, int, int], ...]:
+    """Keep what confirms: the newest prints, or all since the time that a price has to hold began."""
+    if not confirm.held_ns:
+        return prices[-confirm.prints :]
+    begin_ns, first = now_ns - confirm.held_ns, 0
+    # The newest price from before the window still holds at its beginning.
+    while first + 1 < len(prices) and prices[first + 1][0] <= begin_ns:
+        first += 1
+    return prices[first:][-HELD_MAX:]
+
+
+def _confirmed(
+    condition: Condition, recent: tuple[tuple[int, int, int], ...], level: int, now_ns: int, *, rises: bool
+) -> bool:
+    """Say whether the market has been at or beyond a level for as long as it takes."""
+    confirm = condition.confirm
+    beyond = all(price >= level if rises else price <= level for _, _, price in recent)
+    if confirm.held_ns:
+        return beyond and recent[0][0] <= now_ns - confirm.held_ns
+    return beyond and len(recent) >= confirm.prints
+
+
+def _gaps(condition: Condition, level: int, price: int) -> bool:
+    """Say whether a confirmed price is further beyond the level than anybody wants to trade unseen."""
+    if condition.gap_limit_bps is None:
+        return False
+    num, den = condition.gap_limit_bps.as_integer_ratio()
+    return abs(price - level) * BPS * den > num * level
+
+
+def _watermark(condition: Condition, armed: Armed, now_ns: int) -> int | None:
+    """Return the best price that is confirmed, in favour only; it begins at the activation, if any.
+
+    In favour is away from the level: up for a sale that trails below, down for a purchase.
+    """
+    if condition.kind != "trailing":
+        return None
+    prices, confirm = [price for _, _, price in armed.recent], condition.confirm
+    held = armed.recent[0][0] <= now_ns - confirm.held_ns if confirm.held_ns else True
+    if len(prices) < confirm.prints or not held:
+        return armed.watermark
+    reached = max(prices) if condition.rises else min(prices)
+    if armed.watermark is None:
+        first = prices[-1]
+        active = condition.activation is None or (
+            first <= condition.activation if condition.rises else first >= condition.activation
+        )
+        return first if active else None
+    return min(armed.watermark, reached) if condition.rises else max(armed.watermark, reached)
