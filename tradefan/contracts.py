@@ -17,13 +17,20 @@ from msgspec import Struct
 
 from tradefan.errors import Defect, Refused
 from tradefan.messages.instrument import Instrument
-from tradefan.messages.market import Quality
+from tradefan.messages.market import Quality, Quote
 from tradefan.messages.orders import Doubt, OrderStatus, OrderType, ParentOrder, TimeInForce
+from tradefan.messages.plan import Clip, Plan, Volume
+from tradefan.spans import read_special, schema_of
 from tradefan.units import AccountId, ClientOrderId, OwnerId, Side
 
+Bound = Literal["limit", "collar", "wide"]
 Kind = Literal[
     "strategy",
     "executor",
+    "trajectory",
+    "pacing",
+    "tactic",
+    "guard",
     "risk_rule",
     "venue",
     "store",
@@ -54,7 +61,7 @@ class Plugin(Struct, frozen=True):
 
     def schema(self) -> dict[str, Any]:
         """Return the JSON Schema of its settings."""
-        return msgspec.json.schema(self.settings)
+        return msgspec.json.schema(self.settings, schema_hook=schema_of)
 
 
 _plugins: dict[tuple[Kind, str], Plugin] = {}
@@ -114,16 +121,26 @@ def suggest(word: str, candidates: Iterable[str]) -> str:
 def read_settings(settings: type[Struct], given: Mapping[str, Any], where: str) -> Struct:
     """Return given settings as their Struct; numbers may be written as strings (`--set tries=3`).
 
+    `chase.max_steps` names a field of a part.
+
     Raises:
         Refused: UNKNOWN_SETTING names the key and what was probably meant, BAD_SETTING the value.
     """
     # Not msgspec.structs.fields: it evaluates the annotations anew at each call, 60 us of a submit.
     known = settings.__struct_encode_fields__
-    for key in given:
-        if key not in known:
+    nested: dict[str, Any] = {}
+    for key, value in given.items():
+        whole, dot, part = key.partition(".")
+        if whole not in known:
             raise Refused("UNKNOWN_SETTING", f"{where} has no setting {key!r}{suggest(key, known)}")
+        if dot and whole in given:
+            raise Refused("BAD_SETTING", f"{where}: {whole} is given as a whole and in part")
+        if not dot:
+            nested[key] = value
+        else:
+            nested.setdefault(whole, {})[part] = value
     try:
-        return msgspec.convert(dict(given), settings, strict=False)
+        return msgspec.convert(nested, settings, strict=False, dec_hook=read_special)
     except msgspec.ValidationError as error:
         raise Refused("BAD_SETTING", f"{where}: {error}") from error
 
@@ -136,7 +153,11 @@ def _origin(make: type[Any]) -> str:
 
 
 class ChildView(Struct, frozen=True):
-    """One child as its executor sees it; `live` while it is not terminal, or in doubt."""
+    """One child as its executor sees it; `live` while it is not terminal, or in doubt.
+
+    `ending` once its end was asked for; `clip` and `step` are those that placed it, `filled_ns` when it
+    traded last.
+    """
 
     client_order_id: ClientOrderId
     status: OrderStatus
@@ -147,6 +168,11 @@ class ChildView(Struct, frozen=True):
     limit_price: Decimal | None
     reason: str
     created_ns: int
+    time_in_force: TimeInForce = "GTC"
+    ending: bool = False
+    filled_ns: int = 0
+    clip: int = -1
+    step: int = 0
 
 
 class ParentView(Struct, frozen=True):
@@ -155,7 +181,9 @@ class ParentView(Struct, frozen=True):
     `open_qty` is what may still be placed: order - cum - working - in doubt. `collar_px` is the
     worst price that a crossing child may name and `touch_px` the best price on the other side,
     both None without a trusted reference. `children` holds the live ones and the newest that ended,
-    oldest first; `attempts` counts all ever made; `last_end_ns` is when the newest one ended.
+    oldest first; `attempts` counts all ever made; `last_end_ns` is when the newest one ended. `quote` is
+    what the market shows, and `crossing` whether that is trusted enough to cross. `plan`, the number of
+    plans so far, and the newest clip are what was journaled of this parent.
     """
 
     now_ns: int
@@ -170,6 +198,13 @@ class ParentView(Struct, frozen=True):
     last_end_ns: int | None
     collar_px: Decimal | None
     touch_px: Decimal | None
+    wide_collar_px: Decimal | None = None
+    quote: Quote | None = None
+    crossing: bool = False
+    plan: Plan | None = None
+    plans: int = 0
+    clip: Clip | None = None
+    volume: Volume = Volume()
 
     @property
     def busy(self) -> bool:
@@ -184,6 +219,9 @@ class PlaceChild(Struct, frozen=True):
     limit_price: Decimal
     time_in_force: TimeInForce
     post_only: bool = False
+    step: int = 0
+    bound: Bound = "limit"
+    """`limit`: the parent's, where it has one, else the collar; `collar`, `wide`: that one, and the limit."""
 
 
 class ReplaceChild(Struct, frozen=True):
@@ -196,6 +234,7 @@ class ReplaceChild(Struct, frozen=True):
     order_qty: Decimal
     limit_price: Decimal
     post_only: bool = False
+    step: int = 0
 
 
 class CancelChild(Struct, frozen=True):
@@ -205,10 +244,52 @@ class CancelChild(Struct, frozen=True):
     reason: str
 
 
-class Wake(Struct, frozen=True):
-    """Ask again at an instant; the newest wake replaces the older."""
+class QueryChild(Struct, frozen=True):
+    """Ask the venue what became of a child."""
 
-    at_ns: int
+    client_order_id: ClientOrderId
+
+
+class Wake(Struct, frozen=True):
+    """Ask again at an instant, or when the market gets there; the newest wake replaces the older.
+
+    `bid_below` fires at a bid at or below it, `bid_above` at one at or above it, and so on; `volume_at` is
+    total volume in lots since the parent's arrival.
+    """
+
+    at_ns: int | None = None
+    bid_below: float | None = None
+    bid_above: float | None = None
+    ask_below: float | None = None
+    ask_above: float | None = None
+    volume_at: int | None = None
+
+
+class Decide(Struct, frozen=True):
+    """Begin a clip of so many lots (`messages.plan.Clip`), journaled before a child is placed for it."""
+
+    k: int
+    target: int
+    due: int
+    lots: int
+    deadline_ns: int | None
+    reason: str = ""
+    before: int = 0
+    share: int = 0
+    factor: float = 1.0
+    price: int | None = None
+
+
+class Replan(Struct, frozen=True):
+    """Make the rest of the plan anew."""
+
+    reason: str
+
+
+class PauseParent(Struct, frozen=True):
+    """Place nothing until what it waits for is there, or a human resumes it."""
+
+    reason: str
 
 
 class EndParent(Struct, frozen=True):
@@ -218,7 +299,9 @@ class EndParent(Struct, frozen=True):
     reason: str
 
 
-ExecutorCommand: TypeAlias = PlaceChild | ReplaceChild | CancelChild | Wake | EndParent
+ExecutorCommand: TypeAlias = (
+    PlaceChild | ReplaceChild | CancelChild | QueryChild | Wake | Decide | Replan | PauseParent | EndParent
+)
 
 
 class Executor(Protocol):
@@ -247,6 +330,13 @@ class RiskIntent(Struct, frozen=True):
     price: Decimal
     order_type: OrderType
     reduce_only: bool
+    child_qty: Decimal | None = None
+    """The largest part that is sent as one order; None: all of it."""
+
+    @property
+    def largest(self) -> Decimal:
+        """What is sent as one order at most."""
+        return self.order_qty if self.child_qty is None else self.child_qty
 
 
 class Held(Struct, frozen=True):

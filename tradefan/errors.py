@@ -16,12 +16,13 @@ class TradeFanError(Exception):
 
 
 class Refused(TradeFanError):
-    """A wish was turned down; `code` is stable and `text` says what would have passed."""
+    """A wish was turned down; `code` is stable, `text` says what was expected, `would_pass` what to write."""
 
-    def __init__(self, code: str, text: str) -> None:
+    def __init__(self, code: str, text: str, would_pass: str | None = None) -> None:
         super().__init__(f"{code}: {text}")
         self.code = code
         self.text = text
+        self.would_pass = would_pass
 
 
 class Outage(TradeFanError):

@@ -1,5 +1,5 @@
-"""Executors: algorithms that work one parent, pure functions of a frozen view."""
+"""Executors: algorithms that work one parent, recipes of parts that one engine interprets."""
 
-from tradefan.executors import limit, market
+from tradefan.executors import iceberg, limit, market, pov, twap, vwap
 
-__all__ = ["limit", "market"]
+__all__ = ["iceberg", "limit", "market", "pov", "twap", "vwap"]

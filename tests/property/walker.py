@@ -1,0 +1,439 @@
+"""A market and a venue in a few lines, for one parent: what an engine must never do under any of it.
+
+The rules of `Walk` are shared by the hypothesis machine and by the plain seeded walker. Everything is in lots
+and ticks; a step is one thing that happens, then the engine is asked until it waits.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any
+
+from tradefan.core.schedule import ceil_div
+from tradefan.execution import (
+    AT_END,
+    EXTEND,
+    Cancel,
+    Child,
+    Decide,
+    End,
+    Move,
+    Place,
+    Query,
+    Recipe,
+    Replan,
+    Touch,
+    View,
+    Wake,
+)
+from tradefan.executors.engine import step
+from tradefan.messages.orders import Doubt, OrderStatus
+from tradefan.messages.plan import Clip, Plan, Volume
+from tradefan.units import MS, SECOND, ClientOrderId, Side
+
+S = OrderStatus
+QUESTIONS_MAX = 12
+COLLAR_BPS, WIDE_BPS = 50, 200
+
+
+@dataclass
+class Kid:
+    """A child, as the venue has it and as we know it."""
+
+    name: str
+    lots: int
+    price: int
+    tif: str
+    clip: int
+    step: int
+    created_ns: int
+    post_only: bool
+    cum: int = 0
+    known: int = 0
+    status: OrderStatus = S.NEW
+    doubt: bool = False
+    ending: bool = False
+    filled_ns: int = 0
+    open: bool = True
+    """Whether it may still trade at the venue."""
+    live: bool = True
+    """Whether we count it as live."""
+
+    @property
+    def leaves(self) -> int:
+        return self.lots - self.cum
+
+
+@dataclass
+class Walk:
+    """One parent in a market that moves at random."""
+
+    recipe: Recipe
+    plan: Plan
+    order_lots: int
+    side: Side
+    seed: int
+    now_ns: int = 0
+    bid: int = 9_998
+    ask: int = 10_000
+    bid_lots: int = 40
+    ask_lots: int = 40
+    trusted: bool = True
+    kids: list[Kid] = field(default_factory=list)
+    clip: Clip | None = None
+    clips: int = 0
+    attempts: int = 0
+    ended: End | None = None
+    last_end_ns: int | None = None
+    wake: Wake = field(default_factory=Wake)
+    traded: list[tuple[int, int, bool]] = field(default_factory=list)
+    total: int = 0
+    asked: int = 0
+    crossed: list[int] = field(default_factory=list)
+    fixed_volume: Volume | None = None
+
+    def __post_init__(self) -> None:
+        self.rng = Random(self.seed)
+        self.now_ns = self.now_ns or self.plan.start_ns
+
+    # --- the view -------------------------------------------------------------------------------------
+
+    @property
+    def cum(self) -> int:
+        return sum(kid.known for kid in self.kids)
+
+    @property
+    def venue_cum(self) -> int:
+        return sum(kid.cum for kid in self.kids)
+
+    def view(self) -> View:
+        live = [kid for kid in self.kids if kid.live]
+        recent = [kid for kid in self.kids[-24:] if not kid.live] + live
+        recent.sort(key=lambda kid: int(kid.name))
+        total, touch = self.bid + self.ask, None
+        collar = wide = None
+        if self.trusted:
+            collar, wide = self._collar(COLLAR_BPS), self._collar(WIDE_BPS)
+        touch = Touch(self.bid, self.ask, self.bid_lots, self.ask_lots, self.trusted)
+        assert total > 0
+        return View(
+            self.now_ns,
+            "P-1",
+            self.side,
+            self.order_lots,
+            self.cum,
+            sum(kid.lots - kid.known for kid in live if not kid.doubt),
+            sum(kid.lots - kid.known for kid in live if kid.doubt),
+            self.plan.limit,
+            self.plan,
+            1,
+            self.clip,
+            touch,
+            collar,
+            wide,
+            tuple(map(self._child, recent)),
+            self.attempts,
+            self.last_end_ns,
+            self._volume(),
+        )
+
+    def _collar(self, bps: int) -> int:
+        total = self.bid + self.ask
+        if self.side == "buy":
+            return total * (10_000 + bps) // 20_000
+        return ceil_div(total * (10_000 - bps), 20_000)
+
+    def _child(self, kid: Kid) -> Child:
+        return Child(
+            ClientOrderId(kid.name),
+            kid.status,
+            Doubt.CREATE if kid.doubt else None,
+            kid.live,
+            kid.ending,
+            kid.lots,
+            kid.known,
+            kid.price,
+            kid.tif,  # type: ignore[arg-type]
+            "",
+            kid.created_ns,
+            kid.filled_ns,
+            kid.clip,
+            kid.step,
+        )
+
+    def _volume(self) -> Volume:
+        if self.fixed_volume is not None:
+            return self.fixed_volume
+        since = self.now_ns - 60 * SECOND
+        while self.traded and self.traded[0][0] <= since:
+            self.traded.pop(0)
+        window = sum(lots for _, lots, _ in self.traded)
+        own = sum(lots for _, lots, mine in self.traded if mine)
+        return Volume(self.total, window, own, self.now_ns - self.plan.start_ns >= 60 * SECOND, self.trusted)
+
+    # --- asking the engine ------------------------------------------------------------------------------
+
+    def question(self) -> None:
+        """Ask until it waits, perform what it wants, and hold it against the rules."""
+        for _ in range(QUESTIONS_MAX):
+            if self.ended is not None:
+                return
+            self.asked += 1
+            commands = step(self.recipe, self.view())
+            again = False
+            for command in commands:
+                again |= self._perform(command)
+            if not again:
+                return
+        raise AssertionError(f"asked {QUESTIONS_MAX} times, and it still does not wait: {commands}")
+
+    def _perform(self, command: Any) -> bool:
+        match command:
+            case Place():
+                self._place(command.lots, command.price, command.time_in_force, command)
+                # What has ended in this very turn asks again, as a report would.
+                return not self.kids[-1].live
+            case Move():
+                old = self._kid(command.client_order_id)
+                assert command.lots <= old.lots - old.known
+                if old.known or old.status is not S.NEW:
+                    old.ending = True
+                elif old.cum:
+                    # It has begun to trade, which we did not know: neither leg happens.
+                    self._tell(old)
+                else:
+                    old.live, old.open = False, False
+                    old.status, self.last_end_ns = S.CANCELED, self.now_ns
+                    self._place(command.lots, command.price, "GTC", command)
+            case Cancel():
+                kid = self._kid(command.client_order_id)
+                assert kid.live
+                assert not kid.ending, f"{kid.name} was cancelled twice"
+                kid.ending = True
+            case Decide():
+                self._decide(command)
+                return True
+            case Wake():
+                self.wake = command
+            case End():
+                self.ended = command
+                for kid in self.kids:
+                    kid.ending = kid.live
+            case Query():
+                assert self._kid(command.client_order_id).live
+            case Replan():
+                raise AssertionError("nothing of the instrument has changed")
+        return False
+
+    def _decide(self, command: Decide) -> None:
+        view = self.view()
+        assert not any(kid.live and not kid.doubt for kid in self.kids), "a decision beside what rests"
+        assert 0 <= command.lots <= view.rest
+        assert command.lots == 0 or command.lots >= min(self.plan.min_clip, view.rest)
+        if self.plan.display is not None:
+            assert command.lots <= self.plan.display
+        self.clip = Clip(
+            self.clips,
+            1,
+            command.k,
+            command.target,
+            command.due,
+            command.lots,
+            self.now_ns,
+            command.deadline_ns,
+            view.done,
+            self.attempts,
+            command.reason,
+            command.before,
+            command.share,
+            command.factor,
+            command.price,
+        )
+        self.clips += 1
+
+    def _place(self, lots: int, price: int, tif: str, command: Any) -> None:
+        """I1, I4, I5, and what every child obeys."""
+        view = self.view()
+        assert 0 < lots <= view.rest, f"I1: {lots} of {view.rest}"
+        assert lots >= self.plan.min_clip, f"dust: {lots}"
+        assert self.clip is not None
+        end_ns = self.plan.end_ns
+        extra = self.recipe.settings.end_grace if self.clip.reason == AT_END else 0
+        extra = self.recipe.settings.extend_ns if self.clip.reason == EXTEND else extra
+        assert self.now_ns >= self.plan.start_ns
+        assert end_ns is None or self.now_ns <= end_ns + extra, "I4"
+        assert price > 0
+        assert self.plan.limit is None or not view.beyond(price, self.plan.limit), "I5: limit"
+        opposite = self.ask if self.side == "buy" else self.bid
+        post_only = command.post_only
+        if tif == "IOC":
+            collar = view.wide_collar if command.bound == "wide" else view.collar
+            assert collar is not None, "it crosses on a feed that nobody trusts"
+            assert not view.beyond(price, collar), "I5: collar"
+            assert not self.recipe.settings.post_only, "post-only crosses"
+            self.crossed.append(self.now_ns)
+        elif post_only:
+            assert view.ahead(opposite, price) > 0, "a passive child would cross"
+        if self.plan.display is not None:
+            open_lots = sum(kid.lots - kid.known for kid in self.kids if kid.live)
+            assert open_lots + lots <= self.plan.display, "I5: display"
+        self.attempts += 1
+        kid = Kid(
+            str(len(self.kids)),
+            lots,
+            price,
+            tif,
+            self.clip.number,
+            getattr(command, "step", 0),
+            self.now_ns,
+            post_only,
+        )
+        self.kids.append(kid)
+        if tif == "IOC":
+            self._take(kid)
+
+    def _kid(self, name: str) -> Kid:
+        return self.kids[int(name)]
+
+    # --- the venue ----------------------------------------------------------------------------------------
+
+    def _take(self, kid: Kid) -> None:
+        """An IOC meets the touch; its report may be lost for a while."""
+        opposite, shown = (self.ask, self.ask_lots) if self.side == "buy" else (self.bid, self.bid_lots)
+        inside = kid.price >= opposite if self.side == "buy" else kid.price <= opposite
+        if inside:
+            self._fill(kid, min(kid.lots, shown))
+        kid.open = False
+        if self.rng.random() < 0.05:
+            kid.doubt = True
+            return
+        self._tell(kid)
+
+    def _fill(self, kid: Kid, lots: int) -> None:
+        if lots:
+            kid.cum += lots
+            self.traded.append((self.now_ns, lots, True))
+            self.total += lots
+
+    def _tell(self, kid: Kid) -> None:
+        """We hear how a child stands."""
+        if kid.cum > kid.known:
+            kid.known, kid.filled_ns = kid.cum, self.now_ns
+        kid.doubt = False
+        if not kid.open or not kid.leaves:
+            kid.open = kid.live = False
+            kid.status = S.FILLED if not kid.leaves else S.CANCELED
+            self.last_end_ns = self.now_ns
+        elif kid.known:
+            kid.status = S.PARTIALLY_FILLED
+
+    # --- what happens ---------------------------------------------------------------------------------------
+
+    def happen(self) -> None:
+        """One random thing."""
+        roll = self.rng.random()
+        if roll < 0.40:
+            self.to_wake()
+        elif roll < 0.60:
+            self.move_market(self.rng.choice((-3, -1, -1, 0, 1, 1, 3)))
+        elif roll < 0.72:
+            self.print_trade(self.rng.choice((1, 5, 20, 60)))
+        elif roll < 0.82:
+            self.fill_resting()
+        elif roll < 0.92:
+            self.hear()
+        elif roll < 0.94:
+            self.doubt_one()
+        elif roll < 0.96:
+            self.trusted = not self.trusted
+        elif roll < 0.98:
+            self.pass_time(self.rng.choice((10 * MS, SECOND, 20 * SECOND)))
+        else:
+            self.venue_ends_one()
+        if not self.trusted and self.rng.random() < 0.3:
+            self.trusted = True
+
+    def to_wake(self) -> None:
+        """Time goes on to what was asked for, at most a minute."""
+        at_ns = self.wake.at_ns
+        if at_ns is None:
+            self.pass_time(SECOND)
+        else:
+            self.pass_time(max(min(at_ns - self.now_ns, 60 * SECOND), 0))
+
+    def pass_time(self, ns: int) -> None:
+        """The longer it takes, the more the venue has told and others have traded."""
+        if ns > 100 * MS and self.rng.random() < 0.9:
+            self.hear()
+            self.question()
+        self.now_ns += ns
+        if ns > SECOND:
+            self.print_trade(self.rng.randint(0, 4) * (ns // SECOND))
+
+    def move_market(self, ticks: int) -> None:
+        self.bid = max(self.bid + ticks, 100)
+        self.ask = self.bid + self.rng.choice((1, 2, 2, 5))
+        self.bid_lots, self.ask_lots = self.rng.randint(1, 60), self.rng.randint(1, 60)
+        for kid in self.kids[-8:]:
+            through = kid.price >= self.ask if self.side == "buy" else kid.price <= self.bid
+            if kid.open and kid.live and through and kid.tif != "IOC":
+                self._fill(kid, kid.leaves)
+                self._tell(kid)
+
+    def print_trade(self, lots: int) -> None:
+        self.traded.append((self.now_ns, lots, False))
+        self.total += lots
+
+    def fill_resting(self) -> None:
+        for kid in self.kids[-8:]:
+            if kid.open and kid.live and kid.leaves and kid.tif != "IOC":
+                self._fill(kid, self.rng.randint(1, kid.leaves))
+                if self.rng.random() < 0.8:
+                    self._tell(kid)
+                return
+
+    def hear(self) -> None:
+        """Cancels take effect, doubts end."""
+        for kid in self.kids[-24:]:
+            if kid.live and kid.ending:
+                kid.open = False
+            if kid.live and (kid.ending or kid.doubt):
+                self._tell(kid)
+
+    def doubt_one(self) -> None:
+        for kid in self.kids[-8:]:
+            if kid.live and kid.open:
+                kid.doubt = True
+                return
+
+    def venue_ends_one(self) -> None:
+        for kid in self.kids[-8:]:
+            if kid.live and kid.open and kid.tif != "IOC":
+                kid.open = False
+                self._tell(kid)
+                return
+
+    def walk(self, steps: int) -> int:
+        """Let so many things happen, fewer where the parent is over before; return how many."""
+        self.question()
+        for step_ in range(steps):
+            if self.over:
+                return step_ + 1
+            self.happen()
+            self.question()
+            self.check()
+        return steps
+
+    @property
+    def over(self) -> bool:
+        """Whether the parent has ended, or has all."""
+        return self.ended is not None or self.cum >= self.order_lots
+
+    def check(self) -> None:
+        """I1: what has traded, works or may exist never exceeds the order."""
+        view = self.view()
+        assert view.done <= self.order_lots, f"I1: {view.done} of {self.order_lots}"
+        assert self.venue_cum <= self.order_lots
+        open_at_venue = sum(kid.leaves for kid in self.kids if kid.open)
+        assert self.venue_cum + open_at_venue <= self.order_lots

@@ -1,0 +1,310 @@
+"""The engine with each recipe, step by step: the vectors of the specification, and what each rule means."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from tests.property.walker import Walk
+from tests.property.walks import T0, make
+from tradefan.execution import End, Query, View, Wake
+from tradefan.executors.engine import step
+from tradefan.messages.orders import OrderStatus
+from tradefan.messages.plan import Volume
+from tradefan.units import MS, SECOND, ClientOrderId
+
+S = OrderStatus
+END = T0 + 300 * SECOND
+
+
+def quiet(name: str, order_lots: int = 100, *, side: Any = "buy", **plan: Any) -> Walk:
+    """A parent in a market that only does what it is told, with room for any clip."""
+    walk = make(name, 0, side)
+    walk.order_lots = order_lots
+    walk.plan = replace(walk.plan, **plan)
+    walk.total = 10**6
+    walk.traded = [(T0, 10**6, False)]
+    walk.fixed_volume = Volume(10**6, 10**6, 0, whole=True)
+    return walk
+
+
+def placed(walk: Walk) -> list[tuple[int, int, str]]:
+    return [(kid.lots, kid.price, kid.tif) for kid in walk.kids]
+
+
+def at(walk: Walk, seconds: float) -> None:
+    """Go on to an instant and ask."""
+    walk.now_ns = T0 + int(seconds * SECOND)
+    walk.question()
+
+
+# --- market -------------------------------------------------------------------------------------------
+
+
+def test_market_when_two_levels_stand_inside_the_collar_then_one_child_takes_both() -> None:
+    """X 10, bid 9998, asks 4 at 10000 and 10 at 10010: one IOC at 10048."""
+    walk = quiet("market", 10)
+    walk.ask_lots = 14
+    walk.question()
+    assert placed(walk) == [(10, 10_048, "IOC")]
+
+
+def test_market_when_it_sells_then_the_collar_is_rounded_inward() -> None:
+    """Bid 9998, ask 10000, c 50: sell 9950."""
+    walk = quiet("market", 10, side="sell")
+    walk.question()
+    assert placed(walk) == [(10, 9_950, "IOC")]
+
+
+def test_market_when_a_part_is_left_then_it_goes_again_four_times_in_all() -> None:
+    """250 ms after the end of the last try; then it ends EXPIRED(tries)."""
+    walk = quiet("market", 100)
+    walk.ask_lots = 10
+    walk.question()
+    times = []
+    for _ in range(3):
+        assert walk.wake.at_ns is not None
+        walk.now_ns = walk.wake.at_ns
+        walk.question()
+        times.append((walk.now_ns - T0) // MS)
+    assert ([lots for lots, _, _ in placed(walk)], times) == ([100, 90, 80, 70], [250, 500, 750])
+    assert walk.ended == End(S.EXPIRED, "tries")
+
+
+# --- schedules ------------------------------------------------------------------------------------------
+
+
+def twap(**plan: Any) -> Walk:
+    """X 1000 in 4 clips over 300 s, without jitter."""
+    walk = quiet("twap", 1_000, taus=(250, 500, 750, 1_000), **plan)
+    settings = replace(walk.recipe.settings, time_jitter=0, size_jitter=0)
+    walk.recipe = replace(walk.recipe, settings=settings)
+    walk.recipe.pacing.settings = settings  # type: ignore[attr-defined]
+    return walk
+
+
+def test_twap_when_nothing_fills_its_first_clip_then_it_crosses_below_the_discretion() -> None:
+    """250 each; 45 s passive, then what C < 200 lacks is taken once; 250 - 60 when 60 have traded."""
+    walk = twap()
+    walk.ask_lots = 1_000
+    walk.question()
+    assert placed(walk) == [(250, 9_998, "GTC")]
+    walk.kids[0].cum = walk.kids[0].known = 60
+    at(walk, 45)
+    assert walk.kids[0].ending
+    walk.hear()
+    walk.question()
+    assert placed(walk)[1:] == [(190, 10_048, "IOC")]
+    assert walk.cum == 250
+
+
+def test_twap_when_enough_has_traded_then_it_keeps_resting() -> None:
+    """C = 200 is not late: the rest of the clip goes back to pacing at its end."""
+    walk = twap()
+    walk.question()
+    walk.kids[0].cum = walk.kids[0].known = 200
+    at(walk, 45)
+    assert not walk.kids[0].ending
+    at(walk, 75)
+    assert walk.kids[0].ending
+    walk.hear()
+    walk.question()
+    assert walk.clip is not None
+    assert (walk.clip.k, walk.clip.lots, walk.clip.base) == (1, 267, 200)
+
+
+def test_twap_when_decisions_were_missed_then_no_burst_follows() -> None:
+    """Down for two clips of four: spread, and never more than three plain ones."""
+    walk = twap()
+    at(walk, 160)
+    assert walk.clip is not None
+    assert (walk.clip.k, walk.clip.target, walk.clip.due, walk.clip.lots) == (2, 750, 500, 500)
+
+
+def test_twap_when_its_time_is_over_then_what_is_left_crosses_until_the_grace_is_over() -> None:
+    """`cross_collared`: each `retry_after`, for 5 s; then EXPIRED(end)."""
+    walk = twap()
+    walk.ask_lots = 40
+    at(walk, 300)
+    assert placed(walk) == [(1_000, 10_048, "IOC")]
+    for _ in range(30):
+        assert walk.wake.at_ns is not None
+        walk.now_ns = walk.wake.at_ns
+        walk.question()
+        if walk.ended is not None:
+            break
+    assert walk.ended == End(S.EXPIRED, "end")
+    assert walk.now_ns == END + 5 * SECOND
+    assert len(walk.kids) == 20
+    assert walk.cum == 800
+
+
+@pytest.mark.parametrize(("name", "price"), [("twap, passive", 10_198), ("twap, peg", None)])
+def test_schedule_when_its_end_says_so_then_it_takes_wider_or_not_at_all(
+    name: str, price: int | None
+) -> None:
+    """`market` is bounded by the wide collar, `cancel` ends at once."""
+    walk = quiet(name)
+    at(walk, 300)
+    if price is None:
+        assert (placed(walk), walk.ended) == ([], End(S.EXPIRED, "end"))
+    else:
+        assert placed(walk) == [(100, price, "IOC")]
+
+
+def test_schedule_when_a_clip_would_be_dust_then_it_is_carried_over() -> None:
+    """10 lots in three clips of 2, 4 and 4, none below 3: the first waits, the second makes up for it."""
+    walk = quiet("twap", 10, taus=(2, 6, 10), min_clip=3)
+    walk.recipe.pacing.settings = replace(walk.recipe.settings, time_jitter=0)  # type: ignore[attr-defined]
+    clips = []
+    for k in range(2):
+        at(walk, 100 * k)
+        assert walk.clip is not None
+        clips.append((walk.clip.lots, walk.clip.reason))
+    assert clips == [(0, "small"), (5, "")]
+
+
+# --- tactics -----------------------------------------------------------------------------------------------
+
+
+def pegged() -> Walk:
+    """A TWAP's first child rests at 9998, of a clip of 30 s: passive for 18 s, chased each 4.5 s."""
+    walk = quiet("twap", 1_000, taus=tuple(range(100, 1_001, 100)))
+    walk.recipe.pacing.settings = replace(walk.recipe.settings, time_jitter=0)  # type: ignore[attr-defined]
+    walk.bid, walk.ask = 9_990, 10_000
+    walk.question()
+    assert placed(walk) == [(100, 9_990, "GTC")]
+    return walk
+
+
+def test_passive_when_it_is_not_filled_then_it_steps_towards_the_market_three_times() -> None:
+    """A tick each 4.5 s; the fourth time is the end of its passive time."""
+    walk = pegged()
+    prices = []
+    for seconds in (4.4, 4.5, 9, 13.5, 17.9):
+        at(walk, seconds)
+        prices.append(walk.kids[-1].price)
+    assert prices == [9_990, 9_991, 9_992, 9_993, 9_993]
+
+
+def test_passive_when_the_touch_moves_away_then_it_follows_behind_five_seconds_and_stays_when_alone() -> None:
+    """`reprice_after` is a sixth of the clip here; a touch that falls leaves it alone at the best price."""
+    walk = pegged()
+    walk.bid = 9_994
+    at(walk, 3)
+    assert walk.kids[-1].price == 9_990
+    at(walk, 5)
+    assert walk.kids[-1].price == 9_994
+    walk.bid = 9_980
+    at(walk, 8)
+    assert walk.kids[-1].price == 9_994
+
+
+def test_passive_when_the_other_side_is_near_then_it_stays_a_tick_short_of_it() -> None:
+    """A step that changes no price sends nothing, and counts."""
+    walk = pegged()
+    walk.ask = 9_991
+    at(walk, 4.5)
+    assert (len(walk.kids), walk.kids[-1].price) == (1, 9_990)
+    walk.ask = 10_000
+    at(walk, 9)
+    assert walk.kids[-1].price == 9_992
+
+
+def test_last_clip_when_it_is_passive_then_what_must_cross_is_kept_back() -> None:
+    """min_clip is not in the passive child, so that what crosses is never dust."""
+    walk = quiet("twap", 100, taus=(100,), min_clip=7)
+    walk.recipe.pacing.settings = replace(walk.recipe.settings, time_jitter=0)  # type: ignore[attr-defined]
+    walk.question()
+    assert placed(walk) == [(93, 9_998, "GTC")]
+
+
+def test_limit_when_even_the_own_side_is_beyond_it_then_nothing_rests_until_it_is_back() -> None:
+    """`skip_time`: the clock runs, the child is cancelled, and it goes on when the market is back."""
+    walk = quiet("twap, limit")
+    walk.recipe.pacing.settings = replace(walk.recipe.settings, time_jitter=0)  # type: ignore[attr-defined]
+    walk.question()
+    assert placed(walk)[-1][1] <= 10_001
+    walk.bid, walk.ask = 10_005, 10_007
+    at(walk, 40)
+    assert walk.kids[-1].ending
+    walk.hear()
+    walk.question()
+    assert (walk.wake.bid_below, walk.clip and walk.clip.reason) == (10_001, "limit")
+    walk.bid, walk.ask = 9_990, 9_992
+    at(walk, 70)
+    assert walk.kids[-1].price == 9_990
+
+
+# --- pov and iceberg ---------------------------------------------------------------------------------------
+
+
+def test_pov_when_others_print_then_its_clips_are_a_tenth_of_the_volume() -> None:
+    """min_clip 5, own fills in the feed: clips 6, 5, 10; own 21 of 221; wakes at 50 and 110."""
+    walk = quiet("pov", 1_000, min_clip=5)
+    volume, wakes, clips = 0, [], []
+    for i, printed in enumerate((40, 20, 50, 90)):
+        volume += printed
+        walk.fixed_volume = Volume(volume, 10**6, 0, whole=True)
+        at(walk, 10 * i)
+        if walk.wake.volume_at is not None:
+            wakes.append(walk.wake.volume_at)
+        if walk.kids and walk.kids[-1].live:
+            kid = walk.kids[-1]
+            clips.append(kid.lots)
+            kid.cum, kid.open = kid.lots, False
+            walk._tell(kid)
+            volume += kid.lots
+            walk.fixed_volume = Volume(volume, 10**6, 0, whole=True)
+            at(walk, 10 * i + 5)
+            if walk.wake.volume_at is not None:
+                wakes.append(walk.wake.volume_at)
+    assert (clips, walk.cum, volume) == ([6, 5, 10], 21, 221)
+    assert wakes[:2] == [50, 110]
+
+
+@pytest.mark.parametrize(("min_clip", "expected"), [(3, [30, 30, 30, 10]), (15, [30, 30, 25, 15])])
+def test_iceberg_when_each_clip_fills_then_it_shows_no_more_than_display(
+    min_clip: int, expected: list[int]
+) -> None:
+    """Variance 0; with min_clip 15 a merge would show 40."""
+    walk = quiet("iceberg", 100, min_clip=min_clip)
+    settings = replace(walk.recipe.settings, variance=0, delay_min=200 * MS, delay_max=200 * MS)
+    walk.recipe.pacing.settings = settings  # type: ignore[attr-defined]
+    walk.question()
+    shown = []
+    while not walk.over:
+        kid = walk.kids[-1]
+        shown.append(kid.lots)
+        kid.cum, kid.open = kid.lots, False
+        walk._tell(kid)
+        walk.question()
+        if not walk.over:
+            assert walk.wake.at_ns == walk.now_ns + 200 * MS
+            walk.now_ns += 200 * MS
+            walk.question()
+    assert shown == expected
+
+
+# --- restart ------------------------------------------------------------------------------------------------
+
+
+def test_engine_when_asked_after_a_restart_then_it_goes_on_from_what_is_journaled() -> None:
+    """Nothing but plan, clip and children: the same answer as without the restart."""
+    walk = pegged()
+    at(walk, 4.5)
+    again = View(**{name: getattr(walk.view(), name) for name in View.__struct_fields__})
+    assert step(walk.recipe, again) == step(walk.recipe, walk.view())
+
+
+def test_engine_when_a_child_rests_unseen_behind_the_market_then_it_is_asked_for() -> None:
+    """The other side is through its price for 10 s and nobody told of a fill."""
+    walk = quiet("limit", 100)
+    walk.question()
+    walk.bid, walk.ask = 9_990, 9_995
+    at(walk, 9)
+    assert walk.wake.at_ns == T0 + 10 * SECOND
+    commands = step(walk.recipe, replace(walk.view(), now_ns=T0 + 10 * SECOND))
+    assert commands == (Query(ClientOrderId("0")), Wake(T0 + 20 * SECOND))

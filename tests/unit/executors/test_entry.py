@@ -1,0 +1,186 @@
+"""What is checked and planned before a parent exists: codes, proposals, and no silent change of a size."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from tests.unit.core.order_builders import parent_order
+from tests.unit.risk.test_limits import instrument
+from tradefan.actors.oms_executor import make_executor
+from tradefan.errors import Refused
+from tradefan.executors.entry import Curve, Entry, expected_volume
+from tradefan.messages.plan import Plan
+from tradefan.units import MINUTE, SECOND
+
+D = Decimal
+NOW = 1_700_000_000 * SECOND
+RULES = instrument(qty_lot=D("0.1"), price_tick=D("0.5"), min_notional=D(20), min_qty=D("0.1"))
+
+
+def entry(algo: str, qty: Any = 100, limit: Any = None, **given: Any) -> Entry:
+    """An order of 100 at a mid of 100, in lots of 0.1 and ticks of 0.5, worth at least 20."""
+    price = None if limit is None else D(str(limit))
+    order = parent_order(algo=algo, order_qty=D(str(qty)), limit_price=price, settings=given)
+    return Entry(order, RULES, NOW, D(100))
+
+
+def minute(qty: Any = 100, limit: Any = None, **given: Any) -> Entry:
+    """A TWAP over 60 s."""
+    return entry("twap", qty, limit, duration="60s", **given)
+
+
+def planned(algo: str, qty: Any = 100, limit: Any = None, **given: Any) -> Plan:
+    return plan_of(entry(algo, qty, limit, **given))
+
+
+def plan_of(asked: Entry) -> Plan:
+    made: Plan = make_executor(asked.order).plan(asked)  # type: ignore[attr-defined]
+    return made
+
+
+def test_plan_when_a_twap_is_planned_then_its_targets_end_at_the_whole() -> None:
+    """n = duration / interval; the smallest clip is worth 1.1 x the minimum, in whole lots."""
+    plan = planned("twap", duration="300s", size_jitter=0)
+    assert (plan.start_ns, plan.end_ns) == (NOW, NOW + 300 * SECOND)
+    assert plan.taus == tuple(range(100, 1_001, 100))
+    assert (plan.min_clip, plan.limit, plan.qty_lot, plan.price_tick) == (3, None, D("0.1"), D("0.5"))
+
+
+def test_plan_when_slices_are_given_then_they_are_its_decisions() -> None:
+    """Five clips of 20, without jitter."""
+    assert planned("twap", duration="300s", slices=5, size_jitter=0).taus == (200, 400, 600, 800, 1_000)
+
+
+def test_plan_when_the_limit_is_an_offset_then_it_is_rounded_towards_our_side() -> None:
+    """25 bps above an arrival of 100 is 100.25: a buy may pay 100.0 at a tick of 0.5."""
+    assert planned("twap", duration="60s", limit_offset_bps=25).limit == 200
+    assert planned("twap", limit="100.5", duration="60s").limit == 201
+
+
+def test_plan_when_it_is_made_anew_then_the_window_stays_and_it_begins_at_what_is_done() -> None:
+    """MD-17, amends: base and rest; the limit that an offset made is kept."""
+    asked = entry("twap", duration="300s", limit_offset_bps=25, size_jitter=0)
+    old = plan_of(asked)
+    anew = plan_of(replace(asked, now_ns=NOW + 150 * SECOND, done=400, old=old, mid=D(120)))
+    assert (anew.start_ns, anew.end_ns, anew.base) == (NOW + 150 * SECOND, old.end_ns, 400)
+    assert (anew.taus[-1], anew.limit, len(anew.taus)) == (1_000, 200, 5)
+
+
+def test_plan_when_risk_bounds_one_order_then_what_is_sliced_stays_below_it() -> None:
+    """What is not sliced by nature is never split for that: it is refused by the limit."""
+    for algo, settings, most in (("twap", {"duration": "60s"}, 70), ("market", {}, None)):
+        assert plan_of(replace(entry(algo, **settings), clip_most=70)).max_clip == most
+    assert planned("twap", duration="60s", max_clip=5).max_clip == 50
+
+
+def test_plan_when_an_iceberg_is_planned_then_it_knows_what_it_may_show() -> None:
+    """`display` in lots; without a limit it has to be pegged."""
+    assert planned("iceberg", limit=99, display=5).display == 50
+    assert planned("iceberg", display=5, peg=True).limit is None
+
+
+CURVE = Curve((600, 1_200), 5 * MINUTE, NOW - MINUTE, "klines", 1.0)
+
+
+def test_plan_when_a_curve_is_known_then_it_is_followed_and_named() -> None:
+    """240 s of the first bucket, 60 s of the second: 480 and 240 lots."""
+    asked = replace(entry("vwap", 10, duration="300s", slices=5, size_jitter=0), curve=CURVE)
+    plan = plan_of(asked)
+    assert expected_volume(CURVE, plan) == 720
+    assert (plan.taus, plan.source, plan.coverage) == ((16, 33, 50, 66, 100), "klines", 1.0)
+
+
+@pytest.mark.parametrize(
+    ("asked", "code", "text", "passes"),
+    [
+        (entry("twap"), "BAD_SETTING", "needs a duration or an end_at", "duration 5m"),
+        (
+            minute("0.2"),
+            "BELOW_MIN_CLIP",
+            "below the smallest clip 0.3",
+            "order_qty 0.3",
+        ),
+        (minute(end_at=NOW + MINUTE), "BAD_SETTING", "got both", "one of them"),
+        (entry("twap", end_at=NOW - SECOND), "BAD_WINDOW", "expected an end behind", None),
+        (entry("twap", duration="40d"), "BAD_WINDOW", "within 30 days", None),
+        (
+            minute(interval="80s"),
+            "BAD_SETTING",
+            "within the duration of 60",
+            "interval 60",
+        ),
+        (
+            minute(2, slices=30),
+            "TOO_MANY_SLICES",
+            "30 slices of at least 0.3",
+            "slices 6",
+        ),
+        (
+            minute(discretion=2),
+            "BAD_SETTING",
+            "discretion: expected 0 to 1, got 2",
+            None,
+        ),
+        (minute(discretion="NaN"), "BAD_SETTING", "discretion: expected 0 to 1", None),
+        (
+            minute(min_clip="0.25"),
+            "OFF_GRID",
+            "multiple of the lot 0.1",
+            "min_clip 0.1",
+        ),
+        (minute(max_clip="-1"), "OFF_GRID", "max_clip", "max_clip 0.1"),
+        (minute(i_would_price="9.7"), "OFF_GRID", "multiple of the tick 0.5", None),
+        (minute(at_end="never"), "BAD_SETTING", "or extend:60s", "at_end cancel"),
+        (minute(at_end="extend:x"), "BAD_DURATION", "such as 250ms", None),
+        (
+            minute(post_only=True),
+            "BAD_SETTING",
+            "post_only never takes",
+            "at_end cancel",
+        ),
+        (
+            minute(limit=99, limit_offset_bps=5),
+            "BAD_SETTING",
+            "got both",
+            "one of them",
+        ),
+        (
+            minute(limit=99, at_end="market"),
+            "LIMIT_BEYOND_MARKET",
+            "",
+            "at_end cancel",
+        ),
+        (minute(tactic="rest"), "BAD_SETTING", "needs a limit_price", "limit_price"),
+        (entry("iceberg", limit=99), "BAD_SETTING", "needs a display", "display"),
+        (entry("iceberg", display=5), "BAD_SETTING", "needs a limit_price", "limit_price"),
+        (entry("iceberg", limit=99, display="0.2"), "BELOW_MIN_CLIP", "smallest clip 0.3", "display 0.3"),
+    ],
+)
+def test_plan_when_it_cannot_be_worked_then_the_refusal_says_what_would_pass(
+    asked: Entry, code: str, text: str, passes: str | None
+) -> None:
+    """Every refusal has its code; nothing is changed silently instead."""
+    with pytest.raises(Refused, match=code) as caught:
+        plan_of(asked)
+    assert text in caught.value.text
+    assert caught.value.would_pass == passes
+
+
+def test_plan_when_it_would_be_too_much_of_the_volume_then_a_longer_time_is_proposed() -> None:
+    """72 of 72 expected in 300 s, cap a quarter: 1200 s would pass, and what is not known is not refused."""
+    asked = entry("vwap", 72, duration="300s")
+    with pytest.raises(Refused, match="ABOVE_PARTICIPATION") as caught:
+        plan_of(replace(asked, curve=CURVE))
+    assert caught.value.would_pass == "duration 1201"
+    assert plan_of(asked).taus[-1] == 720
+
+
+def test_schedule_when_its_start_is_past_then_it_begins_there() -> None:
+    """What it should have done since is behind, not lost."""
+    plan = planned("twap", start_at=NOW - 60 * SECOND, duration="300s")
+    assert (plan.start_ns, plan.end_ns) == (NOW - 60 * SECOND, NOW + 240 * SECOND)
+    assert plan.taus[-1] == 1_000

@@ -1,0 +1,235 @@
+"""The one engine: which layer of a recipe acts next, as a pure function of the view.
+
+Each answer is one step; whoever performs it asks again, until a step only waits. So a decision is journaled
+before its tactic sees it, and a restart goes on from what the journal says.
+"""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from tradefan.core.schedule import without_dust
+from tradefan.execution import (
+    AT_END,
+    EXTEND,
+    I_WOULD,
+    LIMIT,
+    Command,
+    Common,
+    Decide,
+    Delay,
+    End,
+    Hold,
+    Recipe,
+    Shrink,
+    Spent,
+    View,
+    Wake,
+    retry_ns,
+)
+from tradefan.executors.tactics import Take, cancels, opposite, own_best, when_opposite_at
+from tradefan.messages.orders import OrderStatus
+from tradefan.units import MS
+
+FATAL = ("AUTH", "UNSUPPORTED", "DEFECT", "RESTRICTED")
+"""Classes of rejections that no other child of the parent would escape."""
+REJECTED_NS = 250 * MS
+REJECTS_MAX = 20
+
+
+def step(recipe: Recipe, view: View) -> tuple[Command, ...]:
+    """Return what a parent does next; a `Wake` stands in it exactly where it waits."""
+    plan, now = view.plan, view.now_ns
+    if view.cum >= view.order_lots:
+        return (Wake(),)
+    if now < plan.start_ns and view.clip is None:
+        return (Wake(plan.start_ns),)
+    if plan.end_ns is not None and now >= plan.end_ns:
+        return _behind_end(recipe, view, plan.end_ns)
+    if recipe.follows and view.touch is None:
+        # Nobody sees the market: a clip that was cut now would be cut blindly.
+        return (Wake(plan.end_ns),)
+    limited = _out_of_limit(recipe, view)
+    if limited is not None:
+        return limited
+    at_once = _would(recipe.settings, view)
+    if isinstance(at_once, Decide):
+        return _begin(recipe, view, at_once)
+    paced = recipe.pacing.decide(view, recipe.trajectory) if view.rest else Wake()
+    if isinstance(paced, Decide):
+        return _begin(recipe, view, paced)
+    waits = [paced] if at_once is None else [paced, at_once]
+    return _settled(view, _worked(recipe, view), soonest(waits))
+
+
+def _worked(recipe: Recipe, view: View) -> tuple[Command, ...]:
+    """Return what the tactic wants for the clip, or the end of what has outlived it."""
+    clip = view.clip
+    if clip is None or not clip.lots or clip.plan != view.plans:
+        return cancels(view, "plan")
+    if clip.deadline_ns is not None and view.now_ns >= clip.deadline_ns:
+        return cancels(view, "deadline")
+    tactic = recipe.tactic if clip.price is None and clip.reason != AT_END else Take(recipe.settings)
+    acted = (_rejected(view) if recipe.slices else ()) or tactic.act(view)
+    if clip.deadline_ns is None:
+        # Nothing follows by itself: what a tactic gives up ends the parent.
+        return tuple(End(one.status, one.reason) if isinstance(one, Spent) else one for one in acted)
+    return (*(one for one in acted if not isinstance(one, Spent)), Wake(clip.deadline_ns))
+
+
+def _rejected(view: View) -> tuple[Command, ...]:
+    """Return what follows from the venue's rejection of the newest child, by its class; () where none does.
+
+    A passive child that would have crossed is priced anew a little later, a fixed one ends its parent.
+    Missing money, and what no other child of this parent would escape, are no reason to try again.
+    """
+    last = view.of_clip[-1] if view.of_clip else None
+    if last is None or last.status is not OrderStatus.REJECTED or last.live:
+        return ()
+    kind = last.reason.partition(":")[0]
+    if kind == "FUNDS":
+        return (Hold("funds"),)
+    if kind in FATAL:
+        return (End(OrderStatus.EXPIRED if view.cum else OrderStatus.REJECTED, last.reason),)
+    if kind == "FILTER":
+        # Too small, or off a grid that has just changed: the rules are read again, the next clip has it.
+        return (Spent(last.status, last.reason),)
+    again_ns = (view.last_end_ns or 0) + REJECTED_NS * min(view.rejects, REJECTS_MAX)
+    return (Wake(again_ns),) if view.now_ns < again_ns else ()
+
+
+def _settled(view: View, acted: tuple[Command, ...], paced: Wake) -> tuple[Command, ...]:
+    """Return what was wanted, and one wake for all that is waited for."""
+    wakes = [paced, *(one for one in acted if isinstance(one, Wake))]
+    if view.plan.end_ns is not None:
+        wakes.append(Wake(view.plan.end_ns))
+    return (*(one for one in acted if not isinstance(one, Wake)), soonest(wakes))
+
+
+def soonest(wakes: list[Wake]) -> Wake:
+    """Return the wake that fires as soon as any of these would."""
+
+    def least(name: str) -> int | None:
+        return min((value for one in wakes if (value := getattr(one, name)) is not None), default=None)
+
+    def most(name: str) -> int | None:
+        return max((value for one in wakes if (value := getattr(one, name)) is not None), default=None)
+
+    return Wake(
+        least("at_ns"),
+        bid_below=most("bid_below"),
+        bid_above=least("bid_above"),
+        ask_below=most("ask_below"),
+        ask_above=least("ask_above"),
+        volume_at=least("volume_at"),
+    )
+
+
+# --- a decision -------------------------------------------------------------------------------------
+
+
+def _begin(recipe: Recipe, view: View, wanted: Decide) -> tuple[Command, ...]:
+    """Begin a clip when what the last one left resting has ended; what is in doubt does not hinder it."""
+    if any(child.rests for child in view.live):
+        # Where their end was asked for already, the evidence asks again.
+        return (*cancels(view, "decision"), Wake(view.plan.end_ns))
+    return (_bounded(recipe, view, wanted),)
+
+
+def _bounded(recipe: Recipe, view: View, wanted: Decide) -> Decide:
+    """Return a decision whose clip guards and the dust rule let through; zero lots wait for the next."""
+    lots, reason, plan = min(wanted.lots, view.rest), wanted.reason, view.plan
+    bounds = [bound for bound in (plan.display, _split(recipe, view)) if bound is not None]
+    most = min(bounds, default=None)
+    lots = lots if most is None else min(lots, most)
+    if wanted.price is None and reason != AT_END:
+        for guard in recipe.guards:
+            verdict = guard.check(view, lots)
+            if isinstance(verdict, Delay):
+                return replace(wanted, lots=0, reason=verdict.reason)
+            if isinstance(verdict, Shrink):
+                lots, most, reason = verdict.lots, verdict.lots, verdict.reason
+    if recipe.settings.residual == "merge_last":
+        lots = without_dust(view.rest, lots, plan.min_clip, most)
+    if lots < plan.min_clip and lots < view.rest:
+        return replace(wanted, lots=0, reason=reason or ("small" if lots else "ahead"))
+    return replace(wanted, lots=lots, reason=reason)
+
+
+def _split(recipe: Recipe, view: View) -> int | None:
+    """Return the bound of one clip; where there is one clip only, its children are split instead."""
+    return view.plan.max_clip if view.plan.taus else None
+
+
+# --- what comes before the schedule --------------------------------------------------------------------
+
+
+def _would(settings: Common, view: View) -> Decide | Wake | None:
+    """Return a clip at once for a price at which its owner would trade whatever the schedule says.
+
+    Else when to look again: what was taken may still be shown for a while.
+    """
+    touch, price, clip = opposite(view), view.plan.i_would, view.clip
+    if price is None or touch is None or view.touch is None:
+        return None
+    if view.beyond(touch, price):
+        return when_opposite_at(view, price)
+    mine = clip is not None and clip.reason == I_WOULD and clip.plan == view.plans
+    again_ns = (view.last_end_ns or 0) + retry_ns(settings)
+    if mine and (view.clip_rest or view.now_ns < again_ns):
+        return Wake(again_ns) if view.now_ns < again_ns else None
+    shown = view.touch.ask_lots if view.side == "buy" else view.touch.bid_lots
+    lots = min(view.rest, shown)
+    if lots < max(view.plan.min_clip, 1):
+        return None
+    k, target = (-1, 0) if clip is None or clip.plan != view.plans else (clip.k, clip.target)
+    deadline_ns = view.now_ns + settings.participation_window if clip is None else clip.deadline_ns
+    return Decide(k, target, lots, lots, deadline_ns, I_WOULD, price=price)
+
+
+def _out_of_limit(recipe: Recipe, view: View) -> tuple[Command, ...] | None:
+    """Return what follows while even our own side's best is beyond the limit; None inside it."""
+    best, limit = own_best(view), view.limit
+    if not recipe.follows or best is None or limit is None or not view.beyond(best, limit):
+        return None
+    back = Wake(bid_below=limit) if view.side == "buy" else Wake(ask_above=limit)
+    what = recipe.settings.on_limit
+    if what == "cancel" or (what == "finish" and not any(child.rests for child in view.live)):
+        return (End(OrderStatus.EXPIRED, LIMIT),)
+    paced = recipe.pacing.decide(view, recipe.trajectory) if view.rest else Wake()
+    if isinstance(paced, Decide) and view.plan.taus and not any(child.rests for child in view.live):
+        # Only a schedule has an instant that passes.
+        return (replace(paced, lots=0, reason=LIMIT),)
+    waits = [back] if isinstance(paced, Decide) else [back, paced]
+    return (*cancels(view, LIMIT), soonest([*waits, Wake(view.plan.end_ns)]))
+
+
+# --- the end --------------------------------------------------------------------------------------------
+
+
+def _behind_end(recipe: Recipe, view: View, end_ns: int) -> tuple[Command, ...]:
+    """Work what is left for as long as `at_end` gives; then the parent ends."""
+    settings, clip = recipe.settings, view.clip
+    extra_ns = _extra_ns(settings)
+    until_ns = end_ns + extra_ns
+    if not extra_ns or settings.post_only or view.now_ns >= until_ns:
+        return (End(OrderStatus.EXPIRED, "end"),)
+    reason = EXTEND if settings.at_end.startswith(EXTEND) else AT_END
+    if clip is not None and clip.plan == view.plans and clip.reason in (AT_END, EXTEND):
+        worked = _worked(recipe, view)
+        wakes = [Wake(until_ns), *(one for one in worked if isinstance(one, Wake))]
+        return (*(one for one in worked if not isinstance(one, Wake)), soonest(wakes))
+    if any(child.rests for child in view.live):
+        return (*cancels(view, "end"), Wake(until_ns))
+    left = view.rest if settings.catch_up != "none" else view.clip_rest
+    if left < max(view.plan.min_clip, 1):
+        return (Wake(until_ns),) if view.doubt else (End(OrderStatus.EXPIRED, "end"),)
+    k = 0 if clip is None else clip.k
+    return (Decide(k, view.order_lots, left, left, until_ns, reason),)
+
+
+def _extra_ns(settings: Common) -> int:
+    """Return for how long the end policy goes on behind the end."""
+    if settings.at_end == "cancel":
+        return 0
+    return settings.extend_ns if settings.at_end.startswith(EXTEND) else settings.end_grace

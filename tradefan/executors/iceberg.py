@@ -1,0 +1,20 @@
+"""`iceberg`: never more in the book than `display`."""
+
+from __future__ import annotations
+
+from tradefan.contracts import register
+from tradefan.execution import Recipe
+from tradefan.executors.composed import Composed
+from tradefan.executors.pacings import Refill, Shown
+from tradefan.executors.tactics import Peg, Rest
+from tradefan.executors.trajectories import Whole
+
+
+@register("executor", "iceberg", settings=Shown)
+class Iceberg(Composed[Shown]):
+    """One child at a time, never more than `display`, at the limit or pegged to the own best."""
+
+    def compose(self) -> Recipe:
+        settings = self.settings
+        tactic = Peg(settings) if settings.peg else Rest(settings)
+        return Recipe(settings, Whole(), Refill(settings), tactic, follows=settings.peg)

@@ -1,0 +1,160 @@
+"""When to decide, and how much: `once times room refill` (docs/execution.md)."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from tradefan.contracts import register
+from tradefan.core import schedule
+from tradefan.core.schedule import ceil_div
+from tradefan.execution import LIMIT, Child, Common, Decide, Scheduled, Trajectory, View, Wake
+from tradefan.executors.trajectories import Rated
+from tradefan.messages.plan import Clip
+from tradefan.spans import Span
+from tradefan.units import MS, SECOND
+
+
+def current(view: View) -> Clip | None:
+    """Return the clip that is worked on, if it belongs to the present plan."""
+    clip = view.clip
+    return clip if clip is not None and clip.plan == view.plans else None
+
+
+@register("pacing", "once", settings=Common)
+class Once:
+    """One clip, of all that is open."""
+
+    def __init__(self, settings: Common) -> None:
+        """Keep the settings."""
+        self.settings = settings
+
+    def decide(self, view: View, trajectory: Trajectory) -> Decide | Wake:
+        if current(view) is not None:
+            return Wake()
+        target = trajectory.target(view, 0).lots
+        return Decide(0, target, view.rest, view.rest, view.plan.end_ns)
+
+
+@register("pacing", "times", settings=Scheduled)
+class Times:
+    """At the instants of the schedule; what was missed is not made up in a burst."""
+
+    def __init__(self, settings: Scheduled) -> None:
+        """Keep the settings."""
+        self.settings = settings
+
+    def decide(self, view: View, trajectory: Trajectory) -> Decide | Wake:
+        clip, k = current(view), self._newest(view)
+        if k < 0 or (clip is not None and clip.k >= k):
+            after = max(k, -1 if clip is None else clip.k) + 1
+            return Wake(self._at(view, after)) if after < len(view.plan.taus) else Wake()
+        settings, plan = self.settings, view.plan
+        n, target = len(plan.taus), trajectory.target(view, k)
+        even_clip = ceil_div(view.order_lots - plan.base, n)
+        # After a time out of limit `on_limit` may ask for all of it at once.
+        at_once = clip is not None and clip.reason == LIMIT and settings.on_limit == "catch_up"
+        owed = schedule.due(
+            target.before,
+            target.lots,
+            n - k,
+            view.done,
+            even_clip,
+            "immediate" if at_once else settings.catch_up,
+            settings.catch_up_cap,
+        )
+        deadline_ns = self._at(view, k + 1) if k + 1 < n else plan.end_ns
+        lots = min(owed, view.rest)
+        return Decide(k, target.lots, owed, lots, deadline_ns, "", target.before, target.share, target.factor)
+
+    def _at(self, view: View, k: int) -> int:
+        plan = view.plan
+        assert plan.end_ns is not None
+        n, jitter = len(plan.taus), self.settings.time_jitter
+        return schedule.decided_at(plan.start_ns, plan.end_ns, n, k, jitter, view.name)
+
+    def _newest(self, view: View) -> int:
+        """Return the newest decision whose instant has come, -1 before the first."""
+        plan = view.plan
+        assert plan.end_ns is not None
+        n, span = len(plan.taus), max(plan.end_ns - plan.start_ns, 1)
+        k = min(max((view.now_ns - plan.start_ns) * n // span, 0), n - 1)
+        while k >= 0 and self._at(view, k) > view.now_ns:
+            k -= 1
+        return k
+
+
+@register("pacing", "room", settings=Rated)
+class Room:
+    """When enough has traded, and nothing is at work."""
+
+    def __init__(self, settings: Rated) -> None:
+        """Keep the settings."""
+        self.settings = settings
+
+    def decide(self, view: View, trajectory: Trajectory) -> Decide | Wake:
+        settings, clip = self.settings, view.clip
+        if any(child.rests for child in view.live):
+            return Wake()
+        waits = clip is not None and clip.lots and view.attempts == clip.attempts
+        if waits and clip is not None and view.now_ns < (clip.deadline_ns or 0):
+            # Its tactic has not placed it yet.
+            return Wake()
+        if clip is not None and view.now_ns < clip.begun_ns + settings.min_gap:
+            return Wake(clip.begun_ns + settings.min_gap)
+        k, target = 0 if clip is None else clip.k + 1, trajectory.target(view, 0).lots
+        num, den = settings.max_rate.as_integer_ratio()
+        room = target - view.done
+        lots = min(room, view.rest, num * view.volume.window // den - view.volume.own_window)
+        enough = min(max(view.plan.min_clip, 1), view.rest)
+        if room < enough:
+            return Wake(volume_at=schedule.volume_for(view.done + enough, settings.rate))
+        if lots < enough:
+            # The window has to become fuller, or to forget own trades.
+            return Wake(view.now_ns + SECOND)
+        return Decide(k, target, room, lots, view.now_ns + settings.clip_life)
+
+
+class Shown(Common, frozen=True, kw_only=True):
+    """How an iceberg shows itself: at most `display`, less by up to `variance` of it, again after a delay."""
+
+    display: Decimal | None = None
+    variance: Decimal = Decimal("0.2")
+    delay_min: Span = Span(200 * MS)
+    delay_max: Span = Span(SECOND)
+    refill: str = "exhausted"
+    peg: bool = False
+
+
+@register("pacing", "refill", settings=Shown)
+class Refill:
+    """The next clip when the last one has ended, a while later; or when little of it is left."""
+
+    def __init__(self, settings: Shown) -> None:
+        """Keep the settings."""
+        self.settings = settings
+
+    def decide(self, view: View, trajectory: Trajectory) -> Decide | Wake:
+        settings, clip, plan = self.settings, current(view), view.plan
+        number = 0 if clip is None else clip.k + 1
+        if clip is not None:
+            if clip.lots and view.attempts == clip.attempts:
+                # Its tactic has not placed it yet.
+                return Wake()
+            live = view.live
+            if live and not self._exhausted(clip, live):
+                return Wake()
+            ended_ns = view.now_ns if live else (view.last_end_ns or clip.begun_ns)
+            after_ns = schedule.between(settings.delay_min, settings.delay_max, view.name, number)
+            if view.now_ns < ended_ns + after_ns and not live:
+                return Wake(ended_ns + after_ns)
+        assert plan.display is not None
+        lots = max(schedule.peak(plan.display, settings.variance, view.name, number), plan.min_clip, 1)
+        return Decide(number, view.order_lots, view.rest, min(lots, view.rest), plan.end_ns)
+
+    def _exhausted(self, clip: Clip, live: tuple[Child, ...]) -> bool:
+        """Say whether so little is left that the next clip comes; what is in doubt may show all of it."""
+        kind, _, share = self.settings.refill.partition(":")
+        if kind != "threshold" or any(not child.rests for child in live):
+            return False
+        num, den = Decimal(share).as_integer_ratio()
+        return sum(child.leaves for child in live) * den <= num * clip.lots

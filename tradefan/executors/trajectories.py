@@ -1,0 +1,178 @@
+"""How much should be done by when: `whole linear curve live_curve rate` (docs/execution.md)."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from itertools import pairwise
+from typing import Literal
+
+from msgspec.structs import replace
+
+from tradefan.contracts import Settings, register
+from tradefan.core import schedule
+from tradefan.core.schedule import Shares, ceil_div
+from tradefan.execution import Common, PlanInput, Planned, Scheduled, Target, View
+from tradefan.messages.plan import Plan
+from tradefan.spans import Span
+from tradefan.units import MINUTE, SECOND
+
+
+class Rated(Common, frozen=True, kw_only=True):
+    """A share of the volume: `rate` of all of it, never above `max_rate` in its window.
+
+    `min_gap` lies between clips, each lives for `clip_life`.
+    """
+
+    rate: Decimal = Decimal("0.10")
+    max_rate: Decimal = Decimal("0.20")
+    min_gap: Span = Span(2 * SECOND)
+    clip_life: Span = Span(5 * SECOND)
+
+
+def decisions_of(settings: Scheduled, given: PlanInput) -> int:
+    """Return the number of decisions of the rest of an order."""
+    assert given.end_ns is not None, "the entry check lets no schedule without an end through"
+    rest = given.order_lots - given.done
+    if settings.slices is not None:
+        return max(min(settings.slices, rest // max(given.min_clip, 1)), 1)
+    return schedule.decisions(given.end_ns - given.start_ns, settings.interval, rest, given.min_clip)
+
+
+@register("trajectory", "whole")
+class Whole:
+    """All of it, from the beginning."""
+
+    def __init__(self, settings: Settings | None = None) -> None:
+        """It has no settings."""
+
+    def plan(self, given: PlanInput) -> Planned:
+        return Planned()
+
+    def target(self, view: View, k: int) -> Target:
+        return Target(0, view.order_lots)
+
+
+@register("trajectory", "linear", settings=Scheduled)
+class Linear:
+    """The same share of the quantity in the same share of the time."""
+
+    def __init__(self, settings: Scheduled) -> None:
+        """Keep the settings."""
+        self.settings = settings
+
+    def plan(self, given: PlanInput) -> Planned:
+        return planned(given, schedule.even(decisions_of(self.settings, given)), self.settings.size_jitter)
+
+    def target(self, view: View, k: int) -> Target:
+        return planned_target(view, k)
+
+
+def planned(given: PlanInput, shares: Shares, jitter: Decimal) -> Planned:
+    """Return the targets of a schedule that is known beforehand."""
+    return Planned(schedule.targets(given.order_lots, shares, jitter, given.name, given.done))
+
+
+def planned_target(view: View, k: int) -> Target:
+    """Return a target of the plan, and the one before it."""
+    taus = view.plan.taus
+    return Target(taus[k - 1] if k else view.plan.base, taus[k])
+
+
+class Curved(Scheduled, frozen=True, kw_only=True):
+    """A schedule by the volume of the day; a decision comes at least four times in a bucket.
+
+    A live one weighs the curve as `prior_buckets` mean buckets.
+    """
+
+    mode: Literal["static", "dynamic"] = "static"
+    bucket: Span = Span(5 * MINUTE)
+    prior_buckets: int = 12
+
+
+@register("trajectory", "curve", settings=Curved)
+class Curve:
+    """The share of the day's volume that the window has traded by then."""
+
+    def __init__(self, settings: Curved) -> None:
+        """Keep the settings."""
+        self.settings = settings
+
+    def plan(self, given: PlanInput) -> Planned:
+        shares = curve_shares(self.settings, given)
+        return planned(given, shares, self.settings.size_jitter)
+
+    def target(self, view: View, k: int) -> Target:
+        return planned_target(view, k)
+
+
+def curve_shares(settings: Curved, given: PlanInput) -> Shares:
+    """Return F of the curve; without one that of a TWAP, which the plan says."""
+    capped = replace(settings, interval=Span(min(settings.interval, settings.bucket // 4)))
+    n = decisions_of(capped, given)
+    if not given.volumes:
+        return schedule.even(n)
+    assert given.end_ns is not None
+    return schedule.by_volume(given.volumes, given.bucket_ns, given.first_ns, given.start_ns, given.end_ns, n)
+
+
+@register("trajectory", "live_curve", settings=Curved)
+class LiveCurve:
+    """The curve, corrected by what has traded since the beginning against what it expected."""
+
+    def __init__(self, settings: Curved) -> None:
+        """Keep the settings."""
+        self.settings = settings
+
+    def plan(self, given: PlanInput) -> Planned:
+        """Plan the curve; `volumes` are the expected lots of each decision's interval."""
+        shares = curve_shares(self.settings, given)
+        static = planned(given, shares, self.settings.size_jitter)
+        if not given.volumes:
+            return static
+        steps = (after - before for before, after in pairwise((0, *shares.nums)))
+        return replace(static, volumes=tuple(ceil_div(step, given.bucket_ns) for step in steps))
+
+    def target(self, view: View, k: int) -> Target:
+        """Return F_k of what was observed, as a share of what was open when the plan was made."""
+        plan, clip = view.plan, view.clip
+        if not plan.volumes:
+            return planned_target(view, k)
+        last = clip if clip is not None and clip.plan == view.plans else None
+        expected = float(sum(plan.volumes[:k]))
+        observed = float(view.volume.total - plan.volume_base)
+        factor = 1.0 if last is None else last.factor
+        if view.volume.fresh:
+            prior = self.settings.prior_buckets * sum(plan.volumes) / self._buckets(plan)
+            factor = schedule.live_factor(observed, expected, prior)
+        else:
+            # Nobody sees what trades: it goes on as it was.
+            observed = max(observed, factor * expected)
+        share = schedule.live_share(plan.volumes, k, observed, factor, 0 if last is None else last.share)
+        rest, num, den = view.order_lots - plan.base, share, schedule.SHARE_DEN
+        before = plan.base if last is None else last.target
+        target = plan.base + rest * num // den
+        if k < len(plan.volumes) - 1:
+            target -= schedule.fraction(
+                max(target - before, 0), self.settings.size_jitter, view.name, "size", k
+            )
+        return Target(before, max(target, before), share, factor)
+
+    def _buckets(self, plan: Plan) -> float:
+        """Return how many buckets the window has."""
+        assert plan.end_ns is not None
+        return max((plan.end_ns - plan.start_ns) / self.settings.bucket, 1.0)
+
+
+@register("trajectory", "rate", settings=Rated)
+class Rate:
+    """A share of all that trades since the arrival, own trades included."""
+
+    def __init__(self, settings: Rated) -> None:
+        """Keep the settings."""
+        self.settings = settings
+
+    def plan(self, given: PlanInput) -> Planned:
+        return Planned()
+
+    def target(self, view: View, k: int) -> Target:
+        return Target(0, schedule.by_rate(view.order_lots, self.settings.rate, view.volume.total))
