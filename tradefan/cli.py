@@ -20,6 +20,7 @@ from tradefan.client import FAILED, NOT_RUNNING, USAGE, Unanswered
 from tradefan.config.mistakes import ConfigInvalid
 from tradefan.drivers.stop_signals import StopSignals
 from tradefan.errors import Outage, Refused
+from tradefan.order_commands import orders
 from tradefan.terminal import (
     DEFECT,
     PREREQUISITE,
@@ -30,8 +31,10 @@ from tradefan.terminal import (
     Url,
     fail,
     number,
+    pairs,
     print_json,
     program,
+    say_more,
 )
 from tradefan.terminal import client as _client
 from tradefan.units import use_decimal_context
@@ -63,7 +66,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="TradeFan: a crypto trading daemon.",
 )
-orders = typer.Typer(no_args_is_help=True, help="Submit, list, show, cancel and resolve orders.")
 strategies = typer.Typer(no_args_is_help=True, help="Strategy instances.")
 positions = typer.Typer(no_args_is_help=True, help="Positions and their owners.")
 paper = typer.Typer(no_args_is_help=True, help="The paper venue's account.")
@@ -266,129 +268,6 @@ def logs(
                 print(line, end="", flush=True)
 
 
-# --- orders -----------------------------------------------------------------------------------------
-
-
-@orders.command("submit")
-def order_submit(
-    symbol: Annotated[str, typer.Option("--symbol", help="BTC/USDT")],
-    side: Annotated[str, typer.Option("--side", help="buy or sell")],
-    quantity: Annotated[str, typer.Option("--quantity", help="in the base asset")],
-    algo: Annotated[str | None, typer.Option("--algo", help="market, or limit with --limit")] = None,
-    limit: Annotated[str | None, typer.Option("--limit", help="limit price")] = None,
-    settings: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="of the algorithm")
-    ] = None,
-    account: Annotated[str | None, typer.Option("--account")] = None,
-    ref: Annotated[
-        str | None, typer.Option("--ref", help="your own id: the same one never orders twice")
-    ] = None,
-    env: Env = "development",
-    config: ConfigDir = None,
-    url: Url = None,
-    as_json: AsJson = False,
-) -> None:
-    """Submit an order; it is durable when this returns."""
-    if side not in ("buy", "sell"):
-        raise Refused("BAD_SIDE", f"--side: expected buy or sell, got {side!r}")
-    body: dict[str, Any] = {
-        "symbol": symbol,
-        "side": side,
-        "quantity": number("--quantity", quantity),
-        "algo": algo or ("market" if limit is None else "limit"),
-        "owner": "cli",
-        "settings": _pairs("--set", settings or []),
-    }
-    if limit is not None:
-        body["limit_price"] = number("--limit", limit)
-    body |= {key: value for key, value in (("account", account), ("ref", ref)) if value is not None}
-    order = _client(env, config, url).post("/api/v1/orders", body)
-    print_json(order) if as_json else print(_sentence(order))
-
-
-@orders.command("list")
-def order_list(
-    env: Env = "development", config: ConfigDir = None, url: Url = None, as_json: AsJson = False
-) -> None:
-    """List all open orders, and the newest of those that are done."""
-    found = _client(env, config, url).get("/api/v1/orders")
-    if as_json:
-        print_json(found["orders"])
-    else:
-        for order in found["orders"]:
-            print(_sentence(order))
-    _say_more(found["more_open"], "open")
-    _say_more(found["more_done"], "done")
-
-
-@orders.command("show")
-def order_show(
-    parent_id: str,
-    env: Env = "development",
-    config: ConfigDir = None,
-    url: Url = None,
-    as_json: AsJson = False,
-) -> None:
-    """Show one order with its children."""
-    order = _client(env, config, url).get(f"/api/v1/orders/{_id(parent_id)}")
-    if as_json:
-        print_json(order)
-        return
-    for key, value in order.items():
-        if key != "children_orders":
-            print(f"{key:16} {'-' if value in (None, '') else value}")
-    for child in order["children_orders"]:
-        doubt = f" IN DOUBT ({child['in_doubt']})" if child["in_doubt"] else ""
-        done = f"{child['cum_qty']}/{child['order_qty']}"
-        print(f"  child {child['client_order_id']} {child['status']}{doubt} {done}")
-
-
-@orders.command("cancel")
-def order_cancel(
-    parent_id: str,
-    env: Env = "development",
-    config: ConfigDir = None,
-    url: Url = None,
-    as_json: AsJson = False,
-) -> None:
-    """Cancel an order; the venue's word ends it."""
-    order = _client(env, config, url).post(f"/api/v1/orders/{_id(parent_id)}/cancel", {})
-    print_json(order) if as_json else print(_sentence(order))
-
-
-def _sentence(order: dict[str, Any]) -> str:
-    words = [order["parent_id"], order["owner"], order["side"], order["order_qty"], order["symbol"]]
-    words.append(order["algo"])
-    words += ["at", order["limit_price"]] if order["limit_price"] is not None else []
-    words[-1] += ":"
-    words += [order["status"], order["phase"], "done", order["cum_qty"]]
-    words += ["avg", order["avg_px"]] if order["avg_px"] is not None else []
-    words += [f"({order['reason']})"] if order["reason"] else []
-    return " ".join(words)
-
-
-def _say_more(count: int, what: str) -> None:
-    """Say what a list leaves out, where it is not taken for a part of the list."""
-    if count:
-        print(f"and {count} more {what}", file=sys.stderr)
-
-
-def _id(text: str) -> str:
-    if not text.isalnum() or not text.isascii():
-        raise Refused("BAD_ID", f"expected an order's id of letters and digits, got {text!r}")
-    return text
-
-
-def _pairs(option: str, texts: list[str]) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for text in texts:
-        key, separator, value = text.partition("=")
-        if not separator or not key:
-            raise Refused("BAD_SETTING", f"{option}: expected KEY=VALUE, got {text!r}")
-        found[key] = value
-    return found
-
-
 # --- pictures ---------------------------------------------------------------------------------------
 
 
@@ -434,7 +313,7 @@ def position_list(
         for key in ("avg_px", "mark", "unrealised"):
             print(f"  {key} {'-' if one[key] is None else one[key]}", end="")
         print()
-    _say_more(more["positions"] + more["holdings"], "positions")
+    say_more(more["positions"] + more["holdings"], "positions")
 
 
 @paper.command("reset")
@@ -448,7 +327,7 @@ def paper_reset(
 ) -> None:
     """Give a paper account new balances; its old history is kept. The daemon must be stopped."""
     environment = _environment(env, config)
-    texts = _pairs("--balance", balance or []).items()
+    texts = pairs("--balance", balance or []).items()
     print(
         environment.reset_paper(account, {a: Decimal(number("--balance", text)) for a, text in texts} or None)
     )

@@ -96,3 +96,24 @@ def given(option: str, text: str, most: int) -> str:
         return clean(text)
     got = repr(text) if len(text) <= most else f"{len(text)} of them"
     raise Refused("BAD_TEXT", f"{option}: expected 1 to {most} characters, got {got}")
+
+
+def say_more(count: int, what: str) -> None:
+    """Say what a list leaves out, where it is not taken for a part of the list."""
+    if count:
+        print(f"and {count} more {what}", file=sys.stderr)
+
+
+def pairs(option: str, texts: list[str]) -> dict[str, str]:
+    """Return what KEY=VALUE words say.
+
+    Raises:
+        Refused: BAD_SETTING.
+    """
+    found: dict[str, str] = {}
+    for text in texts:
+        key, separator, value = text.partition("=")
+        if not separator or not key:
+            raise Refused("BAD_SETTING", f"{option}: expected KEY=VALUE, got {text!r}")
+        found[key] = value
+    return found

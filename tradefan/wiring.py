@@ -41,6 +41,7 @@ from tradefan.messages.market import (
     Quote,
     SessionBreak,
     Trade,
+    VolumeTick,
 )
 from tradefan.messages.union import decode
 from tradefan.runtime.mailbox import Limits
@@ -250,7 +251,7 @@ def _fanout(names: Plan, declared: Mapping[OwnerId, Declared]) -> Fanout:
     traders = {owner: refs[strategy_name(owner)] for owner in declared}
     for id_ in names.instruments:
         hearers: list[tuple[Ref, Sequence[type[Message]]]] = [
-            (refs["oms"], (Quote, FeedQuality, SessionBreak, InstrumentUpdate)),
+            (refs["oms"], (Quote, FeedQuality, SessionBreak, InstrumentUpdate, VolumeTick)),
             (refs["risk_desk"], (Quote, FeedQuality, SessionBreak, InstrumentUpdate)),
             *((ref, _needs(declared[owner], id_)) for owner, ref in traders.items()),
             (refs["data_writer"], (Trade, BarsClosed, BarCorrected, Gap)),
@@ -293,6 +294,7 @@ def _oms(config: Config, names: Plan, instance: str, version: str) -> OmsWiring:
         observers=(refs["data_writer"],),
         api=refs["api"],
         version=version,
+        own_fills_in_feed={account: config.accounts[account].venue != "paper" for account in names.accounts},
     )
 
 

@@ -84,7 +84,7 @@ KERNEL: tuple[Mutant, ...] = (
         "The orders of a parent are cancelled in the order of their addresses in memory.",
         (
             Change(
-                "actors/oms_engine.py",
+                "actors/oms_parents.py",
                 """\
     for name in tuple(parent.live):
         cancel""",

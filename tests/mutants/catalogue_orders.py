@@ -10,7 +10,7 @@ ORDERS: tuple[Mutant, ...] = (
         "A create is sent in the turn that decides on it, without waiting for its INTENT to be on the disk.",
         (
             Change(
-                "actors/oms_engine.py",
+                "actors/oms_children.py",
                 """\
     turn.guard(_intend(turn, order, instrument, command, None))
 """,
@@ -243,10 +243,10 @@ def on_sealed""",
                 "actors/oms_engine.py",
                 """\
     shed(turn, parent)
-    _finished(turn, parent)
+    finished(turn, parent)
 """,
                 """\
-    _finished(turn, parent)
+    finished(turn, parent)
 """,
             ),
         ),
@@ -260,14 +260,14 @@ def on_sealed""",
                 "actors/oms_engine.py",
                 """\
     shed(turn, parent)
-    _finished(turn, parent)
+    finished(turn, parent)
 """,
                 """\
-    _finished(turn, parent)
+    finished(turn, parent)
 """,
             ),
             Change(
-                "actors/oms_engine.py",
+                "actors/oms_children.py",
                 "    if not ZERO < qty <= budget:\n",
                 "    if not ZERO < qty <= order.order_qty:\n",
             ),
@@ -279,12 +279,12 @@ def on_sealed""",
         "The fence does not hold the price of an executor against the limit of its parent.",
         (
             Change(
-                "actors/oms_engine.py",
+                "actors/oms_children.py",
                 """\
-        return _beyond(order, price, order.limit_price, "the parent's limit")
+        beyond = _beyond(order, price, limit, "the parent's limit")
 """,
                 """\
-        return None
+        beyond = None
 """,
             ),
         ),

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
-import tradefan.actors.oms_engine
+import tradefan.actors.oms_children
 from tests.simulation.recorded import TOKEN, Recorded, record
 from tests.simulation.replayed import MINE, asked_what, play, wish
 from tests.simulation.world import World
@@ -253,7 +253,7 @@ def test_replay_when_the_code_decides_otherwise_then_the_first_step_with_both_va
             first.append(played.number)
 
     run.replay(see=see)
-    monkeypatch.setattr(tradefan.actors.oms_engine, "collar_price", off, raising=True)
+    monkeypatch.setattr(tradefan.actors.oms_children, "collar_price", off, raising=True)
     report = run.replay()
     assert report.code == 1
     assert report.divergence is not None
@@ -288,7 +288,7 @@ def test_replay_when_there_is_no_journal_then_the_trace_alone_names_the_step(
 
     for path in run.segments:
         (tmp_path / path.name).write_bytes(path.read_bytes())
-    monkeypatch.setattr(tradefan.actors.oms_engine, "collar_price", off)
+    monkeypatch.setattr(tradefan.actors.oms_children, "collar_price", off)
     (run.folder / "journal.db").rename(run.folder / "away.db")
     try:
         report = run.replay(tmp_path, listen=True)

@@ -12,7 +12,7 @@ import msgspec
 import pytest
 import typer
 
-import tradefan.actors.oms_engine
+import tradefan.actors.oms_children
 from tests.simulation.recorded import Recorded, record
 from tests.simulation.replayed import MINE, play, wish
 from tests.simulation.world import ROOT, T0, World
@@ -284,7 +284,7 @@ def test_story_when_the_replay_goes_another_way_before_it_then_that_is_said(
     def off(*args: Any) -> Decimal:
         return collar_price(*args) + Decimal("0.01")
 
-    monkeypatch.setattr(tradefan.actors.oms_engine, "collar_price", off)
+    monkeypatch.setattr(tradefan.actors.oms_children, "collar_price", off)
     said: list[str] = []
     assert command.explain(run.asked(), "small enough", said.append, as_json=False) == 1
     assert any("NOT as recorded at step" in line for line in said)

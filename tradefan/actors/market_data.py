@@ -33,6 +33,7 @@ from tradefan.messages.market import (
     AskFeeds,
     AskRules,
     BookSnapshot,
+    FollowVolume,
 )
 from tradefan.messages.wire import Closed, LinkDown, NotWritten, Opened, Received, Written
 from tradefan.runtime.actor import Context
@@ -296,6 +297,11 @@ class MarketData:
         for feed in self._feeds.values():
             feed.tell_again(ctx)
 
+    def _on_follow(self, msg: FollowVolume, ctx: Context) -> None:
+        feed = self._feeds.get(msg.instrument)
+        if feed is not None:
+            feed.follow(on=msg.on, ctx=ctx)
+
     def _on_ask_rules(self, msg: AskRules, ctx: Context) -> None:
         """Read the rules again, once for all rejects of a moment."""
         if msg.instrument in self.state.instruments and ctx.now_ns >= self.state.rules_ns + RULES_MIN_NS:
@@ -370,6 +376,7 @@ _HANDLERS: dict[type[Message], Callable[[MarketData, Any, Context], None]] = {
     Timer: MarketData._on_timer,
     AskBars: MarketData._on_ask_bars,
     AskFeeds: MarketData._on_ask_feeds,
+    FollowVolume: MarketData._on_follow,
     AskRules: MarketData._on_ask_rules,
     Started: MarketData._on_started,
     Stop: MarketData._on_stop,

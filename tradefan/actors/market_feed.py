@@ -28,6 +28,7 @@ from tradefan.messages.market import (
     SessionBreak,
     Ticker24h,
     Trade,
+    VolumeTick,
 )
 from tradefan.runtime.actor import Context
 from tradefan.units import SECOND, Ref, to_lots
@@ -94,6 +95,25 @@ class Feed:
         if not self.shared.history:
             for ref in self._trade_refs:
                 ctx.send(ref, trade)
+        if state.followed:
+            self._count(trade, ctx)
+
+    def follow(self, *, on: bool, ctx: Context) -> None:
+        """Begin to tell volume, or stop; who asks again goes on where it was."""
+        state = self.state
+        if on and not state.followed:
+            state.followed, state.lots, state.value = ctx.next_id(), 0, 0.0
+        elif not on:
+            state.followed = 0
+
+    def _count(self, trade: Trade, ctx: Context) -> None:
+        state = self.state
+        lots = to_lots(trade.qty, state.bars.lot)
+        state.lots += lots
+        state.value += lots * trade.price
+        tick = VolumeTick(self.id, state.followed, state.lots, state.value, trade.price, trade.recv_ns)
+        for ref in self._refs[VolumeTick]:
+            ctx.send(ref, tick)
 
     def _correct(self, trade: Trade, ctx: Context) -> None:
         """Put a late trade into the bars that it belongs to: for the store only."""

@@ -25,6 +25,7 @@ from tradefan.messages.market import (
     SessionBreak,
     Ticker24h,
     Trade,
+    VolumeTick,
 )
 from tradefan.units import SECOND, InstrumentId, OwnerId, Ref
 
@@ -40,6 +41,7 @@ FANNED = (
     Gap,
     Ticker24h,
     InstrumentUpdate,
+    VolumeTick,
 )
 """What can be subscribed."""
 
@@ -140,6 +142,10 @@ class FeedState(Struct):
     kline: Bar | None = None
     kept: dict[str, list[Bar]] = {}
     counters: FeedCounters = field(default_factory=FeedCounters)
+    followed: int = 0
+    """The generation of what is followed, 0 for nothing."""
+    lots: int = 0
+    value: float = 0.0
 
 
 class AwaitedBars(Struct):

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 
 from tradefan.actors.oms_desk import on_ask_positions, on_equity_mark
-from tradefan.actors.oms_engine import advance, on_wake
+from tradefan.actors.oms_engine import advance
 from tradefan.actors.oms_evidence import on_look_done
 from tradefan.actors.oms_fills import on_bust, on_fill, on_history
 from tradefan.actors.oms_human import on_assign, on_resolve
@@ -39,6 +39,8 @@ from tradefan.actors.oms_modes import (
     suspect_all,
 )
 from tradefan.actors.oms_owners import on_owner_state, on_owner_turn
+from tradefan.actors.oms_pause import on_pause, on_resume_order
+from tradefan.actors.oms_policy import on_alive_timer, on_policy_timer, wake_parents
 from tradefan.actors.oms_recovery import (
     on_account_state,
     on_balances,
@@ -82,9 +84,12 @@ from tradefan.actors.oms_venue import (
     on_report,
 )
 from tradefan.actors.oms_view import OmsView, oms_view, publish
+from tradefan.actors.oms_volume import ask, on_volume
 from tradefan.actors.oms_waiting import drop_creates, not_sent, on_doubt_timer
+from tradefan.actors.oms_wakes import on_wake
 from tradefan.contracts import RiskRefused
 from tradefan.core import outbox
+from tradefan.core.wakes import reached
 from tradefan.errors import Defect, Refused
 from tradefan.messages.account import AccountState, Balances, EquityMark, SetMode
 from tradefan.messages.base import Fact
@@ -117,7 +122,7 @@ from tradefan.messages.gateway import (
     VenueFill,
 )
 from tradefan.messages.instrument import InstrumentUpdate
-from tradefan.messages.market import FeedQuality, Quality, Quote, SessionBreak
+from tradefan.messages.market import FeedQuality, Quality, Quote, SessionBreak, VolumeTick
 from tradefan.messages.orders import (
     Answer,
     AskPositions,
@@ -125,7 +130,9 @@ from tradefan.messages.orders import (
     CancelAll,
     CancelParent,
     OwnerTurn,
+    PauseOrder,
     ResolveOrder,
+    ResumeOrder,
     ResumeTrading,
     SetTarget,
     SubmitOrder,
@@ -137,7 +144,9 @@ from tradefan.runtime.actor import Context
 __all__ = ["Oms", "OmsState", "OmsView", "OmsWiring"]
 
 ADVANCES_MAX = 1_000
-"""Executor questions of one turn beyond one per open parent; more means that they never end."""
+"""Executor questions of one turn beyond those of each open parent; more means that they never end."""
+QUESTIONS_EACH = 4
+"""A parent decides, places, and waits."""
 
 Handler: TypeAlias = Callable[[Turn, Any], None]
 
@@ -157,10 +166,17 @@ class Oms:
             quotes = self.state.live.quotes
             known = msg.instrument in quotes
             quotes[msg.instrument] = msg
-            if known:
+            waits = self.state.live.levels.get(msg.instrument)
+            woken = [] if waits is None else reached(waits, msg.bid, msg.ask)
+            if known and not woken:
                 return
         turn = Turn(self.state, self.wiring, ctx)
-        if kind in _WAITS and not self.state.live.running:
+        if kind is Quote:
+            turn.woken.update(dict.fromkeys(woken))
+            if not known:
+                on_first_quote(turn, msg)
+                wake_parents(turn, msg.instrument)
+        elif kind in _WAITS and not self.state.live.running:
             _stash(turn, msg)
         else:
             _dispatch(turn, msg)
@@ -218,7 +234,7 @@ def _finish(turn: Turn) -> None:
 
 
 def _advance_all(turn: Turn) -> None:
-    most = ADVANCES_MAX + len(turn.trading.parents_open)
+    most = ADVANCES_MAX + QUESTIONS_EACH * len(turn.trading.parents_open)
     for _ in range(most):
         if turn.woken:
             name = next(iter(turn.woken))
@@ -272,6 +288,10 @@ def _on_quality(turn: Turn, msg: FeedQuality) -> None:
     """A feed that cannot be trusted has no reference, and the creates that wait go with it."""
     turn.live.qualities[msg.instrument] = msg
     turn.judge = True
+    wake_parents(turn, msg.instrument)
+    if msg.instrument in turn.live.tapes:
+        # A market that began anew follows nothing.
+        ask(turn, msg.instrument, on=True)
     if msg.quality in (Quality.STALE, Quality.BLIND):
         turn.live.quotes.pop(msg.instrument, None)
         drop_creates(turn, lambda create: create.instrument == msg.instrument, f"feed {msg.quality}")
@@ -288,6 +308,7 @@ def _on_link_down(turn: Turn, msg: LinkDown) -> None:
 
 def _on_instrument(turn: Turn, msg: InstrumentUpdate) -> None:
     turn.live.instruments[msg.instrument.id] = msg.instrument
+    wake_parents(turn, msg.instrument.id)
 
 
 def _on_rows(turn: Turn, msg: Rows) -> None:
@@ -332,7 +353,7 @@ def _if_sound(handler: Handler) -> Handler:
         try:
             require_numbers(wish)
         except Refused as no:
-            refuse(turn, wish, RiskRefused(no.code, no.text))
+            refuse(turn, wish, RiskRefused(no.code, no.text, would_pass=no.would_pass))
         else:
             handler(turn, wish)
 
@@ -343,6 +364,8 @@ _TIMERS: dict[str, Callable[[Turn, Timer], None]] = {
     "fold": on_fold_timer,
     "look": on_look_timer,
     "wake": on_wake,
+    "policy": on_policy_timer,
+    "alive": on_alive_timer,
     "cancel": on_cancel_timer,
     "durable": on_durable_timer,
     "stop": on_stop_timer,
@@ -396,6 +419,8 @@ _HANDLERS: dict[type[Any], Handler] = {
     SubmitOrder: _if_sound(on_submit),
     SetTarget: _if_sound(on_target),
     CancelParent: on_cancel_parent,
+    PauseOrder: on_pause,
+    ResumeOrder: on_resume_order,
     CancelAll: on_cancel_all,
     AskPositions: on_ask_positions,
     ExecutionReport: on_report,
@@ -411,8 +436,8 @@ _HANDLERS: dict[type[Any], Handler] = {
     ActorState: _on_actor_state,
     SetMode: on_set_mode,
     EquityMark: on_equity_mark,
-    Quote: on_first_quote,
     FeedQuality: _on_quality,
+    VolumeTick: on_volume,
     SessionBreak: _on_break,
     InstrumentUpdate: _on_instrument,
     LinkDown: _on_link_down,

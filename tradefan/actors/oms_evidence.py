@@ -21,6 +21,7 @@ from tradefan.actors.oms_look import (
     visible_ns,
 )
 from tradefan.actors.oms_modes import suspect_asset
+from tradefan.actors.oms_policy import wake_parents
 from tradefan.actors.oms_state import AccountLive, Apart, Seen, Turn
 from tradefan.actors.oms_venue import doubt_request, reopen, take_others
 from tradefan.actors.oms_waiting import clear_holds, repeat_after, replaced_stays
@@ -66,7 +67,9 @@ def on_look_done(turn: Turn, msg: LookDone) -> None:
     _doubt_inferred(turn, msg)
     _check_balances(turn, msg, here)
     _seal(turn, msg)
-    here.ready = True
+    if not here.ready:
+        here.ready = True
+        wake_parents(turn, account=msg.account)
     _announce(turn, msg.account, here)
     kill_look_done(turn, msg.account, msg.asked_ns)
     _schedule(turn, msg, here)

@@ -12,29 +12,40 @@ from itertools import islice
 from typing import Any
 
 import msgspec
+from msgspec.structs import astuple
 
 from tradefan.actors.oms_gate import COLLAR_BPS, collar_price, reference
 from tradefan.actors.oms_state import Turn
 from tradefan.contracts import (
     CancelChild,
     ChildView,
+    Decide,
     EndParent,
     Executor,
     ExecutorCommand,
     MarketView,
     ParentView,
+    PauseParent,
     PlaceChild,
+    QueryChild,
     ReplaceChild,
+    Replan,
+    RiskRefused,
     Wake,
     lookup,
     read_settings,
 )
+from tradefan.core import tape
 from tradefan.core.order import Order
 from tradefan.core.trading import ParentState
 from tradefan.errors import Defect, Refused, traceback_of
-from tradefan.executors import limit as _limit  # noqa: F401 importing registers the executors
+from tradefan.execution import Recipe
+from tradefan.executors.entry import Entry
+from tradefan.messages.instrument import Instrument
+from tradefan.messages.market import Quality
 from tradefan.messages.orders import TERMINAL, OrderStatus, ParentOrder
-from tradefan.units import DAY, clean, is_number
+from tradefan.messages.plan import Plan, Volume
+from tradefan.units import DAY, MINUTE, ZERO, clean, is_number
 
 WAKE_MAX = 30 * DAY
 COMMANDS_MAX = 1_000
@@ -42,6 +53,7 @@ COMMANDS_MAX = 1_000
 _COLLAR_MAX = Decimal(10_000)
 _TRACEBACK_MAX = 4_000
 _REASON_MAX = 1_000
+_LOTS_MAX = 1 << 63
 
 
 def make_executor(order: ParentOrder) -> Executor:
@@ -55,6 +67,61 @@ def make_executor(order: ParentOrder) -> Executor:
     return made
 
 
+def recipe_of(order: ParentOrder) -> Recipe | None:
+    """Return the recipe of a parent, None where its executor is none, or cannot be made any more."""
+    try:
+        return getattr(make_executor(order), "recipe", None)
+    except Refused:
+        return None
+
+
+def plan_of(
+    turn: Turn, order: ParentOrder, parent: ParentState | None = None, old: Plan | None = None
+) -> Plan | None:
+    """Return how an order is worked, or its rest; None where its executor plans nothing.
+
+    `old` is the plan whose window and limit stay, the parent's own where none is given.
+
+    Raises:
+        Refused: why it cannot be worked as it is, with what would have passed; NO_REFERENCE.
+    """
+    executor = make_executor(order)
+    plan = getattr(executor, "plan", None)
+    if plan is None:
+        return None
+    instrument = turn.instrument(order.instrument)
+    assert instrument is not None
+    market = reference(turn, instrument, crossing=False)
+    if isinstance(market, RiskRefused):
+        raise Refused(market.code, market.text)
+    entry = Entry(
+        order,
+        instrument,
+        turn.now,
+        market.mid,
+        0 if parent is None else int(parent.done_qty // instrument.qty_lot),
+        volume=0 if parent is None else volume_of(turn, parent).total,
+        old=old if parent is None or old is not None else parent.plan,
+        clip_most=_clip_most(turn, instrument, market),
+    )
+    made: Plan = _fenced(order, lambda: plan(entry))
+    return made
+
+
+def _clip_most(turn: Turn, instrument: Instrument, market: MarketView) -> int:
+    """Return the largest child in lots that the limits of one order let through, with room for the collar."""
+    limits = turn.config.risk.limits(instrument.id)
+    worst = market.ask * (1 + COLLAR_BPS / 10_000)
+    return int(min(limits.max_order_qty, limits.max_order_notional / worst) // instrument.qty_lot)
+
+
+def deadline_ns(turn: Turn, order: ParentOrder) -> int:
+    """Return how long after its INTENT a child may be written: as the account says, or sooner."""
+    most: int = turn.account_config(order.account).order_deadline
+    given: int | None = getattr(_settings_of(order), "order_deadline", None)
+    return most if given is None else min(most, given)
+
+
 def _settings_of(order: ParentOrder) -> Any:
     return read_settings(lookup("executor", order.algo).settings, order.settings, order.algo)
 
@@ -64,7 +131,8 @@ def _fenced(order: ParentOrder, make: Callable[[], Any]) -> Any:
     try:
         return make()
     except Refused as no:
-        raise Refused(clean(str(no.code)), clean(str(no.text))) from None
+        passes = None if no.would_pass is None else clean(str(no.would_pass))
+        raise Refused(clean(str(no.code)), clean(str(no.text)), passes) from None
     except (Exception, SystemExit) as error:  # noqa: BLE001 the fence around plug-ins
         text = f"executor {order.algo!r} raised {type(error).__name__} when it was made"
         raise Refused("EXECUTOR_FAILED", text) from None
@@ -76,10 +144,12 @@ def view_of(turn: Turn, parent: ParentState) -> ParentView:
     instrument = turn.instrument(order.instrument)
     assert instrument is not None, f"{order.parent_id} is in {order.instrument}, which nobody may trade"
     market = reference(turn, instrument, crossing=True)
-    collar = touch = None
+    collar = wide = touch = None
     if isinstance(market, MarketView):
         collar = collar_price(instrument, order.side, market, collar_bps(order))
+        wide = collar_price(instrument, order.side, market, collar_bps(order, wide=True))
         touch = market.ask if order.side == "buy" else market.bid
+    seen = isinstance(reference(turn, instrument, crossing=False), MarketView)
     known = turn.trading.orders
     children = (known[name] for name in (*parent.ended, *parent.live) if name in known)
     return ParentView(
@@ -95,20 +165,51 @@ def view_of(turn: Turn, parent: ParentState) -> ParentView:
         last_end_ns=parent.last_end_ns,
         collar_px=collar,
         touch_px=touch,
+        wide_collar_px=wide,
+        quote=turn.live.quotes.get(order.instrument) if seen else None,
+        crossing=isinstance(market, MarketView),
+        plan=parent.plan,
+        plans=parent.plans,
+        clip=parent.clip,
+        volume=volume_of(turn, parent),
     )
 
 
-def collar_bps(order: ParentOrder) -> Decimal:
-    """Return how far a crossing child of this parent may go from the mid.
+def collar_bps(order: ParentOrder, *, wide: bool = False) -> Decimal:
+    """Return how far a crossing child of this parent may go from the mid, in the end perhaps wider.
 
     Raises:
         Refused: BAD_SETTING for a collar that is none.
     """
-    value = _fenced(order, lambda: getattr(_settings_of(order), "collar_bps", COLLAR_BPS))
+    name = "wide_collar_bps" if wide else "collar_bps"
+    value = _fenced(order, lambda: getattr(_settings_of(order), name, COLLAR_BPS))
     if not (isinstance(value, Decimal) and is_number(value) and 0 < value < _COLLAR_MAX):
         shown = type(value).__name__ if not isinstance(value, Decimal) else str(value)[:60]
-        raise Refused("BAD_SETTING", f"expected a Decimal 0 < collar_bps < {_COLLAR_MAX}, got {shown}")
+        raise Refused("BAD_SETTING", f"expected a Decimal 0 < {name} < {_COLLAR_MAX}, got {shown}")
     return value
+
+
+def volume_of(turn: Turn, parent: ParentState) -> Volume:
+    """Return what trades in a parent's instrument since its arrival, and in its window."""
+    order, plan = parent.order, parent.plan
+    seen = turn.live.tapes.get(order.instrument)
+    if plan is None or seen is None:
+        return Volume(fresh=False)
+    window_ns = getattr(_settings_of(order), "participation_window", MINUTE)
+    fills = turn.live.own_fills.get(order.parent_id, ())
+    own = sum((qty for at_ns, qty in fills if at_ns > turn.now - window_ns), ZERO)
+    own_window, own_total = int(own // plan.qty_lot), int(parent.cum_qty // plan.qty_lot)
+    window, total = (
+        tape.window(seen, turn.now, window_ns),
+        seen.lots - turn.live.arrivals.get(order.parent_id, seen.lots),
+    )
+    if not turn.wiring.own_fills_in_feed.get(order.account, True):
+        window, total = window + own_window, total + own_total
+    quality = turn.live.qualities.get(order.instrument)
+    fresh = quality is not None and quality.quality is Quality.LIVE
+    # Without any word of a trade nobody knows whether there is a stream of them.
+    whole = seen.generation != 0 and turn.now - seen.since_ns >= window_ns
+    return Volume(total, window, own_window, whole, fresh)
 
 
 def _child_view(child: Order) -> ChildView:
@@ -122,6 +223,11 @@ def _child_view(child: Order) -> ChildView:
         limit_price=child.limit_price,
         reason=child.reason,
         created_ns=child.created_ns,
+        time_in_force=child.time_in_force,
+        ending=child.cancel_ns is not None,
+        filled_ns=child.filled_ns,
+        clip=child.clip,
+        step=child.step,
     )
 
 
@@ -149,10 +255,14 @@ def _sane(turn: Turn, command: object) -> ExecutorCommand:
             sane = is_number(qty) and is_number(price)
         case EndParent(status=OrderStatus() as status, reason=str() as reason):
             sane = status in TERMINAL and len(reason) <= _REASON_MAX
-        case CancelChild(client_order_id=str(), reason=str() as reason):
+        case CancelChild(reason=str() as reason) | PauseParent(reason=str() as reason):
             sane = len(reason) <= _REASON_MAX
-        case Wake(at_ns=int() as at_ns):
-            sane = at_ns <= turn.now + WAKE_MAX
+        case Wake(at_ns=at_ns) if isinstance(at_ns, int) and at_ns > turn.now + WAKE_MAX:
+            sane = False
+        case QueryChild() | Wake() | Decide() | Replan():
+            # What type each number has is checked as it is read again, below.
+            numbers = [one for one in astuple(command) if isinstance(one, int | float)]
+            sane = all(is_number(one) if isinstance(one, float) else abs(one) < _LOTS_MAX for one in numbers)
         case _:
             sane = False
     reader = _READERS.get(type(command))
@@ -163,7 +273,18 @@ def _sane(turn: Turn, command: object) -> ExecutorCommand:
 
 _encoder = msgspec.msgpack.Encoder()
 _READERS: dict[type[Any], msgspec.msgpack.Decoder[ExecutorCommand]] = {
-    kind: msgspec.msgpack.Decoder(kind) for kind in (PlaceChild, ReplaceChild, CancelChild, Wake, EndParent)
+    kind: msgspec.msgpack.Decoder(kind)
+    for kind in (
+        PlaceChild,
+        ReplaceChild,
+        CancelChild,
+        QueryChild,
+        Wake,
+        Decide,
+        Replan,
+        PauseParent,
+        EndParent,
+    )
 }
 
 

@@ -25,6 +25,7 @@ from tradefan.actors.oms_look import ask_soon, query
 from tradefan.actors.oms_modes import suspect
 from tradefan.actors.oms_state import Turn
 from tradefan.actors.oms_venue import alarm_overfill, illegal, lives_again, resolve_placed
+from tradefan.actors.oms_volume import note_own
 from tradefan.actors.oms_waiting import clear_holds, not_sent, repeat_after, take_back
 from tradefan.core.apply_orders import corrected
 from tradefan.core.ids import is_own
@@ -156,6 +157,7 @@ def _emit(turn: Turn, record: Moving, order: Order | None) -> bool:
     realised = position(books, *where).realised - before
     parent_id = None if order is None or order.external else order.parent_id
     for fill in fills:
+        note_own(turn, parent_id, fill.qty)
         turn.fills.append(fill_update(fill, lsn, parent_id, realised if fill is fills[0] else ZERO))
     turn.positions[where] = None
     return True

@@ -54,6 +54,8 @@ class Wanted(Struct, frozen=True):
     order_type: OrderType
     reduce_only: bool
     takes: bool
+    child_qty: Decimal | None = None
+    """The largest part that is sent as one order; None: all of it."""
 
 
 def admit(turn: Turn, wanted: Wanted) -> RiskRefused | None:
@@ -80,6 +82,7 @@ def admit(turn: Turn, wanted: Wanted) -> RiskRefused | None:
         wanted.price,
         wanted.order_type,
         wanted.reduce_only,
+        wanted.child_qty,
     )
     verdict = check(state, intent, market, turn.config.risk)
     return verdict if isinstance(verdict, RiskRefused) else None

@@ -34,7 +34,7 @@ def on_resolve(turn: Turn, wish: ResolveOrder) -> None:
         else:
             _resolve_order(turn, wish)
     except Refused as no:
-        refuse(turn, wish, RiskRefused(no.code, no.text))
+        refuse(turn, wish, RiskRefused(no.code, no.text, would_pass=no.would_pass))
         return
     turn.judge = True
     turn.log(
@@ -140,7 +140,7 @@ def on_assign(turn: Turn, wish: AssignPosition) -> None:
     try:
         _assign(turn, wish)
     except Refused as no:
-        refuse(turn, wish, RiskRefused(no.code, no.text))
+        refuse(turn, wish, RiskRefused(no.code, no.text, would_pass=no.would_pass))
     else:
         if wish.req is not None:
             turn.guard(Answer(wish.req, ()))

@@ -7,9 +7,9 @@ kill lasts although the database fails. Only a human's RESUME opens: durable, by
 
 from __future__ import annotations
 
-from tradefan.actors.oms_engine import complete
 from tradefan.actors.oms_look import ask_soon, visible_ns
 from tradefan.actors.oms_modes import set_mode
+from tradefan.actors.oms_parents import complete
 from tradefan.actors.oms_state import Killing, Resuming, Turn
 from tradefan.actors.oms_submit import refuse
 from tradefan.actors.oms_waiting import REPEATS, cancel_order, drop_creates, unsent

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from tradefan.actors.oms_engine import complete
+from tradefan.actors.oms_parents import complete
 from tradefan.actors.oms_state import Turn
 from tradefan.actors.oms_submit import end_wish, lose_wishes, refusal_of, refuse
 from tradefan.contracts import RiskRefused

@@ -16,6 +16,7 @@ from tradefan.actors.oms_kill import progress, take_up
 from tradefan.actors.oms_look import look_now
 from tradefan.actors.oms_modes import leave_gone, suspect_all
 from tradefan.actors.oms_owners import act_on_losses, refuse_whole
+from tradefan.actors.oms_policy import recover, wake_parents
 from tradefan.actors.oms_state import FILLS_KEPT, Stashed, Turn
 from tradefan.actors.oms_venue import doubt_request
 from tradefan.actors.oms_waiting import difference_over, drop_creates, send_cancel, watch_doubt
@@ -97,6 +98,7 @@ def on_rows(turn: Turn, msg: Rows, replay: Replay) -> None:
     for order in turn.live_orders():
         _take_up(turn, order)
     for name in turn.trading.parents_open:
+        recover(turn, turn.trading.parents[name])
         turn.woken[name] = None
     act_on_losses(turn)
     for account in turn.wiring.accounts:
@@ -119,6 +121,7 @@ def _fold(turn: Turn, msg: Rows) -> None:
 
 def _begin_epoch(turn: Turn, msg: Rows) -> None:
     live, trading = turn.live, turn.trading
+    live.down_ns = max(turn.now - trading.updated_ns, 0) if trading.lsn else 0
     epoch = begin_epoch(turn, max(trading.epoch, msg.epoch), restart=live.restart)
     if msg.failing is not None:
         live.journal_failing = msg.failing
@@ -309,6 +312,7 @@ def on_account_state(turn: Turn, msg: AccountState) -> None:
     here = turn.account(msg.account)
     was = here.connected
     here.connected, here.reason, here.heard = msg.connected, msg.reason, True
+    wake_parents(turn, account=msg.account)
     here.auth = msg.auth or here.auth
     here.shut_until_ns = msg.shut_until_ns if msg.shut else 0
     here.banned_until_ns = msg.shut_until_ns if msg.shut == "BAN" else 0

@@ -12,7 +12,9 @@ from tradefan.config.schema import AccountConfig, Config
 from tradefan.core.modes import Causes
 from tradefan.core.order import Order
 from tradefan.core.outbox import Guarded, Outbox
+from tradefan.core.tape import Tape
 from tradefan.core.trading import ParentState, Trading, apply, place_key
+from tradefan.core.wakes import Wakes
 from tradefan.messages.account import Balances, EquityMark, Mode, SetMode
 from tradefan.messages.base import Message
 from tradefan.messages.control import KillSwitch, Stop
@@ -87,6 +89,8 @@ class OmsWiring(Struct, frozen=True):
     markets: tuple[Ref, ...] = ()
     api: Ref | None = None
     supervisor: Ref = RIM
+    own_fills_in_feed: dict[AccountId, bool] = {}
+    """Whether the public trades of an account's venue show ours: paper's do not."""
     name: str = "oms"
     version: str = ""
 
@@ -255,6 +259,18 @@ class Live(Struct):
     told_wishes: dict[str, None] = field(default_factory=dict)
     """The places of those that their owner has been told of: its next turn ends them."""
     wakes: dict[ParentId, int] = field(default_factory=dict)
+    levels: dict[InstrumentId, Wakes] = field(default_factory=dict)
+    tapes: dict[InstrumentId, Tape] = field(default_factory=dict)
+    """What trades where a parent is at work."""
+    arrivals: dict[ParentId, int] = field(default_factory=dict)
+    """What its tape counted when nothing had traded yet for a parent."""
+    own_fills: dict[ParentId, list[tuple[int, Decimal]]] = field(default_factory=dict)
+    halted: dict[InstrumentId, int] = field(default_factory=dict)
+    """When an instrument was last seen halted."""
+    alive: bool = False
+    """Whether the timer of ALIVE runs."""
+    down_ns: int = 0
+    """How long nobody was here before this start."""
     cancels: dict[ClientOrderId, int] = field(default_factory=dict)
     recent: dict[OwnerId, list[int]] = field(default_factory=dict)
     holds: dict[InstrumentId, dict[str, str]] = field(default_factory=dict)
@@ -299,6 +315,7 @@ class Turn:
         "config",
         "ctx",
         "ended",
+        "ending",
         "fills",
         "guarded",
         "judge",
@@ -335,6 +352,7 @@ class Turn:
         """Something that a mode depends on has changed."""
         self.woken: dict[ParentId, None] = {}
         self.ended: dict[ParentId, None] = {}
+        self.ending: dict[ParentId, str] = {}
 
     def take_over(self, trading: Trading) -> None:
         """Begin from a snapshot of the durable state."""

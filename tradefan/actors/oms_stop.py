@@ -10,9 +10,9 @@ from decimal import Decimal
 
 import msgspec
 
-from tradefan.actors.oms_engine import complete
 from tradefan.actors.oms_gate import COLLAR_BPS, away, collar_price, mode_of, reference, risk_state
 from tradefan.actors.oms_look import ask_soon
+from tradefan.actors.oms_parents import complete
 from tradefan.actors.oms_recovery import snapshot_if_due
 from tradefan.actors.oms_state import Stopping, Turn
 from tradefan.actors.oms_submit import is_small, lose_wishes, on_target

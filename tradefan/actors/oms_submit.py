@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from tradefan.actors.oms_engine import advance, cancel_children, complete
-from tradefan.actors.oms_executor import collar_bps, make_executor
-from tradefan.actors.oms_gate import Wanted, admit, closed, collar_price, not_ready, reference, risk_state
+from tradefan.actors.oms_engine import advance
+from tradefan.actors.oms_entry import No, check_shape, check_size, largest, tradable, worst_price
+from tradefan.actors.oms_executor import collar_bps, make_executor, plan_of
+from tradefan.actors.oms_gate import Wanted, admit, closed, not_ready, reference, risk_state
+from tradefan.actors.oms_parents import cancel_children, complete
 from tradefan.actors.oms_state import REFUSALS_KEPT, Turn
-from tradefan.contracts import MarketView, RiskRefused, suggest
+from tradefan.contracts import MarketView, RiskRefused
 from tradefan.core.exposure import owner_sides
 from tradefan.core.ids import parent_id
 from tradefan.core.ledger import position
@@ -36,12 +38,9 @@ from tradefan.messages.records import Parent, Waiting
 from tradefan.units import (
     EXTERNAL,
     ZERO,
-    AccountId,
-    InstrumentId,
     OwnerId,
     ParentId,
     Side,
-    ceil_step,
     plain,
     require_number,
 )
@@ -54,8 +53,8 @@ def on_submit(turn: Turn, wish: SubmitOrder) -> None:
     try:
         _accept(turn, _parent_of(turn, wish), None, at_stop=False)
     except Refused as no:
-        refuse(turn, wish, RiskRefused(no.code, no.text))
-    except _No as no:
+        refuse(turn, wish, RiskRefused(no.code, no.text, would_pass=no.would_pass))
+    except No as no:
         refuse(turn, wish, no.refused)
     else:
         if wish.req is not None:
@@ -98,14 +97,6 @@ def _same(order: ParentOrder, wish: SubmitOrder) -> bool:
     return all(getattr(order, name) == getattr(wish, name) for name in names)
 
 
-class _No(Exception):
-    """A refusal on its way out of the checks."""
-
-    def __init__(self, refused: RiskRefused) -> None:
-        super().__init__(refused.code)
-        self.refused = refused
-
-
 # --- checks at entry ----------------------------------------------------------------------------------
 
 
@@ -136,19 +127,20 @@ def _accept(turn: Turn, order: ParentOrder, target: SetTarget | None, *, at_stop
     """Check a parent as a whole, then write it and let its executor place the first child.
 
     Raises:
-        Refused, _No: why it may not exist; nothing was written then.
+        Refused, No: why it may not exist; nothing was written then.
     """
     if order.owner == EXTERNAL:
         raise Refused("UNKNOWN_OWNER", "external is what nobody here ordered: it has no orders")
-    instrument = _tradable(turn, order.account, order.instrument)
+    instrument = tradable(turn, order.account, order.instrument)
     make_executor(order)
     collar_bps(order)
-    _check_shape(order, instrument)
+    check_shape(order, instrument)
     refused = closed(turn, at_stop=at_stop) or not_ready(turn, order.account)
     if refused is not None:
-        raise _No(refused)
-    price = _worst_price(turn, order, instrument)
-    _check_size(order, instrument, price)
+        raise No(refused)
+    price = worst_price(turn, order, instrument)
+    check_size(order, instrument, price)
+    plan = plan_of(turn, order)
     wanted = Wanted(
         order.account,
         instrument,
@@ -159,11 +151,12 @@ def _accept(turn: Turn, order: ParentOrder, target: SetTarget | None, *, at_stop
         "limit",
         order.reduce_only,
         takes=order.limit_price is None,
+        child_qty=None if plan is None else largest(plan),
     )
     refused = admit(turn, wanted)
     if refused is not None:
-        raise _No(refused)
-    turn.emit(Parent(turn.now, order, None if target is None else target.target_qty))
+        raise No(refused)
+    turn.emit(Parent(turn.now, order, None if target is None else target.target_qty, plan))
     turn.parents[order.parent_id] = None
     turn.log(
         "info",
@@ -178,71 +171,6 @@ def _accept(turn: Turn, order: ParentOrder, target: SetTarget | None, *, at_stop
         reason=order.reason,
     )
     advance(turn, order.parent_id, at_stop=at_stop)
-
-
-def _tradable(turn: Turn, account: AccountId, instrument: InstrumentId) -> Instrument:
-    tradable = turn.wiring.accounts.get(account)
-    if tradable is None:
-        raise Refused(
-            "UNKNOWN_ACCOUNT", f"no account is called {account!r}{suggest(account, turn.wiring.accounts)}"
-        )
-    found = turn.instrument(instrument) if instrument in tradable else None
-    if found is None:
-        raise Refused("UNKNOWN_INSTRUMENT", f"{account} has no {instrument!r}{suggest(instrument, tradable)}")
-    found.require_supported()
-    if found.status != "TRADING":
-        raise Refused(f"INSTRUMENT_{found.status}", f"{instrument} is {found.status} at its venue")
-    return found
-
-
-def _check_shape(order: ParentOrder, instrument: Instrument) -> None:
-    """Refuse what cannot be an order whatever the market is; no size changes silently."""
-    if order.position_side != "net":
-        raise Refused("UNSUPPORTED_KIND", f"position_side {order.position_side!r}: only net is supported")
-    if order.algo == "limit" and order.limit_price is None:
-        raise Refused("BAD_SETTING", "limit needs a limit_price")
-    qty, lot = order.order_qty, instrument.qty_lot
-    if qty <= 0:
-        raise _No(RiskRefused("BELOW_MIN_QTY", f"expected a quantity above zero, got {qty}"))
-    if qty % lot:
-        text = f"{plain(qty)} is no multiple of the lot {plain(lot)}"
-        # What is less than one lot has nothing below it that would pass.
-        passes = f"order_qty {plain(max(instrument.floor_qty(qty), instrument.min_qty))}"
-        raise _No(RiskRefused("OFF_GRID", text, plain(lot), plain(qty), passes))
-    price, tick = order.limit_price, instrument.price_tick
-    if price is not None and (price <= 0 or price % tick):
-        text = f"{price} is no positive multiple of the tick {plain(tick)}"
-        near = plain(instrument.price_within(order.side, abs(price)))
-        raise _No(RiskRefused("OFF_GRID", text, plain(tick), str(price), f"limit_price {near}"))
-
-
-def _check_size(order: ParentOrder, instrument: Instrument, price: Decimal) -> None:
-    """Refuse what the venue's filters would: too small, too large, worth too little."""
-    qty = order.order_qty
-    if qty < instrument.min_qty:
-        least = plain(instrument.min_qty)
-        text = f"{plain(qty)} is below the venue's minimum"
-        raise _No(RiskRefused("BELOW_MIN_QTY", text, least, plain(qty), f"order_qty {least}"))
-    if instrument.max_qty and qty > instrument.max_qty:
-        most = plain(instrument.max_qty)
-        text = f"{plain(qty)} is above the venue's maximum"
-        raise _No(RiskRefused("ABOVE_MAX_QTY", text, most, plain(qty), f"order_qty {most}"))
-    worth = instrument.notional(qty, price)
-    if worth < instrument.min_notional:
-        least = plain(instrument.min_notional)
-        text = f"worth {plain(worth)} {instrument.quote}, below the venue's minimum"
-        passes = plain(ceil_step(instrument.min_notional / price, instrument.qty_lot))
-        raise _No(RiskRefused("BELOW_MIN_NOTIONAL", text, least, plain(worth), f"order_qty {passes}"))
-
-
-def _worst_price(turn: Turn, order: ParentOrder, instrument: Instrument) -> Decimal:
-    """Return the worst price that a parent may trade at: its limit, or the collar around the mid."""
-    if order.limit_price is not None:
-        return order.limit_price
-    market = reference(turn, instrument, crossing=True)
-    if not isinstance(market, MarketView):
-        raise _No(market)
-    return collar_price(instrument, order.side, market, collar_bps(order))
 
 
 # --- targets ------------------------------------------------------------------------------------------
@@ -261,7 +189,7 @@ def on_target(turn: Turn, wish: SetTarget, *, at_stop: bool = False) -> None:
     here = turn.open_parents_at(wish.account, wish.instrument, wish.owner)
     running = [parent for parent in here if parent.target_qty is not None]
     for parent in running:
-        if parent.phase is Phase.WORKING and _same_wish(wish, parent) and not _is_stuck(turn, parent):
+        if parent.at_work and _same_wish(wish, parent) and not _is_stuck(turn, parent):
             if parent.live and parent.open_qty:
                 # A clip that was refused while another rests may be let through by now.
                 turn.woken[parent.order.parent_id] = None
@@ -314,10 +242,10 @@ def lose_wishes(turn: Turn, owner: OwnerId | None = None) -> None:
 def _resolve(turn: Turn, wish: SetTarget, *, at_stop: bool) -> None:
     """Order the difference between wish and position, if it is worth an order."""
     try:
-        instrument = _tradable(turn, wish.account, wish.instrument)
+        instrument = tradable(turn, wish.account, wish.instrument)
         refused = closed(turn, at_stop=at_stop) or not_ready(turn, wish.account)
         if refused is not None:
-            raise _No(refused)  # noqa: TRY301 one way out for all refusals
+            raise No(refused)  # noqa: TRY301 one way out for all refusals
         delta = wish.target_qty - _expected(turn, wish)
         if is_small(turn, wish, instrument, delta):
             return
@@ -325,8 +253,8 @@ def _resolve(turn: Turn, wish: SetTarget, *, at_stop: bool) -> None:
         qty = instrument.floor_qty(_sellable(turn, wish, instrument, abs(delta), side))
         _accept(turn, _parent_of(turn, _submit_of(wish, side, qty)), wish, at_stop=at_stop)
     except Refused as no:
-        refuse(turn, wish, RiskRefused(no.code, no.text))
-    except _No as no:
+        refuse(turn, wish, RiskRefused(no.code, no.text, would_pass=no.would_pass))
+    except No as no:
         refuse(turn, wish, no.refused)
 
 
@@ -405,7 +333,7 @@ def on_cancel_parent(turn: Turn, wish: CancelParent) -> None:
     if not turn.live.running:
         refuse(turn, wish, RiskRefused("NOT_READY", "the journal is being read"))
         return
-    if parent is None or not _may_cancel(wish.owner, parent.order.owner):
+    if parent is None or not may_change(wish.owner, parent.order.owner):
         refuse(turn, wish, RiskRefused("UNKNOWN_PARENT", f"{wish.owner} has no parent {wish.parent_id}"))
         return
     end_parents(turn, [parent], "cancelled")
@@ -450,8 +378,8 @@ def end_parents(turn: Turn, parents: list[ParentState], reason: str) -> None:
             complete(turn, parent, OrderStatus.CANCELED, reason)
 
 
-def _may_cancel(who: OwnerId, owner: OwnerId) -> bool:
-    """An owner ends its own; the humans at CLI and API end everybody's."""
+def may_change(who: OwnerId, owner: OwnerId) -> bool:
+    """An owner changes its own; the humans at CLI and API change everybody's."""
     return who == owner or who in ("api", "cli")
 
 

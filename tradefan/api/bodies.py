@@ -66,6 +66,13 @@ class OrderBody(Body, kw_only=True):
         _check_positive(quantity=self.quantity, limit_price=self.limit_price)
 
 
+class PauseBody(Body, kw_only=True):
+    """`POST /api/v1/orders/{id}/pause`: what rests is cancelled, the clock stops, or not."""
+
+    keep_children: bool = False
+    keep_end: bool = False
+
+
 class KillBody(Body, kw_only=True):
     """`POST /api/v1/kill`; nothing said means everything.
 

@@ -17,8 +17,10 @@ from aiohttp import web
 from tradefan.api.bodies import (
     AnyBody,
     AssignBody,
+    Body,
     KillBody,
     OrderBody,
+    PauseBody,
     ResolveBody,
     ResumeBody,
     read,
@@ -31,8 +33,10 @@ from tradefan.messages.orders import (
     Answer,
     AssignPosition,
     CancelParent,
+    PauseOrder,
     Refusal,
     ResolveOrder,
+    ResumeOrder,
     ResumeTrading,
     SubmitOrder,
 )
@@ -141,6 +145,18 @@ class Control:
         """Cancel a parent for its owner; the venue's word ends it."""
         req = self._next_req()
         await self._ask(req, CancelParent(OwnerId(order["owner"]), ParentId(order["parent_id"]), req))
+
+    async def pause(self, request: web.Request, order: JSON) -> None:
+        """Let a parent place nothing until it is resumed."""
+        body, req = await _body(request, PauseBody), self._next_req()
+        owner, parent_id = OwnerId(order["owner"]), ParentId(order["parent_id"])
+        await self._ask(req, PauseOrder(owner, parent_id, body.keep_children, body.keep_end, req))
+
+    async def go_on(self, request: web.Request, order: JSON) -> None:
+        """Let a paused parent go on."""
+        await _body(request, Body)
+        req = self._next_req()
+        await self._ask(req, ResumeOrder(OwnerId(order["owner"]), ParentId(order["parent_id"]), req))
 
     async def resolve(self, request: web.Request) -> JSON:
         """End a doubt, or set a poisoned fact free, on a human's word."""

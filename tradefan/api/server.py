@@ -135,7 +135,9 @@ class ApiLink:
             web.get("/api/v1/orders", self._orders),
             web.post("/api/v1/orders", self._submit),
             web.get("/api/v1/orders/{parent_id}", self._order),
-            web.post("/api/v1/orders/{parent_id}/cancel", self._cancel),
+            web.post("/api/v1/orders/{parent_id}/cancel", self._of_order(self._cancelled)),
+            web.post("/api/v1/orders/{parent_id}/pause", self._of_order(self._control.pause)),
+            web.post("/api/v1/orders/{parent_id}/resume", self._of_order(self._control.go_on)),
             web.post("/api/v1/orders/{id}/resolve", self._done(self._control.resolve)),
             web.post("/api/v1/positions/assign", self._done(self._control.assign)),
             web.post(KILL, self._done(self._control.kill)),
@@ -180,13 +182,21 @@ class ApiLink:
     async def _submit(self, request: web.Request) -> web.Response:
         return self._order_or_404(*await self._control.submit(request))
 
-    async def _cancel(self, request: web.Request) -> web.Response:
-        parent_id = request.match_info["parent_id"]
-        order = self._pictures.order(parent_id)
-        if order is None:
-            return _unknown_order(parent_id)
+    async def _cancelled(self, _request: web.Request, order: dict[str, Any]) -> None:
         await self._control.cancel(order)
-        return self._order_or_404(parent_id, 202)
+
+    def _of_order(self, call: Callable[[web.Request, dict[str, Any]], Awaitable[None]]) -> Handler:
+        """Return the handler of a wish about a known order; it answers with the order as it is then."""
+
+        async def handle(request: web.Request) -> web.Response:
+            parent_id = request.match_info["parent_id"]
+            order = self._pictures.order(parent_id)
+            if order is None:
+                return _unknown_order(parent_id)
+            await call(request, order)
+            return self._order_or_404(parent_id, 202)
+
+        return handle
 
     @staticmethod
     def _done(call: Callable[[web.Request], Awaitable[dict[str, Any]]]) -> Handler:

@@ -363,6 +363,8 @@ def _settle(state: Trading, order: Order, before: Weight, at_ns: int) -> None:
     """Carry what changed in an order to exposure, parent and the lists of live and ended orders."""
     after = weigh(order)
     shift(state.exposure, order, before, after)
+    if after.cum > before.cum:
+        order.filled_ns = at_ns
     parent = _parent_of(state, order)
     if parent is not None:
         parent.cum_qty += after.cum - before.cum

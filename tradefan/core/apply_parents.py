@@ -17,13 +17,16 @@ from tradefan.core.trading_state import (
 )
 from tradefan.messages.orders import ParentOrder, Phase
 from tradefan.messages.records import (
+    Alive,
     CleanStop,
     ConfigChange,
+    Decision,
     Epoch,
     OwnerState,
     Parent,
     ParentFailed,
     PhaseChange,
+    PlanChange,
     Waiting,
 )
 
@@ -91,7 +94,13 @@ def on_parent(state: Trading, record: Parent) -> bool:
         return False
     state.parent_sequence += 1
     state.parents[order.parent_id] = ParentState(
-        order, record.target_qty, state.epoch, updated_ns=record.at_ns, phase=Phase.WORKING
+        order,
+        record.target_qty,
+        state.epoch,
+        updated_ns=record.at_ns,
+        phase=Phase.WORKING,
+        plan=record.plan,
+        plans=0 if record.plan is None else 1,
     )
     state.parents_open[order.parent_id] = None
     place = place_key(order.account, order.instrument, order.owner)
@@ -117,6 +126,11 @@ def on_phase(state: Trading, record: PhaseChange) -> bool:
     parent = state.parents.get(record.parent_id)
     if parent is None or (parent.phase is Phase.DONE and record.phase is not Phase.DONE):
         return False
+    if parent.phase is Phase.PAUSED and record.phase is Phase.WORKING:
+        # From now on it places children of this start.
+        parent.epoch = state.epoch
+    if record.phase is Phase.PAUSED and parent.phase is not Phase.PAUSED:
+        parent.paused_ns = record.at_ns
     parent.phase, parent.status, parent.reason = record.phase, record.status, record.reason
     parent.updated_ns = record.at_ns
     if record.phase is Phase.DONE:
@@ -134,6 +148,31 @@ def on_parent_failed(state: Trading, record: ParentFailed) -> bool:
         return False
     parent.failures += 1
     parent.phase, parent.reason, parent.updated_ns = Phase.PAUSED, "defect", record.at_ns
+    return True
+
+
+def on_plan(state: Trading, record: PlanChange) -> bool:
+    """Take a plan, the first or another one for the rest."""
+    parent = state.parents.get(record.parent_id)
+    if parent is None or parent.phase is Phase.DONE:
+        return False
+    parent.plan, parent.plans = record.plan, parent.plans + 1
+    parent.updated_ns = record.at_ns
+    return True
+
+
+def on_decision(state: Trading, record: Decision) -> bool:
+    """Begin a clip; their numbers rise by one."""
+    parent = state.parents.get(record.parent_id)
+    if parent is None or parent.phase is Phase.DONE or record.clip.number != parent.clips:
+        return False
+    parent.clip, parent.clips = record.clip, parent.clips + 1
+    parent.updated_ns = record.at_ns
+    return True
+
+
+def on_alive(state: Trading, record: Alive) -> bool:
+    """Its instant is all that it says."""
     return True
 
 

@@ -188,6 +188,9 @@ class Order(Struct):
     revisions: list[Revision] = field(default_factory=list)
     venue_cum_ns: int = 0
     venue_ended: bool = False
+    clip: int = -1
+    step: int = 0
+    filled_ns: int = 0
 
     @property
     def cum_qty(self) -> Decimal:
@@ -237,6 +240,8 @@ def new_order(intent: Intent, epoch: int) -> Order:
         updated_ns=intent.at_ns,
         reduce_only=intent.reduce_only,
         replaces=intent.replaces,
+        clip=intent.clip,
+        step=intent.step,
     )
 
 

@@ -51,7 +51,9 @@ def apply(state: Trading, record: Record) -> None:
     except ArithmeticError:
         # Numbers are checked before anything changes; this is the promise never to raise.
         applied = False
-    if not applied:
+    if applied:
+        state.updated_ns = record.at_ns
+    else:
         state.unapplied += 1
 
 
@@ -63,6 +65,9 @@ _APPLY: dict[type[Any], Callable[[Trading, Any], bool]] = {
     r.Parent: parents.on_parent,
     r.PhaseChange: parents.on_phase,
     r.ParentFailed: parents.on_parent_failed,
+    r.PlanChange: parents.on_plan,
+    r.Decision: parents.on_decision,
+    r.Alive: parents.on_alive,
     r.Waiting: parents.on_waiting,
     r.Intent: orders.on_intent,
     r.ExternalOrder: orders.on_external,

@@ -12,6 +12,7 @@ from tradefan.core.ids import keyed
 from tradefan.core.ledger import Ledger
 from tradefan.core.order import Order
 from tradefan.messages.orders import OrderStatus, ParentOrder, Phase, SetTarget
+from tradefan.messages.plan import Clip, Plan
 from tradefan.messages.records import (
     Bust,
     Correct,
@@ -48,6 +49,8 @@ CHILDREN_MAX = 20
 POISON_MAX = 1_000
 STARTS_MAX = 100
 """Instants of starts that are remembered."""
+PAUSED_BY_MARKET = ("data", "halt", "disconnected")
+"""Reasons of a pause that is over by itself."""
 NOT_NUMBERED = -1
 """Floor of fill keys that are no numbers: any of them may have left the window."""
 K = TypeVar("K")
@@ -74,6 +77,12 @@ class ParentState(Struct):
     failures: int = 0
     last_end_ns: int | None = None
     updated_ns: int = 0
+    plan: Plan | None = None
+    plans: int = 0
+    clip: Clip | None = None
+    clips: int = 0
+    paused_ns: int = 0
+    """When it was paused last."""
 
     @property
     def done_qty(self) -> Decimal:
@@ -96,10 +105,15 @@ class ParentState(Struct):
         return self.status
 
     @property
+    def at_work(self) -> bool:
+        """Whether it places more, now or when what pauses it is over by itself."""
+        return self.phase is Phase.WORKING or (self.phase is Phase.PAUSED and self.reason in PAUSED_BY_MARKET)
+
+    @property
     def pending_signed(self) -> Decimal:
         """Signed quantity that it will still trade; one that stopped has its children only."""
         rest = self.working_qty + self.in_doubt_qty
-        if self.phase is Phase.WORKING:
+        if self.at_work:
             rest += self.open_qty
         return sign(self.order.side) * rest
 
@@ -162,6 +176,8 @@ class Trading(Struct):
     late_fills: int = 0
     external_ended: dict[ClientOrderId, None] = field(default_factory=dict)
     wishes: dict[str, SetTarget] = field(default_factory=dict)
+    updated_ns: int = 0
+    """Of the newest record."""
 
 
 def order_at(

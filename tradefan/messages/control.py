@@ -19,9 +19,11 @@ from tradefan.messages.orders import (
     OrderUpdate,
     OwnerTurn,
     ParentUpdate,
+    PauseOrder,
     PositionUpdate,
     Refusal,
     ResolveOrder,
+    ResumeOrder,
     ResumeTrading,
     SetTarget,
     SubmitOrder,
@@ -33,6 +35,8 @@ AnyCommand: TypeAlias = (
     SubmitOrder
     | SetTarget
     | CancelParent
+    | PauseOrder
+    | ResumeOrder
     | CancelAll
     | CreateOrder
     | ReplaceOrder

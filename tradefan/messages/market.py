@@ -53,6 +53,24 @@ class Quote(Market, frozen=True, array_like=True, tag=True, gc=False):
         return self.instrument
 
 
+class VolumeTick(Market, frozen=True, array_like=True, tag=True, gc=False):
+    """What has traded since the feed was first followed, in lots and price x lots; conflated by instrument.
+
+    `generation` changes when the sums begin anew.
+    """
+
+    instrument: InstrumentId
+    generation: int
+    lots: int
+    value: float
+    last_price: float
+    recv_ns: int
+
+    def key(self) -> str:
+        """One slot per instrument."""
+        return f"VolumeTick {self.instrument}"
+
+
 class BookDelta(Fact, frozen=True, array_like=True, tag=True):
     """Absolute quantities of changed levels, update ids `first_id`..`last_id` inclusive."""
 
@@ -130,6 +148,13 @@ class AskFeeds(Fact, frozen=True, array_like=True, tag=True):
 
     All who hear of a feed's quality hear it again; that changes nothing for those who knew it.
     """
+
+
+class FollowVolume(Fact, frozen=True, array_like=True, tag=True):
+    """Somebody has work in an instrument, or none any more: `VolumeTick`s come with its trades until then."""
+
+    instrument: InstrumentId
+    on: bool
 
 
 class AskRules(Fact, frozen=True, array_like=True, tag=True):

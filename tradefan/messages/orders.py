@@ -124,6 +124,24 @@ class CancelParent(Command, frozen=True, array_like=True, tag=True):
     req: int | None = None
 
 
+class PauseOrder(Command, frozen=True, array_like=True, tag=True):
+    """A wish that a parent places nothing until it is resumed; its clock stops with it, unless `keep_end`."""
+
+    owner: OwnerId
+    parent_id: ParentId
+    keep_children: bool = False
+    keep_end: bool = False
+    req: int | None = None
+
+
+class ResumeOrder(Command, frozen=True, array_like=True, tag=True):
+    """A wish that a paused parent goes on."""
+
+    owner: OwnerId
+    parent_id: ParentId
+    req: int | None = None
+
+
 class CancelAll(Command, frozen=True, array_like=True, tag=True):
     """An owner's wish to end all its parents, of one instrument or of all."""
 

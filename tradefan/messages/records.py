@@ -22,6 +22,7 @@ from tradefan.messages.orders import (
     SetTarget,
     TimeInForce,
 )
+from tradefan.messages.plan import Clip, Plan
 from tradefan.units import (
     AccountId,
     Asset,
@@ -33,9 +34,10 @@ from tradefan.units import (
     TradeId,
 )
 
-RECORD_VERSION = 2
-"""Of each row. A new kind of record raises it, else older programs take the row for damage. 2: `Waiting`."""
-TRADING_VERSION = 3
+RECORD_VERSION = 3
+"""Of each row. A new kind of record raises it, else older programs take the row for damage. 2: `Waiting`;
+3: plans and clips."""
+TRADING_VERSION = 4
 """Of the encoded `Trading` in a snapshot. One from before `TRADING_READ`, or a newer one, is not read: the
 records are folded instead, and where those are gone the journal is refused."""
 TRADING_READ = 2
@@ -76,6 +78,8 @@ class Parent(RecordBase, frozen=True, array_like=True, tag=True):
 
     order: ParentOrder
     target_qty: Decimal | None = None
+    plan: Plan | None = None
+    """How it is worked; the first, see `PlanChange`."""
 
 
 class PhaseChange(RecordBase, frozen=True, array_like=True, tag=True):
@@ -85,6 +89,24 @@ class PhaseChange(RecordBase, frozen=True, array_like=True, tag=True):
     phase: Phase
     status: OrderStatus
     reason: str
+
+
+class PlanChange(RecordBase, frozen=True, array_like=True, tag=True):
+    """PLAN: how the rest of a parent is worked from now on."""
+
+    parent_id: ParentId
+    plan: Plan
+
+
+class Decision(RecordBase, frozen=True, array_like=True, tag=True):
+    """DECISION: a clip begins, or nothing is placed until the next one, for a reason."""
+
+    parent_id: ParentId
+    clip: Clip
+
+
+class Alive(RecordBase, frozen=True, array_like=True, tag=True):
+    """Somebody was here: written while a parent is at work, so that a start knows how long nobody was."""
 
 
 class ParentFailed(RecordBase, frozen=True, array_like=True, tag=True):
@@ -126,6 +148,9 @@ class Intent(RecordBase, frozen=True, array_like=True, tag=True):
     """The order that this one takes the place of, in one request with its cancel."""
     reference_quality: str = "LIVE"
     collar_px: Decimal | None = None
+    clip: int = -1
+    """Number of the clip that it works for, -1 for none."""
+    step: int = 0
 
 
 class ExternalOrder(RecordBase, frozen=True, array_like=True, tag=True):
@@ -433,6 +458,9 @@ Record: TypeAlias = (
     Epoch
     | Parent
     | PhaseChange
+    | PlanChange
+    | Decision
+    | Alive
     | ParentFailed
     | Intent
     | NotSent

@@ -19,7 +19,7 @@ from tradefan.messages.gateway import (
     VenueFill,
 )
 from tradefan.messages.orders import OwnerTurn, ParentOrder, Refusal, SetTarget, SubmitOrder
-from tradefan.messages.records import Fill, Intent, Parent, Record
+from tradefan.messages.records import Decision, Fill, Intent, Parent, Record
 from tradefan.messages.wire import NotWritten, Received, Text, Write, Written
 from tradefan.replay.bounds import records_of
 from tradefan.replay.player import Played, Player
@@ -152,6 +152,8 @@ class Story:
         if isinstance(record, Parent):
             self._begin_parent(record.order, lsn, played)
             return
+        if isinstance(record, Decision) and not self._is_parent(record.parent_id):
+            self._note_clip(lsn, record)
         if isinstance(record, Intent):
             self._begin_child(record)
         spoken = set(orders_of(record))
@@ -176,6 +178,16 @@ class Story:
         if self.order in (order.parent_id, order.ref):
             self._whole = True
             self._take(order.parent_id)
+
+    def _note_clip(self, lsn: int, record: Decision) -> None:
+        """Note the newest clip of a parent that nobody has asked for yet: a child of it may be asked for."""
+        if record.parent_id in self._parents:
+            events, self.events = self.events, []
+            self._decided(lsn, record)
+            order, noted = self._parents[record.parent_id]
+            kept = [event for event in noted if not event.text.startswith("Decision ")]
+            self._parents[record.parent_id] = (order, [*kept, *self.events])
+            self.events = events
 
     def _begin_child(self, intent: Intent) -> None:
         if intent.client_order_id == self.order or (self._whole and self._is_parent(intent.parent_id)):

@@ -48,10 +48,10 @@ class MaxOrderQty:
         self, state: RiskState, intent: RiskIntent, market: MarketView, limits: RiskLimits
     ) -> RiskRefused | None:
         limit = limits.max_order_qty
-        if intent.order_qty <= limit:
+        if intent.largest <= limit:
             return None
-        text = f"order of {plain(intent.order_qty)} {intent.instrument.base} is over max_order_qty"
-        return _qty_refused("RISK_MAX_ORDER_QTY", text, (limit, intent.order_qty, limit), intent)
+        text = f"order of {plain(intent.largest)} {intent.instrument.base} is over max_order_qty"
+        return _qty_refused("RISK_MAX_ORDER_QTY", text, (limit, intent.largest, limit), intent)
 
 
 @register("risk_rule", "max_order_notional")
@@ -62,7 +62,7 @@ class MaxOrderNotional:
         self, state: RiskState, intent: RiskIntent, market: MarketView, limits: RiskLimits
     ) -> RiskRefused | None:
         price = max(intent.price, market.mid)
-        limit, notional = limits.max_order_notional, intent.instrument.notional(intent.order_qty, price)
+        limit, notional = limits.max_order_notional, intent.instrument.notional(intent.largest, price)
         if notional <= limit:
             return None
         text = f"order worth {_money(notional)} {intent.instrument.quote} is over max_order_notional"

@@ -6,7 +6,7 @@ from a hash of its view. Both misbehave on request, which the world injects as a
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 from hashlib import blake2b
 from typing import Any, Literal
@@ -37,6 +37,8 @@ _GOLDEN = 0x9E3779B97F4A7C15
 _PARENTS_MAX = 10
 """Open wishes of one strategy; beyond them it cancels instead of wishing for more."""
 FLOOD = 300
+ALGORITHMS = ("twap", "vwap", "pov", "iceberg")
+TACTICS = ("take", "peg", "passive", "passive_then_cross")
 
 Misdeed = Literal["raise", "flood", "nonsense", "price", "unencodable", "wrong_type", "endless"]
 Mode = Literal["fair", "raise", "nonsense", "price", "flood", "ignores_fills", "endless", "wrong_type"]
@@ -130,8 +132,24 @@ class SimTrader(Strategy[SimTraderSettings, SimTraderState]):
         if roll < 0.55:
             return wish(self.s.symbol, qty, by="limit", limit_price=price, reason="sim limit")
         limit = price if self._draw() < 0.5 else None
+        if roll < 0.80:
+            return self._sliced(wish, qty, limit)
         seed = int(self._draw() * 1_000_000)
         return wish(self.s.symbol, qty, by=CHAOS, limit_price=limit, reason="sim chaos", seed=seed)
+
+    def _sliced(self, wish: Callable[..., Wish], qty: float, limit: float | None) -> Wish:
+        """Work a quantity by one of the algorithms, with settings at random."""
+        algo = ALGORITHMS[int(self._draw() * len(ALGORITHMS))]
+        settings: dict[str, Any] = {"duration": f"{5 + int(self._draw() * 40)}s"}
+        if algo in ("twap", "vwap"):
+            settings["interval"] = f"{1 + int(self._draw() * 4)}s"
+            settings["tactic"] = TACTICS[int(self._draw() * len(TACTICS))]
+            settings["at_end"] = ("cross_collared", "cancel", "market", "extend:5s")[int(self._draw() * 4)]
+        if algo == "iceberg":
+            settings["display"] = round(max(qty / 3, 0.001), 3)
+            settings["peg"] = limit is None or self._draw() < 0.5
+        settings["on_restart"] = ("auto", "resume", "pause", "cancel")[int(self._draw() * 4)]
+        return wish(self.s.symbol, qty, by=algo, limit_price=limit, reason=f"sim {algo}", **settings)
 
     def _misbehave(self, kind: str, view: View) -> Commands:
         """Break one rule of strategies."""

@@ -1,7 +1,8 @@
 """A failing seed made small: the shortest span, then the kinds, then the single faults that it needs.
 
 A run counts as failing when it breaks the same invariant, or where an exception ended it when one of the
-same name does; it is not followed for long behind the instant at which that was so before.
+same name does; it is not followed for long behind the instant at which that was so before, until the list
+is short: then each fault that is left is tried once more in a run that goes to its end.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from tradefan.units import SECOND
 
 RUNS_MAX = 250
 """At about a second a run it ends before the clock does."""
+FOREVER = 1 << 62
 LATER_NS = 10 * SECOND
 """So much later than before an invariant may break: with fewer faults all comes a little later, or sooner."""
 STEPS_AN_HOUR = 100
@@ -55,6 +57,7 @@ class _Search:
         self._ended_ns = T0 + outcome.simulated_ns
         self._trial = trial
         self._budget = budget
+        self._patient = False
 
     def run(self) -> Reduced:
         """Go on until nothing becomes shorter: in a shorter span fewer faults may do, and the reverse."""
@@ -63,6 +66,8 @@ class _Search:
         shorten(self.only, self._faults, self._budget)
         while self._shorten_span():
             shorten(self.only, self._faults, self._budget)
+        self._patient = True
+        shorten(self.only, self._faults, self._budget)
         return Reduced(self.hours, self.only, self.violation)
 
     def _kinds(self, kinds: Sequence[str]) -> Sequence[str] | None:
@@ -73,7 +78,8 @@ class _Search:
 
     def _fails(self, hours: float, words: Sequence[str]) -> bool:
         """Try, and keep what fails: a list is shorter by what did not come up, too."""
-        outcome = self._trial(hours, words, self._ended_ns + LATER_NS)
+        until_ns = FOREVER if self._patient else self._ended_ns + LATER_NS
+        outcome = self._trial(hours, words, until_ns)
         found = outcome.violation
         if found is None or _what(found) != _what(self.violation):
             return False

@@ -48,6 +48,7 @@ from tradefan.messages.orders import (
 )
 from tradefan.messages.records import (
     ConfigChange,
+    Decision,
     Epoch,
     Intent,
     NotSent,
@@ -148,10 +149,10 @@ def test_fold_when_it_is_a_restart_then_observers_hear_up_to_where_before_anythi
 
 @pytest.mark.failure("ST-02")
 def test_submit_when_accepted_then_nothing_leaves_before_it_is_durable(bench: Bench) -> None:
-    """PARENT and INTENT in one turn; create and answer wait for the disk; updates between actors do not."""
+    """PARENT, DECISION and INTENT in one turn; create and answer wait for the disk, updates inside do not."""
     bench.auto_durable = False
     bench.submit(2, owner=API, req=7, reason="test")
-    assert [type(record) for record in bench.records[-2:]] == [Parent, Intent]
+    assert [type(record) for record in bench.records[-3:]] == [Parent, Decision, Intent]
     assert bench.take(GATEWAY, CreateOrder) == []
     assert bench.take(FACE, Answer) == []
     assert [one.status for one in bench.take(STORE, OrderUpdate)] == [S.PENDING_NEW]

@@ -11,7 +11,7 @@ import pytest
 
 from tests.unit.actors.oms_bench import Bench
 from tests.unit.actors.oms_wired import BTC, ETH, GATEWAY, PAUSE, TRADER, foreign
-from tradefan.actors import oms_engine
+from tradefan.actors import oms_children
 from tradefan.contracts import CancelChild, EndParent, ParentView, PlaceChild, Wake
 from tradefan.core.ids import client_order_id
 from tradefan.errors import Defect
@@ -194,7 +194,7 @@ def test_executor_when_it_never_stops_then_its_children_are_bounded(
     bench: Bench, plug: Callable[[Decide], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """RK-03: an executor that ignores everything ends at `CHILDREN_MAX`."""
-    monkeypatch.setattr(oms_engine, "CHILDREN_MAX", 5)
+    monkeypatch.setattr(oms_children, "CHILDREN_MAX", 5)
     plug(lambda view: (PlaceChild(view.open_qty, D(100), "IOC"),) if view.open_qty else ())
     bench.submit(1, algo="test")
     for _ in range(20):

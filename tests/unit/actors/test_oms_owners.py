@@ -38,7 +38,7 @@ from tradefan.messages.orders import (
     PositionUpdate,
     Refusal,
 )
-from tradefan.messages.records import CancelIntent, Intent, OwnerState, Parent, PhaseChange, Waiting
+from tradefan.messages.records import CancelIntent, Decision, Intent, OwnerState, Parent, PhaseChange, Waiting
 from tradefan.units import ParentId
 
 D = Decimal
@@ -60,12 +60,12 @@ def memory(bench: Bench, asked: int = 0) -> OwnerMemory:
 
 
 def test_turn_when_it_has_state_and_commands_then_they_are_one_append(bench: Bench) -> None:
-    """OWNER_STATE, PARENT and INTENT are in one transaction: after a crash all of them, or none (I-43)."""
+    """OWNER_STATE, PARENT, DECISION, INTENT are one transaction: after a crash all, or none (I-43)."""
     commands = (submit(1, ref="a"), submit(2, ref="b", algo="limit", limit_price=D(99)))
     bench.oms.handle(OwnerTurn(TREND, 1, b"one", commands), bench)
     append = bench.one(JOURNAL, Append)
     kinds = [type(record) for record in append.records]
-    assert kinds == [OwnerState, Parent, Intent, Parent, Intent]
+    assert kinds == [OwnerState, Parent, Decision, Intent, Parent, Decision, Intent]
     assert append.records[0] == OwnerState(bench.now_ns, TREND, 1, b"one")
     assert bench.take(GATEWAY, CreateOrder) == []
 

@@ -34,6 +34,7 @@ from tradefan.messages.records import (
     Fill,
     InDoubt,
     Intent,
+    PhaseChange,
     Poison,
 )
 from tradefan.units import MINUTE, SECOND, InstrumentId, TradeId
@@ -72,21 +73,50 @@ def test_restart_when_killed_then_positions_owners_and_ids_go_on(bench: Bench) -
     again.check()
 
 
-@pytest.mark.failure("OR-02", "OR-12", "ST-01")
-def test_restart_when_a_market_order_was_at_work_then_no_child_without_a_new_decision(bench: Bench) -> None:
-    """Its flying child goes to evidence; then the parent of the old epoch ends EXPIRED(restart)."""
-    bench.submit(2)
+def restarted(bench: Bench, away_ns: int, **settings: Any) -> Bench:
+    """Let a market order of 2 be at work when the daemon dies; so much later 0.5 of it has traded."""
+    bench.submit(2, settings=settings)
     flying = bench.one(GATEWAY, CreateOrder)
-    again = Bench(records=bench.records).ready()
+    again = Bench(records=bench.records, now_ns=bench.now_ns + away_ns).ready()
     again.fill(flying, "0.5")
     again.report(flying, S.EXPIRED, "0.5")
     again.advance(SECOND)
-    assert again.take(GATEWAY, CreateOrder) == []
-    parent = again.take(TRADER, ParentUpdate)[-1]
-    assert (parent.status, parent.reason, parent.cum_qty) == (S.EXPIRED, "restart", D("0.5"))
-    again.submit()
+    return again
+
+
+@pytest.mark.failure("OR-02", "OR-12", "ST-01")
+def test_restart_when_it_took_less_than_a_minute_then_a_parent_goes_on_behind_the_evidence(
+    bench: Bench,
+) -> None:
+    """Its flying child is asked for first; what it has not traded is placed under an id of this epoch."""
+    again = restarted(bench, 10 * SECOND)
     fresh = again.one(GATEWAY, CreateOrder)
-    assert fresh.client_order_id == client_order_id("dev", 2, 1)
+    assert (fresh.client_order_id, fresh.order_qty) == (client_order_id("dev", 2, 1), D("1.5"))
+    phases = [(one.phase, one.reason) for one in again.made(PhaseChange)]
+    assert phases == [(Phase.PAUSED, "recovery"), (Phase.WORKING, "")]
+    again.check()
+
+
+@pytest.mark.failure("OR-02", "OR-12", "ST-01")
+@pytest.mark.parametrize(
+    ("away_s", "settings", "expected"),
+    [
+        (90, {}, (Phase.PAUSED, "recovery", 0)),
+        (90, {"on_restart": "resume"}, (Phase.WORKING, "", 1)),
+        (10, {"on_restart": "pause"}, (Phase.PAUSED, "recovery", 0)),
+        (10, {"on_restart": "cancel"}, (Phase.DONE, "restart", 0)),
+    ],
+)
+def test_restart_when_it_took_longer_or_the_parent_says_so_then_it_waits_or_ends(
+    bench: Bench, away_s: int, settings: dict[str, Any], expected: tuple[Phase, str, int]
+) -> None:
+    """`on_restart`; what waits for a human places nothing, and ends when its owner says so."""
+    again = restarted(bench, away_s * SECOND, **settings)
+    (parent,) = again.trading.parents.values()
+    assert (parent.phase, parent.reason, len(again.take(GATEWAY, CreateOrder))) == expected
+    if parent.phase is Phase.PAUSED:
+        again.tell(CancelParent(TREND, parent.order.parent_id))
+        assert (parent.phase, parent.status) == (Phase.DONE, S.CANCELED)
     again.check()
 
 

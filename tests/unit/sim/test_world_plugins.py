@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from tests.unit.core.order_builders import parent_order
-from tests.unit.executors.test_executors import child, view
+from tests.unit.executors.test_executors import child
+from tests.unit.risk.test_limits import instrument
 from tradefan.contracts import CancelChild, EndParent, ParentView, PlaceChild, ReplaceChild, Wake, lookup
 from tradefan.messages.orders import OrderStatus
 from tradefan.sim.plugins import CHAOS, TRADER, SimChaos, SimChaosSettings
@@ -17,6 +18,27 @@ from tradefan.units import SECOND
 
 D = Decimal
 RESTS = child(OrderStatus.NEW, order_qty=D(4))
+
+
+def view(**changes: Any) -> ParentView:
+    """A fresh parent without a plan: buy 10, ask and collar 100.5."""
+    fields: dict[str, Any] = {
+        "now_ns": SECOND,
+        "order": parent_order(),
+        "instrument": instrument(),
+        "cum_qty": D(0),
+        "working_qty": D(0),
+        "in_doubt_qty": D(0),
+        "open_qty": D(10),
+        "children": (),
+        "attempts": 0,
+        "last_end_ns": None,
+        "collar_px": D("100.5"),
+        "touch_px": D("100.5"),
+    }
+    return ParentView(**{**fields, **changes})
+
+
 FRESH = view()
 RESTING = view(children=(RESTS,), working_qty=D(4), open_qty=D(6), attempts=1, now_ns=60 * SECOND)
 WHOLE = view(children=(RESTS,), working_qty=D(10), open_qty=D(0), attempts=1, now_ns=60 * SECOND)
@@ -41,11 +63,11 @@ def test_chaos_when_fresh_then_every_clip_is_one_that_the_engine_lets_through() 
     """Whole lots within the budget, on the tick, inside the collar: what is refused is no load."""
     clips = [command for answer in decisions(FRESH) for command in answer if isinstance(command, PlaceChild)]
     assert len(clips) == 300
-    instrument = FRESH.instrument
+    rules = FRESH.instrument
     for clip in clips:
         assert 0 < clip.order_qty <= FRESH.open_qty
-        assert clip.order_qty % instrument.qty_lot == 0
-        assert clip.limit_price % instrument.price_tick == 0
+        assert clip.order_qty % rules.qty_lot == 0
+        assert clip.limit_price % rules.price_tick == 0
         assert 0 < clip.limit_price <= D("100.5")
         assert not (clip.post_only and clip.time_in_force != "GTC")
     assert len({clip.order_qty for clip in clips}) > 10

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from tradefan.sim.options import T0
-from tradefan.sim.reduce import LATER_NS, Reduced, reduce
+from tradefan.sim.reduce import FOREVER, LATER_NS, Reduced, reduce
 from tradefan.sim.report import Outcome
 from tradefan.sim.shorten import Budget
 from tradefan.sim.witness import DEFECT, Violation
@@ -83,8 +83,11 @@ def test_reduce_when_a_run_is_tried_then_it_is_cut_a_little_behind_the_last_fail
     """What breaks much later is not waited for; the fewer faults, the shorter the runs."""
     world = World(lambda _hours, words: "I-01" if "kill:0" in words else None)
     world.reduced()
-    first, *_, last = [until_ns for _, _, until_ns in world.asked]
+    untils = [until_ns for _, _, until_ns in world.asked]
+    first, *_, last = [until_ns for until_ns in untils if until_ns != FOREVER]
     assert (first, last) == (T0 + 99 * SECOND + LATER_NS, T0 + 11 * SECOND + LATER_NS)
+    # What is left is held against a whole run each, once.
+    assert untils[-1] == FOREVER
 
 
 def test_reduce_when_there_is_no_run_then_everything_is_left() -> None:

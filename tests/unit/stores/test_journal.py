@@ -163,7 +163,8 @@ def test_open_when_a_wish_that_waits_is_in_it_then_a_program_of_before_says_newe
     file.close()
     old = JournalFile(path, version=1)
     with pytest.raises(
-        Refused, match=r"JOURNAL_NEWER: the Transfer at lsn 1 .* version 2, expected at most 1"
+        Refused,
+        match=rf"JOURNAL_NEWER: the Transfer at lsn 1 .* version {RECORD_VERSION}, expected at most 1",
     ):
         old.recover()
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from tradefan.config.schema import Config
 from tradefan.messages.orders import ParentOrder
-from tradefan.messages.records import Epoch, Intent, Parent, Record, Report
+from tradefan.messages.records import Decision, Epoch, Intent, Parent, Record, Report
 from tradefan.sim.checkers.base import Newer, OverRecords, Source
 from tradefan.sim.market_faults import LASTS_MS
 from tradefan.sim.witness import Kind, VenueEvent, Violation, Witness
@@ -17,6 +17,9 @@ TRUSTED = ("LIVE", "SUSPECT")
 """A passive order may be placed on a SUSPECT feed, one that takes only on a LIVE one."""
 COLLAR_BPS = Decimal(50)
 """Where a parent's settings name none (EXECUTION.md part 3)."""
+WIDE_COLLAR_BPS = Decimal(200)
+AT_END = "at_end"
+"""The reason of a clip behind the end; said here again: the judge does not follow the product."""
 REREAD_NS = 60 * SECOND
 """How long after a reject by a filter the rules may take to be read again."""
 UNREAD = ("market_refused", "market_disconnect")
@@ -63,7 +66,8 @@ class WithinCollar(OverRecords):
     """I-13: no price beyond the band of its config, beyond its collar, or beyond its parent's limit.
 
     The band is `risk.price_band_bps` around the reference on the side that loses money; the collar itself
-    lies within the parent's `collar_bps` of the reference, and stands where the parent has no limit.
+    lies within the parent's `collar_bps` of the reference, its wide one behind its end where it says so, and
+    stands where the parent has no limit.
     """
 
     invariant: str = "I-13"
@@ -71,10 +75,14 @@ class WithinCollar(OverRecords):
 
     def begin(self) -> None:
         self._parents: dict[str, ParentOrder] = {}
+        self._at_end: dict[str, bool] = {}
+        """Whether the newest clip of a parent is worked behind its end."""
 
     def take(self, seen: Witness, record: Record) -> Violation | None:
         if isinstance(record, Parent):
             self._parents[record.order.parent_id] = record.order
+        if isinstance(record, Decision):
+            self._at_end[record.parent_id] = record.clip.reason == AT_END
         if not isinstance(record, Intent) or record.limit_price is None:
             return None
         bounds = {"its config's band": self._band(seen, record)}
@@ -83,7 +91,7 @@ class WithinCollar(OverRecords):
             bounds["its parent's limit"] = parent.limit_price
         if record.collar_px is not None:
             bounds["its collar"] = record.collar_px
-            worst = _away(record, _collar_bps(parent))
+            worst = _away(record, _collar_bps(parent, at_end=self._at_end.get(record.parent_id, False)))
             if _beyond(record, record.collar_px, worst):
                 expected = f"a collar of {record.client_order_id} within {worst}"
                 return self.broken(seen, expected, record.collar_px)
@@ -187,9 +195,12 @@ def _risk(seen: Witness, record: Intent) -> Any:  # noqa: ANN401 RiskConfig, of 
     return config.risk
 
 
-def _collar_bps(parent: ParentOrder | None) -> Decimal:
-    value = COLLAR_BPS if parent is None else parent.settings.get("collar_bps", COLLAR_BPS)
-    return Decimal(str(value))
+def _collar_bps(parent: ParentOrder | None, *, at_end: bool) -> Decimal:
+    if parent is None:
+        return COLLAR_BPS
+    if at_end and parent.settings.get("at_end") == "market":
+        return Decimal(str(parent.settings.get("wide_collar_bps", WIDE_COLLAR_BPS)))
+    return Decimal(str(parent.settings.get("collar_bps", COLLAR_BPS)))
 
 
 def _away(record: Intent, bps: Decimal) -> Decimal:

@@ -1,0 +1,65 @@
+"""How parents end, or are paused by a defect of their plug-in."""
+
+from __future__ import annotations
+
+from tradefan.actors.oms_executor import text_of
+from tradefan.actors.oms_state import Turn
+from tradefan.actors.oms_volume import leave
+from tradefan.actors.oms_waiting import cancel_order
+from tradefan.core.trading import ParentState
+from tradefan.core.wakes import forget
+from tradefan.messages.orders import OrderStatus, Phase
+from tradefan.messages.records import ParentFailed, PhaseChange
+
+
+def fail(turn: Turn, parent: ParentState, error: BaseException) -> None:
+    """Pause a parent whose plug-in raised or broke its bounds; its children are cancelled."""
+    text = text_of(error)
+    turn.emit(ParentFailed(turn.now, parent.order.parent_id, text))
+    turn.parents[parent.order.parent_id] = None
+    turn.live.counters.failed_parents += 1
+    turn.log("error", "parent_failed", parent_id=parent.order.parent_id, algo=parent.order.algo, error=text)
+    cancel_children(turn, parent, "defect")
+
+
+# --- ending a parent --------------------------------------------------------------------------------
+
+
+def complete(turn: Turn, parent: ParentState, status: OrderStatus, reason: str) -> None:
+    """Let a parent place nothing more: its children go to evidence, then it is DONE with `status`."""
+    if parent.phase is Phase.DONE:
+        return
+    if parent.phase is not Phase.COMPLETING or parent.status is not status:
+        turn.emit(PhaseChange(turn.now, parent.order.parent_id, Phase.COMPLETING, status, reason))
+        turn.parents[parent.order.parent_id] = None
+    cancel_children(turn, parent, reason)
+    finished(turn, parent)
+
+
+def cancel_children(turn: Turn, parent: ParentState, reason: str) -> None:
+    """Ask for the end of all live children."""
+    for name in tuple(parent.live):
+        cancel_order(turn, turn.trading.orders[name], reason)
+
+
+def finished(turn: Turn, parent: ParentState) -> bool:
+    """End a parent that has nothing left to do; True when it is DONE."""
+    if parent.phase is Phase.DONE:
+        return True
+    full = parent.cum_qty >= parent.order.order_qty
+    if parent.live or not (full or parent.phase is Phase.COMPLETING):
+        return False
+    status = OrderStatus.FILLED if full else parent.status
+    if status is OrderStatus.REJECTED and parent.cum_qty:
+        # What traded in part was not rejected: its rest has expired.
+        status = OrderStatus.EXPIRED
+    reason = "" if full else parent.reason
+    turn.emit(PhaseChange(turn.now, parent.order.parent_id, Phase.DONE, status, reason))
+    turn.parents[parent.order.parent_id] = None
+    turn.live.wakes.pop(parent.order.parent_id, None)
+    here = turn.live.levels.get(parent.order.instrument)
+    if here is not None:
+        forget(here, parent.order.parent_id)
+    leave(turn, parent)
+    turn.ended[parent.order.parent_id] = None
+    return True

@@ -1,0 +1,190 @@
+"""When a parent may not act, and what becomes of its children meanwhile (docs/execution.md, "Events").
+
+It follows from what is, not from what happened: it is asked before each question to an executor. What a
+human, a defect or missing money has paused stays so until that is over; what the market or the connection
+has paused goes on by itself. Orders that are not sliced end by themselves where they cannot act.
+"""
+
+from __future__ import annotations
+
+from tradefan.actors.oms_executor import recipe_of
+from tradefan.actors.oms_gate import away, risk_state
+from tradefan.actors.oms_state import Turn
+from tradefan.actors.oms_waiting import cancel_order
+from tradefan.core.trading import ParentState
+from tradefan.execution import Common, Recipe
+from tradefan.messages.control import Timer
+from tradefan.messages.market import Quality
+from tradefan.messages.orders import Phase
+from tradefan.messages.records import Alive, PhaseChange
+from tradefan.units import MINUTE, SECOND, InstrumentId, ParentId
+
+RESUMED_MAX_NS = MINUTE
+"""A parent of a daemon that was away for longer waits for a human (`on_restart: auto`)."""
+ALIVE_NS = 15 * SECOND
+HALT_REST_NS = 5 * SECOND
+"""So long behind the end of a halt nothing is placed."""
+_OVER_BY_THEMSELVES = ("data", "halt", "disconnected", "recovery", "funds")
+
+
+def settle(turn: Turn, parent: ParentState) -> None:
+    """Pause or resume a parent as the circumstances say."""
+    if parent.phase not in (Phase.WORKING, Phase.PAUSED) or not _is_planned(turn, parent):
+        return
+    if parent.phase is Phase.PAUSED and parent.reason not in _OVER_BY_THEMSELVES:
+        return
+    recipe = recipe_of(parent.order)
+    if recipe is None:
+        return
+    why = "" if recipe.once and parent.attempts else _recovering(turn, parent, recipe.settings)
+    if not why and parent.attempts >= recipe.settings.max_children:
+        why = "children"
+    if not why and recipe.slices:
+        why = _held(turn, parent)
+    if why != (parent.reason if parent.phase is Phase.PAUSED else ""):
+        _enter(turn, parent, why)
+    if why:
+        _tend_children(turn, parent, recipe, why)
+
+
+def _is_planned(turn: Turn, parent: ParentState) -> bool:
+    """Say whether it can wait: without a plan, or a feed, it ends as soon as it wants to place more."""
+    return parent.plan is not None and turn.instrument(parent.order.instrument) is not None
+
+
+def pause(turn: Turn, parent: ParentState, reason: str) -> None:
+    """Pause a parent; what rests stays, unless the caller has it cancelled."""
+    if parent.phase is Phase.WORKING or (parent.phase is Phase.PAUSED and parent.reason != reason):
+        turn.emit(PhaseChange(turn.now, parent.order.parent_id, Phase.PAUSED, parent.status, reason))
+        turn.parents[parent.order.parent_id] = None
+        turn.log("warning", "parent_paused", parent_id=parent.order.parent_id, reason=reason)
+
+
+def _enter(turn: Turn, parent: ParentState, why: str) -> None:
+    if why:
+        pause(turn, parent, why)
+        return
+    before = parent.reason
+    turn.emit(PhaseChange(turn.now, parent.order.parent_id, Phase.WORKING, parent.status, ""))
+    turn.parents[parent.order.parent_id] = None
+    turn.log("info", "parent_resumed", parent_id=parent.order.parent_id, reason=before)
+
+
+# --- after a restart ------------------------------------------------------------------------------------
+
+
+def _recovering(turn: Turn, parent: ParentState, settings: Common) -> str:
+    """Say whether a parent of an earlier start still waits: for its venue first, then perhaps for a human."""
+    if parent.epoch == turn.trading.epoch:
+        return ""
+    if away(turn, parent.order.account) is not None:
+        return "recovery"
+    plan, what = parent.plan, settings.on_restart
+    assert plan is not None
+    passed = plan.end_ns is not None and plan.end_ns <= turn.now
+    if what == "cancel":
+        turn.ending[parent.order.parent_id] = "restart"
+        return "recovery"
+    if what == "resume" or (what == "auto" and turn.live.down_ns < RESUMED_MAX_NS and not passed):
+        return ""
+    return "recovery"
+
+
+# --- market, connection, money ------------------------------------------------------------------------------
+
+
+def _held(turn: Turn, parent: ParentState) -> str:
+    """Return why a sliced parent may not act now, the strongest first."""
+    order = parent.order
+    if away(turn, order.account) is not None:
+        return "disconnected"
+    found = turn.instrument(order.instrument)
+    if found is None:
+        return ""
+    if found.status != "TRADING":
+        turn.live.halted[order.instrument] = turn.now
+        return "halt"
+    if turn.now < turn.live.halted.get(order.instrument, -HALT_REST_NS) + HALT_REST_NS:
+        turn.ctx.after(HALT_REST_NS, Timer("policy", order.parent_id))
+        return "halt"
+    quality = turn.live.qualities.get(order.instrument)
+    if quality is None or quality.quality in (Quality.STALE, Quality.BLIND):
+        return "data"
+    if parent.phase is Phase.PAUSED and parent.reason == "funds" and not _has_funds(turn, parent):
+        return "funds"
+    return ""
+
+
+def _has_funds(turn: Turn, parent: ParentState) -> bool:
+    """Say whether the smallest clip could be paid for."""
+    order, plan, found = parent.order, parent.plan, turn.instrument(parent.order.instrument)
+    quote = turn.live.quotes.get(order.instrument)
+    if plan is None or found is None or quote is None:
+        return False
+    state, least = risk_state(turn, order.account, found, order.owner), plan.min_clip * plan.qty_lot
+    if order.side == "sell" and found.kind == "spot":
+        return state.free_base >= least
+    return float(state.free_quote) >= float(least) * quote.ask * (1 + float(state.fee_rate))
+
+
+# --- children of a paused parent ------------------------------------------------------------------------
+
+
+def _tend_children(turn: Turn, parent: ParentState, recipe: Recipe, why: str) -> None:
+    """Cancel what may not rest: at once in a halt, a while after the market was last seen."""
+    if why == "halt":
+        cancel_resting(turn, parent, why)
+    elif why == "data" and recipe.follows:
+        # What rests at its owner's price is the owner's word; what follows the market has lost it.
+        quality = turn.live.qualities.get(parent.order.instrument)
+        since_ns = turn.trading.epoch_ns if quality is None else quality.since_ns
+        left_ns = since_ns + recipe.settings.stale_cancel_after - turn.now
+        if left_ns <= 0:
+            cancel_resting(turn, parent, why)
+        else:
+            turn.ctx.after(left_ns, Timer("policy", parent.order.parent_id))
+
+
+def cancel_resting(turn: Turn, parent: ParentState, reason: str) -> None:
+    """Ask for the end of all live children."""
+    for name in tuple(parent.live):
+        cancel_order(turn, turn.trading.orders[name], reason)
+
+
+def on_alive_timer(turn: Turn, timer: Timer) -> None:
+    """Journal that somebody is here, for as long as a parent is at work that a restart would judge by it."""
+    turn.live.alive = False
+    if any(turn.trading.parents[name].plan is not None for name in turn.trading.parents_open):
+        if turn.now - turn.trading.updated_ns >= ALIVE_NS:
+            turn.emit(Alive(turn.now))
+        stay_alive(turn)
+
+
+def stay_alive(turn: Turn) -> None:
+    """Arm the timer of `Alive`, once."""
+    if not turn.live.alive:
+        turn.live.alive = True
+        turn.ctx.after(ALIVE_NS, Timer("alive"))
+
+
+def on_policy_timer(turn: Turn, timer: Timer) -> None:
+    """Ask again whether a parent may act."""
+    turn.woken[ParentId(timer.subject)] = None
+
+
+def wake_parents(turn: Turn, instrument: InstrumentId | None = None, account: str | None = None) -> None:
+    """Have the parents of an instrument or an account judged anew."""
+    for name in turn.trading.parents_open:
+        order = turn.trading.parents[name].order
+        if order.instrument == instrument or order.account == account:
+            turn.woken[name] = None
+
+
+def recover(turn: Turn, parent: ParentState) -> None:
+    """Let an open parent of an earlier start wait until its venue has been asked."""
+    recipe = recipe_of(parent.order) if _is_planned(turn, parent) else None
+    if recipe is None or (recipe.once and parent.attempts):
+        # What rests goes on, and nothing more is placed.
+        return
+    if parent.phase is Phase.WORKING or parent.reason in ("data", "halt", "disconnected"):
+        pause(turn, parent, "recovery")
