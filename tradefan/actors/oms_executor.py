@@ -36,6 +36,7 @@ from tradefan.contracts import (
     read_settings,
 )
 from tradefan.core import tape
+from tradefan.core.curve import packaged
 from tradefan.core.order import Order
 from tradefan.core.trading import ParentState
 from tradefan.errors import Defect, Refused, traceback_of
@@ -103,6 +104,7 @@ def plan_of(
         volume=0 if parent is None else volume_of(turn, parent).total,
         old=old if parent is None or old is not None else parent.plan,
         clip_most=_clip_most(turn, instrument, market),
+        levels=packaged(instrument.base),
     )
     made: Plan = _fenced(order, lambda: plan(entry))
     return made

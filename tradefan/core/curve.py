@@ -11,6 +11,7 @@ from statistics import median
 
 from msgspec import Struct
 
+from tradefan.core.packaged_curve import BUCKET_NS, CURVES, DAYS
 from tradefan.units import DAY
 
 FLOOR = 0.2
@@ -20,17 +21,21 @@ WEEKEND = (2, 3)
 
 
 class Levels(Struct, frozen=True, array_like=True):
-    """Volume in base of each bucket of a day; None where too few days have it."""
+    """Volume in base of each bucket of a day; None where too few days have it.
+
+    Without `absolute` they say how volume is spread over a day, not how much it is.
+    """
 
     bucket_ns: int
     weekday: tuple[float | None, ...]
     weekend: tuple[float | None, ...]
     days: int
     source: str = ""
+    absolute: bool = True
 
 
 class Expected(Struct, frozen=True):
-    """Volume in base of each bucket from `first_ns` on, and the share of them that is known by itself."""
+    """Volume of each bucket from `first_ns` on, and the share of them that is known by itself."""
 
     volumes: tuple[float, ...]
     bucket_ns: int
@@ -67,6 +72,13 @@ def levels(
         for weekend in (False, True)
     ]
     return Levels(bucket_ns, kinds[0], kinds[1], len(days), source)
+
+
+def packaged(base: str) -> Levels:
+    """Return the curve that comes with TradeFan: of the base, or of the market that leads all others."""
+    weekday, weekend = CURVES.get(base, CURVES["BTC"])
+    levels_of = [tuple(float(word) for word in text.split()) for text in (weekday, weekend)]
+    return Levels(BUCKET_NS, levels_of[0], levels_of[1], DAYS, "packaged", absolute=False)
 
 
 def is_weekend(day: int) -> bool:

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from tradefan.contracts import lookup
 from tradefan.core import schedule
+from tradefan.core.curve import Levels, expected
 from tradefan.errors import Refused
 from tradefan.execution import EXTEND, Common, PlanInput, Recipe, Scheduled
 from tradefan.executors.trajectories import Curved
@@ -21,6 +22,7 @@ from tradefan.messages.plan import Plan
 from tradefan.units import SECOND, ceil_step, iso, plain, sign, steps
 
 BPS = Decimal(10_000)
+SHAPE_LOTS = 1_000
 CLIP_WORTH = Decimal("1.1")
 """The smallest clip is worth so many times the venue's minimum: it stays valid when the price moves."""
 END_MAX_NS = 30 * 24 * 3_600 * SECOND
@@ -28,13 +30,17 @@ _SHARES = ("discretion", "size_jitter", "time_jitter", "participation_cap", "pas
 
 
 class Curve(Struct, frozen=True):
-    """Expected volume in lots of each bucket from `first_ns` on; where it came from, and what it lacks."""
+    """Expected volume in lots of each bucket from `first_ns` on; where it came from, and what it lacks.
+
+    Without `absolute` the lots say only how volume is spread.
+    """
 
     volumes: tuple[int, ...] = ()
     bucket_ns: int = 0
     first_ns: int = 0
     source: str = ""
     coverage: float | None = None
+    absolute: bool = True
 
 
 class Entry(Struct, frozen=True):
@@ -45,7 +51,8 @@ class Entry(Struct, frozen=True):
     now_ns: int
     mid: Decimal
     done: int = 0
-    curve: Curve = Curve()
+    levels: Levels | None = None
+    """The volume of a day, as far as somebody knows it."""
     volume: int = 0
     """Total volume in lots since the arrival."""
     old: Plan | None = None
@@ -81,13 +88,24 @@ def make_plan(recipe: Recipe, entry: Entry) -> Plan:
         display=display,
         i_would=_ticks("i_would_price", settings.i_would_price, instrument),
     )
+    curve = curve_of(entry, plan) if isinstance(settings, Curved) else Curve()
     if entry.old is None:
-        _check_fit(recipe, entry, plan, lots)
-    return _with_targets(recipe, entry, plan, lots)
+        _check_fit(recipe, entry, plan, lots, curve)
+    return _with_targets(recipe, entry, plan, lots, curve)
 
 
-def _with_targets(recipe: Recipe, entry: Entry, plan: Plan, lots: int) -> Plan:
-    curve = entry.curve
+def curve_of(entry: Entry, plan: Plan) -> Curve:
+    """Return what is expected to trade in the window of a plan; empty where nobody knows."""
+    found = entry.levels
+    seen = None if found is None or plan.end_ns is None else expected(found, plan.start_ns, plan.end_ns)
+    if found is None or seen is None:
+        return Curve()
+    lot = float(entry.instrument.qty_lot) if found.absolute else 1 / SHAPE_LOTS
+    lots = tuple(round(volume / lot) for volume in seen.volumes)
+    return Curve(lots, seen.bucket_ns, seen.first_ns, found.source, seen.coverage, found.absolute)
+
+
+def _with_targets(recipe: Recipe, entry: Entry, plan: Plan, lots: int, curve: Curve) -> Plan:
     given = PlanInput(
         entry.order.parent_id,
         lots,
@@ -100,15 +118,25 @@ def _with_targets(recipe: Recipe, entry: Entry, plan: Plan, lots: int) -> Plan:
         curve.first_ns,
     )
     planned = recipe.trajectory.plan(given)
-    flags = ("curve_fallback",) if isinstance(recipe.settings, Curved) and not curve.volumes else ()
+    flags = _flags(recipe, curve)
     return replace(
         plan,
         taus=planned.taus,
-        volumes=planned.volumes,
+        volumes=planned.volumes if curve.absolute else (),
         source=curve.source,
         coverage=curve.coverage,
         flags=flags,
     )
+
+
+def _flags(recipe: Recipe, curve: Curve) -> tuple[str, ...]:
+    settings = recipe.settings
+    if not isinstance(settings, Curved):
+        return ()
+    if not curve.volumes:
+        return ("curve_fallback",)
+    # How much should trade is what live volume is held against.
+    return () if curve.absolute else ("volume_unknown",)
 
 
 # --- settings by themselves ----------------------------------------------------------------------------
@@ -260,7 +288,7 @@ def _limit(settings: Common, entry: Entry) -> int | None:
     return int(instrument.price_within(order.side, price_) // instrument.price_tick)
 
 
-def _check_fit(recipe: Recipe, entry: Entry, plan: Plan, lots: int) -> None:
+def _check_fit(recipe: Recipe, entry: Entry, plan: Plan, lots: int, curve: Curve) -> None:
     """Hold an order against its plan: enough for a clip, for its slices, in the time and the volume."""
     settings, order, lot = recipe.settings, entry.order, entry.instrument.qty_lot
     if lots < plan.min_clip:
@@ -275,7 +303,7 @@ def _check_fit(recipe: Recipe, entry: Entry, plan: Plan, lots: int) -> None:
     if isinstance(settings, Scheduled):
         assert plan.end_ns is not None
         _check_schedule(settings, entry, plan, lots)
-        _check_volume(settings, entry, plan, lots)
+        _check_volume(settings, plan, lots, curve)
 
 
 def _is_beyond_market(entry: Entry, limit: int) -> bool:
@@ -299,13 +327,13 @@ def _check_schedule(settings: Scheduled, entry: Entry, plan: Plan, lots: int) ->
         raise Refused("TOO_MANY_SLICES", text, f"slices {most}")
 
 
-def _check_volume(settings: Scheduled, entry: Entry, plan: Plan, lots: int) -> None:
+def _check_volume(settings: Scheduled, plan: Plan, lots: int, curve: Curve) -> None:
     """Refuse what would be more of the expected volume than its cap; a longer time would pass."""
-    expected = expected_volume(entry.curve, plan)
-    if expected is None or lots <= settings.participation_cap * expected:
+    volume = expected_volume(curve, plan)
+    if volume is None or lots <= settings.participation_cap * volume:
         return
     assert plan.end_ns is not None
-    share = Decimal(lots) / expected if expected else None
+    share = Decimal(lots) / volume if volume else None
     seconds = (plan.end_ns - plan.start_ns) / SECOND
     used = "all of it" if share is None else f"{share:.4f}"
     passes = (
@@ -317,7 +345,7 @@ def _check_volume(settings: Scheduled, entry: Entry, plan: Plan, lots: int) -> N
 
 def expected_volume(curve: Curve, plan: Plan) -> Decimal | None:
     """Return the volume in lots that the curve expects in the window, None where it knows none."""
-    if not curve.volumes or plan.end_ns is None:
+    if not curve.volumes or plan.end_ns is None or not curve.absolute:
         return None
     total = 0
     for i, volume in enumerate(curve.volumes):

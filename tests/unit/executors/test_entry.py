@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -11,10 +12,11 @@ from msgspec.structs import replace
 from tests.unit.core.order_builders import parent_order
 from tests.unit.risk.test_limits import instrument
 from tradefan.actors.oms_executor import make_executor
+from tradefan.core.curve import Levels, packaged
 from tradefan.errors import Refused
-from tradefan.executors.entry import Curve, Entry, expected_volume
+from tradefan.executors.entry import Entry, curve_of, expected_volume
 from tradefan.messages.plan import Plan
-from tradefan.units import MINUTE, SECOND
+from tradefan.units import DAY, HOUR, MINUTE, SECOND, parse_iso
 
 D = Decimal
 NOW = 1_700_000_000 * SECOND
@@ -83,15 +85,19 @@ def test_plan_when_an_iceberg_is_planned_then_it_knows_what_it_may_show() -> Non
     assert planned("iceberg", display=5, peg=True).limit is None
 
 
-CURVE = Curve((600, 1_200), 5 * MINUTE, NOW - MINUTE, "klines", 1.0)
+BEGIN = NOW // (5 * MINUTE) * 5 * MINUTE
+BUCKETS = [0.0] * 288
+BUCKETS[BEGIN % DAY // (5 * MINUTE)], BUCKETS[BEGIN % DAY // (5 * MINUTE) + 1] = 60.0, 120.0
+LEVELS = Levels(5 * MINUTE, tuple(BUCKETS), tuple(BUCKETS), 14, "klines")
+"""600 lots in the bucket of NOW, of which 100 s are over, 1200 in the next one."""
 
 
 def test_plan_when_a_curve_is_known_then_it_is_followed_and_named() -> None:
-    """240 s of the first bucket, 60 s of the second: 480 and 240 lots."""
-    asked = replace(entry("vwap", 10, duration="300s", slices=5, size_jitter=0), curve=CURVE)
+    """100 s of the first bucket, 200 s of the second: 200 and 800 lots."""
+    asked = replace(entry("vwap", 10, duration="300s", slices=5, size_jitter=0), levels=LEVELS)
     plan = plan_of(asked)
-    assert expected_volume(CURVE, plan) == 720
-    assert (plan.taus, plan.source, plan.coverage) == ((16, 33, 50, 66, 100), "klines", 1.0)
+    assert expected_volume(curve_of(asked, plan), plan) == 1_000
+    assert (plan.taus, plan.source, plan.coverage) == ((12, 28, 52, 76, 100), "klines", 1.0)
 
 
 @pytest.mark.parametrize(
@@ -171,11 +177,11 @@ def test_plan_when_it_cannot_be_worked_then_the_refusal_says_what_would_pass(
 
 
 def test_plan_when_it_would_be_too_much_of_the_volume_then_a_longer_time_is_proposed() -> None:
-    """72 of 72 expected in 300 s, cap a quarter: 1200 s would pass, and what is not known is not refused."""
+    """720 of 1000 lots in 300 s, cap a quarter: 864 s would pass. What nobody knows refuses nothing."""
     asked = entry("vwap", 72, duration="300s")
     with pytest.raises(Refused, match="ABOVE_PARTICIPATION") as caught:
-        plan_of(replace(asked, curve=CURVE))
-    assert caught.value.would_pass == "duration 1201"
+        plan_of(replace(asked, levels=LEVELS))
+    assert caught.value.would_pass == "duration 865"
     assert plan_of(asked).taus[-1] == 720
 
 
@@ -184,3 +190,21 @@ def test_schedule_when_its_start_is_past_then_it_begins_there() -> None:
     plan = planned("twap", start_at=NOW - 60 * SECOND, duration="300s")
     assert (plan.start_ns, plan.end_ns) == (NOW - 60 * SECOND, NOW + 240 * SECOND)
     assert plan.taus[-1] == 1_000
+
+
+def test_vwap_when_only_the_packaged_curve_is_known_then_its_shape_is_followed() -> None:
+    """The hour in which New York opens has more than the one before; how much trades nobody knows."""
+    noon = parse_iso("2025-06-11T13:00:00Z")
+    asked = entry("vwap", 1_000, start_at=noon, end_at=noon + HOUR, interval="30m", size_jitter=0)
+    plan = plan_of(replace(asked, now_ns=noon, levels=packaged("BTC")))
+    first, *_, last = (after - before for before, after in pairwise((0, *plan.taus)))
+    assert last > 2 * first
+    assert (plan.source, plan.coverage, plan.flags) == ("packaged", 1.0, ("volume_unknown",))
+    live = replace(asked, order=replace(asked.order, settings={**asked.order.settings, "mode": "dynamic"}))
+    assert plan_of(replace(live, now_ns=noon, levels=packaged("SOL"))).volumes == ()
+
+
+def test_vwap_when_nobody_knows_a_curve_then_it_is_worked_as_a_twap_and_says_so() -> None:
+    """Never silently."""
+    plan = planned("vwap", duration="300s", slices=4, size_jitter=0)
+    assert (plan.taus, plan.flags) == ((250, 500, 750, 1_000), ("curve_fallback",))
