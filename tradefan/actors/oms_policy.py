@@ -22,6 +22,8 @@ from tradefan.units import MINUTE, SECOND, InstrumentId, ParentId
 RESUMED_MAX_NS = MINUTE
 """A parent of a daemon that was away for longer waits for a human (`on_restart: auto`)."""
 ALIVE_NS = 15 * SECOND
+FUNDS_NS = 5 * SECOND
+"""How often it is looked whether there is money again."""
 HALT_REST_NS = 5 * SECOND
 """So long behind the end of a halt nothing is placed."""
 _OVER_BY_THEMSELVES = ("data", "halt", "disconnected", "recovery", "funds")
@@ -58,6 +60,9 @@ def pause(turn: Turn, parent: ParentState, reason: str) -> None:
         turn.emit(PhaseChange(turn.now, parent.order.parent_id, Phase.PAUSED, parent.status, reason))
         turn.parents[parent.order.parent_id] = None
         turn.log("warning", "parent_paused", parent_id=parent.order.parent_id, reason=reason)
+        if reason == "funds":
+            # Whoever brings the money, a sale or a transfer, does not know who waits for it.
+            _ask_again(turn, parent, FUNDS_NS)
 
 
 def _enter(turn: Turn, parent: ParentState, why: str) -> None:
@@ -105,13 +110,14 @@ def _held(turn: Turn, parent: ParentState) -> str:
         turn.live.halted[order.instrument] = turn.now
         return "halt"
     if turn.now < turn.live.halted.get(order.instrument, -HALT_REST_NS) + HALT_REST_NS:
-        turn.ctx.after(HALT_REST_NS, Timer("policy", order.parent_id))
+        _ask_again(turn, parent, HALT_REST_NS)
         return "halt"
     quality = turn.live.qualities.get(order.instrument)
     if quality is None or quality.quality in (Quality.STALE, Quality.BLIND):
         return "data"
-    if parent.phase is Phase.PAUSED and parent.reason == "funds" and not _has_funds(turn, parent):
-        return "funds"
+    if parent.phase is Phase.PAUSED and parent.reason == "funds":
+        # The venue may count otherwise than we do: it is not asked again at once.
+        return "" if turn.now >= parent.paused_ns + FUNDS_NS and _has_funds(turn, parent) else "funds"
     return ""
 
 
@@ -134,6 +140,8 @@ def _tend_children(turn: Turn, parent: ParentState, recipe: Recipe, why: str) ->
     """Cancel what may not rest: at once in a halt, a while after the market was last seen."""
     if why == "halt":
         cancel_resting(turn, parent, why)
+    elif why == "funds":
+        _ask_again(turn, parent, FUNDS_NS)
     elif why == "data" and recipe.follows:
         # What rests at its owner's price is the owner's word; what follows the market has lost it.
         quality = turn.live.qualities.get(parent.order.instrument)
@@ -142,7 +150,7 @@ def _tend_children(turn: Turn, parent: ParentState, recipe: Recipe, why: str) ->
         if left_ns <= 0:
             cancel_resting(turn, parent, why)
         else:
-            turn.ctx.after(left_ns, Timer("policy", parent.order.parent_id))
+            _ask_again(turn, parent, left_ns)
 
 
 def cancel_resting(turn: Turn, parent: ParentState, reason: str) -> None:
@@ -167,9 +175,21 @@ def stay_alive(turn: Turn) -> None:
         turn.ctx.after(ALIVE_NS, Timer("alive"))
 
 
+def _ask_again(turn: Turn, parent: ParentState, delay_ns: int) -> None:
+    """Have a parent judged again after a delay; one timer waits for each at most, the soonest."""
+    name, due_ns = parent.order.parent_id, turn.now + delay_ns
+    if turn.now < turn.live.policies.get(name, 0) <= due_ns:
+        return
+    turn.live.policies[name] = due_ns
+    turn.ctx.after(delay_ns, Timer("policy", name, due_ns))
+
+
 def on_policy_timer(turn: Turn, timer: Timer) -> None:
     """Ask again whether a parent may act."""
-    turn.woken[ParentId(timer.subject)] = None
+    name = ParentId(timer.subject)
+    if turn.live.policies.get(name) == timer.number:
+        del turn.live.policies[name]
+        turn.woken[name] = None
 
 
 def wake_parents(turn: Turn, instrument: InstrumentId | None = None, account: str | None = None) -> None:

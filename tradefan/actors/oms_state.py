@@ -265,6 +265,8 @@ class Live(Struct):
     arrivals: dict[ParentId, int] = field(default_factory=dict)
     """What its tape counted when nothing had traded yet for a parent."""
     own_fills: dict[ParentId, list[tuple[int, Decimal]]] = field(default_factory=dict)
+    policies: dict[ParentId, int] = field(default_factory=dict)
+    """When a parent that may not act is judged again."""
     halted: dict[InstrumentId, int] = field(default_factory=dict)
     """When an instrument was last seen halted."""
     alive: bool = False

@@ -154,6 +154,28 @@ def test_twap_when_its_instrument_is_halted_then_it_waits_five_seconds_behind_th
     bench.check()
 
 
+def test_twap_when_the_venue_has_no_money_for_it_then_it_is_looked_again_every_five_seconds(
+    bench: Bench,
+) -> None:
+    """PAUSED(funds), by one timer; where our books say that it could be paid, the next clip is tried."""
+    create = scheduled(bench)
+    bench.report(create, S.CANCELED)
+    again = bench.one(GATEWAY, CreateOrder)
+    bench.report(again, S.REJECTED, reason="FUNDS: Account has insufficient balance")
+    assert (parent_of(bench).phase, parent_of(bench).reason) == (Phase.PAUSED, "funds")
+    for _ in range(19):
+        bench.advance(SECOND)
+        quoted(bench, 100)
+        assert bench.take(GATEWAY, CreateOrder) == []
+    assert len(bench.oms.state.live.policies) == 1
+    for _ in range(6):
+        bench.advance(SECOND)
+        quoted(bench, 100)
+    assert len(bench.take(GATEWAY, CreateOrder)) == 1
+    assert parent_of(bench).phase is Phase.WORKING
+    bench.check()
+
+
 def test_pov_when_it_is_at_work_then_the_market_is_followed_until_it_ends(bench: Bench) -> None:
     """Nothing is sent before somebody trades; its wake is a volume, and it ends with the last parent."""
     bench.submit(5, algo="pov", settings={"duration": "100s", "min_clip": "0.5"})
