@@ -33,6 +33,8 @@ MARGIN_NS = 100 * MS
 FLATTEN_REF = "on_stop"
 AGAIN_NS = 250 * MS
 """A position is tried again this long after the last try: what the book shows may be back."""
+WRITTEN_NS = 200 * MS
+"""A disk that works has written within this what it was told."""
 LOOKS_EMPTY = 2
 """So many looks in a row must show nothing unwanted."""
 
@@ -249,7 +251,7 @@ def _answer(turn: Turn, stopping: Stopping) -> None:
     left = tuple((order.account, order.owner, order.client_order_id) for order in _unwanted(turn))
     unwritten = turn.trading.lsn - turn.live.outbox.durable
     unverified = bool(stopping.unverified) or not turn.live.running or unwritten > 0
-    if unwritten:
+    if unwritten and _waits_ns(turn) >= WRITTEN_NS:
         turn.log("error", "records_unwritten", count=unwritten, durable=turn.live.outbox.durable)
     positions = _kept(turn) if turn.live.running else ()
     turn.log(
@@ -260,6 +262,12 @@ def _answer(turn: Turn, stopping: Stopping) -> None:
         unverified=unverified,
     )
     turn.send(turn.wiring.supervisor, Stopped(turn.wiring.name, left, unverified, positions))
+
+
+def _waits_ns(turn: Turn) -> int:
+    """Return for how long the disk has owed a word; what this very moment journaled it cannot have yet."""
+    due_ns = turn.live.durable_due_ns
+    return turn.now - (due_ns - turn.config.journal.durable_timeout) if due_ns else 0
 
 
 def _kept(turn: Turn) -> tuple[tuple[AccountId, OwnerId, InstrumentId, Decimal], ...]:

@@ -184,6 +184,19 @@ def test_stop_when_the_journal_cannot_write_then_it_is_not_called_clean(bench: B
     assert "records_unwritten" in bench.logs
 
 
+def test_stop_when_a_fill_comes_in_the_last_moment_then_the_disk_is_not_called_failing(bench: Bench) -> None:
+    """What was journaled just now is written behind our answer, which is careful all the same."""
+    create = bench.resting()
+    bench.tell(Stop(bench.now_ns + SECOND))
+    bench.advance(SECOND - 150 * MS)
+    bench.auto_durable = False
+    bench.fill(create, 1)
+    bench.report(create, S.FILLED, 1)
+    bench.advance(150 * MS)
+    assert bench.one(RIM, Stopped) == Stopped("oms", (), True)
+    assert "records_unwritten" not in bench.logs
+
+
 def test_stop_when_a_look_still_shows_the_order_then_the_count_begins_anew(bench: Bench) -> None:
     """Verified means two looks in a row with nothing unwanted."""
     create = bench.resting()
