@@ -127,6 +127,7 @@ def machine_of(name: str) -> Any:
     return test
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_machine_when_hypothesis_chooses_then_no_invariant_breaks(name: str) -> None:
     """2,000 steps; what breaks is made small."""
