@@ -11,6 +11,7 @@ Quantities here are whole lots and prices whole ticks; what leaves the engine is
 from __future__ import annotations
 
 from decimal import Decimal
+from itertools import takewhile
 from typing import Literal, Protocol, TypeAlias
 
 from msgspec import Struct
@@ -29,6 +30,8 @@ I_WOULD = "i_would"
 """Reason of a clip that takes a price at which its owner would trade at once."""
 LIMIT = "limit"
 """Reason of a decision that was taken while even our own side's best was beyond the limit."""
+FUNDS_NS = 5 * SECOND
+"""So long a parent waits at least, once its venue has said that there is no money for it."""
 EXTEND = "extend"
 """`extend:60s`: what is left at the end is worked on for so long."""
 
@@ -81,11 +84,19 @@ class Common(Settings, frozen=True, kw_only=True):
     order_deadline: Span | None = None
     stale_cancel_after: Span = Span(2 * SECOND)
     max_children: int = 10_000
+    self_cross: Literal["wait", "cancel_resting"] = "wait"
 
     @property
     def extend_ns(self) -> int:
         """How long `at_end: extend:60s` goes on."""
         return parse_duration(self.at_end.partition(":")[2])
+
+    @property
+    def extra_ns(self) -> int:
+        """For how long the end policy goes on behind the end."""
+        if self.at_end == "cancel":
+            return 0
+        return self.extend_ns if self.at_end.startswith(EXTEND) else self.end_grace
 
 
 class Scheduled(Common, frozen=True, kw_only=True):
@@ -129,6 +140,13 @@ class Child(Struct, frozen=True):
     def rests(self) -> bool:
         """Whether it may be cancelled or moved: live, and nobody asks what became of it."""
         return self.live and self.in_doubt is None
+
+    @property
+    def fruitless(self) -> bool:
+        """Whether its venue has ended it before it traded, though it was to rest and nobody asked for it."""
+        if self.live or self.cum or self.ending:
+            return False
+        return self.status is OrderStatus.REJECTED or self.time_in_force == "GTC"
 
 
 class Touch(Struct, frozen=True):
@@ -182,7 +200,14 @@ class View(Struct, frozen=True):
         """What of the clip may still be placed."""
         if self.clip is None:
             return 0
-        return max(min(self.clip.lots - (self.done - self.clip.base), self.rest), 0)
+        # A trade that was taken back, or an older child that ended, lowers what is done: no clip grows by it.
+        return max(min(self.clip.lots - max(self.done - self.clip.base, 0), self.rest), 0)
+
+    @property
+    def child_most(self) -> int | None:
+        """The largest child: nothing shows more than `display`, and `max_clip` splits what is larger."""
+        bounds = [bound for bound in (self.plan.max_clip, self.plan.display) if bound is not None]
+        return min(bounds, default=None)
 
     @property
     def live(self) -> tuple[Child, ...]:
@@ -190,14 +215,9 @@ class View(Struct, frozen=True):
         return tuple(child for child in self.children if child.live)
 
     @property
-    def rejects(self) -> int:
-        """How many children of this clip were rejected in a row, up to now."""
-        count = 0
-        for child in reversed(self.of_clip):
-            if child.status is not OrderStatus.REJECTED:
-                break
-            count += 1
-        return count
+    def fruitless(self) -> int:
+        """How many children of this clip came to nothing in a row, up to now."""
+        return sum(1 for _ in takewhile(lambda child: child.fruitless, reversed(self.of_clip)))
 
     @property
     def of_clip(self) -> tuple[Child, ...]:

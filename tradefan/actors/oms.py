@@ -84,7 +84,7 @@ from tradefan.actors.oms_venue import (
     on_report,
 )
 from tradefan.actors.oms_view import OmsView, oms_view, publish
-from tradefan.actors.oms_volume import ask, on_volume
+from tradefan.actors.oms_volume import ask, on_volume, recount
 from tradefan.actors.oms_waiting import drop_creates, not_sent, on_doubt_timer
 from tradefan.actors.oms_wakes import on_wake
 from tradefan.contracts import RiskRefused
@@ -287,6 +287,9 @@ def _release(turn: Turn) -> None:
 def _on_quality(turn: Turn, msg: FeedQuality) -> None:
     """A feed that cannot be trusted has no reference, and the creates that wait go with it."""
     turn.live.qualities[msg.instrument] = msg
+    if msg.quality is Quality.LIVE and msg.instrument in turn.live.halted:
+        # It trades again once somebody sees so.
+        turn.live.halted[msg.instrument] = turn.now
     turn.judge = True
     wake_parents(turn, msg.instrument)
     if msg.instrument in turn.live.tapes:
@@ -307,8 +310,13 @@ def _on_link_down(turn: Turn, msg: LinkDown) -> None:
 
 
 def _on_instrument(turn: Turn, msg: InstrumentUpdate) -> None:
-    turn.live.instruments[msg.instrument.id] = msg.instrument
-    wake_parents(turn, msg.instrument.id)
+    now, before = msg.instrument, turn.instrument(msg.instrument.id)
+    turn.live.instruments[now.id] = now
+    if before is not None and before.status != "TRADING" == now.status:
+        turn.live.halted[now.id] = turn.now
+    if before is not None:
+        recount(turn, before, now)
+    wake_parents(turn, now.id)
 
 
 def _on_rows(turn: Turn, msg: Rows) -> None:

@@ -95,32 +95,46 @@ def plan_of(
     market = reference(turn, instrument, crossing=False)
     if isinstance(market, RiskRefused):
         raise Refused(market.code, market.text)
+    volume = Volume() if parent is None else volume_of(turn, parent)
     entry = Entry(
         order,
         instrument,
         turn.now,
         market.mid,
-        0 if parent is None else int(parent.done_qty // instrument.qty_lot),
-        volume=0 if parent is None else volume_of(turn, parent).total,
+        0 if parent is None else int(-(-parent.done_qty // instrument.qty_lot)),
+        volume=volume.total,
+        volume_own=volume.own,
         old=old if parent is None or old is not None else parent.plan,
-        clip_most=_clip_most(turn, instrument, market),
+        clip_most=_clip_most(turn, order, instrument, market),
         levels=packaged(instrument.base),
     )
     made: Plan = _fenced(order, lambda: plan(entry))
     return made
 
 
-def _clip_most(turn: Turn, instrument: Instrument, market: MarketView) -> int:
+def _clip_most(turn: Turn, order: ParentOrder, instrument: Instrument, market: MarketView) -> int:
     """Return the largest child in lots that the limits of one order let through, with room for the collar."""
     limits = turn.config.risk.limits(instrument.id)
-    worst = market.ask * (1 + COLLAR_BPS / 10_000)
+    wide = setting(order, "at_end", default="cancel") == "market"
+    worst = market.ask * (1 + collar_bps(order, wide=wide) / 10_000)
     return int(min(limits.max_order_qty, limits.max_order_notional / worst) // instrument.qty_lot)
+
+
+def setting(order: ParentOrder, name: str, *, default: Any) -> Any:
+    """Return one setting of a parent, or what holds where its executor has no such setting."""
+    return getattr(_settings_of(order), name, default)
+
+
+def slices(order: ParentOrder) -> bool:
+    """Say whether a parent is placed a part at a time by nature: then one that is refused can wait."""
+    recipe = recipe_of(order)
+    return recipe is not None and recipe.slices
 
 
 def deadline_ns(turn: Turn, order: ParentOrder) -> int:
     """Return how long after its INTENT a child may be written: as the account says, or sooner."""
     most: int = turn.account_config(order.account).order_deadline
-    given: int | None = getattr(_settings_of(order), "order_deadline", None)
+    given: int | None = setting(order, "order_deadline", default=None)
     return most if given is None else min(most, given)
 
 
@@ -193,25 +207,29 @@ def collar_bps(order: ParentOrder, *, wide: bool = False) -> Decimal:
 
 def volume_of(turn: Turn, parent: ParentState) -> Volume:
     """Return what trades in a parent's instrument since its arrival, and in its window."""
-    order, plan = parent.order, parent.plan
+    order, plan, instrument = parent.order, parent.plan, turn.instrument(parent.order.instrument)
     seen = turn.live.tapes.get(order.instrument)
-    if plan is None or seen is None:
+    if plan is None or seen is None or instrument is None:
         return Volume(fresh=False)
-    window_ns = getattr(_settings_of(order), "participation_window", MINUTE)
+    window_ns, lot = _window_ns(order, plan), instrument.qty_lot
     fills = turn.live.own_fills.get(order.parent_id, ())
-    own = sum((qty for at_ns, qty in fills if at_ns > turn.now - window_ns), ZERO)
-    own_window, own_total = int(own // plan.qty_lot), int(parent.cum_qty // plan.qty_lot)
-    window, total = (
-        tape.window(seen, turn.now, window_ns),
-        seen.lots - turn.live.arrivals.get(order.parent_id, seen.lots),
-    )
+    own_window = int(sum((qty for at_ns, qty in fills if at_ns > turn.now - window_ns), ZERO) // lot)
+    window = tape.window(seen, turn.now, window_ns)
+    total, own = seen.lots - turn.live.arrivals.get(order.parent_id, seen.lots), 0
     if not turn.wiring.own_fills_in_feed.get(order.account, True):
-        window, total = window + own_window, total + own_total
+        own = int(parent.cum_qty // lot)
+        window, total = window + own_window, total + own
     quality = turn.live.qualities.get(order.instrument)
     fresh = quality is not None and quality.quality is Quality.LIVE
     # Without any word of a trade nobody knows whether there is a stream of them.
     whole = seen.generation != 0 and turn.now - seen.since_ns >= window_ns
-    return Volume(total, window, own_window, whole, fresh)
+    return Volume(total, window, own_window, whole, fresh, own)
+
+
+def _window_ns(order: ParentOrder, plan: Plan) -> int:
+    """Return the rolling window of participation: at least the lives of two clips, as far as it is kept."""
+    given: int = setting(order, "participation_window", default=MINUTE)
+    return min(max(given, 2 * plan.life_ns if plan.taus else 0), tape.KEPT_NS)
 
 
 def _child_view(child: Order) -> ChildView:

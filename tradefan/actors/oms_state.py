@@ -220,6 +220,13 @@ class Resuming(Struct):
     serial: int | None = None
 
 
+class Armed(Struct, frozen=True, array_like=True):
+    """A timer that runs, and the instant that it is for."""
+
+    at_ns: int
+    timer: int
+
+
 class Live(Struct):
     """All that is not journaled."""
 
@@ -258,7 +265,8 @@ class Live(Struct):
     """Wishes that wait and are not taken up any more: their owner is to hear of it before they end."""
     told_wishes: dict[str, None] = field(default_factory=dict)
     """The places of those that their owner has been told of: its next turn ends them."""
-    wakes: dict[ParentId, int] = field(default_factory=dict)
+    wakes: dict[ParentId, Armed] = field(default_factory=dict)
+    """When a parent is asked again, at the latest."""
     levels: dict[InstrumentId, Wakes] = field(default_factory=dict)
     tapes: dict[InstrumentId, Tape] = field(default_factory=dict)
     """What trades where a parent is at work."""
@@ -268,7 +276,7 @@ class Live(Struct):
     policies: dict[ParentId, int] = field(default_factory=dict)
     """When a parent that may not act is judged again."""
     halted: dict[InstrumentId, int] = field(default_factory=dict)
-    """When an instrument was last seen halted."""
+    """Since when an instrument trades again."""
     alive: bool = False
     """Whether the timer of ALIVE runs."""
     down_ns: int = 0

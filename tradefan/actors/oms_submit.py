@@ -189,7 +189,8 @@ def on_target(turn: Turn, wish: SetTarget, *, at_stop: bool = False) -> None:
     here = turn.open_parents_at(wish.account, wish.instrument, wish.owner)
     running = [parent for parent in here if parent.target_qty is not None]
     for parent in running:
-        if parent.at_work and _same_wish(wish, parent) and not _is_stuck(turn, parent):
+        goes_on = parent.at_work or parent.waits
+        if goes_on and _same_wish(wish, parent) and not _is_stuck(turn, parent):
             if parent.live and parent.open_qty:
                 # A clip that was refused while another rests may be let through by now.
                 turn.woken[parent.order.parent_id] = None
@@ -302,7 +303,7 @@ def _same_wish(wish: SetTarget, parent: ParentState) -> bool:
 
 def _is_stuck(turn: Turn, parent: ParentState) -> bool:
     """Say whether a parent of an earlier start has more to place than it may: what rests is not all."""
-    return parent.epoch != turn.trading.epoch and parent.open_qty > 0
+    return parent.plan is None and parent.epoch != turn.trading.epoch and parent.open_qty > 0
 
 
 def _submit_of(wish: SetTarget, side: Side, qty: Decimal) -> SubmitOrder:

@@ -16,6 +16,7 @@ from tradefan.core.trading_state import (
     sound,
 )
 from tradefan.messages.orders import ParentOrder, Phase
+from tradefan.messages.plan import Clip
 from tradefan.messages.records import (
     Alive,
     CleanStop,
@@ -55,14 +56,26 @@ def _begin_no_later(state: Trading, now_ns: int) -> None:
     for order in state.orders.values():
         order.created_ns = min(order.created_ns, now_ns)
         order.updated_ns = min(order.updated_ns, now_ns)
+        order.filled_ns = min(order.filled_ns, now_ns)
         order.ended_ns = None if order.ended_ns is None else min(order.ended_ns, now_ns)
         if order.in_doubt_since_ns is not None:
             order.in_doubt_since_ns = min(order.in_doubt_since_ns, now_ns)
     for parent in state.parents.values():
         parent.last_end_ns = None if parent.last_end_ns is None else min(parent.last_end_ns, now_ns)
+        parent.paused_ns = min(parent.paused_ns, now_ns)
+        parent.clip = None if parent.clip is None else _begun_no_later(parent.clip, now_ns)
     for name, fill in state.inferred.items():
         state.inferred[name] = replace(fill, at_ns=min(fill.at_ns, now_ns))
     state.starts = [min(at_ns, now_ns) for at_ns in state.starts]
+
+
+def _begun_no_later(clip: Clip, now_ns: int) -> Clip:
+    """Return a clip that lives as long as it would have, from this instant on if it began behind it."""
+    ahead_ns = clip.begun_ns - now_ns
+    if ahead_ns <= 0:
+        return clip
+    deadline_ns = None if clip.deadline_ns is None else clip.deadline_ns - ahead_ns
+    return replace(clip, begun_ns=now_ns, deadline_ns=deadline_ns)
 
 
 def on_clean_stop(state: Trading, record: CleanStop) -> bool:
@@ -129,7 +142,7 @@ def on_phase(state: Trading, record: PhaseChange) -> bool:
     if parent.phase is Phase.PAUSED and record.phase is Phase.WORKING:
         # From now on it places children of this start.
         parent.epoch = state.epoch
-    if record.phase is Phase.PAUSED and parent.phase is not Phase.PAUSED:
+    if record.phase is Phase.PAUSED and (parent.phase, parent.reason) != (Phase.PAUSED, record.reason):
         parent.paused_ns = record.at_ns
     parent.phase, parent.status, parent.reason = record.phase, record.status, record.reason
     parent.updated_ns = record.at_ns
@@ -147,7 +160,8 @@ def on_parent_failed(state: Trading, record: ParentFailed) -> bool:
     if parent is None or parent.phase is Phase.DONE:
         return False
     parent.failures += 1
-    parent.phase, parent.reason, parent.updated_ns = Phase.PAUSED, "defect", record.at_ns
+    parent.phase, parent.reason = Phase.PAUSED, "defect"
+    parent.paused_ns = parent.updated_ns = record.at_ns
     return True
 
 

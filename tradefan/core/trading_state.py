@@ -50,6 +50,8 @@ POISON_MAX = 1_000
 STARTS_MAX = 100
 """Instants of starts that are remembered."""
 PAUSED_BY_MARKET = ("data", "halt", "disconnected")
+PAUSED_BY_OTHERS = ("user", "user, its end stays", "funds", "recovery", "restart")
+"""Who has paused it, or has its money, lets it go on: its owner's same wish is no other one."""
 """Reasons of a pause that is over by itself."""
 NOT_NUMBERED = -1
 """Floor of fill keys that are no numbers: any of them may have left the window."""
@@ -108,6 +110,11 @@ class ParentState(Struct):
     def at_work(self) -> bool:
         """Whether it places more, now or when what pauses it is over by itself."""
         return self.phase is Phase.WORKING or (self.phase is Phase.PAUSED and self.reason in PAUSED_BY_MARKET)
+
+    @property
+    def waits(self) -> bool:
+        """Whether somebody else has to let it go on."""
+        return self.phase is Phase.PAUSED and self.reason in PAUSED_BY_OTHERS
 
     @property
     def pending_signed(self) -> Decimal:

@@ -139,7 +139,7 @@ class LiveCurve:
             return planned_target(view, k)
         last = clip if clip is not None and clip.plan == view.plans else None
         expected = float(sum(plan.volumes[:k]))
-        observed = float(view.volume.total - plan.volume_base)
+        observed = float(max(view.volume.total - plan.volume_base, 0))
         factor = 1.0 if last is None else last.factor
         if view.volume.fresh:
             prior = self.settings.prior_buckets * sum(plan.volumes) / self._buckets(plan)
@@ -175,4 +175,8 @@ class Rate:
         return Planned()
 
     def target(self, view: View, k: int) -> Target:
-        return Target(0, schedule.by_rate(view.order_lots, self.settings.rate, view.volume.total))
+        # What traded before the plan, in a pause or before its beginning, was nobody's to take part in.
+        plan, traded = view.plan, max(view.volume.total - view.plan.volume_base, 0)
+        return Target(
+            0, plan.base + schedule.by_rate(view.order_lots - plan.base, self.settings.rate, traded)
+        )
