@@ -203,7 +203,7 @@ class Walk:
         raise AssertionError(f"asked {QUESTIONS_MAX} times, and it still does not wait: {commands}")
 
     def go_on(self) -> None:
-        """Ask where somebody would: at a wake, or when something was told; else it must have nothing to do."""
+        """Ask where somebody would: at a wake, or when something was told; else there is nothing to do."""
         if self.held_ns and self.now_ns >= self.held_ns:
             self.held_ns, self.told = 0, True
         if self.told or self._woken():

@@ -18,7 +18,7 @@ WAIT_NS = 2 * SECOND
 
 
 def crossed(turn: Turn, order: ParentOrder, price: Decimal) -> list[Order]:
-    """Return own orders of the other side that rest, or may, where a child at this price would trade with them.
+    """Return own orders that rest, or may, and that a child at this price would trade with.
 
     What only takes never rests, so two of those pass each other.
     """

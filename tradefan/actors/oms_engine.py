@@ -107,6 +107,7 @@ def _decide(turn: Turn, parent: ParentState, command: Decide) -> None:
         text = f"executor {parent.order.algo!r}: expected a clip of 0 to {budget} lots, got {command.lots}"
         fail(turn, parent, Defect(text))
         return
+    volume = volume_of(turn, parent)
     clip = Clip(
         parent.clips,
         parent.plans,
@@ -123,7 +124,8 @@ def _decide(turn: Turn, parent: ParentState, command: Decide) -> None:
         command.share,
         command.factor,
         command.price,
-        volume_of(turn, parent).total,
+        volume.total,
+        volume.own,
     )
     turn.emit(Decision(turn.now, parent.order.parent_id, clip))
     turn.parents[parent.order.parent_id] = None
