@@ -32,6 +32,23 @@ LIMIT = "limit"
 """Reason of a decision that was taken while even our own side's best was beyond the limit."""
 FUNDS_NS = 5 * SECOND
 """So long a parent waits at least, once its venue has said that there is no money for it."""
+SCHEDULE_ONLY = ("catch_up_cap", "discretion", "size_jitter", "time_jitter", "participation_cap")
+"""Settings that only a schedule reads."""
+SLICED_ONLY = (
+    *SCHEDULE_ONLY,
+    "on_limit",
+    "catch_up",
+    "residual",
+    "tactic",
+    "passive_share",
+    "passive_offset_ticks",
+    "reprice_after",
+    "reprice_ticks",
+    "chase",
+    "i_would_price",
+    "stale_cancel_after",
+)
+"""Settings that only what is placed a part at a time reads."""
 EXTEND = "extend"
 """`extend:60s`: what is left at the end is worked on for so long."""
 
@@ -439,7 +456,8 @@ class Guard(Protocol):
 class Recipe(Struct, frozen=True):
     """One algorithm. `follows` where its tactic follows the market and a limit only bounds it.
 
-    `slices` where it places a part at a time by nature, `once` where it never places anything again.
+    `slices` where it places a part at a time by nature, `once` where it never places anything again;
+    `unread` are common settings that mean nothing to it, and are refused.
     """
 
     settings: Common
@@ -450,6 +468,7 @@ class Recipe(Struct, frozen=True):
     follows: bool = True
     slices: bool = True
     once: bool = False
+    unread: tuple[str, ...] = ()
 
 
 def retry_ns(settings: Common) -> int:

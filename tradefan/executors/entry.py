@@ -70,6 +70,7 @@ def make_plan(recipe: Recipe, entry: Entry) -> Plan:
     """
     settings, order, instrument = recipe.settings, entry.order, entry.instrument
     check_settings(settings)
+    _check_read(recipe, order)
     start_ns, end_ns = _window(settings, entry)
     lots = int(order.order_qty // instrument.qty_lot)
     min_clip = _min_clip(recipe, entry)
@@ -142,6 +143,13 @@ def _flags(recipe: Recipe, curve: Curve) -> tuple[str, ...]:
         return ("curve_fallback",)
     # How much should trade is what live volume is held against.
     return () if curve.absolute else ("volume_unknown",)
+
+
+def _check_read(recipe: Recipe, order: ParentOrder) -> None:
+    """Refuse what an algorithm would pass over: whoever sets it expects that it means something."""
+    for name in recipe.unread:
+        if name in order.settings:
+            raise Refused("BAD_SETTING", f"{order.algo} does not use {name}", f"without {name}")
 
 
 # --- settings against order and market --------------------------------------------------------------------

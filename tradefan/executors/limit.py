@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tradefan.contracts import register
 from tradefan.errors import Refused
-from tradefan.execution import Common, Recipe
+from tradefan.execution import SLICED_ONLY, Common, Recipe
 from tradefan.executors.composed import Composed
 from tradefan.executors.pacings import Once
 from tradefan.executors.tactics import Rest
@@ -35,4 +35,13 @@ class Limit(Composed[LimitSettings]):
     def compose(self) -> Recipe:
         settings = self.settings
         tactic = Rest(settings, settings.time_in_force)
-        return Recipe(settings, Whole(), Once(settings), tactic, follows=False, slices=False, once=True)
+        return Recipe(
+            settings,
+            Whole(),
+            Once(settings),
+            tactic,
+            follows=False,
+            slices=False,
+            once=True,
+            unread=SLICED_ONLY,
+        )
