@@ -30,6 +30,8 @@ class Problem(Exception):
 
     def __init__(self, status: int, code: str, text: str, **more: object) -> None:
         super().__init__(f"{code}: {text}")
+        self.code = code
+        self.text = text
         self.response = problem(status, code, text, **more)
 
 
