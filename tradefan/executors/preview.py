@@ -41,12 +41,14 @@ def _instants(order: ParentOrder, settings: Common, plan: Plan) -> tuple[int | N
 def _peaks(order: ParentOrder, settings: Shown, plan: Plan, lots: int) -> tuple[int, ...]:
     """Return what is done behind each clip of an iceberg; the smallest of them bounds how many there are."""
     assert plan.display is not None
+    most = plan.display if plan.max_clip is None else min(plan.display, plan.max_clip)
     targets: list[int] = []
     done = 0
     while done < lots and len(targets) < settings.max_children:
         shown = schedule.peak(plan.display, settings.variance, order.parent_id, len(targets))
-        clip = min(max(shown, plan.min_clip, 1), lots - done)
-        done += schedule.without_dust(lots - done, clip, plan.min_clip, plan.display)
+        clip = min(max(shown, plan.min_clip, 1), lots - done, most)
+        merges = settings.residual == "merge_last"
+        done += schedule.without_dust(lots - done, clip, plan.min_clip, most) if merges else clip
         targets.append(done)
     return tuple(targets)
 

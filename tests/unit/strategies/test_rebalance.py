@@ -26,7 +26,7 @@ def test_rebalance_when_told_how_then_it_wishes_by_that_algorithm() -> None:
     settings = {"by": "twap", "duration": "2m"}
     outcome = Scenario(Rebalance, settings, bars=make_bars([100], timeframe="1m"), capital=10_000).run()
     wish = target("BTC/USDT", weight=0.15, band=0.05, by="twap", duration="2m", reason="rebalance")
-    assert [wished for _, wished in outcome.decided] == [wish] * 3
+    assert [wished for _, wished in outcome.decided] == [wish] * 2
     (sent, *_) = [msg for msg in outcome.sent if isinstance(msg, SetTarget)]
     assert (sent.algo, sent.settings) == ("twap", {"duration": "2m"})
 
