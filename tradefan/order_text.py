@@ -37,8 +37,10 @@ def forecast(order: JSON, now_ns: int) -> str:
     if error is not None:
         word = "on" if abs(error) <= ON_SCHEDULE else "ahead of" if error > 0 else "behind"
         parts.append(f"{word} schedule {100 * error:+.1f} %")
-    if order["end_ns"] is not None:
-        parts.append(f"{'ended' if order['phase'] == 'DONE' else 'ends'} {_clock(order['end_ns'], now_ns)}")
+    if order["phase"] == "DONE":
+        parts.append("ended")
+    elif order["end_ns"] is not None:
+        parts.append(f"ends {_clock(order['end_ns'], now_ns)}")
     return ", ".join(parts)
 
 

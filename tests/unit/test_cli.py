@@ -372,7 +372,7 @@ def test_order_when_watched_then_each_change_once_until_it_ends(
     assert (done.code, answers) == (code, [])
     assert done.out.splitlines() == [
         "pabc NEW WORKING: 42 %, on schedule +0.3 %, ends 14:05",
-        f"pabc {status} DONE: 100 %, ended 14:05",
+        f"pabc {status} DONE: 100 %, ended",
         f"pabc cli buy 0.5 BTC/USDT limit at 61000: {status} DONE done 0",
     ]
 

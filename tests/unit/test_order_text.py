@@ -21,7 +21,7 @@ END_NS = parse_iso("2026-11-29T14:05:59Z")
         ({"schedule_error": 0.0123}, END_NS - HOUR, "42 %, ahead of schedule +1.2 %, ends 14:05"),
         ({}, END_NS - DAY, "42 %, on schedule +0.3 %, ends 2026-11-29 14:05"),
         ({"schedule_error": None, "end_ns": None}, END_NS, "42 %"),
-        ({"phase": "DONE", "schedule_error": None}, END_NS, "42 %, ended 14:05"),
+        ({"phase": "DONE", "schedule_error": None}, END_NS, "42 %, ended"),
     ],
 )
 def test_forecast_when_a_parent_is_shown_then_share_schedule_and_end(
