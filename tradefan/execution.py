@@ -12,13 +12,14 @@ from __future__ import annotations
 
 from decimal import Decimal
 from itertools import takewhile
-from typing import Literal, Protocol, TypeAlias
+from typing import Annotated, Literal, Protocol, TypeAlias
 
 from msgspec import Struct
 
 from tradefan.contracts import Bound, Settings
 from tradefan.messages.orders import Doubt, OrderStatus, TimeInForce
 from tradefan.messages.plan import Clip, Plan, Volume
+from tradefan.setting import unit
 from tradefan.spans import Instant, Span
 from tradefan.units import MS, SECOND, ClientOrderId, Side, parse_duration
 
@@ -59,49 +60,95 @@ EXTEND = "extend"
 class Chase(Settings, frozen=True, kw_only=True):
     """How an unfilled passive child improves: steps, ticks a step, its age before one, what comes then."""
 
-    max_steps: int = 3
-    step_ticks: int = 1
-    max_age: Span | None = None
-    then: Literal["cross", "next"] = "cross"
+    max_steps: Annotated[int, unit("count", "improvements of an unfilled passive child")] = 3
+    step_ticks: Annotated[int, unit("ticks", "how far one improvement goes")] = 1
+    max_age: Annotated[
+        Span | None, unit("duration", "its age before one; by the clip's life where none is given")
+    ] = None
+    then: Annotated[
+        Literal["cross", "next"],
+        unit("choice", "what comes behind the last: it crosses, or gives back to the schedule"),
+    ] = "cross"
 
 
 class Common(Settings, frozen=True, kw_only=True):
     """What every algorithm can be told; the table of docs/execution.md explains each."""
 
-    start_at: Instant | None = None
-    duration: Span | None = None
-    end_at: Instant | None = None
-    limit_offset_bps: Decimal | None = None
-    collar_bps: Decimal = Decimal(50)
-    wide_collar_bps: Decimal = Decimal(200)
-    on_limit: Literal["skip_time", "catch_up", "finish", "cancel"] = "skip_time"
-    catch_up: CatchUp = "spread"
-    catch_up_cap: Decimal = Decimal(3)
-    discretion: Decimal = Decimal("0.05")
-    size_jitter: Decimal = Decimal("0.2")
-    time_jitter: Decimal = Decimal("0.2")
-    min_clip: Decimal | None = None
-    max_clip: Decimal | None = None
-    participation_cap: Decimal = Decimal("0.25")
-    participation_window: Span = Span(60 * SECOND)
-    tactic: str = "passive_then_cross"
-    retry_after: int = 250
-    tries: int = 4
-    passive_share: Decimal = Decimal("0.6")
-    passive_offset_ticks: int = 0
-    reprice_after: Span | None = None
-    reprice_ticks: int = 1
-    chase: Chase = Chase()
-    i_would_price: Decimal | None = None
-    at_end: str = "cancel"
-    end_grace: Span = Span(5 * SECOND)
-    residual: Literal["merge_last", "drop_and_report"] = "merge_last"
-    post_only: bool = False
-    on_restart: Literal["auto", "resume", "pause", "cancel"] = "auto"
-    order_deadline: Span | None = None
-    stale_cancel_after: Span = Span(2 * SECOND)
-    max_children: int = 10_000
-    self_cross: Literal["wait", "cancel_resting"] = "wait"
+    start_at: Annotated[Instant | None, unit("instant", "when it begins; may be past if its end is not")] = (
+        None
+    )
+    duration: Annotated[
+        Span | None, unit("duration", "how long it works; a schedule needs this or end_at")
+    ] = None
+    end_at: Annotated[Instant | None, unit("instant", "when it ends")] = None
+    limit_offset_bps: Annotated[
+        Decimal | None, unit("bps", "hard limit of all children, from the mid at arrival")
+    ] = None
+    collar_bps: Annotated[Decimal, unit("bps", "the worst price of a crossing child, from the mid")] = (
+        Decimal(50)
+    )
+    wide_collar_bps: Annotated[Decimal, unit("bps", "the same for at_end market")] = Decimal(200)
+    on_limit: Annotated[
+        Literal["skip_time", "catch_up", "finish", "cancel"],
+        unit("choice", "while even the own side's best is beyond the limit"),
+    ] = "skip_time"
+    catch_up: Annotated[CatchUp, unit("choice", "how what is behind comes back: evenly, at once, never")] = (
+        "spread"
+    )
+    catch_up_cap: Annotated[Decimal, unit("plain clips", "the largest clip when it is behind")] = Decimal(3)
+    discretion: Annotated[
+        Decimal, unit("share of the order", "how far it may lag its target before it crosses")
+    ] = Decimal("0.05")
+    size_jitter: Annotated[Decimal, unit("share of a slice", "by how much a clip may be smaller")] = Decimal(
+        "0.2"
+    )
+    time_jitter: Annotated[Decimal, unit("share of a slice", "by how much a decision may be later")] = (
+        Decimal("0.2")
+    )
+    min_clip: Annotated[
+        Decimal | None, unit("base asset", "smallest clip; 1.1 times the venue's minimum where none is given")
+    ] = None
+    max_clip: Annotated[
+        Decimal | None, unit("base asset", "largest clip; the limits of one order where none is given")
+    ] = None
+    participation_cap: Annotated[
+        Decimal, unit("share of volume", "own share of what trades, of schedules")
+    ] = Decimal("0.25")
+    participation_window: Annotated[Span, unit("duration", "over which that is counted")] = Span(60 * SECOND)
+    tactic: Annotated[str, unit("name", "how a clip is placed; one of the tactics")] = "passive_then_cross"
+    retry_after: Annotated[int, unit("ms", "before a taking child is tried again")] = 250
+    tries: Annotated[int, unit("count", "taking children of one clip at most")] = 4
+    passive_share: Annotated[Decimal, unit("share of a clip's life", "how long it is passive")] = Decimal(
+        "0.6"
+    )
+    passive_offset_ticks: Annotated[int, unit("ticks", "from the own best, positive towards the market")] = 0
+    reprice_after: Annotated[Span | None, unit("duration", "a child follows the touch not sooner")] = None
+    reprice_ticks: Annotated[int, unit("ticks", "nor for less")] = 1
+    chase: Annotated[Chase, unit("settings", "how an unfilled passive child improves")] = Chase()
+    i_would_price: Annotated[
+        Decimal | None, unit("price", "at this or better it takes what is shown, ahead of its schedule")
+    ] = None
+    at_end: Annotated[str, unit("choice", "cross_collared, cancel, market or extend:60s")] = "cancel"
+    end_grace: Annotated[Span, unit("duration", "how long it crosses behind its end")] = Span(5 * SECOND)
+    residual: Annotated[
+        Literal["merge_last", "drop_and_report"],
+        unit("choice", "what becomes of a rest below the smallest clip"),
+    ] = "merge_last"
+    post_only: Annotated[bool, unit("flag", "it never takes")] = False
+    on_restart: Annotated[
+        Literal["auto", "resume", "pause", "cancel"],
+        unit("choice", "what becomes of it when the daemon was away"),
+    ] = "auto"
+    order_deadline: Annotated[Span | None, unit("duration", "a child is written within this, or never")] = (
+        None
+    )
+    stale_cancel_after: Annotated[
+        Span, unit("duration", "what follows the market is cancelled so long after the feed went stale")
+    ] = Span(2 * SECOND)
+    max_children: Annotated[int, unit("count", "then it is paused")] = 10_000
+    self_cross: Annotated[
+        Literal["wait", "cancel_resting"], unit("choice", "when a child would meet an own order that rests")
+    ] = "wait"
 
     @property
     def extend_ns(self) -> int:
@@ -119,9 +166,9 @@ class Common(Settings, frozen=True, kw_only=True):
 class Scheduled(Common, frozen=True, kw_only=True):
     """A schedule needs an end; its decisions are so far apart, or so many."""
 
-    interval: Span = Span(30 * SECOND)
-    slices: int | None = None
-    at_end: str = "cross_collared"
+    interval: Annotated[Span, unit("duration", "between two decisions")] = Span(30 * SECOND)
+    slices: Annotated[int | None, unit("count", "decisions, in place of an interval")] = None
+    at_end: Annotated[str, unit("choice", "cross_collared, cancel, market or extend:60s")] = "cross_collared"
 
 
 # --- what parts see ---------------------------------------------------------------------------------
@@ -270,7 +317,7 @@ class Place(Struct, frozen=True):
     lots: int
     price: int
     time_in_force: TimeInForce = "GTC"
-    post_only: bool = False
+    post_only: Annotated[bool, unit("flag", "it never takes")] = False
     step: int = 0
     bound: Bound = "limit"
     """What bounds it outside: its limit, or a collar as well."""
@@ -282,7 +329,7 @@ class Move(Struct, frozen=True):
     client_order_id: ClientOrderId
     lots: int
     price: int
-    post_only: bool = False
+    post_only: Annotated[bool, unit("flag", "it never takes")] = False
     step: int = 0
 
 

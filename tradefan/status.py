@@ -33,6 +33,7 @@ from tradefan.status_rows import (
     limits_row,
     mid,
     money,
+    parent_row,
     recorder_row,
     today_row,
 )
@@ -128,7 +129,7 @@ class Picture:
             "feeds": [feed_row(feed, now_ns) for feed in feeds],
             "positions": self._positions(positions, feeds),
             "holdings": holdings[:OPEN_SHOWN],
-            "parents": [_parent(one) for one in working],
+            "parents": [*map(self._parent, working)],
             "orders": self._orders_now(oms),
             "more": {
                 "positions": oms.positions_kept - len(positions) if oms else 0,
@@ -270,7 +271,7 @@ class Picture:
         shown, working = self._top(oms.parents, _is_working), len(_working(oms))
         more_open = oms.parents_open - working
         more_done = oms.parents_kept - more_open - len(shown)
-        return {"orders": [*map(_parent, shown)], "more_open": more_open, "more_done": more_done}
+        return {"orders": [*map(self._parent, shown)], "more_open": more_open, "more_done": more_done}
 
     def order(self, parent_id: str) -> JSON | None:
         """Return one parent with its children, None when memory does not hold it."""
@@ -280,7 +281,13 @@ class Picture:
             return None
         names = [*parent.ended, *parent.live]
         children = [order_update(trading.orders[name]) for name in names if name in trading.orders]
-        return {**_parent(parent_update(parent)), "children_orders": [_child(child) for child in children]}
+        return {
+            **self._parent(parent_update(parent)),
+            "children_orders": [_child(child) for child in children],
+        }
+
+    def _parent(self, one: ParentUpdate) -> JSON:
+        return parent_row(one, self._views.progress(one.order.parent_id, self._now_ns()))
 
     def scope(self, word: str) -> str:
         """Return the scope of a kill or resume that a user's word names.
@@ -374,36 +381,6 @@ def _is_working(parent: ParentUpdate) -> bool:
 
 def _working(oms: OmsView | None) -> list[ParentUpdate]:
     return [*filter(_is_working, oms.parents)] if oms else []
-
-
-def _parent(one: ParentUpdate) -> JSON:
-    order = one.order
-    return {
-        "parent_id": order.parent_id,
-        "account": order.account,
-        "instrument": order.instrument,
-        "symbol": order.instrument.partition(":")[2],
-        "owner": order.owner,
-        "ref": order.ref,
-        "status": one.status,
-        "phase": one.phase,
-        "reason": one.reason,
-        "side": order.side,
-        "algo": order.algo,
-        "order_qty": order.order_qty,
-        "cum_qty": one.cum_qty,
-        "leaves_qty": one.leaves_qty,
-        "working_qty": one.working_qty,
-        "in_doubt_qty": one.in_doubt_qty,
-        "avg_px": money(one.avg_px),
-        "limit_price": order.limit_price,
-        "created_ns": order.created_ns,
-        "start_ns": None,
-        "end_ns": None,
-        "progress": round(float(one.cum_qty / order.order_qty), 6),
-        "schedule_error": None,
-        "children": one.children,
-    }
 
 
 def _child(one: OrderUpdate) -> JSON:

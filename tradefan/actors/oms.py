@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
+from tradefan.actors.oms_audit import on_asked
 from tradefan.actors.oms_desk import on_ask_positions, on_equity_mark
 from tradefan.actors.oms_engine import advance
 from tradefan.actors.oms_evidence import on_look_done
@@ -40,6 +41,7 @@ from tradefan.actors.oms_modes import (
 )
 from tradefan.actors.oms_owners import on_owner_state, on_owner_turn
 from tradefan.actors.oms_pause import on_pause, on_resume_order
+from tradefan.actors.oms_plan import on_ask_plan
 from tradefan.actors.oms_policy import on_alive_timer, on_policy_timer, wake_parents
 from tradefan.actors.oms_recovery import (
     on_account_state,
@@ -125,6 +127,8 @@ from tradefan.messages.instrument import InstrumentUpdate
 from tradefan.messages.market import FeedQuality, Quality, Quote, SessionBreak, VolumeTick
 from tradefan.messages.orders import (
     Answer,
+    Asked,
+    AskPlan,
     AskPositions,
     AssignPosition,
     CancelAll,
@@ -341,6 +345,10 @@ def _on_owner_turn(turn: Turn, msg: OwnerTurn) -> None:
     on_owner_turn(turn, msg, _HANDLERS)
 
 
+def _on_asked(turn: Turn, msg: Asked) -> None:
+    on_asked(turn, msg, _HANDLERS)
+
+
 def _on_config(turn: Turn, msg: ConfigChanged) -> None:
     """Journal which configuration decides from now on; a limit may have been lowered below what is held."""
     if turn.live.running:
@@ -421,6 +429,8 @@ _HANDLERS: dict[type[Any], Handler] = {
     Stop: on_stop,
     ConfigChanged: _on_config,
     OwnerTurn: _on_owner_turn,
+    Asked: _on_asked,
+    AskPlan: on_ask_plan,
     ResumeTrading: on_resume,
     ResolveOrder: on_resolve,
     AssignPosition: on_assign,

@@ -15,7 +15,7 @@ import msgspec
 from msgspec.structs import astuple
 
 from tradefan.actors.oms_gate import COLLAR_BPS, collar_price, reference
-from tradefan.actors.oms_state import Turn
+from tradefan.actors.oms_state import Live, OmsWiring, Turn
 from tradefan.contracts import (
     CancelChild,
     ChildView,
@@ -64,7 +64,7 @@ def make_executor(order: ParentOrder) -> Executor:
         Refused: UNKNOWN_ALGO, UNKNOWN_SETTING, BAD_SETTING, or EXECUTOR_FAILED when it raised.
     """
     plugin = lookup("executor", order.algo)
-    made: Executor = _fenced(order, lambda: plugin.make(_settings_of(order)))
+    made: Executor = _fenced(order, lambda: plugin.make(settings_of(order)))
     return made
 
 
@@ -77,26 +77,42 @@ def recipe_of(order: ParentOrder) -> Recipe | None:
 
 
 def plan_of(
-    turn: Turn, order: ParentOrder, parent: ParentState | None = None, old: Plan | None = None
+    turn: Turn,
+    order: ParentOrder,
+    parent: ParentState | None = None,
+    old: Plan | None = None,
+    executor: Executor | None = None,
 ) -> Plan | None:
     """Return how an order is worked, or its rest; None where its executor plans nothing.
 
-    `old` is the plan whose window and limit stay, the parent's own where none is given.
+    `old` is the plan whose window and limit stay, the parent's own where none is given; `executor` the
+    order's, where it was made already.
 
     Raises:
         Refused: why it cannot be worked as it is, with what would have passed; NO_REFERENCE.
     """
-    executor = make_executor(order)
-    plan = getattr(executor, "plan", None)
+    plan = getattr(make_executor(order) if executor is None else executor, "plan", None)
     if plan is None:
         return None
+    made: Plan = _fenced(order, lambda: plan(entry_of(turn, order, parent, old)))
+    return made
+
+
+def entry_of(
+    turn: Turn, order: ParentOrder, parent: ParentState | None = None, old: Plan | None = None
+) -> Entry:
+    """Return what a plan is made from at this instant.
+
+    Raises:
+        Refused: NO_REFERENCE.
+    """
     instrument = turn.instrument(order.instrument)
     assert instrument is not None
     market = reference(turn, instrument, crossing=False)
     if isinstance(market, RiskRefused):
         raise Refused(market.code, market.text)
     volume = Volume() if parent is None else volume_of(turn, parent)
-    entry = Entry(
+    return Entry(
         order,
         instrument,
         turn.now,
@@ -108,8 +124,6 @@ def plan_of(
         clip_most=_clip_most(turn, order, instrument, market),
         levels=packaged(instrument.base),
     )
-    made: Plan = _fenced(order, lambda: plan(entry))
-    return made
 
 
 def _clip_most(turn: Turn, order: ParentOrder, instrument: Instrument, market: MarketView) -> int:
@@ -122,7 +136,7 @@ def _clip_most(turn: Turn, order: ParentOrder, instrument: Instrument, market: M
 
 def setting(order: ParentOrder, name: str, *, default: Any) -> Any:
     """Return one setting of a parent, or what holds where its executor has no such setting."""
-    return getattr(_settings_of(order), name, default)
+    return getattr(settings_of(order), name, default)
 
 
 def slices(order: ParentOrder) -> bool:
@@ -138,7 +152,12 @@ def deadline_ns(turn: Turn, order: ParentOrder) -> int:
     return most if given is None else min(most, given)
 
 
-def _settings_of(order: ParentOrder) -> Any:
+def settings_of(order: ParentOrder) -> Any:
+    """Return the settings of a parent's algorithm.
+
+    Raises:
+        Refused: UNKNOWN_ALGO, UNKNOWN_SETTING, BAD_SETTING.
+    """
     return read_settings(lookup("executor", order.algo).settings, order.settings, order.algo)
 
 
@@ -198,7 +217,7 @@ def collar_bps(order: ParentOrder, *, wide: bool = False) -> Decimal:
         Refused: BAD_SETTING for a collar that is none.
     """
     name = "wide_collar_bps" if wide else "collar_bps"
-    value = _fenced(order, lambda: getattr(_settings_of(order), name, COLLAR_BPS))
+    value = _fenced(order, lambda: getattr(settings_of(order), name, COLLAR_BPS))
     if not (isinstance(value, Decimal) and is_number(value) and 0 < value < _COLLAR_MAX):
         shown = type(value).__name__ if not isinstance(value, Decimal) else str(value)[:60]
         raise Refused("BAD_SETTING", f"expected a Decimal 0 < {name} < {_COLLAR_MAX}, got {shown}")
@@ -207,22 +226,32 @@ def collar_bps(order: ParentOrder, *, wide: bool = False) -> Decimal:
 
 def volume_of(turn: Turn, parent: ParentState) -> Volume:
     """Return what trades in a parent's instrument since its arrival, and in its window."""
-    order, plan, instrument = parent.order, parent.plan, turn.instrument(parent.order.instrument)
-    seen = turn.live.tapes.get(order.instrument)
-    if plan is None or seen is None or instrument is None:
+    instrument, plan = turn.instrument(parent.order.instrument), parent.plan
+    if plan is None or instrument is None:
         return Volume(fresh=False)
-    window_ns, lot = _window_ns(order, plan), instrument.qty_lot
-    fills = turn.live.own_fills.get(order.parent_id, ())
-    own_window = int(sum((qty for at_ns, qty in fills if at_ns > turn.now - window_ns), ZERO) // lot)
-    window = tape.window(seen, turn.now, window_ns)
-    total, own = seen.lots - turn.live.arrivals.get(order.parent_id, seen.lots), 0
-    if not turn.wiring.own_fills_in_feed.get(order.account, True):
+    window_ns = _window_ns(parent.order, plan)
+    return volume_at(turn.live, turn.wiring, turn.now, parent, instrument.qty_lot, window_ns)
+
+
+def volume_at(
+    live: Live, wiring: OmsWiring, now_ns: int, parent: ParentState, lot: Decimal, window_ns: int
+) -> Volume:
+    """Return what trades in a parent's instrument since its arrival, and in a window up to now."""
+    order = parent.order
+    seen = live.tapes.get(order.instrument)
+    if seen is None:
+        return Volume(fresh=False)
+    fills = live.own_fills.get(order.parent_id, ())
+    own_window = int(sum((qty for at_ns, qty in fills if at_ns > now_ns - window_ns), ZERO) // lot)
+    window = tape.window(seen, now_ns, window_ns)
+    total, own = seen.lots - live.arrivals.get(order.parent_id, seen.lots), 0
+    if not wiring.own_fills_in_feed.get(order.account, True):
         own = int(parent.cum_qty // lot)
         window, total = window + own_window, total + own
-    quality = turn.live.qualities.get(order.instrument)
+    quality = live.qualities.get(order.instrument)
     fresh = quality is not None and quality.quality is Quality.LIVE
     # Without any word of a trade nobody knows whether there is a stream of them.
-    whole = seen.generation != 0 and turn.now - seen.since_ns >= window_ns
+    whole = seen.generation != 0 and now_ns - seen.since_ns >= window_ns
     return Volume(total, window, own_window, whole, fresh, own)
 
 

@@ -335,6 +335,7 @@ class Turn:
         "parents",
         "positions",
         "records",
+        "refused",
         "state",
         "suspects",
         "trading",
@@ -358,6 +359,8 @@ class Turn:
         self.parents: dict[ParentId, None] = {}
         self.positions: dict[tuple[AccountId, OwnerId, InstrumentId], None] = {}
         self.suspects: dict[tuple[AccountId, InstrumentId], None] = {}
+        self.refused: Refusal | None = None
+        """The newest refusal of this turn."""
         self.judge = False
         """Something that a mode depends on has changed."""
         self.woken: dict[ParentId, None] = {}

@@ -25,6 +25,8 @@ from tradefan.messages.gateway import ReplaceOrder
 from tradefan.messages.instrument import Instrument
 from tradefan.messages.orders import (
     Answer,
+    Asked,
+    AskPlan,
     CancelAll,
     CancelParent,
     OrderStatus,
@@ -34,6 +36,7 @@ from tradefan.messages.orders import (
     SetTarget,
     SubmitOrder,
 )
+from tradefan.messages.plan import Plan
 from tradefan.messages.records import Parent, Waiting
 from tradefan.units import (
     EXTERNAL,
@@ -51,7 +54,7 @@ def on_submit(turn: Turn, wish: SubmitOrder) -> None:
     if _known(turn, wish):
         return
     try:
-        _accept(turn, _parent_of(turn, wish), None, at_stop=False)
+        _accept(turn, parent_of(turn, wish), None, at_stop=False)
     except Refused as no:
         refuse(turn, wish, RiskRefused(no.code, no.text, would_pass=no.would_pass))
     except No as no:
@@ -100,7 +103,7 @@ def _same(order: ParentOrder, wish: SubmitOrder) -> bool:
 # --- checks at entry ----------------------------------------------------------------------------------
 
 
-def _parent_of(turn: Turn, wish: SubmitOrder) -> ParentOrder:
+def parent_of(turn: Turn, wish: SubmitOrder) -> ParentOrder:
     """Return the parent that a wish asks for; nothing exists yet."""
     name = parent_id(turn.trading.instance or "aaa", turn.trading.epoch, turn.trading.parent_sequence + 1)
     return ParentOrder(
@@ -129,33 +132,7 @@ def _accept(turn: Turn, order: ParentOrder, target: SetTarget | None, *, at_stop
     Raises:
         Refused, No: why it may not exist; nothing was written then.
     """
-    if order.owner == EXTERNAL:
-        raise Refused("UNKNOWN_OWNER", "external is what nobody here ordered: it has no orders")
-    instrument = tradable(turn, order.account, order.instrument)
-    make_executor(order)
-    collar_bps(order)
-    check_shape(order, instrument)
-    refused = closed(turn, at_stop=at_stop) or not_ready(turn, order.account)
-    if refused is not None:
-        raise No(refused)
-    price = worst_price(turn, order, instrument)
-    check_size(order, instrument, price)
-    plan = plan_of(turn, order)
-    wanted = Wanted(
-        order.account,
-        instrument,
-        order.owner,
-        order.side,
-        order.order_qty,
-        price,
-        "limit",
-        order.reduce_only,
-        takes=order.limit_price is None,
-        child_qty=None if plan is None else largest(plan),
-    )
-    refused = admit(turn, wanted)
-    if refused is not None:
-        raise No(refused)
+    plan = checked(turn, order, at_stop=at_stop)
     turn.emit(Parent(turn.now, order, None if target is None else target.target_qty, plan))
     turn.parents[order.parent_id] = None
     turn.log(
@@ -171,6 +148,41 @@ def _accept(turn: Turn, order: ParentOrder, target: SetTarget | None, *, at_stop
         reason=order.reason,
     )
     advance(turn, order.parent_id, at_stop=at_stop)
+
+
+def checked(turn: Turn, order: ParentOrder, *, at_stop: bool) -> Plan | None:
+    """Return how an order that may exist now is worked; nothing is written.
+
+    Raises:
+        Refused, No: why it may not exist, with what would pass.
+    """
+    if order.owner == EXTERNAL:
+        raise Refused("UNKNOWN_OWNER", "external is what nobody here ordered: it has no orders")
+    instrument = tradable(turn, order.account, order.instrument)
+    executor, collar = make_executor(order), collar_bps(order)
+    check_shape(order, instrument)
+    refused = closed(turn, at_stop=at_stop) or not_ready(turn, order.account)
+    if refused is not None:
+        raise No(refused)
+    price = worst_price(turn, order, instrument, collar)
+    check_size(order, instrument, price)
+    plan = plan_of(turn, order, executor=executor)
+    wanted = Wanted(
+        order.account,
+        instrument,
+        order.owner,
+        order.side,
+        order.order_qty,
+        price,
+        "limit",
+        order.reduce_only,
+        takes=order.limit_price is None,
+        child_qty=None if plan is None else largest(plan),
+    )
+    refused = admit(turn, wanted)
+    if refused is not None:
+        raise No(refused)
+    return plan
 
 
 # --- targets ------------------------------------------------------------------------------------------
@@ -252,7 +264,7 @@ def _resolve(turn: Turn, wish: SetTarget, *, at_stop: bool) -> None:
             return
         side: Side = "buy" if delta > 0 else "sell"
         qty = instrument.floor_qty(_sellable(turn, wish, instrument, abs(delta), side))
-        _accept(turn, _parent_of(turn, _submit_of(wish, side, qty)), wish, at_stop=at_stop)
+        _accept(turn, parent_of(turn, _submit_of(wish, side, qty)), wish, at_stop=at_stop)
     except Refused as no:
         refuse(turn, wish, RiskRefused(no.code, no.text, would_pass=no.would_pass))
     except No as no:
@@ -391,6 +403,7 @@ def refuse(turn: Turn, wish: AnyCommand, no: RiskRefused) -> None:
     """Tell everybody concerned why a wish was turned down, and what would have passed."""
     refusal, live = refusal_of(turn, wish, no), turn.live
     owner = refusal.owner
+    turn.refused = refusal
     live.counters.refusals += 1
     live.refusals = [*live.refusals, refusal][-REFUSALS_KEPT:]
     turn.log("warning", "refused", owner=owner, code=no.code, text=no.text, would_pass=no.would_pass)
@@ -403,6 +416,8 @@ def refuse(turn: Turn, wish: AnyCommand, no: RiskRefused) -> None:
 
 def refusal_of(turn: Turn, wish: AnyCommand, no: RiskRefused) -> Refusal:
     """Return the words in which a wish is turned down."""
+    if isinstance(wish, Asked | AskPlan):
+        wish = wish.wish
     return Refusal(
         account=getattr(wish, "account", None),
         instrument=getattr(wish, "instrument", None),

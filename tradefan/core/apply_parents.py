@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from itertools import takewhile
+
 from msgspec.structs import replace
 
 from tradefan.core.trading_state import (
     ENDED_MAX,
+    KEYS_MAX,
+    KEYS_NS,
     REFS_MAX,
     STARTS_MAX,
+    Answered,
     OwnerMemoryState,
     ParentState,
     Trading,
@@ -19,6 +24,7 @@ from tradefan.messages.orders import ParentOrder, Phase
 from tradefan.messages.plan import Clip
 from tradefan.messages.records import (
     Alive,
+    Audit,
     CleanStop,
     ConfigChange,
     Decision,
@@ -187,6 +193,18 @@ def on_decision(state: Trading, record: Decision) -> bool:
 
 def on_alive(state: Trading, record: Alive) -> bool:
     """Its instant is all that it says."""
+    return True
+
+
+def on_audit(state: Trading, record: Audit) -> bool:
+    """Remember what was answered under a key, for a day; what was refused leaves its key free."""
+    if not record.key or record.code:
+        return True
+    window = state.answers.setdefault(record.owner, {})
+    answered = Answered(record.digest, record.parent_ids, record.at_ns)
+    remember(window, record.key, answered, KEYS_MAX)
+    for key in list(takewhile(lambda key: record.at_ns - window[key].at_ns >= KEYS_NS, window)):
+        del window[key]
     return True
 
 

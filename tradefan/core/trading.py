@@ -68,6 +68,7 @@ _APPLY: dict[type[Any], Callable[[Trading, Any], bool]] = {
     r.PlanChange: parents.on_plan,
     r.Decision: parents.on_decision,
     r.Alive: parents.on_alive,
+    r.Audit: parents.on_audit,
     r.Waiting: parents.on_waiting,
     r.Intent: orders.on_intent,
     r.ExternalOrder: orders.on_external,

@@ -24,6 +24,7 @@ from tradefan.messages.records import (
     Poison,
 )
 from tradefan.units import (
+    DAY,
     ZERO,
     AccountId,
     ClientOrderId,
@@ -44,6 +45,10 @@ FILLS_MAX = 1_000
 """Fills remembered whole, so that a bust can take one back without asking the journal."""
 REFS_MAX = 10_000
 """Idempotency keys remembered per owner."""
+KEYS_MAX = 10_000
+"""Idempotency keys of the API remembered per owner."""
+KEYS_NS = DAY
+"""How long each is good for."""
 CHILDREN_MAX = 20
 """Ended children that a parent names."""
 POISON_MAX = 1_000
@@ -132,6 +137,14 @@ class OwnerMemoryState(Struct):
     state: bytes | None = None
 
 
+class Answered(Struct, frozen=True, array_like=True):
+    """What was answered to the wish of a key, and which wish that was."""
+
+    digest: bytes
+    parent_ids: tuple[ParentId, ...]
+    at_ns: int
+
+
 class Trading(Struct):
     """Everything durable. `lsn` is the number of records folded.
 
@@ -185,6 +198,8 @@ class Trading(Struct):
     wishes: dict[str, SetTarget] = field(default_factory=dict)
     updated_ns: int = 0
     """Of the newest record."""
+    answers: dict[OwnerId, dict[str, Answered]] = field(default_factory=dict)
+    """By the idempotency key of the API, oldest first."""
 
 
 def order_at(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import Annotated
 
 from tradefan.contracts import register
 from tradefan.core import schedule
@@ -10,6 +11,7 @@ from tradefan.core.schedule import ceil_div
 from tradefan.execution import LIMIT, Child, Common, Decide, Scheduled, Trajectory, View, Wake
 from tradefan.executors.trajectories import Rated
 from tradefan.messages.plan import Clip
+from tradefan.setting import unit
 from tradefan.spans import Span
 from tradefan.units import MS, SECOND
 
@@ -127,12 +129,16 @@ def volume_until(view: View, rate: Decimal, lots: int) -> int:
 class Shown(Common, frozen=True, kw_only=True):
     """How an iceberg shows itself: at most `display`, less by up to `variance` of it, again after a delay."""
 
-    display: Decimal | None = None
-    variance: Decimal = Decimal("0.2")
-    delay_min: Span = Span(200 * MS)
-    delay_max: Span = Span(SECOND)
-    refill: str = "exhausted"
-    peg: bool = False
+    display: Annotated[Decimal | None, unit("base asset", "the most that is ever shown")] = None
+    variance: Annotated[Decimal, unit("share of display", "by how much a clip may show less")] = Decimal(
+        "0.2"
+    )
+    delay_min: Annotated[Span, unit("duration", "before the next clip, at least")] = Span(200 * MS)
+    delay_max: Annotated[Span, unit("duration", "before the next clip, at most")] = Span(SECOND)
+    refill: Annotated[str, unit("choice", "exhausted, or threshold:0.3 to refill when so little is left")] = (
+        "exhausted"
+    )
+    peg: Annotated[bool, unit("flag", "it follows the own best, in place of resting at its limit")] = False
 
 
 @register("pacing", "refill", settings=Shown)
