@@ -1,4 +1,4 @@
-"""The commands about orders: submit, list, show, cancel, pause, resume."""
+"""The commands about orders: submit, list, show, cancel, pause, resume, amend."""
 
 from __future__ import annotations
 
@@ -156,6 +156,30 @@ def order_pause(
     """Let an order place nothing more until it is resumed."""
     body = {"keep_children": keep_children, "keep_end": keep_end}
     _change(parent_id, "pause", body, env, config, url, as_json=as_json)
+
+
+@orders.command("amend")
+def order_amend(
+    parent_id: str,
+    quantity: Annotated[str | None, typer.Option("--quantity", help="of the whole order")] = None,
+    limit: Annotated[str | None, typer.Option("--limit", help="limit price")] = None,
+    end_at: Annotated[str | None, typer.Option("--end-at", help="2026-05-01T12:00:00Z")] = None,
+    display: Annotated[str | None, typer.Option("--display", help="of an iceberg")] = None,
+    env: Env = "development",
+    config: ConfigDir = None,
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """Change an order at work: what rests is cancelled first, then the rest is planned anew."""
+    numbers = {"quantity": quantity, "limit_price": limit, "display": display}
+    body: JSON = {
+        key: number(f"--{key.partition('_')[0]}", text) for key, text in numbers.items() if text is not None
+    }
+    if end_at is not None:
+        body["end_at"] = end_at
+    if not body:
+        raise Refused("NOTHING_TO_AMEND", "expected --quantity, --limit, --end-at or --display")
+    _change(parent_id, "amend", body, env, config, url, as_json=as_json)
 
 
 @orders.command("resume")

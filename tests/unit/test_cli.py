@@ -315,6 +315,11 @@ def test_order_when_nobody_has_a_token_then_1_and_both_places_are_named(shell: S
     [
         (("cancel",), {}),
         (("resume",), {}),
+        (
+            ("amend", "--quantity", "4", "--end-at", "2026-05-01T12:00:00Z"),
+            {"quantity": "4", "end_at": "2026-05-01T12:00:00Z"},
+        ),
+        (("amend", "--limit", "99.5", "--display", "1"), {"limit_price": "99.5", "display": "1"}),
         (("pause",), {"keep_children": False, "keep_end": False}),
         (("pause", "--keep-end", "--keep-children"), {"keep_children": True, "keep_end": True}),
     ],

@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
+from tradefan.actors.oms_amend_wish import on_amend
 from tradefan.actors.oms_audit import on_asked
 from tradefan.actors.oms_desk import on_ask_positions, on_equity_mark
 from tradefan.actors.oms_engine import advance
@@ -126,6 +127,7 @@ from tradefan.messages.gateway import (
 from tradefan.messages.instrument import InstrumentUpdate
 from tradefan.messages.market import FeedQuality, Quality, Quote, SessionBreak, VolumeTick
 from tradefan.messages.orders import (
+    AmendOrder,
     Answer,
     Asked,
     AskPlan,
@@ -439,6 +441,7 @@ _HANDLERS: dict[type[Any], Handler] = {
     CancelParent: on_cancel_parent,
     PauseOrder: on_pause,
     ResumeOrder: on_resume_order,
+    AmendOrder: on_amend,
     CancelAll: on_cancel_all,
     AskPositions: on_ask_positions,
     ExecutionReport: on_report,

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from tradefan.actors.oms_amend import tend_amend
 from tradefan.actors.oms_children import cancel, place, replace
 from tradefan.actors.oms_executor import decided, plan_of, volume_of
 from tradefan.actors.oms_gate import closed
@@ -59,7 +60,9 @@ def advance(turn: Turn, name: ParentId, *, at_stop: bool = False) -> None:
     settle(turn, parent)
     if name in turn.ending:
         complete(turn, parent, OrderStatus.CANCELED, turn.ending.pop(name))
-    if parent.phase is Phase.WORKING and not closed(turn, at_stop=at_stop):
+    if parent.amending is not None:
+        tend_amend(turn, parent)
+    if parent.phase is Phase.WORKING and parent.amending is None and not closed(turn, at_stop=at_stop):
         _step(turn, parent)
     # Behind the executor, which may replace what is over by what is left.
     shed(turn, parent)

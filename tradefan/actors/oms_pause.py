@@ -12,7 +12,7 @@ from tradefan.actors.oms_submit import may_change, refuse
 from tradefan.contracts import RiskRefused
 from tradefan.core.trading import ParentState
 from tradefan.errors import Refused
-from tradefan.messages.orders import Answer, PauseOrder, Phase, ResumeOrder
+from tradefan.messages.orders import AmendOrder, Answer, PauseOrder, Phase, ResumeOrder
 from tradefan.messages.plan import Plan
 
 USER = "user"
@@ -22,7 +22,7 @@ USER_KEEP = "user, its end stays"
 
 def on_pause(turn: Turn, wish: PauseOrder) -> None:
     """Let a parent place nothing more until somebody resumes it."""
-    parent = _parent(turn, wish)
+    parent = meant(turn, wish)
     if parent is None:
         return
     if parent.phase not in (Phase.WORKING, Phase.PAUSED):
@@ -32,12 +32,12 @@ def on_pause(turn: Turn, wish: PauseOrder) -> None:
     pause(turn, parent, USER_KEEP if wish.keep_end else USER)
     if not wish.keep_children:
         cancel_children(turn, parent, USER)
-    _answer(turn, wish)
+    answer(turn, wish)
 
 
 def on_resume_order(turn: Turn, wish: ResumeOrder) -> None:
     """Let a paused parent go on; where that changes its time, or nothing of it is left, by another plan."""
-    parent = _parent(turn, wish)
+    parent = meant(turn, wish)
     if parent is None:
         return
     if parent.phase is not Phase.PAUSED:
@@ -50,7 +50,7 @@ def on_resume_order(turn: Turn, wish: ResumeOrder) -> None:
         return
     go_on(turn, parent, plan)
     turn.log("info", "parent_resumed", parent_id=wish.parent_id, reason=wish.owner)
-    _answer(turn, wish)
+    answer(turn, wish)
 
 
 def _anew(turn: Turn, parent: ParentState) -> Plan | None:
@@ -74,7 +74,7 @@ def _anew(turn: Turn, parent: ParentState) -> Plan | None:
     return plan_of(turn, parent.order, parent, plan) if again else None
 
 
-def _parent(turn: Turn, wish: PauseOrder | ResumeOrder) -> ParentState | None:
+def meant(turn: Turn, wish: PauseOrder | ResumeOrder | AmendOrder) -> ParentState | None:
     """Return the parent that a wish means, or refuse it."""
     parent = turn.trading.parents.get(wish.parent_id)
     if not turn.live.running:
@@ -86,6 +86,7 @@ def _parent(turn: Turn, wish: PauseOrder | ResumeOrder) -> ParentState | None:
     return None
 
 
-def _answer(turn: Turn, wish: PauseOrder | ResumeOrder) -> None:
+def answer(turn: Turn, wish: PauseOrder | ResumeOrder | AmendOrder) -> None:
+    """Say that a wish counts, once it is durable."""
     if wish.req is not None:
         turn.guard(Answer(wish.req, (wish.parent_id,)))

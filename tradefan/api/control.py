@@ -19,6 +19,7 @@ from tradefan.api.answers import Assigned, Killed, Planned, Resolved, Resumed, S
 from tradefan.api.asking import Asker
 from tradefan.api.bodies import (
     REF_MAX,
+    AmendBody,
     AnyBody,
     AssignBody,
     Body,
@@ -34,6 +35,7 @@ from tradefan.errors import Refused
 from tradefan.messages.base import Message
 from tradefan.messages.control import KillAnswer, KillSwitch
 from tradefan.messages.orders import (
+    AmendOrder,
     Answer,
     Asked,
     AskPlan,
@@ -47,7 +49,7 @@ from tradefan.messages.orders import (
     ResumeTrading,
     SubmitOrder,
 )
-from tradefan.units import AccountId, InstrumentId, OwnerId, ParentId
+from tradefan.units import AccountId, InstrumentId, OwnerId, ParentId, parse_iso
 
 BODY_TIMEOUT_S = 5.0
 KILL_TIMEOUT_S = 0.8
@@ -150,6 +152,13 @@ class Control:
         """Let a parent place nothing until it is resumed."""
         body = await _body(request, PauseBody)
         wish = PauseOrder(body.owner_id, parent_id, body.keep_children, body.keep_end)
+        await self._ask(request, body, wish)
+
+    async def amend(self, request: web.Request, parent_id: ParentId) -> None:
+        """Let a parent at work become another order."""
+        body = await _body(request, AmendBody)
+        end_ns = None if body.end_at is None else parse_iso(body.end_at)
+        wish = AmendOrder(body.owner_id, parent_id, body.quantity, body.limit_price, end_ns, body.display)
         await self._ask(request, body, wish)
 
     async def go_on(self, request: web.Request, parent_id: ParentId) -> None:

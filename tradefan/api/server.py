@@ -149,6 +149,7 @@ class ApiLink:
             "cancel": self._of_order(control.cancel),
             "pause": self._of_order(control.pause),
             "resume": self._of_order(control.go_on),
+            "amend": self._of_order(control.amend),
             "resolve": self._done(control.resolve),
             "assign": self._done(control.assign),
             "kill": self._done(control.kill),

@@ -24,6 +24,8 @@ from tradefan.messages.orders import ParentOrder, Phase
 from tradefan.messages.plan import Clip
 from tradefan.messages.records import (
     Alive,
+    AmendAsked,
+    Amended,
     Audit,
     CleanStop,
     ConfigChange,
@@ -178,6 +180,30 @@ def on_plan(state: Trading, record: PlanChange) -> bool:
         return False
     parent.plan, parent.plans = record.plan, parent.plans + 1
     parent.updated_ns = record.at_ns
+    return True
+
+
+def on_amend_asked(state: Trading, record: AmendAsked) -> bool:
+    """Note what a parent is to become, or that it stays what it is."""
+    parent = state.parents.get(record.parent_id)
+    if parent is None or parent.phase is Phase.DONE:
+        return False
+    parent.amending, parent.updated_ns = record.order, record.at_ns
+    return True
+
+
+def on_amended(state: Trading, record: Amended) -> bool:
+    """Let a parent be another order; its account, instrument, owner and side stay."""
+    parent, order = state.parents.get(record.order.parent_id), record.order
+    if parent is None or parent.phase is Phase.DONE or not sound(order.order_qty):
+        return False
+    was = parent.order
+    if place_key(was.account, was.instrument, was.owner) != place_key(
+        order.account, order.instrument, order.owner
+    ):
+        return False
+    parent.order, parent.amending = order, None
+    parent.plan, parent.plans, parent.updated_ns = record.plan, parent.plans + 1, record.at_ns
     return True
 
 

@@ -66,6 +66,8 @@ _APPLY: dict[type[Any], Callable[[Trading, Any], bool]] = {
     r.PhaseChange: parents.on_phase,
     r.ParentFailed: parents.on_parent_failed,
     r.PlanChange: parents.on_plan,
+    r.AmendAsked: parents.on_amend_asked,
+    r.Amended: parents.on_amended,
     r.Decision: parents.on_decision,
     r.Alive: parents.on_alive,
     r.Audit: parents.on_audit,

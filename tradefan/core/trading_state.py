@@ -90,6 +90,8 @@ class ParentState(Struct):
     clips: int = 0
     paused_ns: int = 0
     """When it was paused last."""
+    amending: ParentOrder | None = None
+    """What it is to become, as soon as nothing of it rests."""
 
     @property
     def done_qty(self) -> Decimal:
@@ -107,6 +109,8 @@ class ParentState(Struct):
         if self.phase is Phase.COMPLETING:
             # Its last status is known, but not yet true: the children still live.
             return OrderStatus.PENDING_CANCEL
+        if self.amending is not None and self.phase is not Phase.DONE:
+            return OrderStatus.PENDING_REPLACE
         if self.phase is not Phase.DONE and self.cum_qty:
             return OrderStatus.PARTIALLY_FILLED
         return self.status

@@ -12,6 +12,7 @@ from tradefan.messages.base import Control, Fact, Message
 from tradefan.messages.gateway import CreateOrder, ReplaceOrder
 from tradefan.messages.market import Bar, Gap, Trade
 from tradefan.messages.orders import (
+    AmendOrder,
     Asked,
     AskPlan,
     AssignPosition,
@@ -39,6 +40,7 @@ AnyCommand: TypeAlias = (
     | CancelParent
     | PauseOrder
     | ResumeOrder
+    | AmendOrder
     | CancelAll
     | CreateOrder
     | ReplaceOrder

@@ -142,6 +142,18 @@ class ResumeOrder(Command, frozen=True, array_like=True, tag=True):
     req: int | None = None
 
 
+class AmendOrder(Command, frozen=True, array_like=True, tag=True):
+    """A wish that a parent is another one from now on; what is None stays. `display` is an iceberg's."""
+
+    owner: OwnerId
+    parent_id: ParentId
+    order_qty: Decimal | None = None
+    limit_price: Decimal | None = None
+    end_ns: int | None = None
+    display: Decimal | None = None
+    req: int | None = None
+
+
 class CancelAll(Command, frozen=True, array_like=True, tag=True):
     """An owner's wish to end all its parents, of one instrument or of all."""
 
@@ -244,7 +256,14 @@ class Asked(Command, frozen=True, array_like=True, tag=True):
 
 
 Audited: TypeAlias = (
-    SubmitOrder | CancelParent | PauseOrder | ResumeOrder | ResolveOrder | AssignPosition | ResumeTrading
+    SubmitOrder
+    | CancelParent
+    | PauseOrder
+    | ResumeOrder
+    | AmendOrder
+    | ResolveOrder
+    | AssignPosition
+    | ResumeTrading
 )
 """Wishes of humans; a kill, which waits for nothing, says in its own record who asked for it."""
 

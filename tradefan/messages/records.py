@@ -98,6 +98,20 @@ class PlanChange(RecordBase, frozen=True, array_like=True, tag=True):
     plan: Plan
 
 
+class AmendAsked(RecordBase, frozen=True, array_like=True, tag=True):
+    """AMEND: a parent is to become this order; None: it stays what it is. Until then it places nothing."""
+
+    parent_id: ParentId
+    order: ParentOrder | None
+
+
+class Amended(RecordBase, frozen=True, array_like=True, tag=True):
+    """A parent is another order from now on, worked by this plan."""
+
+    order: ParentOrder
+    plan: Plan
+
+
 class Decision(RecordBase, frozen=True, array_like=True, tag=True):
     """DECISION: a clip begins, or nothing is placed until the next one, for a reason."""
 
@@ -476,6 +490,8 @@ Record: TypeAlias = (
     | Parent
     | PhaseChange
     | PlanChange
+    | AmendAsked
+    | Amended
     | Decision
     | Alive
     | ParentFailed
