@@ -38,6 +38,8 @@ from tradefan.status_rows import (
     today_row,
 )
 from tradefan.stores.recorder import FlightRecorder
+from tradefan.tca_rows import cost_summary
+from tradefan.tca_store import costs_since, detail_of, read_store
 from tradefan.telemetry import Logging
 from tradefan.units import EXTERNAL, SECOND, AccountId, InstrumentId, ParentId, iso, plain
 from tradefan.views import DOWN, Part, Views
@@ -138,11 +140,17 @@ class Picture:
                 "orders": oms.orders_open - len(oms.orders) if oms else 0,
             },
             "fills": _fills(oms),
+            "tca": self._costs(now_ns),
             "refusals": [_refusal(one) for one in oms.refusals] if oms else [],
             "strategies": self.strategies(),
             **self._who_runs(),
             "stores": self._stores(oms),
         }
+
+    def _costs(self, now_ns: int) -> JSON:
+        """Return what open parents have cost so far, and what the newest final ones did."""
+        live, final = self._views.costs(now_ns)
+        return {"live": [*map(cost_summary, live)], "final": [*map(cost_summary, final)]}
 
     def _top(self, rows: Sequence[T], is_open: Callable[[T], bool] = lambda _: False) -> Sequence[T]:
         """Return the first rows up to `telemetry.top`, but all that are open, which stand in front."""
@@ -288,6 +296,33 @@ class Picture:
 
     def _parent(self, one: ParentUpdate) -> JSON:
         return parent_row(one, self._views.progress(one.order.parent_id, self._now_ns()))
+
+    def tca(self, parent_id: str) -> Callable[[], JSON | None]:
+        """Return who looks up the analysis of a parent in the store, beside what memory has of it.
+
+        To be called by another thread: the disk is slow.
+
+        Raises, from there:
+            Outage: the store cannot be read.
+        """
+        now = self._views.cost(ParentId(parent_id), self._now_ns())
+        path = self._environment.places.store
+
+        def look() -> JSON | None:
+            with read_store(path) as store:
+                return None if store is None and now is None else detail_of(store, parent_id, now)
+
+        return look
+
+    def tcas(self, since_ns: int) -> Callable[[], JSON]:
+        """Return who looks up the analyses of parents that have ended since then, likewise."""
+        path = self._environment.places.store
+
+        def look() -> JSON:
+            with read_store(path) as store:
+                return costs_since(store, since_ns)
+
+        return look
 
     def scope(self, word: str) -> str:
         """Return the scope of a kill or resume that a user's word names.

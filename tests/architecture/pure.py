@@ -59,6 +59,12 @@ IMPURE = (
     "status",
     "status_rows",
     "stores",
+    "tca_commands",
+    "tca_html",
+    "tca_rows",
+    "tca_store",
+    "tca_terminal",
+    "tca_words",
     "terminal",
     "views",
 )

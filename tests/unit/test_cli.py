@@ -15,10 +15,10 @@ from tests.unit.shell import Daemon, Done, Shell
 from tests.unit.stores.made import transfers
 from tradefan import __version__, cli
 from tradefan.infra import DaemonFile
-from tradefan.logs import follow_log, read_log, since_ns
+from tradefan.logs import follow_log, read_log
 from tradefan.messages.records import RECORD_VERSION
 from tradefan.stores.journal import JournalFile
-from tradefan.units import MINUTE, parse_iso
+from tradefan.units import MINUTE, parse_iso, since_ns
 
 # --- words and exit codes -------------------------------------------------------------------------------
 

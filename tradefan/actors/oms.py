@@ -78,6 +78,11 @@ from tradefan.actors.oms_submit import (
     require_numbers,
     resolve_waiting,
 )
+from tradefan.actors.oms_tca import on_break, on_tca_timer, on_written
+from tradefan.actors.oms_tca import settle as settle_costs
+from tradefan.actors.oms_tca_market import on_lost
+from tradefan.actors.oms_tca_market import on_quote as see_quote
+from tradefan.actors.oms_tca_market import on_volume as keep_paces
 from tradefan.actors.oms_venue import (
     on_cancel_rejected,
     on_cancel_timer,
@@ -172,6 +177,7 @@ class Oms:
             quotes = self.state.live.quotes
             known = msg.instrument in quotes
             quotes[msg.instrument] = msg
+            see_quote(self.state.live, msg, ctx.now_ns)
             waits = self.state.live.levels.get(msg.instrument)
             woken = [] if waits is None else reached(waits, msg.bid, msg.ask)
             if known and not woken:
@@ -234,6 +240,7 @@ def _finish(turn: Turn) -> None:
     # What a mode took back or cancelled may be for its executor to hear.
     _advance_all(turn)
     answer_if_done(turn)
+    settle_costs(turn)
     publish(turn)
     _journal(turn)
     _release(turn)
@@ -277,6 +284,8 @@ def _release(turn: Turn) -> None:
             turn.send(turn.wiring.api, effect)
         elif not turn.send(turn.wiring.gateways[effect.account], effect):
             refused.append(effect)
+        elif (create := outbox.create_of(effect)) is not None:
+            on_written(turn, create.client_order_id)
     if refused:
         again = turn.next()
         for create in map(outbox.create_of, refused):
@@ -302,12 +311,19 @@ def _on_quality(turn: Turn, msg: FeedQuality) -> None:
         # A market that began anew follows nothing.
         ask(turn, msg.instrument, on=True)
     if msg.quality in (Quality.STALE, Quality.BLIND):
+        on_lost(turn, msg.instrument)
         turn.live.quotes.pop(msg.instrument, None)
         drop_creates(turn, lambda create: create.instrument == msg.instrument, f"feed {msg.quality}")
 
 
 def _on_break(turn: Turn, msg: SessionBreak) -> None:
     turn.live.quotes.pop(msg.instrument, None)
+    on_break(turn, msg.instrument)
+
+
+def _on_volume(turn: Turn, msg: VolumeTick) -> None:
+    on_volume(turn, msg)
+    keep_paces(turn, msg.instrument)
 
 
 def _on_link_down(turn: Turn, msg: LinkDown) -> None:
@@ -390,6 +406,7 @@ _TIMERS: dict[str, Callable[[Turn, Timer], None]] = {
     "flatten": on_flatten_timer,
     "mode": on_mode_timer,
     "doubt": on_doubt_timer,
+    "tca": on_tca_timer,
     "kill": on_kill_timer,
     "resume": on_resume_timer,
     "safe": on_safe_timer,
@@ -458,7 +475,7 @@ _HANDLERS: dict[type[Any], Handler] = {
     SetMode: on_set_mode,
     EquityMark: on_equity_mark,
     FeedQuality: _on_quality,
-    VolumeTick: on_volume,
+    VolumeTick: _on_volume,
     SessionBreak: _on_break,
     InstrumentUpdate: _on_instrument,
     LinkDown: _on_link_down,

@@ -17,6 +17,7 @@ from tradefan.actors.oms_over import shed
 from tradefan.actors.oms_parents import complete, fail, finished
 from tradefan.actors.oms_policy import pause, settle, stay_alive
 from tradefan.actors.oms_state import Turn
+from tradefan.actors.oms_tca import attend
 from tradefan.actors.oms_volume import follow
 from tradefan.actors.oms_waiting import ask_for
 from tradefan.actors.oms_wakes import sooner, wake
@@ -55,6 +56,7 @@ def advance(turn: Turn, name: ParentId, *, at_stop: bool = False) -> None:
     if parent is None or parent.phase is Phase.DONE or finished(turn, parent):
         return
     follow(turn, parent)
+    attend(turn, parent)
     if parent.plan is not None:
         stay_alive(turn)
     settle(turn, parent)

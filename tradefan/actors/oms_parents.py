@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tradefan.actors.oms_executor import text_of
 from tradefan.actors.oms_state import Turn
+from tradefan.actors.oms_tca import end
 from tradefan.actors.oms_volume import leave
 from tradefan.actors.oms_waiting import cancel_order
 from tradefan.actors.oms_wakes import let_sleep
@@ -64,6 +65,7 @@ def finished(turn: Turn, parent: ParentState) -> bool:
     reason = "" if full else parent.reason
     turn.emit(PhaseChange(turn.now, parent.order.parent_id, Phase.DONE, status, reason))
     turn.parents[parent.order.parent_id] = None
+    end(turn, parent)
     let_sleep(turn, parent)
     leave(turn, parent)
     turn.ended[parent.order.parent_id] = None

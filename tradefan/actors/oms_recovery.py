@@ -18,6 +18,7 @@ from tradefan.actors.oms_modes import leave_gone, suspect_all
 from tradefan.actors.oms_owners import act_on_losses, refuse_whole
 from tradefan.actors.oms_policy import recover, wake_parents
 from tradefan.actors.oms_state import FILLS_KEPT, Stashed, Turn
+from tradefan.actors.oms_tca import recover as await_costs
 from tradefan.actors.oms_venue import doubt_request
 from tradefan.actors.oms_waiting import difference_over, drop_creates, send_cancel, watch_doubt
 from tradefan.contracts import RiskRefused
@@ -100,6 +101,7 @@ def on_rows(turn: Turn, msg: Rows, replay: Replay) -> None:
     for name in turn.trading.parents_open:
         recover(turn, turn.trading.parents[name])
         turn.woken[name] = None
+    await_costs(turn)
     act_on_losses(turn)
     for account in turn.wiring.accounts:
         # A gateway says when its connection changes, not when we begin: it is asked at once.

@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 
 from msgspec import Struct, field
 
+from tradefan.actors.oms_tca_state import TcaLive
 from tradefan.config.schema import AccountConfig, Config
 from tradefan.core.modes import Causes
 from tradefan.core.order import Order
@@ -273,6 +274,7 @@ class Live(Struct):
     arrivals: dict[ParentId, int] = field(default_factory=dict)
     """What its tape counted when nothing had traded yet for a parent."""
     own_fills: dict[ParentId, list[tuple[int, Decimal]]] = field(default_factory=dict)
+    tca: TcaLive = field(default_factory=TcaLive)
     policies: dict[ParentId, int] = field(default_factory=dict)
     """When a parent that may not act is judged again."""
     halted: dict[InstrumentId, int] = field(default_factory=dict)

@@ -14,6 +14,7 @@ from tradefan.actors.oms_executor import collar_bps, make_executor, plan_of
 from tradefan.actors.oms_gate import Wanted, admit, closed, not_ready, reference, risk_state
 from tradefan.actors.oms_parents import cancel_children, complete
 from tradefan.actors.oms_state import REFUSALS_KEPT, Turn
+from tradefan.actors.oms_tca import in_market
 from tradefan.contracts import MarketView, RiskRefused
 from tradefan.core.exposure import owner_sides
 from tradefan.core.ids import parent_id
@@ -54,7 +55,7 @@ def on_submit(turn: Turn, wish: SubmitOrder) -> None:
     if _known(turn, wish):
         return
     try:
-        _accept(turn, parent_of(turn, wish), None, at_stop=False)
+        _accept(turn, parent_of(turn, wish), None, decision_px=wish.decision_px, at_stop=False)
     except Refused as no:
         refuse(turn, wish, RiskRefused(no.code, no.text, would_pass=no.would_pass))
     except No as no:
@@ -126,14 +127,22 @@ def parent_of(turn: Turn, wish: SubmitOrder) -> ParentOrder:
     )
 
 
-def _accept(turn: Turn, order: ParentOrder, target: SetTarget | None, *, at_stop: bool) -> None:
+def _accept(
+    turn: Turn,
+    order: ParentOrder,
+    target: SetTarget | None,
+    *,
+    decision_px: Decimal | None,
+    at_stop: bool,
+) -> None:
     """Check a parent as a whole, then write it and let its executor place the first child.
 
     Raises:
         Refused, No: why it may not exist; nothing was written then.
     """
     plan = checked(turn, order, at_stop=at_stop)
-    turn.emit(Parent(turn.now, order, None if target is None else target.target_qty, plan))
+    record = Parent(turn.now, order, None if target is None else target.target_qty, plan)
+    turn.emit(in_market(turn, record, decision_px))
     turn.parents[order.parent_id] = None
     turn.log(
         "info",
@@ -264,7 +273,8 @@ def _resolve(turn: Turn, wish: SetTarget, *, at_stop: bool) -> None:
             return
         side: Side = "buy" if delta > 0 else "sell"
         qty = instrument.floor_qty(_sellable(turn, wish, instrument, abs(delta), side))
-        _accept(turn, parent_of(turn, _submit_of(wish, side, qty)), wish, at_stop=at_stop)
+        order = parent_of(turn, _submit_of(wish, side, qty))
+        _accept(turn, order, wish, decision_px=wish.decision_px, at_stop=at_stop)
     except Refused as no:
         refuse(turn, wish, RiskRefused(no.code, no.text, would_pass=no.would_pass))
     except No as no:

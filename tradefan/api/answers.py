@@ -241,6 +241,7 @@ class Status(Struct, frozen=True, kw_only=True):
     orders: dict[str, Any]
     more: dict[str, int]
     fills: dict[str, Any]
+    tca: dict[str, Any]
     refusals: list[dict[str, Any]]
     strategies: list[dict[str, Any]]
     actors: list[dict[str, Any]]

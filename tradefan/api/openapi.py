@@ -88,6 +88,10 @@ def _parameters(route: Route) -> list[JSON]:
     found: list[JSON] = [
         {"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in names
     ]
+    found += [
+        {"name": name, "in": "query", "description": text, "schema": {"type": "string"}}
+        for name, text in route.query
+    ]
     if route.once:
         text = "Asked again within 24 h the same call gives the first answer; another one is 409."
         schema = {"type": "string", "minLength": 1, "maxLength": 64}

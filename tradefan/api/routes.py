@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from tradefan.api import answers as a
 from tradefan.api import bodies as b
+from tradefan.api import tca_answers as t
 from tradefan.api.guard import CONTROL, KILL
 
 Method = Literal["GET", "POST"]
@@ -24,6 +25,8 @@ class Route(Struct, frozen=True, kw_only=True):
     body: type[b.Body] | None = None
     once: bool = False
     """Whether it takes an `Idempotency-Key`."""
+    query: tuple[tuple[str, str], ...] = ()
+    """What may stand behind the question mark: name and text."""
     failures: tuple[int, ...] = ()
     """What may go wrong beside what every route of its kind knows."""
 
@@ -33,9 +36,22 @@ class Route(Struct, frozen=True, kw_only=True):
         return self.path.startswith(CONTROL)
 
 
-def _get(name: str, path: str, summary: str, answer: type[Struct] | None, *failures: int) -> Route:
+def _get(
+    name: str,
+    path: str,
+    summary: str,
+    answer: type[Struct] | None,
+    *failures: int,
+    query: tuple[tuple[str, str], ...] = (),
+) -> Route:
     return Route(
-        name=name, method="GET", path=path, summary=summary, answers={200: answer}, failures=failures
+        name=name,
+        method="GET",
+        path=path,
+        summary=summary,
+        answers={200: answer},
+        failures=failures,
+        query=query,
     )
 
 
@@ -81,6 +97,16 @@ ROUTES = (
         "plan", "/api/v1/orders/plan", "How it would be worked: a dry run", b.OrderBody, a.Planned, once=False
     ),
     _get("order", "/api/v1/orders/{parent_id}", "One order with its children", a.OrderShown, 404),
+    _get("tca", "/api/v1/orders/{parent_id}/tca", "What one order cost", t.OrderCosts, 404, 503),
+    _get(
+        "tcas",
+        "/api/v1/tca",
+        "What orders cost that have ended since then, and means",
+        t.ManyCosts,
+        422,
+        503,
+        query=(("since", "An instant, or for how long: 7d."),),
+    ),
     _of_order("cancel", b.Body, "Cancel an order; the venue's word ends it"),
     _of_order("pause", b.PauseBody, "Let an order place nothing until it is resumed"),
     _of_order("amend", b.AmendBody, "Change quantity, limit, end or display of an order at work"),

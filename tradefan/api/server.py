@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from decimal import Decimal
 from functools import partial
-from typing import Any, Protocol, get_args
+from typing import Any, Protocol, TypeVar, get_args
 
 import msgspec
 import orjson
@@ -20,17 +20,20 @@ from msgspec import Struct
 from tradefan.api.answers import Plugins, PluginShown
 from tradefan.api.asking import Asker
 from tradefan.api.control import Control, LinkHandle, Names
-from tradefan.api.guard import Guard, Handler, problem
+from tradefan.api.guard import Guard, Handler, Problem, problem
 from tradefan.api.openapi import document
 from tradefan.api.routes import ROUTES
 from tradefan.contracts import Kind, Plugin, plugins
+from tradefan.errors import Outage, Refused
 from tradefan.messages.base import Message
 from tradefan.messages.control import Rejected
-from tradefan.units import ParentId, plain
+from tradefan.units import ParentId, plain, since_ns
 
 IDLE_TIMEOUT_S = 15.0
 """A connection that asks nothing for so long is closed, and one that was opened and never asked."""
 SHUTDOWN_TIMEOUT_S = 1.0
+DEFAULT_SINCE = "7d"
+T = TypeVar("T")
 
 
 class Pictures(Names, Protocol):
@@ -50,6 +53,14 @@ class Pictures(Names, Protocol):
 
     def orders(self) -> dict[str, Any]:
         """Return `{"orders", "more_open", "more_done"}`: parents, and how many are left out."""
+        ...
+
+    def tca(self, parent_id: str) -> Callable[[], dict[str, Any] | None]:
+        """Return who looks up the costs of one parent, in a thread; it may raise Outage or Refused."""
+        ...
+
+    def tcas(self, since_ns: int) -> Callable[[], dict[str, Any]]:
+        """Return who looks up the costs of all that ended since then, likewise."""
         ...
 
     def strategies(self) -> list[dict[str, Any]]:
@@ -86,6 +97,7 @@ class ApiLink:
         asker: Asker | None = None,
     ) -> None:
         """Prepare; `run` listens. `asker` is who asks beside the requests, else it has one of its own."""
+        self._handle = handle
         self._settings = settings
         self._pictures = pictures
         self._on_listening = on_listening
@@ -146,6 +158,8 @@ class ApiLink:
             "submit": self._submit,
             "plan": self._done(control.plan),
             "order": self._order,
+            "tca": self._tca,
+            "tcas": self._tcas,
             "cancel": self._of_order(control.cancel),
             "pause": self._of_order(control.pause),
             "resume": self._of_order(control.go_on),
@@ -196,6 +210,27 @@ class ApiLink:
     async def _order(self, request: web.Request) -> web.Response:
         return self._order_or_404(request.match_info["parent_id"])
 
+    async def _tca(self, request: web.Request) -> web.Response:
+        parent_id = request.match_info["parent_id"]
+        found = await self._looked_up(self._pictures.tca(parent_id))
+        return _unknown_order(parent_id, "stored") if found is None else _json(found)
+
+    async def _tcas(self, request: web.Request) -> web.Response:
+        text = request.query.get("since", DEFAULT_SINCE)
+        try:
+            from_ns = since_ns(text, self._handle.now_ns())
+        except Refused as error:
+            raise Problem(422, error.code, f"since: {error.text}") from error
+        return _json(await self._looked_up(self._pictures.tcas(from_ns)))
+
+    @staticmethod
+    async def _looked_up(look: Callable[[], T]) -> T:
+        """Return what a thread reads from the disk, which must not hold up the loop."""
+        try:
+            return await asyncio.to_thread(look)
+        except (Outage, Refused) as error:
+            raise Problem(503, "STORE_FAILING", str(error)) from error
+
     def _order_or_404(self, parent_id: str, status: int = 200) -> web.Response:
         order = self._pictures.order(parent_id)
         return _unknown_order(parent_id) if order is None else _json(order, status)
@@ -230,8 +265,8 @@ class ApiLink:
         return handle
 
 
-def _unknown_order(parent_id: str) -> web.Response:
-    return problem(404, "UNKNOWN_ORDER", f"no order {parent_id[:64]!r} among those kept in memory")
+def _unknown_order(parent_id: str, where: str = "kept in memory") -> web.Response:
+    return problem(404, "UNKNOWN_ORDER", f"no order {parent_id[:64]!r} among those {where}")
 
 
 def _json(value: object, status: int = 200) -> web.Response:

@@ -6,6 +6,7 @@ from itertools import takewhile
 
 from msgspec.structs import replace
 
+from tradefan.core import apply_tca
 from tradefan.core.trading_state import (
     ENDED_MAX,
     KEYS_MAX,
@@ -48,6 +49,7 @@ def on_epoch(state: Trading, record: Epoch) -> bool:
     state.epoch, state.epoch_ns, state.instance = record.epoch, record.at_ns, record.instance
     state.config_id = record.config_id
     state.sequence = state.parent_sequence = 0
+    apply_tca.on_epoch(state, record.at_ns)
     if not record.restart:
         if not state.stopped:
             state.starts = [*state.starts, record.at_ns][-STARTS_MAX:]
@@ -130,6 +132,7 @@ def on_parent(state: Trading, record: Parent) -> bool:
     if waited is not None and record.target_qty is not None and waited.ref == order.ref:
         del state.wishes[place]
     remember(state.refs.setdefault(order.owner, {}), order.ref, order.parent_id, REFS_MAX)
+    apply_tca.begin(state, record)
     return True
 
 
@@ -147,6 +150,7 @@ def on_phase(state: Trading, record: PhaseChange) -> bool:
     parent = state.parents.get(record.parent_id)
     if parent is None or (parent.phase is Phase.DONE and record.phase is not Phase.DONE):
         return False
+    apply_tca.on_phase(state, parent, record)
     if parent.phase is Phase.PAUSED and record.phase is Phase.WORKING:
         # From now on it places children of this start.
         parent.epoch = state.epoch
@@ -178,6 +182,7 @@ def on_plan(state: Trading, record: PlanChange) -> bool:
     parent = state.parents.get(record.parent_id)
     if parent is None or parent.phase is Phase.DONE:
         return False
+    apply_tca.on_plan(state, parent, record.plan, record.at_ns)
     parent.plan, parent.plans = record.plan, parent.plans + 1
     parent.updated_ns = record.at_ns
     return True
@@ -212,6 +217,7 @@ def on_decision(state: Trading, record: Decision) -> bool:
     parent = state.parents.get(record.parent_id)
     if parent is None or parent.phase is Phase.DONE or record.clip.number != parent.clips:
         return False
+    apply_tca.on_decision(state, parent, record)
     parent.clip, parent.clips = record.clip, parent.clips + 1
     parent.updated_ns = record.at_ns
     return True
@@ -251,3 +257,4 @@ def _forget_parents(state: Trading) -> None:
             state.parents_done[oldest] = None
             return
         del state.parents[oldest]
+        apply_tca.forget(state, oldest)

@@ -11,6 +11,7 @@ from tradefan.core.exposure import Exposure
 from tradefan.core.ids import keyed
 from tradefan.core.ledger import Ledger
 from tradefan.core.order import Order
+from tradefan.core.track import Track
 from tradefan.messages.orders import OrderStatus, ParentOrder, Phase, SetTarget
 from tradefan.messages.plan import Clip, Plan
 from tradefan.messages.records import (
@@ -204,6 +205,13 @@ class Trading(Struct):
     """Of the newest record."""
     answers: dict[OwnerId, dict[str, Answered]] = field(default_factory=dict)
     """By the idempotency key of the API, oldest first."""
+    tracks: dict[ParentId, Track] = field(default_factory=dict)
+    """For the analysis of costs: of all open parents, and of the newest done ones."""
+    tracks_final: dict[ParentId, None] = field(default_factory=dict)
+    marks: dict[InstrumentId, dict[ParentId, None]] = field(default_factory=dict)
+    """Whose fills wait for a later mid."""
+    samples: dict[InstrumentId, list[float]] = field(default_factory=dict)
+    """What calibrates the estimates of an instrument, oldest first."""
 
 
 def order_at(

@@ -93,6 +93,7 @@ def make_plan(recipe: Recipe, entry: Entry) -> Plan:
         display=display,
         i_would=_ticks("i_would_price", settings.i_would_price, entry),
         volume_own=entry.volume_own,
+        time_jitter=getattr(settings, "time_jitter", None),
     )
     curve = curve_of(entry, plan) if isinstance(settings, Curved) else Curve()
     if entry.old is None:

@@ -32,6 +32,7 @@ from tradefan.messages.orders import (
     SubmitOrder,
 )
 from tradefan.messages.records import Record
+from tradefan.messages.tca import TcaUpdate
 from tradefan.units import AccountId, ClientOrderId, InstrumentId, OwnerId
 
 AnyCommand: TypeAlias = (
@@ -52,7 +53,16 @@ AnyCommand: TypeAlias = (
     | Asked
 )
 Stored: TypeAlias = (
-    Trade | Bar | Gap | OrderUpdate | ParentUpdate | FillUpdate | PositionUpdate | EquityPoint | Refusal
+    Trade
+    | Bar
+    | Gap
+    | OrderUpdate
+    | ParentUpdate
+    | FillUpdate
+    | PositionUpdate
+    | EquityPoint
+    | Refusal
+    | TcaUpdate
 )
 """What a store keeps."""
 

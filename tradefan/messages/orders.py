@@ -95,6 +95,8 @@ class SubmitOrder(Command, frozen=True, array_like=True, tag=True):
     position_side: PositionSide = "net"
     protective: bool = False
     req: int | None = None
+    decision_px: Decimal | None = None
+    """The mid that its owner saw, where it saw one."""
 
 
 class SetTarget(Command, frozen=True, array_like=True, tag=True):
@@ -114,6 +116,8 @@ class SetTarget(Command, frozen=True, array_like=True, tag=True):
     settings: dict[str, Any] = field(default_factory=dict)
     limit_price: Decimal | None = None
     reason: str = ""
+    decision_px: Decimal | None = None
+    """As in `SubmitOrder`; of a wish that waits that of its own instant."""
 
 
 class CancelParent(Command, frozen=True, array_like=True, tag=True):

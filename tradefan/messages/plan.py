@@ -37,6 +37,8 @@ class Plan(Struct, frozen=True, array_like=True):
     flags: tuple[str, ...] = ()
     volume_own: int = 0
     """What of `volume_base` its owner had traded, where the feed does not count own trades."""
+    time_jitter: Decimal | None = None
+    """By how much of an interval its decisions come later, from the parent's id; None where it has none."""
 
     @property
     def life_ns(self) -> int:

@@ -33,6 +33,7 @@ class Daemon:
         self.asked: list[Asked] = []
         self.reply: Reply = lambda _: None
         self.now = 0
+        self.costs: Callable[[str], dict[str, Any] | None] = lambda _: None
         self.closed: list[tuple[str, str]] = []
         self.link: ApiLink
 
@@ -71,6 +72,12 @@ class Daemon:
 
     def order(self, parent_id: str) -> dict[str, Any] | None:
         return self.known.get(parent_id)
+
+    def tca(self, parent_id: str) -> Callable[[], dict[str, Any] | None]:
+        return lambda: self.costs(parent_id)
+
+    def tcas(self, since_ns: int) -> Callable[[], dict[str, Any]]:
+        return lambda: {"since_ns": since_ns, "rows": []}
 
     def strategies(self) -> list[dict[str, Any]]:
         return []
