@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from decimal import Decimal
+from functools import partial
 from typing import TypeVar
 
 from tradefan import __version__
@@ -14,13 +15,14 @@ from tradefan.config.check import PAPER
 from tradefan.config.schema import Config
 from tradefan.contracts import suggest
 from tradefan.core.order import Order
+from tradefan.core.trading_state import TriggerState
 from tradefan.core.updates import order_update, parent_update
 from tradefan.drivers.latch import ALL, Latch
 from tradefan.drivers.watchdog import Watchdog
 from tradefan.environment import Environment
 from tradefan.errors import Refused
 from tradefan.messages.account import MODES, Mode
-from tradefan.messages.orders import OrderUpdate, ParentUpdate, PositionUpdate, Refusal
+from tradefan.messages.orders import OrderUpdate, ParentUpdate, Phase, PositionUpdate, Refusal
 from tradefan.messages.records import Fill, Kill
 from tradefan.metrics import Metrics
 from tradefan.runtime.kernel import Kernel
@@ -128,7 +130,7 @@ class Picture:
             "feeds": [feed_row(feed, now_ns) for feed in feeds],
             "positions": self._positions(positions, feeds),
             "holdings": holdings[:OPEN_SHOWN],
-            "parents": [_parent(one) for one in working],
+            "parents": [_shown(oms, one) for one in working] if oms else [],
             "orders": self._orders_now(oms),
             "more": {
                 "positions": oms.positions_kept - len(positions) if oms else 0,
@@ -270,7 +272,7 @@ class Picture:
         shown, working = self._top(oms.parents, _is_working), len(_working(oms))
         more_open = oms.parents_open - working
         more_done = oms.parents_kept - more_open - len(shown)
-        return {"orders": [*map(_parent, shown)], "more_open": more_open, "more_done": more_done}
+        return {"orders": [*map(partial(_shown, oms), shown)], "more_open": more_open, "more_done": more_done}
 
     def order(self, parent_id: str) -> JSON | None:
         """Return one parent with its children, None when memory does not hold it."""
@@ -280,7 +282,8 @@ class Picture:
             return None
         names = [*parent.ended, *parent.live]
         children = [order_update(trading.orders[name]) for name in names if name in trading.orders]
-        return {**_parent(parent_update(parent)), "children_orders": [_child(child) for child in children]}
+        shown = _parent(parent_update(parent), parent.trigger)
+        return {**shown, "children_orders": [_child(child) for child in children]}
 
     def scope(self, word: str) -> str:
         """Return the scope of a kill or resume that a user's word names.
@@ -376,7 +379,11 @@ def _working(oms: OmsView | None) -> list[ParentUpdate]:
     return [*filter(_is_working, oms.parents)] if oms else []
 
 
-def _parent(one: ParentUpdate) -> JSON:
+def _shown(oms: OmsView, one: ParentUpdate) -> JSON:
+    return _parent(one, oms.triggers.get(one.order.parent_id))
+
+
+def _parent(one: ParentUpdate, trigger: TriggerState | None) -> JSON:
     order = one.order
     return {
         "parent_id": order.parent_id,
@@ -403,6 +410,8 @@ def _parent(one: ParentUpdate) -> JSON:
         "progress": round(float(one.cum_qty / order.order_qty), 6),
         "schedule_error": None,
         "children": one.children,
+        "trigger": None if trigger is None else fields_of(trigger),
+        "protected_by": "daemon" if one.phase is Phase.ARMED and order.protective else None,
     }
 
 

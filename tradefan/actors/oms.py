@@ -1,14 +1,14 @@
 """The order manager: one actor for all accounts, the only writer of `Trading` and of the journal.
 
 `handle` is one atomic turn: a handler reads the state, emits records (each folded at once by
-`core/trading.apply`), and collects effects. At its end parents that changed are given to their
-executors, modes are judged, everybody concerned is told, the records go to the journal as one Append,
-and guarded effects wait in the outbox until that is durable. Parts: `oms_submit` (wishes), `oms_owners`
-(a strategy's turn), `oms_engine` (parents), `oms_executor` (the fence around their plug-ins), `oms_gate`
-(reference, risk), `oms_over` (what a late fill leaves no room for), `oms_waiting` (what is on its way
-out), `oms_venue` (reports), `oms_fills`, `oms_external` (what is not ours), `oms_recovery` (fold,
-journal, connection), `oms_look` and `oms_evidence` (looks and what they prove), `oms_modes`,
-`oms_kill`, `oms_human`, `oms_desk` (books), `oms_epoch` (ids), `oms_stop`, `oms_view`.
+`core/trading.apply`), and collects effects. At its end parents that changed are given to their executors,
+modes are judged, everybody concerned is told, the records go to the journal as one Append, and guarded
+effects wait in the outbox until that is durable. Parts: `oms_submit` (wishes), `oms_owners` (a strategy's
+turn), `oms_engine` (parents), `oms_executor` (the fence around their plug-ins), `oms_gate` (reference,
+risk), `oms_trigger`, `oms_watch`, `oms_fired` (contingent parents), `oms_over` (what a late fill leaves no
+room for), `oms_waiting` (what is on its way out), `oms_venue` (reports), `oms_fills`, `oms_external` (what
+is not ours), `oms_recovery` (fold, journal, connection), `oms_look` and `oms_evidence` (looks and what they
+prove), `oms_modes`, `oms_kill`, `oms_human`, `oms_desk` (books), `oms_epoch` (ids), `oms_stop`, `oms_view`.
 """
 
 from __future__ import annotations
@@ -75,6 +75,7 @@ from tradefan.actors.oms_submit import (
     require_numbers,
     resolve_waiting,
 )
+from tradefan.actors.oms_trigger import on_expiry_timer, on_held_timer, on_quality, on_quote, on_trade
 from tradefan.actors.oms_venue import (
     on_cancel_rejected,
     on_cancel_timer,
@@ -87,6 +88,7 @@ from tradefan.actors.oms_view import OmsView, oms_view, publish
 from tradefan.actors.oms_volume import ask, on_volume
 from tradefan.actors.oms_waiting import drop_creates, not_sent, on_doubt_timer
 from tradefan.actors.oms_wakes import on_wake
+from tradefan.actors.oms_watch import begin_anew, follow, follows, rescale
 from tradefan.contracts import RiskRefused
 from tradefan.core import outbox
 from tradefan.core.wakes import reached
@@ -122,7 +124,7 @@ from tradefan.messages.gateway import (
     VenueFill,
 )
 from tradefan.messages.instrument import InstrumentUpdate
-from tradefan.messages.market import FeedQuality, Quality, Quote, SessionBreak, VolumeTick
+from tradefan.messages.market import FeedQuality, Quality, Quote, SessionBreak, Trade, VolumeTick
 from tradefan.messages.orders import (
     Answer,
     AskPositions,
@@ -168,11 +170,17 @@ class Oms:
             quotes[msg.instrument] = msg
             waits = self.state.live.levels.get(msg.instrument)
             woken = [] if waits is None else reached(waits, msg.bid, msg.ask)
-            if known and not woken:
+            watched = msg.instrument in self.state.live.watchers
+            if known and not woken and not watched:
                 return
+        elif kind is Trade and msg.instrument not in self.state.live.watchers:
+            # The last to wait for a price has gone meanwhile.
+            return
         turn = Turn(self.state, self.wiring, ctx)
         if kind is Quote:
             turn.woken.update(dict.fromkeys(woken))
+            if watched:
+                on_quote(turn, msg)
             if not known:
                 on_first_quote(turn, msg)
                 wake_parents(turn, msg.instrument)
@@ -286,8 +294,13 @@ def _release(turn: Turn) -> None:
 
 def _on_quality(turn: Turn, msg: FeedQuality) -> None:
     """A feed that cannot be trusted has no reference, and the creates that wait go with it."""
+    known = turn.live.qualities.get(msg.instrument)
     turn.live.qualities[msg.instrument] = msg
     turn.judge = True
+    on_quality(turn, msg, None if known is None else known.quality)
+    if follows(turn, msg.instrument):
+        # A market that began anew tells nobody its trades.
+        follow(turn, msg.instrument, on=True)
     wake_parents(turn, msg.instrument)
     if msg.instrument in turn.live.tapes:
         # A market that began anew follows nothing.
@@ -299,6 +312,7 @@ def _on_quality(turn: Turn, msg: FeedQuality) -> None:
 
 def _on_break(turn: Turn, msg: SessionBreak) -> None:
     turn.live.quotes.pop(msg.instrument, None)
+    begin_anew(turn, msg.instrument)
 
 
 def _on_link_down(turn: Turn, msg: LinkDown) -> None:
@@ -308,6 +322,7 @@ def _on_link_down(turn: Turn, msg: LinkDown) -> None:
 
 def _on_instrument(turn: Turn, msg: InstrumentUpdate) -> None:
     turn.live.instruments[msg.instrument.id] = msg.instrument
+    rescale(turn, msg.instrument.id)
     wake_parents(turn, msg.instrument.id)
 
 
@@ -375,6 +390,8 @@ _TIMERS: dict[str, Callable[[Turn, Timer], None]] = {
     "kill": on_kill_timer,
     "resume": on_resume_timer,
     "safe": on_safe_timer,
+    "held": on_held_timer,
+    "expiry": on_expiry_timer,
 }
 _BEFORE_FOLD = ("fold", "stop", "kill")
 """Timers that mean something before the journal is read."""
@@ -438,6 +455,7 @@ _HANDLERS: dict[type[Any], Handler] = {
     EquityMark: on_equity_mark,
     FeedQuality: _on_quality,
     VolumeTick: on_volume,
+    Trade: on_trade,
     SessionBreak: _on_break,
     InstrumentUpdate: _on_instrument,
     LinkDown: _on_link_down,

@@ -10,6 +10,7 @@ from decimal import Decimal
 from typing import Any
 
 from tradefan.actors.oms_executor import collar_bps, deadline_ns
+from tradefan.actors.oms_fired import refused_child
 from tradefan.actors.oms_gate import Wanted, admit, collar_price, fee_rate, reference
 from tradefan.actors.oms_parents import complete, fail
 from tradefan.actors.oms_policy import pause
@@ -56,7 +57,7 @@ def place(turn: Turn, parent: ParentState, command: PlaceChild) -> None:
         if not parent.live:
             complete(turn, parent, OrderStatus.EXPIRED, "dust")
         return
-    refused = admit(turn, wanted_of(parent.order, instrument, command))
+    refused = admit(turn, wanted_of(parent, instrument, command))
     if refused is not None:
         turn.log("warning", "child_refused", parent_id=parent.order.parent_id, code=refused.code)
         _refused(turn, parent, refused)
@@ -65,7 +66,10 @@ def place(turn: Turn, parent: ParentState, command: PlaceChild) -> None:
 
 
 def _refused(turn: Turn, parent: ParentState, refused: RiskRefused) -> None:
-    """Let a sliced parent wait where a gate refuses one of its clips; any other ends by it."""
+    """Let a sliced parent, or one that has fired, wait where a gate refuses a child; any other ends by it."""
+    if parent.fired:
+        refused_child(turn, parent, refused)
+        return
     if parent.clip is not None and parent.clip.deadline_ns is not None:
         if refused.code == "INSUFFICIENT_FUNDS":
             pause(turn, parent, "funds")
@@ -82,8 +86,9 @@ def _end_unless_sent(turn: Turn, parent: ParentState, status: OrderStatus, reaso
         complete(turn, parent, status, reason)
 
 
-def wanted_of(order: ParentOrder, instrument: Instrument, command: PlaceChild) -> Wanted:
+def wanted_of(parent: ParentState, instrument: Instrument, command: PlaceChild) -> Wanted:
     """Return a clip as the gates read it."""
+    order = parent.order
     return Wanted(
         order.account,
         instrument,
@@ -94,6 +99,7 @@ def wanted_of(order: ParentOrder, instrument: Instrument, command: PlaceChild) -
         "limit",
         order.reduce_only,
         takes=command.time_in_force != "GTC",
+        fired=parent.fired,
     )
 
 
@@ -186,7 +192,7 @@ def replace(turn: Turn, parent: ParentState, command: ReplaceChild) -> None:
     # A late fill of an earlier child may have used up what this one rests for.
     beyond = place.order_qty > parent.order.order_qty - (parent.done_qty - old.leaves_qty)
     too_small = _below_minimum(instrument, place.order_qty, place.limit_price)
-    if beyond or too_small or admit(turn, wanted_of(parent.order, instrument, place)) is not None:
+    if beyond or too_small or admit(turn, wanted_of(parent, instrument, place)) is not None:
         # What rests goes on: nothing is lost by not replacing it.
         return
     made = _intend(turn, parent.order, instrument, place, old.client_order_id)

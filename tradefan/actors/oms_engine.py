@@ -11,6 +11,7 @@ from typing import Any
 
 from tradefan.actors.oms_children import cancel, place, replace
 from tradefan.actors.oms_executor import decided, plan_of, volume_of
+from tradefan.actors.oms_fired import TRIES, begin, say_overdue
 from tradefan.actors.oms_gate import closed
 from tradefan.actors.oms_over import shed
 from tradefan.actors.oms_parents import complete, fail, finished
@@ -19,6 +20,7 @@ from tradefan.actors.oms_state import Turn
 from tradefan.actors.oms_volume import follow
 from tradefan.actors.oms_waiting import ask_for
 from tradefan.actors.oms_wakes import wake
+from tradefan.actors.oms_watch import watch
 from tradefan.contracts import (
     CancelChild,
     Decide,
@@ -59,11 +61,21 @@ def advance(turn: Turn, name: ParentId, *, at_stop: bool = False) -> None:
     settle(turn, parent)
     if name in turn.ending:
         complete(turn, parent, OrderStatus.CANCELED, turn.ending.pop(name))
+    if parent.phase is Phase.ARMED:
+        watch(turn, parent)
     if parent.phase is Phase.WORKING and not closed(turn, at_stop=at_stop):
-        _step(turn, parent)
+        if not parent.fired or begin(turn, parent):
+            _step(turn, parent)
+        _look_after(turn, parent)
     # Behind the executor, which may replace what is over by what is left.
     shed(turn, parent)
     finished(turn, parent)
+
+
+def _look_after(turn: Turn, parent: ParentState) -> None:
+    """Say so when what has fired is not done by its first tries."""
+    if parent.fired and parent.phase is Phase.WORKING and parent.attempts >= TRIES and not parent.live:
+        say_overdue(turn, parent, "tries")
 
 
 def _step(turn: Turn, parent: ParentState) -> None:

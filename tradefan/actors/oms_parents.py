@@ -6,10 +6,11 @@ from tradefan.actors.oms_executor import text_of
 from tradefan.actors.oms_state import Turn
 from tradefan.actors.oms_volume import leave
 from tradefan.actors.oms_waiting import cancel_order
+from tradefan.actors.oms_watch import unwatch
 from tradefan.core.trading import ParentState
 from tradefan.core.wakes import forget
 from tradefan.messages.orders import OrderStatus, Phase
-from tradefan.messages.records import ParentFailed, PhaseChange
+from tradefan.messages.records import Disarmed, ParentFailed, PhaseChange
 
 
 def fail(turn: Turn, parent: ParentState, error: BaseException) -> None:
@@ -29,7 +30,11 @@ def complete(turn: Turn, parent: ParentState, status: OrderStatus, reason: str) 
     """Let a parent place nothing more: its children go to evidence, then it is DONE with `status`."""
     if parent.phase is Phase.DONE:
         return
-    if parent.phase is not Phase.COMPLETING or parent.status is not status:
+    if parent.phase in (Phase.VALIDATED, Phase.ARMED):
+        turn.emit(Disarmed(turn.now, parent.order.parent_id, status, reason))
+        turn.parents[parent.order.parent_id] = None
+        unwatch(turn, parent)
+    elif parent.phase is not Phase.COMPLETING or parent.status is not status:
         turn.emit(PhaseChange(turn.now, parent.order.parent_id, Phase.COMPLETING, status, reason))
         turn.parents[parent.order.parent_id] = None
     cancel_children(turn, parent, reason)
@@ -57,6 +62,7 @@ def finished(turn: Turn, parent: ParentState) -> bool:
     turn.emit(PhaseChange(turn.now, parent.order.parent_id, Phase.DONE, status, reason))
     turn.parents[parent.order.parent_id] = None
     turn.live.wakes.pop(parent.order.parent_id, None)
+    turn.live.overdue.pop(parent.order.parent_id, None)
     here = turn.live.levels.get(parent.order.instrument)
     if here is not None:
         forget(here, parent.order.parent_id)

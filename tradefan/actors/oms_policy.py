@@ -62,7 +62,7 @@ def pause(turn: Turn, parent: ParentState, reason: str) -> None:
         turn.log("warning", "parent_paused", parent_id=parent.order.parent_id, reason=reason)
         if reason == "funds":
             # Whoever brings the money, a sale or a transfer, does not know who waits for it.
-            _ask_again(turn, parent, FUNDS_NS)
+            ask_again(turn, parent, FUNDS_NS)
 
 
 def _enter(turn: Turn, parent: ParentState, why: str) -> None:
@@ -110,7 +110,7 @@ def _held(turn: Turn, parent: ParentState) -> str:
         turn.live.halted[order.instrument] = turn.now
         return "halt"
     if turn.now < turn.live.halted.get(order.instrument, -HALT_REST_NS) + HALT_REST_NS:
-        _ask_again(turn, parent, HALT_REST_NS)
+        ask_again(turn, parent, HALT_REST_NS)
         return "halt"
     quality = turn.live.qualities.get(order.instrument)
     if quality is None or quality.quality in (Quality.STALE, Quality.BLIND):
@@ -141,7 +141,7 @@ def _tend_children(turn: Turn, parent: ParentState, recipe: Recipe, why: str) ->
     if why == "halt":
         cancel_resting(turn, parent, why)
     elif why == "funds":
-        _ask_again(turn, parent, FUNDS_NS)
+        ask_again(turn, parent, FUNDS_NS)
     elif why == "data" and recipe.follows:
         # What rests at its owner's price is the owner's word; what follows the market has lost it.
         quality = turn.live.qualities.get(parent.order.instrument)
@@ -150,7 +150,7 @@ def _tend_children(turn: Turn, parent: ParentState, recipe: Recipe, why: str) ->
         if left_ns <= 0:
             cancel_resting(turn, parent, why)
         else:
-            _ask_again(turn, parent, left_ns)
+            ask_again(turn, parent, left_ns)
 
 
 def cancel_resting(turn: Turn, parent: ParentState, reason: str) -> None:
@@ -175,7 +175,7 @@ def stay_alive(turn: Turn) -> None:
         turn.ctx.after(ALIVE_NS, Timer("alive"))
 
 
-def _ask_again(turn: Turn, parent: ParentState, delay_ns: int) -> None:
+def ask_again(turn: Turn, parent: ParentState, delay_ns: int) -> None:
     """Have a parent judged again after a delay; one timer waits for each at most, the soonest."""
     name, due_ns = parent.order.parent_id, turn.now + delay_ns
     if turn.now < turn.live.policies.get(name, 0) <= due_ns:

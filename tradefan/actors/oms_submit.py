@@ -8,13 +8,16 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+from tradefan.actors.oms_contingent import accept_trigger
 from tradefan.actors.oms_engine import advance
 from tradefan.actors.oms_entry import No, check_shape, check_size, largest, tradable, worst_price
 from tradefan.actors.oms_executor import collar_bps, make_executor, plan_of
 from tradefan.actors.oms_gate import Wanted, admit, closed, not_ready, reference, risk_state
 from tradefan.actors.oms_parents import cancel_children, complete
+from tradefan.actors.oms_reduce import over_position
 from tradefan.actors.oms_state import REFUSALS_KEPT, Turn
 from tradefan.contracts import MarketView, RiskRefused
+from tradefan.core.contingent import TRIGGERS, is_protective
 from tradefan.core.exposure import owner_sides
 from tradefan.core.ids import parent_id
 from tradefan.core.ledger import position
@@ -118,7 +121,7 @@ def _parent_of(turn: Turn, wish: SubmitOrder) -> ParentOrder:
         reason=wish.reason,
         reduce_only=wish.reduce_only,
         position_side=wish.position_side,
-        protective=wish.protective,
+        protective=wish.protective or is_protective(wish.algo, wish.settings),
         created_ns=turn.now,
     )
 
@@ -131,6 +134,11 @@ def _accept(turn: Turn, order: ParentOrder, target: SetTarget | None, *, at_stop
     """
     if order.owner == EXTERNAL:
         raise Refused("UNKNOWN_OWNER", "external is what nobody here ordered: it has no orders")
+    if order.algo in TRIGGERS:
+        if target is not None:
+            raise Refused("BAD_SETTING", f"a target is worked at once, {order.algo} is not: order it instead")
+        accept_trigger(turn, order)
+        return
     instrument = tradable(turn, order.account, order.instrument)
     make_executor(order)
     collar_bps(order)
@@ -153,7 +161,7 @@ def _accept(turn: Turn, order: ParentOrder, target: SetTarget | None, *, at_stop
         takes=order.limit_price is None,
         child_qty=None if plan is None else largest(plan),
     )
-    refused = admit(turn, wanted)
+    refused = admit(turn, wanted) or over_position(turn, order, instrument)
     if refused is not None:
         raise No(refused)
     turn.emit(Parent(turn.now, order, None if target is None else target.target_qty, plan))

@@ -11,17 +11,18 @@ from itertools import islice
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from tradefan.actors.oms_gate import mode_shown
 from tradefan.actors.oms_state import Counters, Live, ModeNow, OmsState, OmsWiring, Turn
 from tradefan.core.outbox import creates
 from tradefan.core.trading import Trading
-from tradefan.core.trading_state import ParentState
+from tradefan.core.trading_state import ParentState, TriggerState
 from tradefan.core.updates import order_update, parent_update, position_update
 from tradefan.messages.base import Message
 from tradefan.messages.orders import FillUpdate, OrderUpdate, ParentUpdate, Phase, PositionUpdate, Refusal
 from tradefan.messages.records import Fill, Kill, ModeChange
-from tradefan.units import EXTERNAL, AccountId, Asset, InstrumentId, OwnerId
+from tradefan.units import EXTERNAL, AccountId, Asset, InstrumentId, OwnerId, ParentId
 
 OPEN_SHOWN = 200
 """Open parents, live orders and positions in a picture: all there usually are; what is beyond is counted."""
@@ -71,6 +72,8 @@ class OmsView(Struct, frozen=True):
     last_fills: tuple[Fill, ...]
     unapplied: int
     counters: Counters
+    triggers: dict[ParentId, TriggerState] = {}
+    """Of the parents that are shown and wait for the market, or have fired."""
 
 
 def publish(turn: Turn) -> None:
@@ -115,6 +118,7 @@ def oms_view(state: OmsState, wiring: OmsWiring) -> OmsView:
     orders.sort(key=lambda order: order.external)
     positions = [item for item in positions_of(trading, None) if item.owner != EXTERNAL or item.qty]
     positions.sort(key=lambda item: not item.qty)
+    shown = _parents(trading)
     return OmsView(
         state=_state_word(state, wiring),
         mode=mode_shown(trading),
@@ -125,7 +129,7 @@ def oms_view(state: OmsState, wiring: OmsWiring) -> OmsView:
         durable_lsn=live.outbox.durable,
         waiting_creates=len(creates(live.outbox)),
         accounts=tuple(_account_view(state, account) for account in wiring.accounts),
-        parents=tuple(map(parent_update, _parents(trading))),
+        parents=tuple(map(parent_update, shown)),
         parents_open=len(trading.parents_open),
         parents_kept=len(trading.parents),
         orders=tuple(map(order_update, orders[:OPEN_SHOWN])),
@@ -139,6 +143,7 @@ def oms_view(state: OmsState, wiring: OmsWiring) -> OmsView:
         last_fills=tuple(reversed(live.fills)),
         unapplied=trading.unapplied,
         counters=msgspec.structs.replace(live.counters),
+        triggers={one.order.parent_id: replace(one.trigger) for one in shown if one.trigger is not None},
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
+from tradefan.core.contingent import TRIGGERS
 from tradefan.core.trading_state import (
     ENDED_MAX,
     REFS_MAX,
@@ -98,7 +99,8 @@ def on_parent(state: Trading, record: Parent) -> bool:
         record.target_qty,
         state.epoch,
         updated_ns=record.at_ns,
-        phase=Phase.WORKING,
+        # A contingent one is idle until ARMED.
+        phase=Phase.VALIDATED if order.algo in TRIGGERS else Phase.WORKING,
         plan=record.plan,
         plans=0 if record.plan is None else 1,
     )
@@ -156,6 +158,9 @@ def on_plan(state: Trading, record: PlanChange) -> bool:
     parent = state.parents.get(record.parent_id)
     if parent is None or parent.phase is Phase.DONE:
         return False
+    if parent.fired and not parent.plans:
+        # What it was armed in is no matter: its children are those of the start that plans them.
+        parent.epoch = state.epoch
     parent.plan, parent.plans = record.plan, parent.plans + 1
     parent.updated_ns = record.at_ns
     return True

@@ -4,7 +4,7 @@
 instrument table. What a record cannot change is counted in `unapplied`. Memory is bounded: what
 ended leaves, newest `ENDED_MAX` kept (`UNSEALED_MAX` of working parents), and keys live in windows.
 The shape is `core/trading_state`, the handlers of one record each are in `core/apply_parents`,
-`apply_orders` and `apply_books`.
+`apply_triggers`, `apply_orders` and `apply_books`.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any
 from tradefan.core import apply_books as books
 from tradefan.core import apply_orders as orders
 from tradefan.core import apply_parents as parents
+from tradefan.core import apply_triggers as triggers
 from tradefan.core.order import Event
 from tradefan.core.trading_state import (
     ParentState,
@@ -69,6 +70,11 @@ _APPLY: dict[type[Any], Callable[[Trading, Any], bool]] = {
     r.Decision: parents.on_decision,
     r.Alive: parents.on_alive,
     r.Waiting: parents.on_waiting,
+    r.Armed: triggers.on_armed,
+    r.Watermark: triggers.on_watermark,
+    r.Triggered: triggers.on_triggered,
+    r.Disarmed: triggers.on_disarmed,
+    r.Amend: triggers.on_amend,
     r.Intent: orders.on_intent,
     r.ExternalOrder: orders.on_external,
     r.NotSent: orders.on_event(Event.NOT_SENT),

@@ -57,6 +57,21 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 
+class TriggerState(Struct):
+    """Where the trigger of a contingent parent stands; prices in the quote asset.
+
+    `level` is None for a trailing one, whose `watermark` was journaled at `marked_ns` last.
+    """
+
+    level: Decimal | None
+    watermark: Decimal | None
+    expires_ns: int | None
+    armed_ns: int
+    marked_ns: int
+    fired_ns: int | None = None
+    fired_px: Decimal | None = None
+
+
 class ParentState(Struct):
     """A parent with its sums over all children, kept up to date with every change."""
 
@@ -83,6 +98,8 @@ class ParentState(Struct):
     clips: int = 0
     paused_ns: int = 0
     """When it was paused last."""
+    trigger: TriggerState | None = None
+    """Of a contingent parent that was armed."""
 
     @property
     def done_qty(self) -> Decimal:
@@ -93,6 +110,11 @@ class ParentState(Struct):
     def open_qty(self) -> Decimal:
         """What may still be placed."""
         return max(self.order.order_qty - self.done_qty, ZERO)
+
+    @property
+    def fired(self) -> bool:
+        """Whether its trigger has fired: it is worked as its `then` since."""
+        return self.trigger is not None and self.trigger.fired_ns is not None
 
     @property
     def shown_status(self) -> OrderStatus:

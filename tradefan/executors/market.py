@@ -5,15 +5,23 @@ from __future__ import annotations
 from tradefan.contracts import register
 from tradefan.execution import Common, Recipe
 from tradefan.executors.composed import Composed
+from tradefan.executors.insist import Insist
 from tradefan.executors.pacings import Once
 from tradefan.executors.tactics import Take
 from tradefan.executors.trajectories import Whole
 
 
-@register("executor", "market", settings=Common)
-class Market(Composed[Common]):
+class MarketSettings(Common, frozen=True, kw_only=True):
+    """Whether it goes on each second behind `tries`, as a stop that has fired does."""
+
+    insist: bool = False
+
+
+@register("executor", "market", settings=MarketSettings)
+class Market(Composed[MarketSettings]):
     """Immediate-or-cancel at the collar; the rest goes again after `retry_after`, `tries` in all."""
 
     def compose(self) -> Recipe:
         settings = self.settings
-        return Recipe(settings, Whole(), Once(settings), Take(settings), follows=False, slices=False)
+        tactic = Insist(settings) if settings.insist else Take(settings)
+        return Recipe(settings, Whole(), Once(settings), tactic, follows=False, slices=False)

@@ -34,10 +34,10 @@ from tradefan.units import (
     TradeId,
 )
 
-RECORD_VERSION = 3
+RECORD_VERSION = 4
 """Of each row. A new kind of record raises it, else older programs take the row for damage. 2: `Waiting`;
-3: plans and clips."""
-TRADING_VERSION = 4
+3: plans and clips; 4: contingent orders."""
+TRADING_VERSION = 5
 """Of the encoded `Trading` in a snapshot. One from before `TRADING_READ`, or a newer one, is not read: the
 records are folded instead, and where those are gone the journal is refused."""
 TRADING_READ = 2
@@ -107,6 +107,54 @@ class Decision(RecordBase, frozen=True, array_like=True, tag=True):
 
 class Alive(RecordBase, frozen=True, array_like=True, tag=True):
     """Somebody was here: written while a parent is at work, so that a start knows how long nobody was."""
+
+
+class Armed(RecordBase, frozen=True, array_like=True, tag=True):
+    """ARMED: a contingent parent waits for the market from now on, or at another level than before.
+
+    `level` is the price that fires it, None for a trailing one; its `watermark` is the best confirmed price
+    so far, None before its activation.
+    """
+
+    parent_id: ParentId
+    level: Decimal | None
+    watermark: Decimal | None = None
+    expires_ns: int | None = None
+
+
+class Watermark(RecordBase, frozen=True, array_like=True, tag=True):
+    """WATERMARK: the best confirmed price that a trailing parent has seen since it was armed."""
+
+    parent_id: ParentId
+    price: Decimal
+
+
+class Triggered(RecordBase, frozen=True, array_like=True, tag=True):
+    """TRIGGERED: an armed parent has fired, by this price, and is worked as its `then` from now on.
+
+    `seq` is the trade's id, or counts the quotes that were looked at. Durable before the first child leaves.
+    """
+
+    parent_id: ParentId
+    price: Decimal
+    source: str
+    seq: int
+
+
+class Disarmed(RecordBase, frozen=True, array_like=True, tag=True):
+    """DISARMED: an armed parent fires no more; it ends with this status."""
+
+    parent_id: ParentId
+    status: OrderStatus
+    reason: str
+
+
+class Amend(RecordBase, frozen=True, array_like=True, tag=True):
+    """AMEND: a parent has another quantity from now on."""
+
+    parent_id: ParentId
+    order_qty: Decimal
+    reason: str
 
 
 class ParentFailed(RecordBase, frozen=True, array_like=True, tag=True):
@@ -491,5 +539,10 @@ Record: TypeAlias = (
     | Kill
     | Resume
     | Waiting
+    | Armed
+    | Watermark
+    | Triggered
+    | Disarmed
+    | Amend
 )
 """Everything that may stand in the journal."""

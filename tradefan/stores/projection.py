@@ -20,11 +20,14 @@ from tradefan.core.updates import fill_update, order_update, parent_update, posi
 from tradefan.messages.control import StoreBatch, Stored
 from tradefan.messages.orders import FillUpdate
 from tradefan.messages.records import (
+    Amend,
+    Armed,
     Assign,
     Bust,
     CancelIntent,
     CancelRefused,
     Correct,
+    Disarmed,
     ExternalOrder,
     Fill,
     FillInferred,
@@ -38,6 +41,8 @@ from tradefan.messages.records import (
     Record,
     Report,
     Resolved,
+    Triggered,
+    Watermark,
 )
 from tradefan.stores.journal import SNAPSHOT_SPACING, JournalFile, Row
 from tradefan.stores.sqlite import StoreFile
@@ -49,6 +54,7 @@ BATCH = 500
 """Rows written together; fewer than the ended orders that the state remembers."""
 
 _OF_AN_ORDER = (Intent, ExternalOrder, NotSent, Report, InDoubt, Resolved, CancelIntent, CancelRefused)
+_OF_A_PARENT = (PhaseChange, ParentFailed, Armed, Watermark, Triggered, Disarmed, Amend)
 _MOVES = (Fill, FillInferred, FillReplaced, Bust, Correct)
 """What changes a position by a trade."""
 
@@ -172,7 +178,7 @@ class Follower:
                 self._touch(record.replaces)
         elif isinstance(record, Parent):
             self._parents[record.order.parent_id] = None
-        elif isinstance(record, PhaseChange | ParentFailed):
+        elif isinstance(record, _OF_A_PARENT):
             self._parents[record.parent_id] = None
         elif isinstance(record, Assign):
             for owner in (record.giver, record.taker):
