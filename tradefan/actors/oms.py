@@ -5,10 +5,11 @@
 modes are judged, everybody concerned is told, the records go to the journal as one Append, and guarded
 effects wait in the outbox until that is durable. Parts: `oms_submit` (wishes), `oms_owners` (a strategy's
 turn), `oms_engine` (parents), `oms_executor` (the fence around their plug-ins), `oms_gate` (reference,
-risk), `oms_trigger`, `oms_watch`, `oms_fired` (contingent parents), `oms_over` (what a late fill leaves no
-room for), `oms_waiting` (what is on its way out), `oms_venue` (reports), `oms_fills`, `oms_external` (what
-is not ours), `oms_recovery` (fold, journal, connection), `oms_look` and `oms_evidence` (looks and what they
-prove), `oms_modes`, `oms_kill`, `oms_human`, `oms_desk` (books), `oms_epoch` (ids), `oms_stop`, `oms_view`.
+risk), `oms_trigger`, `oms_watch`, `oms_fired` (contingent parents), `oms_group` (groups), `oms_over` (what
+a late fill leaves no room for), `oms_waiting` (what is on its way out), `oms_venue` (reports), `oms_fills`,
+`oms_external` (what is not ours), `oms_recovery` (fold, journal, connection), `oms_look` and `oms_evidence`
+(looks and what they prove), `oms_modes`, `oms_kill`, `oms_human`, `oms_desk` (books), `oms_epoch` (ids),
+`oms_stop`, `oms_view`.
 """
 
 from __future__ import annotations

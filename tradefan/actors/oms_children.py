@@ -14,6 +14,7 @@ from tradefan.actors.oms_fired import refused_child
 from tradefan.actors.oms_gate import Wanted, admit, collar_price, fee_rate, reference
 from tradefan.actors.oms_parents import complete, fail
 from tradefan.actors.oms_policy import pause
+from tradefan.actors.oms_room import is_exit, no_room
 from tradefan.actors.oms_state import Turn
 from tradefan.actors.oms_waiting import cancel_order, unsent
 from tradefan.actors.oms_wakes import wake
@@ -52,9 +53,11 @@ def place(turn: Turn, parent: ParentState, command: PlaceChild) -> None:
     if broken is not None:
         fail(turn, parent, Defect(f"executor {parent.order.algo!r}: {broken}"))
         return
+    if no_room(turn, parent, command.order_qty):
+        return
     if _below_minimum(instrument, parent.open_qty, command.limit_price):
         # While a child lives its end may bring more to place; else nothing that is left can be sent.
-        if not parent.live:
+        if not parent.live and not is_exit(parent):
             complete(turn, parent, OrderStatus.EXPIRED, "dust")
         return
     refused = admit(turn, wanted_of(parent, instrument, command))
@@ -67,7 +70,7 @@ def place(turn: Turn, parent: ParentState, command: PlaceChild) -> None:
 
 def _refused(turn: Turn, parent: ParentState, refused: RiskRefused) -> None:
     """Let a sliced parent, or one that has fired, wait where a gate refuses a child; any other ends by it."""
-    if parent.fired:
+    if parent.fired or is_exit(parent):
         refused_child(turn, parent, refused)
         return
     if parent.clip is not None and parent.clip.deadline_ns is not None:

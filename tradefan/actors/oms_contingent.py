@@ -6,14 +6,14 @@ from decimal import Decimal
 
 from msgspec.structs import replace
 
+from tradefan.actors.oms_arm import arm, expires, seen_ticks
 from tradefan.actors.oms_engine import advance
 from tradefan.actors.oms_entry import No, check_shape, check_size, largest, tradable
 from tradefan.actors.oms_executor import collar_bps, make_executor, plan_of
 from tradefan.actors.oms_gate import closed, mode_of, not_ready, reference, risk_state
 from tradefan.actors.oms_reduce import over_position
 from tradefan.actors.oms_state import Turn
-from tradefan.actors.oms_trigger import fire, hindrance, quoted_ticks
-from tradefan.actors.oms_watch import watch
+from tradefan.actors.oms_trigger import fire, hindrance
 from tradefan.contracts import MarketView, RiskIntent, RiskRefused, lookup
 from tradefan.core import trigger
 from tradefan.core.contingent import (
@@ -21,19 +21,15 @@ from tradefan.core.contingent import (
     check_names,
     check_trigger,
     condition_of,
-    good_till_ns,
     trigger_settings,
     worked,
 )
-from tradefan.core.equity import day_start, parse_roll
-from tradefan.core.trading import ParentState
-from tradefan.core.trigger import Condition
 from tradefan.errors import Refused
 from tradefan.messages.instrument import Instrument
 from tradefan.messages.orders import ParentOrder
-from tradefan.messages.records import Armed, Parent
+from tradefan.messages.records import Parent
 from tradefan.risk import check, reduces
-from tradefan.units import DAY, exact, plain
+from tradefan.units import plain
 
 ENOUGH = Decimal(10) ** 15
 """What an armed order is taken to have at its disposal: it holds nothing, its children are asked for it."""
@@ -46,6 +42,31 @@ def accept_trigger(turn: Turn, order: ParentOrder) -> None:
         Refused, No: why it may not exist; nothing was written then.
     """
     instrument = tradable(turn, order.account, order.instrument)
+    settings = check_trigger_now(turn, order, instrument)
+    refused = over_position(turn, order, instrument)
+    if refused is not None:
+        raise No(refused)
+    turn.emit(Parent(turn.now, order))
+    begin_trigger(turn, order, instrument, settings)
+    advance(turn, order.parent_id)
+
+
+def begin_trigger(turn: Turn, order: ParentOrder, instrument: Instrument, settings: TriggerSettings) -> None:
+    """Arm a contingent parent that has just been written; what is true already fires, as its owner allows."""
+    turn.parents[order.parent_id] = None
+    condition = condition_of(order, settings, instrument, settings.trigger_price)
+    ticks = seen_ticks(turn, condition, settings, instrument)
+    arm(turn, turn.trading.parents[order.parent_id], settings, settings.trigger_price)
+    if trigger.is_true(condition, ticks):
+        _fire_now(turn, order, ticks * instrument.price_tick, settings)
+
+
+def check_trigger_now(turn: Turn, order: ParentOrder, instrument: Instrument) -> TriggerSettings:
+    """Return what a contingent order says of its trigger, held against the market and the limits.
+
+    Raises:
+        Refused, No: why it may not exist.
+    """
     settings = check_contingent(turn, order, instrument)
     market = reference(turn, instrument, crossing=False)
     if isinstance(market, RiskRefused):
@@ -53,20 +74,13 @@ def accept_trigger(turn: Turn, order: ParentOrder) -> None:
     price = settings.trigger_price or market.mid
     condition = condition_of(order, settings, instrument, settings.trigger_price)
     ticks = seen_ticks(turn, condition, settings, instrument)
-    true_now = trigger.is_true(condition, ticks)
-    if true_now and not settings.allow_immediate:
+    if trigger.is_true(condition, ticks) and not settings.allow_immediate:
         raise No(_would_trigger(order, settings, instrument, ticks))
     check_size(order, instrument, price)
-    refused = admit_armed(turn, order, instrument, price) or over_position(turn, order, instrument)
+    refused = admit_armed(turn, order, instrument, price)
     if refused is not None:
         raise No(refused)
-    plan_of(turn, order)
-    turn.emit(Parent(turn.now, order))
-    turn.parents[order.parent_id] = None
-    arm(turn, turn.trading.parents[order.parent_id], settings, settings.trigger_price)
-    if true_now:
-        _fire_now(turn, order, ticks * instrument.price_tick, settings)
-    advance(turn, order.parent_id)
+    return settings
 
 
 def check_contingent(turn: Turn, order: ParentOrder, instrument: Instrument) -> TriggerSettings:
@@ -88,58 +102,6 @@ def check_contingent(turn: Turn, order: ParentOrder, instrument: Instrument) -> 
     if expires_ns is not None and expires_ns <= turn.now:
         raise Refused("BAD_WINDOW", f"expiry: {settings.expiry} is past", "expiry gtc")
     return settings
-
-
-def arm(turn: Turn, parent: ParentState, settings: TriggerSettings, level: Decimal | None) -> None:
-    """Journal that a parent waits for the market, and begin to look at it.
-
-    A trailing one without an activation begins at the price of this instant.
-    """
-    order, instrument = parent.order, turn.instrument(parent.order.instrument)
-    assert instrument is not None
-    condition, mark = condition_of(order, settings, instrument, level), None
-    if condition.kind == "trailing" and condition.activation is None:
-        mark = seen_ticks(turn, condition, settings, instrument) * instrument.price_tick
-    turn.emit(Armed(turn.now, order.parent_id, level, mark, expires(turn, settings)))
-    turn.parents[order.parent_id] = None
-    turn.log(
-        "info",
-        "armed",
-        parent_id=order.parent_id,
-        owner=order.owner,
-        instrument=order.instrument,
-        side=order.side,
-        order_qty=plain(order.order_qty),
-        algo=order.algo,
-        trigger_price=None if level is None else plain(level),
-        watermark=None if mark is None else plain(mark),
-        reason=order.reason,
-    )
-    watch(turn, parent)
-
-
-def seen_ticks(turn: Turn, condition: Condition, settings: TriggerSettings, instrument: Instrument) -> int:
-    """Return where the market stands by a trigger's source, rounded away from firing.
-
-    Nobody has told the last price before somebody waits for it: the mid stands for it.
-    """
-    quote = turn.live.quotes[instrument.id]
-    bid, ask, tick = exact(quote.bid), exact(quote.ask), instrument.price_tick
-    return quoted_ticks(settings.source, condition, (bid, ask), tick)
-
-
-def expires(turn: Turn, settings: TriggerSettings) -> int | None:
-    """Return when an armed order ends by itself; None: never.
-
-    Raises:
-        Refused: its text is no instant.
-    """
-    if settings.expiry == "day":
-        time = turn.config.time
-        # Around a change of summer time the next day begins an hour earlier or later than a day behind this.
-        today_ns = day_start(turn.now, parse_roll(time.day_roll), time.zone)
-        return day_start(today_ns + DAY + DAY // 2, parse_roll(time.day_roll), time.zone)
-    return good_till_ns(settings.expiry)
 
 
 def admit_armed(turn: Turn, order: ParentOrder, instrument: Instrument, price: Decimal) -> RiskRefused | None:

@@ -13,6 +13,7 @@ from tradefan.actors.oms_children import cancel, place, replace
 from tradefan.actors.oms_executor import decided, plan_of, volume_of
 from tradefan.actors.oms_fired import TRIES, begin, say_overdue
 from tradefan.actors.oms_gate import closed
+from tradefan.actors.oms_group import tend, waits_for_others
 from tradefan.actors.oms_over import shed
 from tradefan.actors.oms_parents import complete, fail, finished
 from tradefan.actors.oms_policy import pause, settle, stay_alive
@@ -53,6 +54,8 @@ def advance(turn: Turn, name: ParentId, *, at_stop: bool = False) -> None:
     Behind the beginning of a stop executors are not asked, but for the first child of its own sale.
     """
     parent = turn.trading.parents.get(name)
+    if parent is not None and parent.group is not None:
+        tend(turn, parent.group)
     if parent is None or parent.phase is Phase.DONE or finished(turn, parent):
         return
     follow(turn, parent)
@@ -64,7 +67,7 @@ def advance(turn: Turn, name: ParentId, *, at_stop: bool = False) -> None:
     if parent.phase is Phase.ARMED:
         watch(turn, parent)
     if parent.phase is Phase.WORKING and not closed(turn, at_stop=at_stop):
-        if not parent.fired or begin(turn, parent):
+        if not waits_for_others(turn, parent) and begin(turn, parent):
             _step(turn, parent)
         _look_after(turn, parent)
     # Behind the executor, which may replace what is over by what is left.

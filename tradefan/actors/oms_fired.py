@@ -16,9 +16,12 @@ from tradefan.actors.oms_state import Turn
 from tradefan.contracts import RiskRefused
 from tradefan.core.trading import ParentState
 from tradefan.errors import Refused
+from tradefan.messages.contingent import Amend
 from tradefan.messages.instrument import Instrument
 from tradefan.messages.orders import OrderStatus
-from tradefan.messages.records import Amend, PlanChange
+from tradefan.messages.records import (
+    PlanChange,
+)
 from tradefan.units import SECOND, ZERO, plain
 
 AGAIN_NS = SECOND
@@ -30,7 +33,7 @@ _TOO_MUCH = ("RISK_REDUCE_ONLY", "INSUFFICIENT_FUNDS")
 
 def begin(turn: Turn, parent: ParentState) -> bool:
     """Plan what has fired; False while it cannot be planned, or where it has ended."""
-    if parent.plan is not None:
+    if parent.plan is not None or not (parent.fired or parent.group is not None):
         return True
     if away(turn, parent.order.account) is not None:
         _later(turn, parent, "NOT_READY")

@@ -9,8 +9,12 @@ from tradefan.actors.oms_waiting import cancel_order
 from tradefan.actors.oms_watch import unwatch
 from tradefan.core.trading import ParentState
 from tradefan.core.wakes import forget
+from tradefan.messages.contingent import Disarmed
 from tradefan.messages.orders import OrderStatus, Phase
-from tradefan.messages.records import Disarmed, ParentFailed, PhaseChange
+from tradefan.messages.records import (
+    ParentFailed,
+    PhaseChange,
+)
 
 
 def fail(turn: Turn, parent: ParentState, error: BaseException) -> None:

@@ -13,7 +13,7 @@ from tradefan.contracts import RiskRefused
 from tradefan.core.trading import ParentState
 from tradefan.messages.instrument import Instrument
 from tradefan.messages.orders import ParentOrder, Phase
-from tradefan.units import ZERO, plain
+from tradefan.units import ZERO, ParentId, plain
 
 
 def over_position(turn: Turn, order: ParentOrder, instrument: Instrument) -> RiskRefused | None:
@@ -33,15 +33,19 @@ def over_position(turn: Turn, order: ParentOrder, instrument: Instrument) -> Ris
 
 def reserved(turn: Turn, order: ParentOrder) -> Decimal:
     """Return what other reduce-only parents of an order's owner may still take off a position."""
-    total = ZERO
+    total, groups = ZERO, dict[ParentId, Decimal]()
     for parent in turn.open_parents_at(order.account, order.instrument, order.owner):
         other = parent.order
         if other.reduce_only and other.side == order.side and other.parent_id != order.parent_id:
-            total += _may_reduce(parent)
-    return total
+            if parent.group is None:
+                total += _may_reduce(parent)
+            else:
+                most = max(groups.get(parent.group, ZERO), _may_reduce(parent))
+                groups[parent.group] = most
+    return total + sum(groups.values(), ZERO)
 
 
 def _may_reduce(parent: ParentState) -> Decimal:
-    if parent.phase is Phase.COMPLETING:
+    if parent.phase is Phase.COMPLETING or (parent.phase is Phase.VALIDATED and parent.group is not None):
         return parent.working_qty + parent.in_doubt_qty
     return max(parent.order.order_qty - parent.cum_qty, ZERO)

@@ -295,6 +295,12 @@ class Live(Struct):
     watchers: dict[InstrumentId, dict[ParentId, None]] = field(default_factory=dict)
     overdue: dict[ParentId, None] = field(default_factory=dict)
     """Parents that have fired and are not done, of which that was said."""
+    tending: dict[ParentId, None] = field(default_factory=dict)
+    """Groups that are being looked after in this very turn."""
+    resized: dict[ParentId, int] = field(default_factory=dict)
+    """When the exits of a bracket were sized last."""
+    dusty: dict[ParentId, None] = field(default_factory=dict)
+    """Exits of which was said that they are less than the venue takes."""
     alive: bool = False
     """Whether the timer of ALIVE runs."""
     down_ns: int = 0

@@ -10,16 +10,18 @@ from decimal import Decimal
 
 from tradefan.actors.oms_gate import away, closed, may_leave, mode_of, risk_state
 from tradefan.actors.oms_parents import complete
+from tradefan.actors.oms_room import is_taken
 from tradefan.actors.oms_state import Turn, Watched
 from tradefan.actors.oms_watch import LAST, begin_anew, mark_watermark, unwatch
 from tradefan.core import trigger
+from tradefan.core.group import ENTRY
 from tradefan.core.trading import ParentState
 from tradefan.core.trigger import BPS, Condition
+from tradefan.messages.contingent import Triggered
 from tradefan.messages.control import Timer
 from tradefan.messages.instrument import Instrument
 from tradefan.messages.market import FeedQuality, Quality, Quote, Trade
 from tradefan.messages.orders import OrderStatus, Phase
-from tradefan.messages.records import Triggered
 from tradefan.risk import reduces
 from tradefan.units import SECOND, ZERO, InstrumentId, ParentId, exact, plain, to_ticks
 
@@ -158,6 +160,9 @@ def on_quality(turn: Turn, msg: FeedQuality, before: Quality | None) -> None:
 
 def _fire(turn: Turn, parent: ParentState, watched: Watched, price: int, seq: int) -> None:
     """Let a parent go to work, unless it may not now: then the next price asks again."""
+    if is_taken(turn, parent) and parent.leg != ENTRY:
+        watched.armed = trigger.again(watched.armed)
+        return
     why = hindrance(turn, parent)
     if why is not None:
         watched.armed = trigger.again(watched.armed)

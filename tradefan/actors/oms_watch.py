@@ -12,9 +12,9 @@ from tradefan.actors.oms_state import Turn, Watched
 from tradefan.core.contingent import condition_of, trigger_settings
 from tradefan.core.trading import ParentState
 from tradefan.core.trigger import Armed
+from tradefan.messages.contingent import Watermark
 from tradefan.messages.control import Timer
 from tradefan.messages.market import FollowTrades
-from tradefan.messages.records import Watermark
 from tradefan.units import InstrumentId, ParentId
 
 LAST = "last"

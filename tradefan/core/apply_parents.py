@@ -30,6 +30,7 @@ from tradefan.messages.records import (
     PlanChange,
     Waiting,
 )
+from tradefan.units import ParentId
 
 
 def on_epoch(state: Trading, record: Epoch) -> bool:
@@ -100,7 +101,10 @@ def on_parent(state: Trading, record: Parent) -> bool:
         state.epoch,
         updated_ns=record.at_ns,
         # A contingent one is idle until ARMED.
-        phase=Phase.VALIDATED if order.algo in TRIGGERS else Phase.WORKING,
+        phase=Phase.VALIDATED if record.held or order.algo in TRIGGERS else Phase.WORKING,
+        group=record.group,
+        leg=record.leg,
+        held=record.held,
         plan=record.plan,
         plans=0 if record.plan is None else 1,
     )
@@ -158,7 +162,7 @@ def on_plan(state: Trading, record: PlanChange) -> bool:
     parent = state.parents.get(record.parent_id)
     if parent is None or parent.phase is Phase.DONE:
         return False
-    if parent.fired and not parent.plans:
+    if (parent.fired or parent.group is not None) and not parent.plans:
         # What it was armed in is no matter: its children are those of the start that plans them.
         parent.epoch = state.epoch
     parent.plan, parent.plans = record.plan, parent.plans + 1
@@ -190,11 +194,25 @@ def _leave_place(state: Trading, order: ParentOrder) -> None:
 
 
 def _forget_parents(state: Trading) -> None:
-    """Let the oldest done parents go; one with a live child (a late adoption) waits."""
+    """Let the oldest done parents go; one with a live child (a late adoption), or of an open group, waits."""
     while len(state.parents_done) > ENDED_MAX:
         oldest = next(iter(state.parents_done))
         del state.parents_done[oldest]
-        if state.parents[oldest].live:
+        if state.parents[oldest].live or _is_needed(state, oldest):
             state.parents_done[oldest] = None
             return
-        del state.parents[oldest]
+        group = state.parents.pop(oldest).group
+        if group is not None and not _members(state, group):
+            state.groups.pop(group, None)
+
+
+def _is_needed(state: Trading, name: ParentId) -> bool:
+    """Say whether a done parent counts still: others of its group are at work."""
+    group = state.parents[name].group
+    return group is not None and any(one in state.parents_open for one in _members(state, group))
+
+
+def _members(state: Trading, group: ParentId) -> list[ParentId]:
+    """Return the members of a group that are in memory."""
+    known = state.groups.get(group)
+    return [] if known is None else [one for one in known.members.values() if one in state.parents]

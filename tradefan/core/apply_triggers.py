@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from tradefan.core.trading_state import ParentState, Trading, TriggerState, sound
+from tradefan.core.trading_state import GroupState, ParentState, Trading, TriggerState, sound
+from tradefan.messages.contingent import Amend, Armed, Disarmed, Group, GroupEnding, Triggered, Watermark
 from tradefan.messages.orders import OrderStatus, Phase
-from tradefan.messages.records import Amend, Armed, Disarmed, Triggered, Watermark
 from tradefan.units import ParentId
 
 
@@ -56,8 +56,26 @@ def on_amend(state: Trading, record: Amend) -> bool:
     parent = state.parents.get(record.parent_id)
     if parent is None or parent.phase is Phase.DONE or not (sound(record.order_qty) and record.order_qty > 0):
         return False
-    parent.order = replace(parent.order, order_qty=record.order_qty)
+    limit = parent.order.limit_price if record.limit_price is None else record.limit_price
+    parent.order = replace(parent.order, order_qty=record.order_qty, limit_price=limit)
     parent.updated_ns = record.at_ns
+    return True
+
+
+def on_group(state: Trading, record: Group) -> bool:
+    """Note which parents belong together."""
+    if record.group_id in state.groups or record.group_id in state.parents:
+        return False
+    state.groups[record.group_id] = GroupState(record.kind, dict(record.members), record.wish)
+    return True
+
+
+def on_group_ending(state: Trading, record: GroupEnding) -> bool:
+    """Note how a group is to end, or by what it was brought to nothing."""
+    group = state.groups.get(record.group_id)
+    if group is None:
+        return False
+    group.ending, group.flat = record.ending, record.flat or group.flat
     return True
 
 

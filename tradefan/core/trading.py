@@ -27,6 +27,7 @@ from tradefan.core.trading_state import (
     order_at,
     place_key,
 )
+from tradefan.messages import contingent as c
 from tradefan.messages import records as r
 from tradefan.messages.records import Record
 
@@ -70,11 +71,13 @@ _APPLY: dict[type[Any], Callable[[Trading, Any], bool]] = {
     r.Decision: parents.on_decision,
     r.Alive: parents.on_alive,
     r.Waiting: parents.on_waiting,
-    r.Armed: triggers.on_armed,
-    r.Watermark: triggers.on_watermark,
-    r.Triggered: triggers.on_triggered,
-    r.Disarmed: triggers.on_disarmed,
-    r.Amend: triggers.on_amend,
+    c.Armed: triggers.on_armed,
+    c.Watermark: triggers.on_watermark,
+    c.Triggered: triggers.on_triggered,
+    c.Disarmed: triggers.on_disarmed,
+    c.Amend: triggers.on_amend,
+    c.Group: triggers.on_group,
+    c.GroupEnding: triggers.on_group_ending,
     r.Intent: orders.on_intent,
     r.ExternalOrder: orders.on_external,
     r.NotSent: orders.on_event(Event.NOT_SENT),

@@ -11,7 +11,7 @@ from tradefan.core.exposure import Exposure
 from tradefan.core.ids import keyed
 from tradefan.core.ledger import Ledger
 from tradefan.core.order import Order
-from tradefan.messages.orders import OrderStatus, ParentOrder, Phase, SetTarget
+from tradefan.messages.orders import OrderStatus, ParentOrder, Phase, SetTarget, SubmitOrder
 from tradefan.messages.plan import Clip, Plan
 from tradefan.messages.records import (
     Bust,
@@ -100,6 +100,10 @@ class ParentState(Struct):
     """When it was paused last."""
     trigger: TriggerState | None = None
     """Of a contingent parent that was armed."""
+    group: ParentId | None = None
+    leg: str = ""
+    held: bool = False
+    """It is an exit, which its group begins and sizes."""
 
     @property
     def done_qty(self) -> Decimal:
@@ -138,6 +142,19 @@ class ParentState(Struct):
         if self.at_work:
             rest += self.open_qty
         return sign(self.order.side) * rest
+
+
+class GroupState(Struct):
+    """Parents that belong together, by leg; `wish` is the one order that they were asked for as.
+
+    `ending` is how it was cancelled, `flat` the parent that brings what is left of it to nothing.
+    """
+
+    kind: str
+    members: dict[str, ParentId]
+    wish: SubmitOrder
+    ending: str = ""
+    flat: ParentId | None = None
 
 
 class OwnerMemoryState(Struct):
@@ -200,6 +217,8 @@ class Trading(Struct):
     wishes: dict[str, SetTarget] = field(default_factory=dict)
     updated_ns: int = 0
     """Of the newest record."""
+    groups: dict[ParentId, GroupState] = field(default_factory=dict)
+    """As long as one of its members is in memory."""
 
 
 def order_at(

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from tradefan.contracts import register
 from tradefan.errors import Refused
-from tradefan.execution import Common, Recipe
+from tradefan.execution import Command, Common, Move, Place, Recipe, View, Wake
 from tradefan.executors.composed import Composed
 from tradefan.executors.pacings import Once
 from tradefan.executors.tactics import Rest
 from tradefan.executors.trajectories import Whole
 from tradefan.messages.orders import TimeInForce
+from tradefan.units import SECOND
 
 
 class LimitSettings(Common, frozen=True, kw_only=True):
     """How long it may rest; `post_only` never takes."""
 
     time_in_force: TimeInForce = "GTC"
+    grows: bool = False
+    """Its quantity may grow: a further child rests for what is new, and what ends early is placed again."""
 
 
 @register("executor", "limit", settings=LimitSettings)
@@ -35,4 +38,33 @@ class Limit(Composed[LimitSettings]):
     def compose(self) -> Recipe:
         settings = self.settings
         tactic = Rest(settings, settings.time_in_force)
-        return Recipe(settings, Whole(), Once(settings), tactic, follows=False, slices=False, once=True)
+        return Recipe(
+            settings,
+            Whole(),
+            Once(settings),
+            tactic,
+            follows=False,
+            slices=False,
+            once=not settings.grows,
+        )
+
+    def next(self, view: View) -> tuple[Command, ...]:
+        return stand(view, self.settings) if self.settings.grows else super().next(view)
+
+
+def stand(view: View, settings: Common) -> tuple[Command, ...]:
+    """Let all that is open rest at the limit, also what has been added since the last child was placed."""
+    limit, moved = view.limit, [child for child in view.live if child.rests and not child.ending]
+    assert limit is not None, "nothing is begun without its level"
+    moves = tuple(
+        Move(child.client_order_id, child.leaves, limit, settings.post_only)
+        for child in moved
+        if child.price != limit
+    )
+    again_ns = (view.last_end_ns or 0) + SECOND
+    if view.last_end_ns is not None and view.now_ns < again_ns:
+        # What the venue has just ended is not placed in a loop.
+        return (*moves, Wake(again_ns))
+    if view.rest < max(view.plan.min_clip, 1):
+        return (*moves, Wake())
+    return (*moves, Place(view.rest, limit, "GTC", settings.post_only), Wake())

@@ -10,9 +10,10 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Literal, TypeAlias
 
-from msgspec import Struct, field
+from msgspec import field
 
 from tradefan.messages.account import Mode
+from tradefan.messages.contingent import ContingentRecord
 from tradefan.messages.orders import (
     Doubt,
     OrderStatus,
@@ -23,6 +24,7 @@ from tradefan.messages.orders import (
     TimeInForce,
 )
 from tradefan.messages.plan import Clip, Plan
+from tradefan.messages.record_base import RecordBase
 from tradefan.units import (
     AccountId,
     Asset,
@@ -42,12 +44,6 @@ TRADING_VERSION = 5
 records are folded instead, and where those are gone the journal is refused."""
 TRADING_READ = 2
 """The oldest `Trading` that is brought up to the present one."""
-
-
-class RecordBase(Struct, frozen=True, array_like=True, tag=True):
-    """Base of all records; `at_ns` is kernel time of the turn that made it."""
-
-    at_ns: int
 
 
 class Epoch(RecordBase, frozen=True, array_like=True, tag=True):
@@ -80,6 +76,10 @@ class Parent(RecordBase, frozen=True, array_like=True, tag=True):
     target_qty: Decimal | None = None
     plan: Plan | None = None
     """How it is worked; the first, see `PlanChange`."""
+    group: ParentId | None = None
+    """The group that it is a member of, as `leg`; where `held` it is idle until that begins it."""
+    leg: str = ""
+    held: bool = False
 
 
 class PhaseChange(RecordBase, frozen=True, array_like=True, tag=True):
@@ -107,54 +107,6 @@ class Decision(RecordBase, frozen=True, array_like=True, tag=True):
 
 class Alive(RecordBase, frozen=True, array_like=True, tag=True):
     """Somebody was here: written while a parent is at work, so that a start knows how long nobody was."""
-
-
-class Armed(RecordBase, frozen=True, array_like=True, tag=True):
-    """ARMED: a contingent parent waits for the market from now on, or at another level than before.
-
-    `level` is the price that fires it, None for a trailing one; its `watermark` is the best confirmed price
-    so far, None before its activation.
-    """
-
-    parent_id: ParentId
-    level: Decimal | None
-    watermark: Decimal | None = None
-    expires_ns: int | None = None
-
-
-class Watermark(RecordBase, frozen=True, array_like=True, tag=True):
-    """WATERMARK: the best confirmed price that a trailing parent has seen since it was armed."""
-
-    parent_id: ParentId
-    price: Decimal
-
-
-class Triggered(RecordBase, frozen=True, array_like=True, tag=True):
-    """TRIGGERED: an armed parent has fired, by this price, and is worked as its `then` from now on.
-
-    `seq` is the trade's id, or counts the quotes that were looked at. Durable before the first child leaves.
-    """
-
-    parent_id: ParentId
-    price: Decimal
-    source: str
-    seq: int
-
-
-class Disarmed(RecordBase, frozen=True, array_like=True, tag=True):
-    """DISARMED: an armed parent fires no more; it ends with this status."""
-
-    parent_id: ParentId
-    status: OrderStatus
-    reason: str
-
-
-class Amend(RecordBase, frozen=True, array_like=True, tag=True):
-    """AMEND: a parent has another quantity from now on."""
-
-    parent_id: ParentId
-    order_qty: Decimal
-    reason: str
 
 
 class ParentFailed(RecordBase, frozen=True, array_like=True, tag=True):
@@ -539,10 +491,6 @@ Record: TypeAlias = (
     | Kill
     | Resume
     | Waiting
-    | Armed
-    | Watermark
-    | Triggered
-    | Disarmed
-    | Amend
+    | ContingentRecord
 )
 """Everything that may stand in the journal."""

@@ -17,17 +17,15 @@ from tradefan.core.ledger import position
 from tradefan.core.told import told
 from tradefan.core.trading import Trading, apply
 from tradefan.core.updates import fill_update, order_update, parent_update, position_update
+from tradefan.messages.contingent import Amend, Armed, Disarmed, Triggered, Watermark
 from tradefan.messages.control import StoreBatch, Stored
 from tradefan.messages.orders import FillUpdate
 from tradefan.messages.records import (
-    Amend,
-    Armed,
     Assign,
     Bust,
     CancelIntent,
     CancelRefused,
     Correct,
-    Disarmed,
     ExternalOrder,
     Fill,
     FillInferred,
@@ -41,8 +39,6 @@ from tradefan.messages.records import (
     Record,
     Report,
     Resolved,
-    Triggered,
-    Watermark,
 )
 from tradefan.stores.journal import SNAPSHOT_SPACING, JournalFile, Row
 from tradefan.stores.sqlite import StoreFile

@@ -11,20 +11,16 @@ from tests.unit.actors.oms_bench import Bench
 from tests.unit.actors.oms_wired import ACCOUNT, BTC, CLI, FACE, GATEWAY, MARKET, START, TREND
 from tradefan.core.trading import ParentState
 from tradefan.messages.account import AccountState
+from tradefan.messages.contingent import Amend, Armed, Disarmed, Triggered, Watermark
 from tradefan.messages.control import JournalFailed
 from tradefan.messages.gateway import CreateOrder
 from tradefan.messages.market import FeedQuality, FollowTrades, Quality, Quote, SessionBreak, Trade
 from tradefan.messages.orders import Answer, CancelParent, OrderStatus, Phase, Refusal
 from tradefan.messages.records import (
-    Amend,
-    Armed,
-    Disarmed,
     Intent,
     Parent,
     PlanChange,
     Record,
-    Triggered,
-    Watermark,
 )
 from tradefan.units import MS, SECOND, InstrumentId
 

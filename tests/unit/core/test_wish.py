@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import Any
 
 import msgspec
 import pytest
@@ -42,6 +43,10 @@ def test_order_when_it_waits_for_a_price_then_that_is_on_the_grid() -> None:
     sent = message_of(wish, SENDER, make_instrument(), None)
     assert isinstance(sent, SubmitOrder)
     assert (sent.settings, sent.reduce_only) == ({"trigger_price": "95.30", "gap_limit_bps": 50.5}, True)
+    legs: dict[str, Any] = {"take_profit": {"limit_price": 110.30000000000001}, "stop": {"offset_bps": 50.5}}
+    nested = message_of(buy("BTC/USDT", 1, by="bracket", **legs), SENDER, make_instrument(), None)
+    assert isinstance(nested, SubmitOrder)
+    assert nested.settings == {"take_profit": {"limit_price": "110.30"}, "stop": {"offset_bps": 50.5}}
 
 
 def test_wish_when_its_instrument_was_forgotten_then_it_is_a_defect() -> None:
