@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from decimal import Decimal
-from functools import partial
 from typing import TypeVar
 
 from tradefan import __version__
@@ -15,14 +14,13 @@ from tradefan.config.check import PAPER
 from tradefan.config.schema import Config
 from tradefan.contracts import suggest
 from tradefan.core.order import Order
-from tradefan.core.trading_state import TriggerState
 from tradefan.core.updates import order_update, parent_update
 from tradefan.drivers.latch import ALL, Latch
 from tradefan.drivers.watchdog import Watchdog
 from tradefan.environment import Environment
 from tradefan.errors import Refused
 from tradefan.messages.account import MODES, Mode
-from tradefan.messages.orders import OrderUpdate, ParentUpdate, Phase, PositionUpdate, Refusal
+from tradefan.messages.orders import OrderUpdate, ParentUpdate, PositionUpdate, Refusal
 from tradefan.messages.records import Fill, Kill
 from tradefan.metrics import Metrics
 from tradefan.runtime.kernel import Kernel
@@ -35,6 +33,7 @@ from tradefan.status_rows import (
     limits_row,
     mid,
     money,
+    parent_row,
     recorder_row,
     today_row,
 )
@@ -130,7 +129,7 @@ class Picture:
             "feeds": [feed_row(feed, now_ns) for feed in feeds],
             "positions": self._positions(positions, feeds),
             "holdings": holdings[:OPEN_SHOWN],
-            "parents": [_shown(oms, one) for one in working] if oms else [],
+            "parents": [*map(self._parent, working)],
             "orders": self._orders_now(oms),
             "more": {
                 "positions": oms.positions_kept - len(positions) if oms else 0,
@@ -272,7 +271,7 @@ class Picture:
         shown, working = self._top(oms.parents, _is_working), len(_working(oms))
         more_open = oms.parents_open - working
         more_done = oms.parents_kept - more_open - len(shown)
-        return {"orders": [*map(partial(_shown, oms), shown)], "more_open": more_open, "more_done": more_done}
+        return {"orders": [*map(self._parent, shown)], "more_open": more_open, "more_done": more_done}
 
     def order(self, parent_id: str) -> JSON | None:
         """Return one parent with its children, None when memory does not hold it."""
@@ -282,8 +281,16 @@ class Picture:
             return None
         names = [*parent.ended, *parent.live]
         children = [order_update(trading.orders[name]) for name in names if name in trading.orders]
-        shown = _parent(parent_update(parent), parent.trigger)
-        return {**shown, "children_orders": [_child(child) for child in children]}
+        return {
+            **self._parent(parent_update(parent)),
+            "children_orders": [_child(child) for child in children],
+        }
+
+    def _parent(self, one: ParentUpdate) -> JSON:
+        trading = self._views.trading()
+        parent = None if trading is None else trading.parents.get(one.order.parent_id)
+        progress = self._views.progress(one.order.parent_id, self._now_ns())
+        return parent_row(one, progress, parent)
 
     def scope(self, word: str) -> str:
         """Return the scope of a kill or resume that a user's word names.
@@ -377,42 +384,6 @@ def _is_working(parent: ParentUpdate) -> bool:
 
 def _working(oms: OmsView | None) -> list[ParentUpdate]:
     return [*filter(_is_working, oms.parents)] if oms else []
-
-
-def _shown(oms: OmsView, one: ParentUpdate) -> JSON:
-    return _parent(one, oms.triggers.get(one.order.parent_id))
-
-
-def _parent(one: ParentUpdate, trigger: TriggerState | None) -> JSON:
-    order = one.order
-    return {
-        "parent_id": order.parent_id,
-        "account": order.account,
-        "instrument": order.instrument,
-        "symbol": order.instrument.partition(":")[2],
-        "owner": order.owner,
-        "ref": order.ref,
-        "status": one.status,
-        "phase": one.phase,
-        "reason": one.reason,
-        "side": order.side,
-        "algo": order.algo,
-        "order_qty": order.order_qty,
-        "cum_qty": one.cum_qty,
-        "leaves_qty": one.leaves_qty,
-        "working_qty": one.working_qty,
-        "in_doubt_qty": one.in_doubt_qty,
-        "avg_px": money(one.avg_px),
-        "limit_price": order.limit_price,
-        "created_ns": order.created_ns,
-        "start_ns": None,
-        "end_ns": None,
-        "progress": round(float(one.cum_qty / order.order_qty), 6),
-        "schedule_error": None,
-        "children": one.children,
-        "trigger": None if trigger is None else fields_of(trigger),
-        "protected_by": "daemon" if one.phase is Phase.ARMED and order.protective else None,
-    }
 
 
 def _child(one: OrderUpdate) -> JSON:

@@ -8,6 +8,7 @@ from tradefan.actors.data_writer import DataWriterView
 from tradefan.actors.gateway_state import GatewayView
 from tradefan.actors.market_state import FeedView, MarketDataView
 from tradefan.actors.oms import Oms
+from tradefan.actors.oms_progress import Progress, progress_of
 from tradefan.actors.oms_view import OmsView
 from tradefan.actors.risk_desk_state import RiskView
 from tradefan.actors.trader_state import TraderView
@@ -15,7 +16,7 @@ from tradefan.core.trading import Trading
 from tradefan.messages.market import Quality
 from tradefan.runtime.kernel import Kernel
 from tradefan.stores.recorder import FlightRecorder
-from tradefan.units import iso
+from tradefan.units import ParentId, iso
 from tradefan.wiring import Plan, account_port, gateway_name, market_name, market_port, strategy_name
 
 READY = "READY"
@@ -89,9 +90,21 @@ class Views:
 
     def trading(self) -> Trading | None:
         """Return what the order manager knows of orders, to look one of them up and not to change it."""
+        actor = self._oms()
+        return None if actor is None else actor.state.trading
+
+    def progress(self, parent_id: ParentId, now_ns: int) -> Progress:
+        """Return how far a parent has come by now."""
+        actor = self._oms()
+        parent = None if actor is None else actor.state.trading.parents.get(parent_id)
+        if actor is None or parent is None:
+            return Progress()
+        return progress_of(actor.state, actor.wiring, parent, now_ns)
+
+    def _oms(self) -> Oms | None:
         cell = self.kernel.cells[self.kernel.refs["oms"]]
         actor = None if cell is None else cell.actor
-        return actor.state.trading if isinstance(actor, Oms) else None
+        return actor if isinstance(actor, Oms) else None
 
     # --- who is up --------------------------------------------------------------------------------
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
+from tradefan.actors.oms_audit import on_asked
 from tradefan.actors.oms_desk import on_ask_positions, on_equity_mark
 from tradefan.actors.oms_engine import advance
 from tradefan.actors.oms_evidence import on_look_done
@@ -41,6 +42,7 @@ from tradefan.actors.oms_modes import (
 )
 from tradefan.actors.oms_owners import on_owner_state, on_owner_turn
 from tradefan.actors.oms_pause import on_pause, on_resume_order
+from tradefan.actors.oms_plan import on_ask_plan
 from tradefan.actors.oms_policy import on_alive_timer, on_policy_timer, wake_parents
 from tradefan.actors.oms_recovery import (
     on_account_state,
@@ -86,7 +88,7 @@ from tradefan.actors.oms_venue import (
     on_report,
 )
 from tradefan.actors.oms_view import OmsView, oms_view, publish
-from tradefan.actors.oms_volume import ask, on_volume
+from tradefan.actors.oms_volume import ask, on_volume, recount
 from tradefan.actors.oms_waiting import drop_creates, not_sent, on_doubt_timer
 from tradefan.actors.oms_wakes import on_wake
 from tradefan.actors.oms_watch import begin_anew, follow, follows, rescale
@@ -128,6 +130,8 @@ from tradefan.messages.instrument import InstrumentUpdate
 from tradefan.messages.market import FeedQuality, Quality, Quote, SessionBreak, Trade, VolumeTick
 from tradefan.messages.orders import (
     Answer,
+    Asked,
+    AskPlan,
     AskPositions,
     AssignPosition,
     CancelAll,
@@ -297,6 +301,9 @@ def _on_quality(turn: Turn, msg: FeedQuality) -> None:
     """A feed that cannot be trusted has no reference, and the creates that wait go with it."""
     known = turn.live.qualities.get(msg.instrument)
     turn.live.qualities[msg.instrument] = msg
+    if msg.quality is Quality.LIVE and msg.instrument in turn.live.halted:
+        # It trades again once somebody sees so.
+        turn.live.halted[msg.instrument] = turn.now
     turn.judge = True
     on_quality(turn, msg, None if known is None else known.quality)
     if follows(turn, msg.instrument):
@@ -322,9 +329,14 @@ def _on_link_down(turn: Turn, msg: LinkDown) -> None:
 
 
 def _on_instrument(turn: Turn, msg: InstrumentUpdate) -> None:
-    turn.live.instruments[msg.instrument.id] = msg.instrument
-    rescale(turn, msg.instrument.id)
-    wake_parents(turn, msg.instrument.id)
+    now, before = msg.instrument, turn.instrument(msg.instrument.id)
+    turn.live.instruments[now.id] = now
+    if before is not None and before.status != "TRADING" == now.status:
+        turn.live.halted[now.id] = turn.now
+    if before is not None:
+        recount(turn, before, now)
+    rescale(turn, now.id)
+    wake_parents(turn, now.id)
 
 
 def _on_rows(turn: Turn, msg: Rows) -> None:
@@ -347,6 +359,10 @@ def _on_actor_state(turn: Turn, msg: ActorState) -> None:
 
 def _on_owner_turn(turn: Turn, msg: OwnerTurn) -> None:
     on_owner_turn(turn, msg, _HANDLERS)
+
+
+def _on_asked(turn: Turn, msg: Asked) -> None:
+    on_asked(turn, msg, _HANDLERS)
 
 
 def _on_config(turn: Turn, msg: ConfigChanged) -> None:
@@ -431,6 +447,8 @@ _HANDLERS: dict[type[Any], Handler] = {
     Stop: on_stop,
     ConfigChanged: _on_config,
     OwnerTurn: _on_owner_turn,
+    Asked: _on_asked,
+    AskPlan: on_ask_plan,
     ResumeTrading: on_resume,
     ResolveOrder: on_resolve,
     AssignPosition: on_assign,

@@ -20,7 +20,7 @@ from tradefan.actors.oms_policy import pause, settle, stay_alive
 from tradefan.actors.oms_state import Turn
 from tradefan.actors.oms_volume import follow
 from tradefan.actors.oms_waiting import ask_for
-from tradefan.actors.oms_wakes import wake
+from tradefan.actors.oms_wakes import sooner, wake
 from tradefan.actors.oms_watch import watch
 from tradefan.contracts import (
     CancelChild,
@@ -88,10 +88,14 @@ def _step(turn: Turn, parent: ParentState) -> None:
         complete(turn, parent, OrderStatus.EXPIRED, "restart")
         return
     for _ in range(QUESTIONS_MAX):
-        plans, clips = parent.plans, parent.clips
+        plans, clips, again = parent.plans, parent.clips, None
         for command in _ask(turn, parent):
             if parent.phase is Phase.WORKING:
-                _PERFORM[type(command)](turn, parent, command)
+                later = _PERFORM[type(command)](turn, parent, command)
+                again = later if again is None else min(again, later or again)
+        if again is not None:
+            # Behind all commands: a wake that comes with a refused child replaces any other.
+            sooner(turn, parent.order.parent_id, again)
         if (parent.plans, parent.clips) == (plans, clips) or parent.phase is not Phase.WORKING:
             return
     fail(turn, parent, Defect(f"executor {parent.order.algo!r} decides {QUESTIONS_MAX} times and never acts"))
@@ -118,6 +122,7 @@ def _decide(turn: Turn, parent: ParentState, command: Decide) -> None:
         text = f"executor {parent.order.algo!r}: expected a clip of 0 to {budget} lots, got {command.lots}"
         fail(turn, parent, Defect(text))
         return
+    volume = volume_of(turn, parent)
     clip = Clip(
         parent.clips,
         parent.plans,
@@ -134,23 +139,24 @@ def _decide(turn: Turn, parent: ParentState, command: Decide) -> None:
         command.share,
         command.factor,
         command.price,
-        volume_of(turn, parent).total,
+        volume.total,
+        volume.own,
     )
     turn.emit(Decision(turn.now, parent.order.parent_id, clip))
     turn.parents[parent.order.parent_id] = None
 
 
-def _replan(turn: Turn, parent: ParentState, command: Replan) -> None:
+def _replan(turn: Turn, parent: ParentState, command: Replan) -> int | None:
     """Plan the rest anew; without a trusted price it waits for one."""
     try:
         plan = plan_of(turn, parent.order, parent)
     except Refused as no:
         turn.log("warning", "not_planned", parent_id=parent.order.parent_id, code=no.code, text=no.text)
-        wake(turn, parent, Wake(turn.now + SECOND))
-        return
+        return turn.now + SECOND
     if plan is not None:
         turn.emit(PlanChange(turn.now, parent.order.parent_id, plan))
         turn.log("info", "planned", parent_id=parent.order.parent_id, reason=command.reason)
+    return None
 
 
 def _query(turn: Turn, parent: ParentState, command: QueryChild) -> None:
@@ -162,7 +168,7 @@ def _end(turn: Turn, parent: ParentState, command: EndParent) -> None:
     complete(turn, parent, command.status, command.reason)
 
 
-_PERFORM: dict[type[Any], Callable[[Turn, ParentState, Any], None]] = {
+_PERFORM: dict[type[Any], Callable[[Turn, ParentState, Any], int | None]] = {
     PlaceChild: place,
     ReplaceChild: replace,
     CancelChild: cancel,

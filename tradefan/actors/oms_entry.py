@@ -16,6 +16,7 @@ from tradefan.messages.orders import (
 )
 from tradefan.messages.plan import Plan
 from tradefan.units import (
+    EXTERNAL,
     AccountId,
     InstrumentId,
     ceil_step,
@@ -37,22 +38,23 @@ def largest(plan: Plan) -> Decimal | None:
     return min(bounds) * plan.qty_lot if bounds else None
 
 
-def check_order(turn: Turn, order: ParentOrder, *, at_stop: bool) -> Plan | None:
-    """Hold an order that begins at once against all that may refuse it; return its plan.
+def checked(turn: Turn, order: ParentOrder, *, at_stop: bool) -> Plan | None:
+    """Return how an order that may exist now is worked; nothing is written.
 
     Raises:
-        Refused, No: why it may not exist.
+        Refused, No: why it may not exist, with what would pass.
     """
+    if order.owner == EXTERNAL:
+        raise Refused("UNKNOWN_OWNER", "external is what nobody here ordered: it has no orders")
     instrument = tradable(turn, order.account, order.instrument)
-    make_executor(order)
-    collar_bps(order)
+    executor, collar = make_executor(order), collar_bps(order)
     check_shape(order, instrument)
     refused = closed(turn, at_stop=at_stop) or not_ready(turn, order.account)
     if refused is not None:
         raise No(refused)
-    price = worst_price(turn, order, instrument)
+    price = worst_price(turn, order, instrument, collar)
     check_size(order, instrument, price)
-    plan = plan_of(turn, order)
+    plan = plan_of(turn, order, executor=executor)
     wanted = Wanted(
         order.account,
         instrument,
@@ -131,11 +133,11 @@ def check_size(order: ParentOrder, instrument: Instrument, price: Decimal) -> No
         raise No(RiskRefused("BELOW_MIN_NOTIONAL", text, least, plain(worth), f"order_qty {passes}"))
 
 
-def worst_price(turn: Turn, order: ParentOrder, instrument: Instrument) -> Decimal:
+def worst_price(turn: Turn, order: ParentOrder, instrument: Instrument, collar: Decimal) -> Decimal:
     """Return the worst price that a parent may trade at: its limit, or the collar around the mid."""
     if order.limit_price is not None:
         return order.limit_price
     market = reference(turn, instrument, crossing=True)
     if not isinstance(market, MarketView):
         raise No(market)
-    return collar_price(instrument, order.side, market, collar_bps(order))
+    return collar_price(instrument, order.side, market, collar)

@@ -11,8 +11,8 @@ from decimal import Decimal
 from tradefan.actors.oms_executor import make_executor, plan_of
 from tradefan.actors.oms_gate import away, risk_state
 from tradefan.actors.oms_parents import complete
-from tradefan.actors.oms_policy import ask_again
 from tradefan.actors.oms_state import Turn
+from tradefan.actors.oms_wakes import sooner
 from tradefan.contracts import RiskRefused
 from tradefan.core.trading import ParentState
 from tradefan.errors import Refused
@@ -62,16 +62,17 @@ def _not_planned(turn: Turn, parent: ParentState, no: Refused) -> None:
     complete(turn, parent, OrderStatus.REJECTED, no.code)
 
 
-def refused_child(turn: Turn, parent: ParentState, refused: RiskRefused) -> None:
-    """Try again what a gate has refused, of no more than there is."""
-    if refused.code not in _TOO_MUCH or fit(turn, parent):
-        _later(turn, parent, refused.code)
+def refused_child(turn: Turn, parent: ParentState, refused: RiskRefused) -> int | None:
+    """Return when to try again what a gate has refused, of no more than there is; None where it has ended."""
+    if refused.code in _TOO_MUCH and not fit(turn, parent):
+        return None
+    say_overdue(turn, parent, refused.code)
+    return turn.now + AGAIN_NS
 
 
 def _later(turn: Turn, parent: ParentState, why: str) -> None:
     say_overdue(turn, parent, why)
-    # No wake: what its executor asks for behind this would take its place.
-    ask_again(turn, parent, AGAIN_NS)
+    sooner(turn, parent.order.parent_id, turn.now + AGAIN_NS)
 
 
 def say_overdue(turn: Turn, parent: ParentState, why: str) -> None:

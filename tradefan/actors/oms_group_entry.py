@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from tradefan.actors.oms_contingent import begin_trigger, check_contingent, check_trigger_now
 from tradefan.actors.oms_engine import advance
-from tradefan.actors.oms_entry import No, check_order, check_shape, tradable
+from tradefan.actors.oms_entry import No, check_shape, checked, tradable
 from tradefan.actors.oms_executor import make_executor
 from tradefan.actors.oms_gate import reference
 from tradefan.actors.oms_reduce import over_position
@@ -103,7 +103,7 @@ def _check(turn: Turn, order: ParentOrder) -> Plan | TriggerSettings | None:
     """Return what a leg begins with: its plan, or its trigger."""
     if order.algo in TRIGGERS:
         return check_trigger_now(turn, order, tradable(turn, order.account, order.instrument))
-    return check_order(turn, order, at_stop=False)
+    return checked(turn, order, at_stop=False)
 
 
 def _check_exits(turn: Turn, legs: list[tuple[Leg, ParentOrder]], instrument: Instrument) -> None:

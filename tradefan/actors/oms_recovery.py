@@ -41,7 +41,7 @@ from tradefan.messages.control import (
 from tradefan.messages.gateway import ExecutionReport
 from tradefan.messages.market import AskFeeds
 from tradefan.messages.records import Fill, Poison
-from tradefan.units import SECOND, ClientOrderId, InstrumentId
+from tradefan.units import DAY, SECOND, ClientOrderId, InstrumentId
 
 FOLD_AGAIN_NS = 5 * SECOND
 _decoder = msgspec.msgpack.Decoder(Trading)
@@ -121,7 +121,9 @@ def _fold(turn: Turn, msg: Rows) -> None:
 
 def _begin_epoch(turn: Turn, msg: Rows) -> None:
     live, trading = turn.live, turn.trading
-    live.down_ns = max(turn.now - trading.updated_ns, 0) if trading.lsn else 0
+    # Where the clock was set back nobody knows for how long.
+    down_ns = turn.now - trading.updated_ns if trading.lsn else 0
+    live.down_ns = down_ns if down_ns >= 0 else DAY
     epoch = begin_epoch(turn, max(trading.epoch, msg.epoch), restart=live.restart)
     if msg.failing is not None:
         live.journal_failing = msg.failing

@@ -14,7 +14,8 @@ from tradefan.core.order import Order
 from tradefan.core.outbox import Guarded, Outbox
 from tradefan.core.tape import Tape
 from tradefan.core.trading import ParentState, Trading, apply, place_key
-from tradefan.core.trigger import Armed, Condition
+from tradefan.core.trigger import Armed as ArmedTrigger
+from tradefan.core.trigger import Condition
 from tradefan.core.wakes import Wakes
 from tradefan.messages.account import Balances, EquityMark, Mode, SetMode
 from tradefan.messages.base import Message
@@ -230,7 +231,7 @@ class Watched(Struct):
     """
 
     condition: Condition
-    armed: Armed
+    armed: ArmedTrigger
     source: str
     tick: Decimal
     marked: int | None = None
@@ -239,6 +240,13 @@ class Watched(Struct):
     price: int = 0
     due_ns: int = 0
     blocked: str = ""
+
+
+class Armed(Struct, frozen=True, array_like=True):
+    """A timer that runs, and the instant that it is for."""
+
+    at_ns: int
+    timer: int
 
 
 class Live(Struct):
@@ -279,7 +287,8 @@ class Live(Struct):
     """Wishes that wait and are not taken up any more: their owner is to hear of it before they end."""
     told_wishes: dict[str, None] = field(default_factory=dict)
     """The places of those that their owner has been told of: its next turn ends them."""
-    wakes: dict[ParentId, int] = field(default_factory=dict)
+    wakes: dict[ParentId, Armed] = field(default_factory=dict)
+    """When a parent is asked again, at the latest."""
     levels: dict[InstrumentId, Wakes] = field(default_factory=dict)
     tapes: dict[InstrumentId, Tape] = field(default_factory=dict)
     """What trades where a parent is at work."""
@@ -289,7 +298,7 @@ class Live(Struct):
     policies: dict[ParentId, int] = field(default_factory=dict)
     """When a parent that may not act is judged again."""
     halted: dict[InstrumentId, int] = field(default_factory=dict)
-    """When an instrument was last seen halted."""
+    """Since when an instrument trades again."""
     watched: dict[ParentId, Watched] = field(default_factory=dict)
     """Armed parents."""
     watchers: dict[InstrumentId, dict[ParentId, None]] = field(default_factory=dict)
@@ -359,6 +368,7 @@ class Turn:
         "parents",
         "positions",
         "records",
+        "refused",
         "state",
         "suspects",
         "trading",
@@ -382,6 +392,8 @@ class Turn:
         self.parents: dict[ParentId, None] = {}
         self.positions: dict[tuple[AccountId, OwnerId, InstrumentId], None] = {}
         self.suspects: dict[tuple[AccountId, InstrumentId], None] = {}
+        self.refused: Refusal | None = None
+        """The newest refusal of this turn."""
         self.judge = False
         """Something that a mode depends on has changed."""
         self.woken: dict[ParentId, None] = {}

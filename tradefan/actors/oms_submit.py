@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+from msgspec.structs import replace
+
 from tradefan.actors.oms_contingent import accept_trigger
 from tradefan.actors.oms_engine import advance
-from tradefan.actors.oms_entry import No, check_order, tradable
+from tradefan.actors.oms_entry import No, checked, tradable
 from tradefan.actors.oms_gate import closed, not_ready, reference, risk_state
 from tradefan.actors.oms_group import cancel_group, leg_ended
 from tradefan.actors.oms_group_entry import accept_group
@@ -29,6 +31,8 @@ from tradefan.messages.gateway import ReplaceOrder
 from tradefan.messages.instrument import Instrument
 from tradefan.messages.orders import (
     Answer,
+    Asked,
+    AskPlan,
     CancelAll,
     CancelParent,
     OrderStatus,
@@ -40,7 +44,6 @@ from tradefan.messages.orders import (
 )
 from tradefan.messages.records import Parent, Waiting
 from tradefan.units import (
-    EXTERNAL,
     ZERO,
     OwnerId,
     ParentId,
@@ -55,10 +58,11 @@ def on_submit(turn: Turn, wish: SubmitOrder) -> None:
     if _known(turn, wish):
         return
     try:
+        order = parent_of(turn, wish)
         if wish.algo in GROUPS:
-            parents = accept_group(turn, wish, _parent_of(turn, wish))
+            parents = accept_group(turn, wish, order)
         else:
-            _accept(turn, _parent_of(turn, wish), None, at_stop=False)
+            _accept(turn, order, None, at_stop=False)
             parents = (_newest(turn),)
     except Refused as no:
         refuse(turn, wish, RiskRefused(no.code, no.text, would_pass=no.would_pass))
@@ -90,7 +94,7 @@ def _known(turn: Turn, wish: SubmitOrder | SetTarget) -> bool:
     if known is None:
         return False
     parent, group = turn.trading.parents.get(known), turn.trading.groups.get(known)
-    first = None if parent is None else parent.order if group is None else group.wish
+    first = None if parent is None else _as_asked(parent) if group is None else group.wish
     if isinstance(wish, SubmitOrder) and first is not None and not _same(first, wish):
         # The first answer would look as if this wish had been heard.
         text = f"ref {wish.ref!r} of {wish.owner} is {known}, which is another order"
@@ -99,6 +103,11 @@ def _known(turn: Turn, wish: SubmitOrder | SetTarget) -> bool:
         names = (known,) if group is None else tuple(group.members.values())
         turn.guard(Answer(wish.req, names, known=True))
     return True
+
+
+def _as_asked(parent: ParentState) -> ParentOrder:
+    asked = parent.asked_qty
+    return parent.order if asked is None else replace(parent.order, order_qty=asked)
 
 
 def _same(order: ParentOrder | SubmitOrder, wish: SubmitOrder) -> bool:
@@ -110,7 +119,7 @@ def _same(order: ParentOrder | SubmitOrder, wish: SubmitOrder) -> bool:
 # --- checks at entry ----------------------------------------------------------------------------------
 
 
-def _parent_of(turn: Turn, wish: SubmitOrder) -> ParentOrder:
+def parent_of(turn: Turn, wish: SubmitOrder) -> ParentOrder:
     """Return the parent that a wish asks for; nothing exists yet."""
     name = parent_id(turn.trading.instance or "aaa", turn.trading.epoch, turn.trading.parent_sequence + 1)
     return ParentOrder(
@@ -139,14 +148,12 @@ def _accept(turn: Turn, order: ParentOrder, target: SetTarget | None, *, at_stop
     Raises:
         Refused, No: why it may not exist; nothing was written then.
     """
-    if order.owner == EXTERNAL:
-        raise Refused("UNKNOWN_OWNER", "external is what nobody here ordered: it has no orders")
     if target is not None and order.algo in (*TRIGGERS, *GROUPS):
         raise Refused("BAD_SETTING", f"a target is worked at once, {order.algo} is not: order it instead")
     if order.algo in TRIGGERS:
         accept_trigger(turn, order)
         return
-    plan = check_order(turn, order, at_stop=at_stop)
+    plan = checked(turn, order, at_stop=at_stop)
     turn.emit(Parent(turn.now, order, None if target is None else target.target_qty, plan))
     turn.parents[order.parent_id] = None
     turn.log(
@@ -180,7 +187,8 @@ def on_target(turn: Turn, wish: SetTarget, *, at_stop: bool = False) -> None:
     here = turn.open_parents_at(wish.account, wish.instrument, wish.owner)
     running = [parent for parent in here if parent.target_qty is not None]
     for parent in running:
-        if parent.at_work and _same_wish(wish, parent) and not _is_stuck(turn, parent):
+        goes_on = parent.at_work or parent.waits
+        if goes_on and _same_wish(wish, parent) and not _is_stuck(turn, parent):
             if parent.live and parent.open_qty:
                 # A clip that was refused while another rests may be let through by now.
                 turn.woken[parent.order.parent_id] = None
@@ -244,7 +252,7 @@ def _resolve(turn: Turn, wish: SetTarget, *, at_stop: bool) -> None:
             return
         side: Side = "buy" if delta > 0 else "sell"
         qty = instrument.floor_qty(_sellable(turn, wish, instrument, abs(delta), side))
-        _accept(turn, _parent_of(turn, _submit_of(wish, side, qty)), wish, at_stop=at_stop)
+        _accept(turn, parent_of(turn, _submit_of(wish, side, qty)), wish, at_stop=at_stop)
     except Refused as no:
         refuse(turn, wish, RiskRefused(no.code, no.text, would_pass=no.would_pass))
     except No as no:
@@ -295,7 +303,7 @@ def _same_wish(wish: SetTarget, parent: ParentState) -> bool:
 
 def _is_stuck(turn: Turn, parent: ParentState) -> bool:
     """Say whether a parent of an earlier start has more to place than it may: what rests is not all."""
-    return parent.epoch != turn.trading.epoch and parent.open_qty > 0
+    return parent.plan is None and parent.epoch != turn.trading.epoch and parent.open_qty > 0
 
 
 def _submit_of(wish: SetTarget, side: Side, qty: Decimal) -> SubmitOrder:
@@ -384,6 +392,7 @@ def refuse(turn: Turn, wish: AnyCommand, no: RiskRefused) -> None:
     """Tell everybody concerned why a wish was turned down, and what would have passed."""
     refusal, live = refusal_of(turn, wish, no), turn.live
     owner = refusal.owner
+    turn.refused = refusal
     live.counters.refusals += 1
     live.refusals = [*live.refusals, refusal][-REFUSALS_KEPT:]
     turn.log("warning", "refused", owner=owner, code=no.code, text=no.text, would_pass=no.would_pass)
@@ -396,6 +405,8 @@ def refuse(turn: Turn, wish: AnyCommand, no: RiskRefused) -> None:
 
 def refusal_of(turn: Turn, wish: AnyCommand, no: RiskRefused) -> Refusal:
     """Return the words in which a wish is turned down."""
+    if isinstance(wish, Asked | AskPlan):
+        wish = wish.wish
     return Refusal(
         account=getattr(wish, "account", None),
         instrument=getattr(wish, "instrument", None),

@@ -11,18 +11,17 @@ from itertools import islice
 
 import msgspec
 from msgspec import Struct
-from msgspec.structs import replace
 
 from tradefan.actors.oms_gate import mode_shown
 from tradefan.actors.oms_state import Counters, Live, ModeNow, OmsState, OmsWiring, Turn
 from tradefan.core.outbox import creates
 from tradefan.core.trading import Trading
-from tradefan.core.trading_state import ParentState, TriggerState
+from tradefan.core.trading_state import ParentState
 from tradefan.core.updates import order_update, parent_update, position_update
 from tradefan.messages.base import Message
 from tradefan.messages.orders import FillUpdate, OrderUpdate, ParentUpdate, Phase, PositionUpdate, Refusal
 from tradefan.messages.records import Fill, Kill, ModeChange
-from tradefan.units import EXTERNAL, AccountId, Asset, InstrumentId, OwnerId, ParentId
+from tradefan.units import EXTERNAL, AccountId, Asset, InstrumentId, OwnerId
 
 OPEN_SHOWN = 200
 """Open parents, live orders and positions in a picture: all there usually are; what is beyond is counted."""
@@ -72,8 +71,6 @@ class OmsView(Struct, frozen=True):
     last_fills: tuple[Fill, ...]
     unapplied: int
     counters: Counters
-    triggers: dict[ParentId, TriggerState] = {}
-    """Of the parents that are shown and wait for the market, or have fired."""
 
 
 def publish(turn: Turn) -> None:
@@ -118,7 +115,6 @@ def oms_view(state: OmsState, wiring: OmsWiring) -> OmsView:
     orders.sort(key=lambda order: order.external)
     positions = [item for item in positions_of(trading, None) if item.owner != EXTERNAL or item.qty]
     positions.sort(key=lambda item: not item.qty)
-    shown = _parents(trading)
     return OmsView(
         state=_state_word(state, wiring),
         mode=mode_shown(trading),
@@ -129,7 +125,7 @@ def oms_view(state: OmsState, wiring: OmsWiring) -> OmsView:
         durable_lsn=live.outbox.durable,
         waiting_creates=len(creates(live.outbox)),
         accounts=tuple(_account_view(state, account) for account in wiring.accounts),
-        parents=tuple(map(parent_update, shown)),
+        parents=tuple(map(parent_update, _parents(trading))),
         parents_open=len(trading.parents_open),
         parents_kept=len(trading.parents),
         orders=tuple(map(order_update, orders[:OPEN_SHOWN])),
@@ -143,7 +139,6 @@ def oms_view(state: OmsState, wiring: OmsWiring) -> OmsView:
         last_fills=tuple(reversed(live.fills)),
         unapplied=trading.unapplied,
         counters=msgspec.structs.replace(live.counters),
-        triggers={one.order.parent_id: replace(one.trigger) for one in shown if one.trigger is not None},
     )
 
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from itertools import takewhile
+
 from msgspec.structs import replace
 
 from tradefan.core.contingent import TRIGGERS
 from tradefan.core.trading_state import (
     ENDED_MAX,
+    KEYS_MAX,
+    KEYS_NS,
     REFS_MAX,
     STARTS_MAX,
+    Answered,
     OwnerMemoryState,
     ParentState,
     Trading,
@@ -17,8 +22,10 @@ from tradefan.core.trading_state import (
     sound,
 )
 from tradefan.messages.orders import ParentOrder, Phase
+from tradefan.messages.plan import Clip
 from tradefan.messages.records import (
     Alive,
+    Audit,
     CleanStop,
     ConfigChange,
     Decision,
@@ -57,14 +64,26 @@ def _begin_no_later(state: Trading, now_ns: int) -> None:
     for order in state.orders.values():
         order.created_ns = min(order.created_ns, now_ns)
         order.updated_ns = min(order.updated_ns, now_ns)
+        order.filled_ns = min(order.filled_ns, now_ns)
         order.ended_ns = None if order.ended_ns is None else min(order.ended_ns, now_ns)
         if order.in_doubt_since_ns is not None:
             order.in_doubt_since_ns = min(order.in_doubt_since_ns, now_ns)
     for parent in state.parents.values():
         parent.last_end_ns = None if parent.last_end_ns is None else min(parent.last_end_ns, now_ns)
+        parent.paused_ns = min(parent.paused_ns, now_ns)
+        parent.clip = None if parent.clip is None else _begun_no_later(parent.clip, now_ns)
     for name, fill in state.inferred.items():
         state.inferred[name] = replace(fill, at_ns=min(fill.at_ns, now_ns))
     state.starts = [min(at_ns, now_ns) for at_ns in state.starts]
+
+
+def _begun_no_later(clip: Clip, now_ns: int) -> Clip:
+    """Return a clip that lives as long as it would have, from this instant on if it began behind it."""
+    ahead_ns = clip.begun_ns - now_ns
+    if ahead_ns <= 0:
+        return clip
+    deadline_ns = None if clip.deadline_ns is None else clip.deadline_ns - ahead_ns
+    return replace(clip, begun_ns=now_ns, deadline_ns=deadline_ns)
 
 
 def on_clean_stop(state: Trading, record: CleanStop) -> bool:
@@ -135,7 +154,7 @@ def on_phase(state: Trading, record: PhaseChange) -> bool:
     if parent.phase is Phase.PAUSED and record.phase is Phase.WORKING:
         # From now on it places children of this start.
         parent.epoch = state.epoch
-    if record.phase is Phase.PAUSED and parent.phase is not Phase.PAUSED:
+    if record.phase is Phase.PAUSED and (parent.phase, parent.reason) != (Phase.PAUSED, record.reason):
         parent.paused_ns = record.at_ns
     parent.phase, parent.status, parent.reason = record.phase, record.status, record.reason
     parent.updated_ns = record.at_ns
@@ -153,7 +172,8 @@ def on_parent_failed(state: Trading, record: ParentFailed) -> bool:
     if parent is None or parent.phase is Phase.DONE:
         return False
     parent.failures += 1
-    parent.phase, parent.reason, parent.updated_ns = Phase.PAUSED, "defect", record.at_ns
+    parent.phase, parent.reason = Phase.PAUSED, "defect"
+    parent.paused_ns = parent.updated_ns = record.at_ns
     return True
 
 
@@ -182,6 +202,18 @@ def on_decision(state: Trading, record: Decision) -> bool:
 
 def on_alive(state: Trading, record: Alive) -> bool:
     """Its instant is all that it says."""
+    return True
+
+
+def on_audit(state: Trading, record: Audit) -> bool:
+    """Remember what was answered under a key, for a day; what was refused leaves its key free."""
+    if not record.key or record.code:
+        return True
+    window = state.answers.setdefault(record.owner, {})
+    answered = Answered(record.digest, record.parent_ids, record.at_ns)
+    remember(window, record.key, answered, KEYS_MAX)
+    for key in list(takewhile(lambda key: record.at_ns - window[key].at_ns >= KEYS_NS, window)):
+        del window[key]
     return True
 
 

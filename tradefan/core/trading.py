@@ -70,6 +70,7 @@ _APPLY: dict[type[Any], Callable[[Trading, Any], bool]] = {
     r.PlanChange: parents.on_plan,
     r.Decision: parents.on_decision,
     r.Alive: parents.on_alive,
+    r.Audit: parents.on_audit,
     r.Waiting: parents.on_waiting,
     c.Armed: triggers.on_armed,
     c.Watermark: triggers.on_watermark,

@@ -24,6 +24,7 @@ from tradefan.messages.records import (
     Poison,
 )
 from tradefan.units import (
+    DAY,
     ZERO,
     AccountId,
     ClientOrderId,
@@ -44,12 +45,18 @@ FILLS_MAX = 1_000
 """Fills remembered whole, so that a bust can take one back without asking the journal."""
 REFS_MAX = 10_000
 """Idempotency keys remembered per owner."""
+KEYS_MAX = 10_000
+"""Idempotency keys of the API remembered per owner."""
+KEYS_NS = DAY
+"""How long each is good for."""
 CHILDREN_MAX = 20
 """Ended children that a parent names."""
 POISON_MAX = 1_000
 STARTS_MAX = 100
 """Instants of starts that are remembered."""
 PAUSED_BY_MARKET = ("data", "halt", "disconnected")
+PAUSED_BY_OTHERS = ("user", "user, its end stays", "funds", "recovery", "restart")
+"""Who has paused it, or has its money, lets it go on: its owner's same wish is no other one."""
 """Reasons of a pause that is over by itself."""
 NOT_NUMBERED = -1
 """Floor of fill keys that are no numbers: any of them may have left the window."""
@@ -104,6 +111,8 @@ class ParentState(Struct):
     leg: str = ""
     held: bool = False
     """It is an exit, which its group begins and sizes."""
+    asked_qty: Decimal | None = None
+    """What it was asked for, where that was changed since."""
 
     @property
     def done_qty(self) -> Decimal:
@@ -136,6 +145,11 @@ class ParentState(Struct):
         return self.phase is Phase.WORKING or (self.phase is Phase.PAUSED and self.reason in PAUSED_BY_MARKET)
 
     @property
+    def waits(self) -> bool:
+        """Whether somebody else has to let it go on."""
+        return self.phase is Phase.PAUSED and self.reason in PAUSED_BY_OTHERS
+
+    @property
     def pending_signed(self) -> Decimal:
         """Signed quantity that it will still trade; one that stopped has its children only."""
         rest = self.working_qty + self.in_doubt_qty
@@ -162,6 +176,14 @@ class OwnerMemoryState(Struct):
 
     turn: int = 0
     state: bytes | None = None
+
+
+class Answered(Struct, frozen=True, array_like=True):
+    """What was answered to the wish of a key, and which wish that was."""
+
+    digest: bytes
+    parent_ids: tuple[ParentId, ...]
+    at_ns: int
 
 
 class Trading(Struct):
@@ -217,6 +239,8 @@ class Trading(Struct):
     wishes: dict[str, SetTarget] = field(default_factory=dict)
     updated_ns: int = 0
     """Of the newest record."""
+    answers: dict[OwnerId, dict[str, Answered]] = field(default_factory=dict)
+    """By the idempotency key of the API, oldest first."""
     groups: dict[ParentId, GroupState] = field(default_factory=dict)
     """As long as one of its members is in memory."""
 

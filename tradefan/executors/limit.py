@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from tradefan.contracts import register
 from tradefan.errors import Refused
-from tradefan.execution import Command, Common, Move, Place, Recipe, View, Wake
+from tradefan.execution import SLICED_ONLY, Command, Common, Move, Place, Recipe, View, Wake
 from tradefan.executors.composed import Composed
 from tradefan.executors.pacings import Once
 from tradefan.executors.tactics import Rest
 from tradefan.executors.trajectories import Whole
 from tradefan.messages.orders import TimeInForce
+from tradefan.setting import unit
 from tradefan.units import SECOND
 
 
 class LimitSettings(Common, frozen=True, kw_only=True):
     """How long it may rest; `post_only` never takes."""
 
-    time_in_force: TimeInForce = "GTC"
-    grows: bool = False
-    """Its quantity may grow: a further child rests for what is new, and what ends early is placed again."""
+    time_in_force: Annotated[
+        TimeInForce,
+        unit("choice", "good till cancelled, or only what trades at once, or all at once or nothing"),
+    ] = "GTC"
+    grows: Annotated[
+        bool, unit("flag", "a further child rests for what is new, and what ends early is placed again")
+    ] = False
 
 
 @register("executor", "limit", settings=LimitSettings)
@@ -46,6 +53,7 @@ class Limit(Composed[LimitSettings]):
             follows=False,
             slices=False,
             once=not settings.grows,
+            unread=SLICED_ONLY,
         )
 
     def next(self, view: View) -> tuple[Command, ...]:

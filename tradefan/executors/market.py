@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from tradefan.contracts import register
-from tradefan.execution import Common, Recipe
+from tradefan.execution import SLICED_ONLY, Common, Recipe
 from tradefan.executors.composed import Composed
 from tradefan.executors.insist import Insist
 from tradefan.executors.pacings import Once
 from tradefan.executors.tactics import Take
 from tradefan.executors.trajectories import Whole
+from tradefan.setting import unit
 
 
 class MarketSettings(Common, frozen=True, kw_only=True):
     """Whether it goes on each second behind `tries`, as a stop that has fired does."""
 
-    insist: bool = False
+    insist: Annotated[bool, unit("flag", "goes on each second behind its tries")] = False
 
 
 @register("executor", "market", settings=MarketSettings)
@@ -24,4 +27,5 @@ class Market(Composed[MarketSettings]):
     def compose(self) -> Recipe:
         settings = self.settings
         tactic = Insist(settings) if settings.insist else Take(settings)
-        return Recipe(settings, Whole(), Once(settings), tactic, follows=False, slices=False)
+        unread = (*SLICED_ONLY, "post_only")
+        return Recipe(settings, Whole(), Once(settings), tactic, follows=False, slices=False, unread=unread)

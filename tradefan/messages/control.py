@@ -12,6 +12,8 @@ from tradefan.messages.base import Control, Fact, Message
 from tradefan.messages.gateway import CreateOrder, ReplaceOrder
 from tradefan.messages.market import Bar, Gap, Trade
 from tradefan.messages.orders import (
+    Asked,
+    AskPlan,
     AssignPosition,
     CancelAll,
     CancelParent,
@@ -44,6 +46,8 @@ AnyCommand: TypeAlias = (
     | ResolveOrder
     | AssignPosition
     | ResumeTrading
+    | AskPlan
+    | Asked
 )
 Stored: TypeAlias = (
     Trade | Bar | Gap | OrderUpdate | ParentUpdate | FillUpdate | PositionUpdate | EquityPoint | Refusal

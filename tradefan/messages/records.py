@@ -38,7 +38,7 @@ from tradefan.units import (
 
 RECORD_VERSION = 4
 """Of each row. A new kind of record raises it, else older programs take the row for damage. 2: `Waiting`;
-3: plans and clips; 4: contingent orders."""
+3: plans, clips, audits; 4: contingent orders."""
 TRADING_VERSION = 5
 """Of the encoded `Trading` in a snapshot. One from before `TRADING_READ`, or a newer one, is not read: the
 records are folded instead, and where those are gone the journal is refused."""
@@ -420,6 +420,23 @@ class Resume(RecordBase, frozen=True, array_like=True, tag=True):
     principal: str
 
 
+class Audit(RecordBase, frozen=True, array_like=True, tag=True):
+    """AUDIT: a human asked for something, in one transaction with all that came of it.
+
+    `action` is the message's name and `subject` what it was about; `code` is that of the refusal, empty
+    where it was done. Then the same wish (by its `digest`) under the same `key` is answered alike for a day.
+    """
+
+    owner: OwnerId
+    principal: str
+    action: str
+    subject: str
+    code: str = ""
+    parent_ids: tuple[ParentId, ...] = ()
+    key: str = ""
+    digest: bytes = b""
+
+
 class ModeChange(RecordBase, frozen=True, array_like=True, tag=True):
     """A cause changed the mode of a scope; NORMAL withdraws the cause."""
 
@@ -492,5 +509,6 @@ Record: TypeAlias = (
     | Resume
     | Waiting
     | ContingentRecord
+    | Audit
 )
 """Everything that may stand in the journal."""
