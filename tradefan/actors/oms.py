@@ -8,7 +8,8 @@ and guarded effects wait in the outbox until that is durable. Parts: `oms_submit
 (reference, risk), `oms_over` (what a late fill leaves no room for), `oms_waiting` (what is on its way
 out), `oms_venue` (reports), `oms_fills`, `oms_external` (what is not ours), `oms_recovery` (fold,
 journal, connection), `oms_look` and `oms_evidence` (looks and what they prove), `oms_modes`,
-`oms_kill`, `oms_human`, `oms_desk` (books), `oms_epoch` (ids), `oms_stop`, `oms_view`.
+`oms_kill`, `oms_human`, `oms_desk` (books), `oms_epoch` (ids), `oms_curve` (volumes of earlier days),
+`oms_stop`, `oms_view`.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
+from tradefan.actors.oms_curve import on_volume_days
 from tradefan.actors.oms_desk import on_ask_positions, on_equity_mark
 from tradefan.actors.oms_engine import advance
 from tradefan.actors.oms_evidence import on_look_done
@@ -122,7 +124,7 @@ from tradefan.messages.gateway import (
     VenueFill,
 )
 from tradefan.messages.instrument import InstrumentUpdate
-from tradefan.messages.market import FeedQuality, Quality, Quote, SessionBreak, VolumeTick
+from tradefan.messages.market import FeedQuality, Quality, Quote, SessionBreak, VolumeDays, VolumeTick
 from tradefan.messages.orders import (
     Answer,
     AskPositions,
@@ -438,6 +440,7 @@ _HANDLERS: dict[type[Any], Handler] = {
     EquityMark: on_equity_mark,
     FeedQuality: _on_quality,
     VolumeTick: on_volume,
+    VolumeDays: on_volume_days,
     SessionBreak: _on_break,
     InstrumentUpdate: _on_instrument,
     LinkDown: _on_link_down,

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import astuple
 
+from tradefan.actors.oms_curve import history_of
 from tradefan.actors.oms_gate import COLLAR_BPS, collar_price, reference
 from tradefan.actors.oms_state import Turn
 from tradefan.contracts import (
@@ -105,6 +106,7 @@ def plan_of(
         old=old if parent is None or old is not None else parent.plan,
         clip_most=_clip_most(turn, instrument, market),
         levels=packaged(instrument.base),
+        history=history_of(turn, instrument.id),
     )
     made: Plan = _fenced(order, lambda: plan(entry))
     return made

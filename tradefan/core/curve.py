@@ -12,10 +12,15 @@ from statistics import median
 from msgspec import Struct
 
 from tradefan.core.packaged_curve import BUCKET_NS, CURVES, DAYS
+from tradefan.messages.market import VolumeDays
 from tradefan.units import DAY
 
 FLOOR = 0.2
 """Of the mean of the levels."""
+HISTORY_DAYS = 28
+"""Most days that anybody looks back."""
+HISTORY_BUCKET_NS = BUCKET_NS
+"""The parts of a day in which volumes are kept; a curve's buckets are made of whole ones."""
 WEEKEND = (2, 3)
 """Saturday and Sunday, in days since the Thursday that was 1970-01-01."""
 
@@ -72,6 +77,41 @@ def levels(
         for weekend in (False, True)
     ]
     return Levels(bucket_ns, kinds[0], kinds[1], len(days), source)
+
+
+def parts(history: VolumeDays, bucket_ns: int, from_day: int, until_day: int) -> list[tuple[int, float]]:
+    """Return (open_ns, volume) of the buckets that are known whole on from <= day < until."""
+    each = _whole(bucket_ns, history.bucket_ns)
+    found: list[tuple[int, float]] = []
+    for day, volumes in history.days:
+        if from_day <= day < until_day:
+            for place in range(0, len(volumes), each):
+                traded = [volume for volume in volumes[place : place + each] if volume is not None]
+                if len(traded) == each:
+                    found.append((day * DAY + place * history.bucket_ns, sum(traded)))
+    return found
+
+
+def coarse(found: Levels, bucket_ns: int) -> Levels:
+    """Return levels in longer buckets; one of which a part is not known is not known."""
+    each = _whole(bucket_ns, found.bucket_ns)
+    kinds = [
+        tuple(_sum(kind[place : place + each]) for place in range(0, len(kind), each))
+        for kind in (found.weekday, found.weekend)
+    ]
+    return Levels(bucket_ns, kinds[0], kinds[1], found.days, found.source, found.absolute)
+
+
+def _whole(bucket_ns: int, part_ns: int) -> int:
+    each, rest = divmod(bucket_ns, part_ns)
+    assert each > 0, f"expected a bucket of at least {part_ns} ns, got {bucket_ns}"
+    assert rest == 0, f"expected whole parts of {part_ns} ns in a bucket, got {bucket_ns}"
+    return each
+
+
+def _sum(values: tuple[float | None, ...]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) if len(known) == len(values) else None
 
 
 def packaged(base: str) -> Levels:

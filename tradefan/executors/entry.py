@@ -12,14 +12,24 @@ from msgspec.structs import replace
 
 from tradefan.contracts import lookup
 from tradefan.core import schedule
-from tradefan.core.curve import Levels, expected
+from tradefan.core.curve import (
+    HISTORY_BUCKET_NS,
+    HISTORY_DAYS,
+    Expected,
+    Levels,
+    coarse,
+    expected,
+    levels,
+    parts,
+)
 from tradefan.errors import Refused
 from tradefan.execution import EXTEND, Common, PlanInput, Recipe, Scheduled
 from tradefan.executors.trajectories import Curved
 from tradefan.messages.instrument import Instrument
+from tradefan.messages.market import VolumeDays
 from tradefan.messages.orders import ParentOrder
 from tradefan.messages.plan import Plan
-from tradefan.units import SECOND, ceil_step, iso, plain, sign, steps
+from tradefan.units import DAY, SECOND, ceil_step, exact, iso, plain, sign, steps
 
 BPS = Decimal(10_000)
 SHAPE_LOTS = 1_000
@@ -52,7 +62,9 @@ class Entry(Struct, frozen=True):
     mid: Decimal
     done: int = 0
     levels: Levels | None = None
-    """The volume of a day, as far as somebody knows it."""
+    """The volume of a day, where no history covers the window."""
+    history: tuple[VolumeDays, ...] = ()
+    """What traded on earlier days, the best source first."""
     volume: int = 0
     """Total volume in lots since the arrival."""
     old: Plan | None = None
@@ -88,18 +100,42 @@ def make_plan(recipe: Recipe, entry: Entry) -> Plan:
         display=display,
         i_would=_ticks("i_would_price", settings.i_would_price, instrument),
     )
-    curve = curve_of(entry, plan) if isinstance(settings, Curved) else Curve()
+    curve = curve_of(entry, plan, settings) if isinstance(settings, Curved) else Curve()
     if entry.old is None:
         _check_fit(recipe, entry, plan, lots, curve)
     return _with_targets(recipe, entry, plan, lots, curve)
 
 
-def curve_of(entry: Entry, plan: Plan) -> Curve:
-    """Return what is expected to trade in the window of a plan; empty where nobody knows."""
-    found = entry.levels
-    seen = None if found is None or plan.end_ns is None else expected(found, plan.start_ns, plan.end_ns)
-    if found is None or seen is None:
+def curve_of(entry: Entry, plan: Plan, settings: Curved) -> Curve:
+    """Return what is expected to trade in the window of a plan; empty where nobody knows.
+
+    Of the first source that covers it, else of the levels that stand for all: never of data of the
+    window's own days.
+    """
+    if plan.end_ns is None:
         return Curve()
+    first_ns = plan.start_ns if entry.old is None else min(plan.start_ns, entry.order.created_ns)
+    until_day = first_ns // DAY
+    for history in entry.history:
+        known = parts(history, settings.bucket, until_day - settings.days_max, until_day)
+        found = levels(
+            known,
+            settings.bucket,
+            days_min=settings.days_min,
+            bucket_days_min=settings.bucket_days_min,
+            source=history.source,
+        )
+        seen = None if found is None else expected(found, plan.start_ns, plan.end_ns)
+        if found is not None and seen is not None and exact(seen.coverage) >= settings.coverage:
+            return _curve(entry, found, seen)
+    if entry.levels is None:
+        return Curve()
+    found = coarse(entry.levels, settings.bucket)
+    seen = expected(found, plan.start_ns, plan.end_ns)
+    return Curve() if seen is None else _curve(entry, found, seen)
+
+
+def _curve(entry: Entry, found: Levels, seen: Expected) -> Curve:
     lot = float(entry.instrument.qty_lot) if found.absolute else 1 / SHAPE_LOTS
     lots = tuple(round(volume / lot) for volume in seen.volumes)
     return Curve(lots, seen.bucket_ns, seen.first_ns, found.source, seen.coverage, found.absolute)
@@ -158,8 +194,24 @@ def check_settings(settings: Common) -> None:
     _in("1 to 10000", "max_children", settings.max_children, 1, 10_000)
     lookup("tactic", settings.tactic)
     _check_end(settings)
+    if isinstance(settings, Curved):
+        _check_curve(settings)
     if isinstance(settings, Scheduled) and settings.slices is not None:
         _in(f"1 to {schedule.DECISIONS_MAX}", "slices", settings.slices, 1, schedule.DECISIONS_MAX)
+
+
+def _check_curve(settings: Curved) -> None:
+    part, bucket = HISTORY_BUCKET_NS, settings.bucket
+    if bucket % part or DAY % bucket:
+        text = (
+            f"bucket: expected a multiple of {part // SECOND} s that divides a day, got {bucket / SECOND:g} s"
+        )
+        raise Refused("BAD_SETTING", text, "bucket 5m")
+    _in(f"1 to {HISTORY_DAYS}", "days_max", settings.days_max, 1, HISTORY_DAYS)
+    _in("1 to days_max", "days_min", settings.days_min, 1, settings.days_max)
+    _in("1 to days_max", "bucket_days_min", settings.bucket_days_min, 1, settings.days_max)
+    _in("0 to 1", "coverage", settings.coverage, Decimal(0), Decimal(1))
+    _in("0 to 1000", "prior_buckets", settings.prior_buckets, 0, 1_000)
 
 
 def _check_end(settings: Common) -> None:

@@ -81,11 +81,17 @@ def planned_target(view: View, k: int) -> Target:
 class Curved(Scheduled, frozen=True, kw_only=True):
     """A schedule by the volume of the day; a decision comes at least four times in a bucket.
 
-    A live one weighs the curve as `prior_buckets` mean buckets.
+    The curve is made of the last `days_max` days before the window where at least `days_min` are known and
+    `coverage` of the window's buckets have `bucket_days_min` of them. A live one weighs the curve as
+    `prior_buckets` mean buckets.
     """
 
     mode: Literal["static", "dynamic"] = "static"
     bucket: Span = Span(5 * MINUTE)
+    days_min: int = 14
+    days_max: int = 28
+    bucket_days_min: int = 4
+    coverage: Decimal = Decimal("0.7")
     prior_buckets: int = 12
 
 

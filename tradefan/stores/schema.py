@@ -101,7 +101,16 @@ ALTER TABLE positions ADD COLUMN lsn INTEGER NOT NULL DEFAULT 0;
 """
 """The wall clock may go back between two starts, the journal's numbers never do."""
 
-MIGRATIONS: tuple[str, ...] = (_FIRST, _LSN_OF_PICTURES)
+_KLINES = """
+CREATE TABLE klines (
+    instrument TEXT NOT NULL, timeframe TEXT NOT NULL, open_ns INTEGER NOT NULL,
+    open REAL NOT NULL, high REAL NOT NULL, low REAL NOT NULL, close REAL NOT NULL, volume REAL NOT NULL,
+    PRIMARY KEY (instrument, timeframe, open_ns)
+) STRICT, WITHOUT ROWID;
+"""
+"""The venue's bars; `bars` are those that we made of what we saw ourselves."""
+
+MIGRATIONS: tuple[str, ...] = (_FIRST, _LSN_OF_PICTURES, _KLINES)
 """Script n leads from `user_version` n to n + 1. A script that was released is never edited."""
 STORE_VERSION = len(MIGRATIONS)
 

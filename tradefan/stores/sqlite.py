@@ -15,11 +15,12 @@ import msgspec
 
 from tradefan.errors import Refused
 from tradefan.messages.account import EquityPoint
-from tradefan.messages.control import StoreAck, StoreBatch, Stored
-from tradefan.messages.market import Bar, Trade
+from tradefan.messages.control import StoreAck, StoreBatch, Stored, VolumesAsked
+from tradefan.messages.market import Bar, Trade, VolumeDays
 from tradefan.messages.orders import FillUpdate, OrderUpdate, ParentUpdate, PositionUpdate, Refusal
 from tradefan.stores.disk import BUSY_MS, Connect, Trouble, open_flags
 from tradefan.stores.schema import MIGRATIONS, STORE_VERSION, TABLES, from_row, to_row
+from tradefan.stores.volumes import volume_days
 from tradefan.units import DAY
 
 LIMIT_MAX = 100_000
@@ -179,6 +180,11 @@ class StoreFile:
         """Return bars with start <= open < end, oldest first: the first `limit`."""
         where = "instrument = ? AND timeframe = ? AND open_ns >= ? AND open_ns < ? ORDER BY open_ns"
         return self._ask(Bar, where, (instrument, timeframe, start_ns, end_ns), limit)
+
+    def volumes(self, asked: VolumesAsked) -> tuple[VolumeDays, ...]:
+        """Return what traded on days that are asked for, by source."""
+        with Trouble(self.path):
+            return volume_days(self._db, asked)
 
     def trades(
         self, instrument: str, start_ns: int = 0, end_ns: int = _FOREVER, limit: int = 1000

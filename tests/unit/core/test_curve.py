@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from tradefan.core.curve import Levels, expected, is_weekend, levels
-from tradefan.units import DAY, HOUR, MINUTE, parse_iso
+from tradefan.core.curve import Levels, coarse, expected, is_weekend, levels, parts
+from tradefan.messages.market import VolumeDays
+from tradefan.units import DAY, HOUR, MINUTE, InstrumentId, parse_iso
 
 MONDAY = parse_iso("2025-06-02T00:00:00Z")
 
@@ -70,3 +71,17 @@ def test_expected_when_nothing_of_a_window_is_known_then_there_is_no_curve() -> 
     found = Levels(HOUR, (None,) * 24, (0.0,) * 24, 14)
     assert expected(found, MONDAY, MONDAY + HOUR) is None
     assert expected(found, MONDAY + 5 * DAY, MONDAY + 5 * DAY + HOUR) is None
+
+
+def test_parts_when_buckets_are_longer_then_a_part_that_is_missing_takes_its_bucket_away() -> None:
+    """Twelve-hour buckets of six hours each, of the second day only."""
+    days = ((1, (1.0, 2.0, 3.0, 4.0)), (2, (1.0, 2.0, None, 4.0)), (3, (9.0, 9.0, 9.0, 9.0)))
+    history = VolumeDays(InstrumentId("a:B/C"), "klines", 6 * HOUR, days)
+    assert parts(history, 12 * HOUR, 1, 3) == [(DAY, 3.0), (DAY + 12 * HOUR, 7.0), (2 * DAY, 3.0)]
+    assert parts(history, 6 * HOUR, 2, 3)[-1] == (2 * DAY + 18 * HOUR, 4.0)
+
+
+def test_levels_when_buckets_are_made_longer_then_their_volumes_are_added() -> None:
+    """What is not known stays so."""
+    found = coarse(Levels(6 * HOUR, (1.0, 2.0, None, 4.0), (1.0, 1.0, 1.0, 1.0), 14, "x"), 12 * HOUR)
+    assert found == Levels(12 * HOUR, (3.0, None), (2.0, 2.0), 14, "x")
