@@ -19,8 +19,7 @@ from tradefan.core.curve import (
     Levels,
     coarse,
     expected,
-    levels,
-    parts,
+    levels_of,
 )
 from tradefan.errors import Refused
 from tradefan.execution import EXTEND, Common, PlanInput, Recipe, Scheduled
@@ -117,13 +116,13 @@ def curve_of(entry: Entry, plan: Plan, settings: Curved) -> Curve:
     first_ns = plan.start_ns if entry.old is None else min(plan.start_ns, entry.order.created_ns)
     until_day = first_ns // DAY
     for history in entry.history:
-        known = parts(history, settings.bucket, until_day - settings.days_max, until_day)
-        found = levels(
-            known,
+        found = levels_of(
+            history,
             settings.bucket,
+            until_day - settings.days_max,
+            until_day,
             days_min=settings.days_min,
             bucket_days_min=settings.bucket_days_min,
-            source=history.source,
         )
         seen = None if found is None else expected(found, plan.start_ns, plan.end_ns)
         if found is not None and seen is not None and exact(seen.coverage) >= settings.coverage:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tradefan.core.curve import Levels, coarse, expected, is_weekend, levels, parts
+from tradefan.core.curve import Levels, coarse, expected, is_weekend, levels, levels_of
 from tradefan.messages.market import VolumeDays
 from tradefan.units import DAY, HOUR, MINUTE, InstrumentId, parse_iso
 
@@ -73,12 +73,14 @@ def test_expected_when_nothing_of_a_window_is_known_then_there_is_no_curve() -> 
     assert expected(found, MONDAY + 5 * DAY, MONDAY + 5 * DAY + HOUR) is None
 
 
-def test_parts_when_buckets_are_longer_then_a_part_that_is_missing_takes_its_bucket_away() -> None:
-    """Twelve-hour buckets of six hours each, of the second day only."""
-    days = ((1, (1.0, 2.0, 3.0, 4.0)), (2, (1.0, 2.0, None, 4.0)), (3, (9.0, 9.0, 9.0, 9.0)))
+def test_levels_when_they_are_of_a_history_then_buckets_are_whole_and_days_are_in_bounds() -> None:
+    """Twelve-hour buckets of six hours each; half of Friday is not known, Sunday is not asked for."""
+    friday = MONDAY // DAY - 3
+    days = ((friday, (1.0, 2.0, None, 4.0)), (friday + 1, (3.0,) * 4), (friday + 2, (9.0,) * 4))
     history = VolumeDays(InstrumentId("a:B/C"), "klines", 6 * HOUR, days)
-    assert parts(history, 12 * HOUR, 1, 3) == [(DAY, 3.0), (DAY + 12 * HOUR, 7.0), (2 * DAY, 3.0)]
-    assert parts(history, 6 * HOUR, 2, 3)[-1] == (2 * DAY + 18 * HOUR, 4.0)
+    found = levels_of(history, 12 * HOUR, friday, friday + 2, days_min=2, bucket_days_min=1)
+    assert found == Levels(12 * HOUR, (3.0, None), (6.0, 6.0), 2, "klines")
+    assert levels_of(history, 6 * HOUR, friday + 1, friday + 2, days_min=2, bucket_days_min=1) is None
 
 
 def test_levels_when_buckets_are_made_longer_then_their_volumes_are_added() -> None:
