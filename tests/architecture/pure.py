@@ -37,6 +37,7 @@ IMPURE = (
     "client",
     "commands",
     "daemon",
+    "data_commands",
     "drivers",
     "environment",
     "exchange",
