@@ -6,6 +6,7 @@ engine's commands as the order manager does, in the same order of turns; a test 
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from decimal import Decimal
 from typing import NamedTuple
@@ -15,7 +16,20 @@ from msgspec.structs import replace
 from tradefan.actors.oms_executor import make_executor
 from tradefan.core import tape
 from tradefan.errors import Defect
-from tradefan.execution import Cancel, Child, Command, Decide, End, Move, Place, Recipe, Touch, View, Wake
+from tradefan.execution import (
+    Cancel,
+    Child,
+    Command,
+    Decide,
+    End,
+    Move,
+    Place,
+    Query,
+    Recipe,
+    Touch,
+    View,
+    Wake,
+)
 from tradefan.executors.engine import step
 from tradefan.executors.entry import Entry
 from tradefan.messages.orders import OrderStatus
@@ -72,7 +86,8 @@ class BarEngine:
         self._ending: tuple[OrderStatus, str] | None = None
         self._tape = tape.begin(self._now_ns)
         self._base = (market.lots, float(market.value))
-        self._own: list[tuple[int, int]] = []
+        self._own: deque[tuple[int, int]] = deque()
+        self._own_lots = 0
         self._least = entry.instrument.min_notional / entry.instrument.price_tick / entry.instrument.qty_lot
         self._collars = [getattr(self.recipe.settings, name) for name in ("collar_bps", "wide_collar_bps")]
         self._look()
@@ -136,7 +151,9 @@ class BarEngine:
 
     def _volume(self) -> Volume:
         window_ns, seen = self.recipe.settings.participation_window, self._tape
-        own = sum(lots for at_ns, lots in self._own if at_ns > self._now_ns - window_ns)
+        while self._own and self._own[0][0] <= self._now_ns - window_ns:
+            self._own_lots -= self._own.popleft()[1]
+        own = self._own_lots
         whole = seen.generation != 0 and self._now_ns - seen.since_ns >= window_ns
         return Volume(
             seen.lots + self.cum, tape.window(seen, self._now_ns, window_ns) + own, own, whole, True
@@ -203,6 +220,9 @@ class BarEngine:
                 self._wake, self._waited_own = replace(command, at_ns=at_ns), self.cum
             case End():
                 self._end(command.status, command.reason)
+            case Query():
+                # The answer would say what is known already.
+                pass
             case _:
                 raise Defect(f"expected no {command} in a market where nothing fails")
 
@@ -316,6 +336,7 @@ class BarEngine:
             child = replace(child, cum=child.cum + word.traded.lots, filled_ns=self._now_ns)
             self.cum += word.traded.lots
             self._own.append((self._now_ns, word.traded.lots))
+            self._own_lots += word.traded.lots
             self._on_fill(self._now_ns, word.traded)
         self._known[place] = replace(child, status=word.status, live=not ended, reason=word.reason)
         if ended:

@@ -2,8 +2,8 @@
 
 A minute walks O-H-L-C or O-L-H-C, drawn by the seed, in three legs of the same time; its volume is spread
 evenly over its seconds. Each print is a trade at the bid while the price falls, at the ask while it rises,
-and the book stands around it. There is no queue and no impact: what rests trades with every print at its
-price or beyond, whole prints at a time, and what crosses takes the shown size at the touch.
+and the book stands around it. There is no queue and no impact: what rests trades with each print at its
+price, or with the shown size where the book has come through it; what crosses takes the shown size.
 """
 
 from __future__ import annotations
@@ -119,11 +119,10 @@ class BarMarket:
         return self.taken(side, limit, 1)[1] > 0
 
     def met(self, side: Side, limit: int, lots: int) -> int:
-        """Return how much of a resting order the present print trades with, at its limit."""
+        """Return how much of a resting order trades at its limit, with the print or a book beyond it."""
         one = self.now
         assert one is not None, "expected a print before an order"
-        if side == "buy":
-            meets = one.price < limit or (one.price == limit and one.taker_side == "sell")
-        else:
-            meets = one.price > limit or (one.price == limit and one.taker_side == "buy")
-        return min(lots, one.lots) if meets else 0
+        beyond = one.ask <= limit if side == "buy" else one.bid >= limit
+        if beyond:
+            return min(lots, max(self.shown.depth, one.lots))
+        return min(lots, one.lots) if one.price == limit and one.taker_side != side else 0

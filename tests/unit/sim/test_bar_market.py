@@ -64,11 +64,16 @@ def test_taken_when_an_order_crosses_then_it_gets_the_shown_size_inside_its_limi
 
 
 def test_met_when_a_print_reaches_a_resting_order_then_it_trades_with_it() -> None:
-    """At its price where the taker is on the other side, beyond it always; never more than the print."""
-    assert [at(SOLD).met("buy", limit, 90) for limit in (999, 1_000, 1_001)] == [0, 40, 40]
-    assert [at(BOUGHT).met("buy", limit, 90) for limit in (1_001, 1_002, 1_003)] == [0, 0, 40]
-    assert [at(BOUGHT).met("sell", limit, 9) for limit in (1_001, 1_002, 1_003)] == [9, 9, 0]
-    assert [at(SOLD).met("sell", limit, 9) for limit in (999, 1_000, 1_001)] == [9, 0, 0]
+    """At its price where the taker is on the other side, never more than the print."""
+    assert [at(SOLD).met("buy", limit, 90) for limit in (999, 1_000, 1_001)] == [0, 40, 0]
+    assert [at(BOUGHT).met("buy", limit, 90) for limit in (1_000, 1_001)] == [0, 0]
+    assert [at(BOUGHT).met("sell", limit, 9) for limit in (1_001, 1_002, 1_003)] == [0, 9, 0]
+
+
+def test_met_when_the_book_has_come_through_then_it_trades_with_what_is_shown() -> None:
+    """Nobody stands behind an order that the other side has passed."""
+    assert [at(SOLD).met("buy", limit, 900) for limit in (1_002, 1_003)] == [500, 500]
+    assert [at(BOUGHT).met("sell", limit, 9) for limit in (999, 1_000)] == [9, 9]
 
 
 def test_market_when_it_ends_then_it_has_counted_what_traded() -> None:
