@@ -386,7 +386,8 @@ def lines(found: Sequence[Line]) -> list[str]:
             f"{one.symbol:9} {one.hours}  {one.algo:12} {one.n:3}  {one.within:6.3f}  {one.error_mean:8.4f}"
             f"  {one.error_max:7.4f}  {one.filled:6.3f}  {one.participation:8.4f}"
             f"  {shown(one.curve_error, 4):>9}  {one.arrival_bps:7.2f}"
-            f"  {one.vwap_bps:7.2f}  {one.twap_bps:7.2f} | {other.mean:23.3f} {other.sd:6.2f}   [{other.low:.3f}, {other.high:.3f}] {other.word}"
+            f"  {one.vwap_bps:7.2f}  {one.twap_bps:7.2f}"
+            f" | {other.mean:23.3f} {other.sd:6.2f}   [{other.low:.3f}, {other.high:.3f}] {other.word}"
         )
     return rows
 
