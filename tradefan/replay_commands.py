@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from tradefan.commands import until_the_reader_leaves
+from tradefan.data_commands import data_import
 from tradefan.errors import Refused
 from tradefan.terminal import AsJson, ConfigDir, Env, Sets
 
@@ -18,6 +19,7 @@ data = typer.Typer(no_args_is_help=True, help="Market data: recordings and what 
 def register(app: typer.Typer) -> None:
     """Add these commands to the command line."""
     app.command()(replay)
+    data.command("import")(data_import)
     app.add_typer(data, name="data")
 
 

@@ -210,7 +210,9 @@ def _actors(
             RiskDeskState,
             ("oms",),
         ),
-        spec("data_writer", partial(DataWriter, DataWriterWiring(store=refs["store"])), DataWriterState),
+        spec(
+            "data_writer", partial(DataWriter, DataWriterWiring(refs["store"], refs["oms"])), DataWriterState
+        ),
         spec("configurator", partial(Configurator, "configurator"), ConfiguratorState),
     ]
 

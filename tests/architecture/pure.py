@@ -38,6 +38,7 @@ IMPURE = (
     "client",
     "commands",
     "daemon",
+    "data_commands",
     "drivers",
     "environment",
     "exchange",

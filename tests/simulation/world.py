@@ -76,11 +76,13 @@ class World:
     orders_max: int = 200
     instance: str = "tst"
     version: str = "test"
+    exchange_info: bytes | None = None
+    """Other rules of instruments than the packaged ones."""
     log: list[tuple[int, LogLine]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         """Wire."""
-        info = (RECORDINGS / "instruments.json").read_bytes()
+        info = self.exchange_info or (RECORDINGS / "instruments.json").read_bytes()
         instruments = {one.id: one for one in parse_instruments(info) if one.id in self.config.feeds}
         self.plan = plan(self.config, instruments)
         self.system: System = wire(self.config, instruments, self.instance, self.version)

@@ -16,9 +16,11 @@ from tests.unit.stores.made import transfers
 from tradefan import __version__, cli
 from tradefan.infra import DaemonFile
 from tradefan.logs import follow_log, read_log
+from tradefan.messages.control import VolumesAsked
 from tradefan.messages.records import RECORD_VERSION
 from tradefan.stores.journal import JournalFile
-from tradefan.units import MINUTE, parse_iso, since_ns
+from tradefan.stores.sqlite import StoreFile
+from tradefan.units import MINUTE, InstrumentId, parse_iso, since_ns
 
 # --- words and exit codes -------------------------------------------------------------------------------
 
@@ -197,6 +199,80 @@ def test_paper_reset_when_nothing_is_there_or_the_daemon_runs_then_says_so(shell
     shell.data.take()
     assert shell.ours("paper", "reset").code == 69
     shell.data.release()
+
+
+def test_data_import_when_bars_are_given_then_they_are_stored_once(shell: Shell, tmp_path: Path) -> None:
+    """All or none; a second time changes nothing; a running daemon has the file."""
+    day = 1_728_000_000_000
+    file = tmp_path / "bars.csv"
+    file.write_text("".join(f"{day + i * 300_000},2,3,1,2,{i}\n" for i in range(6) if i != 4))
+    words = ("data", "import", str(file), "--symbol", "BTC/USDT", "--timeframe", "5m")
+    done = shell.ours(*words, "--json")
+    assert (done.code, json.loads(done.out)) == (
+        0,
+        {
+            "instrument": "binance:BTC/USDT",
+            "timeframe": "5m",
+            "rows": 5,
+            "new": 5,
+            "changed": 0,
+            "missing": 1,
+            "from": "2024-10-04T00:00:00.000Z",
+            "until": "2024-10-04T00:30:00.000Z",
+            "curve": True,
+        },
+    )
+    said = "binance:BTC/USDT 5m: 5 bars, 2024-10-04T00:00:00.000Z to 2024-10-04T00:30:00.000Z: "
+    done = shell.ours(*words)
+    assert done.out == f"{said}0 new, 0 changed, 5 as they were, 1 missing in between\n"
+    shell.data.take()
+    assert shell.ours(*words).code == 69
+    shell.data.release()
+    store = StoreFile(str(shell.data.store))
+    (found,) = store.volumes(VolumesAsked(InstrumentId("binance:BTC/USDT"), 20_000, 20_001))
+    assert found.days[0][1][:7] == (0.0, 1.0, 2.0, 3.0, None, 5.0, None)
+    store.close()
+
+
+def test_data_import_when_the_file_is_wrong_then_every_mistake_is_said(shell: Shell, tmp_path: Path) -> None:
+    """Exit code 2, and the store is not even made."""
+    file = tmp_path / "bars.csv"
+    file.write_text("1728000000000,2,3,1,2,x\n1728000060001,2,1,1,2,1\n")
+    words = ("data", "import", str(file), "--symbol", "BTC/USDT", "--timeframe", "1m")
+    done = shell.ours(*words)
+    assert (done.code, done.out) == (2, "")
+    assert f"{file}:1: volume: expected a number that is not below zero, got x" in done.err
+    assert f"{file}:2: open_time: expected a multiple of 60 s, got 1728000060001" in done.err
+    done = shell.ours(*words, "--json")
+    assert (done.code, len(json.loads(done.out)["mistakes"])) == (2, 2)
+    assert json.loads(done.out)["mistakes"][0] == {
+        "line": 1,
+        "column": "volume",
+        "value": "x",
+        "expected": "a number that is not below zero",
+    }
+    assert not shell.data.store.exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (
+            ("x.csv", "--symbol", "BTC/USDD", "--timeframe", "1m"),
+            "no feed carries 'BTC/USDD'; did you mean BTC/USDT?",
+        ),
+        (("x.csv", "--symbol", "BTC/USDT", "--timeframe", "7m"), "expected a part of a day, got '7m'"),
+        (("x.csv", "--symbol", "BTC/USDT", "--timeframe", "1x"), "expected a duration such as"),
+        (("/nowhere.csv", "--symbol", "BTC/USDT", "--timeframe", "1m"), "found nothing at /nowhere.csv"),
+    ],
+)
+def test_data_import_when_its_words_are_wrong_then_it_says_so(
+    shell: Shell, words: tuple[str, ...], said: str
+) -> None:
+    """Before anything is read or made."""
+    done = shell.ours("data", "import", *words)
+    assert (done.code, done.out) == (2, "")
+    assert said in done.err
 
 
 # --- talking to a daemon --------------------------------------------------------------------------------

@@ -14,6 +14,8 @@ from typing import Any
 from msgspec import Struct, field
 from msgspec.structs import replace
 
+from tradefan.actors import volume_days
+from tradefan.actors.volume_days import DAY_OVER, Inquiry
 from tradefan.config.schema import Config
 from tradefan.errors import Defect
 from tradefan.messages.account import EquityPoint
@@ -56,9 +58,10 @@ OWN: tuple[type[Any], ...] = (OrderUpdate, ParentUpdate, FillUpdate, PositionUpd
 
 
 class DataWriterWiring(Struct, frozen=True):
-    """Where batches go. `under_way_max` is the room of the store's link."""
+    """Where batches go, and what the store finds. `under_way_max` is the room of the store's link."""
 
     store: Ref
+    oms: Ref | None = None
     name: str = "data_writer"
     under_way_max: int = 8
     supervisor: Ref = RIM
@@ -87,6 +90,7 @@ class DataWriterState(Struct):
     heir: bool = False
     """A predecessor in this process may have lost rows, all older than the first one that comes."""
     asking: bool = False
+    volumes: Inquiry = field(default_factory=Inquiry)
     forget_lsn: int | None = None
     """What the store has behind it is of no record, and goes before anything else is sent."""
 
@@ -264,6 +268,7 @@ class DataWriter:
                 state.forget(batch.forget_lsn)
             rows += batch.rows
         state.under_way.clear()
+        volume_days.lost(state.volumes)
         state.own[:0] = [row for row in rows if isinstance(row, OWN)]
         state.notes[:0] = [row for row in rows if isinstance(row, EquityPoint | Refusal)]
         state.market[:0] = [row for row in rows if isinstance(row, Trade | Bar | Gap)]
@@ -280,6 +285,7 @@ class DataWriter:
         self.state.heir = msg.restart > 0
         self._say_hello(ctx)
         self._ask_later(ctx)
+        self._want_volumes(ctx)
 
     def _on_folded(self, msg: Folded, ctx: Context) -> None:
         """Let go what a predecessor of the OMS told beyond the journal, here and in the store.
@@ -294,6 +300,17 @@ class DataWriter:
         state.forget(msg.lsn)
         self._send(ctx)
         self._ask_later(ctx)
+        # It has forgotten what it was told.
+        self._want_volumes(ctx)
+
+    def _want_volumes(self, ctx: Context) -> None:
+        if self.wiring.oms is not None and not self.state.stopping:
+            volume_days.want(self.state.volumes, _config(ctx).feeds, ctx)
+            self._ask_volumes(ctx)
+
+    def _ask_volumes(self, ctx: Context) -> None:
+        if self.state.linked and not self.state.stopping:
+            volume_days.ask_next(self.state.volumes, self.wiring.store, ctx)
 
     def _say_hello(self, ctx: Context) -> None:
         hello = StoreBatch(ctx.next_id(), (), None, self.state.forget_lsn)
@@ -311,6 +328,9 @@ class DataWriter:
     def _on_ack(self, msg: StoreAck, ctx: Context) -> None:
         state = self.state
         state.applied_lsn = msg.applied_lsn
+        if msg.batch_id < GREETING:
+            self._on_volumes(msg, ctx)
+            return
         if msg.batch_id == GREETING:
             # A link that has just begun knows nothing of the batches that its predecessor had.
             self._put_back()
@@ -326,7 +346,14 @@ class DataWriter:
         if batch is None or not batch.rows:
             self._caught_up(msg, ctx)
         self._send(ctx)
+        self._ask_volumes(ctx)
         self._perhaps_stopped(ctx)
+
+    def _on_volumes(self, msg: StoreAck, ctx: Context) -> None:
+        if self.wiring.oms is not None:
+            volume_days.take(self.state.volumes, msg, self.wiring.oms, ctx)
+        self._send(ctx)
+        self._ask_volumes(ctx)
 
     def _caught_up(self, msg: StoreAck, ctx: Context) -> None:
         """Ask again where the journal could not be read, or has not yet on its disk what was let go."""
@@ -354,6 +381,10 @@ class DataWriter:
         state = self.state
         if msg.name == STOP:
             self._stopped(ctx)
+            return
+        if msg.name == DAY_OVER:
+            state.volumes.armed = False
+            self._want_volumes(ctx)
             return
         if msg.name == HELLO:
             state.asking = False

@@ -9,7 +9,7 @@ risk), `oms_trigger`, `oms_watch`, `oms_fired` (contingent parents), `oms_group`
 a late fill leaves no room for), `oms_waiting` (what is on its way out), `oms_venue` (reports), `oms_fills`,
 `oms_external` (what is not ours), `oms_recovery` (fold, journal, connection), `oms_look` and `oms_evidence`
 (looks and what they prove), `oms_modes`, `oms_kill`, `oms_human`, `oms_desk` (books), `oms_epoch` (ids),
-`oms_stop`, `oms_view`.
+`oms_curve` (volumes of earlier days), `oms_market` (feeds, rules), `oms_stop`, `oms_view`.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import Any, TypeAlias
 
 from tradefan.actors.oms_amend_wish import on_amend
 from tradefan.actors.oms_audit import on_asked
+from tradefan.actors.oms_curve import on_volume_days
 from tradefan.actors.oms_desk import on_ask_positions, on_equity_mark
 from tradefan.actors.oms_engine import advance
 from tradefan.actors.oms_evidence import on_look_done
@@ -130,7 +131,7 @@ from tradefan.messages.gateway import (
     VenueFill,
 )
 from tradefan.messages.instrument import InstrumentUpdate
-from tradefan.messages.market import FeedQuality, Quote, SessionBreak, Trade, VolumeTick
+from tradefan.messages.market import FeedQuality, Quote, SessionBreak, Trade, VolumeDays, VolumeTick
 from tradefan.messages.orders import (
     AmendOrder,
     Answer,
@@ -447,6 +448,7 @@ _HANDLERS: dict[type[Any], Handler] = {
     EquityMark: on_equity_mark,
     FeedQuality: on_feed,
     VolumeTick: on_tick,
+    VolumeDays: on_volume_days,
     Trade: on_trade,
     SessionBreak: on_session_break,
     InstrumentUpdate: on_rules,

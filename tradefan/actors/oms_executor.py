@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import astuple
 
+from tradefan.actors.oms_curve import history_of
 from tradefan.actors.oms_gate import COLLAR_BPS, collar_price, reference
 from tradefan.actors.oms_state import Live, OmsWiring, Turn
 from tradefan.contracts import (
@@ -124,6 +125,7 @@ def entry_of(
         old=old if parent is None or old is not None else parent.plan,
         clip_most=_clip_most(turn, order, instrument, market),
         levels=packaged(instrument.base),
+        history=history_of(turn, instrument.id),
     )
 
 
@@ -231,7 +233,7 @@ def volume_of(turn: Turn, parent: ParentState) -> Volume:
     instrument, plan = turn.instrument(parent.order.instrument), parent.plan
     if plan is None or instrument is None:
         return Volume(fresh=False)
-    window_ns = _window_ns(parent.order, plan)
+    window_ns = plan.window_ns(setting(parent.order, "participation_window", default=MINUTE))
     return volume_at(turn.live, turn.wiring, turn.now, parent, instrument.qty_lot, window_ns)
 
 
@@ -255,12 +257,6 @@ def volume_at(
     # Without any word of a trade nobody knows whether there is a stream of them.
     whole = seen.generation != 0 and now_ns - seen.since_ns >= window_ns
     return Volume(total, window, own_window, whole, fresh, own)
-
-
-def _window_ns(order: ParentOrder, plan: Plan) -> int:
-    """Return the rolling window of participation: at least the lives of two clips, as far as it is kept."""
-    given: int = setting(order, "participation_window", default=MINUTE)
-    return min(max(given, 2 * plan.life_ns if plan.taus else 0), tape.KEPT_NS)
 
 
 def _child_view(child: Order) -> ChildView:

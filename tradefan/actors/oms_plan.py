@@ -14,6 +14,7 @@ from tradefan.errors import Refused
 from tradefan.execution import Common
 from tradefan.executors.entry import curve_of, expected_volume
 from tradefan.executors.preview import participation, slices_of
+from tradefan.executors.trajectories import Curved
 from tradefan.messages.orders import AskPlan, ParentOrder, PlanAnswer, PlannedSlice
 from tradefan.messages.plan import Plan
 
@@ -54,9 +55,11 @@ def _answer(turn: Turn, req: int, order: ParentOrder, plan: Plan | None) -> Plan
         whole = (PlannedSlice(turn.now, order.order_qty, order.order_qty),)
         return PlanAnswer(req, 1, whole, turn.now, None, None, None, "", None, ())
     slices = slices_of(order, settings, plan)
-    share = None
+    share, curved = None, settings if isinstance(settings, Curved) else Curved()
     if plan.end_ns is not None and plan.taus:
-        share = participation(order, plan, expected_volume(curve_of(entry_of(turn, order), plan), plan))
+        share = participation(
+            order, plan, expected_volume(curve_of(entry_of(turn, order), plan, curved), plan)
+        )
     flags = plan.flags
     if share is None and plan.end_ns is not None and "volume_unknown" not in flags:
         flags = (*flags, "volume_unknown")

@@ -32,7 +32,7 @@ from tradefan.messages.gateway import (
     VenueFill,
 )
 from tradefan.messages.instrument import Instrument
-from tradefan.messages.market import FeedQuality, Quote
+from tradefan.messages.market import FeedQuality, Quote, VolumeDays
 from tradefan.messages.orders import AskPositions, FillUpdate, Phase, Refusal, SetTarget
 from tradefan.messages.records import Fill, Record
 from tradefan.runtime.actor import Context
@@ -297,6 +297,8 @@ class Live(Struct):
     """What its tape counted when nothing had traded yet for a parent."""
     own_fills: dict[ParentId, list[tuple[int, Decimal]]] = field(default_factory=dict)
     tca: TcaLive = field(default_factory=TcaLive)
+    volumes: dict[InstrumentId, dict[str, VolumeDays]] = field(default_factory=dict)
+    """What traded on earlier days, by source."""
     policies: dict[ParentId, int] = field(default_factory=dict)
     """When a parent that may not act is judged again."""
     halted: dict[InstrumentId, int] = field(default_factory=dict)

@@ -6,16 +6,21 @@ a fifth of the mean: a bucket without trades in a few quiet nights is none in wh
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from statistics import median
 
 from msgspec import Struct
 
 from tradefan.core.packaged_curve import BUCKET_NS, CURVES, DAYS
+from tradefan.messages.market import VolumeDays
 from tradefan.units import DAY
 
 FLOOR = 0.2
 """Of the mean of the levels."""
+HISTORY_DAYS = 28
+"""Most days that anybody looks back."""
+HISTORY_BUCKET_NS = BUCKET_NS
+"""The parts of a day in which volumes are kept; a curve's buckets are made of whole ones."""
 WEEKEND = (2, 3)
 """Saturday and Sunday, in days since the Thursday that was 1970-01-01."""
 
@@ -56,22 +61,50 @@ def levels(
     Bars are no longer than a bucket; a day counts where it has any.
     """
     assert DAY % bucket_ns == 0, f"expected a part of a day, got {bucket_ns} ns"
-    traded: dict[tuple[int, int], float] = {}
+    days: dict[int, list[float | None]] = {}
     for open_ns, volume in bars:
-        key = (open_ns // DAY, open_ns % DAY // bucket_ns)
-        traded[key] = traded.get(key, 0.0) + volume
-    days = dict.fromkeys(day for day, _ in traded)
-    if len(days) < days_min:
-        return None
-    kinds = [
-        _levels(
-            {key: value for key, value in traded.items() if is_weekend(key[0]) == weekend},
-            bucket_ns,
-            bucket_days_min,
-        )
-        for weekend in (False, True)
-    ]
-    return Levels(bucket_ns, kinds[0], kinds[1], len(days), source)
+        traded = days.setdefault(open_ns // DAY, [None] * (DAY // bucket_ns))
+        place = open_ns % DAY // bucket_ns
+        traded[place] = volume + (traded[place] or 0.0)
+    return _made(days, bucket_ns, days_min, bucket_days_min, source)
+
+
+def levels_of(
+    history: VolumeDays, bucket_ns: int, from_day: int, until_day: int, *, days_min: int, bucket_days_min: int
+) -> Levels | None:
+    """Return the levels of days from <= day < until, None where there are too few; a bucket counts whole."""
+    days = {
+        day: coarsened(volumes, _whole(bucket_ns, history.bucket_ns))
+        for day, volumes in history.days
+        if from_day <= day < until_day
+    }
+    return _made(days, bucket_ns, days_min, bucket_days_min, history.source)
+
+
+def coarse(found: Levels, bucket_ns: int) -> Levels:
+    """Return levels in longer buckets; one of which a part is not known is not known."""
+    each = _whole(bucket_ns, found.bucket_ns)
+    weekday, weekend = (tuple(coarsened(kind, each)) for kind in (found.weekday, found.weekend))
+    return Levels(bucket_ns, weekday, weekend, found.days, found.source, found.absolute)
+
+
+def coarsened(volumes: Sequence[float | None], each: int) -> Sequence[float | None]:
+    """Return sums of so many parts; one of which a part is not known is not known."""
+    if each == 1:
+        return volumes
+    return [_sum(volumes[place : place + each]) for place in range(0, len(volumes), each)]
+
+
+def _sum(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) if len(known) == len(values) else None
+
+
+def _whole(bucket_ns: int, part_ns: int) -> int:
+    each, rest = divmod(bucket_ns, part_ns)
+    assert each > 0, f"expected a bucket of at least {part_ns} ns, got {bucket_ns}"
+    assert rest == 0, f"expected whole parts of {part_ns} ns in a bucket, got {bucket_ns}"
+    return each
 
 
 def packaged(base: str) -> Levels:
@@ -86,13 +119,30 @@ def is_weekend(day: int) -> bool:
     return day % 7 in WEEKEND
 
 
-def _levels(
-    traded: dict[tuple[int, int], float], bucket_ns: int, bucket_days_min: int
-) -> tuple[float | None, ...]:
-    of: list[list[float]] = [[] for _ in range(DAY // bucket_ns)]
-    for (_, bucket), volume in traded.items():
-        of[bucket].append(volume)
-    plain = [median(values) if len(values) >= bucket_days_min else None for values in of]
+def _made(
+    days: Mapping[int, Sequence[float | None]],
+    bucket_ns: int,
+    days_min: int,
+    bucket_days_min: int,
+    source: str,
+) -> Levels | None:
+    known = {day: volumes for day, volumes in days.items() if any(one is not None for one in volumes)}
+    if len(known) < days_min:
+        return None
+    kinds = [
+        _levels([volumes for day, volumes in known.items() if is_weekend(day) == weekend], bucket_days_min)
+        for weekend in (False, True)
+    ]
+    buckets = DAY // bucket_ns
+    weekday, weekend_ = (kind or (None,) * buckets for kind in kinds)
+    return Levels(bucket_ns, weekday, weekend_, len(known), source)
+
+
+def _levels(days: list[Sequence[float | None]], bucket_days_min: int) -> tuple[float | None, ...]:
+    plain: list[float | None] = []
+    for column in zip(*days, strict=True):
+        values = [volume for volume in column if volume is not None]
+        plain.append(median(values) if len(values) >= bucket_days_min else None)
     smooth = [_mean(plain[i - 1], plain[i], plain[(i + 1) % len(plain)]) for i in range(len(plain))]
     known = [value for value in smooth if value is not None]
     least = FLOOR * sum(known) / len(known) if known else 0.0

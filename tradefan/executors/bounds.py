@@ -6,11 +6,12 @@ from decimal import Decimal, InvalidOperation
 
 from tradefan.contracts import lookup
 from tradefan.core import schedule
+from tradefan.core.curve import HISTORY_BUCKET_NS, HISTORY_DAYS
 from tradefan.errors import Refused
 from tradefan.execution import EXTEND, Common, Scheduled
 from tradefan.executors.pacings import Shown
 from tradefan.executors.trajectories import Curved, Rated
-from tradefan.units import DAY, HOUR, MINUTE
+from tradefan.units import DAY, HOUR, MINUTE, SECOND
 
 _SHARES = ("discretion", "size_jitter", "time_jitter", "participation_cap", "passive_share")
 
@@ -40,12 +41,23 @@ def check_settings(settings: Common) -> None:
     if isinstance(settings, Scheduled) and settings.slices is not None:
         within(f"1 to {schedule.DECISIONS_MAX}", "slices", settings.slices, 1, schedule.DECISIONS_MAX)
     if isinstance(settings, Curved):
-        within("0 to 1000", "prior_buckets", settings.prior_buckets, 0, 1_000)
-        within("1m to 1h", "bucket", settings.bucket, MINUTE, HOUR)
+        _check_curve(settings)
     if isinstance(settings, Rated):
         _check_rate(settings)
     if isinstance(settings, Shown):
         _check_shown(settings)
+
+
+def _check_curve(settings: Curved) -> None:
+    part, bucket = HISTORY_BUCKET_NS, settings.bucket
+    if bucket % part or DAY % bucket:
+        text = f"expected a multiple of {part // SECOND} s that divides a day, got {bucket / SECOND:g} s"
+        raise Refused("BAD_SETTING", f"bucket: {text}", "bucket 5m")
+    within(f"1 to {HISTORY_DAYS}", "days_max", settings.days_max, 1, HISTORY_DAYS)
+    within("1 to days_max", "days_min", settings.days_min, 1, settings.days_max)
+    within("1 to days_max", "bucket_days_min", settings.bucket_days_min, 1, settings.days_max)
+    within("0 to 1", "coverage", settings.coverage, Decimal(0), Decimal(1))
+    within("0 to 1000", "prior_buckets", settings.prior_buckets, 0, 1_000)
 
 
 def _check_rate(settings: Rated) -> None:

@@ -10,16 +10,23 @@ from decimal import Decimal
 from msgspec import Struct
 from msgspec.structs import replace
 
-from tradefan.core.curve import Levels, expected
+from tradefan.core.curve import (
+    Expected,
+    Levels,
+    coarse,
+    expected,
+    levels_of,
+)
 from tradefan.errors import Refused
 from tradefan.execution import Common, PlanInput, Recipe, Scheduled
 from tradefan.executors.bounds import check_settings, within
 from tradefan.executors.tactics import Take
 from tradefan.executors.trajectories import Curved
 from tradefan.messages.instrument import Instrument
+from tradefan.messages.market import VolumeDays
 from tradefan.messages.orders import ParentOrder
 from tradefan.messages.plan import Plan
-from tradefan.units import SECOND, ceil_step, iso, plain, sign, steps
+from tradefan.units import DAY, SECOND, ceil_step, exact, iso, plain, sign, steps
 
 BPS = Decimal(10_000)
 SHAPE_LOTS = 1_000
@@ -51,7 +58,9 @@ class Entry(Struct, frozen=True):
     mid: Decimal
     done: int = 0
     levels: Levels | None = None
-    """The volume of a day, as far as somebody knows it."""
+    """The volume of a day, where no history covers the window."""
+    history: tuple[VolumeDays, ...] = ()
+    """What traded on earlier days, the best source first."""
     volume: int = 0
     """Total volume in lots since the arrival."""
     volume_own: int = 0
@@ -95,18 +104,42 @@ def make_plan(recipe: Recipe, entry: Entry) -> Plan:
         volume_own=entry.volume_own,
         time_jitter=getattr(settings, "time_jitter", None),
     )
-    curve = curve_of(entry, plan) if isinstance(settings, Curved) else Curve()
+    curve = curve_of(entry, plan, settings) if isinstance(settings, Curved) else Curve()
     if entry.old is None:
         _check_fit(recipe, entry, plan, lots, curve)
     return _with_targets(recipe, entry, plan, lots, curve)
 
 
-def curve_of(entry: Entry, plan: Plan) -> Curve:
-    """Return what is expected to trade in the window of a plan; empty where nobody knows."""
-    found = entry.levels
-    seen = None if found is None or plan.end_ns is None else expected(found, plan.start_ns, plan.end_ns)
-    if found is None or seen is None:
+def curve_of(entry: Entry, plan: Plan, settings: Curved) -> Curve:
+    """Return what is expected to trade in the window of a plan; empty where nobody knows.
+
+    Of the first source that covers it, else of the levels that stand for all: never of data of the
+    window's own days.
+    """
+    if plan.end_ns is None:
         return Curve()
+    first_ns = plan.start_ns if entry.old is None else min(plan.start_ns, entry.order.created_ns)
+    until_day = first_ns // DAY
+    for history in entry.history:
+        found = levels_of(
+            history,
+            settings.bucket,
+            until_day - settings.days_max,
+            until_day,
+            days_min=settings.days_min,
+            bucket_days_min=settings.bucket_days_min,
+        )
+        seen = None if found is None else expected(found, plan.start_ns, plan.end_ns)
+        if found is not None and seen is not None and exact(seen.coverage) >= settings.coverage:
+            return _curve(entry, found, seen)
+    if entry.levels is None:
+        return Curve()
+    found = coarse(entry.levels, settings.bucket)
+    seen = expected(found, plan.start_ns, plan.end_ns)
+    return Curve() if seen is None else _curve(entry, found, seen)
+
+
+def _curve(entry: Entry, found: Levels, seen: Expected) -> Curve:
     lot = float(entry.instrument.qty_lot) if found.absolute else 1 / SHAPE_LOTS
     lots = tuple(round(volume / lot) for volume in seen.volumes)
     return Curve(lots, seen.bucket_ns, seen.first_ns, found.source, seen.coverage, found.absolute)

@@ -86,13 +86,19 @@ def planned_target(view: View, k: int) -> Target:
 class Curved(Scheduled, frozen=True, kw_only=True):
     """A schedule by the volume of the day; a decision comes at least four times in a bucket.
 
-    A live one weighs the curve as `prior_buckets` mean buckets.
+    The curve is made of the last `days_max` days before the window where at least `days_min` are known and
+    `coverage` of the window's buckets have `bucket_days_min` of them. A live one weighs the curve as
+    `prior_buckets` mean buckets.
     """
 
     mode: Annotated[
         Literal["static", "dynamic"], unit("choice", "by the curve alone, or corrected by what trades")
     ] = "static"
     bucket: Annotated[Span, unit("duration", "of the volume curve")] = Span(5 * MINUTE)
+    days_min: Annotated[int, unit("days", "of history that a curve needs")] = 14
+    days_max: Annotated[int, unit("days", "of history that a curve looks back")] = 28
+    bucket_days_min: Annotated[int, unit("days", "of history that a bucket needs")] = 4
+    coverage: Annotated[Decimal, unit("share", "of the window's buckets that a curve needs")] = Decimal("0.7")
     prior_buckets: Annotated[int, unit("mean buckets", "weight of the curve against what trades")] = 12
 
 

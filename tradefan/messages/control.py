@@ -10,7 +10,7 @@ from msgspec import Raw, Struct
 from tradefan.messages.account import EquityPoint
 from tradefan.messages.base import Control, Fact, Message
 from tradefan.messages.gateway import CreateOrder, ReplaceOrder
-from tradefan.messages.market import Bar, Gap, Trade
+from tradefan.messages.market import Bar, Gap, Trade, VolumeDays
 from tradefan.messages.orders import (
     AmendOrder,
     Asked,
@@ -274,16 +274,26 @@ class Folded(Fact, frozen=True, array_like=True, tag=True):
     lsn: int
 
 
+class VolumesAsked(Struct, frozen=True, array_like=True):
+    """Which days of an instrument are asked for: from <= day < until, counted from 1970-01-01."""
+
+    instrument: InstrumentId
+    from_day: int
+    until_day: int
+
+
 class StoreBatch(Fact, frozen=True, array_like=True, tag=True):
     """Rows for a store: messages in order; `applied_lsn` is the highest journal number inside, or None.
 
-    What the store has behind `forget_lsn` goes before them.
+    What the store has behind `forget_lsn` goes before them. One with `ask` brings nothing and asks for
+    volumes, which come with its answer.
     """
 
     batch_id: int
     rows: tuple[Stored, ...]
     applied_lsn: int | None
     forget_lsn: int | None = None
+    ask: VolumesAsked | None = None
 
 
 class StoreAck(Fact, frozen=True, array_like=True, tag=True):
@@ -293,6 +303,7 @@ class StoreAck(Fact, frozen=True, array_like=True, tag=True):
     stored: int
     reason: str | None
     applied_lsn: int
+    found: tuple[VolumeDays, ...] = ()
 
 
 class StoreFailed(Control, frozen=True, array_like=True, tag=True):

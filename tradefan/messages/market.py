@@ -187,6 +187,19 @@ class BarHistory(Fact, frozen=True, array_like=True, tag=True):
     bars: tuple[Bar, ...]
 
 
+class VolumeDays(Fact, frozen=True, array_like=True, tag=True):
+    """What has traded in an instrument on earlier days of UTC, by parts of `bucket_ns`; oldest first.
+
+    Each day is its number since 1970-01-01 and the volume in base of each of its parts, None where it is not
+    known whole. `source` is `recorded` (own recorded trades) or `klines` (the venue's bars).
+    """
+
+    instrument: InstrumentId
+    source: str
+    bucket_ns: int
+    days: tuple[tuple[int, tuple[float | None, ...]], ...]
+
+
 class Ticker24h(Market, frozen=True, array_like=True, tag=True, gc=False):
     """The venue's rolling 24 h statistics."""
 

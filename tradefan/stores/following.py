@@ -47,7 +47,7 @@ class Following:
                     self._place = place_of(journal)
 
     def store(self, file: StoreFile, batch: StoreBatch) -> StoreAck:
-        """Write a batch; an empty one asks to catch up with the journal first.
+        """Write a batch; an empty one asks to catch up with the journal first, or for volumes.
 
         Raises:
             Outage: the store's disk; the same batch may come again.
@@ -58,6 +58,8 @@ class Following:
         if batch.forget_lsn is not None:
             file.forget_unjournaled(batch.forget_lsn)
             self._base = batch.forget_lsn
+        if batch.ask is not None:
+            return StoreAck(batch.batch_id, 0, None, file.applied_lsn, file.volumes(batch.ask))
         if not batch.rows:
             return self._catch_up(file, batch.batch_id)
         return file.write(batch if self._whole else replace(batch, applied_lsn=None))

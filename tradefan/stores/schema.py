@@ -120,7 +120,16 @@ CREATE INDEX tca_at ON tca (ended_ns);
 CREATE INDEX fills_of ON fills (parent_id) WHERE parent_id IS NOT NULL;
 """
 
-MIGRATIONS: tuple[str, ...] = (_FIRST, _LSN_OF_PICTURES, _COSTS)
+_KLINES = """
+CREATE TABLE klines (
+    instrument TEXT NOT NULL, timeframe TEXT NOT NULL, open_ns INTEGER NOT NULL,
+    open REAL NOT NULL, high REAL NOT NULL, low REAL NOT NULL, close REAL NOT NULL, volume REAL NOT NULL,
+    PRIMARY KEY (instrument, timeframe, open_ns)
+) STRICT, WITHOUT ROWID;
+"""
+"""The venue's bars; `bars` are those that we made of what we saw ourselves."""
+
+MIGRATIONS: tuple[str, ...] = (_FIRST, _LSN_OF_PICTURES, _COSTS, _KLINES)
 """Script n leads from `user_version` n to n + 1. A script that was released is never edited."""
 STORE_VERSION = len(MIGRATIONS)
 

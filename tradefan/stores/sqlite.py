@@ -7,7 +7,7 @@ was committed, a power loss the last moments, which the journal brings back wher
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar
 
 import apsw
@@ -15,12 +15,14 @@ import msgspec
 
 from tradefan.errors import Refused
 from tradefan.messages.account import EquityPoint
-from tradefan.messages.control import StoreAck, StoreBatch, Stored
-from tradefan.messages.market import Bar, Trade
+from tradefan.messages.control import StoreAck, StoreBatch, Stored, VolumesAsked
+from tradefan.messages.market import Bar, Trade, VolumeDays
 from tradefan.messages.orders import FillUpdate, OrderUpdate, ParentUpdate, PositionUpdate, Refusal
 from tradefan.messages.tca import TcaUpdate
 from tradefan.stores.disk import BUSY_MS, Connect, Trouble, open_flags
+from tradefan.stores.klines import Kline
 from tradefan.stores.schema import MIGRATIONS, STORE_VERSION, TABLES, from_row, to_row
+from tradefan.stores.volumes import volume_days
 from tradefan.units import DAY
 
 LIMIT_MAX = 100_000
@@ -96,6 +98,22 @@ class StoreFile:
             "(SELECT trade_id FROM trades WHERE instrument = ?1 AND event_ns < ?2 LIMIT ?3)",
             (instrument, before_ns, FORGET_MAX),
         )
+
+    def put_klines(self, instrument: str, timeframe: str, rows: Sequence[Kline]) -> tuple[int, int]:
+        """Store a venue's bars in one transaction; return how many are new, and how many have changed."""
+        with Trouble(self.path):
+            count = "SELECT count(*) FROM klines WHERE instrument = ? AND timeframe = ?"
+            try:
+                self._db.execute("BEGIN IMMEDIATE")
+                there, done = self._db.execute(count, (instrument, timeframe)).get, self._db.total_changes()
+                self._db.executemany(_PUT_KLINE, ((instrument, timeframe, *row) for row in rows))
+                new = self._db.execute(count, (instrument, timeframe)).get - there
+                changed = self._db.total_changes() - done - new
+                self._db.execute("COMMIT")
+            finally:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+        return new, changed
 
     # --- the projection's place ---------------------------------------------------------------------
 
@@ -180,6 +198,11 @@ class StoreFile:
         """Return bars with start <= open < end, oldest first: the first `limit`."""
         where = "instrument = ? AND timeframe = ? AND open_ns >= ? AND open_ns < ? ORDER BY open_ns"
         return self._ask(Bar, where, (instrument, timeframe, start_ns, end_ns), limit)
+
+    def volumes(self, asked: VolumesAsked) -> tuple[VolumeDays, ...]:
+        """Return what traded on days that are asked for, by source."""
+        with Trouble(self.path):
+            return volume_days(self._db, asked)
 
     def trades(
         self, instrument: str, start_ns: int = 0, end_ns: int = _FOREVER, limit: int = 1000
@@ -284,4 +307,13 @@ class StoreFile:
                 db.pragma("user_version", number + 1)
 
 
+_PUT_KLINE = (
+    "INSERT INTO klines VALUES (?, ?, ?, ?, ?, ?, ?, ?) "
+    "ON CONFLICT (instrument, timeframe, open_ns) DO UPDATE SET "
+    "open = excluded.open, high = excluded.high, low = excluded.low, close = excluded.close, "
+    "volume = excluded.volume "
+    "WHERE (klines.open, klines.high, klines.low, klines.close, klines.volume) IS NOT "
+    "(excluded.open, excluded.high, excluded.low, excluded.close, excluded.volume)"
+)
+"""One that is there already as it is counts as no change."""
 _UPSERTS = {kind: table.upsert for kind, table in TABLES.items()}

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from tradefan.core.curve import Levels, expected, is_weekend, levels
-from tradefan.units import DAY, HOUR, MINUTE, parse_iso
+from tradefan.core.curve import Levels, coarse, expected, is_weekend, levels, levels_of
+from tradefan.messages.market import VolumeDays
+from tradefan.units import DAY, HOUR, MINUTE, InstrumentId, parse_iso
 
 MONDAY = parse_iso("2025-06-02T00:00:00Z")
 
@@ -70,3 +71,19 @@ def test_expected_when_nothing_of_a_window_is_known_then_there_is_no_curve() -> 
     found = Levels(HOUR, (None,) * 24, (0.0,) * 24, 14)
     assert expected(found, MONDAY, MONDAY + HOUR) is None
     assert expected(found, MONDAY + 5 * DAY, MONDAY + 5 * DAY + HOUR) is None
+
+
+def test_levels_when_they_are_of_a_history_then_buckets_are_whole_and_days_are_in_bounds() -> None:
+    """Twelve-hour buckets of six hours each; half of Friday is not known, Sunday is not asked for."""
+    friday = MONDAY // DAY - 3
+    days = ((friday, (1.0, 2.0, None, 4.0)), (friday + 1, (3.0,) * 4), (friday + 2, (9.0,) * 4))
+    history = VolumeDays(InstrumentId("a:B/C"), "klines", 6 * HOUR, days)
+    found = levels_of(history, 12 * HOUR, friday, friday + 2, days_min=2, bucket_days_min=1)
+    assert found == Levels(12 * HOUR, (3.0, None), (6.0, 6.0), 2, "klines")
+    assert levels_of(history, 6 * HOUR, friday + 1, friday + 2, days_min=2, bucket_days_min=1) is None
+
+
+def test_levels_when_buckets_are_made_longer_then_their_volumes_are_added() -> None:
+    """What is not known stays so."""
+    found = coarse(Levels(6 * HOUR, (1.0, 2.0, None, 4.0), (1.0, 1.0, 1.0, 1.0), 14, "x"), 12 * HOUR)
+    assert found == Levels(12 * HOUR, (3.0, None), (2.0, 2.0), 14, "x")

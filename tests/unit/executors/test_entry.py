@@ -15,6 +15,8 @@ from tradefan.actors.oms_executor import make_executor
 from tradefan.core.curve import Levels, packaged
 from tradefan.errors import Refused
 from tradefan.executors.entry import Entry, curve_of, expected_volume
+from tradefan.executors.trajectories import Curved
+from tradefan.messages.market import VolumeDays
 from tradefan.messages.plan import Plan
 from tradefan.units import DAY, HOUR, MINUTE, SECOND, parse_iso
 
@@ -96,7 +98,7 @@ def test_plan_when_a_curve_is_known_then_it_is_followed_and_named() -> None:
     """100 s of the first bucket, 200 s of the second: 200 and 800 lots."""
     asked = replace(entry("vwap", 10, duration="300s", slices=5, size_jitter=0), levels=LEVELS)
     plan = plan_of(asked)
-    assert expected_volume(curve_of(asked, plan), plan) == 1_000
+    assert expected_volume(curve_of(asked, plan, Curved()), plan) == 1_000
     assert (plan.taus, plan.source, plan.coverage) == ((12, 28, 52, 76, 100), "klines", 1.0)
 
 
@@ -247,3 +249,98 @@ def test_plan_when_it_is_made_anew_behind_its_end_then_there_is_one(algo: str) -
     asked = entry(algo, duration="60s")
     late = replace(asked, old=plan_of(asked), done=30, now_ns=NOW + HOUR, levels=LEVELS)
     assert (plan_of(late).end_ns, plan_of(late).taus[-1]) == (NOW + 60 * SECOND, 1_000)
+
+
+TODAY = NOW // DAY
+MIDDAY = TODAY * DAY + 12 * HOUR
+
+
+def days(source: str, first: int, count: int, parts: dict[int, float] | None = None) -> VolumeDays:
+    """Days from `first` on, all alike: 1.0 in each five minutes but for `parts`; below zero: not known."""
+    each = [None if (parts or {}).get(i, 1.0) < 0 else (parts or {}).get(i, 1.0) for i in range(288)]
+    return VolumeDays(RULES.id, source, 5 * MINUTE, tuple((first + i, tuple(each)) for i in range(count)))
+
+
+def curved(*history: VolumeDays, now_ns: int = MIDDAY, **given: Any) -> Plan:
+    """A VWAP of an hour from noon on, with the packaged curve behind what is known."""
+    asked = entry("vwap", 1, **{"duration": "1h", "size_jitter": 0, **given})
+    return plan_of(replace(asked, now_ns=now_ns, history=history, levels=packaged("BTC")))
+
+
+def test_vwap_when_several_sources_cover_its_window_then_the_first_is_taken() -> None:
+    """Own recorded trades, then klines, then the packaged curve; the plan says which."""
+    own, theirs = days("recorded", TODAY - 14, 14), days("klines", TODAY - 28, 28)
+    for history, source in (((own, theirs), "recorded"), ((theirs,), "klines"), ((), "packaged")):
+        plan = curved(*history)
+        assert (plan.source, plan.coverage) == (source, 1.0)
+        assert plan.flags == (("volume_unknown",) if source == "packaged" else ())
+
+
+def test_vwap_when_a_source_has_too_few_days_then_the_next_one_is_taken() -> None:
+    """Thirteen days are no curve by default; an order may be content with less."""
+    own, theirs = days("recorded", TODAY - 13, 13), days("klines", TODAY - 28, 28)
+    assert curved(own, theirs).source == "klines"
+    assert curved(own, theirs, days_min=13).source == "recorded"
+
+
+def test_vwap_when_a_source_lacks_buckets_of_its_window_then_it_covers_by_their_share() -> None:
+    """Four of the twelve buckets of the hour are not known: 0.67 is less than 0.7."""
+    lacks = {144 + i: -1.0 for i in range(4)}
+    plan = curved(days("klines", TODAY - 28, 28, lacks))
+    assert plan.source == "packaged"
+    plan = curved(days("klines", TODAY - 28, 28, lacks), coverage="0.6")
+    assert (plan.source, round(plan.coverage or 0, 2)) == ("klines", 0.67)
+
+
+def test_vwap_when_data_is_of_the_windows_own_day_or_later_then_it_is_not_looked_at() -> None:
+    """Nor what lies more than `days_max` back. A window that began yesterday looks at the days before."""
+    quiet, wild = (
+        days("klines", TODAY - 20, 20),
+        days("klines", TODAY, 9, dict.fromkeys(range(144, 147), 1e6)),
+    )
+    both = VolumeDays(RULES.id, "klines", 5 * MINUTE, quiet.days + wild.days)
+    assert curved(both).taus == curved(quiet).taus
+    assert curved(quiet, days_max=14, days_min=14).source == "klines"
+    assert curved(quiet, now_ns=MIDDAY + DAY, days_max=20, days_min=20).source == "packaged"
+    late: dict[str, Any] = {"now_ns": TODAY * DAY + MINUTE, "start_at": TODAY * DAY - HOUR, "duration": "2h"}
+    assert curved(quiet, days_min=20, **late).source == "packaged"
+    assert curved(quiet, days_min=19, **late).source == "klines"
+
+
+def test_vwap_when_it_is_planned_anew_behind_midnight_then_its_first_day_still_counts_as_its_own() -> None:
+    """The order was made yesterday: nothing of yesterday is looked at."""
+    asked = entry("vwap", 1, duration="2h", size_jitter=0)
+    begun = TODAY * DAY - HOUR
+    first = replace(asked, order=replace(asked.order, created_ns=begun), now_ns=begun)
+    known = replace(first, history=(days("klines", TODAY - 14, 14),), levels=packaged("BTC"))
+    again = replace(known, now_ns=TODAY * DAY + MINUTE, done=1, old=plan_of(first))
+    assert plan_of(again).source == "packaged"
+
+
+def test_vwap_when_buckets_are_longer_then_only_whole_ones_count() -> None:
+    """A quarter of an hour of which five minutes are not known is not known."""
+    history = days("klines", TODAY - 28, 28, {144: -1.0})
+    plan = curved(history, bucket="15m")
+    assert (plan.source, plan.coverage) == ("klines", 0.75)
+    assert curved(bucket="15m").source == "packaged"
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"bucket": "7m"},
+        {"bucket": "1m"},
+        {"bucket": "35m"},
+        {"days_max": 29},
+        {"days_min": 0},
+        {"days_min": 29},
+        {"bucket_days_min": 0},
+        {"coverage": "1.1"},
+        {"coverage": "NaN"},
+        {"prior_buckets": 1_001},
+    ],
+)
+def test_vwap_when_its_curve_cannot_be_made_so_then_it_is_refused(given: dict[str, Any]) -> None:
+    """Buckets are whole parts of five minutes and of a day; nobody looks back further than 28 days."""
+    with pytest.raises(Refused, match="BAD_SETTING"):
+        curved(**given)

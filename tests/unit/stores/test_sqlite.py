@@ -27,13 +27,13 @@ from tests.unit.stores.made import (
     trade,
 )
 from tradefan.errors import Outage, Refused
-from tradefan.messages.control import StoreAck, StoreBatch, Stored
+from tradefan.messages.control import StoreAck, StoreBatch, Stored, VolumesAsked
 from tradefan.messages.market import Gap
 from tradefan.messages.orders import Doubt, OrderStatus, Phase
 from tradefan.messages.tca import Lines
 from tradefan.stores.schema import STORE_VERSION, TABLES, from_row, to_row
 from tradefan.stores.sqlite import StoreFile
-from tradefan.units import DAY, OwnerId
+from tradefan.units import DAY, MINUTE, OwnerId
 
 
 @pytest.fixture
@@ -236,3 +236,25 @@ def test_owner_with_a_quote_in_its_name_is_only_a_value(store: StoreFile) -> Non
     store.write(batch(odd))
     assert store.positions() == (odd,)
     assert store.fills() == ()
+
+
+def test_volumes_when_bars_are_there_then_each_whole_part_of_the_days_is_told(store: StoreFile) -> None:
+    """Five minutes count where all bars are there, minutes before a longer one; other days are not told."""
+    day = 20_000 * DAY
+    opens = [day + i * MINUTE for i in (0, 1, 2, 3, 4, 5, 6, 8, 9)] + [
+        day + DAY + i * MINUTE for i in range(5)
+    ]
+    rows = [msgspec.structs.replace(bar(0), open_ns=at, close_ns=at + MINUTE, volume=2.0) for at in opens]
+    longer, known = (
+        msgspec.structs.replace(row, timeframe="5m", volume=7.0, close_ns=row.open_ns + 5 * MINUTE)
+        for row in (rows[5], rows[0])
+    )
+    other = msgspec.structs.replace(rows[0], open_ns=day + 10 * MINUTE, timeframe="1h")
+    store.write(batch(*rows, longer, known, other))
+    (found,) = store.volumes(VolumesAsked(BTC, 20_000, 20_001))
+    assert (found.instrument, found.source, found.bucket_ns) == (BTC, "recorded", 5 * MINUTE)
+    assert [(number, parts[:3], len(parts)) for number, parts in found.days] == [
+        (20_000, (10.0, 7.0, None), 288)
+    ]
+    assert store.volumes(VolumesAsked(BTC, 19_000, 20_000)) == ()
+    assert store.volumes(VolumesAsked("binance:ETH/USDT", 20_000, 20_001)) == ()  # type: ignore[arg-type]

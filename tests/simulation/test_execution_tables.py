@@ -1,0 +1,87 @@
+"""The two tables of `benchmarks/execution.py` in a small form, and what they may say."""
+
+from __future__ import annotations
+
+import lzma
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from benchmarks import _paired, _schedules, _tactics
+from tests.simulation.world import recordings
+from tradefan.units import HOUR, MINUTE, MS, parse_iso, use_decimal_context
+
+FIRST = parse_iso("2025-05-20T00:00:00Z")
+DAYS = 23
+
+
+def test_paired_when_the_interval_includes_zero_then_nothing_is_called_cheaper() -> None:
+    """Mean and sd are those of the differences; whole groups are drawn where there are some."""
+    found = _paired.paired([-1.0, 1.0] * 50)
+    assert (found.n, found.mean, found.word) == (100, 0.0, "no difference shown")
+    assert found.sd == pytest.approx(1.005, abs=1e-3)
+    assert _paired.paired([-1.0, -2.0] * 50).word == "cheaper"
+    assert _paired.paired([3.0, 2.0] * 50).word == "dearer"
+    # Two windows that say the opposite: many orders in each do not make them more.
+    apart = _paired.paired([-1.0] * 60 + [2.0] * 30, [1] * 60 + [2] * 30)
+    assert (apart.low, apart.high, apart.word) == (-1.0, 2.0, "no difference shown")
+    assert _paired.paired([-1.0] * 60 + [2.0] * 30) != apart
+
+
+def written(folder: Path, symbol: str, price: float) -> None:
+    """Write minutes of a market that wanders, with a volume that has its hours."""
+    random, rows = Random(symbol), ["open_time_ms,open,high,low,close,volume"]
+    for i in range(DAYS * 24 * 60):
+        close = round(price + random.uniform(-2, 2), 2)
+        high, low = round(max(price, close) + 1, 2), round(min(price, close) - 1, 2)
+        volume = 5 + (i // 60) % 24 + random.random()
+        rows.append(f"{(FIRST + i * MINUTE) // MS},{price},{high},{low},{close},{volume:.3f}")
+        price = close
+    with lzma.open(folder / _schedules.FILE.format(symbol.replace("/", "")), "wt", preset=0) as file:
+        file.write("\n".join(rows) + "\n")
+
+
+@pytest.mark.slow
+def test_schedules_when_a_few_windows_are_played_then_each_algorithm_has_its_line(tmp_path: Path) -> None:
+    """Windows are drawn by the seed behind three weeks of history; schedules are kept, volume is followed."""
+    use_decimal_context()
+    for symbol, price in (("BTC/USDT", 60_000.0), ("ETH/USDT", 3_000.0)):
+        written(tmp_path, symbol, price)
+    drawn = _schedules.windows(str(tmp_path), 2, 1, (HOUR,))
+    assert (
+        drawn
+        == _schedules.windows(str(tmp_path), 2, 1, (HOUR,))
+        != _schedules.windows(str(tmp_path), 2, 2, (HOUR,))
+    )
+    assert all(one.start_ns >= FIRST + 21 * 24 * HOUR for one in drawn)
+    found = _schedules.table(str(tmp_path), 2, 1, 1, (HOUR,))
+    assert [(one.symbol, one.hours, one.algo) for one in found] == [
+        (symbol, 1, algo) for symbol in ("BTC/USDT", "ETH/USDT") for algo in _schedules.ALGORITHMS
+    ]
+    for one in found:
+        assert (one.n, one.difference.n) == (2, 2)
+        assert one.participation == pytest.approx(0.02, abs=0.005)
+        assert one.error_mean <= one.error_max
+        if one.algo != "pov":
+            assert (one.within, one.filled) == (1.0, 1.0)
+            assert one.curve_error is not None
+            assert one.curve_error < 0.05
+    assert len(_schedules.lines(found)) == 9
+
+
+@pytest.mark.slow
+def test_tactics_when_a_few_windows_are_played_then_costs_are_paired() -> None:
+    """Through the whole daemon, on recorded frames; the same orders in the same windows for each tactic."""
+    use_decimal_context()
+    drawn = _tactics.entries(0, 1, 1)
+    assert drawn == _tactics.entries(0, 1, 1) != _tactics.entries(1, 1, 1)
+    books = {symbol: _tactics.quotes(recordings()[symbol.replace("/", "")]) for symbol in _tactics.QTY}
+    (passive, taken) = (_tactics.play(name, drawn, books) for name in ("passive_then_cross", "take"))
+    for patient, taker in zip(passive, taken, strict=True):
+        assert (patient.window, patient.naive, patient.once) == (taker.window, taker.naive, taker.once)
+        assert (patient.filled, taker.filled, taker.maker) == (1.0, 1.0, 0.0)
+        # Three slices at the touch, each by the latency later than those of the naive order.
+        assert taker.pays == pytest.approx(taker.naive, abs=1.5)
+        assert patient.fees == pytest.approx(10, abs=0.1)
+        assert taker.fees == pytest.approx(10, abs=0.1)
