@@ -24,7 +24,6 @@ from msgspec.structs import replace
 from benchmarks._paired import Paired, mean, paired, shown
 from tradefan.core import schedule, track
 from tradefan.core.curve import expected, levels_of, packaged
-from tradefan.core.tca import Traded as Done
 from tradefan.executors.entry import Entry
 from tradefan.messages.instrument import Instrument
 from tradefan.messages.market import VolumeDays
@@ -63,7 +62,6 @@ ALGORITHMS: dict[str, tuple[str, dict[str, Any]]] = {
 CLIP_LIFE = 5
 """Seconds: how far back the target of a volume-driven order reaches."""
 BUCKET = 5 * MINUTE
-ZERO = Decimal(0)
 
 
 class Window(Struct, frozen=True):
@@ -151,7 +149,8 @@ class Watch:
         self.algo = algo
         self.clips: list[Clip] = []
         self.value, self.lots, self.cum = 0, lots, 0
-        self.track = track.Track(window.side, lots, mid, mid, window.start_ns)
+        self.mid = mid
+        self.error = track.Error(lots, since_ns=window.start_ns)
         self._end_ns = window.start_ns + window.length_ns
         self._totals: deque[int] = deque([0], CLIP_LIFE + 1)
 
@@ -159,14 +158,14 @@ class Watch:
         """A schedule's targets are those of its decision."""
         self.clips.append(clip)
         if self.algo != "pov" and now_ns < self._end_ns:
-            track.on_schedule(self.track, now_ns, clip.before, clip.target)
+            track.on_interval(self.error, now_ns, clip.before, clip.target)
 
     def on_fill(self, now_ns: int, traded: Traded) -> None:
         """Count a trade."""
         self.cum += traded.lots
         self.value += traded.lots * traded.price
         if now_ns <= self._end_ns:
-            track.on_cum(self.track, now_ns, self.cum)
+            track.on_cum(self.error, now_ns, self.cum)
 
     def on_second(self, now_ns: int, others: int) -> None:
         """Volume moves the targets of an order that follows it."""
@@ -175,7 +174,7 @@ class Watch:
             low, high = (
                 schedule.by_rate(self.lots, SHARE, total) for total in (self._totals[0], self._totals[-1])
             )
-            track.on_schedule(self.track, now_ns, low, high)
+            track.on_interval(self.error, now_ns, low, high)
 
 
 def play(folder: str, window: Window, names: Sequence[str] = tuple(ALGORITHMS)) -> list[Outcome]:
@@ -271,25 +270,21 @@ def _outcome(
     last: int,
     volumes: Sequence[int],
 ) -> Outcome:
-    s, arrival = sign(window.side), float(watch.track.arrival_px or 0) * 100
+    s, arrival = sign(window.side), float(watch.mid) * 100
     avg = watch.value / watch.cum if watch.cum else arrival
     # What is left is taken at the end, wherever the touch is then.
     whole = (watch.value + (watch.lots - watch.cum) * last) / watch.lots
     allowed = float(engine.recipe.settings.discretion) + engine.plan.min_clip / watch.lots
-    done = Done(window.side, Decimal(watch.lots), Decimal(watch.cum), None, ZERO)
-    end_ns = window.start_ns + window.length_ns
-    market = track.Market(None, None, None, Decimal(volumes[-1] + watch.cum))
-    found = track.result(watch.track, done, market, end_ns, state="final", scheduled=True)
-    assert found.schedule_error_mean is not None
-    assert found.schedule_error_max is not None
-    assert found.participation is not None
+    track.on_cum(watch.error, window.start_ns + window.length_ns, watch.error.cum)
+    error_mean = track.mean_error(watch.error)
+    assert error_mean is not None, "expected a schedule that has begun"
     return Outcome(
         watch.algo,
-        found.schedule_error_mean,
-        found.schedule_error_max,
+        error_mean,
+        watch.error.largest,
         allowed,
-        float(found.fill_ratio),
-        float(found.participation),
+        watch.cum / watch.lots,
+        watch.cum / (volumes[-1] + watch.cum),
         _curve_error(watch, engine, volumes),
         s * (avg - arrival) / arrival * 1e4,
         s * (avg - vwap) / vwap * 1e4,

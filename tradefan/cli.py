@@ -15,7 +15,7 @@ from typing import Annotated, Any
 
 import typer
 
-from tradefan import __version__, commands, replay_commands
+from tradefan import __version__, commands, replay_commands, tca_commands
 from tradefan.client import FAILED, NOT_RUNNING, USAGE, Unanswered
 from tradefan.config.mistakes import ConfigInvalid
 from tradefan.drivers.stop_signals import StopSignals
@@ -80,6 +80,7 @@ for name, part in (
     app.add_typer(part, name=name)
 commands.register(app, orders, positions)
 replay_commands.register(app)
+tca_commands.register(app)
 
 
 def main() -> None:
@@ -253,7 +254,8 @@ def logs(
 ) -> None:
     """Print the daemon's log, one JSON object a line."""
     from tradefan.environment import find_places
-    from tradefan.logs import follow_log, read_log, since_ns
+    from tradefan.logs import follow_log, read_log
+    from tradefan.units import since_ns
 
     path = find_places(env, config).log
     from_ns = None if since is None else since_ns(since, time.time_ns())

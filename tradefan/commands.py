@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import os
 import signal
 import sys
@@ -27,6 +26,7 @@ from tradefan.terminal import (
     Env,
     Url,
     address,
+    caller,
     client,
     fail,
     given,
@@ -98,7 +98,7 @@ def kill(
         "reason": cut(reason, REASON_MAX),
         "keep_protection": keep_protection,
         "including_external": including_external,
-        **_caller(),
+        **caller(),
     }
     named = address(url)
     there = None if named is None else _kill_there(body, env, config, named, typed=bool(url))
@@ -270,7 +270,7 @@ def resume(
 ) -> None:
     """Let a scope trade again after a kill, a breaker, or a hold that waits for a human."""
     scope, reason = given("--scope", scope, NAME_MAX), given("--reason", reason, REASON_MAX)
-    body = {"scope": scope, "reason": reason, **_caller()}
+    body = {"scope": scope, "reason": reason, **caller()}
     answer = client(env, config, url).post("/api/v1/resume", body)
     print_json(answer) if as_json else print(f"resumed: {answer['scope']}")
 
@@ -291,7 +291,7 @@ def order_resolve(
     if verdict not in VERDICTS:
         raise Refused("BAD_VERDICT", f"VERDICT: expected one of {', '.join(VERDICTS)}, got {verdict!r}")
     reason = given("--reason", reason, REASON_MAX)
-    body = {"verdict": verdict.upper().replace("-", "_"), "reason": reason, **_caller()}
+    body = {"verdict": verdict.upper().replace("-", "_"), "reason": reason, **caller()}
     path = f"/api/v1/orders/{quote(given('ID', subject, _SUBJECT_MAX), safe='')}/resolve"
     answer = client(env, config, url).post(path, body)
     print_json(answer) if as_json else print(f"{answer['subject']}: {answer['verdict']}")
@@ -338,7 +338,7 @@ def position_release(
 def _assign(body: dict[str, Any], account: str | None, api: Client, as_json: bool) -> None:
     if account is not None:
         body["account"] = account
-    answer = api.post("/api/v1/positions/assign", {**body, **_caller()})
+    answer = api.post("/api/v1/positions/assign", {**body, **caller()})
     if as_json:
         print_json(answer)
         return
@@ -452,12 +452,3 @@ def _line(row: dict[str, Any]) -> str:
 
 def _value(value: object) -> str:
     return value if isinstance(value, str) and value.isprintable() and value else orjson.dumps(value).decode()
-
-
-def _caller() -> dict[str, str]:
-    """Say who calls, for the journal."""
-    try:
-        user = getpass.getuser()
-    except (OSError, KeyError, ImportError):
-        user = str(os.getuid())
-    return {"owner": "cli", "user": cut(user, NAME_MAX)}

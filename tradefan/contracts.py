@@ -20,7 +20,8 @@ from tradefan.messages.instrument import Instrument
 from tradefan.messages.market import Quality, Quote
 from tradefan.messages.orders import Doubt, OrderStatus, OrderType, ParentOrder, TimeInForce
 from tradefan.messages.plan import Clip, Plan, Volume
-from tradefan.spans import read_special, schema_of
+from tradefan.setting import settings_schema
+from tradefan.spans import read_special
 from tradefan.units import AccountId, ClientOrderId, OwnerId, Side
 
 Bound = Literal["limit", "collar", "wide"]
@@ -60,8 +61,12 @@ class Plugin(Struct, frozen=True):
         return (self.make.__doc__ or "").strip().partition("\n")[0]
 
     def schema(self) -> dict[str, Any]:
-        """Return the JSON Schema of its settings."""
-        return msgspec.json.schema(self.settings, schema_hook=schema_of)
+        """Return the JSON Schema of its settings, with units (`x-unit`) and defaults.
+
+        Raises:
+            TypeError: a type that no schema describes.
+        """
+        return settings_schema(self.settings)
 
 
 _plugins: dict[tuple[Kind, str], Plugin] = {}

@@ -8,20 +8,20 @@ import os
 import secrets
 import socket
 import threading
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from decimal import Decimal
 from functools import partial
-from http.client import HTTPException
 from pathlib import Path
+from typing import Any
 
 import uvloop
 
 from tradefan import __version__
+from tradefan.api.asking import Asker
 from tradefan.api.server import ApiLink, ApiSettings
 from tradefan.config.check import PAPER
-from tradefan.config.schema import Config, VenueConfig
+from tradefan.config.schema import VenueConfig
 from tradefan.drivers.kill_signal import REASON as KILL_REASON
 from tradefan.drivers.kill_signal import KillSignal
 from tradefan.drivers.latch import ALL, Latch
@@ -33,15 +33,16 @@ from tradefan.drivers.watchdog import Watchdog
 from tradefan.environment import Environment
 from tradefan.errors import Outage, Refused
 from tradefan.flight import make_recorder
+from tradefan.handle import ORDER_WORDS, OrderDesk, OrderHandle
 from tradefan.infra import DaemonFile
+from tradefan.instruments import load_instruments
 from tradefan.links.keys import KeyLocks
 from tradefan.links.paper import open_paper
 from tradefan.links.public import PublicLink
 from tradefan.links.transport import Transport
-from tradefan.market_tape import make_tape, packaged_exchange_info
+from tradefan.market_tape import make_tape
 from tradefan.messages.base import Message
 from tradefan.messages.control import KillSwitch, LogLine, LoopLag, Rows
-from tradefan.messages.instrument import Instrument
 from tradefan.runtime.kernel import Kernel
 from tradefan.status import Picture
 from tradefan.stores.disk import DEBUG_LOG_STOPS_PERCENT, free_bytes
@@ -53,14 +54,11 @@ from tradefan.stores.kill_byte import KILL_END, killed
 from tradefan.stores.store_link import StoreLink
 from tradefan.stores.thread_link import left_behind
 from tradefan.telemetry import Logging, start_logging
-from tradefan.units import SECOND, AccountId, InstrumentId, use_decimal_context
-from tradefan.venues.binance import parse_instruments
-from tradefan.venues.feed_events import BadFrame
+from tradefan.units import SECOND, AccountId, Side, use_decimal_context
 from tradefan.venues.paper_state import PaperConfig
 from tradefan.wiring import account_port, market_port, plan, wire
 
 _BPS = 10_000
-_EXCHANGE_INFO_TIMEOUT_S = 15
 ANNOUNCE_AGAIN_S = 1.0
 """How long to wait for the room that `daemon.json` needs."""
 
@@ -124,6 +122,7 @@ class Daemon:
             watchdog=self.watchdog,
             interrupted=lambda: stop is not None and stop.asked,
         )
+        self.asker = Asker(self._tell_oms, self.clock.now_ns)
         self.picture = Picture(
             environment,
             self.kernel,
@@ -134,6 +133,7 @@ class Daemon:
             self.latch,
             self.recorder,
         )
+        self.orders = OrderDesk(self.asker, self.picture, self._stopped)
         log.watch_space(
             lambda: free_bytes(str(places.journal)),
             config.journal.disk_free_min * DEBUG_LOG_STOPS_PERCENT // 100,
@@ -149,6 +149,17 @@ class Daemon:
                 return await self.driver.run()
         finally:
             self._kill.unbind()
+
+    async def submit_order(
+        self, symbol: str, side: Side, quantity: Decimal | str | float, **words: Any
+    ) -> OrderHandle:
+        """Submit an order from Python (`OrderDesk.submit`); other words are settings of its algorithm.
+
+        Raises:
+            Refused, Outage: why not.
+        """
+        known = {name: words.pop(name) for name in ORDER_WORDS if name in words}
+        return await self.orders.submit(symbol, side, quantity, settings=words, **known)
 
     def close(self) -> None:
         """Close the files of the timed machines."""
@@ -227,7 +238,7 @@ class Daemon:
             connections_max=api.connections_max,
             body_max=api.body_max,
         )
-        link = ApiLink(handle, settings, self.picture, self._on_listening, self.latch.close)
+        link = ApiLink(handle, settings, self.picture, self._on_listening, self.latch.close, self.asker)
         self.driver.on_rejected(link.rejected)
         return link
 
@@ -250,6 +261,12 @@ class Daemon:
                 reason = f"{places.daemon_file}: {error.strerror}"
                 self._log.log("warning", "address_not_written", reason=reason, url=url)
             self._announcing = loop.call_later(ANNOUNCE_AGAIN_S, partial(self._announce, url, again=True))
+
+    def _stopped(self) -> bool:
+        return self.kernel.life.exited is not None
+
+    def _tell_oms(self, msg: Message) -> None:
+        self.driver.inject(self.kernel.refs["oms"], msg)
 
     def _on_kill_signal(self) -> None:
         self.driver.inject(self.kernel.refs["oms"], KillSwitch(ALL, KILL_REASON, "signal"))
@@ -432,47 +449,3 @@ def _url(host: str, port: int) -> str:
     # Who listens on every address is reached on this machine by the loopback one.
     name = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 compared, not bound
     return f"http://{f'[{name}]' if ':' in name else name}:{port}"
-
-
-# --- instruments -----------------------------------------------------------------------------------
-
-
-def load_instruments(config: Config) -> dict[InstrumentId, Instrument]:
-    """Return the rules of every instrument that has a feed; unknown ones of a live venue are asked for.
-
-    Raises:
-        Refused: UNKNOWN_INSTRUMENT for a feed that nobody describes.
-        Outage: the venue did not answer.
-    """
-    known = {one.id: one for one in parse_instruments(packaged_exchange_info())}
-    missing = sorted(name for name in config.feeds if name not in known)
-    for name in missing:
-        venue, _, symbol = name.partition(":")
-        settings = config.venues.get(venue)
-        if settings is None or settings.source != "live":
-            raise Refused(
-                "UNKNOWN_INSTRUMENT", f"feeds.{name}: no recording describes it; known {sorted(known)}"
-            )
-        known.update((one.id, one) for one in ask_exchange_info(settings.rest_url, symbol.replace("/", "")))
-        if name not in known:
-            raise Refused(
-                "UNKNOWN_INSTRUMENT", f"feeds.{name}: the venue does not know it; known {sorted(known)}"
-            )
-    return {InstrumentId(name): known[InstrumentId(name)] for name in config.feeds}
-
-
-def ask_exchange_info(rest_url: str, venue_symbol: str) -> tuple[Instrument, ...]:
-    """Return what a venue says of one of its symbols.
-
-    Raises:
-        Outage: there was no answer, or one that says nothing usable.
-    """
-    url = f"{rest_url}/api/v3/exchangeInfo?symbol={venue_symbol}"
-    try:
-        with urllib.request.urlopen(url, timeout=_EXCHANGE_INFO_TIMEOUT_S) as response:  # noqa: S310 the schema asks for http(s)
-            return parse_instruments(response.read())
-    except urllib.error.HTTPError as error:
-        region = ": this region is refused by the venue" if error.code in (403, 451) else ""
-        raise Outage(f"{url}: HTTP {error.code}{region}") from error
-    except (OSError, HTTPException, BadFrame) as error:
-        raise Outage(f"{url}: {type(error).__name__}: {error}") from error

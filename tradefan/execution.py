@@ -11,13 +11,15 @@ Quantities here are whole lots and prices whole ticks; what leaves the engine is
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Literal, Protocol, TypeAlias
+from itertools import takewhile
+from typing import Annotated, Literal, Protocol, TypeAlias
 
 from msgspec import Struct
 
 from tradefan.contracts import Bound, Settings
 from tradefan.messages.orders import Doubt, OrderStatus, TimeInForce
 from tradefan.messages.plan import Clip, Plan, Volume
+from tradefan.setting import unit
 from tradefan.spans import Instant, Span
 from tradefan.units import MS, SECOND, ClientOrderId, Side, parse_duration
 
@@ -29,6 +31,25 @@ I_WOULD = "i_would"
 """Reason of a clip that takes a price at which its owner would trade at once."""
 LIMIT = "limit"
 """Reason of a decision that was taken while even our own side's best was beyond the limit."""
+FUNDS_NS = 5 * SECOND
+"""So long a parent waits at least, once its venue has said that there is no money for it."""
+SCHEDULE_ONLY = ("catch_up_cap", "discretion", "size_jitter", "time_jitter", "participation_cap")
+"""Settings that only a schedule reads."""
+SLICED_ONLY = (
+    *SCHEDULE_ONLY,
+    "on_limit",
+    "catch_up",
+    "residual",
+    "tactic",
+    "passive_share",
+    "passive_offset_ticks",
+    "reprice_after",
+    "reprice_ticks",
+    "chase",
+    "i_would_price",
+    "stale_cancel_after",
+)
+"""Settings that only what is placed a part at a time reads."""
 EXTEND = "extend"
 """`extend:60s`: what is left at the end is worked on for so long."""
 
@@ -39,61 +60,115 @@ EXTEND = "extend"
 class Chase(Settings, frozen=True, kw_only=True):
     """How an unfilled passive child improves: steps, ticks a step, its age before one, what comes then."""
 
-    max_steps: int = 3
-    step_ticks: int = 1
-    max_age: Span | None = None
-    then: Literal["cross", "next"] = "cross"
+    max_steps: Annotated[int, unit("count", "improvements of an unfilled passive child")] = 3
+    step_ticks: Annotated[int, unit("ticks", "how far one improvement goes")] = 1
+    max_age: Annotated[
+        Span | None, unit("duration", "its age before one; by the clip's life where none is given")
+    ] = None
+    then: Annotated[
+        Literal["cross", "next"],
+        unit("choice", "what comes behind the last: it crosses, or gives back to the schedule"),
+    ] = "cross"
 
 
 class Common(Settings, frozen=True, kw_only=True):
     """What every algorithm can be told; the table of docs/execution.md explains each."""
 
-    start_at: Instant | None = None
-    duration: Span | None = None
-    end_at: Instant | None = None
-    limit_offset_bps: Decimal | None = None
-    collar_bps: Decimal = Decimal(50)
-    wide_collar_bps: Decimal = Decimal(200)
-    on_limit: Literal["skip_time", "catch_up", "finish", "cancel"] = "skip_time"
-    catch_up: CatchUp = "spread"
-    catch_up_cap: Decimal = Decimal(3)
-    discretion: Decimal = Decimal("0.05")
-    size_jitter: Decimal = Decimal("0.2")
-    time_jitter: Decimal = Decimal("0.2")
-    min_clip: Decimal | None = None
-    max_clip: Decimal | None = None
-    participation_cap: Decimal = Decimal("0.25")
-    participation_window: Span = Span(60 * SECOND)
-    tactic: str = "passive_then_cross"
-    retry_after: int = 250
-    tries: int = 4
-    passive_share: Decimal = Decimal("0.6")
-    passive_offset_ticks: int = 0
-    reprice_after: Span | None = None
-    reprice_ticks: int = 1
-    chase: Chase = Chase()
-    i_would_price: Decimal | None = None
-    at_end: str = "cancel"
-    end_grace: Span = Span(5 * SECOND)
-    residual: Literal["merge_last", "drop_and_report"] = "merge_last"
-    post_only: bool = False
-    on_restart: Literal["auto", "resume", "pause", "cancel"] = "auto"
-    order_deadline: Span | None = None
-    stale_cancel_after: Span = Span(2 * SECOND)
-    max_children: int = 10_000
+    start_at: Annotated[Instant | None, unit("instant", "when it begins; may be past if its end is not")] = (
+        None
+    )
+    duration: Annotated[
+        Span | None, unit("duration", "how long it works; a schedule needs this or end_at")
+    ] = None
+    end_at: Annotated[Instant | None, unit("instant", "when it ends")] = None
+    limit_offset_bps: Annotated[
+        Decimal | None, unit("bps", "hard limit of all children, from the mid at arrival")
+    ] = None
+    collar_bps: Annotated[Decimal, unit("bps", "the worst price of a crossing child, from the mid")] = (
+        Decimal(50)
+    )
+    wide_collar_bps: Annotated[Decimal, unit("bps", "the same for at_end market")] = Decimal(200)
+    on_limit: Annotated[
+        Literal["skip_time", "catch_up", "finish", "cancel"],
+        unit("choice", "while even the own side's best is beyond the limit"),
+    ] = "skip_time"
+    catch_up: Annotated[CatchUp, unit("choice", "how what is behind comes back: evenly, at once, never")] = (
+        "spread"
+    )
+    catch_up_cap: Annotated[Decimal, unit("plain clips", "the largest clip when it is behind")] = Decimal(3)
+    discretion: Annotated[
+        Decimal, unit("share of the order", "how far it may lag its target before it crosses")
+    ] = Decimal("0.05")
+    size_jitter: Annotated[Decimal, unit("share of a slice", "by how much a clip may be smaller")] = Decimal(
+        "0.2"
+    )
+    time_jitter: Annotated[Decimal, unit("share of a slice", "by how much a decision may be later")] = (
+        Decimal("0.2")
+    )
+    min_clip: Annotated[
+        Decimal | None, unit("base asset", "smallest clip; 1.1 times the venue's minimum where none is given")
+    ] = None
+    max_clip: Annotated[
+        Decimal | None, unit("base asset", "largest clip; the limits of one order where none is given")
+    ] = None
+    participation_cap: Annotated[
+        Decimal, unit("share of volume", "own share of what trades, of schedules")
+    ] = Decimal("0.25")
+    participation_window: Annotated[Span, unit("duration", "over which that is counted")] = Span(60 * SECOND)
+    tactic: Annotated[str, unit("name", "how a clip is placed; one of the tactics")] = "passive_then_cross"
+    retry_after: Annotated[int, unit("ms", "before a taking child is tried again")] = 250
+    tries: Annotated[int, unit("count", "taking children of one clip at most")] = 4
+    passive_share: Annotated[Decimal, unit("share of a clip's life", "how long it is passive")] = Decimal(
+        "0.6"
+    )
+    passive_offset_ticks: Annotated[int, unit("ticks", "from the own best, positive towards the market")] = 0
+    reprice_after: Annotated[Span | None, unit("duration", "a child follows the touch not sooner")] = None
+    reprice_ticks: Annotated[int, unit("ticks", "nor for less")] = 1
+    chase: Annotated[Chase, unit("settings", "how an unfilled passive child improves")] = Chase()
+    i_would_price: Annotated[
+        Decimal | None, unit("price", "at this or better it takes what is shown, ahead of its schedule")
+    ] = None
+    at_end: Annotated[str, unit("choice", "cross_collared, cancel, market or extend:60s")] = "cancel"
+    end_grace: Annotated[Span, unit("duration", "how long it crosses behind its end")] = Span(5 * SECOND)
+    residual: Annotated[
+        Literal["merge_last", "drop_and_report"],
+        unit("choice", "what becomes of a rest below the smallest clip"),
+    ] = "merge_last"
+    post_only: Annotated[bool, unit("flag", "it never takes")] = False
+    on_restart: Annotated[
+        Literal["auto", "resume", "pause", "cancel"],
+        unit("choice", "what becomes of it when the daemon was away"),
+    ] = "auto"
+    order_deadline: Annotated[Span | None, unit("duration", "a child is written within this, or never")] = (
+        None
+    )
+    stale_cancel_after: Annotated[
+        Span, unit("duration", "what follows the market is cancelled so long after the feed went stale")
+    ] = Span(2 * SECOND)
+    max_children: Annotated[int, unit("count", "then it is paused")] = 10_000
+    self_cross: Annotated[
+        Literal["wait", "cancel_resting"], unit("choice", "when a child would meet an own order that rests")
+    ] = "wait"
 
     @property
     def extend_ns(self) -> int:
         """How long `at_end: extend:60s` goes on."""
         return parse_duration(self.at_end.partition(":")[2])
 
+    @property
+    def extra_ns(self) -> int:
+        """For how long the end policy goes on behind the end."""
+        if self.at_end == "cancel":
+            return 0
+        return self.extend_ns if self.at_end.startswith(EXTEND) else self.end_grace
+
 
 class Scheduled(Common, frozen=True, kw_only=True):
     """A schedule needs an end; its decisions are so far apart, or so many."""
 
-    interval: Span = Span(30 * SECOND)
-    slices: int | None = None
-    at_end: str = "cross_collared"
+    interval: Annotated[Span, unit("duration", "between two decisions")] = Span(30 * SECOND)
+    slices: Annotated[int | None, unit("count", "decisions, in place of an interval")] = None
+    at_end: Annotated[str, unit("choice", "cross_collared, cancel, market or extend:60s")] = "cross_collared"
 
 
 # --- what parts see ---------------------------------------------------------------------------------
@@ -129,6 +204,13 @@ class Child(Struct, frozen=True):
     def rests(self) -> bool:
         """Whether it may be cancelled or moved: live, and nobody asks what became of it."""
         return self.live and self.in_doubt is None
+
+    @property
+    def fruitless(self) -> bool:
+        """Whether its venue has ended it before it traded, though it was to rest and nobody asked for it."""
+        if self.live or self.cum or self.ending:
+            return False
+        return self.status is OrderStatus.REJECTED or self.time_in_force == "GTC"
 
 
 class Touch(Struct, frozen=True):
@@ -182,7 +264,14 @@ class View(Struct, frozen=True):
         """What of the clip may still be placed."""
         if self.clip is None:
             return 0
-        return max(min(self.clip.lots - (self.done - self.clip.base), self.rest), 0)
+        # A trade that was taken back, or an older child that ended, lowers what is done: no clip grows by it.
+        return max(min(self.clip.lots - max(self.done - self.clip.base, 0), self.rest), 0)
+
+    @property
+    def child_most(self) -> int | None:
+        """The largest child: nothing shows more than `display`, and `max_clip` splits what is larger."""
+        bounds = [bound for bound in (self.plan.max_clip, self.plan.display) if bound is not None]
+        return min(bounds, default=None)
 
     @property
     def live(self) -> tuple[Child, ...]:
@@ -190,14 +279,9 @@ class View(Struct, frozen=True):
         return tuple(child for child in self.children if child.live)
 
     @property
-    def rejects(self) -> int:
-        """How many children of this clip were rejected in a row, up to now."""
-        count = 0
-        for child in reversed(self.of_clip):
-            if child.status is not OrderStatus.REJECTED:
-                break
-            count += 1
-        return count
+    def fruitless(self) -> int:
+        """How many children of this clip came to nothing in a row, up to now."""
+        return sum(1 for _ in takewhile(lambda child: child.fruitless, reversed(self.of_clip)))
 
     @property
     def of_clip(self) -> tuple[Child, ...]:
@@ -233,7 +317,7 @@ class Place(Struct, frozen=True):
     lots: int
     price: int
     time_in_force: TimeInForce = "GTC"
-    post_only: bool = False
+    post_only: Annotated[bool, unit("flag", "it never takes")] = False
     step: int = 0
     bound: Bound = "limit"
     """What bounds it outside: its limit, or a collar as well."""
@@ -245,7 +329,7 @@ class Move(Struct, frozen=True):
     client_order_id: ClientOrderId
     lots: int
     price: int
-    post_only: bool = False
+    post_only: Annotated[bool, unit("flag", "it never takes")] = False
     step: int = 0
 
 
@@ -419,7 +503,8 @@ class Guard(Protocol):
 class Recipe(Struct, frozen=True):
     """One algorithm. `follows` where its tactic follows the market and a limit only bounds it.
 
-    `slices` where it places a part at a time by nature, `once` where it never places anything again.
+    `slices` where it places a part at a time by nature, `once` where it never places anything again;
+    `unread` are common settings that mean nothing to it, and are refused.
     """
 
     settings: Common
@@ -430,6 +515,7 @@ class Recipe(Struct, frozen=True):
     follows: bool = True
     slices: bool = True
     once: bool = False
+    unread: tuple[str, ...] = ()
 
 
 def retry_ns(settings: Common) -> int:

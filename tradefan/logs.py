@@ -13,20 +13,9 @@ from typing import TextIO
 import orjson
 
 from tradefan.errors import Refused
-from tradefan.units import parse_duration, parse_iso
+from tradefan.units import parse_iso
 
 _PAUSE_S = 0.2
-
-
-def since_ns(text: str, now_ns: int) -> int:
-    """Return the instant that `10m` (so long ago) or `2026-03-05T12:00:00Z` names.
-
-    Raises:
-        Refused: BAD_DURATION or BAD_TIME when it is neither.
-    """
-    if text[-1:].isalpha() and text[:-1].rstrip("m").isdecimal():
-        return now_ns - parse_duration(text)
-    return parse_iso(text)
 
 
 def read_log(path: Path, newest: TextIO, lines: int | None, from_ns: int | None) -> Iterable[str]:

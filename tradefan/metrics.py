@@ -7,14 +7,17 @@ ever. Children follow from the wiring, so that they exist from the start and whi
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import accumulate
 from typing import Any
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from tradefan import __version__
+from tradefan.actors.oms_tca_state import BPS_BUCKETS, CostCounts
+from tradefan.contracts import names as registered
 from tradefan.drivers.latch import Latch
 from tradefan.drivers.watchdog import Watchdog
 from tradefan.messages.market import Quality
@@ -42,6 +45,19 @@ _ACCOUNT_GAUGES = {
     "fees": ("fees_paid", "In the numeraire, since the account is traded"),
     "seam": ("seam", "Equity booked apart at the seams of a recording"),
 }
+
+
+_COST_HISTOGRAMS = {
+    "slippage": ("arrival_slippage_bps", "Of parents against the mid at their arrival, positive is cost"),
+    "shortfall": ("shortfall_bps", "Of parents against the mid of their decision, fees included"),
+}
+_COST_GAUGES = {
+    "schedule_error": ("schedule_error_ratio", "Of the newest parent, time average, as a share of it"),
+    "maker_share": ("maker_share_ratio", "Of the newest parent"),
+    "participation": ("participation_ratio", "Of the newest parent in all that traded meanwhile"),
+    "spread_capture": ("spread_capture_ratio", "Of the newest parent, 1 earned half the spread, -1 paid it"),
+}
+_NO_COSTS = CostCounts()
 
 
 class Metrics(Collector):
@@ -82,6 +98,7 @@ class Metrics(Collector):
         yield from self._parts()
         yield from self._feeds()
         yield from self._orders()
+        yield from self._costs()
         yield from self._money()
         yield from self._stores()
 
@@ -164,6 +181,28 @@ class Metrics(Collector):
         names = ("account", "owner", "instrument")
         yield _family(GaugeMetricFamily, "position_qty", "Signed, in the base asset", rows, names)
 
+    def _costs(self) -> Iterator[Metric]:
+        """Give what finally analysed parents have cost; each instrument has its children from the start."""
+        oms, names = self._views.oms(), tuple(self._views.plan.instruments)
+        counts = {} if oms is None else oms.costs
+        rows = {
+            (algo, name): counts.get(algo, {}).get(name, _NO_COSTS)
+            for algo in {**dict.fromkeys(registered("executor")), **counts}
+            for name in names
+        }
+        for word, (name, text) in _COST_HISTOGRAMS.items():
+            family = HistogramMetricFamily(f"tradefan_{name}", text, labels=("algo", "instrument"))
+            for children, count in rows.items():
+                family.add_metric(children, _buckets(getattr(count, word)), getattr(count, f"{word}_sum"))
+            yield family
+        for word, (name, text) in _COST_GAUGES.items():
+            known = (
+                (children, value)
+                for children, count in rows.items()
+                if (value := getattr(count, word)) is not None
+            )
+            yield _family(GaugeMetricFamily, name, text, known, ("algo", "instrument"))
+
     def _money(self) -> Iterator[Metric]:
         risk = self._views.risk()
         for word, (name, text) in _ACCOUNT_GAUGES.items():
@@ -185,6 +224,12 @@ class Metrics(Collector):
         yield _counter("recorder_steps_lost", "Steps not recorded", recorder.steps_lost)
         yield _counter("recorder_written_bytes", "Written to segments, compressed", recorder.bytes_out)
         yield _gauge("recorder_queue_bytes", "That wait for the disk", recorder.queue_bytes)
+
+
+def _buckets(counts: list[int]) -> list[tuple[str, float]]:
+    """Return counts by bucket as Prometheus sums them up."""
+    bounds = (*map(str, BPS_BUCKETS), "+Inf")
+    return list(zip(bounds, accumulate(map(float, counts)), strict=True))
 
 
 Values = Mapping[Any, Any] | float

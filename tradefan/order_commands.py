@@ -1,16 +1,38 @@
-"""The commands about orders: submit, list, show, cancel, pause, resume."""
+"""The commands about orders: submit, list, show, cancel, pause, resume, amend."""
 
 from __future__ import annotations
 
+import json
+import sys
+import time
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from tradefan.client import FAILED, Client
 from tradefan.errors import Refused
-from tradefan.terminal import AsJson, ConfigDir, Env, Url, number, pairs, print_json, say_more
+from tradefan.order_text import plan_lines, progress_line, sentence
+from tradefan.terminal import (
+    AsJson,
+    ConfigDir,
+    Env,
+    Url,
+    caller,
+    number,
+    pairs,
+    print_json,
+    program,
+    say_more,
+)
 from tradefan.terminal import client as _client
 
+WATCH_S = 1.0
+"""How often a watch looks."""
+
 orders = typer.Typer(no_args_is_help=True, help="Submit, list, show, pause, cancel and resolve orders.")
+Watch = Annotated[bool, typer.Option("--watch", help="then say how it goes, until it has ended")]
+JSON = dict[str, Any]
 
 
 @orders.command("submit")
@@ -31,6 +53,10 @@ def order_submit(
     ref: Annotated[
         str | None, typer.Option("--ref", help="your own id: the same one never orders twice")
     ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="print the plan, or why it is refused; order nothing")
+    ] = False,
+    watch: Watch = False,
     env: Env = "development",
     config: ConfigDir = None,
     url: Url = None,
@@ -39,21 +65,27 @@ def order_submit(
     """Submit an order; it is durable when this returns."""
     if side not in ("buy", "sell"):
         raise Refused("BAD_SIDE", f"--side: expected buy or sell, got {side!r}")
-    body: dict[str, Any] = {
+    if dry_run and watch:
+        raise Refused("BAD_WATCH", "--watch: a dry run orders nothing that could be watched")
+    body: JSON = {
         "symbol": symbol,
         "side": side,
         "quantity": number("--quantity", quantity),
         "algo": algo or ("market" if limit is None else "limit"),
-        "owner": "cli",
         "settings": pairs("--set", settings or []),
+        **caller(),
     }
     if limit is not None:
         body["limit_price"] = number("--limit", limit)
     times = (("duration", duration), ("slices", slices))
     body["settings"] |= {key: value for key, value in times if value is not None}
     body |= {key: value for key, value in (("account", account), ("ref", ref)) if value is not None}
-    order = _client(env, config, url).post("/api/v1/orders", body)
-    print_json(order) if as_json else print(_sentence(order))
+    api = _client(env, config, url)
+    if dry_run:
+        plan = api.post("/api/v1/orders/plan", body)
+        print_json(plan) if as_json else print(*plan_lines(plan), sep="\n")
+        return
+    _show_or_watch(api, api.post("/api/v1/orders", body), watch=watch, as_json=as_json)
 
 
 @orders.command("list")
@@ -66,7 +98,7 @@ def order_list(
         print_json(found["orders"])
     else:
         for order in found["orders"]:
-            print(_sentence(order))
+            print(sentence(order, time.time_ns()))
     say_more(found["more_open"], "open")
     say_more(found["more_done"], "done")
 
@@ -74,16 +106,22 @@ def order_list(
 @orders.command("show")
 def order_show(
     parent_id: str,
+    watch: Watch = False,
     env: Env = "development",
     config: ConfigDir = None,
     url: Url = None,
     as_json: AsJson = False,
 ) -> None:
     """Show one order with its children."""
-    order = _client(env, config, url).get(f"/api/v1/orders/{_id(parent_id)}")
+    api = _client(env, config, url)
+    order = api.get(f"/api/v1/orders/{_id(parent_id)}")
+    if watch:
+        _show_or_watch(api, order, watch=True, as_json=as_json)
+        return
     if as_json:
         print_json(order)
         return
+    print(progress_line(order, time.time_ns()))
     for key, value in order.items():
         if key != "children_orders":
             print(f"{key:16} {'-' if value in (None, '') else value}")
@@ -102,8 +140,7 @@ def order_cancel(
     as_json: AsJson = False,
 ) -> None:
     """Cancel an order; the venue's word ends it."""
-    order = _client(env, config, url).post(f"/api/v1/orders/{_id(parent_id)}/cancel", {})
-    print_json(order) if as_json else print(_sentence(order))
+    _change(parent_id, "cancel", {}, env, config, url, as_json=as_json)
 
 
 @orders.command("pause")
@@ -118,8 +155,31 @@ def order_pause(
 ) -> None:
     """Let an order place nothing more until it is resumed."""
     body = {"keep_children": keep_children, "keep_end": keep_end}
-    order = _client(env, config, url).post(f"/api/v1/orders/{_id(parent_id)}/pause", body)
-    print_json(order) if as_json else print(_sentence(order))
+    _change(parent_id, "pause", body, env, config, url, as_json=as_json)
+
+
+@orders.command("amend")
+def order_amend(
+    parent_id: str,
+    quantity: Annotated[str | None, typer.Option("--quantity", help="of the whole order")] = None,
+    limit: Annotated[str | None, typer.Option("--limit", help="limit price")] = None,
+    end_at: Annotated[str | None, typer.Option("--end-at", help="2026-05-01T12:00:00Z")] = None,
+    display: Annotated[str | None, typer.Option("--display", help="of an iceberg")] = None,
+    env: Env = "development",
+    config: ConfigDir = None,
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """Change an order at work: what rests is cancelled first, then the rest is planned anew."""
+    numbers = {"quantity": quantity, "limit_price": limit, "display": display}
+    body: JSON = {
+        key: number(f"--{key.partition('_')[0]}", text) for key, text in numbers.items() if text is not None
+    }
+    if end_at is not None:
+        body["end_at"] = end_at
+    if not body:
+        raise Refused("NOTHING_TO_AMEND", "expected --quantity, --limit, --end-at or --display")
+    _change(parent_id, "amend", body, env, config, url, as_json=as_json)
 
 
 @orders.command("resume")
@@ -131,19 +191,45 @@ def order_resume(
     as_json: AsJson = False,
 ) -> None:
     """Let a paused order go on; what paused it since its last pause was asked for may pause it again."""
-    order = _client(env, config, url).post(f"/api/v1/orders/{_id(parent_id)}/resume", {})
-    print_json(order) if as_json else print(_sentence(order))
+    _change(parent_id, "resume", {}, env, config, url, as_json=as_json)
 
 
-def _sentence(order: dict[str, Any]) -> str:
-    words = [order["parent_id"], order["owner"], order["side"], order["order_qty"], order["symbol"]]
-    words.append(order["algo"])
-    words += ["at", order["limit_price"]] if order["limit_price"] is not None else []
-    words[-1] += ":"
-    words += [order["status"], order["phase"], "done", order["cum_qty"]]
-    words += ["avg", order["avg_px"]] if order["avg_px"] is not None else []
-    words += [f"({order['reason']})"] if order["reason"] else []
-    return " ".join(words)
+def _change(
+    parent_id: str, word: str, body: JSON, env: str, config: Path | None, url: str | None, *, as_json: bool
+) -> None:
+    """Ask for a change of one order, and print the order as it is then."""
+    api = _client(env, config, url)
+    order = api.post(f"/api/v1/orders/{_id(parent_id)}/{word}", {**body, **caller()})
+    _show_or_watch(api, order, watch=False, as_json=as_json)
+
+
+def _show_or_watch(api: Client, order: JSON, *, watch: bool, as_json: bool) -> None:
+    if not watch:
+        print_json(order) if as_json else print(sentence(order, time.time_ns()))
+        return
+    try:
+        done = _watch(api, order, as_json=as_json)
+    except KeyboardInterrupt:
+        print(f"it goes on; {program()} order cancel {order['parent_id']} ends it", file=sys.stderr)
+        return
+    if not as_json:
+        print(sentence(done, time.time_ns()))
+    if done["status"] != "FILLED":
+        raise SystemExit(FAILED)
+
+
+def _watch(api: Client, order: JSON, *, as_json: bool) -> JSON:
+    """Print each change of an order, and return it when it has ended."""
+    path, shown = f"/api/v1/orders/{order['parent_id']}", ""
+    while True:
+        text = json.dumps(order) if as_json else progress_line(order, time.time_ns())
+        if text != shown:
+            print(text, flush=True)
+            shown = text
+        if order["phase"] == "DONE":
+            return order
+        time.sleep(WATCH_S)
+        order = api.get(path)
 
 
 def _id(text: str) -> str:

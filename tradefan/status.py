@@ -33,10 +33,13 @@ from tradefan.status_rows import (
     limits_row,
     mid,
     money,
+    parent_row,
     recorder_row,
     today_row,
 )
 from tradefan.stores.recorder import FlightRecorder
+from tradefan.tca_rows import cost_summary
+from tradefan.tca_store import costs_since, detail_of, read_store
 from tradefan.telemetry import Logging
 from tradefan.units import EXTERNAL, SECOND, AccountId, InstrumentId, ParentId, iso, plain
 from tradefan.views import DOWN, Part, Views
@@ -128,7 +131,7 @@ class Picture:
             "feeds": [feed_row(feed, now_ns) for feed in feeds],
             "positions": self._positions(positions, feeds),
             "holdings": holdings[:OPEN_SHOWN],
-            "parents": [_parent(one) for one in working],
+            "parents": [*map(self._parent, working)],
             "orders": self._orders_now(oms),
             "more": {
                 "positions": oms.positions_kept - len(positions) if oms else 0,
@@ -137,11 +140,17 @@ class Picture:
                 "orders": oms.orders_open - len(oms.orders) if oms else 0,
             },
             "fills": _fills(oms),
+            "tca": self._costs(now_ns),
             "refusals": [_refusal(one) for one in oms.refusals] if oms else [],
             "strategies": self.strategies(),
             **self._who_runs(),
             "stores": self._stores(oms),
         }
+
+    def _costs(self, now_ns: int) -> JSON:
+        """Return what open parents have cost so far, and what the newest final ones did."""
+        live, final = self._views.costs(now_ns)
+        return {"live": [*map(cost_summary, live)], "final": [*map(cost_summary, final)]}
 
     def _top(self, rows: Sequence[T], is_open: Callable[[T], bool] = lambda _: False) -> Sequence[T]:
         """Return the first rows up to `telemetry.top`, but all that are open, which stand in front."""
@@ -270,7 +279,7 @@ class Picture:
         shown, working = self._top(oms.parents, _is_working), len(_working(oms))
         more_open = oms.parents_open - working
         more_done = oms.parents_kept - more_open - len(shown)
-        return {"orders": [*map(_parent, shown)], "more_open": more_open, "more_done": more_done}
+        return {"orders": [*map(self._parent, shown)], "more_open": more_open, "more_done": more_done}
 
     def order(self, parent_id: str) -> JSON | None:
         """Return one parent with its children, None when memory does not hold it."""
@@ -280,7 +289,40 @@ class Picture:
             return None
         names = [*parent.ended, *parent.live]
         children = [order_update(trading.orders[name]) for name in names if name in trading.orders]
-        return {**_parent(parent_update(parent)), "children_orders": [_child(child) for child in children]}
+        return {
+            **self._parent(parent_update(parent)),
+            "children_orders": [_child(child) for child in children],
+        }
+
+    def _parent(self, one: ParentUpdate) -> JSON:
+        return parent_row(one, self._views.progress(one.order.parent_id, self._now_ns()))
+
+    def tca(self, parent_id: str) -> Callable[[], JSON | None]:
+        """Return who looks up the analysis of a parent in the store, beside what memory has of it.
+
+        To be called by another thread: the disk is slow.
+
+        Raises, from there:
+            Outage: the store cannot be read.
+        """
+        now = self._views.cost(ParentId(parent_id), self._now_ns())
+        path = self._environment.places.store
+
+        def look() -> JSON | None:
+            with read_store(path) as store:
+                return None if store is None and now is None else detail_of(store, parent_id, now)
+
+        return look
+
+    def tcas(self, since_ns: int) -> Callable[[], JSON]:
+        """Return who looks up the analyses of parents that have ended since then, likewise."""
+        path = self._environment.places.store
+
+        def look() -> JSON:
+            with read_store(path) as store:
+                return costs_since(store, since_ns)
+
+        return look
 
     def scope(self, word: str) -> str:
         """Return the scope of a kill or resume that a user's word names.
@@ -374,36 +416,6 @@ def _is_working(parent: ParentUpdate) -> bool:
 
 def _working(oms: OmsView | None) -> list[ParentUpdate]:
     return [*filter(_is_working, oms.parents)] if oms else []
-
-
-def _parent(one: ParentUpdate) -> JSON:
-    order = one.order
-    return {
-        "parent_id": order.parent_id,
-        "account": order.account,
-        "instrument": order.instrument,
-        "symbol": order.instrument.partition(":")[2],
-        "owner": order.owner,
-        "ref": order.ref,
-        "status": one.status,
-        "phase": one.phase,
-        "reason": one.reason,
-        "side": order.side,
-        "algo": order.algo,
-        "order_qty": order.order_qty,
-        "cum_qty": one.cum_qty,
-        "leaves_qty": one.leaves_qty,
-        "working_qty": one.working_qty,
-        "in_doubt_qty": one.in_doubt_qty,
-        "avg_px": money(one.avg_px),
-        "limit_price": order.limit_price,
-        "created_ns": order.created_ns,
-        "start_ns": None,
-        "end_ns": None,
-        "progress": round(float(one.cum_qty / order.order_qty), 6),
-        "schedule_error": None,
-        "children": one.children,
-    }
 
 
 def _child(one: OrderUpdate) -> JSON:

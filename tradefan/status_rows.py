@@ -6,8 +6,11 @@ from decimal import Decimal
 from typing import Any
 
 from tradefan.actors.market_state import FeedView
+from tradefan.actors.oms_progress import Progress
 from tradefan.actors.risk_desk_state import AccountRiskView
+from tradefan.api.answers import Order
 from tradefan.config.schema import Config
+from tradefan.messages.orders import ParentUpdate
 from tradefan.stores.recorder import RECORDING, RecorderView
 from tradefan.units import MS, exact, iso
 
@@ -22,6 +25,38 @@ def fields_of(struct: Any) -> JSON:  # noqa: ANN401 any Struct
 def money(value: Decimal | None) -> Decimal | None:
     """Return an amount as people and programs need it: thirty digits of a quotient help nobody."""
     return value if value is None or not value.is_finite() else round(value, 8)
+
+
+def parent_row(one: ParentUpdate, progress: Progress) -> JSON:
+    """Return a parent (DOMAIN.md, JSON of a parent)."""
+    order = one.order
+    row = Order(
+        parent_id=order.parent_id,
+        account=order.account,
+        instrument=order.instrument,
+        symbol=order.instrument.partition(":")[2],
+        owner=order.owner,
+        ref=order.ref,
+        status=one.status,
+        phase=one.phase,
+        reason=one.reason,
+        side=order.side,
+        algo=order.algo,
+        order_qty=order.order_qty,
+        cum_qty=one.cum_qty,
+        leaves_qty=one.leaves_qty,
+        working_qty=one.working_qty,
+        in_doubt_qty=one.in_doubt_qty,
+        avg_px=money(one.avg_px),
+        limit_price=order.limit_price,
+        created_ns=order.created_ns,
+        start_ns=progress.start_ns,
+        end_ns=progress.end_ns,
+        progress=round(float(one.cum_qty / order.order_qty), 6),
+        schedule_error=None if progress.schedule_error is None else round(progress.schedule_error, 6),
+        children=one.children,
+    )
+    return fields_of(row)
 
 
 def feed_row(feed: FeedView, now_ns: int) -> JSON:

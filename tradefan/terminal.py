@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import os
 import sys
 from collections.abc import Iterable
@@ -14,9 +15,9 @@ from typing import Annotated, NoReturn
 import orjson
 import typer
 
-from tradefan.client import NOT_READY, NOT_RUNNING, Client, read_token
+from tradefan.client import FAILED, NOT_READY, NOT_RUNNING, Client, Unanswered, read_token
 from tradefan.errors import Refused
-from tradefan.units import clean, require_number
+from tradefan.units import NAME_MAX, clean, cut, require_number
 
 PREREQUISITE = 69
 DEFECT = 70
@@ -61,7 +62,7 @@ def client(env: str, config: Path | None, url: str | None) -> Client:
     from tradefan.environment import find_places
 
     if named := address(url):
-        return Client(named, lambda: read_token(find_places(env, config).token))
+        return Client(named, lambda: _token(find_places(env, config).token))
     places = find_places(env, config)
     running = places.running()
     if running is None:
@@ -69,7 +70,15 @@ def client(env: str, config: Path | None, url: str | None) -> Client:
             text = f"a daemon with pid {pid} runs in {places.root}; its address is not known yet"
             fail(f"{text}; name it with --url, or ask again", NOT_READY)
         fail(f"no daemon runs in {places.root}; start one: {program()} run -e {env}", NOT_RUNNING)
-    return Client(running.url, lambda: read_token(places.token))
+    return Client(running.url, lambda: _token(places.token))
+
+
+def _token(path: Path) -> str:
+    token = read_token(path)
+    if token is None:
+        text = f"expected the daemon's token in TRADEFAN_TOKEN or {path}, got neither"
+        raise Unanswered(FAILED, text)
+    return token
 
 
 def number(option: str, text: str) -> str:
@@ -117,3 +126,12 @@ def pairs(option: str, texts: list[str]) -> dict[str, str]:
             raise Refused("BAD_SETTING", f"{option}: expected KEY=VALUE, got {text!r}")
         found[key] = value
     return found
+
+
+def caller() -> dict[str, str]:
+    """Say who calls, for the journal."""
+    try:
+        user = getpass.getuser()
+    except (OSError, KeyError, ImportError):
+        user = str(os.getuid())
+    return {"owner": "cli", "user": cut(user, NAME_MAX)}

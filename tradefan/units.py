@@ -172,6 +172,17 @@ def parse_duration(text: str) -> int:
     return int(number) * _SUFFIXES[suffix]
 
 
+def since_ns(text: str, now_ns: int) -> int:
+    """Return the instant that `10m` (so long ago) or `2026-03-05T12:00:00Z` names.
+
+    Raises:
+        Refused: BAD_DURATION or BAD_INSTANT when it is neither.
+    """
+    if text[-1:].isalpha() and text[:-1].rstrip("m").isdecimal():
+        return now_ns - parse_duration(text)
+    return parse_iso(text)
+
+
 def iso(ns: int) -> str:
     """Return kernel time as ISO-8601 UTC with milliseconds: `2024-08-08T23:54:13.250Z`."""
     seconds, rest = divmod(ns, SECOND)

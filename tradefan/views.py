@@ -8,14 +8,17 @@ from tradefan.actors.data_writer import DataWriterView
 from tradefan.actors.gateway_state import GatewayView
 from tradefan.actors.market_state import FeedView, MarketDataView
 from tradefan.actors.oms import Oms
+from tradefan.actors.oms_progress import Progress, progress_of
+from tradefan.actors.oms_tca_view import Look, costs_now, shown
 from tradefan.actors.oms_view import OmsView
 from tradefan.actors.risk_desk_state import RiskView
 from tradefan.actors.trader_state import TraderView
 from tradefan.core.trading import Trading
 from tradefan.messages.market import Quality
+from tradefan.messages.tca import TcaUpdate
 from tradefan.runtime.kernel import Kernel
 from tradefan.stores.recorder import FlightRecorder
-from tradefan.units import iso
+from tradefan.units import ParentId, iso
 from tradefan.wiring import Plan, account_port, gateway_name, market_name, market_port, strategy_name
 
 READY = "READY"
@@ -89,9 +92,33 @@ class Views:
 
     def trading(self) -> Trading | None:
         """Return what the order manager knows of orders, to look one of them up and not to change it."""
+        actor = self._oms()
+        return None if actor is None else actor.state.trading
+
+    def progress(self, parent_id: ParentId, now_ns: int) -> Progress:
+        """Return how far a parent has come by now."""
+        actor = self._oms()
+        parent = None if actor is None else actor.state.trading.parents.get(parent_id)
+        if actor is None or parent is None:
+            return Progress()
+        return progress_of(actor.state, actor.wiring, parent, now_ns)
+
+    def costs(self, now_ns: int) -> tuple[list[TcaUpdate], list[TcaUpdate]]:
+        """Return the analyses of open parents, and the newest final ones; nothing while the OMS is down."""
+        actor = self._oms()
+        return ([], []) if actor is None else shown(actor.state, actor.wiring, now_ns)
+
+    def cost(self, parent_id: ParentId, now_ns: int) -> TcaUpdate | None:
+        """Return the analysis of one parent as it stands, None where memory does not have it."""
+        actor = self._oms()
+        if actor is None:
+            return None
+        return costs_now(Look(actor.state.trading, actor.state.live, actor.wiring), parent_id, now_ns)
+
+    def _oms(self) -> Oms | None:
         cell = self.kernel.cells[self.kernel.refs["oms"]]
         actor = None if cell is None else cell.actor
-        return actor.state.trading if isinstance(actor, Oms) else None
+        return actor if isinstance(actor, Oms) else None
 
     # --- who is up --------------------------------------------------------------------------------
 

@@ -22,6 +22,8 @@ from tradefan.stores.journal import JournalFile
 
 ROOT = Path(__file__).resolve().parents[2]
 READY_S = 60.0
+AT_ONCE = ("strategies.rebalance_btc.settings.by=null", "strategies.rebalance_btc.settings.duration=null")
+"""Its TWAP takes two minutes: most tests want the position at once."""
 
 
 class DaemonProcess:
@@ -32,7 +34,7 @@ class DaemonProcess:
         self.folder = folder
         self.data = folder / "data"
         self.config = folder / "config"
-        self.sets = sets
+        self.sets = (*AT_ONCE, *sets)
         self.port = free_port()
         self.process: subprocess.Popen[bytes] | None = None
         shutil.copytree(ROOT / "config", self.config, ignore=shutil.ignore_patterns("local.yaml"))

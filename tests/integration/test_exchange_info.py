@@ -7,8 +7,8 @@ import threading
 
 import pytest
 
-from tradefan.daemon import ask_exchange_info
 from tradefan.errors import Outage
+from tradefan.instruments import ask_exchange_info
 
 
 def serve(answer: bytes) -> str:

@@ -88,7 +88,7 @@ class Machine(RuleBasedStateMachine):
         self._after()
 
     @precondition(lambda self: not self.walk.over)
-    @rule(what=st.sampled_from(["fill_resting", "hear", "doubt_one", "venue_ends_one"]))
+    @rule(what=st.sampled_from(["fill_resting", "hear", "doubt_one", "venue_ends_one", "plan_anew"]))
     def venue(self, what: str) -> None:
         """The venue does something."""
         getattr(self.walk, what)()
@@ -99,6 +99,7 @@ class Machine(RuleBasedStateMachine):
     def trust(self) -> None:
         """The feed is trusted no more, or again."""
         self.walk.trusted = not self.walk.trusted
+        self.walk.told = True
         self._after()
 
     @precondition(lambda self: not self.walk.over)
@@ -113,7 +114,7 @@ class Machine(RuleBasedStateMachine):
         self.walk.question()
 
     def _after(self) -> None:
-        self.walk.question()
+        self.walk.go_on()
         self.walk.check()
 
 

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
+from msgspec.structs import replace
+
 from tradefan.core.schedule import ceil_div
 from tradefan.execution import (
     AT_END,
@@ -18,8 +20,10 @@ from tradefan.execution import (
     Child,
     Decide,
     End,
+    Hold,
     Move,
     Place,
+    PlanInput,
     Query,
     Recipe,
     Replan,
@@ -55,6 +59,7 @@ class Kid:
     doubt: bool = False
     ending: bool = False
     filled_ns: int = 0
+    reason: str = ""
     open: bool = True
     """Whether it may still trade at the venue."""
     live: bool = True
@@ -92,6 +97,13 @@ class Walk:
     asked: int = 0
     crossed: list[int] = field(default_factory=list)
     fixed_volume: Volume | None = None
+    seen: bool = True
+    """Whether the quote is fresh enough to go by."""
+    plans: int = 1
+    told: bool = False
+    """Whether something has happened that asks by itself: a report, the feed's quality, another plan."""
+    held_ns: int = 0
+    made_for: PlanInput | None = None
 
     def __post_init__(self) -> None:
         self.rng = Random(self.seed)
@@ -111,12 +123,11 @@ class Walk:
         live = [kid for kid in self.kids if kid.live]
         recent = [kid for kid in self.kids[-24:] if not kid.live] + live
         recent.sort(key=lambda kid: int(kid.name))
-        total, touch = self.bid + self.ask, None
-        collar = wide = None
-        if self.trusted:
+        touch = collar = wide = None
+        if self.trusted and self.seen:
             collar, wide = self._collar(COLLAR_BPS), self._collar(WIDE_BPS)
-        touch = Touch(self.bid, self.ask, self.bid_lots, self.ask_lots, self.trusted)
-        assert total > 0
+        if self.seen:
+            touch = Touch(self.bid, self.ask, self.bid_lots, self.ask_lots, self.trusted)
         return View(
             self.now_ns,
             "P-1",
@@ -127,7 +138,7 @@ class Walk:
             sum(kid.lots - kid.known for kid in live if kid.doubt),
             self.plan.limit,
             self.plan,
-            1,
+            self.plans,
             self.clip,
             touch,
             collar,
@@ -155,7 +166,7 @@ class Walk:
             kid.known,
             kid.price,
             kid.tif,  # type: ignore[arg-type]
-            "",
+            kid.reason,
             kid.created_ns,
             kid.filled_ns,
             kid.clip,
@@ -176,6 +187,9 @@ class Walk:
 
     def question(self) -> None:
         """Ask until it waits, perform what it wants, and hold it against the rules."""
+        self.told = False
+        if self.now_ns < self.held_ns:
+            return
         for _ in range(QUESTIONS_MAX):
             if self.ended is not None:
                 return
@@ -187,6 +201,29 @@ class Walk:
             if not again:
                 return
         raise AssertionError(f"asked {QUESTIONS_MAX} times, and it still does not wait: {commands}")
+
+    def go_on(self) -> None:
+        """Ask where somebody would: at a wake, or when something was told; else there is nothing to do."""
+        if self.held_ns and self.now_ns >= self.held_ns:
+            self.held_ns, self.told = 0, True
+        if self.told or self._woken():
+            self.question()
+        elif self.ended is None and self.now_ns >= self.held_ns and self.asked % 4 == 0:
+            # Who asks the venue again and again is heard once; a window forgets without anybody's word.
+            soon = self.wake.at_ns is not None and self.wake.at_ns <= self.now_ns + SECOND
+            passes = (Wake, Query, Decide) if soon else (Wake, Query)
+            acts = [one for one in step(self.recipe, self.view()) if not isinstance(one, passes)]
+            assert not acts, f"nobody woke it for {acts}: it waits for {self.wake}"
+
+    def _woken(self) -> bool:
+        wake, passed = self.wake, []
+        bounds = (wake.at_ns, wake.bid_above, wake.ask_above, wake.volume_at)
+        now = (self.now_ns, self.bid if self.seen else 0, self.ask if self.seen else 0, self.total)
+        passed += [value <= at for value, at in zip(bounds, now, strict=True) if value is not None]
+        if self.seen:
+            below = ((wake.bid_below, self.bid), (wake.ask_below, self.ask))
+            passed += [value >= at for value, at in below if value is not None]
+        return any(passed)
 
     def _perform(self, command: Any) -> bool:
         match command:
@@ -220,6 +257,9 @@ class Walk:
                 self.ended = command
                 for kid in self.kids:
                     kid.ending = kid.live
+            case Hold():
+                self.held_ns = self.now_ns + 5 * SECOND
+                self.told = True
             case Query():
                 assert self._kid(command.client_order_id).live
             case Replan():
@@ -231,11 +271,15 @@ class Walk:
         assert not any(kid.live and not kid.doubt for kid in self.kids), "a decision beside what rests"
         assert 0 <= command.lots <= view.rest
         assert command.lots == 0 or command.lots >= min(self.plan.min_clip, view.rest)
-        if self.plan.display is not None:
+        ahead = command.reason in (AT_END, EXTEND) or command.price is not None
+        if self.plan.display is not None and command.reason != AT_END:
             assert command.lots <= self.plan.display
+        if self.recipe.guards and not ahead and view.volume.whole and command.lots:
+            cap, volume = self.recipe.settings.participation_cap, view.volume
+            assert command.lots + volume.own_window + view.working <= cap * volume.window, "participation"
         self.clip = Clip(
             self.clips,
-            1,
+            self.plans,
             command.k,
             command.target,
             command.due,
@@ -259,8 +303,8 @@ class Walk:
         assert lots >= self.plan.min_clip, f"dust: {lots}"
         assert self.clip is not None
         end_ns = self.plan.end_ns
-        extra = self.recipe.settings.end_grace if self.clip.reason == AT_END else 0
-        extra = self.recipe.settings.extend_ns if self.clip.reason == EXTEND else extra
+        behind = end_ns is not None and self.clip.begun_ns >= end_ns
+        extra = self.recipe.settings.extra_ns if behind else 0
         assert self.now_ns >= self.plan.start_ns
         assert end_ns is None or self.now_ns <= end_ns + extra, "I4"
         assert price > 0
@@ -275,9 +319,9 @@ class Walk:
             self.crossed.append(self.now_ns)
         elif post_only:
             assert view.ahead(opposite, price) > 0, "a passive child would cross"
-        if self.plan.display is not None:
-            open_lots = sum(kid.lots - kid.known for kid in self.kids if kid.live)
-            assert open_lots + lots <= self.plan.display, "I5: display"
+        open_lots = sum(kid.lots - kid.known for kid in self.kids if kid.live)
+        assert self.plan.display is None or open_lots + lots <= self.plan.display, "I5: display"
+        assert self.plan.max_clip is None or lots <= self.plan.max_clip, "max_clip"
         self.attempts += 1
         kid = Kid(
             str(len(self.kids)),
@@ -290,6 +334,8 @@ class Walk:
             post_only,
         )
         self.kids.append(kid)
+        # Its acknowledgement is heard.
+        self.told = True
         if tif == "IOC":
             self._take(kid)
 
@@ -320,7 +366,7 @@ class Walk:
         """We hear how a child stands."""
         if kid.cum > kid.known:
             kid.known, kid.filled_ns = kid.cum, self.now_ns
-        kid.doubt = False
+        kid.doubt, self.told = False, True
         if not kid.open or not kid.leaves:
             kid.open = kid.live = False
             kid.status = S.FILLED if not kid.leaves else S.CANCELED
@@ -345,14 +391,40 @@ class Walk:
             self.hear()
         elif roll < 0.94:
             self.doubt_one()
-        elif roll < 0.96:
+        elif roll < 0.955:
             self.trusted = not self.trusted
+            self.told = True
+        elif roll < 0.965:
+            self.seen = False
+        elif roll < 0.97:
+            self.plan_anew()
         elif roll < 0.98:
             self.pass_time(self.rng.choice((10 * MS, SECOND, 20 * SECOND)))
         else:
             self.venue_ends_one()
         if not self.trusted and self.rng.random() < 0.3:
-            self.trusted = True
+            self.trusted = self.told = True
+
+    def plan_anew(self) -> None:
+        """Somebody pauses it, has its children cancelled and lets it go on a while later."""
+        for kid in self.kids:
+            kid.ending = kid.ending or kid.live
+        self.now_ns += 2 * SECOND
+        self.hear()
+        plan, done = self.plan, self.view().done
+        if self.made_for is None or (plan.end_ns is not None and self.now_ns >= plan.end_ns):
+            return
+        asked = replace(self.made_for, done=done, start_ns=max(self.now_ns, plan.start_ns))
+        made = self.recipe.trajectory.plan(asked)
+        self.plan = replace(
+            plan,
+            start_ns=asked.start_ns,
+            base=done,
+            taus=made.taus,
+            volumes=made.volumes,
+            volume_base=self.total,
+        )
+        self.plans, self.told = self.plans + 1, True
 
     def to_wake(self) -> None:
         """Time goes on to what was asked for, at most a minute."""
@@ -375,6 +447,7 @@ class Walk:
         self.bid = max(self.bid + ticks, 100)
         self.ask = self.bid + self.rng.choice((1, 2, 2, 5))
         self.bid_lots, self.ask_lots = self.rng.randint(1, 60), self.rng.randint(1, 60)
+        self.seen = True
         for kid in self.kids[-8:]:
             through = kid.price >= self.ask if self.side == "buy" else kid.price <= self.bid
             if kid.open and kid.live and through and kid.tif != "IOC":
@@ -404,7 +477,7 @@ class Walk:
     def doubt_one(self) -> None:
         for kid in self.kids[-8:]:
             if kid.live and kid.open:
-                kid.doubt = True
+                kid.doubt = self.told = True
                 return
 
     def venue_ends_one(self) -> None:
@@ -412,6 +485,9 @@ class Walk:
             if kid.live and kid.open and kid.tif != "IOC":
                 kid.open = False
                 self._tell(kid)
+                if not kid.cum and self.rng.random() < 0.5:
+                    kid.status = S.REJECTED
+                    kid.reason = self.rng.choice(("POST_ONLY: it would match", "FUNDS: none", "BUSY: later"))
                 return
 
     def walk(self, steps: int) -> int:
@@ -421,7 +497,7 @@ class Walk:
             if self.over:
                 return step_ + 1
             self.happen()
-            self.question()
+            self.go_on()
             self.check()
         return steps
 

@@ -34,6 +34,16 @@ CASES: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
     "pov": ("pov", {}, {}),
     "iceberg": ("iceberg", {"display": 30}, {"display": 30, "limit": 10_010}),
     "iceberg, limit": ("iceberg", {"display": 30, "peg": True}, {"display": 30, "limit": 10_001}),
+    "iceberg, without end": ("iceberg", {"display": 30}, {"display": 30, "limit": 10_010, "end_ns": None}),
+    "iceberg, crossing": (
+        "iceberg",
+        {"display": 30, "at_end": "cross_collared"},
+        {"display": 30, "limit": 10_001},
+    ),
+    "twap, large clips": ("twap", {"slices": 4}, {"max_clip": 20}),
+    "twap, deep": ("twap", {"passive_offset_ticks": -2}, {}),
+    "twap, close": ("twap", {"passive_offset_ticks": 2}, {}),
+    "pov, large clips": ("pov", {"rate": "0.5", "max_rate": "0.6"}, {"max_clip": 10}),
     "pov, limit": ("pov", {}, {"limit": 10_001}),
     "iceberg, peg": ("iceberg", {"display": 30, "peg": True, "refill": "threshold:0.3"}, {"display": 30}),
 }
@@ -51,4 +61,6 @@ def make(name: str, seed: int, side: Side = "buy") -> Walk:
     plan = Plan(T0, end_ns, Decimal(1), Decimal(1), 1 if end_ns is None else 3, **parts)
     asked = PlanInput("P-1", LOTS, 0, T0, end_ns, plan.min_clip, curve, 100 * SECOND, T0 - 50 * SECOND)
     planned = algorithm.recipe.trajectory.plan(asked)
-    return Walk(algorithm.recipe, replace(plan, taus=planned.taus, volumes=planned.volumes), LOTS, side, seed)
+    walk = Walk(algorithm.recipe, replace(plan, taus=planned.taus, volumes=planned.volumes), LOTS, side, seed)
+    walk.made_for = asked
+    return walk

@@ -39,8 +39,13 @@ T0 = 1_700_000_000 * SECOND
 ACCOUNT = AccountId("paper:main")
 
 
-def development(*sets: str) -> Config:
+AT_ONCE = ("strategies.rebalance_btc.settings.by=null", "strategies.rebalance_btc.settings.duration=null")
+"""Its TWAP takes two minutes: most tests want the position at once."""
+
+
+def development(*sets: str, at_once: bool = True) -> Config:
     """Return the development configuration with some keys set."""
+    sets = (*AT_ONCE, *sets) if at_once else sets
     layers = [
         Layer(name, (ROOT / "config" / name).read_bytes())
         for name in ("base.yaml", "environments/development.yaml")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import json
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,12 @@ from tests.unit.shell import Daemon, Done, Shell
 from tests.unit.stores.made import transfers
 from tradefan import __version__, cli
 from tradefan.infra import DaemonFile
-from tradefan.logs import follow_log, read_log, since_ns
+from tradefan.logs import follow_log, read_log
 from tradefan.messages.control import VolumesAsked
 from tradefan.messages.records import RECORD_VERSION
 from tradefan.stores.journal import JournalFile
 from tradefan.stores.sqlite import StoreFile
-from tradefan.units import MINUTE, InstrumentId, parse_iso
+from tradefan.units import MINUTE, InstrumentId, parse_iso, since_ns
 
 # --- words and exit codes -------------------------------------------------------------------------------
 
@@ -289,11 +290,35 @@ ORDER = {
     "cum_qty": "0",
     "avg_px": None,
     "reason": "",
+    "progress": 0.0,
+    "schedule_error": None,
+    "end_ns": None,
     "children_orders": [
         {"client_order_id": "c1", "status": "NEW", "in_doubt": "CREATE", "cum_qty": "0", "order_qty": "0.5"}
     ],
 }
+CALLER = {"owner": "cli", "user": getpass.getuser()}
+END_NS = parse_iso("2026-11-29T14:05:30Z")
+PLAN = {
+    "n": 2,
+    "slices": [
+        {"at_ns": parse_iso("2026-11-29T10:00:00Z"), "quantity": "2.5", "target_qty": "2.5"},
+        {"at_ns": None, "quantity": "2.5", "target_qty": "5"},
+    ],
+    "start_ns": parse_iso("2026-11-29T10:00:00Z"),
+    "end_ns": parse_iso("2026-11-29T10:05:00Z"),
+    "expected_participation": 0.042,
+    "estimate_bps": None,
+    "source": "packaged",
+    "coverage": 1.0,
+    "flags": ["volume_unknown"],
+}
 REFUSED = {"code": "RISK_MAX_ORDER_QTY", "text": "no", "limit": "10", "used": "50", "would_pass": "10"}
+
+
+@pytest.fixture
+def tokened(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRADEFAN_TOKEN", "t")
 
 
 def test_client_when_nobody_runs_then_3_and_how_to_start(shell: Shell) -> None:
@@ -337,10 +362,10 @@ def test_order_when_submitted_then_the_token_goes_along_and_the_wish_is_whole(
     token = shell.data.load_token()
     words = ["order", "submit", "--symbol", "BTC/USDT", "--side", "buy", "--quantity", "0.50"]
     done = shell.ours(*words, "--limit", "61000", "--ref", "r1", "--account", "paper:main", "--set", "a=b")
-    assert done == Done(0, "pabc cli buy 0.5 BTC/USDT limit at 61000: NEW WORKING done 0\n", "")
+    assert done == Done(0, "pabc cli buy 0.5 BTC/USDT limit at 61000: NEW WORKING done 0; 0 %\n", "")
     monkeypatch.setenv("TRADEFAN_TOKEN", "another")
     assert json.loads(shell.ours(*words, "--json").out) == ORDER
-    plain = {"symbol": "BTC/USDT", "side": "buy", "quantity": "0.50", "owner": "cli"}
+    plain = {"symbol": "BTC/USDT", "side": "buy", "quantity": "0.50", **CALLER}
     whole = {
         "algo": "limit",
         "limit_price": "61000",
@@ -351,6 +376,85 @@ def test_order_when_submitted_then_the_token_goes_along_and_the_wish_is_whole(
     assert daemon.asked == [
         ("POST", "/api/v1/orders", f"Bearer {token}", plain | whole),
         ("POST", "/api/v1/orders", "Bearer another", plain | {"algo": "market", "settings": {}}),
+    ]
+
+
+def test_order_when_nobody_has_a_token_then_1_and_both_places_are_named(shell: Shell, daemon: Daemon) -> None:
+    """A control call without one is not even tried."""
+    done = shell.ours("order", "list", "--url", daemon.url)
+    assert (done.code, done.out, daemon.asked) == (1, "", [])
+    assert f"expected the daemon's token in TRADEFAN_TOKEN or {shell.data.token}, got neither" in done.err
+
+
+@pytest.mark.parametrize(
+    ("words", "body"),
+    [
+        (("cancel",), {}),
+        (("resume",), {}),
+        (
+            ("amend", "--quantity", "4", "--end-at", "2026-05-01T12:00:00Z"),
+            {"quantity": "4", "end_at": "2026-05-01T12:00:00Z"},
+        ),
+        (("amend", "--limit", "99.5", "--display", "1"), {"limit_price": "99.5", "display": "1"}),
+        (("pause",), {"keep_children": False, "keep_end": False}),
+        (("pause", "--keep-end", "--keep-children"), {"keep_children": True, "keep_end": True}),
+    ],
+)
+def test_order_when_changed_then_the_call_says_who_asks(
+    shell: Shell, daemon: Daemon, tokened: None, words: tuple[str, ...], body: dict[str, Any]
+) -> None:
+    """The same for each change: id, what is said, and the order as it is then."""
+    path = f"/api/v1/orders/pabc/{words[0]}"
+    daemon.answers[path] = (202, ORDER | {"status": "PENDING_CANCEL", "progress": 0.42})
+    done = shell("order", *words, "pabc", "--url", daemon.url)
+    assert done.out == "pabc cli buy 0.5 BTC/USDT limit at 61000: PENDING_CANCEL WORKING done 0; 42 %\n"
+    assert daemon.asked == [("POST", path, "Bearer t", body | CALLER)]
+
+
+SUBMIT = ("order", "submit", "--symbol", "BTC/USDT", "--side", "buy", "--quantity", "5", "--algo", "twap")
+
+
+def test_order_when_a_dry_run_then_its_plan_and_nothing_else(
+    shell: Shell, daemon: Daemon, tokened: None
+) -> None:
+    """Asked at another path: no daemon that does not know the word orders something."""
+    daemon.answers["/api/v1/orders/plan"] = (200, PLAN)
+    words = (*SUBMIT, "--duration", "5m", "--slices", "2", "--dry-run", "--url", daemon.url)
+    assert json.loads(shell(*words, "--json").out) == PLAN
+    assert shell(*words).out.splitlines() == [
+        "plan: 2 decisions from 2026-11-29T10:00:00.000Z until 2026-11-29T10:05:00.000Z; nothing was created",
+        "  10:00:00.000Z             2.5  target 2.5",
+        "           then             2.5  target 5",
+        "expected participation: 4.20 %",
+        "estimated cost: unknown",
+        "volume curve: packaged, 100 % covered",
+        "flags: volume_unknown",
+    ]
+    (first, _) = daemon.asked
+    assert first[:2] == ("POST", "/api/v1/orders/plan")
+    assert first[3]["settings"] == {"duration": "5m", "slices": 2}
+    refused = shell(*words, "--watch")
+    assert (refused.code, len(daemon.asked)) == (2, 2)
+
+
+@pytest.mark.parametrize(("status", "code"), [("FILLED", 0), ("EXPIRED", 1)])
+def test_order_when_watched_then_each_change_once_until_it_ends(
+    shell: Shell, daemon: Daemon, tokened: None, monkeypatch: pytest.MonkeyPatch, status: str, code: int
+) -> None:
+    """Exit code 1 says that it has not got all."""
+    working = ORDER | {"schedule_error": 0.003, "progress": 0.42, "end_ns": END_NS}
+    ended = working | {"phase": "DONE", "status": status, "progress": 1.0, "schedule_error": None}
+    answers = [working, working, ended]
+    monkeypatch.setattr("tradefan.order_commands.WATCH_S", 0)
+    monkeypatch.setattr("tradefan.order_commands.time.time_ns", lambda: END_NS - 1)
+    monkeypatch.setattr("tradefan.client.Client.get", lambda _self, _path: answers.pop(0))
+    daemon.answers["/api/v1/orders"] = (201, working)
+    done = shell(*SUBMIT, "--watch", "--url", daemon.url)
+    assert (done.code, answers) == (code, [])
+    assert done.out.splitlines() == [
+        "pabc NEW WORKING: 42 %, on schedule +0.3 %, ends 14:05",
+        f"pabc {status} DONE: 100 %, ended",
+        f"pabc cli buy 0.5 BTC/USDT limit at 61000: {status} DONE done 0",
     ]
 
 
@@ -366,7 +470,7 @@ def test_order_when_submitted_then_the_token_goes_along_and_the_wish_is_whole(
     ],
 )
 def test_order_when_refused_then_the_code_says_of_which_kind(
-    shell: Shell, daemon: Daemon, status: int, answer: Any, code: int, text: str
+    shell: Shell, daemon: Daemon, tokened: None, status: int, answer: Any, code: int, text: str
 ) -> None:
     """Refused is 1, not ready is 4; nobody is sent elsewhere with the token."""
     daemon.answers["/api/v1/orders/pabc/cancel"] = (status, answer)
@@ -375,7 +479,7 @@ def test_order_when_refused_then_the_code_says_of_which_kind(
     assert text in done.err
 
 
-def test_lists_when_asked_then_readable_or_json(shell: Shell, daemon: Daemon) -> None:
+def test_lists_when_asked_then_readable_or_json(shell: Shell, daemon: Daemon, tokened: None) -> None:
     """Everything that prints a table takes --json."""
     strategy = {"owner": "me", "use": "ema", "account": "paper:main", "state": "READY", "text": ""}
     position = {"account": "paper:main", "owner": "me", "instrument": "b:X/Y", "qty": "1", "avg_px": None}
@@ -400,7 +504,9 @@ def test_lists_when_asked_then_readable_or_json(shell: Shell, daemon: Daemon) ->
         assert json.loads(shell(*words, *url, "--json").out) == value
 
 
-def test_lists_when_they_leave_something_out_then_that_is_said(shell: Shell, daemon: Daemon) -> None:
+def test_lists_when_they_leave_something_out_then_that_is_said(
+    shell: Shell, daemon: Daemon, tokened: None
+) -> None:
     """Beside the list, so that a program which reads it is not disturbed."""
     daemon.answers = {
         "/status": (200, {"positions": [], "holdings": [], "more": {"positions": 8, "holdings": 4}}),

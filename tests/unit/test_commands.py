@@ -354,8 +354,10 @@ def test_command_when_a_human_decides_then_the_daemon_hears_what_and_who(
     body: dict[str, Any],
     answer: dict[str, Any],
     out: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Each with the name of the user who gave it."""
+    monkeypatch.setenv("TRADEFAN_TOKEN", "t")
     daemon.answers[path] = (200, answer)
     done = shell.ours(*words, "--url", daemon.url)
     assert (done.code, done.out) == (0, out)

@@ -228,11 +228,12 @@ def test_metrics_when_scraped_then_names_and_labels_keep_the_rules(trading: Seen
     for family in families:
         labels = {label for sample in family.samples for label in sample.labels}
         assert family.name.startswith(("tradefan_", "process_")), family.name
-        assert family.type in ("counter", "gauge")
+        assert family.type in ("counter", "gauge", "histogram")
         assert family.documentation
         if family.type == "counter":
             assert {sample.name for sample in family.samples} == {f"{family.name}_total"}, family.name
-        assert labels <= {*LABELS.split()} or family.name == "tradefan_build_info", family.name
+        known = {*LABELS.split(), *(("le",) if family.type == "histogram" else ())}
+        assert labels <= known or family.name == "tradefan_build_info", family.name
 
 
 def test_metrics_when_nothing_has_happened_then_the_children_are_there(seen: Seen, trading: Seen) -> None:

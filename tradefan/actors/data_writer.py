@@ -35,6 +35,7 @@ from tradefan.messages.control import (
 )
 from tradefan.messages.market import Bar, BarCorrected, BarsClosed, Gap, Trade
 from tradefan.messages.orders import FillUpdate, OrderUpdate, ParentUpdate, PositionUpdate, Refusal
+from tradefan.messages.tca import TcaUpdate
 from tradefan.messages.wire import Credit, LinkDown
 from tradefan.runtime.actor import Context
 from tradefan.runtime.system import RIM
@@ -53,7 +54,7 @@ LAST_WORD_NS = 50 * MS
 GREETING = 0
 """The batch id with which a link that has just started says where it stands."""
 DROPPABLE: tuple[type[Any], ...] = (Trade, Bar, Gap, EquityPoint, Refusal)
-OWN: tuple[type[Any], ...] = (OrderUpdate, ParentUpdate, FillUpdate, PositionUpdate)
+OWN: tuple[type[Any], ...] = (OrderUpdate, ParentUpdate, FillUpdate, PositionUpdate, TcaUpdate)
 
 
 class DataWriterWiring(Struct, frozen=True):
@@ -178,7 +179,9 @@ class DataWriter:
         self.state.notes.append(msg)
         self._added(ctx)
 
-    def _on_own(self, msg: OrderUpdate | ParentUpdate | FillUpdate | PositionUpdate, ctx: Context) -> None:
+    def _on_own(
+        self, msg: OrderUpdate | ParentUpdate | FillUpdate | PositionUpdate | TcaUpdate, ctx: Context
+    ) -> None:
         state = self.state
         state.own.append(msg)
         if state.heir:
@@ -451,6 +454,7 @@ _HANDLERS: dict[type[Any], Callable[[DataWriter, Any, Context], None]] = {
     ParentUpdate: DataWriter._on_own,
     FillUpdate: DataWriter._on_own,
     PositionUpdate: DataWriter._on_own,
+    TcaUpdate: DataWriter._on_own,
     Started: DataWriter._on_started,
     Stop: DataWriter._on_stop,
     Timer: DataWriter._on_timer,

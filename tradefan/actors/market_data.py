@@ -300,7 +300,7 @@ class MarketData:
     def _on_follow(self, msg: FollowVolume, ctx: Context) -> None:
         feed = self._feeds.get(msg.instrument)
         if feed is not None:
-            feed.follow(on=msg.on, ctx=ctx)
+            feed.follow(msg.asker, on=msg.on, ctx=ctx)
 
     def _on_ask_rules(self, msg: AskRules, ctx: Context) -> None:
         """Read the rules again, once for all rejects of a moment."""
@@ -319,10 +319,7 @@ class MarketData:
         ctx.log("warning", "instrument_changed", instrument=known.id, version=changed.version)
         self.state.instruments[known.id] = changed
         if changed.qty_lot != known.qty_lot:
-            bars = self.state.feeds[known.id].bars
-            bars.begin_anew()
-            bars.lot = float(changed.qty_lot)
-            self.state.feeds[known.id].kept.clear()
+            self._feeds[known.id].use_lot(float(changed.qty_lot), ctx)
         self._codec = BinanceSpot(self.state.instruments.values())
         for ref in self.fanout.refs(InstrumentUpdate, known.id):
             ctx.send(ref, InstrumentUpdate(changed))

@@ -98,13 +98,26 @@ class Feed:
         if state.followed:
             self._count(trade, ctx)
 
-    def follow(self, *, on: bool, ctx: Context) -> None:
+    def follow(self, asker: int, *, on: bool, ctx: Context) -> None:
         """Begin to tell volume, or stop; who asks again goes on where it was."""
         state = self.state
-        if on and not state.followed:
-            state.followed, state.lots, state.value = ctx.next_id(), 0, 0.0
+        if on and not (state.followed and state.asker == asker):
+            state.asker = asker
+            self._count_anew(ctx)
         elif not on:
             state.followed = 0
+
+    def use_lot(self, lot: float, ctx: Context) -> None:
+        """Count in another lot: bars and sums of the one before begin anew."""
+        bars = self.state.bars
+        bars.begin_anew()
+        bars.lot = lot
+        self.state.kept.clear()
+        if self.state.followed:
+            self._count_anew(ctx)
+
+    def _count_anew(self, ctx: Context) -> None:
+        self.state.followed, self.state.lots, self.state.value = ctx.next_id(), 0, 0.0
 
     def _count(self, trade: Trade, ctx: Context) -> None:
         state = self.state

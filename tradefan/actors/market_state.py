@@ -144,6 +144,8 @@ class FeedState(Struct):
     counters: FeedCounters = field(default_factory=FeedCounters)
     followed: int = 0
     """The generation of what is followed, 0 for nothing."""
+    asker: int = 0
+    """Who follows it."""
     lots: int = 0
     value: float = 0.0
 

@@ -17,6 +17,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
+from tradefan.actors.oms_amend_wish import on_amend
+from tradefan.actors.oms_audit import on_asked
 from tradefan.actors.oms_curve import on_volume_days
 from tradefan.actors.oms_desk import on_ask_positions, on_equity_mark
 from tradefan.actors.oms_engine import advance
@@ -42,6 +44,7 @@ from tradefan.actors.oms_modes import (
 )
 from tradefan.actors.oms_owners import on_owner_state, on_owner_turn
 from tradefan.actors.oms_pause import on_pause, on_resume_order
+from tradefan.actors.oms_plan import on_ask_plan
 from tradefan.actors.oms_policy import on_alive_timer, on_policy_timer, wake_parents
 from tradefan.actors.oms_recovery import (
     on_account_state,
@@ -77,6 +80,11 @@ from tradefan.actors.oms_submit import (
     require_numbers,
     resolve_waiting,
 )
+from tradefan.actors.oms_tca import on_break, on_tca_timer, on_written
+from tradefan.actors.oms_tca import settle as settle_costs
+from tradefan.actors.oms_tca_market import on_lost
+from tradefan.actors.oms_tca_market import on_quote as see_quote
+from tradefan.actors.oms_tca_market import on_volume as keep_paces
 from tradefan.actors.oms_venue import (
     on_cancel_rejected,
     on_cancel_timer,
@@ -86,7 +94,7 @@ from tradefan.actors.oms_venue import (
     on_report,
 )
 from tradefan.actors.oms_view import OmsView, oms_view, publish
-from tradefan.actors.oms_volume import ask, on_volume
+from tradefan.actors.oms_volume import ask, on_volume, recount
 from tradefan.actors.oms_waiting import drop_creates, not_sent, on_doubt_timer
 from tradefan.actors.oms_wakes import on_wake
 from tradefan.contracts import RiskRefused
@@ -126,7 +134,10 @@ from tradefan.messages.gateway import (
 from tradefan.messages.instrument import InstrumentUpdate
 from tradefan.messages.market import FeedQuality, Quality, Quote, SessionBreak, VolumeDays, VolumeTick
 from tradefan.messages.orders import (
+    AmendOrder,
     Answer,
+    Asked,
+    AskPlan,
     AskPositions,
     AssignPosition,
     CancelAll,
@@ -168,6 +179,7 @@ class Oms:
             quotes = self.state.live.quotes
             known = msg.instrument in quotes
             quotes[msg.instrument] = msg
+            see_quote(self.state.live, msg, ctx.now_ns)
             waits = self.state.live.levels.get(msg.instrument)
             woken = [] if waits is None else reached(waits, msg.bid, msg.ask)
             if known and not woken:
@@ -230,6 +242,7 @@ def _finish(turn: Turn) -> None:
     # What a mode took back or cancelled may be for its executor to hear.
     _advance_all(turn)
     answer_if_done(turn)
+    settle_costs(turn)
     publish(turn)
     _journal(turn)
     _release(turn)
@@ -273,6 +286,8 @@ def _release(turn: Turn) -> None:
             turn.send(turn.wiring.api, effect)
         elif not turn.send(turn.wiring.gateways[effect.account], effect):
             refused.append(effect)
+        elif (create := outbox.create_of(effect)) is not None:
+            on_written(turn, create.client_order_id)
     if refused:
         again = turn.next()
         for create in map(outbox.create_of, refused):
@@ -289,18 +304,28 @@ def _release(turn: Turn) -> None:
 def _on_quality(turn: Turn, msg: FeedQuality) -> None:
     """A feed that cannot be trusted has no reference, and the creates that wait go with it."""
     turn.live.qualities[msg.instrument] = msg
+    if msg.quality is Quality.LIVE and msg.instrument in turn.live.halted:
+        # It trades again once somebody sees so.
+        turn.live.halted[msg.instrument] = turn.now
     turn.judge = True
     wake_parents(turn, msg.instrument)
     if msg.instrument in turn.live.tapes:
         # A market that began anew follows nothing.
         ask(turn, msg.instrument, on=True)
     if msg.quality in (Quality.STALE, Quality.BLIND):
+        on_lost(turn, msg.instrument)
         turn.live.quotes.pop(msg.instrument, None)
         drop_creates(turn, lambda create: create.instrument == msg.instrument, f"feed {msg.quality}")
 
 
 def _on_break(turn: Turn, msg: SessionBreak) -> None:
     turn.live.quotes.pop(msg.instrument, None)
+    on_break(turn, msg.instrument)
+
+
+def _on_volume(turn: Turn, msg: VolumeTick) -> None:
+    on_volume(turn, msg)
+    keep_paces(turn, msg.instrument)
 
 
 def _on_link_down(turn: Turn, msg: LinkDown) -> None:
@@ -309,8 +334,13 @@ def _on_link_down(turn: Turn, msg: LinkDown) -> None:
 
 
 def _on_instrument(turn: Turn, msg: InstrumentUpdate) -> None:
-    turn.live.instruments[msg.instrument.id] = msg.instrument
-    wake_parents(turn, msg.instrument.id)
+    now, before = msg.instrument, turn.instrument(msg.instrument.id)
+    turn.live.instruments[now.id] = now
+    if before is not None and before.status != "TRADING" == now.status:
+        turn.live.halted[now.id] = turn.now
+    if before is not None:
+        recount(turn, before, now)
+    wake_parents(turn, now.id)
 
 
 def _on_rows(turn: Turn, msg: Rows) -> None:
@@ -333,6 +363,10 @@ def _on_actor_state(turn: Turn, msg: ActorState) -> None:
 
 def _on_owner_turn(turn: Turn, msg: OwnerTurn) -> None:
     on_owner_turn(turn, msg, _HANDLERS)
+
+
+def _on_asked(turn: Turn, msg: Asked) -> None:
+    on_asked(turn, msg, _HANDLERS)
 
 
 def _on_config(turn: Turn, msg: ConfigChanged) -> None:
@@ -374,6 +408,7 @@ _TIMERS: dict[str, Callable[[Turn, Timer], None]] = {
     "flatten": on_flatten_timer,
     "mode": on_mode_timer,
     "doubt": on_doubt_timer,
+    "tca": on_tca_timer,
     "kill": on_kill_timer,
     "resume": on_resume_timer,
     "safe": on_safe_timer,
@@ -415,6 +450,8 @@ _HANDLERS: dict[type[Any], Handler] = {
     Stop: on_stop,
     ConfigChanged: _on_config,
     OwnerTurn: _on_owner_turn,
+    Asked: _on_asked,
+    AskPlan: on_ask_plan,
     ResumeTrading: on_resume,
     ResolveOrder: on_resolve,
     AssignPosition: on_assign,
@@ -423,6 +460,7 @@ _HANDLERS: dict[type[Any], Handler] = {
     CancelParent: on_cancel_parent,
     PauseOrder: on_pause,
     ResumeOrder: on_resume_order,
+    AmendOrder: on_amend,
     CancelAll: on_cancel_all,
     AskPositions: on_ask_positions,
     ExecutionReport: on_report,
@@ -439,7 +477,7 @@ _HANDLERS: dict[type[Any], Handler] = {
     SetMode: on_set_mode,
     EquityMark: on_equity_mark,
     FeedQuality: _on_quality,
-    VolumeTick: on_volume,
+    VolumeTick: _on_volume,
     VolumeDays: on_volume_days,
     SessionBreak: _on_break,
     InstrumentUpdate: _on_instrument,

@@ -9,20 +9,21 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
-from tradefan.actors.oms_executor import collar_bps, deadline_ns
-from tradefan.actors.oms_gate import Wanted, admit, collar_price, fee_rate, reference
+from msgspec.structs import replace as copy
+
+from tradefan.actors.oms_cross import crossed, wait_for_own
+from tradefan.actors.oms_executor import collar_bps, deadline_ns, setting, slices
+from tradefan.actors.oms_gate import Wanted, admit, collar_price, fee_rate, free_qty, reference
 from tradefan.actors.oms_parents import complete, fail
 from tradefan.actors.oms_policy import pause
 from tradefan.actors.oms_state import Turn
 from tradefan.actors.oms_waiting import cancel_order, unsent
-from tradefan.actors.oms_wakes import wake
 from tradefan.contracts import (
     CancelChild,
     MarketView,
     PlaceChild,
     ReplaceChild,
     RiskRefused,
-    Wake,
 )
 from tradefan.core.ids import client_order_id
 from tradefan.core.order import Order
@@ -35,44 +36,64 @@ from tradefan.messages.records import Intent
 from tradefan.units import SECOND, ZERO, ClientOrderId
 
 CHILDREN_MAX = 10_000
+NO_FUNDS = "INSUFFICIENT_FUNDS"
 
 
-def place(turn: Turn, parent: ParentState, command: PlaceChild) -> None:
-    """Check a clip outside the plug-in; then it exists, is journaled, and waits for the disk."""
+def place(turn: Turn, parent: ParentState, command: PlaceChild) -> int | None:
+    """Check a clip outside the plug-in; then it exists, is journaled, and waits for the disk.
+
+    Where it may not exist yet, return when to try again.
+    """
     instrument = turn.instrument(parent.order.instrument)
     assert instrument is not None
-    if parent.epoch != turn.trading.epoch:
+    if parent.plan is None and parent.epoch != turn.trading.epoch:
         # An executor that plans nothing has no policy for a restart: what rests goes on, nothing new is sent.
         _end_unless_sent(turn, parent, OrderStatus.EXPIRED, "restart")
-        return
+        return None
     broken = _broken_bounds(turn, parent, command, instrument, parent.open_qty) or _too_visible(
         parent, command.order_qty
     )
     if broken is not None:
         fail(turn, parent, Defect(f"executor {parent.order.algo!r}: {broken}"))
-        return
+        return None
     if _below_minimum(instrument, parent.open_qty, command.limit_price):
         # While a child lives its end may bring more to place; else nothing that is left can be sent.
         if not parent.live:
             complete(turn, parent, OrderStatus.EXPIRED, "dust")
-        return
+        return None
+    again_ns = wait_for_own(turn, parent, command.limit_price)
+    if again_ns is not None:
+        return again_ns
     refused = admit(turn, wanted_of(parent.order, instrument, command))
+    if refused is not None and refused.code == NO_FUNDS:
+        command = _affordable(turn, parent, instrument, command)
+        refused = admit(turn, wanted_of(parent.order, instrument, command))
     if refused is not None:
         turn.log("warning", "child_refused", parent_id=parent.order.parent_id, code=refused.code)
-        _refused(turn, parent, refused)
-        return
+        return _refused(turn, parent, refused)
     create(turn, parent.order, instrument, command)
+    return None
 
 
-def _refused(turn: Turn, parent: ParentState, refused: RiskRefused) -> None:
+def _affordable(turn: Turn, parent: ParentState, instrument: Instrument, command: PlaceChild) -> PlaceChild:
+    """Return the part of a clip that can be paid for, where that is a clip that it places anyway."""
+    if not slices(parent.order) or parent.plan is None:
+        return command
+    qty = instrument.floor_qty(free_qty(turn, parent.order, instrument, command.limit_price))
+    least = max(parent.plan.min_clip, 1) * parent.plan.qty_lot
+    return copy(command, order_qty=qty) if least <= qty < command.order_qty else command
+
+
+def _refused(turn: Turn, parent: ParentState, refused: RiskRefused) -> int | None:
     """Let a sliced parent wait where a gate refuses one of its clips; any other ends by it."""
-    if parent.clip is not None and parent.clip.deadline_ns is not None:
-        if refused.code == "INSUFFICIENT_FUNDS":
-            pause(turn, parent, "funds")
-        wake(turn, parent, Wake(turn.now + SECOND))
-        return
+    if slices(parent.order):
+        if refused.code != NO_FUNDS:
+            return turn.now + SECOND
+        pause(turn, parent, "funds")
+        return None
     ended = OrderStatus.EXPIRED if parent.attempts else OrderStatus.REJECTED
     _end_unless_sent(turn, parent, ended, refused.code)
+    return None
 
 
 def _end_unless_sent(turn: Turn, parent: ParentState, status: OrderStatus, reason: str) -> None:
@@ -104,7 +125,7 @@ def _broken_bounds(
     instrument: Instrument,
     budget: Decimal,
 ) -> str | None:
-    """Return which bound a clip breaks: parent budget, lot, tick, limit, collar."""
+    """Return which bound a clip breaks: parent budget, lot, tick, post-only, limit, collar."""
     qty, price, order = command.order_qty, command.limit_price, parent.order
     if parent.attempts >= CHILDREN_MAX:
         return f"expected at most {CHILDREN_MAX} children, and it wants one more"
@@ -114,6 +135,8 @@ def _broken_bounds(
         return f"expected whole lots of {instrument.qty_lot}, got {qty}"
     if price <= 0 or price % instrument.price_tick:
         return f"expected a positive multiple of the tick {instrument.price_tick}, got {price}"
+    if not command.post_only and setting(order, "post_only", default=False):
+        return f"expected a post-only order, got {command.time_in_force}"
     if _below_minimum(instrument, qty, price) and not _below_minimum(instrument, budget, price):
         return f"expected a clip that its venue takes, got {qty} at {price} (minimum)"
     limit = _limit_of(parent)
@@ -165,34 +188,39 @@ def create(turn: Turn, order: ParentOrder, instrument: Instrument, command: Plac
     turn.live.counters.orders += 1
 
 
-def replace(turn: Turn, parent: ParentState, command: ReplaceChild) -> None:
+def replace(turn: Turn, parent: ParentState, command: ReplaceChild) -> int | None:
     """Cancel a resting child and place another in one request that stops when the cancel fails (OR-23).
 
-    The new quantity never exceeds what the old one has left, so that either counts for the parent.
+    The new quantity never exceeds what the old one has left, so that either counts for the parent. Where
+    that may not be now, return when to try again: what rests goes on, nothing is lost by it.
     """
     old = turn.trading.orders.get(command.client_order_id)
     instrument = turn.instrument(parent.order.instrument)
     assert instrument is not None
     if old is None or old.client_order_id not in parent.live or not _replaceable(turn, old):
-        return
-    if parent.epoch != turn.trading.epoch:
-        # What rests goes on (`_place`).
-        return
+        return None
+    if parent.plan is None and parent.epoch != turn.trading.epoch:
+        # What rests goes on (`place`).
+        return None
     place = PlaceChild(command.order_qty, command.limit_price, "GTC", command.post_only, command.step)
     broken = _broken_bounds(turn, parent, place, instrument, old.leaves_qty)
     if broken is not None:
         fail(turn, parent, Defect(f"executor {parent.order.algo!r}: {broken}"))
-        return
+        return None
     # A late fill of an earlier child may have used up what this one rests for.
     beyond = place.order_qty > parent.order.order_qty - (parent.done_qty - old.leaves_qty)
     too_small = _below_minimum(instrument, place.order_qty, place.limit_price)
-    if beyond or too_small or admit(turn, wanted_of(parent.order, instrument, place)) is not None:
-        # What rests goes on: nothing is lost by not replacing it.
-        return
+    if beyond or too_small:
+        return None
+    if crossed(turn, parent.order, place.limit_price) or admit(
+        turn, wanted_of(parent.order, instrument, place)
+    ):
+        return turn.now + SECOND
     made = _intend(turn, parent.order, instrument, place, old.client_order_id)
     turn.guard(ReplaceOrder(made.account, made, old.client_order_id))
     turn.touch(old)
     turn.live.counters.replaces += 1
+    return None
 
 
 def _replaceable(turn: Turn, old: Order) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from tradefan.actors.oms_amend import tend_amend
 from tradefan.actors.oms_children import cancel, place, replace
 from tradefan.actors.oms_executor import decided, plan_of, volume_of
 from tradefan.actors.oms_gate import closed
@@ -16,9 +17,10 @@ from tradefan.actors.oms_over import shed
 from tradefan.actors.oms_parents import complete, fail, finished
 from tradefan.actors.oms_policy import pause, settle, stay_alive
 from tradefan.actors.oms_state import Turn
+from tradefan.actors.oms_tca import attend
 from tradefan.actors.oms_volume import follow
 from tradefan.actors.oms_waiting import ask_for
-from tradefan.actors.oms_wakes import wake
+from tradefan.actors.oms_wakes import sooner, wake
 from tradefan.contracts import (
     CancelChild,
     Decide,
@@ -54,12 +56,15 @@ def advance(turn: Turn, name: ParentId, *, at_stop: bool = False) -> None:
     if parent is None or parent.phase is Phase.DONE or finished(turn, parent):
         return
     follow(turn, parent)
+    attend(turn, parent)
     if parent.plan is not None:
         stay_alive(turn)
     settle(turn, parent)
     if name in turn.ending:
         complete(turn, parent, OrderStatus.CANCELED, turn.ending.pop(name))
-    if parent.phase is Phase.WORKING and not closed(turn, at_stop=at_stop):
+    if parent.amending is not None:
+        tend_amend(turn, parent)
+    if parent.phase is Phase.WORKING and parent.amending is None and not closed(turn, at_stop=at_stop):
         _step(turn, parent)
     # Behind the executor, which may replace what is over by what is left.
     shed(turn, parent)
@@ -73,10 +78,14 @@ def _step(turn: Turn, parent: ParentState) -> None:
         complete(turn, parent, OrderStatus.EXPIRED, "restart")
         return
     for _ in range(QUESTIONS_MAX):
-        plans, clips = parent.plans, parent.clips
+        plans, clips, again = parent.plans, parent.clips, None
         for command in _ask(turn, parent):
             if parent.phase is Phase.WORKING:
-                _PERFORM[type(command)](turn, parent, command)
+                later = _PERFORM[type(command)](turn, parent, command)
+                again = later if again is None else min(again, later or again)
+        if again is not None:
+            # Behind all commands: a wake that comes with a refused child replaces any other.
+            sooner(turn, parent.order.parent_id, again)
         if (parent.plans, parent.clips) == (plans, clips) or parent.phase is not Phase.WORKING:
             return
     fail(turn, parent, Defect(f"executor {parent.order.algo!r} decides {QUESTIONS_MAX} times and never acts"))
@@ -103,6 +112,7 @@ def _decide(turn: Turn, parent: ParentState, command: Decide) -> None:
         text = f"executor {parent.order.algo!r}: expected a clip of 0 to {budget} lots, got {command.lots}"
         fail(turn, parent, Defect(text))
         return
+    volume = volume_of(turn, parent)
     clip = Clip(
         parent.clips,
         parent.plans,
@@ -119,23 +129,24 @@ def _decide(turn: Turn, parent: ParentState, command: Decide) -> None:
         command.share,
         command.factor,
         command.price,
-        volume_of(turn, parent).total,
+        volume.total,
+        volume.own,
     )
     turn.emit(Decision(turn.now, parent.order.parent_id, clip))
     turn.parents[parent.order.parent_id] = None
 
 
-def _replan(turn: Turn, parent: ParentState, command: Replan) -> None:
+def _replan(turn: Turn, parent: ParentState, command: Replan) -> int | None:
     """Plan the rest anew; without a trusted price it waits for one."""
     try:
         plan = plan_of(turn, parent.order, parent)
     except Refused as no:
         turn.log("warning", "not_planned", parent_id=parent.order.parent_id, code=no.code, text=no.text)
-        wake(turn, parent, Wake(turn.now + SECOND))
-        return
+        return turn.now + SECOND
     if plan is not None:
         turn.emit(PlanChange(turn.now, parent.order.parent_id, plan))
         turn.log("info", "planned", parent_id=parent.order.parent_id, reason=command.reason)
+    return None
 
 
 def _query(turn: Turn, parent: ParentState, command: QueryChild) -> None:
@@ -147,7 +158,7 @@ def _end(turn: Turn, parent: ParentState, command: EndParent) -> None:
     complete(turn, parent, command.status, command.reason)
 
 
-_PERFORM: dict[type[Any], Callable[[Turn, ParentState, Any], None]] = {
+_PERFORM: dict[type[Any], Callable[[Turn, ParentState, Any], int | None]] = {
     PlaceChild: place,
     ReplaceChild: replace,
     CancelChild: cancel,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from tradefan.actors.oms_executor import collar_bps
 from tradefan.actors.oms_gate import collar_price, reference
 from tradefan.actors.oms_state import Turn
 from tradefan.contracts import MarketView, RiskRefused, suggest
@@ -96,11 +95,11 @@ def check_size(order: ParentOrder, instrument: Instrument, price: Decimal) -> No
         raise No(RiskRefused("BELOW_MIN_NOTIONAL", text, least, plain(worth), f"order_qty {passes}"))
 
 
-def worst_price(turn: Turn, order: ParentOrder, instrument: Instrument) -> Decimal:
+def worst_price(turn: Turn, order: ParentOrder, instrument: Instrument, collar: Decimal) -> Decimal:
     """Return the worst price that a parent may trade at: its limit, or the collar around the mid."""
     if order.limit_price is not None:
         return order.limit_price
     market = reference(turn, instrument, crossing=True)
     if not isinstance(market, MarketView):
         raise No(market)
-    return collar_price(instrument, order.side, market, collar_bps(order))
+    return collar_price(instrument, order.side, market, collar)

@@ -16,7 +16,7 @@ from msgspec.structs import astuple
 
 from tradefan.actors.oms_curve import history_of
 from tradefan.actors.oms_gate import COLLAR_BPS, collar_price, reference
-from tradefan.actors.oms_state import Turn
+from tradefan.actors.oms_state import Live, OmsWiring, Turn
 from tradefan.contracts import (
     CancelChild,
     ChildView,
@@ -65,7 +65,7 @@ def make_executor(order: ParentOrder) -> Executor:
         Refused: UNKNOWN_ALGO, UNKNOWN_SETTING, BAD_SETTING, or EXECUTOR_FAILED when it raised.
     """
     plugin = lookup("executor", order.algo)
-    made: Executor = _fenced(order, lambda: plugin.make(_settings_of(order)))
+    made: Executor = _fenced(order, lambda: plugin.make(settings_of(order)))
     return made
 
 
@@ -78,55 +78,88 @@ def recipe_of(order: ParentOrder) -> Recipe | None:
 
 
 def plan_of(
-    turn: Turn, order: ParentOrder, parent: ParentState | None = None, old: Plan | None = None
+    turn: Turn,
+    order: ParentOrder,
+    parent: ParentState | None = None,
+    old: Plan | None = None,
+    executor: Executor | None = None,
 ) -> Plan | None:
     """Return how an order is worked, or its rest; None where its executor plans nothing.
 
-    `old` is the plan whose window and limit stay, the parent's own where none is given.
+    `old` is the plan whose window and limit stay, the parent's own where none is given; `executor` the
+    order's, where it was made already.
 
     Raises:
         Refused: why it cannot be worked as it is, with what would have passed; NO_REFERENCE.
     """
-    executor = make_executor(order)
-    plan = getattr(executor, "plan", None)
+    plan = getattr(make_executor(order) if executor is None else executor, "plan", None)
     if plan is None:
         return None
+    made: Plan = _fenced(order, lambda: plan(entry_of(turn, order, parent, old)))
+    return made
+
+
+def entry_of(
+    turn: Turn, order: ParentOrder, parent: ParentState | None = None, old: Plan | None = None
+) -> Entry:
+    """Return what a plan is made from at this instant.
+
+    Raises:
+        Refused: NO_REFERENCE.
+    """
     instrument = turn.instrument(order.instrument)
     assert instrument is not None
     market = reference(turn, instrument, crossing=False)
     if isinstance(market, RiskRefused):
         raise Refused(market.code, market.text)
-    entry = Entry(
+    volume = Volume() if parent is None else volume_of(turn, parent)
+    return Entry(
         order,
         instrument,
         turn.now,
         market.mid,
-        0 if parent is None else int(parent.done_qty // instrument.qty_lot),
-        volume=0 if parent is None else volume_of(turn, parent).total,
+        0 if parent is None else int(-(-parent.done_qty // instrument.qty_lot)),
+        volume=volume.total,
+        volume_own=volume.own,
         old=old if parent is None or old is not None else parent.plan,
-        clip_most=_clip_most(turn, instrument, market),
+        clip_most=_clip_most(turn, order, instrument, market),
         levels=packaged(instrument.base),
         history=history_of(turn, instrument.id),
     )
-    made: Plan = _fenced(order, lambda: plan(entry))
-    return made
 
 
-def _clip_most(turn: Turn, instrument: Instrument, market: MarketView) -> int:
+def _clip_most(turn: Turn, order: ParentOrder, instrument: Instrument, market: MarketView) -> int:
     """Return the largest child in lots that the limits of one order let through, with room for the collar."""
     limits = turn.config.risk.limits(instrument.id)
-    worst = market.ask * (1 + COLLAR_BPS / 10_000)
+    wide = setting(order, "at_end", default="cancel") == "market"
+    worst = market.ask * (1 + collar_bps(order, wide=wide) / 10_000)
     return int(min(limits.max_order_qty, limits.max_order_notional / worst) // instrument.qty_lot)
+
+
+def setting(order: ParentOrder, name: str, *, default: Any) -> Any:
+    """Return one setting of a parent, or what holds where its executor has no such setting."""
+    return getattr(settings_of(order), name, default)
+
+
+def slices(order: ParentOrder) -> bool:
+    """Say whether a parent is placed a part at a time by nature: then one that is refused can wait."""
+    recipe = recipe_of(order)
+    return recipe is not None and recipe.slices
 
 
 def deadline_ns(turn: Turn, order: ParentOrder) -> int:
     """Return how long after its INTENT a child may be written: as the account says, or sooner."""
     most: int = turn.account_config(order.account).order_deadline
-    given: int | None = getattr(_settings_of(order), "order_deadline", None)
+    given: int | None = setting(order, "order_deadline", default=None)
     return most if given is None else min(most, given)
 
 
-def _settings_of(order: ParentOrder) -> Any:
+def settings_of(order: ParentOrder) -> Any:
+    """Return the settings of a parent's algorithm.
+
+    Raises:
+        Refused: UNKNOWN_ALGO, UNKNOWN_SETTING, BAD_SETTING.
+    """
     return read_settings(lookup("executor", order.algo).settings, order.settings, order.algo)
 
 
@@ -186,7 +219,7 @@ def collar_bps(order: ParentOrder, *, wide: bool = False) -> Decimal:
         Refused: BAD_SETTING for a collar that is none.
     """
     name = "wide_collar_bps" if wide else "collar_bps"
-    value = _fenced(order, lambda: getattr(_settings_of(order), name, COLLAR_BPS))
+    value = _fenced(order, lambda: getattr(settings_of(order), name, COLLAR_BPS))
     if not (isinstance(value, Decimal) and is_number(value) and 0 < value < _COLLAR_MAX):
         shown = type(value).__name__ if not isinstance(value, Decimal) else str(value)[:60]
         raise Refused("BAD_SETTING", f"expected a Decimal 0 < {name} < {_COLLAR_MAX}, got {shown}")
@@ -195,25 +228,39 @@ def collar_bps(order: ParentOrder, *, wide: bool = False) -> Decimal:
 
 def volume_of(turn: Turn, parent: ParentState) -> Volume:
     """Return what trades in a parent's instrument since its arrival, and in its window."""
-    order, plan = parent.order, parent.plan
-    seen = turn.live.tapes.get(order.instrument)
-    if plan is None or seen is None:
+    instrument, plan = turn.instrument(parent.order.instrument), parent.plan
+    if plan is None or instrument is None:
         return Volume(fresh=False)
-    window_ns = getattr(_settings_of(order), "participation_window", MINUTE)
-    fills = turn.live.own_fills.get(order.parent_id, ())
-    own = sum((qty for at_ns, qty in fills if at_ns > turn.now - window_ns), ZERO)
-    own_window, own_total = int(own // plan.qty_lot), int(parent.cum_qty // plan.qty_lot)
-    window, total = (
-        tape.window(seen, turn.now, window_ns),
-        seen.lots - turn.live.arrivals.get(order.parent_id, seen.lots),
-    )
-    if not turn.wiring.own_fills_in_feed.get(order.account, True):
-        window, total = window + own_window, total + own_total
-    quality = turn.live.qualities.get(order.instrument)
+    window_ns = _window_ns(parent.order, plan)
+    return volume_at(turn.live, turn.wiring, turn.now, parent, instrument.qty_lot, window_ns)
+
+
+def volume_at(
+    live: Live, wiring: OmsWiring, now_ns: int, parent: ParentState, lot: Decimal, window_ns: int
+) -> Volume:
+    """Return what trades in a parent's instrument since its arrival, and in a window up to now."""
+    order = parent.order
+    seen = live.tapes.get(order.instrument)
+    if seen is None:
+        return Volume(fresh=False)
+    fills = live.own_fills.get(order.parent_id, ())
+    own_window = int(sum((qty for at_ns, qty in fills if at_ns > now_ns - window_ns), ZERO) // lot)
+    window = tape.window(seen, now_ns, window_ns)
+    total, own = seen.lots - live.arrivals.get(order.parent_id, seen.lots), 0
+    if not wiring.own_fills_in_feed.get(order.account, True):
+        own = int(parent.cum_qty // lot)
+        window, total = window + own_window, total + own
+    quality = live.qualities.get(order.instrument)
     fresh = quality is not None and quality.quality is Quality.LIVE
     # Without any word of a trade nobody knows whether there is a stream of them.
-    whole = seen.generation != 0 and turn.now - seen.since_ns >= window_ns
-    return Volume(total, window, own_window, whole, fresh)
+    whole = seen.generation != 0 and now_ns - seen.since_ns >= window_ns
+    return Volume(total, window, own_window, whole, fresh, own)
+
+
+def _window_ns(order: ParentOrder, plan: Plan) -> int:
+    """Return the rolling window of participation: at least the lives of two clips, as far as it is kept."""
+    given: int = setting(order, "participation_window", default=MINUTE)
+    return min(max(given, 2 * plan.life_ns if plan.taus else 0), tape.KEPT_NS)
 
 
 def _child_view(child: Order) -> ChildView:

@@ -24,6 +24,8 @@ from tradefan.actors.oms_external import (
 from tradefan.actors.oms_look import ask_soon, query
 from tradefan.actors.oms_modes import suspect
 from tradefan.actors.oms_state import Turn
+from tradefan.actors.oms_tca import seen
+from tradefan.actors.oms_tca_market import note_traded
 from tradefan.actors.oms_venue import alarm_overfill, illegal, lives_again, resolve_placed
 from tradefan.actors.oms_volume import note_own
 from tradefan.actors.oms_waiting import clear_holds, not_sent, repeat_after, take_back
@@ -120,7 +122,7 @@ def _book(turn: Turn, msg: VenueFill, instrument: Instrument, order: Order | Non
         kind="linear" if instrument.kind == "linear" else "spot",
     )
     _replace_inferred(turn, fill, fill.qty, order)
-    if not _emit(turn, fill, order):
+    if not _emit(turn, seen(turn, fill), order):
         return
     turn.live.counters.fills += 1
     _log(turn, fill)
@@ -158,6 +160,7 @@ def _emit(turn: Turn, record: Moving, order: Order | None) -> bool:
     parent_id = None if order is None or order.external else order.parent_id
     for fill in fills:
         note_own(turn, parent_id, fill.qty)
+        note_traded(turn, fill)
         turn.fills.append(fill_update(fill, lsn, parent_id, realised if fill is fills[0] else ZERO))
     turn.positions[where] = None
     return True

@@ -19,7 +19,7 @@ from tradefan.core.scopes import scopes
 from tradefan.core.trading import Trading
 from tradefan.messages.instrument import Instrument
 from tradefan.messages.market import Quality
-from tradefan.messages.orders import OrderType
+from tradefan.messages.orders import OrderType, ParentOrder
 from tradefan.messages.records import ModeChange
 from tradefan.risk import check, reduces
 from tradefan.units import (
@@ -222,6 +222,14 @@ def risk_state(turn: Turn, account: AccountId, instrument: Instrument, owner: Ow
         orders_recent=len(recent_orders(turn, owner)),
         latched=latch.text or latch.code if latch.mode == "KILLED" else None,
     )
+
+
+def free_qty(turn: Turn, order: ParentOrder, instrument: Instrument, price: Decimal) -> Decimal:
+    """Return how much of an order could be paid for at a price, fees included."""
+    state = risk_state(turn, order.account, instrument, order.owner)
+    if order.side == "sell" and instrument.kind == "spot":
+        return max(state.free_base, ZERO)
+    return max(state.free_quote, ZERO) / (price * (1 + state.fee_rate))
 
 
 def own_free(turn: Turn, account: AccountId, instrument: InstrumentId, owner: OwnerId) -> Decimal:

@@ -4,22 +4,31 @@ from __future__ import annotations
 
 from tradefan.actors.oms_executor import text_of
 from tradefan.actors.oms_state import Turn
+from tradefan.actors.oms_tca import end
 from tradefan.actors.oms_volume import leave
 from tradefan.actors.oms_waiting import cancel_order
+from tradefan.actors.oms_wakes import let_sleep
 from tradefan.core.trading import ParentState
-from tradefan.core.wakes import forget
 from tradefan.messages.orders import OrderStatus, Phase
 from tradefan.messages.records import ParentFailed, PhaseChange
 
+FAILURES_MAX = 3
+
 
 def fail(turn: Turn, parent: ParentState, error: BaseException) -> None:
-    """Pause a parent whose plug-in raised or broke its bounds; its children are cancelled."""
+    """Pause a parent whose plug-in raised or broke its bounds; its children are cancelled.
+
+    One that does so again and again ends.
+    """
     text = text_of(error)
     turn.emit(ParentFailed(turn.now, parent.order.parent_id, text))
     turn.parents[parent.order.parent_id] = None
     turn.live.counters.failed_parents += 1
     turn.log("error", "parent_failed", parent_id=parent.order.parent_id, algo=parent.order.algo, error=text)
-    cancel_children(turn, parent, "defect")
+    if parent.failures >= FAILURES_MAX:
+        complete(turn, parent, OrderStatus.EXPIRED, "defect")
+    else:
+        cancel_children(turn, parent, "defect")
 
 
 # --- ending a parent --------------------------------------------------------------------------------
@@ -56,10 +65,8 @@ def finished(turn: Turn, parent: ParentState) -> bool:
     reason = "" if full else parent.reason
     turn.emit(PhaseChange(turn.now, parent.order.parent_id, Phase.DONE, status, reason))
     turn.parents[parent.order.parent_id] = None
-    turn.live.wakes.pop(parent.order.parent_id, None)
-    here = turn.live.levels.get(parent.order.instrument)
-    if here is not None:
-        forget(here, parent.order.parent_id)
+    end(turn, parent)
+    let_sleep(turn, parent)
     leave(turn, parent)
     turn.ended[parent.order.parent_id] = None
     return True

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from tradefan.actors.oms_executor import plan_of
+from tradefan.actors.oms_executor import plan_of, recipe_of
 from tradefan.actors.oms_parents import cancel_children
-from tradefan.actors.oms_policy import pause
+from tradefan.actors.oms_policy import ended_now, go_on, is_late, pause
 from tradefan.actors.oms_state import Turn
 from tradefan.actors.oms_submit import may_change, refuse
 from tradefan.contracts import RiskRefused
 from tradefan.core.trading import ParentState
 from tradefan.errors import Refused
-from tradefan.messages.orders import Answer, PauseOrder, Phase, ResumeOrder
-from tradefan.messages.records import PhaseChange, PlanChange
+from tradefan.messages.orders import AmendOrder, Answer, PauseOrder, Phase, ResumeOrder
+from tradefan.messages.plan import Plan
 
 USER = "user"
 USER_KEEP = "user, its end stays"
@@ -22,7 +22,7 @@ USER_KEEP = "user, its end stays"
 
 def on_pause(turn: Turn, wish: PauseOrder) -> None:
     """Let a parent place nothing more until somebody resumes it."""
-    parent = _parent(turn, wish)
+    parent = meant(turn, wish)
     if parent is None:
         return
     if parent.phase not in (Phase.WORKING, Phase.PAUSED):
@@ -32,42 +32,49 @@ def on_pause(turn: Turn, wish: PauseOrder) -> None:
     pause(turn, parent, USER_KEEP if wish.keep_end else USER)
     if not wish.keep_children:
         cancel_children(turn, parent, USER)
-    _answer(turn, wish)
+    answer(turn, wish)
 
 
 def on_resume_order(turn: Turn, wish: ResumeOrder) -> None:
-    """Let a paused parent go on: a pause that was asked for has moved its end, so it plans anew."""
-    parent = _parent(turn, wish)
+    """Let a paused parent go on; where that changes its time, or nothing of it is left, by another plan."""
+    parent = meant(turn, wish)
     if parent is None:
         return
     if parent.phase is not Phase.PAUSED:
         refuse(turn, wish, RiskRefused("NOT_PAUSED", f"{wish.parent_id} is {parent.phase}, not PAUSED"))
         return
     try:
-        plan = _moved(turn, parent)
+        plan = _anew(turn, parent)
     except Refused as no:
         refuse(turn, wish, RiskRefused(no.code, no.text, would_pass=no.would_pass))
         return
-    turn.emit(PhaseChange(turn.now, wish.parent_id, Phase.WORKING, parent.status, ""))
-    if plan is not None:
-        turn.emit(plan)
-    turn.parents[wish.parent_id] = None
-    turn.woken[wish.parent_id] = None
+    go_on(turn, parent, plan)
     turn.log("info", "parent_resumed", parent_id=wish.parent_id, reason=wish.owner)
-    _answer(turn, wish)
+    answer(turn, wish)
 
 
-def _moved(turn: Turn, parent: ParentState) -> PlanChange | None:
-    """Return the plan whose end is as far away as it was when the parent was paused."""
-    plan = parent.plan
-    if plan is None or plan.end_ns is None or parent.reason != USER:
+def _anew(turn: Turn, parent: ParentState) -> Plan | None:
+    """Return the plan for the rest of a parent that goes on; None where it goes on by the one it has.
+
+    A pause that was asked for has moved its end, unless that stays. Behind its end it has the time of its
+    end policy. What is placed once goes on while it rests, else it is placed again.
+    """
+    plan, recipe = parent.plan, recipe_of(parent.order)
+    if plan is None or recipe is None:
         return None
-    later = replace(plan, end_ns=plan.end_ns + turn.now - parent.paused_ns)
-    anew = plan_of(turn, parent.order, parent, later)
-    return None if anew is None else PlanChange(turn.now, parent.order.parent_id, anew)
+    if parent.reason == USER and plan.end_ns is not None:
+        moved = replace(plan, end_ns=plan.end_ns + turn.now - parent.paused_ns)
+        return plan_of(turn, parent.order, parent, moved)
+    if is_late(turn, parent, recipe):
+        return ended_now(turn, parent)
+    children = (turn.trading.orders[name] for name in parent.live)
+    again = parent.reason == USER
+    if recipe.once:
+        again = all(child.cancel_ns is not None for child in children)
+    return plan_of(turn, parent.order, parent, plan) if again else None
 
 
-def _parent(turn: Turn, wish: PauseOrder | ResumeOrder) -> ParentState | None:
+def meant(turn: Turn, wish: PauseOrder | ResumeOrder | AmendOrder) -> ParentState | None:
     """Return the parent that a wish means, or refuse it."""
     parent = turn.trading.parents.get(wish.parent_id)
     if not turn.live.running:
@@ -79,6 +86,7 @@ def _parent(turn: Turn, wish: PauseOrder | ResumeOrder) -> ParentState | None:
     return None
 
 
-def _answer(turn: Turn, wish: PauseOrder | ResumeOrder) -> None:
+def answer(turn: Turn, wish: PauseOrder | ResumeOrder | AmendOrder) -> None:
+    """Say that a wish counts, once it is durable."""
     if wish.req is not None:
         turn.guard(Answer(wish.req, (wish.parent_id,)))

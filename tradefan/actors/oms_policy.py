@@ -7,46 +7,85 @@ has paused goes on by itself. Orders that are not sliced end by themselves where
 
 from __future__ import annotations
 
-from tradefan.actors.oms_executor import recipe_of
-from tradefan.actors.oms_gate import away, risk_state
+from msgspec.structs import replace
+
+from tradefan.actors.oms_executor import plan_of, recipe_of
+from tradefan.actors.oms_gate import away, free_qty
+from tradefan.actors.oms_parents import cancel_children, complete
 from tradefan.actors.oms_state import Turn
-from tradefan.actors.oms_waiting import cancel_order
+from tradefan.core.schedule import ceil_div
 from tradefan.core.trading import ParentState
-from tradefan.execution import Common, Recipe
+from tradefan.errors import Refused
+from tradefan.execution import FUNDS_NS, Common, Recipe
 from tradefan.messages.control import Timer
 from tradefan.messages.market import Quality
-from tradefan.messages.orders import Phase
-from tradefan.messages.records import Alive, PhaseChange
-from tradefan.units import MINUTE, SECOND, InstrumentId, ParentId
+from tradefan.messages.orders import OrderStatus, Phase
+from tradefan.messages.plan import Plan
+from tradefan.messages.records import Alive, PhaseChange, PlanChange
+from tradefan.units import MINUTE, SECOND, InstrumentId, ParentId, exact
 
 RESUMED_MAX_NS = MINUTE
 """A parent of a daemon that was away for longer waits for a human (`on_restart: auto`)."""
 ALIVE_NS = 15 * SECOND
-FUNDS_NS = 5 * SECOND
-"""How often it is looked whether there is money again."""
 HALT_REST_NS = 5 * SECOND
 """So long behind the end of a halt nothing is placed."""
-_OVER_BY_THEMSELVES = ("data", "halt", "disconnected", "recovery", "funds")
+RECOVERY = "recovery"
+"""It waits for its venue, behind a restart."""
+RESTART = "restart"
+"""It was found behind a restart, and waits for a human, whatever starts come after that."""
+_RUNS_ON = ("data", "halt", "disconnected", "funds")
+_OVER_BY_THEMSELVES = (*_RUNS_ON, RECOVERY)
 
 
 def settle(turn: Turn, parent: ParentState) -> None:
     """Pause or resume a parent as the circumstances say."""
     if parent.phase not in (Phase.WORKING, Phase.PAUSED) or not _is_planned(turn, parent):
         return
-    if parent.phase is Phase.PAUSED and parent.reason not in _OVER_BY_THEMSELVES:
-        return
     recipe = recipe_of(parent.order)
     if recipe is None:
         return
-    why = "" if recipe.once and parent.attempts else _recovering(turn, parent, recipe.settings)
+    held = _held(turn, parent) if recipe.slices else ""
+    if parent.phase is Phase.PAUSED and parent.reason not in _OVER_BY_THEMSELVES:
+        # Who has paused it lets it go on; what it has left resting is bound to the market all the same.
+        _tend_children(turn, parent, recipe, held)
+        return
+    why = _why(turn, parent, recipe, held)
+    if why != (parent.reason if parent.phase is Phase.PAUSED else ""):
+        _enter(turn, parent, recipe, why)
+    _tend_children(turn, parent, recipe, held)
+    if parent.phase is Phase.PAUSED:
+        _end_in_time(turn, parent, recipe)
+
+
+def _why(turn: Turn, parent: ParentState, recipe: Recipe, held: str) -> str:
+    """Return why a parent may not act now, or ""."""
+    why = "" if _is_placed(parent, recipe) else _recovering(turn, parent, recipe.settings)
     if not why and parent.attempts >= recipe.settings.max_children:
         why = "children"
-    if not why and recipe.slices:
-        why = _held(turn, parent)
-    if why != (parent.reason if parent.phase is Phase.PAUSED else ""):
-        _enter(turn, parent, why)
-    if why:
-        _tend_children(turn, parent, recipe, why)
+    if not why and held:
+        # It has not gone on yet: what comes behind a restart is still to come.
+        why = RECOVERY if parent.reason == RECOVERY else held
+    return why
+
+
+def _is_placed(parent: ParentState, recipe: Recipe) -> bool:
+    """Say whether nothing of it is placed any more: what rests goes on by itself."""
+    clip, plan = parent.clip, parent.plan
+    if not recipe.once or clip is None or plan is None or clip.plan != parent.plans:
+        return False
+    return parent.attempts - clip.attempts >= ceil_div(clip.lots, plan.max_clip or clip.lots or 1)
+
+
+def _end_in_time(turn: Turn, parent: ParentState, recipe: Recipe) -> None:
+    """End what is still paused behind its time: its clock ran on, and nobody says that it is to go on."""
+    plan = parent.plan
+    if plan is None or plan.end_ns is None or parent.reason not in _RUNS_ON:
+        return
+    left_ns = plan.end_ns + recipe.settings.extra_ns - turn.now
+    if left_ns > 0:
+        _ask_again(turn, parent, left_ns)
+    else:
+        complete(turn, parent, OrderStatus.EXPIRED, "end")
 
 
 def _is_planned(turn: Turn, parent: ParentState) -> bool:
@@ -65,14 +104,46 @@ def pause(turn: Turn, parent: ParentState, reason: str) -> None:
             _ask_again(turn, parent, FUNDS_NS)
 
 
-def _enter(turn: Turn, parent: ParentState, why: str) -> None:
+def _enter(turn: Turn, parent: ParentState, recipe: Recipe, why: str) -> None:
     if why:
         pause(turn, parent, why)
         return
+    plan = None
+    if is_late(turn, parent, recipe):
+        try:
+            plan = ended_now(turn, parent)
+        except Refused:
+            # Nobody sees the market: its end waits for that.
+            _ask_again(turn, parent, SECOND)
+            return
     before = parent.reason
-    turn.emit(PhaseChange(turn.now, parent.order.parent_id, Phase.WORKING, parent.status, ""))
-    turn.parents[parent.order.parent_id] = None
+    go_on(turn, parent, plan)
     turn.log("info", "parent_resumed", parent_id=parent.order.parent_id, reason=before)
+
+
+def go_on(turn: Turn, parent: ParentState, plan: Plan | None) -> None:
+    """Let a paused parent work again, by its plan or by another one."""
+    name = parent.order.parent_id
+    turn.emit(PhaseChange(turn.now, name, Phase.WORKING, parent.status, ""))
+    if plan is not None:
+        turn.emit(PlanChange(turn.now, name, plan))
+    turn.parents[name] = turn.woken[name] = None
+
+
+def is_late(turn: Turn, parent: ParentState, recipe: Recipe) -> bool:
+    """Say whether even the time that its end policy had is over."""
+    plan, extra_ns = parent.plan, recipe.settings.extra_ns
+    return plan is not None and plan.end_ns is not None and 0 < extra_ns <= turn.now - plan.end_ns
+
+
+def ended_now(turn: Turn, parent: ParentState) -> Plan | None:
+    """Return a plan whose end is this instant, so that its end policy has its time.
+
+    Raises:
+        Refused: NO_REFERENCE.
+    """
+    assert parent.plan is not None
+    return plan_of(turn, parent.order, parent, replace(parent.plan, end_ns=turn.now))
 
 
 # --- after a restart ------------------------------------------------------------------------------------
@@ -83,16 +154,16 @@ def _recovering(turn: Turn, parent: ParentState, settings: Common) -> str:
     if parent.epoch == turn.trading.epoch:
         return ""
     if away(turn, parent.order.account) is not None:
-        return "recovery"
+        return RECOVERY
     plan, what = parent.plan, settings.on_restart
     assert plan is not None
     passed = plan.end_ns is not None and plan.end_ns <= turn.now
     if what == "cancel":
         turn.ending[parent.order.parent_id] = "restart"
-        return "recovery"
+        return RECOVERY
     if what == "resume" or (what == "auto" and turn.live.down_ns < RESUMED_MAX_NS and not passed):
         return ""
-    return "recovery"
+    return RESTART
 
 
 # --- market, connection, money ------------------------------------------------------------------------------
@@ -107,18 +178,30 @@ def _held(turn: Turn, parent: ParentState) -> str:
     if found is None:
         return ""
     if found.status != "TRADING":
-        turn.live.halted[order.instrument] = turn.now
-        return "halt"
-    if turn.now < turn.live.halted.get(order.instrument, -HALT_REST_NS) + HALT_REST_NS:
-        _ask_again(turn, parent, HALT_REST_NS)
         return "halt"
     quality = turn.live.qualities.get(order.instrument)
     if quality is None or quality.quality in (Quality.STALE, Quality.BLIND):
         return "data"
+    if _rests_behind_halt(turn, parent):
+        return "halt"
     if parent.phase is Phase.PAUSED and parent.reason == "funds":
         # The venue may count otherwise than we do: it is not asked again at once.
         return "" if turn.now >= parent.paused_ns + FUNDS_NS and _has_funds(turn, parent) else "funds"
     return ""
+
+
+def _rests_behind_halt(turn: Turn, parent: ParentState) -> bool:
+    """Say whether its instrument trades again, but not for long enough."""
+    name = parent.order.instrument
+    since_ns = turn.live.halted.get(name)
+    if since_ns is None:
+        return False
+    left_ns = since_ns + HALT_REST_NS - turn.now
+    if left_ns <= 0:
+        del turn.live.halted[name]
+        return False
+    _ask_again(turn, parent, left_ns)
+    return True
 
 
 def _has_funds(turn: Turn, parent: ParentState) -> bool:
@@ -127,10 +210,7 @@ def _has_funds(turn: Turn, parent: ParentState) -> bool:
     quote = turn.live.quotes.get(order.instrument)
     if plan is None or found is None or quote is None:
         return False
-    state, least = risk_state(turn, order.account, found, order.owner), plan.min_clip * plan.qty_lot
-    if order.side == "sell" and found.kind == "spot":
-        return state.free_base >= least
-    return float(state.free_quote) >= float(least) * quote.ask * (1 + float(state.fee_rate))
+    return free_qty(turn, order, found, exact(quote.ask)) >= plan.min_clip * plan.qty_lot
 
 
 # --- children of a paused parent ------------------------------------------------------------------------
@@ -139,7 +219,7 @@ def _has_funds(turn: Turn, parent: ParentState) -> bool:
 def _tend_children(turn: Turn, parent: ParentState, recipe: Recipe, why: str) -> None:
     """Cancel what may not rest: at once in a halt, a while after the market was last seen."""
     if why == "halt":
-        cancel_resting(turn, parent, why)
+        cancel_children(turn, parent, why)
     elif why == "funds":
         _ask_again(turn, parent, FUNDS_NS)
     elif why == "data" and recipe.follows:
@@ -148,15 +228,9 @@ def _tend_children(turn: Turn, parent: ParentState, recipe: Recipe, why: str) ->
         since_ns = turn.trading.epoch_ns if quality is None else quality.since_ns
         left_ns = since_ns + recipe.settings.stale_cancel_after - turn.now
         if left_ns <= 0:
-            cancel_resting(turn, parent, why)
+            cancel_children(turn, parent, why)
         else:
             _ask_again(turn, parent, left_ns)
-
-
-def cancel_resting(turn: Turn, parent: ParentState, reason: str) -> None:
-    """Ask for the end of all live children."""
-    for name in tuple(parent.live):
-        cancel_order(turn, turn.trading.orders[name], reason)
 
 
 def on_alive_timer(turn: Turn, timer: Timer) -> None:
@@ -203,8 +277,8 @@ def wake_parents(turn: Turn, instrument: InstrumentId | None = None, account: st
 def recover(turn: Turn, parent: ParentState) -> None:
     """Let an open parent of an earlier start wait until its venue has been asked."""
     recipe = recipe_of(parent.order) if _is_planned(turn, parent) else None
-    if recipe is None or (recipe.once and parent.attempts):
+    if recipe is None or _is_placed(parent, recipe):
         # What rests goes on, and nothing more is placed.
         return
     if parent.phase is Phase.WORKING or parent.reason in ("data", "halt", "disconnected"):
-        pause(turn, parent, "recovery")
+        pause(turn, parent, RECOVERY)

@@ -18,6 +18,7 @@ from tradefan.actors.oms_modes import leave_gone, suspect_all
 from tradefan.actors.oms_owners import act_on_losses, refuse_whole
 from tradefan.actors.oms_policy import recover, wake_parents
 from tradefan.actors.oms_state import FILLS_KEPT, Stashed, Turn
+from tradefan.actors.oms_tca import recover as await_costs
 from tradefan.actors.oms_venue import doubt_request
 from tradefan.actors.oms_waiting import difference_over, drop_creates, send_cancel, watch_doubt
 from tradefan.contracts import RiskRefused
@@ -41,7 +42,7 @@ from tradefan.messages.control import (
 from tradefan.messages.gateway import ExecutionReport
 from tradefan.messages.market import AskFeeds
 from tradefan.messages.records import Fill, Poison
-from tradefan.units import SECOND, ClientOrderId, InstrumentId
+from tradefan.units import DAY, SECOND, ClientOrderId, InstrumentId
 
 FOLD_AGAIN_NS = 5 * SECOND
 _decoder = msgspec.msgpack.Decoder(Trading)
@@ -100,6 +101,7 @@ def on_rows(turn: Turn, msg: Rows, replay: Replay) -> None:
     for name in turn.trading.parents_open:
         recover(turn, turn.trading.parents[name])
         turn.woken[name] = None
+    await_costs(turn)
     act_on_losses(turn)
     for account in turn.wiring.accounts:
         # A gateway says when its connection changes, not when we begin: it is asked at once.
@@ -121,7 +123,9 @@ def _fold(turn: Turn, msg: Rows) -> None:
 
 def _begin_epoch(turn: Turn, msg: Rows) -> None:
     live, trading = turn.live, turn.trading
-    live.down_ns = max(turn.now - trading.updated_ns, 0) if trading.lsn else 0
+    # Where the clock was set back nobody knows for how long.
+    down_ns = turn.now - trading.updated_ns if trading.lsn else 0
+    live.down_ns = down_ns if down_ns >= 0 else DAY
     epoch = begin_epoch(turn, max(trading.epoch, msg.epoch), restart=live.restart)
     if msg.failing is not None:
         live.journal_failing = msg.failing

@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 
 from msgspec import Struct, field
 
+from tradefan.actors.oms_tca_state import TcaLive
 from tradefan.config.schema import AccountConfig, Config
 from tradefan.core.modes import Causes
 from tradefan.core.order import Order
@@ -220,6 +221,13 @@ class Resuming(Struct):
     serial: int | None = None
 
 
+class Armed(Struct, frozen=True, array_like=True):
+    """A timer that runs, and the instant that it is for."""
+
+    at_ns: int
+    timer: int
+
+
 class Live(Struct):
     """All that is not journaled."""
 
@@ -258,19 +266,21 @@ class Live(Struct):
     """Wishes that wait and are not taken up any more: their owner is to hear of it before they end."""
     told_wishes: dict[str, None] = field(default_factory=dict)
     """The places of those that their owner has been told of: its next turn ends them."""
-    wakes: dict[ParentId, int] = field(default_factory=dict)
+    wakes: dict[ParentId, Armed] = field(default_factory=dict)
+    """When a parent is asked again, at the latest."""
     levels: dict[InstrumentId, Wakes] = field(default_factory=dict)
     tapes: dict[InstrumentId, Tape] = field(default_factory=dict)
     """What trades where a parent is at work."""
     arrivals: dict[ParentId, int] = field(default_factory=dict)
     """What its tape counted when nothing had traded yet for a parent."""
     own_fills: dict[ParentId, list[tuple[int, Decimal]]] = field(default_factory=dict)
+    tca: TcaLive = field(default_factory=TcaLive)
     volumes: dict[InstrumentId, dict[str, VolumeDays]] = field(default_factory=dict)
     """What traded on earlier days, by source."""
     policies: dict[ParentId, int] = field(default_factory=dict)
     """When a parent that may not act is judged again."""
     halted: dict[InstrumentId, int] = field(default_factory=dict)
-    """When an instrument was last seen halted."""
+    """Since when an instrument trades again."""
     alive: bool = False
     """Whether the timer of ALIVE runs."""
     down_ns: int = 0
@@ -329,6 +339,7 @@ class Turn:
         "parents",
         "positions",
         "records",
+        "refused",
         "state",
         "suspects",
         "trading",
@@ -352,6 +363,8 @@ class Turn:
         self.parents: dict[ParentId, None] = {}
         self.positions: dict[tuple[AccountId, OwnerId, InstrumentId], None] = {}
         self.suspects: dict[tuple[AccountId, InstrumentId], None] = {}
+        self.refused: Refusal | None = None
+        """The newest refusal of this turn."""
         self.judge = False
         """Something that a mode depends on has changed."""
         self.woken: dict[ParentId, None] = {}

@@ -14,6 +14,7 @@ from tradefan.actors.oms_executor import collar_bps, make_executor, plan_of
 from tradefan.actors.oms_gate import Wanted, admit, closed, not_ready, reference, risk_state
 from tradefan.actors.oms_parents import cancel_children, complete
 from tradefan.actors.oms_state import REFUSALS_KEPT, Turn
+from tradefan.actors.oms_tca import in_market
 from tradefan.contracts import MarketView, RiskRefused
 from tradefan.core.exposure import owner_sides
 from tradefan.core.ids import parent_id
@@ -25,6 +26,8 @@ from tradefan.messages.gateway import ReplaceOrder
 from tradefan.messages.instrument import Instrument
 from tradefan.messages.orders import (
     Answer,
+    Asked,
+    AskPlan,
     CancelAll,
     CancelParent,
     OrderStatus,
@@ -34,6 +37,7 @@ from tradefan.messages.orders import (
     SetTarget,
     SubmitOrder,
 )
+from tradefan.messages.plan import Plan
 from tradefan.messages.records import Parent, Waiting
 from tradefan.units import (
     EXTERNAL,
@@ -51,7 +55,7 @@ def on_submit(turn: Turn, wish: SubmitOrder) -> None:
     if _known(turn, wish):
         return
     try:
-        _accept(turn, _parent_of(turn, wish), None, at_stop=False)
+        _accept(turn, parent_of(turn, wish), None, decision_px=wish.decision_px, at_stop=False)
     except Refused as no:
         refuse(turn, wish, RiskRefused(no.code, no.text, would_pass=no.would_pass))
     except No as no:
@@ -100,7 +104,7 @@ def _same(order: ParentOrder, wish: SubmitOrder) -> bool:
 # --- checks at entry ----------------------------------------------------------------------------------
 
 
-def _parent_of(turn: Turn, wish: SubmitOrder) -> ParentOrder:
+def parent_of(turn: Turn, wish: SubmitOrder) -> ParentOrder:
     """Return the parent that a wish asks for; nothing exists yet."""
     name = parent_id(turn.trading.instance or "aaa", turn.trading.epoch, turn.trading.parent_sequence + 1)
     return ParentOrder(
@@ -123,24 +127,55 @@ def _parent_of(turn: Turn, wish: SubmitOrder) -> ParentOrder:
     )
 
 
-def _accept(turn: Turn, order: ParentOrder, target: SetTarget | None, *, at_stop: bool) -> None:
+def _accept(
+    turn: Turn,
+    order: ParentOrder,
+    target: SetTarget | None,
+    *,
+    decision_px: Decimal | None,
+    at_stop: bool,
+) -> None:
     """Check a parent as a whole, then write it and let its executor place the first child.
 
     Raises:
         Refused, No: why it may not exist; nothing was written then.
     """
+    plan = checked(turn, order, at_stop=at_stop)
+    record = Parent(turn.now, order, None if target is None else target.target_qty, plan)
+    turn.emit(in_market(turn, record, decision_px))
+    turn.parents[order.parent_id] = None
+    turn.log(
+        "info",
+        "parent_accepted",
+        parent_id=order.parent_id,
+        owner=order.owner,
+        account=order.account,
+        instrument=order.instrument,
+        side=order.side,
+        order_qty=plain(order.order_qty),
+        algo=order.algo,
+        reason=order.reason,
+    )
+    advance(turn, order.parent_id, at_stop=at_stop)
+
+
+def checked(turn: Turn, order: ParentOrder, *, at_stop: bool) -> Plan | None:
+    """Return how an order that may exist now is worked; nothing is written.
+
+    Raises:
+        Refused, No: why it may not exist, with what would pass.
+    """
     if order.owner == EXTERNAL:
         raise Refused("UNKNOWN_OWNER", "external is what nobody here ordered: it has no orders")
     instrument = tradable(turn, order.account, order.instrument)
-    make_executor(order)
-    collar_bps(order)
+    executor, collar = make_executor(order), collar_bps(order)
     check_shape(order, instrument)
     refused = closed(turn, at_stop=at_stop) or not_ready(turn, order.account)
     if refused is not None:
         raise No(refused)
-    price = worst_price(turn, order, instrument)
+    price = worst_price(turn, order, instrument, collar)
     check_size(order, instrument, price)
-    plan = plan_of(turn, order)
+    plan = plan_of(turn, order, executor=executor)
     wanted = Wanted(
         order.account,
         instrument,
@@ -156,21 +191,7 @@ def _accept(turn: Turn, order: ParentOrder, target: SetTarget | None, *, at_stop
     refused = admit(turn, wanted)
     if refused is not None:
         raise No(refused)
-    turn.emit(Parent(turn.now, order, None if target is None else target.target_qty, plan))
-    turn.parents[order.parent_id] = None
-    turn.log(
-        "info",
-        "parent_accepted",
-        parent_id=order.parent_id,
-        owner=order.owner,
-        account=order.account,
-        instrument=order.instrument,
-        side=order.side,
-        order_qty=plain(order.order_qty),
-        algo=order.algo,
-        reason=order.reason,
-    )
-    advance(turn, order.parent_id, at_stop=at_stop)
+    return plan
 
 
 # --- targets ------------------------------------------------------------------------------------------
@@ -189,7 +210,8 @@ def on_target(turn: Turn, wish: SetTarget, *, at_stop: bool = False) -> None:
     here = turn.open_parents_at(wish.account, wish.instrument, wish.owner)
     running = [parent for parent in here if parent.target_qty is not None]
     for parent in running:
-        if parent.at_work and _same_wish(wish, parent) and not _is_stuck(turn, parent):
+        goes_on = parent.at_work or parent.waits
+        if goes_on and _same_wish(wish, parent) and not _is_stuck(turn, parent):
             if parent.live and parent.open_qty:
                 # A clip that was refused while another rests may be let through by now.
                 turn.woken[parent.order.parent_id] = None
@@ -251,7 +273,8 @@ def _resolve(turn: Turn, wish: SetTarget, *, at_stop: bool) -> None:
             return
         side: Side = "buy" if delta > 0 else "sell"
         qty = instrument.floor_qty(_sellable(turn, wish, instrument, abs(delta), side))
-        _accept(turn, _parent_of(turn, _submit_of(wish, side, qty)), wish, at_stop=at_stop)
+        order = parent_of(turn, _submit_of(wish, side, qty))
+        _accept(turn, order, wish, decision_px=wish.decision_px, at_stop=at_stop)
     except Refused as no:
         refuse(turn, wish, RiskRefused(no.code, no.text, would_pass=no.would_pass))
     except No as no:
@@ -302,7 +325,7 @@ def _same_wish(wish: SetTarget, parent: ParentState) -> bool:
 
 def _is_stuck(turn: Turn, parent: ParentState) -> bool:
     """Say whether a parent of an earlier start has more to place than it may: what rests is not all."""
-    return parent.epoch != turn.trading.epoch and parent.open_qty > 0
+    return parent.plan is None and parent.epoch != turn.trading.epoch and parent.open_qty > 0
 
 
 def _submit_of(wish: SetTarget, side: Side, qty: Decimal) -> SubmitOrder:
@@ -390,6 +413,7 @@ def refuse(turn: Turn, wish: AnyCommand, no: RiskRefused) -> None:
     """Tell everybody concerned why a wish was turned down, and what would have passed."""
     refusal, live = refusal_of(turn, wish, no), turn.live
     owner = refusal.owner
+    turn.refused = refusal
     live.counters.refusals += 1
     live.refusals = [*live.refusals, refusal][-REFUSALS_KEPT:]
     turn.log("warning", "refused", owner=owner, code=no.code, text=no.text, would_pass=no.would_pass)
@@ -402,6 +426,8 @@ def refuse(turn: Turn, wish: AnyCommand, no: RiskRefused) -> None:
 
 def refusal_of(turn: Turn, wish: AnyCommand, no: RiskRefused) -> Refusal:
     """Return the words in which a wish is turned down."""
+    if isinstance(wish, Asked | AskPlan):
+        wish = wish.wish
     return Refusal(
         account=getattr(wish, "account", None),
         instrument=getattr(wish, "instrument", None),

@@ -14,6 +14,7 @@ from tradefan.actors.oms_external import is_another, on_stranger
 from tradefan.actors.oms_look import ask_soon, visible_ns
 from tradefan.actors.oms_modes import suspect
 from tradefan.actors.oms_state import AccountLive, Turn
+from tradefan.actors.oms_tca import acknowledged
 from tradefan.actors.oms_waiting import (
     ask_for,
     cancel_order,
@@ -132,6 +133,7 @@ def _merge(turn: Turn, order: Order, msg: ExecutionReport, order_qty: Decimal | 
             reason=msg.reason,
             event_ns=msg.event_ns,
             order_qty=order_qty,
+            ack_ns=acknowledged(turn, order.client_order_id, msg.recv_ns, looked=msg.source == "look"),
         )
     )
     turn.touch(order)

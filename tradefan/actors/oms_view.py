@@ -14,13 +14,15 @@ from msgspec import Struct
 
 from tradefan.actors.oms_gate import mode_shown
 from tradefan.actors.oms_state import Counters, Live, ModeNow, OmsState, OmsWiring, Turn
+from tradefan.actors.oms_tca_state import CostCounts
 from tradefan.core.outbox import creates
 from tradefan.core.trading import Trading
 from tradefan.core.trading_state import ParentState
-from tradefan.core.updates import order_update, parent_update, position_update
+from tradefan.core.updates import order_update, parent_update, position_update, tca_update
 from tradefan.messages.base import Message
 from tradefan.messages.orders import FillUpdate, OrderUpdate, ParentUpdate, Phase, PositionUpdate, Refusal
 from tradefan.messages.records import Fill, Kill, ModeChange
+from tradefan.messages.tca import Tca, TcaUpdate
 from tradefan.units import EXTERNAL, AccountId, Asset, InstrumentId, OwnerId
 
 OPEN_SHOWN = 200
@@ -71,6 +73,8 @@ class OmsView(Struct, frozen=True):
     last_fills: tuple[Fill, ...]
     unapplied: int
     counters: Counters
+    costs: dict[str, dict[InstrumentId, CostCounts]]
+    """By algorithm."""
 
 
 def publish(turn: Turn) -> None:
@@ -91,10 +95,16 @@ def publish(turn: Turn) -> None:
         turn.send(turn.wiring.owners.get(news.owner), news)
     for parent in parents:
         turn.send(turn.wiring.owners.get(parent.order.owner), parent)
-    everything: list[Message] = [*orders, *owned, *parents]
+    everything: list[Message] = [*orders, *owned, *parents, *_costs(turn)]
     for ref in turn.wiring.observers:
         for item in everything:
             turn.send(ref, item)
+
+
+def _costs(turn: Turn) -> list[TcaUpdate]:
+    """Return the analyses that this turn wrote, with the numbers of their records."""
+    first = turn.trading.lsn - len(turn.records) + 1
+    return [tca_update(one, first + i) for i, one in enumerate(turn.records) if isinstance(one, Tca)]
 
 
 def positions_of(trading: Trading, owner: OwnerId | None) -> list[PositionUpdate]:
@@ -138,6 +148,7 @@ def oms_view(state: OmsState, wiring: OmsWiring) -> OmsView:
         fills=trading.fills,
         last_fills=tuple(reversed(live.fills)),
         unapplied=trading.unapplied,
+        costs=live.tca.counts,
         counters=msgspec.structs.replace(live.counters),
     )
 

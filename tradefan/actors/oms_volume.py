@@ -8,8 +8,10 @@ from tradefan.actors.oms_state import Turn
 from tradefan.core import tape
 from tradefan.core.trading import ParentState
 from tradefan.core.wakes import traded
+from tradefan.messages.instrument import Instrument
 from tradefan.messages.market import FollowVolume, VolumeTick
 from tradefan.messages.orders import Phase
+from tradefan.messages.plan import Plan
 from tradefan.units import MINUTE, InstrumentId, ParentId
 
 OWN_NS = 60 * MINUTE
@@ -18,22 +20,31 @@ OWN_NS = 60 * MINUTE
 
 def follow(turn: Turn, parent: ParentState) -> None:
     """Begin to count for a parent: what its journal says has traded so far counts on."""
-    live, order, plan = turn.live, parent.order, parent.plan
-    if plan is None or order.parent_id in live.arrivals:
+    live, order, plan, found = turn.live, parent.order, parent.plan, turn.instrument(parent.order.instrument)
+    if plan is None or found is None or order.parent_id in live.arrivals:
         return
     seen = live.tapes.get(order.instrument)
     if seen is None:
         seen = live.tapes[order.instrument] = tape.begin(turn.now)
         ask(turn, order.instrument, on=True)
-    before = plan.volume_base if parent.clip is None else parent.clip.volume
-    live.arrivals[order.parent_id] = seen.lots - before
+    if turn.now >= plan.start_ns:
+        live.arrivals[order.parent_id] = seen.lots - int(_before(parent, plan) // found.qty_lot)
+
+
+def _before(parent: ParentState, plan: Plan) -> Decimal:
+    """Return what the feed had told when the newest clip, or the plan, was journaled; in base."""
+    clip = parent.clip
+    if clip is not None and clip.plan == parent.plans:
+        return (clip.volume - clip.volume_own) * plan.qty_lot
+    return (plan.volume_base - plan.volume_own) * plan.qty_lot
 
 
 def leave(turn: Turn, parent: ParentState) -> None:
     """Let a parent that has ended count no more; the last one of an instrument ends its tape."""
     live, order = turn.live, parent.order
     live.own_fills.pop(order.parent_id, None)
-    if live.arrivals.pop(order.parent_id, None) is None:
+    live.arrivals.pop(order.parent_id, None)
+    if order.instrument not in live.tapes:
         return
     at_work = (turn.trading.parents[name] for name in turn.trading.parents_open)
     if not any(one.order.instrument == order.instrument and one.phase is not Phase.DONE for one in at_work):
@@ -44,7 +55,19 @@ def leave(turn: Turn, parent: ParentState) -> None:
 def ask(turn: Turn, instrument: InstrumentId, *, on: bool) -> None:
     """Tell the markets what is followed; one that does not have the instrument passes over it."""
     for ref in turn.wiring.markets:
-        turn.send(ref, FollowVolume(instrument, on))
+        turn.send(ref, FollowVolume(instrument, on, turn.trading.epoch))
+
+
+def recount(turn: Turn, before: Instrument, now: Instrument) -> None:
+    """Count in other lots from now on: the market's sums begin anew with them."""
+    seen = turn.live.tapes.get(now.id)
+    if seen is None or before.qty_lot == now.qty_lot:
+        return
+    num, den = (before.qty_lot / now.qty_lot).as_integer_ratio()
+    tape.rescale(seen, num, den)
+    for name in turn.trading.parents_open:
+        if name in turn.live.arrivals and turn.trading.parents[name].order.instrument == now.id:
+            turn.live.arrivals[name] = turn.live.arrivals[name] * num // den
 
 
 def on_volume(turn: Turn, msg: VolumeTick) -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from tradefan.actors.oms_executor import volume_of
-from tradefan.actors.oms_state import Turn
+from tradefan.actors.oms_state import Armed, Turn
 from tradefan.contracts import (
     Wake,
 )
 from tradefan.core.trading import ParentState
-from tradefan.core.wakes import KINDS, Wakes, wait
+from tradefan.core.wakes import KINDS, Wakes, forget, wait
 from tradefan.messages.control import Timer
 from tradefan.units import MS, ParentId
 
@@ -19,11 +19,7 @@ def wake(turn: Turn, parent: ParentState, command: Wake) -> None:
     The newest wake replaces the older; a level that the market has passed already fires at its next tick.
     """
     name, live = parent.order.parent_id, turn.live
-    live.wakes.pop(name, None)
-    if command.at_ns is not None:
-        at_ns = max(command.at_ns, turn.now + MS)
-        live.wakes[name] = at_ns
-        turn.ctx.after(at_ns - turn.now, Timer("wake", name, at_ns))
+    _arm(turn, name, None if command.at_ns is None else max(command.at_ns, turn.now + MS))
     levels: dict[str, float] = {
         kind: level for kind in KINDS if (level := getattr(command, kind)) is not None
     }
@@ -38,9 +34,41 @@ def wake(turn: Turn, parent: ParentState, command: Wake) -> None:
         wait(here, name, levels)
 
 
+def sooner(turn: Turn, name: ParentId, at_ns: int) -> None:
+    """Ask again at an instant at the latest, whatever else is waited for."""
+    armed = turn.live.wakes.get(name)
+    if armed is None or at_ns < armed.at_ns:
+        _arm(turn, name, at_ns)
+
+
+def _arm(turn: Turn, name: ParentId, at_ns: int | None) -> None:
+    """Have one timer for a parent, or none."""
+    armed = turn.live.wakes.get(name)
+    if armed is not None and armed.at_ns == at_ns:
+        return
+    _disarm(turn, name)
+    if at_ns is not None:
+        turn.live.wakes[name] = Armed(at_ns, turn.ctx.after(at_ns - turn.now, Timer("wake", name, at_ns)))
+
+
+def let_sleep(turn: Turn, parent: ParentState) -> None:
+    """Let a parent wait for nothing any more."""
+    _disarm(turn, parent.order.parent_id)
+    here = turn.live.levels.get(parent.order.instrument)
+    if here is not None:
+        forget(here, parent.order.parent_id)
+
+
+def _disarm(turn: Turn, name: ParentId) -> None:
+    armed = turn.live.wakes.pop(name, None)
+    if armed is not None:
+        turn.ctx.cancel(armed.timer)
+
+
 def on_wake(turn: Turn, timer: Timer) -> None:
     """Give a parent to its executor at the instant that it asked for."""
     name = ParentId(timer.subject)
-    if turn.live.wakes.get(name) == timer.number:
+    armed = turn.live.wakes.get(name)
+    if armed is not None and armed.at_ns == timer.number:
         del turn.live.wakes[name]
         turn.woken[name] = None

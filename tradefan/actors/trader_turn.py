@@ -6,16 +6,19 @@ What has gone out is remembered for a while, so that the strategy can be told wh
 from __future__ import annotations
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from tradefan.actors.trader_state import OnStop, Sent, TraderState, TraderWiring
 from tradefan.config.schema import Config
+from tradefan.core.mids import FRESH_NS
 from tradefan.core.wish import Order, Sender, decision_text, message_of
 from tradefan.errors import Defect, Refused
-from tradefan.messages.orders import CancelAll, OwnerTurn, Refusal
+from tradefan.messages.market import Quality
+from tradefan.messages.orders import CancelAll, OwnerTurn, Refusal, SetTarget, SubmitOrder
 from tradefan.runtime.actor import Context
 from tradefan.strategy.view import Picture, find_instrument
 from tradefan.strategy.wishes import CancelWish, Wish
-from tradefan.units import InstrumentId
+from tradefan.units import InstrumentId, exact
 
 WISHES_MAX = 256
 """Wishes of one turn, which is one message: a flood must not get past the OMS's commands lane in it."""
@@ -61,9 +64,20 @@ def part_of(wish: Wish, ref: str, wiring: TraderWiring, picture: Picture) -> Par
             instrument = find_instrument(picture.instruments, wiring.venue, symbol)
         rules = picture.instruments[instrument] if instrument else None
         quote = picture.quotes.get(instrument) if instrument else None
-        return Part(wish, ref, instrument, message_of(wish, sender, rules, quote))
+        return Part(wish, ref, instrument, _decided(message_of(wish, sender, rules, quote), picture))
     except Refused as no:
         return Part(wish, ref, instrument, None, no)
+
+
+def _decided(command: Order, picture: Picture) -> Order:
+    """Return a wish with the mid that it was decided at, where the strategy saw one."""
+    if not isinstance(command, SubmitOrder | SetTarget):
+        return command
+    quote, feed = picture.quotes.get(command.instrument), picture.quality.get(command.instrument)
+    live = feed is not None and feed.quality is Quality.LIVE
+    if quote is None or not live or picture.now_ns - quote.recv_ns > FRESH_NS:
+        return command
+    return replace(command, decision_px=(exact(quote.bid) + exact(quote.ask)) / 2)
 
 
 def refusal_of(part: Part, wiring: TraderWiring, now_ns: int) -> Refusal:

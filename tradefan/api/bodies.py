@@ -14,7 +14,7 @@ from msgspec import Meta, Struct, field
 from tradefan.api.guard import Problem
 from tradefan.contracts import suggest
 from tradefan.errors import Refused
-from tradefan.units import NAME_MAX, REASON_MAX, OwnerId, cut, require_number
+from tradefan.units import NAME_MAX, REASON_MAX, OwnerId, cut, parse_iso, require_number
 
 REF_MAX = 64
 _SHOWN_MAX = 60
@@ -71,6 +71,21 @@ class PauseBody(Body, kw_only=True):
 
     keep_children: bool = False
     keep_end: bool = False
+
+
+class AmendBody(Body, kw_only=True):
+    """`POST /api/v1/orders/{id}/amend`: what is left out stays; `end_at` is ISO 8601."""
+
+    quantity: Decimal | None = None
+    limit_price: Decimal | None = None
+    end_at: Name | None = None
+    display: Decimal | None = None
+
+    def check(self) -> None:
+        """Raise for numbers that are none, an end that is no instant, or nothing to amend."""
+        _check_positive(quantity=self.quantity, limit_price=self.limit_price, display=self.display)
+        if self.end_at is not None:
+            parse_iso(self.end_at)
 
 
 class KillBody(Body, kw_only=True):

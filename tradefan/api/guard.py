@@ -30,6 +30,8 @@ class Problem(Exception):
 
     def __init__(self, status: int, code: str, text: str, **more: object) -> None:
         super().__init__(f"{code}: {text}")
+        self.code = code
+        self.text = text
         self.response = problem(status, code, text, **more)
 
 
@@ -124,7 +126,10 @@ class Guard:
                 request.protocol.force_close()
                 return problem(503, "CROWDED", "too many connections")
         if not kill and not (self._control if control and known else self._open).spend():
-            return problem(429, "RATE_LIMIT", f"more than {self._rate} requests in a second")
+            busy = problem(429, "RATE_LIMIT", f"more than {self._rate} requests in a second")
+            # A bucket that is empty has one again within a second at the latest.
+            busy.headers["Retry-After"] = "1"
+            return busy
         if (elsewhere := self._elsewhere(request)) is not None:
             # A page that rebinds its own name to this address, or posts here from its own, must not reach us.
             names = ", ".join(self._names)

@@ -9,22 +9,31 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from decimal import Decimal
-from typing import Any, Protocol
+from functools import partial
+from typing import Any, Protocol, TypeVar, get_args
 
 import msgspec
 import orjson
 from aiohttp import web
 from msgspec import Struct
 
+from tradefan.api.answers import Plugins, PluginShown
+from tradefan.api.asking import Asker
 from tradefan.api.control import Control, LinkHandle, Names
-from tradefan.api.guard import KILL, Guard, Handler, problem
+from tradefan.api.guard import Guard, Handler, Problem, problem
+from tradefan.api.openapi import document
+from tradefan.api.routes import ROUTES
+from tradefan.contracts import Kind, Plugin, plugins
+from tradefan.errors import Outage, Refused
 from tradefan.messages.base import Message
 from tradefan.messages.control import Rejected
-from tradefan.units import plain
+from tradefan.units import ParentId, plain, since_ns
 
 IDLE_TIMEOUT_S = 15.0
 """A connection that asks nothing for so long is closed, and one that was opened and never asked."""
 SHUTDOWN_TIMEOUT_S = 1.0
+DEFAULT_SINCE = "7d"
+T = TypeVar("T")
 
 
 class Pictures(Names, Protocol):
@@ -44,6 +53,14 @@ class Pictures(Names, Protocol):
 
     def orders(self) -> dict[str, Any]:
         """Return `{"orders", "more_open", "more_done"}`: parents, and how many are left out."""
+        ...
+
+    def tca(self, parent_id: str) -> Callable[[], dict[str, Any] | None]:
+        """Return who looks up the costs of one parent, in a thread; it may raise Outage or Refused."""
+        ...
+
+    def tcas(self, since_ns: int) -> Callable[[], dict[str, Any]]:
+        """Return who looks up the costs of all that ended since then, likewise."""
         ...
 
     def strategies(self) -> list[dict[str, Any]]:
@@ -77,28 +94,31 @@ class ApiLink:
         pictures: Pictures,
         on_listening: Callable[[int], None],
         close_latch: Callable[[str, str], None],
+        asker: Asker | None = None,
     ) -> None:
-        """Prepare; `run` listens."""
+        """Prepare; `run` listens. `asker` is who asks beside the requests, else it has one of its own."""
+        self._handle = handle
         self._settings = settings
         self._pictures = pictures
         self._on_listening = on_listening
         self._guard = Guard(settings.token, settings.host, settings.requests_per_second, handle.now_ns)
-        self._control = Control(handle, pictures, close_latch)
+        self._asker = asker or Asker(partial(handle.deliver_to, "oms"), handle.now_ns)
+        self._control = Control(self._asker, pictures, close_latch)
+        self._app = web.Application(middlewares=[self._guard.middleware], client_max_size=settings.body_max)
+        self._app.add_routes(self._routes())
 
     def apply(self, effect: Message) -> None:
         """Give an answer of the OMS to the request that waits for it."""
-        self._control.apply(effect)
+        self._asker.apply(effect)
 
     def rejected(self, rejected: Rejected) -> None:
         """Answer a request whose command found the OMS's lane full or the OMS down."""
-        self._control.rejected(rejected)
+        self._asker.rejected(rejected)
 
     async def run(self) -> None:
         """Serve until cancelled."""
-        app = web.Application(middlewares=[self._guard.middleware], client_max_size=self._settings.body_max)
-        app.add_routes(self._routes())
         runner = web.AppRunner(
-            app,
+            self._app,
             access_log=None,
             handle_signals=False,
             keepalive_timeout=IDLE_TIMEOUT_S,
@@ -112,7 +132,7 @@ class ApiLink:
             await asyncio.Event().wait()
         finally:
             listening.close()
-            self._control.close()
+            self._asker.close()
             await runner.cleanup()
 
     async def _listen(self, server: web.Server) -> asyncio.Server:
@@ -127,23 +147,33 @@ class ApiLink:
         return await loop.create_server(accept, settings.host, settings.port, reuse_address=True)
 
     def _routes(self) -> list[web.RouteDef]:
-        pages = [("/health", self._health), ("/ready", self._ready), ("/status", self._status)]
-        if self._settings.metrics:
-            pages.append(("/metrics", self._metrics))
-        return [
-            *(web.get(path, page) for path, page in pages),
-            web.get("/api/v1/orders", self._orders),
-            web.post("/api/v1/orders", self._submit),
-            web.get("/api/v1/orders/{parent_id}", self._order),
-            web.post("/api/v1/orders/{parent_id}/cancel", self._of_order(self._cancelled)),
-            web.post("/api/v1/orders/{parent_id}/pause", self._of_order(self._control.pause)),
-            web.post("/api/v1/orders/{parent_id}/resume", self._of_order(self._control.go_on)),
-            web.post("/api/v1/orders/{id}/resolve", self._done(self._control.resolve)),
-            web.post("/api/v1/positions/assign", self._done(self._control.assign)),
-            web.post(KILL, self._done(self._control.kill)),
-            web.post("/api/v1/resume", self._done(self._control.resume)),
-            web.get("/api/v1/strategies", self._strategies),
-        ]
+        """Return the handlers of the table's routes (`api/routes.py`)."""
+        control = self._control
+        handlers: dict[str, Handler] = {
+            "health": self._health,
+            "ready": self._ready,
+            "status": self._status,
+            "metrics": self._metrics,
+            "orders": self._orders,
+            "submit": self._submit,
+            "plan": self._done(control.plan),
+            "order": self._order,
+            "tca": self._tca,
+            "tcas": self._tcas,
+            "cancel": self._of_order(control.cancel),
+            "pause": self._of_order(control.pause),
+            "resume": self._of_order(control.go_on),
+            "amend": self._of_order(control.amend),
+            "resolve": self._done(control.resolve),
+            "assign": self._done(control.assign),
+            "kill": self._done(control.kill),
+            "open_scope": self._done(control.resume),
+            "strategies": self._strategies,
+            "plugins": self._plugins,
+            "openapi": self._openapi,
+        }
+        shown = [route for route in ROUTES if route.name != "metrics" or self._settings.metrics]
+        return [web.route(route.method, route.path, handlers[route.name]) for route in shown]
 
     # --- pictures -----------------------------------------------------------------------------------
 
@@ -170,8 +200,36 @@ class ApiLink:
     async def _strategies(self, _request: web.Request) -> web.Response:
         return _json({"strategies": self._pictures.strategies()})
 
+    async def _plugins(self, _request: web.Request) -> web.Response:
+        shown = [_shown(plugin) for kind in get_args(Kind) for plugin in plugins(kind)]
+        return _json(_builtins(Plugins(plugins=shown)))
+
+    async def _openapi(self, _request: web.Request) -> web.Response:
+        return _json(document())
+
     async def _order(self, request: web.Request) -> web.Response:
         return self._order_or_404(request.match_info["parent_id"])
+
+    async def _tca(self, request: web.Request) -> web.Response:
+        parent_id = request.match_info["parent_id"]
+        found = await self._looked_up(self._pictures.tca(parent_id))
+        return _unknown_order(parent_id, "stored") if found is None else _json(found)
+
+    async def _tcas(self, request: web.Request) -> web.Response:
+        text = request.query.get("since", DEFAULT_SINCE)
+        try:
+            from_ns = since_ns(text, self._handle.now_ns())
+        except Refused as error:
+            raise Problem(422, error.code, f"since: {error.text}") from error
+        return _json(await self._looked_up(self._pictures.tcas(from_ns)))
+
+    @staticmethod
+    async def _looked_up(look: Callable[[], T]) -> T:
+        """Return what a thread reads from the disk, which must not hold up the loop."""
+        try:
+            return await asyncio.to_thread(look)
+        except (Outage, Refused) as error:
+            raise Problem(503, "STORE_FAILING", str(error)) from error
 
     def _order_or_404(self, parent_id: str, status: int = 200) -> web.Response:
         order = self._pictures.order(parent_id)
@@ -180,34 +238,35 @@ class ApiLink:
     # --- control ------------------------------------------------------------------------------------
 
     async def _submit(self, request: web.Request) -> web.Response:
-        return self._order_or_404(*await self._control.submit(request))
+        parent_id, known = await self._control.submit(request)
+        order = self._pictures.order(parent_id)
+        if order is not None:
+            return _json(order, 200 if known else 201)
+        text = f"it was taken as {parent_id}, which has ended and left memory"
+        return problem(410, "ORDER_GONE", text, parent_id=parent_id)
 
-    async def _cancelled(self, _request: web.Request, order: dict[str, Any]) -> None:
-        await self._control.cancel(order)
-
-    def _of_order(self, call: Callable[[web.Request, dict[str, Any]], Awaitable[None]]) -> Handler:
+    def _of_order(self, call: Callable[[web.Request, ParentId], Awaitable[None]]) -> Handler:
         """Return the handler of a wish about a known order; it answers with the order as it is then."""
 
         async def handle(request: web.Request) -> web.Response:
-            parent_id = request.match_info["parent_id"]
-            order = self._pictures.order(parent_id)
-            if order is None:
+            parent_id = ParentId(request.match_info["parent_id"])
+            if self._pictures.order(parent_id) is None:
                 return _unknown_order(parent_id)
-            await call(request, order)
+            await call(request, parent_id)
             return self._order_or_404(parent_id, 202)
 
         return handle
 
     @staticmethod
-    def _done(call: Callable[[web.Request], Awaitable[dict[str, Any]]]) -> Handler:
+    def _done(call: Callable[[web.Request], Awaitable[Struct]]) -> Handler:
         async def handle(request: web.Request) -> web.Response:
-            return _json(await call(request))
+            return _json(_builtins(await call(request)))
 
         return handle
 
 
-def _unknown_order(parent_id: str) -> web.Response:
-    return problem(404, "UNKNOWN_ORDER", f"no order {parent_id[:64]!r} among those kept in memory")
+def _unknown_order(parent_id: str, where: str = "kept in memory") -> web.Response:
+    return problem(404, "UNKNOWN_ORDER", f"no order {parent_id[:64]!r} among those {where}")
 
 
 def _json(value: object, status: int = 200) -> web.Response:
@@ -218,7 +277,21 @@ def _json(value: object, status: int = 200) -> web.Response:
     )
 
 
+def _builtins(answer: Struct) -> object:
+    """Return an answer as its names in JSON and their values, whose Decimals are written plainly."""
+    return msgspec.to_builtins(answer, builtin_types=(Decimal,))
+
+
 def _plain(value: object) -> object:
     if isinstance(value, Decimal):
         return plain(value)
     return msgspec.to_builtins(value, str_keys=True)
+
+
+def _shown(plugin: Plugin) -> PluginShown:
+    try:
+        settings = plugin.schema()
+    except TypeError as error:
+        # A user's own type: its settings are read all the same.
+        settings = {"type": "object", "description": f"not described: {error}"}
+    return PluginShown(kind=plugin.kind, name=plugin.name, text=plugin.text, settings=settings)

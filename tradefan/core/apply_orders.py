@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from tradefan.core import apply_tca
 from tradefan.core.exposure import NOTHING, Weight, shift, weigh
 from tradefan.core.ledger import book_fill, unbook_fill
 from tradefan.core.order import (
@@ -113,6 +114,7 @@ def on_report(state: Trading, record: Report) -> bool:
     if lost is not None:
         revise(order, lost, record.at_ns)
     merge_report(order, record)
+    apply_tca.on_ack(state, order.parent_id, record.ack_ns)
     _settle(state, order, before, record.at_ns)
     return True
 
@@ -287,6 +289,7 @@ def _book(state: Trading, record: Fill, *, late: bool) -> None:
     merge_fill(order, record.qty, record.price, record.at_ns)
     parent = _parent_of(state, order)
     if parent is not None:
+        apply_tca.on_fill(state, parent, record, back=False)
         parent.filled += record.qty
         parent.value += record.qty * record.price
     _settle(state, order, before, record.at_ns)
@@ -301,6 +304,7 @@ def _unbook(state: Trading, record: Fill, at_ns: int) -> None:
     take_back(order, record.qty, record.price, at_ns)
     parent = _parent_of(state, order)
     if parent is not None:
+        apply_tca.on_fill(state, parent, record, back=True)
         parent.filled -= record.qty
         parent.value -= record.qty * record.price
     _settle(state, order, before, at_ns)
@@ -371,6 +375,8 @@ def _settle(state: Trading, order: Order, before: Weight, at_ns: int) -> None:
         parent.working_qty += after.working - before.working
         parent.in_doubt_qty += after.doubt - before.doubt
         parent.updated_ns = at_ns
+        if after.cum != before.cum:
+            apply_tca.on_cum(state, parent, at_ns)
     if after.live != before.live:
         _sort(state, order, parent, live=after.live)
 

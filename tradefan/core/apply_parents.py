@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from itertools import takewhile
+
 from msgspec.structs import replace
 
+from tradefan.core import apply_tca
 from tradefan.core.trading_state import (
     ENDED_MAX,
+    KEYS_MAX,
+    KEYS_NS,
     REFS_MAX,
     STARTS_MAX,
+    Answered,
     OwnerMemoryState,
     ParentState,
     Trading,
@@ -16,8 +22,12 @@ from tradefan.core.trading_state import (
     sound,
 )
 from tradefan.messages.orders import ParentOrder, Phase
+from tradefan.messages.plan import Clip
 from tradefan.messages.records import (
     Alive,
+    AmendAsked,
+    Amended,
+    Audit,
     CleanStop,
     ConfigChange,
     Decision,
@@ -39,6 +49,7 @@ def on_epoch(state: Trading, record: Epoch) -> bool:
     state.epoch, state.epoch_ns, state.instance = record.epoch, record.at_ns, record.instance
     state.config_id = record.config_id
     state.sequence = state.parent_sequence = 0
+    apply_tca.on_epoch(state, record.at_ns)
     if not record.restart:
         if not state.stopped:
             state.starts = [*state.starts, record.at_ns][-STARTS_MAX:]
@@ -55,14 +66,26 @@ def _begin_no_later(state: Trading, now_ns: int) -> None:
     for order in state.orders.values():
         order.created_ns = min(order.created_ns, now_ns)
         order.updated_ns = min(order.updated_ns, now_ns)
+        order.filled_ns = min(order.filled_ns, now_ns)
         order.ended_ns = None if order.ended_ns is None else min(order.ended_ns, now_ns)
         if order.in_doubt_since_ns is not None:
             order.in_doubt_since_ns = min(order.in_doubt_since_ns, now_ns)
     for parent in state.parents.values():
         parent.last_end_ns = None if parent.last_end_ns is None else min(parent.last_end_ns, now_ns)
+        parent.paused_ns = min(parent.paused_ns, now_ns)
+        parent.clip = None if parent.clip is None else _begun_no_later(parent.clip, now_ns)
     for name, fill in state.inferred.items():
         state.inferred[name] = replace(fill, at_ns=min(fill.at_ns, now_ns))
     state.starts = [min(at_ns, now_ns) for at_ns in state.starts]
+
+
+def _begun_no_later(clip: Clip, now_ns: int) -> Clip:
+    """Return a clip that lives as long as it would have, from this instant on if it began behind it."""
+    ahead_ns = clip.begun_ns - now_ns
+    if ahead_ns <= 0:
+        return clip
+    deadline_ns = None if clip.deadline_ns is None else clip.deadline_ns - ahead_ns
+    return replace(clip, begun_ns=now_ns, deadline_ns=deadline_ns)
 
 
 def on_clean_stop(state: Trading, record: CleanStop) -> bool:
@@ -109,6 +132,7 @@ def on_parent(state: Trading, record: Parent) -> bool:
     if waited is not None and record.target_qty is not None and waited.ref == order.ref:
         del state.wishes[place]
     remember(state.refs.setdefault(order.owner, {}), order.ref, order.parent_id, REFS_MAX)
+    apply_tca.begin(state, record)
     return True
 
 
@@ -126,10 +150,11 @@ def on_phase(state: Trading, record: PhaseChange) -> bool:
     parent = state.parents.get(record.parent_id)
     if parent is None or (parent.phase is Phase.DONE and record.phase is not Phase.DONE):
         return False
+    apply_tca.on_phase(state, parent, record)
     if parent.phase is Phase.PAUSED and record.phase is Phase.WORKING:
         # From now on it places children of this start.
         parent.epoch = state.epoch
-    if record.phase is Phase.PAUSED and parent.phase is not Phase.PAUSED:
+    if record.phase is Phase.PAUSED and (parent.phase, parent.reason) != (Phase.PAUSED, record.reason):
         parent.paused_ns = record.at_ns
     parent.phase, parent.status, parent.reason = record.phase, record.status, record.reason
     parent.updated_ns = record.at_ns
@@ -147,7 +172,8 @@ def on_parent_failed(state: Trading, record: ParentFailed) -> bool:
     if parent is None or parent.phase is Phase.DONE:
         return False
     parent.failures += 1
-    parent.phase, parent.reason, parent.updated_ns = Phase.PAUSED, "defect", record.at_ns
+    parent.phase, parent.reason = Phase.PAUSED, "defect"
+    parent.paused_ns = parent.updated_ns = record.at_ns
     return True
 
 
@@ -156,8 +182,33 @@ def on_plan(state: Trading, record: PlanChange) -> bool:
     parent = state.parents.get(record.parent_id)
     if parent is None or parent.phase is Phase.DONE:
         return False
+    apply_tca.on_plan(state, parent, record.plan, record.at_ns)
     parent.plan, parent.plans = record.plan, parent.plans + 1
     parent.updated_ns = record.at_ns
+    return True
+
+
+def on_amend_asked(state: Trading, record: AmendAsked) -> bool:
+    """Note what a parent is to become, or that it stays what it is."""
+    parent = state.parents.get(record.parent_id)
+    if parent is None or parent.phase is Phase.DONE:
+        return False
+    parent.amending, parent.updated_ns = record.order, record.at_ns
+    return True
+
+
+def on_amended(state: Trading, record: Amended) -> bool:
+    """Let a parent be another order; its account, instrument, owner and side stay."""
+    parent, order = state.parents.get(record.order.parent_id), record.order
+    if parent is None or parent.phase is Phase.DONE or not sound(order.order_qty):
+        return False
+    was = parent.order
+    if place_key(was.account, was.instrument, was.owner) != place_key(
+        order.account, order.instrument, order.owner
+    ):
+        return False
+    parent.order, parent.amending = order, None
+    parent.plan, parent.plans, parent.updated_ns = record.plan, parent.plans + 1, record.at_ns
     return True
 
 
@@ -166,6 +217,7 @@ def on_decision(state: Trading, record: Decision) -> bool:
     parent = state.parents.get(record.parent_id)
     if parent is None or parent.phase is Phase.DONE or record.clip.number != parent.clips:
         return False
+    apply_tca.on_decision(state, parent, record)
     parent.clip, parent.clips = record.clip, parent.clips + 1
     parent.updated_ns = record.at_ns
     return True
@@ -173,6 +225,18 @@ def on_decision(state: Trading, record: Decision) -> bool:
 
 def on_alive(state: Trading, record: Alive) -> bool:
     """Its instant is all that it says."""
+    return True
+
+
+def on_audit(state: Trading, record: Audit) -> bool:
+    """Remember what was answered under a key, for a day; what was refused leaves its key free."""
+    if not record.key or record.code:
+        return True
+    window = state.answers.setdefault(record.owner, {})
+    answered = Answered(record.digest, record.parent_ids, record.at_ns)
+    remember(window, record.key, answered, KEYS_MAX)
+    for key in list(takewhile(lambda key: record.at_ns - window[key].at_ns >= KEYS_NS, window)):
+        del window[key]
     return True
 
 
@@ -193,3 +257,4 @@ def _forget_parents(state: Trading) -> None:
             state.parents_done[oldest] = None
             return
         del state.parents[oldest]
+        apply_tca.forget(state, oldest)

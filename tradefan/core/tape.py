@@ -52,6 +52,13 @@ def note(tape: Tape, generation: int, lots: int, value: float, now_ns: int) -> N
     tape.seen_lots, tape.seen_value = lots, value
 
 
+def rescale(tape: Tape, num: int, den: int) -> None:
+    """Let one lot be num / den of what it was: the instrument has another lot now."""
+    tape.lots = tape.lots * num // den
+    tape.sums = [one * num // den for one in tape.sums]
+    tape.value = tape.value * num / den
+
+
 def window(tape: Tape, now_ns: int, window_ns: int) -> int:
     """Return what has traded since an instant; a part of a sample's length is not told apart."""
     i = bisect_right(tape.at_ns, now_ns - window_ns)

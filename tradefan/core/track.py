@@ -1,7 +1,8 @@
 """What the analysis of an order's costs needs of its life, kept as sums however many fills it has.
 
-Whoever watches the market says at each fill what the mid and the spread were, and later what the mid is then;
-what nobody saw is not in the sums, and is counted as missing.
+It follows from the records of the journal (`core/apply_tca`), so a restart goes on with it. Whoever watches
+the market puts mids and spreads into those records; one that nobody saw makes its mean unknown for good: a
+mean over the rest would be another order's.
 """
 
 from __future__ import annotations
@@ -10,261 +11,329 @@ from decimal import Decimal
 
 from msgspec import Struct, field
 
-from tradefan.core.schedule import schedule_error
-from tradefan.core.tca import (
-    Shortfall,
-    Traded,
-    markout_bps,
-    percentile,
-    shortfall,
-    slippage_bps,
-    spread_capture,
-)
-from tradefan.units import SECOND, ZERO, Side
+from tradefan.core.schedule import decided_at, schedule_error
+from tradefan.core.tca import markout_bps, spread_capture
+from tradefan.messages.plan import Plan
+from tradefan.messages.tca import Costs, Met, Points
+from tradefan.units import SECOND, ZERO, Asset, InstrumentId, Side
 
 HORIZONS_NS = (SECOND, 5 * SECOND, 30 * SECOND, 300 * SECOND)
-ACKS_MAX = 1_000
-"""Newest times of acknowledgement that are kept."""
+FINAL_NS = HORIZONS_NS[-1]
+"""So long behind its last fill nothing more is expected of an order's analysis."""
+LATE_NS = SECOND
+"""A mid that is seen, or a fill that is told, so much later is not that of its instant."""
+WAITING_MAX = 5_000
+"""Fills of one order whose horizons are awaited; those of more are not known."""
+POINTS_MAX = 200
+"""Steps of one line of a drawing; a longer one keeps every second."""
 
 
 class Weighted(Struct):
-    """A sum of quantity x value, over the quantity for which the value is known."""
+    """A sum of quantity x value; `missing` is the quantity whose value nobody knows."""
 
     total: Decimal = ZERO
     qty: Decimal = ZERO
     missing: Decimal = ZERO
 
     def add(self, qty: Decimal, value: Decimal | None) -> None:
-        """Add one value, or note that it is missing."""
+        """Add one value, or note that it is missing; a quantity below zero takes it back."""
         if value is None:
             self.missing += qty
         else:
             self.total, self.qty = self.total + qty * value, self.qty + qty
 
     @property
+    def sum(self) -> Decimal | None:
+        """The sum, None where a part of it is missing."""
+        return None if self.missing else self.total
+
+    @property
     def mean(self) -> Decimal | None:
-        """The mean over what is known; None where nothing is."""
-        return self.total / self.qty if self.qty else None
+        """The mean, None where a part of it is missing, or there is none."""
+        return None if self.missing or not self.qty else self.total / self.qty
 
 
-class Waiting(Struct, frozen=True, array_like=True):
-    """A fill whose mid at a horizon is still to come."""
+class Seen(Struct, frozen=True, array_like=True):
+    """A fill whose mids at the horizons are still to come."""
 
-    due_ns: int
-    horizon: int
+    at_ns: int
     qty: Decimal
     price: Decimal
 
 
-class Track(Struct):
-    """One order, from its decision to five minutes behind its last fill; `order_lots` is for its schedule."""
+class FillSeen(Struct, frozen=True):
+    """One fill as the analysis takes it; None for what nobody knows.
 
-    side: Side
+    `fee` is in the quote asset, `on_time` where it was told as it happened.
+    """
+
+    qty: Decimal
+    price: Decimal
+    fee: Decimal | None
+    maker: bool | None
+    mid: Decimal | None
+    spread: Decimal | None
+    on_time: bool
+
+
+class Error(Struct):
+    """How far an order is off its schedule: between which targets it is, in lots, and sums over the time."""
+
     order_lots: int
-    decision_px: Decimal | None
-    arrival_px: Decimal | None
-    arrived_ns: int
-    fees: Decimal = ZERO
-    fees_known: bool = True
-    maker_qty: Decimal = ZERO
-    capture: Weighted = field(default_factory=Weighted)
-    markouts: list[Weighted] = field(default_factory=lambda: [Weighted() for _ in HORIZONS_NS])
-    waiting: list[Waiting] = field(default_factory=list)
+    k: int = -1
     low: int = 0
     high: int = 0
     cum: int = 0
+    begun: bool = False
+    frozen: bool = False
+    """While its clock stands."""
     since_ns: int = 0
-    begun_ns: int | None = None
+    span_ns: int = 0
     area: float = 0.0
-    error_max: float = 0.0
-    acks_ms: list[float] = field(default_factory=list)
+    largest: float = 0.0
+
+
+class Track(Struct):
+    """One order, from its decision to five minutes behind its last fill."""
+
+    instrument: InstrumentId
+    side: Side
+    decision_px: Decimal | None
+    arrival_px: Decimal | None = None
+    spread: Decimal | None = None
+    """At the arrival."""
+    arrived_ns: int | None = None
+    ended_ns: int | None = None
+    last_fill_ns: int | None = None
+    fees: Weighted = field(default_factory=Weighted)
+    maker: Weighted = field(default_factory=Weighted)
+    capture: Weighted = field(default_factory=Weighted)
+    markouts: list[Weighted] = field(default_factory=lambda: [Weighted() for _ in HORIZONS_NS])
+    waiting: list[Seen] = field(default_factory=list)
+    given: list[int] = field(default_factory=lambda: [0 for _ in HORIZONS_NS])
+    """How many of those that wait have had each horizon."""
+    error: Error | None = None
+    acks: dict[int, int] = field(default_factory=dict)
+    """How often each time of acknowledgement was seen, in us to three digits."""
+    targets: list[tuple[int, float]] = field(default_factory=list)
+    done: list[tuple[int, float]] = field(default_factory=list)
     flags: dict[str, None] = field(default_factory=dict)
+    costs: Costs | None = None
+    """What was written last."""
+    market: Met | None = None
+    written_ns: int = 0
+    quote: Asset = Asset("")
+    """In which it was written."""
+    stale: bool = False
+    """Something has come since that it does not tell of."""
+
+    @property
+    def final_ns(self) -> int | None:
+        """When nothing more is expected; None before its end."""
+        if self.ended_ns is None:
+            return None
+        return max(self.ended_ns, 0 if self.last_fill_ns is None else self.last_fill_ns + FINAL_NS)
 
 
-# --- what happens -------------------------------------------------------------------------------------
+# --- fills ----------------------------------------------------------------------------------------------
 
 
-def on_fill(
-    track: Track,
-    now_ns: int,
-    qty: Decimal,
-    price: Decimal,
-    fee: Decimal | None,
-    *,
-    maker: bool,
-    mid: Decimal | None,
-    spread: Decimal | None,
-) -> None:
-    """Take a fill; `fee` is in the quote asset, None where its asset had no price."""
-    if fee is None:
-        track.fees_known = False
-        track.flags["no_fee_price"] = None
+def on_fill(track: Track, at_ns: int, fill: FillSeen) -> None:
+    """Take a fill."""
+    _weigh(track, fill, fill.qty, fill.fee)
+    track.last_fill_ns = at_ns
+    if not fill.on_time or len(track.waiting) >= WAITING_MAX:
+        _miss(track, fill.qty)
+        track.flags["late_report" if not fill.on_time else "too_many_fills"] = None
     else:
-        track.fees += fee
-    if maker:
-        track.maker_qty += qty
-    seen = None if mid is None or spread is None else spread_capture(track.side, price, mid, spread)
-    track.capture.add(qty, seen)
-    if mid is None:
+        track.waiting.append(Seen(at_ns, fill.qty, fill.price))
+    if fill.mid is None:
         track.flags["no_mid"] = None
-    track.waiting.extend(Waiting(now_ns + after, i, qty, price) for i, after in enumerate(HORIZONS_NS))
-    track.waiting.sort(key=lambda one: (one.due_ns, one.horizon))
+    if fill.fee is None:
+        track.flags["no_fee_price"] = None
+
+
+def on_taken_back(track: Track, at_ns: int, fill: FillSeen) -> None:
+    """Take a fill of an instant back, or a part: its markouts cannot be told from the others any more."""
+    _weigh(track, fill, -fill.qty, None if fill.fee is None else -fill.fee)
+    track.flags["revised"] = None
+    if not fill.on_time:
+        _miss(track, -fill.qty)
+        return
+    wanted = Seen(at_ns, fill.qty, fill.price)
+    if wanted not in track.waiting:
+        _miss(track, fill.qty)
+        return
+    i = track.waiting.index(wanted)
+    del track.waiting[i]
+    for horizon, given in enumerate(track.given):
+        if given > i:
+            track.given[horizon] = given - 1
+            track.markouts[horizon].missing += fill.qty
+
+
+def _weigh(track: Track, fill: FillSeen, qty: Decimal, fee: Decimal | None) -> None:
+    if fee is None:
+        track.fees.missing += qty
+    else:
+        track.fees.total += fee
+    track.maker.add(qty, None if fill.maker is None else Decimal(fill.maker))
+    unseen = fill.mid is None or fill.spread is None
+    capture = None if unseen else spread_capture(track.side, fill.price, fill.mid, fill.spread)  # type: ignore[arg-type]
+    track.capture.add(qty, capture)
+
+
+def _miss(track: Track, qty: Decimal) -> None:
+    for one in track.markouts:
+        one.missing += qty
 
 
 def next_ns(track: Track) -> int | None:
     """Return when the next mid is wanted."""
-    return track.waiting[0].due_ns if track.waiting else None
+    wanted = [
+        track.waiting[given].at_ns + after
+        for given, after in zip(track.given, HORIZONS_NS, strict=True)
+        if given < len(track.waiting)
+    ]
+    return min(wanted, default=None)
 
 
-def on_mid(track: Track, now_ns: int, mid: Decimal | None) -> None:
-    """Give the mid of this instant to all fills whose horizon it is."""
-    while track.waiting and track.waiting[0].due_ns <= now_ns:
-        one = track.waiting.pop(0)
-        value = None if mid is None else markout_bps(track.side, one.price, mid)
-        track.markouts[one.horizon].add(one.qty, value)
-        if mid is None:
-            track.flags["no_mid"] = None
+def on_mid(
+    track: Track, through_ns: int, mid: Decimal | None, flag: str = "", *, whole: bool = False
+) -> None:
+    """Give a mid to all fills whose horizon has come; `whole`: to all that wait."""
+    for horizon, after in enumerate(HORIZONS_NS):
+        while (given := track.given[horizon]) < len(track.waiting):
+            one = track.waiting[given]
+            if not whole and one.at_ns + after > through_ns:
+                break
+            value = None if mid is None else markout_bps(track.side, one.price, mid)
+            track.markouts[horizon].add(one.qty, value)
+            track.given[horizon] += 1
+            if mid is None:
+                track.flags[flag or "no_mid"] = None
+    gone = min(track.given)
+    if gone:
+        del track.waiting[:gone]
+        track.given = [given - gone for given in track.given]
 
 
-def on_gap(track: Track, from_ns: int, to_ns: int, flag: str) -> None:
-    """Let the horizons that a hole in the market covers be unknown."""
-    kept = []
-    for one in track.waiting:
-        if from_ns <= one.due_ns <= to_ns:
-            track.markouts[one.horizon].add(one.qty, None)
-            track.flags[flag] = None
-        else:
-            kept.append(one)
-    track.waiting = kept
+# --- the schedule -----------------------------------------------------------------------------------------
 
 
-def on_schedule(track: Track, now_ns: int, low: int, high: int) -> None:
-    """Note between which targets it is from now on, in lots; the time before counts with the ones before."""
-    _count(track, now_ns)
-    if track.begun_ns is None:
-        track.begun_ns = track.since_ns = now_ns
-    track.low, track.high = low, high
+def pass_time(track: Track, name: str, plan: Plan | None, now_ns: int) -> None:
+    """Count the time up to an instant at the errors that it had, interval by interval of its plan.
 
-
-def on_cum(track: Track, now_ns: int, cum: int) -> None:
-    """Note what has traded from now on, in lots."""
-    _count(track, now_ns)
-    track.cum = cum
-
-
-def _count(track: Track, now_ns: int) -> None:
-    """Add the time since the last change at the error that it had."""
-    if track.begun_ns is None:
+    d_k come from the plan and the parent's name, whether or not a decision was taken then.
+    """
+    error = track.error
+    if error is None:
         return
-    size = abs(schedule_error(track.order_lots, track.cum, track.low, track.high))
-    track.area += size * max(now_ns - track.since_ns, 0)
-    track.error_max = max(track.error_max, size)
-    track.since_ns = now_ns
+    if plan is not None and _is_timed(plan) and not error.frozen:
+        while error.k + 1 < len(plan.taus) and (at_ns := _decided_at(plan, name, error.k + 1)) <= now_ns:
+            _begin(track, error, max(at_ns, error.since_ns), error.k + 1, plan)
+    _count(error, now_ns)
 
 
-def on_ack(track: Track, took_ms: float) -> None:
+def _is_timed(plan: Plan) -> bool:
+    """Say whether the targets of a plan are known beforehand."""
+    return bool(plan.taus) and not plan.volumes and plan.end_ns is not None
+
+
+def _decided_at(plan: Plan, name: str, k: int) -> int:
+    assert plan.end_ns is not None
+    return decided_at(plan.start_ns, plan.end_ns, len(plan.taus), k, plan.time_jitter or ZERO, name)
+
+
+def _begin(track: Track, error: Error, at_ns: int, k: int, plan: Plan) -> None:
+    _count(error, at_ns)
+    error.k, error.begun = k, True
+    error.low, error.high = plan.taus[k - 1] if k else plan.base, plan.taus[k]
+    draw(track.targets, at_ns, error.high / error.order_lots)
+
+
+def _count(error: Error, now_ns: int) -> None:
+    """Add the time since the last change at the error that it had."""
+    passed_ns = max(now_ns - error.since_ns, 0)
+    if error.begun and not error.frozen:
+        size = abs(schedule_error(error.order_lots, error.cum, error.low, error.high))
+        error.span_ns, error.area = error.span_ns + passed_ns, error.area + size * passed_ns
+        if passed_ns:
+            error.largest = max(error.largest, size)
+    error.since_ns += passed_ns
+
+
+def on_plan(track: Track, name: str, old: Plan | None, plan: Plan, now_ns: int, order_qty: Decimal) -> None:
+    """Go on by another plan; the time before counts with the old one."""
+    pass_time(track, name, old, now_ns)
+    if not plan.taus:
+        return
+    lots = int(order_qty // plan.qty_lot)
+    if track.error is None:
+        track.error = Error(max(lots, 1), since_ns=now_ns)
+    elif old is not None and old.qty_lot != plan.qty_lot:
+        track.error.cum = int(track.error.cum * old.qty_lot // plan.qty_lot)
+    track.error.order_lots, track.error.k = max(lots, 1), -1
+    pass_time(track, name, plan, now_ns)
+
+
+def on_interval(error: Error, now_ns: int, low: int, high: int) -> None:
+    """Note between which targets it is from now on, in lots, where no plan tells it."""
+    _count(error, now_ns)
+    error.begun, error.low, error.high = True, low, high
+
+
+def on_cum(error: Error, now_ns: int, cum: int) -> None:
+    """Note what has traded from now on, in lots."""
+    _count(error, now_ns)
+    error.cum = cum
+
+
+def on_clock(track: Track, name: str, plan: Plan | None, now_ns: int, *, stands: bool) -> None:
+    """Let its clock stand, or run again."""
+    pass_time(track, name, plan, now_ns)
+    if track.error is not None:
+        track.error.frozen = stands
+
+
+def mean_error(error: Error) -> float | None:
+    """Return the time average of the error's size; None before its first decision."""
+    if not error.begun:
+        return None
+    size = abs(schedule_error(error.order_lots, error.cum, error.low, error.high))
+    return error.area / error.span_ns if error.span_ns else size
+
+
+# --- acknowledgements, drawings ---------------------------------------------------------------------------
+
+
+def on_ack(track: Track, took_ns: int) -> None:
     """Note how long the venue took to acknowledge a child."""
-    track.acks_ms.append(took_ms)
-    del track.acks_ms[:-ACKS_MAX]
+    took_us = max(took_ns, 0) // 1_000
+    unit = 10 ** max(len(str(took_us)) - 3, 0)
+    key = took_us // unit * unit
+    track.acks[key] = track.acks.get(key, 0) + 1
 
 
-# --- what comes of it ---------------------------------------------------------------------------------
+def ack_ms(track: Track, share: float) -> float | None:
+    """Return the time that so large a share of the acknowledgements took at most (nearest rank)."""
+    total = sum(track.acks.values())
+    left = share * total
+    for took_us in sorted(track.acks):
+        left -= track.acks[took_us]
+        # A share of a sum in binary is not always the whole number that it should be.
+        if left <= 1e-9 * total:
+            return took_us / 1_000
+    return None
 
 
-class Market(Struct, frozen=True):
-    """What the market did in the meantime: its VWAP without own fills, its mean mid, the mid at the end."""
-
-    end_px: Decimal | None
-    vwap: Decimal | None
-    twap: Decimal | None
-    volume: Decimal | None
-    """Total volume in base of the window, own fills included."""
+def draw(line: list[tuple[int, float]], at_ns: int, value: float) -> None:
+    """Add a step to a line."""
+    line.append((at_ns, value))
+    if len(line) > POINTS_MAX:
+        del line[1:-1:2]
 
 
-class Tca(Struct, frozen=True, array_like=True):
-    """The costs of one order; bps are positive where it cost, markouts where they were good for us."""
-
-    state: str
-    order_qty: Decimal
-    filled: Decimal
-    avg_px: Decimal | None
-    decision_px: Decimal | None
-    arrival_px: Decimal | None
-    end_px: Decimal | None
-    arrival_slippage_bps: Decimal | None
-    vwap_slippage_bps: Decimal | None
-    twap_slippage_bps: Decimal | None
-    is_bps: Decimal | None
-    is_delay_bps: Decimal | None
-    is_trading_bps: Decimal | None
-    is_opportunity_bps: Decimal | None
-    is_fees_bps: Decimal | None
-    markout_1s_bps: Decimal | None
-    markout_5s_bps: Decimal | None
-    markout_30s_bps: Decimal | None
-    markout_300s_bps: Decimal | None
-    spread_capture: Decimal | None
-    maker_share: Decimal | None
-    fill_ratio: Decimal
-    participation: Decimal | None
-    schedule_error_mean: float | None
-    schedule_error_max: float | None
-    ack_p50_ms: float | None
-    ack_p95_ms: float | None
-    ack_p99_ms: float | None
-    estimate_bps: float | None
-    flags: tuple[str, ...]
-
-
-def result(
-    track: Track,
-    done: Traded,
-    market: Market,
-    now_ns: int,
-    *,
-    state: str,
-    scheduled: bool,
-    estimate: float | None = None,
-) -> Tca:
-    """Return what is known of an order's costs by now; nothing is changed."""
-    costs: Shortfall = shortfall(done, track.decision_px, track.arrival_px, market.end_px)
-    side, avg_px, filled = done.side, done.avg_px, done.filled
-    mean = error_max = None
-    if scheduled and track.begun_ns is not None:
-        size = abs(schedule_error(track.order_lots, track.cum, track.low, track.high))
-        area, span = track.area + size * max(now_ns - track.since_ns, 0), now_ns - track.begun_ns
-        mean, error_max = (area / span if span > 0 else size), max(track.error_max, size)
-    p50, p95, p99 = (percentile(track.acks_ms, share) for share in (0.5, 0.95, 0.99))
-    after_1s, after_5s, after_30s, after_300s = (one.mean for one in track.markouts)
-    return Tca(
-        state=state,
-        order_qty=done.order_qty,
-        filled=filled,
-        avg_px=avg_px,
-        decision_px=track.decision_px,
-        arrival_px=track.arrival_px,
-        end_px=market.end_px,
-        arrival_slippage_bps=slippage_bps(side, avg_px, track.arrival_px),
-        vwap_slippage_bps=slippage_bps(side, avg_px, market.vwap),
-        twap_slippage_bps=slippage_bps(side, avg_px, market.twap),
-        is_bps=costs.total,
-        is_delay_bps=costs.delay,
-        is_trading_bps=costs.trading,
-        is_opportunity_bps=costs.opportunity,
-        is_fees_bps=costs.fees,
-        markout_1s_bps=after_1s,
-        markout_5s_bps=after_5s,
-        markout_30s_bps=after_30s,
-        markout_300s_bps=after_300s,
-        spread_capture=track.capture.mean,
-        maker_share=track.maker_qty / filled if filled else None,
-        fill_ratio=filled / done.order_qty,
-        participation=filled / market.volume if market.volume else None,
-        schedule_error_mean=mean,
-        schedule_error_max=error_max,
-        ack_p50_ms=p50,
-        ack_p95_ms=p95,
-        ack_p99_ms=p99,
-        estimate_bps=estimate,
-        flags=tuple(track.flags),
-    )
+def points(line: list[tuple[int, float]]) -> Points:
+    """Return a line as it is told."""
+    return tuple(line)

@@ -4,7 +4,7 @@
 instrument table. What a record cannot change is counted in `unapplied`. Memory is bounded: what
 ended leaves, newest `ENDED_MAX` kept (`UNSEALED_MAX` of working parents), and keys live in windows.
 The shape is `core/trading_state`, the handlers of one record each are in `core/apply_parents`,
-`apply_orders` and `apply_books`.
+`apply_orders`, `apply_books` and `apply_tca`.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any
 from tradefan.core import apply_books as books
 from tradefan.core import apply_orders as orders
 from tradefan.core import apply_parents as parents
+from tradefan.core import apply_tca as tca
 from tradefan.core.order import Event
 from tradefan.core.trading_state import (
     ParentState,
@@ -28,6 +29,7 @@ from tradefan.core.trading_state import (
 )
 from tradefan.messages import records as r
 from tradefan.messages.records import Record
+from tradefan.messages.tca import Arrived, Mark, Tca
 
 __all__ = [
     "ParentState",
@@ -66,8 +68,11 @@ _APPLY: dict[type[Any], Callable[[Trading, Any], bool]] = {
     r.PhaseChange: parents.on_phase,
     r.ParentFailed: parents.on_parent_failed,
     r.PlanChange: parents.on_plan,
+    r.AmendAsked: parents.on_amend_asked,
+    r.Amended: parents.on_amended,
     r.Decision: parents.on_decision,
     r.Alive: parents.on_alive,
+    r.Audit: parents.on_audit,
     r.Waiting: parents.on_waiting,
     r.Intent: orders.on_intent,
     r.ExternalOrder: orders.on_external,
@@ -94,4 +99,7 @@ _APPLY: dict[type[Any], Callable[[Trading, Any], bool]] = {
     r.Kill: books.on_kill,
     r.Resume: books.on_resume,
     r.Equity: books.on_equity,
+    Arrived: tca.on_arrived,
+    Mark: tca.on_mark,
+    Tca: tca.on_tca,
 }

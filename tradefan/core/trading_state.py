@@ -11,6 +11,7 @@ from tradefan.core.exposure import Exposure
 from tradefan.core.ids import keyed
 from tradefan.core.ledger import Ledger
 from tradefan.core.order import Order
+from tradefan.core.track import Track
 from tradefan.messages.orders import OrderStatus, ParentOrder, Phase, SetTarget
 from tradefan.messages.plan import Clip, Plan
 from tradefan.messages.records import (
@@ -24,6 +25,7 @@ from tradefan.messages.records import (
     Poison,
 )
 from tradefan.units import (
+    DAY,
     ZERO,
     AccountId,
     ClientOrderId,
@@ -44,12 +46,18 @@ FILLS_MAX = 1_000
 """Fills remembered whole, so that a bust can take one back without asking the journal."""
 REFS_MAX = 10_000
 """Idempotency keys remembered per owner."""
+KEYS_MAX = 10_000
+"""Idempotency keys of the API remembered per owner."""
+KEYS_NS = DAY
+"""How long each is good for."""
 CHILDREN_MAX = 20
 """Ended children that a parent names."""
 POISON_MAX = 1_000
 STARTS_MAX = 100
 """Instants of starts that are remembered."""
 PAUSED_BY_MARKET = ("data", "halt", "disconnected")
+PAUSED_BY_OTHERS = ("user", "user, its end stays", "funds", "recovery", "restart")
+"""Who has paused it, or has its money, lets it go on: its owner's same wish is no other one."""
 """Reasons of a pause that is over by itself."""
 NOT_NUMBERED = -1
 """Floor of fill keys that are no numbers: any of them may have left the window."""
@@ -83,6 +91,8 @@ class ParentState(Struct):
     clips: int = 0
     paused_ns: int = 0
     """When it was paused last."""
+    amending: ParentOrder | None = None
+    """What it is to become, as soon as nothing of it rests."""
 
     @property
     def done_qty(self) -> Decimal:
@@ -100,6 +110,8 @@ class ParentState(Struct):
         if self.phase is Phase.COMPLETING:
             # Its last status is known, but not yet true: the children still live.
             return OrderStatus.PENDING_CANCEL
+        if self.amending is not None and self.phase is not Phase.DONE:
+            return OrderStatus.PENDING_REPLACE
         if self.phase is not Phase.DONE and self.cum_qty:
             return OrderStatus.PARTIALLY_FILLED
         return self.status
@@ -108,6 +120,11 @@ class ParentState(Struct):
     def at_work(self) -> bool:
         """Whether it places more, now or when what pauses it is over by itself."""
         return self.phase is Phase.WORKING or (self.phase is Phase.PAUSED and self.reason in PAUSED_BY_MARKET)
+
+    @property
+    def waits(self) -> bool:
+        """Whether somebody else has to let it go on."""
+        return self.phase is Phase.PAUSED and self.reason in PAUSED_BY_OTHERS
 
     @property
     def pending_signed(self) -> Decimal:
@@ -123,6 +140,14 @@ class OwnerMemoryState(Struct):
 
     turn: int = 0
     state: bytes | None = None
+
+
+class Answered(Struct, frozen=True, array_like=True):
+    """What was answered to the wish of a key, and which wish that was."""
+
+    digest: bytes
+    parent_ids: tuple[ParentId, ...]
+    at_ns: int
 
 
 class Trading(Struct):
@@ -178,6 +203,15 @@ class Trading(Struct):
     wishes: dict[str, SetTarget] = field(default_factory=dict)
     updated_ns: int = 0
     """Of the newest record."""
+    answers: dict[OwnerId, dict[str, Answered]] = field(default_factory=dict)
+    """By the idempotency key of the API, oldest first."""
+    tracks: dict[ParentId, Track] = field(default_factory=dict)
+    """For the analysis of costs: of all open parents, and of the newest done ones."""
+    tracks_final: dict[ParentId, None] = field(default_factory=dict)
+    marks: dict[InstrumentId, dict[ParentId, None]] = field(default_factory=dict)
+    """Whose fills wait for a later mid."""
+    samples: dict[InstrumentId, list[float]] = field(default_factory=dict)
+    """What calibrates the estimates of an instrument, oldest first."""
 
 
 def order_at(

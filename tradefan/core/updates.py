@@ -10,6 +10,7 @@ from tradefan.core.order import Order
 from tradefan.core.trading import ParentState, Trading
 from tradefan.messages.orders import FillUpdate, OrderUpdate, ParentUpdate, PositionUpdate
 from tradefan.messages.records import Fill
+from tradefan.messages.tca import Lines, Tca, TcaUpdate
 from tradefan.units import AccountId, InstrumentId, OwnerId, ParentId
 
 
@@ -73,6 +74,46 @@ def fill_update(fill: Fill, lsn: int, parent_id: ParentId | None, realised: Deci
         event_ns=fill.event_ns,
         lsn=lsn,
         realised=realised,
+    )
+
+
+def tca_update(record: Tca, lsn: int) -> TcaUpdate:
+    """Return the analysis of a parent as it is told; `lsn` is its journal number."""
+    return TcaUpdate(
+        parent_id=record.parent_id,
+        account=record.account,
+        instrument=record.instrument,
+        owner=record.owner,
+        side=record.side,
+        algo=record.algo,
+        quote=record.quote,
+        created_ns=record.created_ns,
+        at_ns=record.at_ns,
+        costs=record.costs,
+        lines=record.lines,
+        lsn=lsn,
+    )
+
+
+def kept_tca(trading: Trading, name: ParentId) -> TcaUpdate | None:
+    """Return what was written last of a parent whose record is not at hand; its lines are not kept."""
+    parent, track = trading.parents.get(name), trading.tracks.get(name)
+    if parent is None or track is None or track.costs is None:
+        return None
+    order = parent.order
+    return TcaUpdate(
+        parent_id=name,
+        account=order.account,
+        instrument=order.instrument,
+        owner=order.owner,
+        side=order.side,
+        algo=order.algo,
+        quote=track.quote,
+        created_ns=order.created_ns,
+        at_ns=track.written_ns,
+        costs=track.costs,
+        lines=Lines(),
+        lsn=trading.lsn,
     )
 
 

@@ -12,6 +12,7 @@ from tradefan.core.schedule import without_dust
 from tradefan.execution import (
     AT_END,
     EXTEND,
+    FUNDS_NS,
     I_WOULD,
     LIMIT,
     Command,
@@ -27,28 +28,40 @@ from tradefan.execution import (
     Wake,
     retry_ns,
 )
-from tradefan.executors.tactics import Take, cancels, opposite, own_best, when_opposite_at
+from tradefan.executors.tactics import (
+    Take,
+    at_next_quote,
+    cancels,
+    opposite,
+    own_best,
+    when_opposite_at,
+    when_own_at,
+)
 from tradefan.messages.orders import OrderStatus
+from tradefan.messages.plan import Clip
 from tradefan.units import MS
 
 FATAL = ("AUTH", "UNSUPPORTED", "DEFECT", "RESTRICTED")
 """Classes of rejections that no other child of the parent would escape."""
-REJECTED_NS = 250 * MS
-REJECTS_MAX = 20
+POST_ONLY = "POST_ONLY"
+FRUITLESS_NS = 250 * MS
+FRUITLESS_MAX = 20
+"""A child after one that came to nothing waits so long, times how many did in a row, up to so many."""
 
 
 def step(recipe: Recipe, view: View) -> tuple[Command, ...]:
     """Return what a parent does next; a `Wake` stands in it exactly where it waits."""
     plan, now = view.plan, view.now_ns
-    if view.cum >= view.order_lots:
-        return (Wake(),)
+    if not view.live and view.order_lots - view.cum < max(plan.min_clip, 1):
+        # Less than a clip is missing, and nothing is under way that could bring it back.
+        return (End(OrderStatus.EXPIRED, "dust"),)
     if now < plan.start_ns and view.clip is None:
         return (Wake(plan.start_ns),)
     if plan.end_ns is not None and now >= plan.end_ns:
         return _behind_end(recipe, view, plan.end_ns)
     if recipe.follows and view.touch is None:
         # Nobody sees the market: a clip that was cut now would be cut blindly.
-        return (Wake(plan.end_ns),)
+        return (at_next_quote(plan.end_ns),)
     limited = _out_of_limit(recipe, view)
     if limited is not None:
         return limited
@@ -58,7 +71,7 @@ def step(recipe: Recipe, view: View) -> tuple[Command, ...]:
     paced = recipe.pacing.decide(view, recipe.trajectory) if view.rest else Wake()
     if isinstance(paced, Decide):
         return _begin(recipe, view, paced)
-    waits = [paced] if at_once is None else [paced, at_once]
+    waits = [one for one in (paced, at_once, _when_out_of_limit(recipe, view)) if one is not None]
     return _settled(view, _worked(recipe, view), soonest(waits))
 
 
@@ -70,31 +83,33 @@ def _worked(recipe: Recipe, view: View) -> tuple[Command, ...]:
     if clip.deadline_ns is not None and view.now_ns >= clip.deadline_ns:
         return cancels(view, "deadline")
     tactic = recipe.tactic if clip.price is None and clip.reason != AT_END else Take(recipe.settings)
-    acted = (_rejected(view) if recipe.slices else ()) or tactic.act(view)
-    if clip.deadline_ns is None:
-        # Nothing follows by itself: what a tactic gives up ends the parent.
-        return tuple(End(one.status, one.reason) if isinstance(one, Spent) else one for one in acted)
-    return (*(one for one in acted if not isinstance(one, Spent)), Wake(clip.deadline_ns))
+    acted = (_fruitless(recipe, view) if recipe.slices else ()) or tactic.act(view)
+    if not recipe.slices and clip.reason != AT_END:
+        # No clip follows by itself: what a tactic gives up ends the parent.
+        acted = tuple(End(one.status, one.reason) if isinstance(one, Spent) else one for one in acted)
+    wakes = () if clip.deadline_ns is None else (Wake(clip.deadline_ns),)
+    return (*(one for one in acted if not isinstance(one, Spent)), *wakes)
 
 
-def _rejected(view: View) -> tuple[Command, ...]:
-    """Return what follows from the venue's rejection of the newest child, by its class; () where none does.
+def _fruitless(recipe: Recipe, view: View) -> tuple[Command, ...]:
+    """Return what follows when the venue has ended the newest child before it traded; () where nothing does.
 
-    A passive child that would have crossed is priced anew a little later, a fixed one ends its parent.
-    Missing money, and what no other child of this parent would escape, are no reason to try again.
+    It is tried again a little later. By the class of a rejection: one that follows the market is priced anew,
+    a post-only one at a fixed price ends its parent; missing money, and what no other child of this parent
+    would escape, are no reason to try again.
     """
     last = view.of_clip[-1] if view.of_clip else None
-    if last is None or last.status is not OrderStatus.REJECTED or last.live:
+    if last is None or not last.fruitless:
         return ()
-    kind = last.reason.partition(":")[0]
-    if kind == "FUNDS":
+    kind = last.reason.partition(":")[0] if last.status is OrderStatus.REJECTED else ""
+    if kind == "FUNDS" and view.now_ns < (view.last_end_ns or 0) + FUNDS_NS:
         return (Hold("funds"),)
-    if kind in FATAL:
+    if kind in FATAL or (kind == POST_ONLY and not recipe.follows):
         return (End(OrderStatus.EXPIRED if view.cum else OrderStatus.REJECTED, last.reason),)
     if kind == "FILTER":
         # Too small, or off a grid that has just changed: the rules are read again, the next clip has it.
         return (Spent(last.status, last.reason),)
-    again_ns = (view.last_end_ns or 0) + REJECTED_NS * min(view.rejects, REJECTS_MAX)
+    again_ns = (view.last_end_ns or 0) + FRUITLESS_NS * min(view.fruitless, FRUITLESS_MAX)
     return (Wake(again_ns),) if view.now_ns < again_ns else ()
 
 
@@ -139,8 +154,8 @@ def _begin(recipe: Recipe, view: View, wanted: Decide) -> tuple[Command, ...]:
 def _bounded(recipe: Recipe, view: View, wanted: Decide) -> Decide:
     """Return a decision whose clip guards and the dust rule let through; zero lots wait for the next."""
     lots, reason, plan = min(wanted.lots, view.rest), wanted.reason, view.plan
-    bounds = [bound for bound in (plan.display, _split(recipe, view)) if bound is not None]
-    most = min(bounds, default=None)
+    # One that is not sliced by nature is one clip: its children are split instead.
+    most = view.child_most if recipe.slices else None
     lots = lots if most is None else min(lots, most)
     if wanted.price is None and reason != AT_END:
         for guard in recipe.guards:
@@ -154,11 +169,6 @@ def _bounded(recipe: Recipe, view: View, wanted: Decide) -> Decide:
     if lots < plan.min_clip and lots < view.rest:
         return replace(wanted, lots=0, reason=reason or ("small" if lots else "ahead"))
     return replace(wanted, lots=lots, reason=reason)
-
-
-def _split(recipe: Recipe, view: View) -> int | None:
-    """Return the bound of one clip; where there is one clip only, its children are split instead."""
-    return view.plan.max_clip if view.plan.taus else None
 
 
 # --- what comes before the schedule --------------------------------------------------------------------
@@ -181,7 +191,7 @@ def _would(settings: Common, view: View) -> Decide | Wake | None:
     shown = view.touch.ask_lots if view.side == "buy" else view.touch.bid_lots
     lots = min(view.rest, shown)
     if lots < max(view.plan.min_clip, 1):
-        return None
+        return at_next_quote()
     k, target = (-1, 0) if clip is None or clip.plan != view.plans else (clip.k, clip.target)
     deadline_ns = view.now_ns + settings.participation_window if clip is None else clip.deadline_ns
     return Decide(k, target, lots, lots, deadline_ns, I_WOULD, price=price)
@@ -204,32 +214,37 @@ def _out_of_limit(recipe: Recipe, view: View) -> tuple[Command, ...] | None:
     return (*cancels(view, LIMIT), soonest([*waits, Wake(view.plan.end_ns)]))
 
 
+def _when_out_of_limit(recipe: Recipe, view: View) -> Wake | None:
+    if view.limit is None or not recipe.follows:
+        return None
+    return when_own_at(view, view.toward(view.limit, 1))
+
+
 # --- the end --------------------------------------------------------------------------------------------
 
 
 def _behind_end(recipe: Recipe, view: View, end_ns: int) -> tuple[Command, ...]:
     """Work what is left for as long as `at_end` gives; then the parent ends."""
     settings, clip = recipe.settings, view.clip
-    extra_ns = _extra_ns(settings)
-    until_ns = end_ns + extra_ns
-    if not extra_ns or settings.post_only or view.now_ns >= until_ns:
+    until_ns = end_ns + settings.extra_ns
+    if not settings.extra_ns or settings.post_only or view.now_ns >= until_ns:
         return (End(OrderStatus.EXPIRED, "end"),)
-    reason = EXTEND if settings.at_end.startswith(EXTEND) else AT_END
-    if clip is not None and clip.plan == view.plans and clip.reason in (AT_END, EXTEND):
+    if clip is not None and clip.plan == view.plans and end_ns <= clip.begun_ns and _lives(view, clip):
         worked = _worked(recipe, view)
-        wakes = [Wake(until_ns), *(one for one in worked if isinstance(one, Wake))]
+        wakes = [Wake(clip.deadline_ns), *(one for one in worked if isinstance(one, Wake))]
         return (*(one for one in worked if not isinstance(one, Wake)), soonest(wakes))
     if any(child.rests for child in view.live):
         return (*cancels(view, "end"), Wake(until_ns))
     left = view.rest if settings.catch_up != "none" else view.clip_rest
     if left < max(view.plan.min_clip, 1):
         return (Wake(until_ns),) if view.doubt else (End(OrderStatus.EXPIRED, "end"),)
-    k = 0 if clip is None else clip.k
-    return (Decide(k, view.order_lots, left, left, until_ns, reason),)
+    k = 0 if clip is None else clip.k + 1
+    if not settings.at_end.startswith(EXTEND):
+        return (Decide(k, view.order_lots, left, left, until_ns, AT_END),)
+    # The pacing goes on, all of the rest is due.
+    deadline_ns = min(view.now_ns + view.plan.life_ns, until_ns) if view.plan.taus else until_ns
+    return (_bounded(recipe, view, Decide(k, view.order_lots, left, left, deadline_ns, EXTEND)),)
 
 
-def _extra_ns(settings: Common) -> int:
-    """Return for how long the end policy goes on behind the end."""
-    if settings.at_end == "cancel":
-        return 0
-    return settings.extend_ns if settings.at_end.startswith(EXTEND) else settings.end_grace
+def _lives(view: View, clip: Clip) -> bool:
+    return clip.deadline_ns is None or view.now_ns < clip.deadline_ns

@@ -10,11 +10,7 @@ from decimal import Decimal
 from msgspec import Struct
 from msgspec.structs import replace
 
-from tradefan.contracts import lookup
-from tradefan.core import schedule
 from tradefan.core.curve import (
-    HISTORY_BUCKET_NS,
-    HISTORY_DAYS,
     Expected,
     Levels,
     coarse,
@@ -22,7 +18,9 @@ from tradefan.core.curve import (
     levels_of,
 )
 from tradefan.errors import Refused
-from tradefan.execution import EXTEND, Common, PlanInput, Recipe, Scheduled
+from tradefan.execution import Common, PlanInput, Recipe, Scheduled
+from tradefan.executors.bounds import check_settings, within
+from tradefan.executors.tactics import Take
 from tradefan.executors.trajectories import Curved
 from tradefan.messages.instrument import Instrument
 from tradefan.messages.market import VolumeDays
@@ -35,7 +33,6 @@ SHAPE_LOTS = 1_000
 CLIP_WORTH = Decimal("1.1")
 """The smallest clip is worth so many times the venue's minimum: it stays valid when the price moves."""
 END_MAX_NS = 30 * 24 * 3_600 * SECOND
-_SHARES = ("discretion", "size_jitter", "time_jitter", "participation_cap", "passive_share")
 
 
 class Curve(Struct, frozen=True):
@@ -66,6 +63,8 @@ class Entry(Struct, frozen=True):
     """What traded on earlier days, the best source first."""
     volume: int = 0
     """Total volume in lots since the arrival."""
+    volume_own: int = 0
+    """What of it is added to the feed's, which does not count own trades."""
     old: Plan | None = None
     """The plan that this one replaces: its window stays."""
     clip_most: int | None = None
@@ -80,10 +79,14 @@ def make_plan(recipe: Recipe, entry: Entry) -> Plan:
     """
     settings, order, instrument = recipe.settings, entry.order, entry.instrument
     check_settings(settings)
+    _check_read(recipe, order)
     start_ns, end_ns = _window(settings, entry)
     lots = int(order.order_qty // instrument.qty_lot)
     min_clip = _min_clip(recipe, entry)
     max_clip = _max_clip(recipe, entry)
+    if entry.old is not None:
+        # Its market has moved, or its steps are others: what was small enough for it stays so.
+        min_clip = min(min_clip, max_clip or min_clip)
     display = _display(settings, entry, min_clip)
     limit = _limit(settings, entry)
     plan = Plan(
@@ -97,7 +100,9 @@ def make_plan(recipe: Recipe, entry: Entry) -> Plan:
         limit=limit,
         max_clip=max_clip,
         display=display,
-        i_would=_ticks("i_would_price", settings.i_would_price, instrument),
+        i_would=_ticks("i_would_price", settings.i_would_price, entry),
+        volume_own=entry.volume_own,
+        time_jitter=getattr(settings, "time_jitter", None),
     )
     curve = curve_of(entry, plan, settings) if isinstance(settings, Curved) else Curve()
     if entry.old is None:
@@ -174,68 +179,11 @@ def _flags(recipe: Recipe, curve: Curve) -> tuple[str, ...]:
     return () if curve.absolute else ("volume_unknown",)
 
 
-# --- settings by themselves ----------------------------------------------------------------------------
-
-
-def check_settings(settings: Common) -> None:
-    """Refuse settings that are out of bounds, or contradict each other; types were checked before."""
-    for name in _SHARES:
-        _in("0 to 1", name, getattr(settings, name), Decimal(0), Decimal(1))
-    _in("above 0, up to 1000", "collar_bps", settings.collar_bps, Decimal("0.01"), Decimal(1_000))
-    _in("above 0, up to 5000", "wide_collar_bps", settings.wide_collar_bps, Decimal("0.01"), Decimal(5_000))
-    _in("1 to 100", "catch_up_cap", settings.catch_up_cap, Decimal(1), Decimal(100))
-    _in("1 to 60000", "retry_after", settings.retry_after, 1, 60_000)
-    _in("1 to 100", "tries", settings.tries, 1, 100)
-    _in("1 to 1000", "reprice_ticks", settings.reprice_ticks, 1, 1_000)
-    _in("-1000 to 1000", "passive_offset_ticks", settings.passive_offset_ticks, -1_000, 1_000)
-    _in("0 to 100", "chase.max_steps", settings.chase.max_steps, 0, 100)
-    _in("1 to 1000", "chase.step_ticks", settings.chase.step_ticks, 1, 1_000)
-    _in("1 to 10000", "max_children", settings.max_children, 1, 10_000)
-    lookup("tactic", settings.tactic)
-    _check_end(settings)
-    if isinstance(settings, Curved):
-        _check_curve(settings)
-    if isinstance(settings, Scheduled) and settings.slices is not None:
-        _in(f"1 to {schedule.DECISIONS_MAX}", "slices", settings.slices, 1, schedule.DECISIONS_MAX)
-
-
-def _check_curve(settings: Curved) -> None:
-    part, bucket = HISTORY_BUCKET_NS, settings.bucket
-    if bucket % part or DAY % bucket:
-        text = (
-            f"bucket: expected a multiple of {part // SECOND} s that divides a day, got {bucket / SECOND:g} s"
-        )
-        raise Refused("BAD_SETTING", text, "bucket 5m")
-    _in(f"1 to {HISTORY_DAYS}", "days_max", settings.days_max, 1, HISTORY_DAYS)
-    _in("1 to days_max", "days_min", settings.days_min, 1, settings.days_max)
-    _in("1 to days_max", "bucket_days_min", settings.bucket_days_min, 1, settings.days_max)
-    _in("0 to 1", "coverage", settings.coverage, Decimal(0), Decimal(1))
-    _in("0 to 1000", "prior_buckets", settings.prior_buckets, 0, 1_000)
-
-
-def _check_end(settings: Common) -> None:
-    known = ("cross_collared", "market", "cancel")
-    if settings.at_end.startswith(f"{EXTEND}:"):
-        # Its duration is read here, before anybody depends on it.
-        assert settings.extend_ns > 0
-    elif settings.at_end not in known:
-        raise Refused(
-            "BAD_SETTING",
-            f"at_end: expected {', '.join(known)} or extend:60s, got {settings.at_end!r}",
-            "at_end cancel",
-        )
-    if settings.post_only and settings.at_end != "cancel":
-        raise Refused(
-            "BAD_SETTING", f"post_only never takes, at_end {settings.at_end!r} does", "at_end cancel"
-        )
-    if settings.duration is not None and settings.end_at is not None:
-        raise Refused("BAD_SETTING", "expected duration or end_at, got both", "one of them")
-
-
-def _in(words: str, name: str, value: Decimal | int, least: Decimal | int, most: Decimal | int) -> None:
-    # A NaN is in no range.
-    if not (isinstance(value, int) or value.is_finite()) or not least <= value <= most:
-        raise Refused("BAD_SETTING", f"{name}: expected {words}, got {value}")
+def _check_read(recipe: Recipe, order: ParentOrder) -> None:
+    """Refuse what an algorithm would pass over: whoever sets it expects that it means something."""
+    for name in recipe.unread:
+        if name in order.settings:
+            raise Refused("BAD_SETTING", f"{order.algo} does not use {name}", f"without {name}")
 
 
 # --- settings against order and market --------------------------------------------------------------------
@@ -245,11 +193,13 @@ def _window(settings: Common, entry: Entry) -> tuple[int, int | None]:
     """Return when it begins and ends; the rest of an order keeps its end."""
     now_ns = entry.now_ns
     if entry.old is not None:
-        return max(now_ns, entry.old.start_ns), entry.old.end_ns
+        start_ns, end_ns = max(now_ns, entry.old.start_ns), entry.old.end_ns
+        # Behind its end there is no window to plan for: its end policy has all that is left.
+        return start_ns if end_ns is None else min(start_ns, end_ns - SECOND), end_ns
     start_ns = now_ns if settings.start_at is None else int(settings.start_at)
     end_ns = settings.end_at if settings.end_at is not None else None
     if settings.duration is not None:
-        end_ns = start_ns + settings.duration  # type: ignore[assignment]
+        end_ns = start_ns + settings.duration
     if end_ns is None and isinstance(settings, Scheduled):
         text = f"{entry.order.algo} needs a duration or an end_at"
         raise Refused("BAD_SETTING", text, "duration 5m")
@@ -271,7 +221,7 @@ def _min_clip(recipe: Recipe, entry: Entry) -> int:
     """
     instrument, given = entry.instrument, recipe.settings.min_clip
     if given is not None:
-        return _lots("min_clip", given, instrument)
+        return _lots("min_clip", given, entry)
     if not recipe.slices:
         return 1
     worth = CLIP_WORTH * instrument.min_notional / entry.mid
@@ -285,22 +235,29 @@ def _max_clip(recipe: Recipe, entry: Entry) -> int | None:
     One that is not sliced by nature is never split because of a limit: it is refused.
     """
     given = recipe.settings.max_clip
-    most = None if given is None else _lots("max_clip", given, entry.instrument)
+    most = None if given is None else _lots("max_clip", given, entry)
     if not recipe.slices or entry.clip_most is None:
         return most
     return entry.clip_most if most is None else min(most, entry.clip_most)
 
 
-def _lots(name: str, qty: Decimal, instrument: Instrument) -> int:
+def _lots(name: str, qty: Decimal, entry: Entry) -> int:
+    """Return a quantity in lots; one that was on an older grid is rounded down to the present one."""
+    instrument = entry.instrument
+    if entry.old is not None:
+        return max(int(qty // instrument.qty_lot), 1)
     if not qty.is_finite() or qty <= 0 or qty % instrument.qty_lot:
         lot = plain(instrument.qty_lot)
         raise Refused("OFF_GRID", f"{name}: expected a multiple of the lot {lot}, got {qty}", f"{name} {lot}")
     return steps(qty, instrument.qty_lot)
 
 
-def _ticks(name: str, price: Decimal | None, instrument: Instrument) -> int | None:
+def _ticks(name: str, price: Decimal | None, entry: Entry) -> int | None:
+    instrument = entry.instrument
     if price is None:
         return None
+    if entry.old is not None:
+        return int(instrument.price_within(entry.order.side, price) // instrument.price_tick)
     if not price.is_finite() or price <= 0 or price % instrument.price_tick:
         tick = plain(instrument.price_tick)
         raise Refused("OFF_GRID", f"{name}: expected a multiple of the tick {tick}, got {price}")
@@ -313,8 +270,8 @@ def _display(settings: Common, entry: Entry, min_clip: int) -> int | None:
         return None
     if shown is None:
         raise Refused("BAD_SETTING", "iceberg needs a display: the most that is ever shown", "display")
-    lots = _lots("display", shown, entry.instrument)
-    if lots < min_clip:
+    lots = _lots("display", shown, entry)
+    if lots < min_clip and entry.old is None:
         least = plain(min_clip * entry.instrument.qty_lot)
         raise Refused(
             "BELOW_MIN_CLIP", f"display {plain(shown)} is below the smallest clip {least}", f"display {least}"
@@ -332,7 +289,9 @@ def _limit(settings: Common, entry: Entry) -> int | None:
     if settings.limit_offset_bps is not None:
         if price_ is not None:
             raise Refused("BAD_SETTING", "expected limit_price or limit_offset_bps, got both", "one of them")
-        _in("-5000 to 5000", "limit_offset_bps", settings.limit_offset_bps, Decimal(-5_000), Decimal(5_000))
+        within(
+            "-5000 to 5000", "limit_offset_bps", settings.limit_offset_bps, Decimal(-5_000), Decimal(5_000)
+        )
         price_ = entry.mid * (1 + sign(order.side) * settings.limit_offset_bps / BPS)
     if price_ is None:
         return None
@@ -346,6 +305,12 @@ def _check_fit(recipe: Recipe, entry: Entry, plan: Plan, lots: int, curve: Curve
         least = plain(plan.min_clip * lot)
         text = f"{plain(order.order_qty)} is below the smallest clip {least}"
         raise Refused("BELOW_MIN_CLIP", text, f"order_qty {least}")
+    if plan.max_clip is not None and plan.max_clip < plan.min_clip:
+        least, most = plain(plan.min_clip * lot), plain(plan.max_clip * lot)
+        text = f"max_clip, or the largest order that risk lets through, is {most}: below min_clip {least}"
+        raise Refused("BAD_SETTING", text, f"max_clip {least}")
+    if settings.post_only and isinstance(recipe.tactic, Take):
+        raise Refused("BAD_SETTING", f"post_only never takes, {order.algo} does", "limit")
     if plan.limit is None and (settings.tactic == "rest" or (order.algo == "iceberg" and not recipe.follows)):
         raise Refused("BAD_SETTING", f"{order.algo} rests, so it needs a limit_price", "limit_price")
     if plan.limit is not None and settings.at_end == "market" and _is_beyond_market(entry, plan.limit):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tradefan.contracts import register
-from tradefan.execution import Recipe
+from tradefan.execution import SCHEDULE_ONLY, Recipe
 from tradefan.executors.composed import Composed
 from tradefan.executors.pacings import Refill, Shown
 from tradefan.executors.tactics import Peg, Rest
@@ -17,4 +17,5 @@ class Iceberg(Composed[Shown]):
     def compose(self) -> Recipe:
         settings = self.settings
         tactic = Peg(settings) if settings.peg else Rest(settings)
-        return Recipe(settings, Whole(), Refill(settings), tactic, follows=settings.peg)
+        unread = (*SCHEDULE_ONLY, "tactic", "chase", "passive_share")
+        return Recipe(settings, Whole(), Refill(settings), tactic, follows=settings.peg, unread=unread)

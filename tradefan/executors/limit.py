@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from tradefan.contracts import register
 from tradefan.errors import Refused
-from tradefan.execution import Common, Recipe
+from tradefan.execution import SLICED_ONLY, Common, Recipe
 from tradefan.executors.composed import Composed
 from tradefan.executors.pacings import Once
 from tradefan.executors.tactics import Rest
 from tradefan.executors.trajectories import Whole
 from tradefan.messages.orders import TimeInForce
+from tradefan.setting import unit
 
 
 class LimitSettings(Common, frozen=True, kw_only=True):
     """How long it may rest; `post_only` never takes."""
 
-    time_in_force: TimeInForce = "GTC"
+    time_in_force: Annotated[
+        TimeInForce,
+        unit("choice", "good till cancelled, or only what trades at once, or all at once or nothing"),
+    ] = "GTC"
 
 
 @register("executor", "limit", settings=LimitSettings)
@@ -35,4 +41,13 @@ class Limit(Composed[LimitSettings]):
     def compose(self) -> Recipe:
         settings = self.settings
         tactic = Rest(settings, settings.time_in_force)
-        return Recipe(settings, Whole(), Once(settings), tactic, follows=False, slices=False, once=True)
+        return Recipe(
+            settings,
+            Whole(),
+            Once(settings),
+            tactic,
+            follows=False,
+            slices=False,
+            once=True,
+            unread=SLICED_ONLY,
+        )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tradefan.contracts import register
-from tradefan.execution import Common, Recipe
+from tradefan.execution import SLICED_ONLY, Common, Recipe
 from tradefan.executors.composed import Composed
 from tradefan.executors.pacings import Once
 from tradefan.executors.tactics import Take
@@ -16,4 +16,5 @@ class Market(Composed[Common]):
 
     def compose(self) -> Recipe:
         settings = self.settings
-        return Recipe(settings, Whole(), Once(settings), Take(settings), follows=False, slices=False)
+        tactic, unread = Take(settings), (*SLICED_ONLY, "post_only")
+        return Recipe(settings, Whole(), Once(settings), tactic, follows=False, slices=False, unread=unread)

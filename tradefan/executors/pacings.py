@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import Annotated
 
 from tradefan.contracts import register
 from tradefan.core import schedule
@@ -10,6 +11,7 @@ from tradefan.core.schedule import ceil_div
 from tradefan.execution import LIMIT, Child, Common, Decide, Scheduled, Trajectory, View, Wake
 from tradefan.executors.trajectories import Rated
 from tradefan.messages.plan import Clip
+from tradefan.setting import unit
 from tradefan.spans import Span
 from tradefan.units import MS, SECOND
 
@@ -92,11 +94,11 @@ class Room:
         self.settings = settings
 
     def decide(self, view: View, trajectory: Trajectory) -> Decide | Wake:
-        settings, clip = self.settings, view.clip
+        settings, clip, present = self.settings, view.clip, current(view)
         if any(child.rests for child in view.live):
             return Wake()
-        waits = clip is not None and clip.lots and view.attempts == clip.attempts
-        if waits and clip is not None and view.now_ns < (clip.deadline_ns or 0):
+        waits = present is not None and present.lots and view.attempts == present.attempts
+        if waits and present is not None and view.now_ns < (present.deadline_ns or 0):
             # Its tactic has not placed it yet.
             return Wake()
         if clip is not None and view.now_ns < clip.begun_ns + settings.min_gap:
@@ -105,24 +107,38 @@ class Room:
         num, den = settings.max_rate.as_integer_ratio()
         room = target - view.done
         lots = min(room, view.rest, num * view.volume.window // den - view.volume.own_window)
-        enough = min(max(view.plan.min_clip, 1), view.rest)
+        enough = max(view.plan.min_clip, 1)
+        if view.rest < enough:
+            # What is in doubt may come back to it.
+            return Wake()
         if room < enough:
-            return Wake(volume_at=schedule.volume_for(view.done + enough, settings.rate))
+            return Wake(volume_at=volume_until(view, settings.rate, enough))
         if lots < enough:
             # The window has to become fuller, or to forget own trades.
-            return Wake(view.now_ns + SECOND)
+            missing = schedule.volume_for(enough + view.volume.own_window, settings.max_rate)
+            return Wake(view.now_ns + SECOND, volume_at=view.volume.total + missing - view.volume.window)
         return Decide(k, target, room, lots, view.now_ns + settings.clip_life)
+
+
+def volume_until(view: View, rate: Decimal, lots: int) -> int:
+    """Return the total volume in lots at which a rate has room for so many more."""
+    plan = view.plan
+    return plan.volume_base + schedule.volume_for(view.done - plan.base + lots, rate)
 
 
 class Shown(Common, frozen=True, kw_only=True):
     """How an iceberg shows itself: at most `display`, less by up to `variance` of it, again after a delay."""
 
-    display: Decimal | None = None
-    variance: Decimal = Decimal("0.2")
-    delay_min: Span = Span(200 * MS)
-    delay_max: Span = Span(SECOND)
-    refill: str = "exhausted"
-    peg: bool = False
+    display: Annotated[Decimal | None, unit("base asset", "the most that is ever shown")] = None
+    variance: Annotated[Decimal, unit("share of display", "by how much a clip may show less")] = Decimal(
+        "0.2"
+    )
+    delay_min: Annotated[Span, unit("duration", "before the next clip, at least")] = Span(200 * MS)
+    delay_max: Annotated[Span, unit("duration", "before the next clip, at most")] = Span(SECOND)
+    refill: Annotated[str, unit("choice", "exhausted, or threshold:0.3 to refill when so little is left")] = (
+        "exhausted"
+    )
+    peg: Annotated[bool, unit("flag", "it follows the own best, in place of resting at its limit")] = False
 
 
 @register("pacing", "refill", settings=Shown)
@@ -147,6 +163,8 @@ class Refill:
             after_ns = schedule.between(settings.delay_min, settings.delay_max, view.name, number)
             if view.now_ns < ended_ns + after_ns and not live:
                 return Wake(ended_ns + after_ns)
+        if view.rest < max(plan.min_clip, 1):
+            return Wake()
         assert plan.display is not None
         lots = max(schedule.peak(plan.display, settings.variance, view.name, number), plan.min_clip, 1)
         return Decide(number, view.order_lots, view.rest, min(lots, view.rest), plan.end_ns)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tradefan.contracts import register
-from tradefan.execution import Recipe
+from tradefan.execution import SCHEDULE_ONLY, Recipe
 from tradefan.executors.composed import Composed
 from tradefan.executors.pacings import Room
 from tradefan.executors.tactics import PassiveThenCross
@@ -16,4 +16,5 @@ class Pov(Composed[Rated]):
 
     def compose(self) -> Recipe:
         settings = self.settings
-        return Recipe(settings, Rate(settings), Room(settings), PassiveThenCross(settings, always=True))
+        tactic, unread = PassiveThenCross(settings, always=True), (*SCHEDULE_ONLY, "tactic")
+        return Recipe(settings, Rate(settings), Room(settings), tactic, unread=unread)

@@ -62,11 +62,16 @@ def when_opposite_at(view: View, bound: int) -> Wake:
     return Wake(ask_below=bound) if view.side == "buy" else Wake(bid_above=bound)
 
 
+def at_next_quote(at_ns: int | None = None) -> Wake:
+    """Ask again as soon as anything is quoted, or at an instant: no price is below one tick."""
+    return Wake(at_ns, bid_above=1)
+
+
 def resting_price(view: View, price: int) -> int:
-    """Return a price for a passive child: short of the other side by a tick, not through the limit."""
+    """Return a price for a passive child: a tick short of the other side, not through limit or collar."""
     assert view.touch is not None
     edge = view.touch.ask - 1 if view.side == "buy" else view.touch.bid + 1
-    return max(view.within(view.within(price, edge), view.limit), 1)
+    return max(view.within(view.within(view.within(price, edge), view.limit), view.collar), 1)
 
 
 # --- take -----------------------------------------------------------------------------------------------
@@ -86,7 +91,8 @@ class Take:
         if clip.reason == AT_END or clip.price is not None:
             # At the end, and for a price at which its owner would trade, it tries while there is time.
             return take(view, settings, None, wide=clip.reason == AT_END and settings.at_end == "market")
-        parts = 1 if view.plan.max_clip is None else ceil_div(clip.lots, view.plan.max_clip)
+        most = view.child_most
+        parts = 1 if most is None else ceil_div(clip.lots, most)
         return take(view, settings, settings.tries * parts)
 
 
@@ -95,6 +101,9 @@ def take(view: View, settings: Common, tries: int | None, *, wide: bool = False)
     clip, lots = view.clip, view.clip_rest
     assert clip is not None
     if any(child.rests for child in view.live) or not lots:
+        return ()
+    if view.plan.display is not None and view.doubt:
+        # It may be in the book: beside it too much would show.
         return ()
     if lots < view.plan.min_clip:
         # Dust is never sent: the next clip has it, or it is reported as what is left.
@@ -107,11 +116,10 @@ def take(view: View, settings: Common, tries: int | None, *, wide: bool = False)
         return (Wake(due_ns),)
     bound, touch = crossing_price(view, wide=wide), opposite(view)
     if bound is None or touch is None:
-        return (Spent(OrderStatus.EXPIRED, "no_reference"),)
+        return (Spent(OrderStatus.EXPIRED, "no_reference"), at_next_quote())
     if view.beyond(touch, bound):
         return (Spent(OrderStatus.EXPIRED, "collar"), when_opposite_at(view, bound))
-    if view.plan.max_clip is not None:
-        lots = min(lots, view.plan.max_clip)
+    lots = min(lots, view.child_most or lots)
     return (Place(lots, bound, "IOC", bound="wide" if wide else "collar"),)
 
 
@@ -204,11 +212,14 @@ def chase_age_ns(view: View, settings: Common) -> int:
 def tend(view: View, settings: Common, *, chase: bool, keep_back: int = 0) -> tuple[Command, ...]:
     """Keep one passive child where it belongs; `keep_back` lots of the clip are left for crossing."""
     live = view.live
-    if view.touch is None or any(not child.rests or child.ending for child in live) or len(live) > 1:
+    if view.touch is None:
+        return (at_next_quote(),)
+    if any(not child.rests or child.ending for child in live) or len(live) > 1:
         return ()
     if live:
         return _follow(view, settings, live[0], chase=chase)
     lots = view.clip_rest - keep_back
+    lots = min(lots, view.child_most or lots)
     if lots < max(view.plan.min_clip, 1):
         return ()
     best, step = own_best(view), _step(view, settings) if chase else 0
@@ -227,23 +238,40 @@ def _follow(view: View, settings: Common, child: Child, *, chase: bool) -> tuple
     best = own_best(view)
     assert best is not None
     step, step_ns = _stepped(view, settings, child) if chase else (child.step, None)
-    price = view.toward(child.price, (step - child.step) * settings.chase.step_ticks)
+    price = wanted = view.toward(child.price, (step - child.step) * settings.chase.step_ticks)
     old_ns = child.created_ns + reprice_after_ns(view, settings)
-    away = view.ahead(best, child.price) >= settings.reprice_ticks
+    followed = resting_price(view, view.toward(best, settings.passive_offset_ticks))
+    away = view.ahead(followed, child.price) >= settings.reprice_ticks
     if away and view.now_ns >= old_ns:
-        followed = view.toward(best, settings.passive_offset_ticks)
         price = followed if view.ahead(followed, price) > 0 else price
     price = resting_price(view, price)
     big_enough = child.leaves >= max(view.plan.min_clip, 1)
     if view.ahead(price, child.price) > 0 and big_enough:
         return (Move(child.client_order_id, child.leaves, price, post_only=True, step=step),)
     wakes = [Wake(step_ns)] if step_ns is not None else []
-    if away:
-        wakes.append(Wake(old_ns) if view.now_ns < old_ns else Wake())
-    else:
-        ahead = view.toward(child.price, settings.reprice_ticks)
-        wakes.append(Wake(bid_above=ahead) if view.side == "buy" else Wake(ask_below=ahead))
+    wakes.append(Wake(old_ns) if away and view.now_ns < old_ns else _when_away(view, settings, child, best))
+    if view.ahead(wanted, child.price) > 0:
+        # The other side holds a step back: it is taken as soon as there is room for a tick.
+        wakes.append(_when_free(view, view.toward(child.price, 1)))
     return (*wakes, *_look_through(view, (child,)))
+
+
+def _when_away(view: View, settings: Common, child: Child, best: int) -> Wake:
+    """Ask again when the touch has left a child behind: the own best, or the other side that held it back."""
+    goal = view.toward(child.price, settings.reprice_ticks)
+    own = view.toward(goal, -settings.passive_offset_ticks)
+    return when_own_at(view, own) if view.ahead(own, best) > 0 else _when_free(view, goal)
+
+
+def when_own_at(view: View, bound: int) -> Wake:
+    """Ask again when our own side comes to a bound, from behind it."""
+    return Wake(bid_above=bound) if view.side == "buy" else Wake(ask_below=bound)
+
+
+def _when_free(view: View, price: int) -> Wake:
+    """Ask again when the other side leaves room for a passive child at a price."""
+    edge = view.toward(price, 1)
+    return Wake(ask_above=edge) if view.side == "buy" else Wake(bid_below=edge)
 
 
 def _stepped(view: View, settings: Common, child: Child) -> tuple[int, int | None]:

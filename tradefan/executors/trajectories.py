@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 from itertools import pairwise
-from typing import Literal
+from typing import Annotated, Literal
 
 from msgspec.structs import replace
 
@@ -13,6 +13,7 @@ from tradefan.core import schedule
 from tradefan.core.schedule import Shares, ceil_div
 from tradefan.execution import Common, PlanInput, Planned, Scheduled, Target, View
 from tradefan.messages.plan import Plan
+from tradefan.setting import unit
 from tradefan.spans import Span
 from tradefan.units import MINUTE, SECOND
 
@@ -23,10 +24,14 @@ class Rated(Common, frozen=True, kw_only=True):
     `min_gap` lies between clips, each lives for `clip_life`.
     """
 
-    rate: Decimal = Decimal("0.10")
-    max_rate: Decimal = Decimal("0.20")
-    min_gap: Span = Span(2 * SECOND)
-    clip_life: Span = Span(5 * SECOND)
+    rate: Annotated[Decimal, unit("share of volume", "of all that trades, own trades included")] = Decimal(
+        "0.10"
+    )
+    max_rate: Annotated[Decimal, unit("share of volume", "ceiling over participation_window")] = Decimal(
+        "0.20"
+    )
+    min_gap: Annotated[Span, unit("duration", "between two clips")] = Span(2 * SECOND)
+    clip_life: Annotated[Span, unit("duration", "how long a clip is worked")] = Span(5 * SECOND)
 
 
 def decisions_of(settings: Scheduled, given: PlanInput) -> int:
@@ -86,13 +91,17 @@ class Curved(Scheduled, frozen=True, kw_only=True):
     `prior_buckets` mean buckets.
     """
 
-    mode: Literal["static", "dynamic"] = "static"
-    bucket: Span = Span(5 * MINUTE)
-    days_min: int = 14
-    days_max: int = 28
-    bucket_days_min: int = 4
-    coverage: Decimal = Decimal("0.7")
-    prior_buckets: int = 12
+    mode: Annotated[
+        Literal["static", "dynamic"], unit("choice", "by the curve alone, or corrected by what trades")
+    ] = "static"
+    bucket: Annotated[Span, unit("duration", "of the volume curve")] = Span(5 * MINUTE)
+    days_min: Annotated[int, unit("days", "least days of history that make a curve")] = 14
+    days_max: Annotated[int, unit("days", "how far back the curve looks")] = 28
+    bucket_days_min: Annotated[int, unit("days", "least days of history in a bucket")] = 4
+    coverage: Annotated[Decimal, unit("share", "least share of the window's buckets that are known")] = (
+        Decimal("0.7")
+    )
+    prior_buckets: Annotated[int, unit("mean buckets", "weight of the curve against what trades")] = 12
 
 
 @register("trajectory", "curve", settings=Curved)
@@ -145,7 +154,7 @@ class LiveCurve:
             return planned_target(view, k)
         last = clip if clip is not None and clip.plan == view.plans else None
         expected = float(sum(plan.volumes[:k]))
-        observed = float(view.volume.total - plan.volume_base)
+        observed = float(max(view.volume.total - plan.volume_base, 0))
         factor = 1.0 if last is None else last.factor
         if view.volume.fresh:
             prior = self.settings.prior_buckets * sum(plan.volumes) / self._buckets(plan)
@@ -181,4 +190,8 @@ class Rate:
         return Planned()
 
     def target(self, view: View, k: int) -> Target:
-        return Target(0, schedule.by_rate(view.order_lots, self.settings.rate, view.volume.total))
+        # What traded before the plan, in a pause or before its beginning, was nobody's to take part in.
+        plan, traded = view.plan, max(view.volume.total - view.plan.volume_base, 0)
+        return Target(
+            0, plan.base + schedule.by_rate(view.order_lots - plan.base, self.settings.rate, traded)
+        )

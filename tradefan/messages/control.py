@@ -12,6 +12,9 @@ from tradefan.messages.base import Control, Fact, Message
 from tradefan.messages.gateway import CreateOrder, ReplaceOrder
 from tradefan.messages.market import Bar, Gap, Trade, VolumeDays
 from tradefan.messages.orders import (
+    AmendOrder,
+    Asked,
+    AskPlan,
     AssignPosition,
     CancelAll,
     CancelParent,
@@ -29,6 +32,7 @@ from tradefan.messages.orders import (
     SubmitOrder,
 )
 from tradefan.messages.records import Record
+from tradefan.messages.tca import TcaUpdate
 from tradefan.units import AccountId, ClientOrderId, InstrumentId, OwnerId
 
 AnyCommand: TypeAlias = (
@@ -37,6 +41,7 @@ AnyCommand: TypeAlias = (
     | CancelParent
     | PauseOrder
     | ResumeOrder
+    | AmendOrder
     | CancelAll
     | CreateOrder
     | ReplaceOrder
@@ -44,9 +49,20 @@ AnyCommand: TypeAlias = (
     | ResolveOrder
     | AssignPosition
     | ResumeTrading
+    | AskPlan
+    | Asked
 )
 Stored: TypeAlias = (
-    Trade | Bar | Gap | OrderUpdate | ParentUpdate | FillUpdate | PositionUpdate | EquityPoint | Refusal
+    Trade
+    | Bar
+    | Gap
+    | OrderUpdate
+    | ParentUpdate
+    | FillUpdate
+    | PositionUpdate
+    | EquityPoint
+    | Refusal
+    | TcaUpdate
 )
 """What a store keeps."""
 

@@ -151,10 +151,14 @@ class AskFeeds(Fact, frozen=True, array_like=True, tag=True):
 
 
 class FollowVolume(Fact, frozen=True, array_like=True, tag=True):
-    """Somebody has work in an instrument, or none any more: `VolumeTick`s come with its trades until then."""
+    """Somebody has work in an instrument, or none any more: `VolumeTick`s come with its trades until then.
+
+    The sums begin anew for another `asker`: it does not know what its predecessor was told.
+    """
 
     instrument: InstrumentId
     on: bool
+    asker: int = 0
 
 
 class AskRules(Fact, frozen=True, array_like=True, tag=True):

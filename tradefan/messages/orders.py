@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from decimal import Decimal
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
-from msgspec import field
+from msgspec import Struct, field
 
 from tradefan.messages.base import Command, Fact, Message
 from tradefan.units import (
@@ -95,6 +95,8 @@ class SubmitOrder(Command, frozen=True, array_like=True, tag=True):
     position_side: PositionSide = "net"
     protective: bool = False
     req: int | None = None
+    decision_px: Decimal | None = None
+    """The mid that its owner saw, where it saw one."""
 
 
 class SetTarget(Command, frozen=True, array_like=True, tag=True):
@@ -114,6 +116,8 @@ class SetTarget(Command, frozen=True, array_like=True, tag=True):
     settings: dict[str, Any] = field(default_factory=dict)
     limit_price: Decimal | None = None
     reason: str = ""
+    decision_px: Decimal | None = None
+    """As in `SubmitOrder`; of a wish that waits that of its own instant."""
 
 
 class CancelParent(Command, frozen=True, array_like=True, tag=True):
@@ -139,6 +143,18 @@ class ResumeOrder(Command, frozen=True, array_like=True, tag=True):
 
     owner: OwnerId
     parent_id: ParentId
+    req: int | None = None
+
+
+class AmendOrder(Command, frozen=True, array_like=True, tag=True):
+    """A wish that a parent is another one from now on; what is None stays. `display` is an iceberg's."""
+
+    owner: OwnerId
+    parent_id: ParentId
+    order_qty: Decimal | None = None
+    limit_price: Decimal | None = None
+    end_ns: int | None = None
+    display: Decimal | None = None
     req: int | None = None
 
 
@@ -203,6 +219,57 @@ class ResumeTrading(Command, frozen=True, array_like=True, tag=True):
     principal: str
     owner: OwnerId = OwnerId("cli")
     req: int | None = None
+
+
+class AskPlan(Command, frozen=True, array_like=True, tag=True):
+    """How would this wish be worked now? It creates nothing; answered by `PlanAnswer` or `Refusal`."""
+
+    wish: SubmitOrder
+
+    @property
+    def owner(self) -> OwnerId:
+        """Whose wish it would be."""
+        return self.wish.owner
+
+    @property
+    def req(self) -> int | None:
+        """The API's request number."""
+        return self.wish.req
+
+
+class Asked(Command, frozen=True, array_like=True, tag=True):
+    """A human's wish by way of a face: it is audited in the transaction of what comes of it.
+
+    `principal` is who asks (`cli alice`). `once` is a key, good for a day: the same wish under it gives the
+    first answer again, another one is refused (KEY_REUSED). One that was refused leaves its key free.
+    """
+
+    wish: Audited
+    principal: str
+    once: str = ""
+
+    @property
+    def owner(self) -> OwnerId:
+        """Whose wish it is."""
+        return self.wish.owner
+
+    @property
+    def req(self) -> int | None:
+        """The API's request number."""
+        return self.wish.req
+
+
+Audited: TypeAlias = (
+    SubmitOrder
+    | CancelParent
+    | PauseOrder
+    | ResumeOrder
+    | AmendOrder
+    | ResolveOrder
+    | AssignPosition
+    | ResumeTrading
+)
+"""Wishes of humans; a kill, which waits for nothing, says in its own record who asked for it."""
 
 
 class AskPositions(Fact, frozen=True, array_like=True, tag=True):
@@ -379,6 +446,32 @@ class Refusal(Fact, frozen=True, array_like=True, tag=True):
     would_pass: str | None
     at_ns: int
     req: int | None = None
+
+
+class PlannedSlice(Struct, frozen=True, array_like=True):
+    """A decision of a plan: when (None: when the one before it has ended), how much, what is done by then."""
+
+    at_ns: int | None
+    quantity: Decimal
+    target_qty: Decimal
+
+
+class PlanAnswer(Fact, frozen=True, array_like=True, tag=True):
+    """The answer to `AskPlan`: the plan that this wish would get at this instant, from the code that runs it.
+
+    `n` and `slices` are None and empty where volume decides. Its jitter is that of the next parent's id.
+    """
+
+    req: int
+    n: int | None
+    slices: tuple[PlannedSlice, ...]
+    start_ns: int | None
+    end_ns: int | None
+    expected_participation: float | None
+    estimate_bps: float | None
+    source: str
+    coverage: float | None
+    flags: tuple[str, ...]
 
 
 class Answer(Fact, frozen=True, array_like=True, tag=True):

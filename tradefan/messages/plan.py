@@ -35,6 +35,17 @@ class Plan(Struct, frozen=True, array_like=True):
     source: str = ""
     coverage: float | None = None
     flags: tuple[str, ...] = ()
+    volume_own: int = 0
+    """What of `volume_base` its owner had traded, where the feed does not count own trades."""
+    time_jitter: Decimal | None = None
+    """By how much of an interval its decisions come later, from the parent's id; None where it has none."""
+
+    @property
+    def life_ns(self) -> int:
+        """How long a clip of a schedule lives, jitter aside."""
+        assert self.end_ns is not None, "a schedule has an end"
+        assert self.taus, "only a schedule has decisions"
+        return max((self.end_ns - self.start_ns) // len(self.taus), 1)
 
 
 class Clip(Struct, frozen=True, array_like=True):
@@ -62,13 +73,15 @@ class Clip(Struct, frozen=True, array_like=True):
     factor: float = 1.0
     price: int | None = None
     volume: int = 0
+    volume_own: int = 0
+    """What of `volume` its owner had traded, where the feed does not count own trades."""
 
 
 class Volume(Struct, frozen=True, array_like=True):
     """What trades, in lots: since the parent's arrival, in its window, and its own part of that window.
 
-    `total` counts own trades too. `whole` once the window was seen from its beginning, `fresh` while the
-    trades of the feed come.
+    `total` counts own trades too, `own` of them where the feed does not. `whole` once the window was seen
+    from its beginning, `fresh` while the trades of the feed come.
     """
 
     total: int = 0
@@ -76,3 +89,4 @@ class Volume(Struct, frozen=True, array_like=True):
     own_window: int = 0
     whole: bool = False
     fresh: bool = True
+    own: int = 0

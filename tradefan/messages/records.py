@@ -10,7 +10,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Literal, TypeAlias
 
-from msgspec import Struct, field
+from msgspec import field
 
 from tradefan.messages.account import Mode
 from tradefan.messages.orders import (
@@ -23,6 +23,8 @@ from tradefan.messages.orders import (
     TimeInForce,
 )
 from tradefan.messages.plan import Clip, Plan
+from tradefan.messages.record_base import RecordBase
+from tradefan.messages.tca import TcaRecord
 from tradefan.units import (
     AccountId,
     Asset,
@@ -36,18 +38,12 @@ from tradefan.units import (
 
 RECORD_VERSION = 3
 """Of each row. A new kind of record raises it, else older programs take the row for damage. 2: `Waiting`;
-3: plans and clips."""
+3: plans, clips, audits, costs."""
 TRADING_VERSION = 4
 """Of the encoded `Trading` in a snapshot. One from before `TRADING_READ`, or a newer one, is not read: the
 records are folded instead, and where those are gone the journal is refused."""
 TRADING_READ = 2
 """The oldest `Trading` that is brought up to the present one."""
-
-
-class RecordBase(Struct, frozen=True, array_like=True, tag=True):
-    """Base of all records; `at_ns` is kernel time of the turn that made it."""
-
-    at_ns: int
 
 
 class Epoch(RecordBase, frozen=True, array_like=True, tag=True):
@@ -80,6 +76,10 @@ class Parent(RecordBase, frozen=True, array_like=True, tag=True):
     target_qty: Decimal | None = None
     plan: Plan | None = None
     """How it is worked; the first, see `PlanChange`."""
+    decision_px: Decimal | None = None
+    mid: Decimal | None = None
+    spread: Decimal | None = None
+    """The mid that its owner decided at; the market now, which is its arrival where it works at once."""
 
 
 class PhaseChange(RecordBase, frozen=True, array_like=True, tag=True):
@@ -95,6 +95,20 @@ class PlanChange(RecordBase, frozen=True, array_like=True, tag=True):
     """PLAN: how the rest of a parent is worked from now on."""
 
     parent_id: ParentId
+    plan: Plan
+
+
+class AmendAsked(RecordBase, frozen=True, array_like=True, tag=True):
+    """AMEND: a parent is to become this order; None: it stays what it is. Until then it places nothing."""
+
+    parent_id: ParentId
+    order: ParentOrder | None
+
+
+class Amended(RecordBase, frozen=True, array_like=True, tag=True):
+    """A parent is another order from now on, worked by this plan."""
+
+    order: ParentOrder
     plan: Plan
 
 
@@ -192,6 +206,8 @@ class Report(RecordBase, frozen=True, array_like=True, tag=True):
     reason: str
     event_ns: int
     order_qty: Decimal | None = None
+    ack_ns: int | None = None
+    """How long after the socket's write this came, where it is the venue's first word of the order."""
 
 
 class InDoubt(RecordBase, frozen=True, array_like=True, tag=True):
@@ -258,6 +274,10 @@ class Fill(RecordBase, frozen=True, array_like=True, tag=True):
     kind: Literal["spot", "linear"] = "spot"
     revised_ns: int = 0
     """The venue's instant of the newest correction that is in it."""
+    mid: Decimal | None = None
+    spread: Decimal | None = None
+    fee_px: Decimal | None = None
+    """The market at its instant, and what a unit of the fee's asset was worth in the quote asset."""
 
 
 class FillInferred(RecordBase, frozen=True, array_like=True, tag=True):
@@ -420,6 +440,23 @@ class Resume(RecordBase, frozen=True, array_like=True, tag=True):
     principal: str
 
 
+class Audit(RecordBase, frozen=True, array_like=True, tag=True):
+    """AUDIT: a human asked for something, in one transaction with all that came of it.
+
+    `action` is the message's name and `subject` what it was about; `code` is that of the refusal, empty
+    where it was done. Then the same wish (by its `digest`) under the same `key` is answered alike for a day.
+    """
+
+    owner: OwnerId
+    principal: str
+    action: str
+    subject: str
+    code: str = ""
+    parent_ids: tuple[ParentId, ...] = ()
+    key: str = ""
+    digest: bytes = b""
+
+
 class ModeChange(RecordBase, frozen=True, array_like=True, tag=True):
     """A cause changed the mode of a scope; NORMAL withdraws the cause."""
 
@@ -459,6 +496,8 @@ Record: TypeAlias = (
     | Parent
     | PhaseChange
     | PlanChange
+    | AmendAsked
+    | Amended
     | Decision
     | Alive
     | ParentFailed
@@ -491,5 +530,7 @@ Record: TypeAlias = (
     | Kill
     | Resume
     | Waiting
+    | Audit
+    | TcaRecord
 )
 """Everything that may stand in the journal."""

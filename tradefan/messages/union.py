@@ -6,7 +6,7 @@ from typing import Any, Union
 
 import msgspec
 
-from tradefan.messages import account, control, gateway, instrument, market, orders, wire
+from tradefan.messages import account, control, gateway, instrument, market, orders, tca, wire
 from tradefan.messages.base import Command, Control, Fact, Market, Message
 
 _ABSTRACT = {Message, Control, Fact, Command, Market}
@@ -14,7 +14,7 @@ _ABSTRACT = {Message, Control, Fact, Command, Market}
 
 def _classes() -> tuple[type[Message], ...]:
     found: dict[str, type[Message]] = {}
-    for module in (instrument, market, wire, orders, gateway, account, control):
+    for module in (instrument, market, wire, orders, gateway, account, control, tca):
         for value in vars(module).values():
             if isinstance(value, type) and issubclass(value, Message) and value not in _ABSTRACT:
                 found[value.__name__] = value

@@ -16,7 +16,14 @@ import msgspec
 from tradefan.core.ledger import position
 from tradefan.core.told import told
 from tradefan.core.trading import Trading, apply
-from tradefan.core.updates import fill_update, order_update, parent_update, position_update
+from tradefan.core.updates import (
+    fill_update,
+    kept_tca,
+    order_update,
+    parent_update,
+    position_update,
+    tca_update,
+)
 from tradefan.messages.control import StoreBatch, Stored
 from tradefan.messages.orders import FillUpdate
 from tradefan.messages.records import (
@@ -39,6 +46,7 @@ from tradefan.messages.records import (
     Report,
     Resolved,
 )
+from tradefan.messages.tca import Tca, TcaUpdate
 from tradefan.stores.journal import SNAPSHOT_SPACING, JournalFile, Row
 from tradefan.stores.sqlite import StoreFile
 from tradefan.units import ZERO, AccountId, ClientOrderId, InstrumentId, OwnerId, ParentId
@@ -143,6 +151,7 @@ class Follower:
         """Go on with a state."""
         self.state = state
         self._fills: list[FillUpdate] = []
+        self._tcas: list[TcaUpdate] = []
         self._orders: dict[ClientOrderId, None] = {}
         self._parents: dict[ParentId, None] = {}
         self._positions: dict[tuple[AccountId, OwnerId, InstrumentId], None] = {}
@@ -150,12 +159,15 @@ class Follower:
     @property
     def size(self) -> int:
         """How many rows `give` would give, about."""
-        return len(self._fills) + len(self._orders) + len(self._parents)
+        return len(self._fills) + len(self._tcas) + len(self._orders) + len(self._parents)
 
     def touch_all(self) -> None:
         """Give next time every picture of the state."""
         self._orders.update(dict.fromkeys(self.state.orders))
         self._parents.update(dict.fromkeys(self.state.parents))
+        told = {one.parent_id: None for one in self._tcas}
+        kept = (kept_tca(self.state, name) for name in self.state.tracks if name not in told)
+        self._tcas += [one for one in kept if one is not None]
         for account, by_owner in self.state.ledger.positions.items():
             for owner, held in by_owner.items():
                 self._positions.update(dict.fromkeys((account, owner, one) for one in held))
@@ -174,6 +186,8 @@ class Follower:
             self._parents[record.order.parent_id] = None
         elif isinstance(record, PhaseChange | ParentFailed):
             self._parents[record.parent_id] = None
+        elif isinstance(record, Tca):
+            self._tcas.append(tca_update(record, lsn))
         elif isinstance(record, Assign):
             for owner in (record.giver, record.taker):
                 self._positions[record.account, owner, record.instrument] = None
@@ -188,8 +202,9 @@ class Follower:
             *self._fills,
             *(position_update(state, *where) for where in self._positions),
             *(parent_update(parent, state.lsn) for parent in parents),
+            *self._tcas,
         )
-        for touched in (self._fills, self._orders, self._parents, self._positions):
+        for touched in (self._fills, self._tcas, self._orders, self._parents, self._positions):
             touched.clear()
         return rows
 

@@ -26,6 +26,7 @@ from tradefan.messages.orders import (
     PositionUpdate,
     Refusal,
 )
+from tradefan.messages.tca import Costs, Lines, TcaUpdate
 
 M = TypeVar("M", bound=msgspec.Struct)
 
@@ -101,6 +102,24 @@ ALTER TABLE positions ADD COLUMN lsn INTEGER NOT NULL DEFAULT 0;
 """
 """The wall clock may go back between two starts, the journal's numbers never do."""
 
+_COSTS = """
+CREATE TABLE tca (
+    parent_id TEXT PRIMARY KEY, account TEXT NOT NULL, instrument TEXT NOT NULL, owner TEXT NOT NULL,
+    side TEXT NOT NULL, algo TEXT NOT NULL, quote TEXT NOT NULL, created_ns INTEGER NOT NULL,
+    at_ns INTEGER NOT NULL,
+    state TEXT NOT NULL, order_qty TEXT NOT NULL, filled TEXT NOT NULL, avg_px TEXT, fees TEXT,
+    arrived_ns INTEGER, ended_ns INTEGER, decision_px TEXT, arrival_px TEXT, end_px TEXT, vwap TEXT,
+    twap TEXT, arrival_slippage_bps TEXT, vwap_slippage_bps TEXT, twap_slippage_bps TEXT, is_bps TEXT,
+    is_delay_bps TEXT, is_trading_bps TEXT, is_opportunity_bps TEXT, is_fees_bps TEXT,
+    markout_1s_bps TEXT, markout_5s_bps TEXT, markout_30s_bps TEXT, markout_300s_bps TEXT,
+    spread_capture TEXT, maker_share TEXT, fill_ratio TEXT NOT NULL, participation TEXT,
+    schedule_error_mean REAL, schedule_error_max REAL, ack_p50_ms REAL, ack_p95_ms REAL, ack_p99_ms REAL,
+    estimate_bps REAL, flags TEXT NOT NULL, lines TEXT NOT NULL, lsn INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX tca_at ON tca (ended_ns);
+CREATE INDEX fills_of ON fills (parent_id) WHERE parent_id IS NOT NULL;
+"""
+
 _KLINES = """
 CREATE TABLE klines (
     instrument TEXT NOT NULL, timeframe TEXT NOT NULL, open_ns INTEGER NOT NULL,
@@ -110,7 +129,7 @@ CREATE TABLE klines (
 """
 """The venue's bars; `bars` are those that we made of what we saw ourselves."""
 
-MIGRATIONS: tuple[str, ...] = (_FIRST, _LSN_OF_PICTURES, _KLINES)
+MIGRATIONS: tuple[str, ...] = (_FIRST, _LSN_OF_PICTURES, _COSTS, _KLINES)
 """Script n leads from `user_version` n to n + 1. A script that was released is never edited."""
 STORE_VERSION = len(MIGRATIONS)
 
@@ -123,17 +142,24 @@ class Table(NamedTuple):
     key: tuple[str, ...]
     picture: bool = False
     """Only a row that is not older replaces the one that is there."""
+    kept: str | None = None
+    """The column in which an empty text lets what is there stand."""
 
     @property
     def upsert(self) -> str:
         """The statement that stores one row, however often it comes."""
         marks = ", ".join("?" * len(self.columns))
-        sets = ", ".join(f"{name} = excluded.{name}" for name in self.columns if name not in self.key)
+        sets = ", ".join(self._set(name) for name in self.columns if name not in self.key)
         newer = f" WHERE excluded.lsn >= {self.name}.lsn" if self.picture else ""
         return (
             f"INSERT INTO {self.name} ({', '.join(self.columns)}) VALUES ({marks}) "  # noqa: S608 our names
             f"ON CONFLICT ({', '.join(self.key)}) DO UPDATE SET {sets}{newer}"
         )
+
+    def _set(self, name: str) -> str:
+        if name == self.kept:
+            return f"{name} = iif(excluded.{name} = '', {self.name}.{name}, excluded.{name})"
+        return f"{name} = excluded.{name}"
 
 
 def _table(kind: type[msgspec.Struct], name: str, *key: str, picture: bool = False) -> Table:
@@ -148,6 +174,11 @@ _PARENT_COLUMNS = (
     "avg_px children updated_ns lsn"
 )
 
+_TCA = TcaUpdate.__struct_fields__
+_TCA_HEAD = _TCA.index("costs")
+_TCA_COLUMNS = (*_TCA[:_TCA_HEAD], *Costs.__struct_fields__, *_TCA[_TCA_HEAD + 1 :])
+_NO_LINES = Lines()
+
 TABLES: dict[type[msgspec.Struct], Table] = {
     Trade: _table(Trade, "trades", "instrument", "trade_id"),
     Bar: _table(Bar, "bars", "instrument", "timeframe", "open_ns"),
@@ -157,12 +188,13 @@ TABLES: dict[type[msgspec.Struct], Table] = {
     FillUpdate: _table(FillUpdate, "fills", "account", "instrument", "trade_id"),
     PositionUpdate: _table(PositionUpdate, "positions", "account", "owner", "instrument", picture=True),
     EquityPoint: _table(EquityPoint, "equity", "account", "at_ns"),
+    TcaUpdate: Table("tca", _TCA_COLUMNS, ("parent_id",), picture=True, kept="lines"),
     Refusal: _table(Refusal, "refusals", "at_ns", "owner", "ref", "code"),
 }
 """What is kept, by message class."""
 
 
-def _json(value: dict[str, Any]) -> str:
+def _json(value: dict[str, Any] | tuple[str, ...] | Lines) -> str:
     return msgspec.json.encode(value).decode()
 
 
@@ -172,6 +204,7 @@ _PLAIN: dict[type[Any], Callable[[Any], Any]] = {
     Doubt: str,
     Phase: str,
     dict: _json,
+    tuple: _json,
     bool: int,
 }
 _AS_THEY_ARE = (Trade, Bar, Gap)
@@ -184,6 +217,9 @@ def to_row(message: msgspec.Struct) -> tuple[Any, ...]:
         return astuple(message)
     if isinstance(message, ParentUpdate):
         values = (*astuple(message.order), *astuple(message)[1:])
+    elif isinstance(message, TcaUpdate):
+        lines = "" if message.lines == _NO_LINES else _json(message.lines)
+        values = (*astuple(message)[:_TCA_HEAD], *astuple(message.costs), lines, message.lsn)
     else:
         values = astuple(message)
     return tuple(_PLAIN[type(value)](value) if type(value) in _PLAIN else value for value in values)
@@ -194,6 +230,11 @@ def from_row(kind: type[M], row: tuple[Any, ...]) -> M:
     if kind is ParentUpdate:
         # The first 16 columns are the ParentOrder.
         return _convert(kind, (_tagged("ParentOrder", row[:16], settings=8), *row[16:]))
+    if kind is TcaUpdate:
+        head, costs, (lines, lsn) = row[:_TCA_HEAD], row[_TCA_HEAD:-2], row[-2:]
+        flags = msgspec.json.decode(costs[-1])
+        kept = msgspec.json.decode(lines) if lines else msgspec.to_builtins(_NO_LINES)
+        return _convert(kind, (*head, (*costs[:-1], flags), kept, lsn))
     if kind is PositionUpdate:
         row = (*row[:6], msgspec.json.decode(row[6]), *row[7:])
     return _convert(kind, row)

@@ -18,6 +18,7 @@ from tradefan.messages.account import EquityPoint
 from tradefan.messages.control import StoreAck, StoreBatch, Stored, VolumesAsked
 from tradefan.messages.market import Bar, Trade, VolumeDays
 from tradefan.messages.orders import FillUpdate, OrderUpdate, ParentUpdate, PositionUpdate, Refusal
+from tradefan.messages.tca import TcaUpdate
 from tradefan.stores.disk import BUSY_MS, Connect, Trouble, open_flags
 from tradefan.stores.klines import Kline
 from tradefan.stores.schema import MIGRATIONS, STORE_VERSION, TABLES, from_row, to_row
@@ -151,7 +152,7 @@ class StoreFile:
         """
         with Trouble(self.path), self._db:
             self._db.execute("DELETE FROM positions")
-            for table in ("fills", "orders", "parents"):
+            for table in ("fills", "orders", "parents", "tca"):
                 self._db.execute(f"UPDATE {table} SET lsn = 0")  # noqa: S608 our names
             self._set_meta("journal", journal_id)
             self._set_meta("applied_lsn", 0)
@@ -181,7 +182,7 @@ class StoreFile:
         """
         before = self._db.total_changes()
         with Trouble(self.path), self._db:
-            for table in ("fills", "orders", "parents", "positions"):
+            for table in ("fills", "orders", "parents", "positions", "tca"):
                 self._db.execute(f"DELETE FROM {table} WHERE lsn > ?", (last_lsn,))  # noqa: S608 our names
             if self._db.total_changes() > before:
                 self._set_meta("forgot", 1)
@@ -241,6 +242,24 @@ class StoreFile:
         """Return the newest parents, newest first."""
         where = "account = ifnull(?, account) ORDER BY created_ns DESC, parent_id DESC"
         return self._ask(ParentUpdate, where, (account,), limit)
+
+    def parent(self, parent_id: str) -> ParentUpdate | None:
+        """Return one parent."""
+        found = self._ask(ParentUpdate, "parent_id = ?", (parent_id,), 1)
+        return found[0] if found else None
+
+    def fills_of(self, parent_id: str, limit: int = 10_000) -> tuple[FillUpdate, ...]:
+        """Return the fills of a parent, oldest first; what was taken back is among them, below zero."""
+        return self._ask(FillUpdate, "parent_id = ? ORDER BY event_ns, lsn", (parent_id,), limit)
+
+    def tca(self, parent_id: str) -> TcaUpdate | None:
+        """Return the analysis of one parent."""
+        found = self._ask(TcaUpdate, "parent_id = ?", (parent_id,), 1)
+        return found[0] if found else None
+
+    def tcas(self, since_ns: int = 0, limit: int = 10_000) -> tuple[TcaUpdate, ...]:
+        """Return the analyses of parents that ended since then, newest first."""
+        return self._ask(TcaUpdate, "ended_ns >= ? ORDER BY ended_ns DESC, parent_id", (since_ns,), limit)
 
     def positions(self, account: str | None = None, limit: int = 1000) -> tuple[PositionUpdate, ...]:
         """Return the last known positions."""

@@ -6,7 +6,7 @@ only when the price has moved the position's value away from its share by more t
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from msgspec import Meta
 
@@ -14,12 +14,15 @@ from tradefan.strategy import Bar, Commands, Settings, State, Strategy, View, re
 
 
 class RebalanceSettings(Settings, frozen=True):
-    """What to hold, and how far it may drift."""
+    """What to hold, how far it may drift, and how it is traded."""
 
     symbol: str = "BTC/USDT"
     weight: Annotated[float, Meta(ge=-1, le=1)] = 0.15
     band: Annotated[float, Meta(ge=0, lt=1)] = 0.05
     timeframe: str = "1m"
+    by: str = "market"
+    duration: str | None = None
+    """How long a schedule works, such as 2m; `by` names the algorithm."""
 
 
 @register("strategy", "rebalance", settings=RebalanceSettings)
@@ -39,4 +42,6 @@ class Rebalance(Strategy[RebalanceSettings, State]):
         return self._share()
 
     def _share(self) -> Commands:
-        return target(self.s.symbol, weight=self.s.weight, band=self.s.band, reason="rebalance")
+        how: dict[str, Any] = {} if self.s.duration is None else {"duration": self.s.duration}
+        weight, band = self.s.weight, self.s.band
+        return target(self.s.symbol, weight=weight, band=band, by=self.s.by, reason="rebalance", **how)

@@ -104,7 +104,8 @@ class Bench:
         return self.ids
 
     def cancel(self, timer_id: int) -> None:
-        raise AssertionError("the OMS lets its timers expire")
+        self.timers = [timer for timer in self.timers if timer[1] != timer_id]
+        heapq.heapify(self.timers)
 
     def next_id(self) -> int:
         self.ids += 1

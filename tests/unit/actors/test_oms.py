@@ -198,7 +198,7 @@ def test_order_when_it_fills_then_everybody_hears_in_order(bench: Bench) -> None
     fill = bench.take(TRADER, FillUpdate)[0]
     assert (fill.trade_id, fill.lsn, fill.realised, fill.parent_id) == (
         "77",
-        len(bench.records) - 1,
+        len(bench.records) - 2,
         D(0),
         create.parent_id,
     )

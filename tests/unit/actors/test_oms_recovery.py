@@ -101,9 +101,9 @@ def test_restart_when_it_took_less_than_a_minute_then_a_parent_goes_on_behind_th
 @pytest.mark.parametrize(
     ("away_s", "settings", "expected"),
     [
-        (90, {}, (Phase.PAUSED, "recovery", 0)),
+        (90, {}, (Phase.PAUSED, "restart", 0)),
         (90, {"on_restart": "resume"}, (Phase.WORKING, "", 1)),
-        (10, {"on_restart": "pause"}, (Phase.PAUSED, "recovery", 0)),
+        (10, {"on_restart": "pause"}, (Phase.PAUSED, "restart", 0)),
         (10, {"on_restart": "cancel"}, (Phase.DONE, "restart", 0)),
     ],
 )

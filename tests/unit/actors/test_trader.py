@@ -394,7 +394,17 @@ def test_target_when_sized_by_weight_notional_or_qty_then_the_nearest_whole_lots
     first = sent[0]
     assert isinstance(first, SetTarget)
     assert first == SetTarget(
-        ACCOUNT, BTC, ME, first.ref, Decimal(5), Decimal("0.02"), "twap", {"duration": "2m"}, None, "up"
+        ACCOUNT,
+        BTC,
+        ME,
+        first.ref,
+        Decimal(5),
+        Decimal("0.02"),
+        "twap",
+        {"duration": "2m"},
+        None,
+        "up",
+        decision_px=Decimal(100),
     )
 
 

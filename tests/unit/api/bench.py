@@ -12,14 +12,14 @@ from tradefan.api.server import ApiLink
 from tradefan.errors import Refused
 from tradefan.messages.base import Message
 from tradefan.messages.control import KillAnswer, Rejected
-from tradefan.messages.orders import Answer, Refusal
+from tradefan.messages.orders import Answer, Asked, AskPlan, PlanAnswer, Refusal
 from tradefan.units import AccountId, InstrumentId, OwnerId, ParentId
 
 TOKEN = "t" * 43
 CONTROL = {"Authorization": f"Bearer {TOKEN}"}
 ORDER = {"symbol": "BTC/USDT", "side": "buy", "quantity": "0.5"}
 BTC, MAIN = InstrumentId("binance:BTC/USDT"), AccountId("paper:main")
-Reply = Callable[[Any], Answer | KillAnswer | Refusal | Rejected | None]
+Reply = Callable[[Any], Answer | PlanAnswer | KillAnswer | Refusal | Rejected | None]
 
 
 class Daemon:
@@ -30,8 +30,10 @@ class Daemon:
         self.waiting: dict[str, str] = {}
         self.known: dict[str, dict[str, Any]] = {}
         self.heard: list[Message] = []
+        self.asked: list[Asked] = []
         self.reply: Reply = lambda _: None
         self.now = 0
+        self.costs: Callable[[str], dict[str, Any] | None] = lambda _: None
         self.closed: list[tuple[str, str]] = []
         self.link: ApiLink
 
@@ -43,8 +45,11 @@ class Daemon:
 
     def deliver_to(self, actor: str, msg: Message) -> None:
         assert actor == "oms"
-        self.heard.append(msg)
-        reply = self.reply(msg)
+        if isinstance(msg, Asked):
+            self.asked.append(msg)
+        wish = msg.wish if isinstance(msg, Asked | AskPlan) else msg
+        self.heard.append(wish)
+        reply = self.reply(wish)
         if isinstance(reply, Rejected):
             self.link.rejected(reply)
         elif reply is not None:
@@ -67,6 +72,12 @@ class Daemon:
 
     def order(self, parent_id: str) -> dict[str, Any] | None:
         return self.known.get(parent_id)
+
+    def tca(self, parent_id: str) -> Callable[[], dict[str, Any] | None]:
+        return lambda: self.costs(parent_id)
+
+    def tcas(self, since_ns: int) -> Callable[[], dict[str, Any]]:
+        return lambda: {"since_ns": since_ns, "rows": []}
 
     def strategies(self) -> list[dict[str, Any]]:
         return []

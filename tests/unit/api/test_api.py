@@ -12,8 +12,10 @@ from aiohttp import ServerDisconnectedError
 from tests.unit.api.bench import BTC, CONTROL, MAIN, ORDER, TOKEN, Start, refusal
 from tradefan.api.guard import Bucket
 from tradefan.messages.control import Rejected
-from tradefan.messages.orders import Answer, CancelParent, SubmitOrder
+from tradefan.messages.orders import Answer, CancelParent, PlanAnswer, PlannedSlice, SubmitOrder
 from tradefan.units import SECOND, OwnerId, ParentId
+
+D2 = Decimal("1E-8")
 
 # --- pictures -----------------------------------------------------------------------------------------
 
@@ -126,7 +128,7 @@ async def test_body_when_too_large_then_413(start: Start) -> None:
     web = await start()
     large = {**ORDER, "reason": "x" * 4096}
     status, code = await web.code("POST", "/api/v1/orders", headers=CONTROL, json=large)
-    assert (status, code) == (413, "REQUEST_ENTITY_TOO_LARGE")
+    assert (status, code) == (413, "TOO_LARGE")
 
 
 async def test_connections_when_too_many_then_the_next_is_hung_up_on(start: Start) -> None:
@@ -298,7 +300,7 @@ async def test_submit_when_nobody_answers_then_504_says_that_the_outcome_is_in_d
     start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It may have become an order: the caller must look, or ask again with the same ref, which is named."""
-    monkeypatch.setattr("tradefan.api.control.ANSWER_TIMEOUT_S", 0.01)
+    monkeypatch.setattr("tradefan.api.asking.ANSWER_TIMEOUT_S", 0.01)
     web = await start()
     status, body = await web.call("POST", "/api/v1/orders", headers=CONTROL, json=ORDER)
     (wish,) = web.daemon.heard
@@ -350,3 +352,82 @@ async def test_link_when_cancelled_then_requests_in_flight_end_and_the_port_is_f
         await serving
     with pytest.raises(ConnectionRefusedError):
         await asyncio.open_connection("127.0.0.1", web.port)
+
+
+# --- done once --------------------------------------------------------------------------------------------
+
+
+async def test_call_when_it_has_a_key_then_the_oms_hears_it_with_who_asks(start: Start) -> None:
+    """The key is the ref of an order that has none of its own; a key is a short text."""
+    web = await start()
+    web.daemon.accept("p1")
+    keyed = {**CONTROL, "Idempotency-Key": "k1"}
+    await web.call("POST", "/api/v1/orders", headers=keyed, json={**ORDER, "user": "alice"})
+    await web.call("POST", "/api/v1/orders", headers=keyed, json={**ORDER, "ref": "mine"})
+    await web.call("POST", "/api/v1/orders/p1/pause", headers=keyed, json={"owner": "cli", "user": "bob"})
+    asked = [(one.principal, one.once, getattr(one.wish, "ref", None)) for one in web.daemon.asked]
+    assert asked == [("api alice", "k1", "k1"), ("api", "k1", "mine"), ("cli bob", "k1", None)]
+    for key in ("", "k" * 65, "\u00fc"):
+        headers = {**CONTROL, "Idempotency-Key": key}
+        assert await web.code("POST", "/api/v1/orders", headers=headers, json=ORDER) == (400, "BAD_KEY")
+    assert len(web.daemon.asked) == 3
+
+
+@pytest.mark.parametrize("code", ["KEY_REUSED", "REF_REUSED"])
+async def test_call_when_key_or_ref_was_used_for_something_else_then_409(start: Start, code: str) -> None:
+    """A conflict, not a refusal that a smaller order would pass."""
+    web = await start()
+    web.daemon.reply = lambda wish: refusal(code, wish.req)
+    assert await web.code("POST", "/api/v1/orders", headers=CONTROL, json=ORDER) == (409, code)
+
+
+async def test_submit_when_its_order_has_left_memory_then_410_names_it(start: Start) -> None:
+    """It was taken once; that must not look as if it had not been."""
+    web = await start()
+    web.daemon.reply = lambda wish: Answer(wish.req, (ParentId("p9"),), True)
+    status, body = await web.call("POST", "/api/v1/orders", headers=CONTROL, json=ORDER)
+    assert (status, body["error"]["code"], body["error"]["parent_id"]) == (410, "ORDER_GONE", "p9")
+
+
+async def test_flood_when_refused_then_told_when_to_come_again(start: Start) -> None:
+    """An empty bucket has one again within a second."""
+    web = await start(requests_per_second=1)
+    await web.call("GET", "/status")
+    async with web.session.get(f"http://127.0.0.1:{web.port}/status") as answer:
+        assert (answer.status, answer.headers["Retry-After"]) == (429, "1")
+
+
+# --- plans ------------------------------------------------------------------------------------------------
+
+
+async def test_plan_when_asked_then_exact_and_what_is_not_known_is_null(start: Start) -> None:
+    """The same body as a submit, asked as a question; nobody is audited for asking."""
+    web = await start()
+    slices = (PlannedSlice(5, Decimal("0.250"), Decimal("0.25")), PlannedSlice(None, D2, Decimal("0.5")))
+    web.daemon.reply = lambda wish: PlanAnswer(
+        wish.req, 2, slices, 5, None, None, 1.5, "", None, ("volume_unknown",)
+    )
+    status, body = await web.call("POST", "/api/v1/orders/plan", headers=CONTROL, json=ORDER)
+    assert (status, body) == (
+        200,
+        {
+            "n": 2,
+            "slices": [
+                {"at_ns": 5, "quantity": "0.25", "target_qty": "0.25"},
+                {"at_ns": None, "quantity": "0.00000001", "target_qty": "0.5"},
+            ],
+            "start_ns": 5,
+            "end_ns": None,
+            "expected_participation": None,
+            "estimate_bps": 1.5,
+            "source": None,
+            "coverage": None,
+            "flags": ["volume_unknown"],
+        },
+    )
+    assert web.daemon.asked == []
+    (question,) = web.daemon.heard
+    assert isinstance(question, SubmitOrder)
+    web.daemon.reply = lambda wish: refusal("BELOW_MIN_CLIP", wish.req, would_pass="order_qty 1")
+    got = await web.call("POST", "/api/v1/orders/plan", headers=CONTROL, json=ORDER)
+    assert (got[0], got[1]["error"]["would_pass"]) == (422, "order_qty 1")

@@ -12,7 +12,7 @@ from yarl import URL
 
 from tests.unit.api.bench import BTC, CONTROL, MAIN, ORDER, Start, Web, refusal
 from tradefan import client, commands
-from tradefan.api import control
+from tradefan.api import asking, control
 from tradefan.api.guard import SPARE_MAX
 from tradefan.messages.control import KillAnswer, KillSwitch
 from tradefan.messages.orders import Answer, AssignPosition, ResolveOrder, ResumeTrading
@@ -302,7 +302,7 @@ async def test_request_when_the_oms_dies_with_it_in_hand_then_its_outcome_is_sai
     start: Start, monkeypatch: pytest.MonkeyPatch, path: str, body: dict[str, Any]
 ) -> None:
     """Nobody is left who could answer: what the request did may or may not be in the journal."""
-    monkeypatch.setattr("tradefan.api.control.ANSWER_TIMEOUT_S", 0.01)
+    monkeypatch.setattr("tradefan.api.asking.ANSWER_TIMEOUT_S", 0.01)
     web = await start()
     web.daemon.known["p1"] = {"parent_id": "p1", "owner": "api"}
     status, answer = await web.call("POST", path, headers=CONTROL, json=body)
@@ -315,4 +315,4 @@ async def test_request_when_the_oms_dies_with_it_in_hand_then_its_outcome_is_sai
 def test_request_when_nobody_answers_then_the_command_line_waits_longer_than_the_api() -> None:
     """Else it would say "not running" of a daemon that knows better."""
     assert commands.KILL_TIMEOUT_S > control.KILL_TIMEOUT_S
-    assert client.TIMEOUT_S >= control.BODY_TIMEOUT_S + control.ANSWER_TIMEOUT_S
+    assert client.TIMEOUT_S >= control.BODY_TIMEOUT_S + asking.ANSWER_TIMEOUT_S

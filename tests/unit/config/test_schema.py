@@ -161,6 +161,8 @@ def test_environments_then_differ_as_they_should() -> None:
         "symbol": "BTC/USDT",
         "weight": 0.15,
         "band": 0.01,
+        "by": "twap",
+        "duration": "2m",
     }
 
 

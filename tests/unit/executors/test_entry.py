@@ -165,6 +165,28 @@ def test_plan_when_a_curve_is_known_then_it_is_followed_and_named() -> None:
         (minute(tactic="rest"), "BAD_SETTING", "needs a limit_price", "limit_price"),
         (entry("iceberg", limit=99), "BAD_SETTING", "needs a display", "display"),
         (entry("iceberg", display=5), "BAD_SETTING", "needs a limit_price", "limit_price"),
+        (entry("market", tactic="peg"), "BAD_SETTING", "market does not use tactic", "without tactic"),
+        (entry("pov", discretion=0), "BAD_SETTING", "pov does not use discretion", "without discretion"),
+        (minute(max_clip="0.2"), "BAD_SETTING", "below min_clip 0.3", "max_clip 0.3"),
+        (
+            minute(post_only=True, at_end="cancel", tactic="take"),
+            "BAD_SETTING",
+            "tactic 'take' does",
+            "tactic passive",
+        ),
+        (
+            minute(post_only=True, at_end="cancel", i_would_price=99),
+            "BAD_SETTING",
+            "i_would_price does",
+            "no i_would_price",
+        ),
+        (minute(participation_window="2h"), "BAD_SETTING", "up to 1h", None),
+        (minute(end_grace="2h"), "BAD_SETTING", "up to 1h", None),
+        (minute(order_deadline="2m"), "BAD_SETTING", "up to 60s", None),
+        (entry("pov", rate="1.5"), "BAD_SETTING", "rate: expected 0.0001 to 1", None),
+        (entry("pov", max_rate="0.05"), "BAD_SETTING", "max_rate: expected rate 0.10 to 1", None),
+        (entry("iceberg", limit=99, display=5, refill="soon"), "BAD_SETTING", "refill", "refill exhausted"),
+        (entry("iceberg", limit=99, display=5, delay_min="2s"), "BAD_SETTING", "delay_min to 1h", None),
         (entry("iceberg", limit=99, display="0.2"), "BELOW_MIN_CLIP", "smallest clip 0.3", "display 0.3"),
     ],
 )
@@ -305,3 +327,20 @@ def test_vwap_when_its_curve_cannot_be_made_so_then_it_is_refused(given: dict[st
     """Buckets are whole parts of five minutes and of a day; nobody looks back further than 28 days."""
     with pytest.raises(Refused, match="BAD_SETTING"):
         curved(**given)
+
+
+def test_plan_when_lot_and_tick_have_changed_then_clips_and_prices_go_with_them() -> None:
+    """What was on the old grid is rounded to the new one, towards less: nothing of it is refused any more."""
+    asked = minute(10, max_clip="1.5", min_clip="1.1", i_would_price="98.5")
+    old = plan_of(asked)
+    coarser = instrument(qty_lot=D(1), price_tick=D(1), min_notional=D(20), min_qty=D(1))
+    anew = plan_of(replace(asked, instrument=coarser, old=old, done=2))
+    assert (anew.max_clip, anew.min_clip, anew.i_would) == (1, 1, 98)
+
+
+@pytest.mark.parametrize("algo", ["twap", "vwap"])
+def test_plan_when_it_is_made_anew_behind_its_end_then_there_is_one(algo: str) -> None:
+    """The end policy has what is left; the window that is over plans nothing for it."""
+    asked = entry(algo, duration="60s")
+    late = replace(asked, old=plan_of(asked), done=30, now_ns=NOW + HOUR, levels=LEVELS)
+    assert (plan_of(late).end_ns, plan_of(late).taus[-1]) == (NOW + 60 * SECOND, 1_000)

@@ -119,7 +119,7 @@ MARKET_CASES: dict[str, tuple[dict[str, Any], tuple[ExecutorCommand, ...]]] = {
     "no try left": ({**TAKEN, "attempts": 4}, (EndParent(S.EXPIRED, "tries"), *WAITS)),
     "no reference": (
         {"collar_px": None, "quote": None, "crossing": False},
-        (EndParent(S.EXPIRED, "no_reference"), *WAITS),
+        (EndParent(S.EXPIRED, "no_reference"), Wake(bid_above=0.1)),
     ),
     "other side beyond the collar": (
         {"quote": asked(101.5)},

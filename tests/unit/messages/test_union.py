@@ -110,7 +110,7 @@ def test_message_when_defined_then_frozen_tagged_and_on_one_lane(kind: type[Mess
 
 def test_orders_when_they_concern_an_order_then_they_name_account_and_instrument() -> None:
     """Account and instrument, or an id that leads to them, stand in every message about an order."""
-    leads = {"account", "parent_id", "order", "req", "owner"}
+    leads = {"account", "parent_id", "order", "req", "owner", "wish"}
     from tradefan.messages import orders
 
     for kind in MESSAGES:

@@ -24,6 +24,7 @@ from tradefan.messages.orders import (
     Refusal,
 )
 from tradefan.messages.records import Cursor, Fill, Record, Transfer
+from tradefan.messages.tca import Costs, Lines, State, TcaUpdate
 from tradefan.sim.disk import SimDisk
 from tradefan.stores.disk import RealDisk
 from tradefan.stores.segments import FORMAT, Head
@@ -179,6 +180,30 @@ def parent(number: int, updated_ns: int = 10, phase: Phase = Phase.WORKING) -> P
         # Whoever asks for a newer picture means its place in the journal.
         lsn=updated_ns,
     )
+
+
+def costs(state: State = "provisional", **changes: Any) -> Costs:
+    """Return the costs of a purchase of 5, of which 4 traded; what is not named is not known."""
+    known: dict[str, Any] = {
+        "state": state,
+        "order_qty": Decimal(5),
+        "filled": Decimal(4),
+        "avg_px": Decimal("60000.05"),
+        "fees": Decimal("1.20"),
+        "fill_ratio": Decimal("0.8"),
+        "arrived_ns": 5,
+        "ended_ns": 9,
+        "arrival_slippage_bps": Decimal("1.5"),
+        "ack_p50_ms": 12.5,
+        "flags": ("uncalibrated", "no_mid"),
+    }
+    return Costs(**{**dict.fromkeys(Costs.__struct_fields__), **known, **changes})
+
+
+def tca(number: int, lsn: int = 9, lines: Lines = Lines(), **changes: Any) -> TcaUpdate:  # noqa: B008 frozen
+    """Return the analysis of a parent."""
+    name, quote = ParentId(f"p{number}"), Asset("USDT")
+    return TcaUpdate(name, ACCOUNT, BTC, OWNER, "buy", "twap", quote, 4, 9, costs(**changes), lines, lsn)
 
 
 def position(qty: str, updated_ns: int = 10) -> PositionUpdate:

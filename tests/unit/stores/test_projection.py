@@ -9,10 +9,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from tests.unit.stores.made import ACCOUNT, BTC, OWNER, equity, fill, order, parent, position, trade
+from tests.unit.stores.made import ACCOUNT, BTC, OWNER, costs, equity, fill, order, parent, position, trade
 from tradefan.actors.oms_view import positions_of
 from tradefan.core.trading import Trading, apply
-from tradefan.core.updates import order_update, parent_update
+from tradefan.core.updates import order_update, parent_update, tca_update
 from tradefan.messages.control import Snap, StoreBatch
 from tradefan.messages.orders import OrderStatus, ParentOrder, Phase
 from tradefan.messages.records import (
@@ -33,6 +33,7 @@ from tradefan.messages.records import (
     Record,
     Report,
 )
+from tradefan.messages.tca import Lines, Met, State, Tca
 from tradefan.stores import projection
 from tradefan.stores.journal import JournalFile
 from tradefan.stores.projection import begin, catch_up, place_of
@@ -258,6 +259,35 @@ def test_rows_when_projected_then_are_the_messages_that_the_oms_sends() -> None:
         name: parent_update(one, state.lsn) for name, one in state.parents.items()
     }
     assert list(store.positions()) == positions_of(state, None)
+
+
+def analysed(at_ns: int, number: int, state: State, lines: Lines) -> Tca:
+    """Return the record of a parent's costs."""
+    place = (ParentId(f"p{number}"), ACCOUNT, BTC, OWNER, "buy", "limit", Asset("USDT"), 3)
+    return Tca(at_ns, *place, costs(state), lines, Met(end_px=Decimal(100)))  # type: ignore[arg-type]
+
+
+def test_costs_when_projected_then_the_newest_record_counts_with_the_lines_of_the_first() -> None:
+    """As by message: provisional at the end, final behind it."""
+    lines = Lines(((5, 100.5),))
+    store = stored(*RECORDS, analysed(16, 1, "provisional", lines), analysed(17, 1, "final", Lines()))
+    expected = tca_update(analysed(17, 1, "final", lines), len(RECORDS) + 2)
+    assert (store.tca("p1"), store.tcas()) == (expected, (expected,))
+
+
+def test_costs_when_the_store_ran_ahead_then_the_record_before_comes_back(journal: JournalFile) -> None:
+    """A final record that was never durable goes, and the provisional one is told again."""
+    journal.append(len(RECORDS) + 1, 1, (analysed(16, 1, "provisional", Lines()),))
+    ahead = tca_update(analysed(17, 1, "final", Lines()), len(RECORDS) + 2)
+    store = StoreFile(":memory:")
+    catch_up(store, journal)
+    store.write(StoreBatch(1, (ahead,), None))
+    begin(store, place_of(journal))
+    assert store.tca("p1") is None
+    catch_up(store, journal)
+    found = store.tca("p1")
+    assert found is not None
+    assert (found.costs, found.at_ns, found.algo) == (costs("provisional"), 16, "limit")
 
 
 # --- what changes a trade behind its fill -------------------------------------------------------

@@ -23,12 +23,14 @@ from tests.unit.stores.made import (
     parent,
     position,
     refusal,
+    tca,
     trade,
 )
 from tradefan.errors import Outage, Refused
 from tradefan.messages.control import StoreAck, StoreBatch, Stored, VolumesAsked
 from tradefan.messages.market import Gap
 from tradefan.messages.orders import Doubt, OrderStatus, Phase
+from tradefan.messages.tca import Lines
 from tradefan.stores.schema import STORE_VERSION, TABLES, from_row, to_row
 from tradefan.stores.sqlite import StoreFile
 from tradefan.units import DAY, MINUTE, OwnerId
@@ -48,6 +50,7 @@ def batch(*rows: Stored, lsn: int | None = None) -> StoreBatch:
     return StoreBatch(1, rows, lsn)
 
 
+LINES = Lines(((5, 100.5), (6, 101.0)), ((5, 0.5),), ((6, 0.25), (7, 0.8)))
 ALL: tuple[Stored, ...] = (
     trade(1),
     bar(0),
@@ -59,6 +62,7 @@ ALL: tuple[Stored, ...] = (
     position("0.4995"),
     equity(5),
     refusal(6),
+    tca(1, lines=LINES),
 )
 
 
@@ -87,6 +91,19 @@ def test_write_when_every_kind_comes_then_every_query_gives_it_back(store: Store
     assert again.positions() == (position("0.4995"),)
     assert again.refusals() == (refusal(6),)
     assert again._ask(Gap, "1", (), 9) == (gap(7),)
+    assert (again.tca("p1"), again.tcas(9), again.tcas(10)) == (tca(1, lines=LINES), (ALL[-1],), ())
+    assert (again.parent("p1"), again.parent("p2"), again.tca("p2")) == (parent(1), None, None)
+    assert again.fills_of("p1") == (fill(1, 4),)
+
+
+def test_write_when_costs_become_final_then_figures_are_replaced_and_the_drawing_stays(
+    store: StoreFile,
+) -> None:
+    """Only the first record of a parent carries its lines; an older one changes nothing."""
+    store.write(batch(tca(1, 9, LINES)))
+    store.write(batch(tca(1, 20, state="final", flags=())))
+    store.write(batch(tca(1, 9, LINES)))
+    assert store.tca("p1") == tca(1, 20, LINES, state="final", flags=())
 
 
 def test_write_when_a_batch_comes_twice_then_changes_nothing(store: StoreFile) -> None:

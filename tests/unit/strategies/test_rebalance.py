@@ -21,6 +21,16 @@ def test_rebalance_when_it_starts_then_it_wishes_at_once_and_repeats_the_same_wi
     ]  # fmt: skip
 
 
+def test_rebalance_when_told_how_then_it_wishes_by_that_algorithm() -> None:
+    """By a TWAP of two minutes, as in development."""
+    settings = {"by": "twap", "duration": "2m"}
+    outcome = Scenario(Rebalance, settings, bars=make_bars([100], timeframe="1m"), capital=10_000).run()
+    wish = target("BTC/USDT", weight=0.15, band=0.05, by="twap", duration="2m", reason="rebalance")
+    assert [wished for _, wished in outcome.decided] == [wish] * 2
+    (sent, *_) = [msg for msg in outcome.sent if isinstance(msg, SetTarget)]
+    assert (sent.algo, sent.settings) == ("twap", {"duration": "2m"})
+
+
 def test_rebalance_when_prices_stay_within_the_band_then_it_trades_once() -> None:
     """Over 300 bars inside the band there is one order; beyond it there is the next."""
     calm = [100 + (step % 9) * 0.5 for step in range(300)]

@@ -6,6 +6,7 @@ from tradefan.sim.checkers.alarms import ErrorsNameFaults
 from tradefan.sim.checkers.base import Watch
 from tradefan.sim.checkers.books import ExactLedger, OthersMoney, Reserved, SameResult
 from tradefan.sim.checkers.config import OneConfig, ValidConfig
+from tradefan.sim.checkers.costs import CostsTold
 from tradefan.sim.checkers.doubt import NotPlaced
 from tradefan.sim.checkers.fills import AllBooked, AppliedOnce, LastWord, WithinQty
 from tradefan.sim.checkers.funds import EqualBooks, OwnFunds, WithinFree
@@ -62,6 +63,7 @@ CHECKERS: tuple[type[Watch], ...] = (
     DoubtHolds,
     JournalStops,
     Obeyed,
+    CostsTold,
 )
 """In the order of their ids, behind them those of rules that have none of their own in that list."""
 

@@ -1,0 +1,72 @@
+"""A parent becomes another order while it works: more or less of it, another limit, end or display.
+
+It is journaled that it is asked for, then what rests is cancelled to evidence, and only when nothing of it
+rests any more the parent is the other order: at no instant is more of it alive than either of them allows.
+What is in doubt counts as if it would trade.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from msgspec.structs import replace
+
+from tradefan.actors.oms_executor import plan_of, setting
+from tradefan.actors.oms_state import Turn
+from tradefan.actors.oms_waiting import cancel_order
+from tradefan.actors.oms_wakes import sooner
+from tradefan.core.trading import ParentState
+from tradefan.errors import Refused
+from tradefan.messages.orders import ParentOrder, Phase
+from tradefan.messages.plan import Plan
+from tradefan.messages.records import AmendAsked, Amended
+from tradefan.units import SECOND, plain
+
+
+def tend_amend(turn: Turn, parent: ParentState) -> None:
+    """Have what rests cancelled; without it, let the parent be what it is to become."""
+    order = parent.amending
+    if order is None or parent.phase not in (Phase.WORKING, Phase.PAUSED):
+        return
+    resting = [turn.trading.orders[name] for name in parent.live]
+    resting = [child for child in resting if child.in_doubt is None]
+    for child in resting:
+        cancel_order(turn, child, "amend")
+    if any(child.live for child in resting):
+        return
+    try:
+        check_quantity(parent, order.order_qty)
+        plan = amended_plan(turn, parent, order)
+    except Refused as no:
+        if no.code == "NO_REFERENCE":
+            sooner(turn, order.parent_id, turn.now + SECOND)
+            return
+        # It has traded meanwhile what was to be taken off.
+        turn.emit(AmendAsked(turn.now, order.parent_id, None))
+        turn.log("warning", "amend_dropped", parent_id=order.parent_id, code=no.code, text=no.text)
+    else:
+        turn.emit(Amended(turn.now, order, plan))
+        turn.log("info", "amended", parent_id=order.parent_id, order_qty=plain(order.order_qty))
+    turn.parents[order.parent_id] = turn.woken[order.parent_id] = None
+
+
+def amended_plan(turn: Turn, parent: ParentState, order: ParentOrder) -> Plan:
+    """Return the plan of what a parent is to become.
+
+    Raises:
+        Refused: why it cannot be worked.
+    """
+    assert parent.plan is not None
+    end_ns: int | None = setting(order, "end_at", default=None)
+    moved = parent.plan if end_ns is None else replace(parent.plan, end_ns=int(end_ns))
+    plan = plan_of(turn, order, parent, moved)
+    assert plan is not None
+    return plan
+
+
+def check_quantity(parent: ParentState, qty: Decimal) -> None:
+    """Refuse less than what has traded, or may: C + U."""
+    least = parent.cum_qty + parent.in_doubt_qty
+    if qty < least:
+        text = f"{plain(qty)} is less than the {plain(least)} that have traded, or may have"
+        raise Refused("BELOW_DONE", text, f"order_qty {plain(least)}")

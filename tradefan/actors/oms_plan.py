@@ -1,0 +1,62 @@
+"""`--dry-run`: how a wish would be worked now, by the code that would work it; nothing is created."""
+
+from __future__ import annotations
+
+from tradefan.actors.oms_entry import No
+from tradefan.actors.oms_executor import entry_of, settings_of
+from tradefan.actors.oms_state import Turn
+from tradefan.actors.oms_submit import checked, parent_of, refusal_of, require_numbers
+from tradefan.contracts import RiskRefused
+from tradefan.errors import Refused
+from tradefan.execution import Common
+from tradefan.executors.entry import curve_of, expected_volume
+from tradefan.executors.preview import participation, slices_of
+from tradefan.executors.trajectories import Curved
+from tradefan.messages.orders import AskPlan, ParentOrder, PlanAnswer, PlannedSlice
+from tradefan.messages.plan import Plan
+
+
+def on_ask_plan(turn: Turn, ask: AskPlan) -> None:
+    """Answer with the plan, or with the refusal that the wish would get; no owner hears of either."""
+    try:
+        require_numbers(ask.wish)
+        order = parent_of(turn, ask.wish)
+        answer = _answer(turn, ask.req or 0, order, checked(turn, order, at_stop=False))
+    except Refused as no:
+        _refuse(turn, ask, RiskRefused(no.code, no.text, would_pass=no.would_pass))
+    except No as no:
+        _refuse(turn, ask, no.refused)
+    else:
+        turn.send(turn.wiring.api, answer)
+
+
+def _refuse(turn: Turn, ask: AskPlan, no: RiskRefused) -> None:
+    turn.send(turn.wiring.api, refusal_of(turn, ask, no))
+
+
+def _answer(turn: Turn, req: int, order: ParentOrder, plan: Plan | None) -> PlanAnswer:
+    settings = settings_of(order)
+    if plan is None or not isinstance(settings, Common):
+        # An executor of the user's that plans nothing: it is one decision, taken when it is asked.
+        whole = (PlannedSlice(turn.now, order.order_qty, order.order_qty),)
+        return PlanAnswer(req, 1, whole, turn.now, None, None, None, "", None, ())
+    slices = slices_of(order, settings, plan)
+    share = None
+    if plan.end_ns is not None and plan.taus:
+        curve = curve_of(entry_of(turn, order), plan, settings if isinstance(settings, Curved) else Curved())
+        share = participation(order, plan, expected_volume(curve, plan))
+    flags = plan.flags
+    if share is None and plan.end_ns is not None and "volume_unknown" not in flags:
+        flags = (*flags, "volume_unknown")
+    return PlanAnswer(
+        req,
+        None if slices is None else len(slices),
+        slices or (),
+        plan.start_ns,
+        plan.end_ns,
+        share,
+        None,
+        plan.source,
+        plan.coverage,
+        flags,
+    )

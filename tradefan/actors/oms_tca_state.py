@@ -1,0 +1,67 @@
+"""What the analysis of costs keeps beside the journal: what it sees of the market, and counts for metrics."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from msgspec import Struct, field
+
+from tradefan.core.mids import Mids, Since
+from tradefan.core.track import Error
+from tradefan.units import ClientOrderId, InstrumentId, ParentId
+
+BPS_BUCKETS = (-50.0, -20.0, -10.0, -5.0, -2.0, -1.0, 0.0, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0)
+"""Upper bounds in which costs are counted."""
+
+
+class Base(Struct, frozen=True):
+    """What the market of an instrument counted when a parent arrived; `lots` and `value` of its tape."""
+
+    since: Since
+    generation: int
+    lots: int
+    value: float
+    own_qty: Decimal
+    own_value: Decimal
+
+
+class Pace(Struct):
+    """A schedule that follows what trades: a rate of it, a clip later at most."""
+
+    rate: Decimal
+    life_ns: int
+    qty_lot: Decimal
+    error: Error
+
+
+class CostCounts(Struct):
+    """Finally analysed parents of one algorithm in one instrument, for metrics; since the start of this OMS.
+
+    `slippage` and `shortfall` count by bucket (`BPS_BUCKETS`, one beyond); the others are the newest known.
+    """
+
+    slippage: list[int] = field(default_factory=lambda: [0] * (len(BPS_BUCKETS) + 1))
+    shortfall: list[int] = field(default_factory=lambda: [0] * (len(BPS_BUCKETS) + 1))
+    slippage_sum: float = 0.0
+    shortfall_sum: float = 0.0
+    schedule_error: float | None = None
+    maker_share: float | None = None
+    participation: float | None = None
+    spread_capture: float | None = None
+
+
+class TcaLive(Struct):
+    """What the analysis of costs sees of the market, where a parent is at work; a restart begins anew.
+
+    `own` is what we traded there: quantity and value. `written` says when creates left that have no word yet,
+    `due` when a mid or a final record is wanted.
+    """
+
+    mids: dict[InstrumentId, Mids] = field(default_factory=dict)
+    own: dict[InstrumentId, tuple[Decimal, Decimal]] = field(default_factory=dict)
+    bases: dict[ParentId, Base] = field(default_factory=dict)
+    paces: dict[ParentId, Pace] = field(default_factory=dict)
+    written: dict[ClientOrderId, int] = field(default_factory=dict)
+    due: list[tuple[int, str, str]] = field(default_factory=list)
+    timer_ns: int = 0
+    counts: dict[str, dict[InstrumentId, CostCounts]] = field(default_factory=dict)

@@ -1,0 +1,168 @@
+"""Orders from Python, in the process of a running daemon: a handle to each, as the API would give it.
+
+handle = await daemon.submit_order("BTC/USDT", "buy", "5", algo="twap", duration="5m")
+order = await handle.wait()
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any, Protocol
+
+from msgspec.structs import replace
+
+from tradefan.api.asking import ANSWER_TIMEOUT_S, Asker
+from tradefan.api.guard import Problem
+from tradefan.errors import Outage, Refused
+from tradefan.messages.orders import Answer, Asked, CancelParent, Refusal, SubmitOrder
+from tradefan.units import AccountId, InstrumentId, OwnerId, ParentId, Side, exact, require_number
+
+LOOK_S = 0.05
+"""How often a handle looks whether its order has ended."""
+OWNER = OwnerId("api")
+PRINCIPAL = "api python"
+ORDER_WORDS = ("algo", "limit_price", "account", "ref", "reason", "reduce_only")
+"""What says something of an order whatever its algorithm is."""
+JSON = dict[str, Any]
+
+
+class Orders(Protocol):
+    """What handles ask of the daemon's pictures."""
+
+    def resolve(self, symbol: str, account: str | None) -> tuple[AccountId, InstrumentId]:
+        """Return the account and instrument that words name, or raise Refused."""
+        ...
+
+    def order(self, parent_id: str) -> JSON | None:
+        """Return one parent with its children, None when memory does not hold it."""
+        ...
+
+
+class OrderHandle:
+    """One parent order; `id` is its parent id."""
+
+    def __init__(self, desk: OrderDesk, parent_id: ParentId) -> None:
+        """Keep where to ask."""
+        self._desk = desk
+        self.id = parent_id
+
+    @property
+    def status(self) -> str:
+        """Its FIX status now."""
+        return str(self.order()["status"])
+
+    def order(self) -> JSON:
+        """Return it as `GET /api/v1/orders/{id}` shows it.
+
+        Raises:
+            Outage: it has ended and left memory, or the order manager is down.
+        """
+        found = self._desk.pictures.order(self.id)
+        if found is None:
+            raise Outage(f"{self.id} is not in memory: it has left, or the order manager is down")
+        return found
+
+    async def wait(self, timeout_s: float | None = None) -> JSON:
+        """Return it when it has ended.
+
+        Raises:
+            TimeoutError: it had not within `timeout_s`.
+            Outage: the daemon has stopped before it had.
+        """
+        async with asyncio.timeout(timeout_s):
+            while (order := self.order())["phase"] != "DONE":
+                if self._desk.stopped():
+                    raise Outage(f"the daemon has stopped, {self.id} is {order['status']}")
+                await asyncio.sleep(LOOK_S)
+        return order
+
+    async def cancel(self) -> None:
+        """Cancel it; the venue's word ends it, so `wait` for that.
+
+        Raises:
+            Refused, Outage: as `OrderDesk.submit`.
+        """
+        await self._desk.ask(CancelParent(OWNER, self.id))
+
+
+class OrderDesk:
+    """Takes orders of Python code that runs in the daemon's event loop."""
+
+    def __init__(self, asker: Asker, pictures: Orders, stopped: Callable[[], bool]) -> None:
+        """`stopped` says whether the daemon has come to its end."""
+        self._asker = asker
+        self.pictures = pictures
+        self.stopped = stopped
+
+    async def submit(
+        self,
+        symbol: str,
+        side: Side,
+        quantity: Decimal | str | float,
+        *,
+        algo: str = "market",
+        limit_price: Decimal | str | float | None = None,
+        account: str | None = None,
+        ref: str | None = None,
+        reason: str = "",
+        reduce_only: bool = False,
+        settings: JSON | None = None,
+    ) -> OrderHandle:
+        """Submit an order; it is durable when this returns. The same `ref` never orders twice.
+
+        Raises:
+            Refused: with a code, and what would pass.
+            Outage: not now (`NOT_READY`), or nobody knows what became of it: ask again with the same ref.
+        """
+        where, instrument = self.pictures.resolve(symbol, account)
+        wish = SubmitOrder(
+            account=where,
+            instrument=instrument,
+            owner=OWNER,
+            ref=ref or secrets.token_hex(8),
+            side=side,
+            order_qty=_decimal("quantity", quantity),
+            algo=algo,
+            settings=settings or {},
+            limit_price=None if limit_price is None else _decimal("limit_price", limit_price),
+            reason=reason,
+            reduce_only=reduce_only,
+        )
+        answer = await self.ask(wish)
+        return OrderHandle(self, answer.parent_ids[0])
+
+    async def ask(self, wish: SubmitOrder | CancelParent) -> Answer:
+        """Return the order manager's consent; it is audited like a call of the API.
+
+        Raises:
+            Refused, Outage: as `submit`.
+        """
+        req = self._asker.next_req()
+        try:
+            said = await self._asker.answer(req, Asked(replace(wish, req=req), PRINCIPAL), ANSWER_TIMEOUT_S)
+        except Problem as wrong:
+            raise Refused(wrong.code, wrong.text) from wrong
+        if isinstance(said, Answer):
+            return said
+        if isinstance(said, Refusal) and said.code not in ("NOT_READY", "QUEUE_FULL", "RESTARTING"):
+            raise Refused(said.code, said.text, said.would_pass)
+        if isinstance(said, Refusal):
+            raise Outage(f"{said.code}: {said.text}")
+        name = f"ref {wish.ref}" if isinstance(wish, SubmitOrder) else wish.parent_id
+        raise Outage(f"no answer in time, the outcome of {name} is unknown")
+
+
+def _decimal(name: str, value: Decimal | str | float) -> Decimal:
+    """Return a number as it is written.
+
+    Raises:
+        Refused: BAD_NUMBER for what is none, or not above zero.
+    """
+    number = exact(value) if isinstance(value, float) else Decimal(value)
+    if not (number.is_finite() and number > 0):
+        raise Refused("BAD_NUMBER", f"{name}: expected a number above zero, got {value!r}")
+    require_number(name, number)
+    return number
