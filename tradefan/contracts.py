@@ -28,6 +28,7 @@ Bound = Literal["limit", "collar", "wide"]
 Kind = Literal[
     "strategy",
     "executor",
+    "trigger",
     "trajectory",
     "pacing",
     "tactic",

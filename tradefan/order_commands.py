@@ -41,7 +41,11 @@ def order_submit(
     side: Annotated[str, typer.Option("--side", help="buy or sell")],
     quantity: Annotated[str, typer.Option("--quantity", help="in the base asset")],
     algo: Annotated[
-        str | None, typer.Option("--algo", help="market, or limit with --limit; twap vwap pov iceberg")
+        str | None,
+        typer.Option(
+            "--algo",
+            help="market, or limit with --limit; twap vwap pov iceberg; stop stop_limit take_profit trailing",
+        ),
     ] = None,
     limit: Annotated[str | None, typer.Option("--limit", help="limit price")] = None,
     duration: Annotated[str | None, typer.Option("--duration", help="30s, 5m: of twap, vwap, pov")] = None,
@@ -49,6 +53,9 @@ def order_submit(
     settings: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="of the algorithm")
     ] = None,
+    reduce_only: Annotated[
+        bool, typer.Option("--reduce-only", help="never more than closes what is held")
+    ] = False,
     account: Annotated[str | None, typer.Option("--account")] = None,
     ref: Annotated[
         str | None, typer.Option("--ref", help="your own id: the same one never orders twice")
@@ -75,6 +82,8 @@ def order_submit(
         "settings": pairs("--set", settings or []),
         **caller(),
     }
+    if reduce_only:
+        body["reduce_only"] = True
     if limit is not None:
         body["limit_price"] = number("--limit", limit)
     times = (("duration", duration), ("slices", slices))

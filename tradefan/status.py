@@ -295,7 +295,10 @@ class Picture:
         }
 
     def _parent(self, one: ParentUpdate) -> JSON:
-        return parent_row(one, self._views.progress(one.order.parent_id, self._now_ns()))
+        trading = self._views.trading()
+        parent = None if trading is None else trading.parents.get(one.order.parent_id)
+        progress = self._views.progress(one.order.parent_id, self._now_ns())
+        return parent_row(one, progress, parent)
 
     def tca(self, parent_id: str) -> Callable[[], JSON | None]:
         """Return who looks up the analysis of a parent in the store, beside what memory has of it.

@@ -8,9 +8,10 @@ from typing import Any
 from tradefan.actors.market_state import FeedView
 from tradefan.actors.oms_progress import Progress
 from tradefan.actors.risk_desk_state import AccountRiskView
-from tradefan.api.answers import Order
+from tradefan.api.answers import Order, Trigger
 from tradefan.config.schema import Config
-from tradefan.messages.orders import ParentUpdate
+from tradefan.core.trading_state import ParentState, TriggerState
+from tradefan.messages.orders import ParentUpdate, Phase
 from tradefan.stores.recorder import RECORDING, RecorderView
 from tradefan.units import MS, exact, iso
 
@@ -27,8 +28,8 @@ def money(value: Decimal | None) -> Decimal | None:
     return value if value is None or not value.is_finite() else round(value, 8)
 
 
-def parent_row(one: ParentUpdate, progress: Progress) -> JSON:
-    """Return a parent (DOMAIN.md, JSON of a parent)."""
+def parent_row(one: ParentUpdate, progress: Progress, parent: ParentState | None) -> JSON:
+    """Return a parent (DOMAIN.md, JSON of a parent); `parent` is what memory has of it."""
     order = one.order
     row = Order(
         parent_id=order.parent_id,
@@ -55,8 +56,25 @@ def parent_row(one: ParentUpdate, progress: Progress) -> JSON:
         progress=round(float(one.cum_qty / order.order_qty), 6),
         schedule_error=None if progress.schedule_error is None else round(progress.schedule_error, 6),
         children=one.children,
+        trigger=None if parent is None else _trigger(parent.trigger),
+        protected_by="daemon" if one.phase is Phase.ARMED and order.protective else None,
+        group=None if parent is None else parent.group,
+        leg=None if parent is None else parent.leg or None,
     )
-    return fields_of(row)
+    return {**fields_of(row), "trigger": None if row.trigger is None else fields_of(row.trigger)}
+
+
+def _trigger(one: TriggerState | None) -> Trigger | None:
+    if one is None:
+        return None
+    return Trigger(
+        level=one.level,
+        watermark=one.watermark,
+        expires_ns=one.expires_ns,
+        armed_ns=one.armed_ns,
+        fired_ns=one.fired_ns,
+        fired_px=one.fired_px,
+    )
 
 
 def feed_row(feed: FeedView, now_ns: int) -> JSON:

@@ -37,6 +37,7 @@ from tradefan.messages.market import (
     BookDelta,
     BookSnapshot,
     FeedQuality,
+    FollowTrades,
     Gap,
     Quote,
     SessionBreak,
@@ -253,7 +254,7 @@ def _fanout(names: Plan, declared: Mapping[OwnerId, Declared]) -> Fanout:
     traders = {owner: refs[strategy_name(owner)] for owner in declared}
     for id_ in names.instruments:
         hearers: list[tuple[Ref, Sequence[type[Message]]]] = [
-            (refs["oms"], (Quote, FeedQuality, SessionBreak, InstrumentUpdate, VolumeTick)),
+            (refs["oms"], (Quote, FeedQuality, SessionBreak, InstrumentUpdate, VolumeTick, FollowTrades)),
             (refs["risk_desk"], (Quote, FeedQuality, SessionBreak, InstrumentUpdate)),
             *((ref, _needs(declared[owner], id_)) for owner, ref in traders.items()),
             (refs["data_writer"], (Trade, BarsClosed, BarCorrected, Gap)),

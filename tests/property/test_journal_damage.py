@@ -13,7 +13,12 @@ from tests.unit.stores.made import fill_record, transfers
 from tradefan.errors import Refused
 from tradefan.messages.base import Message
 from tradefan.messages.control import AskHistory, ChainBroken, Fold, History, Rows, Snap
-from tradefan.messages.records import ParentFailed, Record
+from tradefan.messages.records import (
+    Record,
+)
+from tradefan.messages.work import (
+    ParentFailed,
+)
 from tradefan.sim.disk import SimDisk
 from tradefan.stores.journal import JournalFile
 from tradefan.stores.journal_layout import subject_of

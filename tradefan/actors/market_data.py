@@ -33,6 +33,7 @@ from tradefan.messages.market import (
     AskFeeds,
     AskRules,
     BookSnapshot,
+    FollowTrades,
     FollowVolume,
 )
 from tradefan.messages.wire import Closed, LinkDown, NotWritten, Opened, Received, Written
@@ -302,6 +303,11 @@ class MarketData:
         if feed is not None:
             feed.follow(msg.asker, on=msg.on, ctx=ctx)
 
+    def _on_follow_trades(self, msg: FollowTrades, ctx: Context) -> None:
+        feed = self._feeds.get(msg.instrument)
+        if feed is not None:
+            feed.state.prints = msg.on
+
     def _on_ask_rules(self, msg: AskRules, ctx: Context) -> None:
         """Read the rules again, once for all rejects of a moment."""
         if msg.instrument in self.state.instruments and ctx.now_ns >= self.state.rules_ns + RULES_MIN_NS:
@@ -374,6 +380,7 @@ _HANDLERS: dict[type[Message], Callable[[MarketData, Any, Context], None]] = {
     AskBars: MarketData._on_ask_bars,
     AskFeeds: MarketData._on_ask_feeds,
     FollowVolume: MarketData._on_follow,
+    FollowTrades: MarketData._on_follow_trades,
     AskRules: MarketData._on_ask_rules,
     Started: MarketData._on_started,
     Stop: MarketData._on_stop,

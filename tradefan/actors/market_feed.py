@@ -22,6 +22,7 @@ from tradefan.messages.market import (
     BarsClosed,
     BookDelta,
     FeedQuality,
+    FollowTrades,
     Gap,
     Quality,
     Quote,
@@ -95,6 +96,9 @@ class Feed:
         if not self.shared.history:
             for ref in self._trade_refs:
                 ctx.send(ref, trade)
+            if state.prints:
+                for ref in self._refs[FollowTrades]:
+                    ctx.send(ref, trade)
         if state.followed:
             self._count(trade, ctx)
 

@@ -19,6 +19,7 @@ from tradefan.messages.market import (
     BookDelta,
     BookSnapshot,
     FeedQuality,
+    FollowTrades,
     Gap,
     Quality,
     Quote,
@@ -42,8 +43,9 @@ FANNED = (
     Ticker24h,
     InstrumentUpdate,
     VolumeTick,
+    FollowTrades,
 )
-"""What can be subscribed."""
+"""What can be subscribed; who is entered for `FollowTrades` gets each trade while they are followed."""
 
 
 class Fanout:
@@ -148,6 +150,8 @@ class FeedState(Struct):
     """Who follows it."""
     lots: int = 0
     value: float = 0.0
+    prints: bool = False
+    """Whether somebody waits for each trade."""
 
 
 class AwaitedBars(Struct):

@@ -1,15 +1,15 @@
 """The order manager: one actor for all accounts, the only writer of `Trading` and of the journal.
 
 `handle` is one atomic turn: a handler reads the state, emits records (each folded at once by
-`core/trading.apply`), and collects effects. At its end parents that changed are given to their
-executors, modes are judged, everybody concerned is told, the records go to the journal as one Append,
-and guarded effects wait in the outbox until that is durable. Parts: `oms_submit` (wishes), `oms_owners`
-(a strategy's turn), `oms_engine` (parents), `oms_executor` (the fence around their plug-ins), `oms_gate`
-(reference, risk), `oms_over` (what a late fill leaves no room for), `oms_waiting` (what is on its way
-out), `oms_venue` (reports), `oms_fills`, `oms_external` (what is not ours), `oms_recovery` (fold,
-journal, connection), `oms_look` and `oms_evidence` (looks and what they prove), `oms_modes`,
-`oms_kill`, `oms_human`, `oms_desk` (books), `oms_epoch` (ids), `oms_curve` (volumes of earlier days),
-`oms_stop`, `oms_view`.
+`core/trading.apply`), and collects effects. At its end parents that changed are given to their executors,
+modes are judged, everybody concerned is told, the records go to the journal as one Append, and guarded
+effects wait in the outbox until that is durable. Parts: `oms_submit` (wishes), `oms_owners` (a strategy's
+turn), `oms_engine` (parents), `oms_executor` (the fence around their plug-ins), `oms_gate` (reference,
+risk), `oms_trigger`, `oms_watch`, `oms_fired` (contingent parents), `oms_group` (groups), `oms_over` (what
+a late fill leaves no room for), `oms_waiting` (what is on its way out), `oms_venue` (reports), `oms_fills`,
+`oms_external` (what is not ours), `oms_recovery` (fold, journal, connection), `oms_look` and `oms_evidence`
+(looks and what they prove), `oms_modes`, `oms_kill`, `oms_human`, `oms_desk` (books), `oms_epoch` (ids),
+`oms_curve` (volumes of earlier days), `oms_stop`, `oms_view`.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from tradefan.actors.oms_kill import (
     on_resume_timer,
 )
 from tradefan.actors.oms_look import on_look_timer
+from tradefan.actors.oms_market import on_feed, on_rules, on_session_break, on_tick
 from tradefan.actors.oms_modes import (
     judge,
     on_actor_state,
@@ -80,11 +81,10 @@ from tradefan.actors.oms_submit import (
     require_numbers,
     resolve_waiting,
 )
-from tradefan.actors.oms_tca import on_break, on_tca_timer, on_written
+from tradefan.actors.oms_tca import on_tca_timer, on_written
 from tradefan.actors.oms_tca import settle as settle_costs
-from tradefan.actors.oms_tca_market import on_lost
 from tradefan.actors.oms_tca_market import on_quote as see_quote
-from tradefan.actors.oms_tca_market import on_volume as keep_paces
+from tradefan.actors.oms_trigger import on_expiry_timer, on_held_timer, on_quote, on_trade
 from tradefan.actors.oms_venue import (
     on_cancel_rejected,
     on_cancel_timer,
@@ -94,8 +94,7 @@ from tradefan.actors.oms_venue import (
     on_report,
 )
 from tradefan.actors.oms_view import OmsView, oms_view, publish
-from tradefan.actors.oms_volume import ask, on_volume, recount
-from tradefan.actors.oms_waiting import drop_creates, not_sent, on_doubt_timer
+from tradefan.actors.oms_waiting import not_sent, on_doubt_timer
 from tradefan.actors.oms_wakes import on_wake
 from tradefan.contracts import RiskRefused
 from tradefan.core import outbox
@@ -132,7 +131,7 @@ from tradefan.messages.gateway import (
     VenueFill,
 )
 from tradefan.messages.instrument import InstrumentUpdate
-from tradefan.messages.market import FeedQuality, Quality, Quote, SessionBreak, VolumeDays, VolumeTick
+from tradefan.messages.market import FeedQuality, Quote, SessionBreak, Trade, VolumeDays, VolumeTick
 from tradefan.messages.orders import (
     AmendOrder,
     Answer,
@@ -182,11 +181,17 @@ class Oms:
             see_quote(self.state.live, msg, ctx.now_ns)
             waits = self.state.live.levels.get(msg.instrument)
             woken = [] if waits is None else reached(waits, msg.bid, msg.ask)
-            if known and not woken:
+            watched = msg.instrument in self.state.live.watchers
+            if known and not woken and not watched:
                 return
+        elif kind is Trade and msg.instrument not in self.state.live.watchers:
+            # The last to wait for a price has gone meanwhile.
+            return
         turn = Turn(self.state, self.wiring, ctx)
         if kind is Quote:
             turn.woken.update(dict.fromkeys(woken))
+            if watched:
+                on_quote(turn, msg)
             if not known:
                 on_first_quote(turn, msg)
                 wake_parents(turn, msg.instrument)
@@ -301,46 +306,9 @@ def _release(turn: Turn) -> None:
 # --- what needs no file of its own -------------------------------------------------------------------
 
 
-def _on_quality(turn: Turn, msg: FeedQuality) -> None:
-    """A feed that cannot be trusted has no reference, and the creates that wait go with it."""
-    turn.live.qualities[msg.instrument] = msg
-    if msg.quality is Quality.LIVE and msg.instrument in turn.live.halted:
-        # It trades again once somebody sees so.
-        turn.live.halted[msg.instrument] = turn.now
-    turn.judge = True
-    wake_parents(turn, msg.instrument)
-    if msg.instrument in turn.live.tapes:
-        # A market that began anew follows nothing.
-        ask(turn, msg.instrument, on=True)
-    if msg.quality in (Quality.STALE, Quality.BLIND):
-        on_lost(turn, msg.instrument)
-        turn.live.quotes.pop(msg.instrument, None)
-        drop_creates(turn, lambda create: create.instrument == msg.instrument, f"feed {msg.quality}")
-
-
-def _on_break(turn: Turn, msg: SessionBreak) -> None:
-    turn.live.quotes.pop(msg.instrument, None)
-    on_break(turn, msg.instrument)
-
-
-def _on_volume(turn: Turn, msg: VolumeTick) -> None:
-    on_volume(turn, msg)
-    keep_paces(turn, msg.instrument)
-
-
 def _on_link_down(turn: Turn, msg: LinkDown) -> None:
     """Records that waited in the journal's link died with it: begin anew from what the disk holds."""
     raise Defect(f"the {msg.link} link ended ({msg.reason}): fold again")
-
-
-def _on_instrument(turn: Turn, msg: InstrumentUpdate) -> None:
-    now, before = msg.instrument, turn.instrument(msg.instrument.id)
-    turn.live.instruments[now.id] = now
-    if before is not None and before.status != "TRADING" == now.status:
-        turn.live.halted[now.id] = turn.now
-    if before is not None:
-        recount(turn, before, now)
-    wake_parents(turn, now.id)
 
 
 def _on_rows(turn: Turn, msg: Rows) -> None:
@@ -412,6 +380,8 @@ _TIMERS: dict[str, Callable[[Turn, Timer], None]] = {
     "kill": on_kill_timer,
     "resume": on_resume_timer,
     "safe": on_safe_timer,
+    "held": on_held_timer,
+    "expiry": on_expiry_timer,
 }
 _BEFORE_FOLD = ("fold", "stop", "kill")
 """Timers that mean something before the journal is read."""
@@ -476,10 +446,11 @@ _HANDLERS: dict[type[Any], Handler] = {
     ActorState: _on_actor_state,
     SetMode: on_set_mode,
     EquityMark: on_equity_mark,
-    FeedQuality: _on_quality,
-    VolumeTick: _on_volume,
+    FeedQuality: on_feed,
+    VolumeTick: on_tick,
     VolumeDays: on_volume_days,
-    SessionBreak: _on_break,
-    InstrumentUpdate: _on_instrument,
+    Trade: on_trade,
+    SessionBreak: on_session_break,
+    InstrumentUpdate: on_rules,
     LinkDown: _on_link_down,
 }

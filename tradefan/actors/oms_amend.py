@@ -19,7 +19,10 @@ from tradefan.core.trading import ParentState
 from tradefan.errors import Refused
 from tradefan.messages.orders import ParentOrder, Phase
 from tradefan.messages.plan import Plan
-from tradefan.messages.records import AmendAsked, Amended
+from tradefan.messages.work import (
+    AmendAsked,
+    Amended,
+)
 from tradefan.units import SECOND, plain
 
 

@@ -19,7 +19,9 @@ from tradefan.errors import Refused
 from tradefan.messages.instrument import Instrument
 from tradefan.messages.orders import AmendOrder, ParentOrder, Phase
 from tradefan.messages.plan import Plan
-from tradefan.messages.records import AmendAsked
+from tradefan.messages.work import (
+    AmendAsked,
+)
 from tradefan.units import MS, ZERO, iso, plain, require_number
 
 

@@ -13,9 +13,11 @@ from msgspec.structs import replace as copy
 
 from tradefan.actors.oms_cross import crossed, wait_for_own
 from tradefan.actors.oms_executor import collar_bps, deadline_ns, setting, slices
+from tradefan.actors.oms_fired import refused_child
 from tradefan.actors.oms_gate import Wanted, admit, collar_price, fee_rate, free_qty, reference
 from tradefan.actors.oms_parents import complete, fail
 from tradefan.actors.oms_policy import pause
+from tradefan.actors.oms_room import is_exit, no_room
 from tradefan.actors.oms_state import Turn
 from tradefan.actors.oms_waiting import cancel_order, unsent
 from tradefan.contracts import (
@@ -56,18 +58,20 @@ def place(turn: Turn, parent: ParentState, command: PlaceChild) -> int | None:
     if broken is not None:
         fail(turn, parent, Defect(f"executor {parent.order.algo!r}: {broken}"))
         return None
+    if no_room(turn, parent, command.order_qty):
+        return None
     if _below_minimum(instrument, parent.open_qty, command.limit_price):
         # While a child lives its end may bring more to place; else nothing that is left can be sent.
-        if not parent.live:
+        if not parent.live and not is_exit(parent):
             complete(turn, parent, OrderStatus.EXPIRED, "dust")
         return None
     again_ns = wait_for_own(turn, parent, command.limit_price)
     if again_ns is not None:
         return again_ns
-    refused = admit(turn, wanted_of(parent.order, instrument, command))
+    refused = admit(turn, wanted_of(parent, instrument, command))
     if refused is not None and refused.code == NO_FUNDS:
         command = _affordable(turn, parent, instrument, command)
-        refused = admit(turn, wanted_of(parent.order, instrument, command))
+        refused = admit(turn, wanted_of(parent, instrument, command))
     if refused is not None:
         turn.log("warning", "child_refused", parent_id=parent.order.parent_id, code=refused.code)
         return _refused(turn, parent, refused)
@@ -85,7 +89,9 @@ def _affordable(turn: Turn, parent: ParentState, instrument: Instrument, command
 
 
 def _refused(turn: Turn, parent: ParentState, refused: RiskRefused) -> int | None:
-    """Let a sliced parent wait where a gate refuses one of its clips; any other ends by it."""
+    """Let a sliced parent, or one that has fired, wait where a gate refuses a child; any other ends by it."""
+    if parent.fired or is_exit(parent):
+        return refused_child(turn, parent, refused)
     if slices(parent.order):
         if refused.code != NO_FUNDS:
             return turn.now + SECOND
@@ -103,8 +109,9 @@ def _end_unless_sent(turn: Turn, parent: ParentState, status: OrderStatus, reaso
         complete(turn, parent, status, reason)
 
 
-def wanted_of(order: ParentOrder, instrument: Instrument, command: PlaceChild) -> Wanted:
+def wanted_of(parent: ParentState, instrument: Instrument, command: PlaceChild) -> Wanted:
     """Return a clip as the gates read it."""
+    order = parent.order
     return Wanted(
         order.account,
         instrument,
@@ -115,6 +122,7 @@ def wanted_of(order: ParentOrder, instrument: Instrument, command: PlaceChild) -
         "limit",
         order.reduce_only,
         takes=command.time_in_force != "GTC",
+        fired=parent.fired,
     )
 
 
@@ -212,9 +220,7 @@ def replace(turn: Turn, parent: ParentState, command: ReplaceChild) -> int | Non
     too_small = _below_minimum(instrument, place.order_qty, place.limit_price)
     if beyond or too_small:
         return None
-    if crossed(turn, parent.order, place.limit_price) or admit(
-        turn, wanted_of(parent.order, instrument, place)
-    ):
+    if crossed(turn, parent.order, place.limit_price) or admit(turn, wanted_of(parent, instrument, place)):
         return turn.now + SECOND
     made = _intend(turn, parent.order, instrument, place, old.client_order_id)
     turn.guard(ReplaceOrder(made.account, made, old.client_order_id))

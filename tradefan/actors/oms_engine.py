@@ -12,7 +12,9 @@ from typing import Any
 from tradefan.actors.oms_amend import tend_amend
 from tradefan.actors.oms_children import cancel, place, replace
 from tradefan.actors.oms_executor import decided, plan_of, volume_of
+from tradefan.actors.oms_fired import TRIES, begin, say_overdue
 from tradefan.actors.oms_gate import closed
+from tradefan.actors.oms_group import tend, waits_for_others
 from tradefan.actors.oms_over import shed
 from tradefan.actors.oms_parents import complete, fail, finished
 from tradefan.actors.oms_policy import pause, settle, stay_alive
@@ -21,6 +23,7 @@ from tradefan.actors.oms_tca import attend
 from tradefan.actors.oms_volume import follow
 from tradefan.actors.oms_waiting import ask_for
 from tradefan.actors.oms_wakes import sooner, wake
+from tradefan.actors.oms_watch import watch
 from tradefan.contracts import (
     CancelChild,
     Decide,
@@ -37,7 +40,10 @@ from tradefan.core.trading import ParentState
 from tradefan.errors import Defect, Refused
 from tradefan.messages.orders import OrderStatus, Phase
 from tradefan.messages.plan import Clip
-from tradefan.messages.records import Decision, PlanChange
+from tradefan.messages.work import (
+    Decision,
+    PlanChange,
+)
 from tradefan.units import SECOND, ParentId
 
 QUESTIONS_MAX = 6
@@ -53,6 +59,8 @@ def advance(turn: Turn, name: ParentId, *, at_stop: bool = False) -> None:
     Behind the beginning of a stop executors are not asked, but for the first child of its own sale.
     """
     parent = turn.trading.parents.get(name)
+    if parent is not None and parent.group is not None:
+        tend(turn, parent.group)
     if parent is None or parent.phase is Phase.DONE or finished(turn, parent):
         return
     follow(turn, parent)
@@ -64,11 +72,21 @@ def advance(turn: Turn, name: ParentId, *, at_stop: bool = False) -> None:
         complete(turn, parent, OrderStatus.CANCELED, turn.ending.pop(name))
     if parent.amending is not None:
         tend_amend(turn, parent)
+    if parent.phase is Phase.ARMED:
+        watch(turn, parent)
     if parent.phase is Phase.WORKING and parent.amending is None and not closed(turn, at_stop=at_stop):
-        _step(turn, parent)
+        if not waits_for_others(turn, parent) and begin(turn, parent):
+            _step(turn, parent)
+        _look_after(turn, parent)
     # Behind the executor, which may replace what is over by what is left.
     shed(turn, parent)
     finished(turn, parent)
+
+
+def _look_after(turn: Turn, parent: ParentState) -> None:
+    """Say so when what has fired is not done by its first tries."""
+    if parent.fired and parent.phase is Phase.WORKING and parent.attempts >= TRIES and not parent.live:
+        say_overdue(turn, parent, "tries")
 
 
 def _step(turn: Turn, parent: ParentState) -> None:

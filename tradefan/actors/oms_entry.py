@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from tradefan.actors.oms_gate import collar_price, reference
+from tradefan.actors.oms_executor import collar_bps, make_executor, plan_of
+from tradefan.actors.oms_gate import Wanted, admit, closed, collar_price, not_ready, reference
+from tradefan.actors.oms_reduce import over_position
 from tradefan.actors.oms_state import Turn
 from tradefan.contracts import MarketView, RiskRefused, suggest
 from tradefan.errors import Refused
@@ -14,6 +16,7 @@ from tradefan.messages.orders import (
 )
 from tradefan.messages.plan import Plan
 from tradefan.units import (
+    EXTERNAL,
     AccountId,
     InstrumentId,
     ceil_step,
@@ -33,6 +36,41 @@ def largest(plan: Plan) -> Decimal | None:
     """Return the largest order that a plan sends; None where that is all of it."""
     bounds = [bound for bound in (plan.max_clip, plan.display) if bound is not None]
     return min(bounds) * plan.qty_lot if bounds else None
+
+
+def checked(turn: Turn, order: ParentOrder, *, at_stop: bool) -> Plan | None:
+    """Return how an order that may exist now is worked; nothing is written.
+
+    Raises:
+        Refused, No: why it may not exist, with what would pass.
+    """
+    if order.owner == EXTERNAL:
+        raise Refused("UNKNOWN_OWNER", "external is what nobody here ordered: it has no orders")
+    instrument = tradable(turn, order.account, order.instrument)
+    executor, collar = make_executor(order), collar_bps(order)
+    check_shape(order, instrument)
+    refused = closed(turn, at_stop=at_stop) or not_ready(turn, order.account)
+    if refused is not None:
+        raise No(refused)
+    price = worst_price(turn, order, instrument, collar)
+    check_size(order, instrument, price)
+    plan = plan_of(turn, order, executor=executor)
+    wanted = Wanted(
+        order.account,
+        instrument,
+        order.owner,
+        order.side,
+        order.order_qty,
+        price,
+        "limit",
+        order.reduce_only,
+        takes=order.limit_price is None,
+        child_qty=None if plan is None else largest(plan),
+    )
+    refused = admit(turn, wanted) or over_position(turn, order, instrument)
+    if refused is not None:
+        raise No(refused)
+    return plan
 
 
 def tradable(turn: Turn, account: AccountId, instrument: InstrumentId) -> Instrument:

@@ -37,6 +37,7 @@ from tradefan.contracts import (
     read_settings,
 )
 from tradefan.core import tape
+from tradefan.core.contingent import worked
 from tradefan.core.curve import packaged
 from tradefan.core.order import Order
 from tradefan.core.trading import ParentState
@@ -64,7 +65,7 @@ def make_executor(order: ParentOrder) -> Executor:
     Raises:
         Refused: UNKNOWN_ALGO, UNKNOWN_SETTING, BAD_SETTING, or EXECUTOR_FAILED when it raised.
     """
-    plugin = lookup("executor", order.algo)
+    plugin = lookup("executor", worked(order).algo)
     made: Executor = _fenced(order, lambda: plugin.make(settings_of(order)))
     return made
 
@@ -114,7 +115,7 @@ def entry_of(
         raise Refused(market.code, market.text)
     volume = Volume() if parent is None else volume_of(turn, parent)
     return Entry(
-        order,
+        worked(order),
         instrument,
         turn.now,
         market.mid,
@@ -155,12 +156,13 @@ def deadline_ns(turn: Turn, order: ParentOrder) -> int:
 
 
 def settings_of(order: ParentOrder) -> Any:
-    """Return the settings of a parent's algorithm.
+    """Return the settings of a parent's algorithm, of a contingent one's `then`.
 
     Raises:
         Refused: UNKNOWN_ALGO, UNKNOWN_SETTING, BAD_SETTING.
     """
-    return read_settings(lookup("executor", order.algo).settings, order.settings, order.algo)
+    work = worked(order)
+    return read_settings(lookup("executor", work.algo).settings, work.settings, work.algo)
 
 
 def _fenced(order: ParentOrder, make: Callable[[], Any]) -> Any:
@@ -191,7 +193,7 @@ def view_of(turn: Turn, parent: ParentState) -> ParentView:
     children = (known[name] for name in (*parent.ended, *parent.live) if name in known)
     return ParentView(
         now_ns=turn.now,
-        order=order,
+        order=worked(order),
         instrument=instrument,
         cum_qty=parent.cum_qty,
         working_qty=parent.working_qty,

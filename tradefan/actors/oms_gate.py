@@ -56,6 +56,12 @@ class Wanted(Struct, frozen=True):
     takes: bool
     child_qty: Decimal | None = None
     """The largest part that is sent as one order; None: all of it."""
+    fired: bool = False
+    """It works for a trigger that has fired."""
+
+
+NO_WAY_OUT = ("journal", "auth", "ban", "starting")
+"""Causes of CANCEL_ONLY in which nothing can be sent, or nothing be written."""
 
 
 def admit(turn: Turn, wanted: Wanted) -> RiskRefused | None:
@@ -143,15 +149,27 @@ def _from_record(record: ModeChange) -> ModeNow:
 
 
 def _by_mode(turn: Turn, wanted: Wanted, state: RiskState) -> RiskRefused | None:
-    """Refuse what the mode forbids; NO_NEW_RISK and REDUCE_ONLY let through what can only reduce."""
+    """Refuse what the mode forbids; NO_NEW_RISK and REDUCE_ONLY let through what can only reduce.
+
+    CANCEL_ONLY lets through what works for a reduce-only stop that has fired.
+    """
     now = mode_of(turn, wanted.account, wanted.instrument.id, wanted.owner)
     if now.mode == "NORMAL":
         return None
     reducing = now.mode in ("NO_NEW_RISK", "REDUCE_ONLY") and reduces(state, wanted.side, wanted.order_qty)
+    stop = wanted.fired and wanted.reduce_only and now.mode == "CANCEL_ONLY"
+    if stop and may_leave(turn, wanted.account, wanted.instrument.id, wanted.owner):
+        return None
     # KILLED is the latch, which a rule reads from the state.
     if reducing or now.mode == "KILLED":
         return None
     return RiskRefused(now.code, now.text, now.limit, now.used, now.would_pass)
+
+
+def may_leave(turn: Turn, account: AccountId, instrument: InstrumentId, owner: OwnerId) -> bool:
+    """Say whether what CANCEL_ONLY forbids could leave: a reduce-only stop that has fired may then."""
+    held = (turn.trading.modes.get(scope, {}) for scope in scopes(account, instrument, owner))
+    return not any(cause in NO_WAY_OUT for causes in held for cause in causes)
 
 
 # --- reference and state --------------------------------------------------------------------------------

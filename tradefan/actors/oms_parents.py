@@ -8,9 +8,16 @@ from tradefan.actors.oms_tca import end
 from tradefan.actors.oms_volume import leave
 from tradefan.actors.oms_waiting import cancel_order
 from tradefan.actors.oms_wakes import let_sleep
+from tradefan.actors.oms_watch import unwatch
 from tradefan.core.trading import ParentState
+from tradefan.messages.contingent import Disarmed
 from tradefan.messages.orders import OrderStatus, Phase
-from tradefan.messages.records import ParentFailed, PhaseChange
+from tradefan.messages.records import (
+    PhaseChange,
+)
+from tradefan.messages.work import (
+    ParentFailed,
+)
 
 FAILURES_MAX = 3
 
@@ -38,7 +45,11 @@ def complete(turn: Turn, parent: ParentState, status: OrderStatus, reason: str) 
     """Let a parent place nothing more: its children go to evidence, then it is DONE with `status`."""
     if parent.phase is Phase.DONE:
         return
-    if parent.phase is not Phase.COMPLETING or parent.status is not status:
+    if parent.phase in (Phase.VALIDATED, Phase.ARMED):
+        turn.emit(Disarmed(turn.now, parent.order.parent_id, status, reason))
+        turn.parents[parent.order.parent_id] = None
+        unwatch(turn, parent)
+    elif parent.phase is not Phase.COMPLETING or parent.status is not status:
         turn.emit(PhaseChange(turn.now, parent.order.parent_id, Phase.COMPLETING, status, reason))
         turn.parents[parent.order.parent_id] = None
     cancel_children(turn, parent, reason)
@@ -67,6 +78,7 @@ def finished(turn: Turn, parent: ParentState) -> bool:
     turn.parents[parent.order.parent_id] = None
     end(turn, parent)
     let_sleep(turn, parent)
+    turn.live.overdue.pop(parent.order.parent_id, None)
     leave(turn, parent)
     turn.ended[parent.order.parent_id] = None
     return True

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from tradefan.actors.oms_entry import No
-from tradefan.actors.oms_executor import entry_of, settings_of
+from tradefan.actors.oms_contingent import check_trigger_now
+from tradefan.actors.oms_entry import No, checked, tradable
+from tradefan.actors.oms_executor import entry_of, plan_of, settings_of
 from tradefan.actors.oms_state import Turn
-from tradefan.actors.oms_submit import checked, parent_of, refusal_of, require_numbers
+from tradefan.actors.oms_submit import parent_of, refusal_of, require_numbers
 from tradefan.contracts import RiskRefused
+from tradefan.core.contingent import TRIGGERS
+from tradefan.core.group import GROUPS
 from tradefan.errors import Refused
 from tradefan.execution import Common
 from tradefan.executors.entry import curve_of, expected_volume
@@ -21,13 +24,24 @@ def on_ask_plan(turn: Turn, ask: AskPlan) -> None:
     try:
         require_numbers(ask.wish)
         order = parent_of(turn, ask.wish)
-        answer = _answer(turn, ask.req or 0, order, checked(turn, order, at_stop=False))
+        answer = _answer(turn, ask.req or 0, order, _plan(turn, order))
     except Refused as no:
         _refuse(turn, ask, RiskRefused(no.code, no.text, would_pass=no.would_pass))
     except No as no:
         _refuse(turn, ask, no.refused)
     else:
         turn.send(turn.wiring.api, answer)
+
+
+def _plan(turn: Turn, order: ParentOrder) -> Plan | None:
+    """Return the plan of an order; of a contingent one that which it would get if it fired now."""
+    if order.algo in GROUPS:
+        text = f"{order.algo}: its legs are planned when they begin"
+        raise Refused("NO_PLAN", text, "a dry run of a leg by itself")
+    if order.algo in TRIGGERS:
+        check_trigger_now(turn, order, tradable(turn, order.account, order.instrument))
+        return plan_of(turn, order)
+    return checked(turn, order, at_stop=False)
 
 
 def _refuse(turn: Turn, ask: AskPlan, no: RiskRefused) -> None:

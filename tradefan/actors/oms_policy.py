@@ -21,7 +21,13 @@ from tradefan.messages.control import Timer
 from tradefan.messages.market import Quality
 from tradefan.messages.orders import OrderStatus, Phase
 from tradefan.messages.plan import Plan
-from tradefan.messages.records import Alive, PhaseChange, PlanChange
+from tradefan.messages.records import (
+    PhaseChange,
+)
+from tradefan.messages.work import (
+    Alive,
+    PlanChange,
+)
 from tradefan.units import MINUTE, SECOND, InstrumentId, ParentId, exact
 
 RESUMED_MAX_NS = MINUTE
@@ -83,7 +89,7 @@ def _end_in_time(turn: Turn, parent: ParentState, recipe: Recipe) -> None:
         return
     left_ns = plan.end_ns + recipe.settings.extra_ns - turn.now
     if left_ns > 0:
-        _ask_again(turn, parent, left_ns)
+        ask_again(turn, parent, left_ns)
     else:
         complete(turn, parent, OrderStatus.EXPIRED, "end")
 
@@ -101,7 +107,7 @@ def pause(turn: Turn, parent: ParentState, reason: str) -> None:
         turn.log("warning", "parent_paused", parent_id=parent.order.parent_id, reason=reason)
         if reason == "funds":
             # Whoever brings the money, a sale or a transfer, does not know who waits for it.
-            _ask_again(turn, parent, FUNDS_NS)
+            ask_again(turn, parent, FUNDS_NS)
 
 
 def _enter(turn: Turn, parent: ParentState, recipe: Recipe, why: str) -> None:
@@ -114,7 +120,7 @@ def _enter(turn: Turn, parent: ParentState, recipe: Recipe, why: str) -> None:
             plan = ended_now(turn, parent)
         except Refused:
             # Nobody sees the market: its end waits for that.
-            _ask_again(turn, parent, SECOND)
+            ask_again(turn, parent, SECOND)
             return
     before = parent.reason
     go_on(turn, parent, plan)
@@ -200,7 +206,7 @@ def _rests_behind_halt(turn: Turn, parent: ParentState) -> bool:
     if left_ns <= 0:
         del turn.live.halted[name]
         return False
-    _ask_again(turn, parent, left_ns)
+    ask_again(turn, parent, left_ns)
     return True
 
 
@@ -221,7 +227,7 @@ def _tend_children(turn: Turn, parent: ParentState, recipe: Recipe, why: str) ->
     if why == "halt":
         cancel_children(turn, parent, why)
     elif why == "funds":
-        _ask_again(turn, parent, FUNDS_NS)
+        ask_again(turn, parent, FUNDS_NS)
     elif why == "data" and recipe.follows:
         # What rests at its owner's price is the owner's word; what follows the market has lost it.
         quality = turn.live.qualities.get(parent.order.instrument)
@@ -230,7 +236,7 @@ def _tend_children(turn: Turn, parent: ParentState, recipe: Recipe, why: str) ->
         if left_ns <= 0:
             cancel_children(turn, parent, why)
         else:
-            _ask_again(turn, parent, left_ns)
+            ask_again(turn, parent, left_ns)
 
 
 def on_alive_timer(turn: Turn, timer: Timer) -> None:
@@ -249,7 +255,7 @@ def stay_alive(turn: Turn) -> None:
         turn.ctx.after(ALIVE_NS, Timer("alive"))
 
 
-def _ask_again(turn: Turn, parent: ParentState, delay_ns: int) -> None:
+def ask_again(turn: Turn, parent: ParentState, delay_ns: int) -> None:
     """Have a parent judged again after a delay; one timer waits for each at most, the soonest."""
     name, due_ns = parent.order.parent_id, turn.now + delay_ns
     if turn.now < turn.live.policies.get(name, 0) <= due_ns:

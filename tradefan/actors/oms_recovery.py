@@ -234,6 +234,8 @@ def _instrument_of(turn: Turn, fact_key: str) -> InstrumentId | None:
     kind, *words = fact_key.split(" ")
     if kind in ("fill", "bust") and len(words) == 3:
         return InstrumentId(words[1])
+    if kind == "trade" and words:
+        return InstrumentId(words[0])
     order = turn.trading.orders.get(ClientOrderId(words[1])) if kind == "report" and len(words) > 1 else None
     return None if order is None else order.instrument
 

@@ -15,6 +15,8 @@ from tradefan.core.order import Order
 from tradefan.core.outbox import Guarded, Outbox
 from tradefan.core.tape import Tape
 from tradefan.core.trading import ParentState, Trading, apply, place_key
+from tradefan.core.trigger import Armed as ArmedTrigger
+from tradefan.core.trigger import Condition
 from tradefan.core.wakes import Wakes
 from tradefan.messages.account import Balances, EquityMark, Mode, SetMode
 from tradefan.messages.base import Message
@@ -221,6 +223,26 @@ class Resuming(Struct):
     serial: int | None = None
 
 
+class Watched(Struct):
+    """What an armed parent makes of the market; prices are ticks of `tick`.
+
+    `marked` is the watermark that was journaled last, `seq` the newest trade's id, or what counts the quotes,
+    `price` the newest and `due_ns` when it will have held for long enough. `blocked` is why it should have
+    fired and did not.
+    """
+
+    condition: Condition
+    armed: ArmedTrigger
+    source: str
+    tick: Decimal
+    marked: int | None = None
+    seq: int = 0
+    looks: int = 0
+    price: int = 0
+    due_ns: int = 0
+    blocked: str = ""
+
+
 class Armed(Struct, frozen=True, array_like=True):
     """A timer that runs, and the instant that it is for."""
 
@@ -281,6 +303,17 @@ class Live(Struct):
     """When a parent that may not act is judged again."""
     halted: dict[InstrumentId, int] = field(default_factory=dict)
     """Since when an instrument trades again."""
+    watched: dict[ParentId, Watched] = field(default_factory=dict)
+    """Armed parents."""
+    watchers: dict[InstrumentId, dict[ParentId, None]] = field(default_factory=dict)
+    overdue: dict[ParentId, None] = field(default_factory=dict)
+    """Parents that have fired and are not done, of which that was said."""
+    tending: dict[ParentId, None] = field(default_factory=dict)
+    """Groups that are being looked after in this very turn."""
+    resized: dict[ParentId, int] = field(default_factory=dict)
+    """When the exits of a bracket were sized last."""
+    dusty: dict[ParentId, None] = field(default_factory=dict)
+    """Exits of which was said that they are less than the venue takes."""
     alive: bool = False
     """Whether the timer of ALIVE runs."""
     down_ns: int = 0

@@ -8,15 +8,21 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+from msgspec.structs import replace
+
+from tradefan.actors.oms_contingent import accept_trigger
 from tradefan.actors.oms_engine import advance
-from tradefan.actors.oms_entry import No, check_shape, check_size, largest, tradable, worst_price
-from tradefan.actors.oms_executor import collar_bps, make_executor, plan_of
-from tradefan.actors.oms_gate import Wanted, admit, closed, not_ready, reference, risk_state
+from tradefan.actors.oms_entry import No, checked, tradable
+from tradefan.actors.oms_gate import closed, not_ready, reference, risk_state
+from tradefan.actors.oms_group import cancel_group, leg_ended
+from tradefan.actors.oms_group_entry import accept_group
 from tradefan.actors.oms_parents import cancel_children, complete
 from tradefan.actors.oms_state import REFUSALS_KEPT, Turn
 from tradefan.actors.oms_tca import in_market
 from tradefan.contracts import MarketView, RiskRefused
+from tradefan.core.contingent import TRIGGERS, is_protective
 from tradefan.core.exposure import owner_sides
+from tradefan.core.group import GROUPS
 from tradefan.core.ids import parent_id
 from tradefan.core.ledger import position
 from tradefan.core.trading import ParentState, place_key
@@ -37,10 +43,8 @@ from tradefan.messages.orders import (
     SetTarget,
     SubmitOrder,
 )
-from tradefan.messages.plan import Plan
 from tradefan.messages.records import Parent, Waiting
 from tradefan.units import (
-    EXTERNAL,
     ZERO,
     OwnerId,
     ParentId,
@@ -55,14 +59,19 @@ def on_submit(turn: Turn, wish: SubmitOrder) -> None:
     if _known(turn, wish):
         return
     try:
-        _accept(turn, parent_of(turn, wish), None, decision_px=wish.decision_px, at_stop=False)
+        order = parent_of(turn, wish)
+        if wish.algo in GROUPS:
+            parents = accept_group(turn, wish, order)
+        else:
+            _accept(turn, order, None, decision_px=wish.decision_px, at_stop=False)
+            parents = (_newest(turn),)
     except Refused as no:
         refuse(turn, wish, RiskRefused(no.code, no.text, would_pass=no.would_pass))
     except No as no:
         refuse(turn, wish, no.refused)
     else:
         if wish.req is not None:
-            turn.guard(Answer(wish.req, (_newest(turn),)))
+            turn.guard(Answer(wish.req, parents))
 
 
 def require_numbers(wish: SubmitOrder | SetTarget) -> None:
@@ -85,17 +94,24 @@ def _known(turn: Turn, wish: SubmitOrder | SetTarget) -> bool:
     known = turn.trading.refs.get(wish.owner, {}).get(wish.ref) if wish.ref else None
     if known is None:
         return False
-    parent = turn.trading.parents.get(known)
-    if isinstance(wish, SubmitOrder) and parent is not None and not _same(parent.order, wish):
+    parent, group = turn.trading.parents.get(known), turn.trading.groups.get(known)
+    first = None if parent is None else _as_asked(parent) if group is None else group.wish
+    if isinstance(wish, SubmitOrder) and first is not None and not _same(first, wish):
         # The first answer would look as if this wish had been heard.
         text = f"ref {wish.ref!r} of {wish.owner} is {known}, which is another order"
         refuse(turn, wish, RiskRefused("REF_REUSED", text, None, wish.ref, "another ref"))
     elif isinstance(wish, SubmitOrder) and wish.req is not None:
-        turn.guard(Answer(wish.req, (known,), known=True))
+        names = (known,) if group is None else tuple(group.members.values())
+        turn.guard(Answer(wish.req, names, known=True))
     return True
 
 
-def _same(order: ParentOrder, wish: SubmitOrder) -> bool:
+def _as_asked(parent: ParentState) -> ParentOrder:
+    asked = parent.asked_qty
+    return parent.order if asked is None else replace(parent.order, order_qty=asked)
+
+
+def _same(order: ParentOrder | SubmitOrder, wish: SubmitOrder) -> bool:
     """Say whether a wish repeats the one that became this order."""
     names = ("account", "instrument", "side", "order_qty", "algo", "limit_price", "settings", "reduce_only")
     return all(getattr(order, name) == getattr(wish, name) for name in names)
@@ -122,7 +138,7 @@ def parent_of(turn: Turn, wish: SubmitOrder) -> ParentOrder:
         reason=wish.reason,
         reduce_only=wish.reduce_only,
         position_side=wish.position_side,
-        protective=wish.protective,
+        protective=wish.protective or is_protective(wish.algo, wish.settings),
         created_ns=turn.now,
     )
 
@@ -140,6 +156,11 @@ def _accept(
     Raises:
         Refused, No: why it may not exist; nothing was written then.
     """
+    if target is not None and order.algo in (*TRIGGERS, *GROUPS):
+        raise Refused("BAD_SETTING", f"a target is worked at once, {order.algo} is not: order it instead")
+    if order.algo in TRIGGERS:
+        accept_trigger(turn, order)
+        return
     plan = checked(turn, order, at_stop=at_stop)
     record = Parent(turn.now, order, None if target is None else target.target_qty, plan)
     turn.emit(in_market(turn, record, decision_px))
@@ -157,41 +178,6 @@ def _accept(
         reason=order.reason,
     )
     advance(turn, order.parent_id, at_stop=at_stop)
-
-
-def checked(turn: Turn, order: ParentOrder, *, at_stop: bool) -> Plan | None:
-    """Return how an order that may exist now is worked; nothing is written.
-
-    Raises:
-        Refused, No: why it may not exist, with what would pass.
-    """
-    if order.owner == EXTERNAL:
-        raise Refused("UNKNOWN_OWNER", "external is what nobody here ordered: it has no orders")
-    instrument = tradable(turn, order.account, order.instrument)
-    executor, collar = make_executor(order), collar_bps(order)
-    check_shape(order, instrument)
-    refused = closed(turn, at_stop=at_stop) or not_ready(turn, order.account)
-    if refused is not None:
-        raise No(refused)
-    price = worst_price(turn, order, instrument, collar)
-    check_size(order, instrument, price)
-    plan = plan_of(turn, order, executor=executor)
-    wanted = Wanted(
-        order.account,
-        instrument,
-        order.owner,
-        order.side,
-        order.order_qty,
-        price,
-        "limit",
-        order.reduce_only,
-        takes=order.limit_price is None,
-        child_qty=None if plan is None else largest(plan),
-    )
-    refused = admit(turn, wanted)
-    if refused is not None:
-        raise No(refused)
-    return plan
 
 
 # --- targets ------------------------------------------------------------------------------------------
@@ -235,6 +221,8 @@ def on_target(turn: Turn, wish: SetTarget, *, at_stop: bool = False) -> None:
 def resolve_waiting(turn: Turn, parent: ParentState) -> None:
     """Take up the wish that waited for the end of a parent, behind the last of those that it replaces."""
     order = parent.order
+    if parent.group is not None:
+        leg_ended(turn, parent.group)
     place = place_key(order.account, order.instrument, order.owner)
     wish = turn.trading.wishes.get(place)
     if wish is None or place in turn.live.lost_wishes:
@@ -359,7 +347,8 @@ def on_cancel_parent(turn: Turn, wish: CancelParent) -> None:
     if parent is None or not may_change(wish.owner, parent.order.owner):
         refuse(turn, wish, RiskRefused("UNKNOWN_PARENT", f"{wish.owner} has no parent {wish.parent_id}"))
         return
-    end_parents(turn, [parent], "cancelled")
+    if not cancel_group(turn, parent):
+        end_parents(turn, [parent], "cancelled")
     _say_cancelled(turn, wish.req, [parent])
 
 

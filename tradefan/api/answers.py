@@ -14,8 +14,22 @@ from tradefan.messages.orders import Doubt, OrderStatus, OrderType, Phase, TimeI
 from tradefan.units import AccountId, ClientOrderId, InstrumentId, OwnerId, ParentId, Side
 
 
+class Trigger(Struct, frozen=True, kw_only=True):
+    """What an armed order waits for, or was fired by: a `level`, or the `watermark` that a level follows."""
+
+    level: Decimal | None
+    watermark: Decimal | None
+    expires_ns: int | None
+    armed_ns: int
+    fired_ns: int | None
+    fired_px: Decimal | None
+
+
 class Order(Struct, frozen=True, kw_only=True):
     """A parent. `progress` is the share that has traded.
+
+    `trigger` is that of a contingent order; `protected_by` says who watches over one that protects. A member
+    of a group names that, and which `leg` it is.
 
     `schedule_error` is how far it is from its schedule, as a signed share of the order: negative behind, 0
     between the targets that hold now, null without a schedule.
@@ -45,6 +59,10 @@ class Order(Struct, frozen=True, kw_only=True):
     progress: float
     schedule_error: float | None
     children: int
+    trigger: Trigger | None = None
+    protected_by: Literal["daemon"] | None = None
+    group: ParentId | None = None
+    leg: str | None = None
 
 
 class Child(Struct, frozen=True, kw_only=True):

@@ -7,6 +7,7 @@ from itertools import takewhile
 from msgspec.structs import replace
 
 from tradefan.core import apply_tca
+from tradefan.core.contingent import TRIGGERS
 from tradefan.core.trading_state import (
     ENDED_MAX,
     KEYS_MAX,
@@ -24,21 +25,24 @@ from tradefan.core.trading_state import (
 from tradefan.messages.orders import ParentOrder, Phase
 from tradefan.messages.plan import Clip
 from tradefan.messages.records import (
-    Alive,
-    AmendAsked,
-    Amended,
     Audit,
     CleanStop,
     ConfigChange,
-    Decision,
     Epoch,
     OwnerState,
     Parent,
-    ParentFailed,
     PhaseChange,
-    PlanChange,
     Waiting,
 )
+from tradefan.messages.work import (
+    Alive,
+    AmendAsked,
+    Amended,
+    Decision,
+    ParentFailed,
+    PlanChange,
+)
+from tradefan.units import ParentId
 
 
 def on_epoch(state: Trading, record: Epoch) -> bool:
@@ -121,7 +125,11 @@ def on_parent(state: Trading, record: Parent) -> bool:
         record.target_qty,
         state.epoch,
         updated_ns=record.at_ns,
-        phase=Phase.WORKING,
+        # A contingent one is idle until ARMED.
+        phase=Phase.VALIDATED if record.held or order.algo in TRIGGERS else Phase.WORKING,
+        group=record.group,
+        leg=record.leg,
+        held=record.held,
         plan=record.plan,
         plans=0 if record.plan is None else 1,
     )
@@ -183,6 +191,9 @@ def on_plan(state: Trading, record: PlanChange) -> bool:
     if parent is None or parent.phase is Phase.DONE:
         return False
     apply_tca.on_plan(state, parent, record.plan, record.at_ns)
+    if (parent.fired or parent.group is not None) and not parent.plans:
+        # What it was armed in is no matter: its children are those of the start that plans them.
+        parent.epoch = state.epoch
     parent.plan, parent.plans = record.plan, parent.plans + 1
     parent.updated_ns = record.at_ns
     return True
@@ -208,6 +219,7 @@ def on_amended(state: Trading, record: Amended) -> bool:
     ):
         return False
     parent.order, parent.amending = order, None
+    apply_tca.on_plan(state, parent, record.plan, record.at_ns)
     parent.plan, parent.plans, parent.updated_ns = record.plan, parent.plans + 1, record.at_ns
     return True
 
@@ -249,12 +261,26 @@ def _leave_place(state: Trading, order: ParentOrder) -> None:
 
 
 def _forget_parents(state: Trading) -> None:
-    """Let the oldest done parents go; one with a live child (a late adoption) waits."""
+    """Let the oldest done parents go; one with a live child (a late adoption), or of an open group, waits."""
     while len(state.parents_done) > ENDED_MAX:
         oldest = next(iter(state.parents_done))
         del state.parents_done[oldest]
-        if state.parents[oldest].live:
+        if state.parents[oldest].live or _is_needed(state, oldest):
             state.parents_done[oldest] = None
             return
-        del state.parents[oldest]
+        group = state.parents.pop(oldest).group
+        if group is not None and not _members(state, group):
+            state.groups.pop(group, None)
         apply_tca.forget(state, oldest)
+
+
+def _is_needed(state: Trading, name: ParentId) -> bool:
+    """Say whether a done parent counts still: others of its group are at work."""
+    group = state.parents[name].group
+    return group is not None and any(one in state.parents_open for one in _members(state, group))
+
+
+def _members(state: Trading, group: ParentId) -> list[ParentId]:
+    """Return the members of a group that are in memory."""
+    known = state.groups.get(group)
+    return [] if known is None else [one for one in known.members.values() if one in state.parents]

@@ -13,8 +13,15 @@ from tradefan.core.track import FillSeen, Track
 from tradefan.core.trading_state import ParentState, Trading, remember
 from tradefan.messages.orders import Phase
 from tradefan.messages.plan import Plan
-from tradefan.messages.records import Decision, Fill, Parent, PhaseChange
+from tradefan.messages.records import (
+    Fill,
+    Parent,
+    PhaseChange,
+)
 from tradefan.messages.tca import Arrived, Mark, Tca
+from tradefan.messages.work import (
+    Decision,
+)
 from tradefan.units import InstrumentId, ParentId
 
 FINAL_KEPT = 100

@@ -4,7 +4,7 @@
 instrument table. What a record cannot change is counted in `unapplied`. Memory is bounded: what
 ended leaves, newest `ENDED_MAX` kept (`UNSEALED_MAX` of working parents), and keys live in windows.
 The shape is `core/trading_state`, the handlers of one record each are in `core/apply_parents`,
-`apply_orders`, `apply_books` and `apply_tca`.
+`apply_triggers`, `apply_orders`, `apply_books` and `apply_tca`.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from tradefan.core import apply_books as books
 from tradefan.core import apply_orders as orders
 from tradefan.core import apply_parents as parents
 from tradefan.core import apply_tca as tca
+from tradefan.core import apply_triggers as triggers
 from tradefan.core.order import Event
 from tradefan.core.trading_state import (
     ParentState,
@@ -27,7 +28,9 @@ from tradefan.core.trading_state import (
     order_at,
     place_key,
 )
+from tradefan.messages import contingent as c
 from tradefan.messages import records as r
+from tradefan.messages import work as w
 from tradefan.messages.records import Record
 from tradefan.messages.tca import Arrived, Mark, Tca
 
@@ -66,14 +69,21 @@ _APPLY: dict[type[Any], Callable[[Trading, Any], bool]] = {
     r.OwnerState: parents.on_owner_state,
     r.Parent: parents.on_parent,
     r.PhaseChange: parents.on_phase,
-    r.ParentFailed: parents.on_parent_failed,
-    r.PlanChange: parents.on_plan,
-    r.AmendAsked: parents.on_amend_asked,
-    r.Amended: parents.on_amended,
-    r.Decision: parents.on_decision,
-    r.Alive: parents.on_alive,
+    w.ParentFailed: parents.on_parent_failed,
+    w.PlanChange: parents.on_plan,
+    w.AmendAsked: parents.on_amend_asked,
+    w.Amended: parents.on_amended,
+    w.Decision: parents.on_decision,
+    w.Alive: parents.on_alive,
     r.Audit: parents.on_audit,
     r.Waiting: parents.on_waiting,
+    c.Armed: triggers.on_armed,
+    c.Watermark: triggers.on_watermark,
+    c.Triggered: triggers.on_triggered,
+    c.Disarmed: triggers.on_disarmed,
+    c.Amend: triggers.on_amend,
+    c.Group: triggers.on_group,
+    c.GroupEnding: triggers.on_group_ending,
     r.Intent: orders.on_intent,
     r.ExternalOrder: orders.on_external,
     r.NotSent: orders.on_event(Event.NOT_SENT),

@@ -12,7 +12,7 @@ from tradefan.core.ids import keyed
 from tradefan.core.ledger import Ledger
 from tradefan.core.order import Order
 from tradefan.core.track import Track
-from tradefan.messages.orders import OrderStatus, ParentOrder, Phase, SetTarget
+from tradefan.messages.orders import OrderStatus, ParentOrder, Phase, SetTarget, SubmitOrder
 from tradefan.messages.plan import Clip, Plan
 from tradefan.messages.records import (
     Bust,
@@ -65,6 +65,21 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 
+class TriggerState(Struct):
+    """Where the trigger of a contingent parent stands; prices in the quote asset.
+
+    `level` is None for a trailing one, whose `watermark` was journaled at `marked_ns` last.
+    """
+
+    level: Decimal | None
+    watermark: Decimal | None
+    expires_ns: int | None
+    armed_ns: int
+    marked_ns: int
+    fired_ns: int | None = None
+    fired_px: Decimal | None = None
+
+
 class ParentState(Struct):
     """A parent with its sums over all children, kept up to date with every change."""
 
@@ -93,6 +108,14 @@ class ParentState(Struct):
     """When it was paused last."""
     amending: ParentOrder | None = None
     """What it is to become, as soon as nothing of it rests."""
+    trigger: TriggerState | None = None
+    """Of a contingent parent that was armed."""
+    group: ParentId | None = None
+    leg: str = ""
+    held: bool = False
+    """It is an exit, which its group begins and sizes."""
+    asked_qty: Decimal | None = None
+    """What it was asked for, where that was changed since."""
 
     @property
     def done_qty(self) -> Decimal:
@@ -103,6 +126,11 @@ class ParentState(Struct):
     def open_qty(self) -> Decimal:
         """What may still be placed."""
         return max(self.order.order_qty - self.done_qty, ZERO)
+
+    @property
+    def fired(self) -> bool:
+        """Whether its trigger has fired: it is worked as its `then` since."""
+        return self.trigger is not None and self.trigger.fired_ns is not None
 
     @property
     def shown_status(self) -> OrderStatus:
@@ -133,6 +161,19 @@ class ParentState(Struct):
         if self.at_work:
             rest += self.open_qty
         return sign(self.order.side) * rest
+
+
+class GroupState(Struct):
+    """Parents that belong together, by leg; `wish` is the one order that they were asked for as.
+
+    `ending` is how it was cancelled, `flat` the parent that brings what is left of it to nothing.
+    """
+
+    kind: str
+    members: dict[str, ParentId]
+    wish: SubmitOrder
+    ending: str = ""
+    flat: ParentId | None = None
 
 
 class OwnerMemoryState(Struct):
@@ -212,6 +253,8 @@ class Trading(Struct):
     """Whose fills wait for a later mid."""
     samples: dict[InstrumentId, list[float]] = field(default_factory=dict)
     """What calibrates the estimates of an instrument, oldest first."""
+    groups: dict[ParentId, GroupState] = field(default_factory=dict)
+    """As long as one of its members is in memory."""
 
 
 def order_at(

@@ -115,6 +115,11 @@ def observe(condition: Condition, armed: Armed, price: int, print_id: int, now_n
     return replace(armed, watermark=_watermark(condition, armed, now_ns))
 
 
+def again(armed: Armed) -> Armed:
+    """Return a trigger that has fired and may not: the next price decides anew."""
+    return replace(armed, fired=None)
+
+
 def _recent(
     confirm: Confirm, prices: tuple[tuple[int, int, int], ...], now_ns: int
 ) -> tuple[tuple[int, int, int], ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import msgspec
 from msgspec import Struct
@@ -16,6 +16,8 @@ from tradefan.messages.union import decode, encode
 from tradefan.strategy.wishes import CancelAllWish, CancelWish, OrderWish, TargetWish, Wish
 from tradefan.units import AccountId, OwnerId, clean, exact, require_number, to_lots, to_ticks
 
+PRICES = ("trigger_price", "activation", "callback_abs", "limit_price", "offset_abs")
+"""Settings that are prices, or distances between them."""
 _BAND_PLACES = 12
 """What a band is read to: a third has more places as a float than a number may have."""
 
@@ -104,10 +106,23 @@ def _order(wish: OrderWish, sender: Sender, instrument: Instrument) -> SubmitOrd
         side=wish.side,
         order_qty=order_qty,
         algo=wish.by,
-        settings=wish.settings,
+        settings=_prices_on_grid(wish.settings, instrument),
         limit_price=_on_grid(wish.limit_price, instrument),
         reason=wish.reason,
+        reduce_only=wish.reduce_only,
     )
+
+
+def _prices_on_grid(settings: dict[str, Any], instrument: Instrument) -> dict[str, Any]:
+    """Put the floats that are prices on the tick grid: 95.3 as a float is just beside it."""
+    made: dict[str, Any] = {}
+    for name, value in settings.items():
+        if isinstance(value, dict):
+            made[name] = _prices_on_grid(value, instrument)
+        else:
+            price = name.rpartition(".")[2] in PRICES and isinstance(value, float)
+            made[name] = str(_on_grid(value, instrument)) if price else value
+    return made
 
 
 def _lots(qty: float, instrument: Instrument) -> Decimal:

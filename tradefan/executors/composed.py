@@ -90,7 +90,11 @@ class Composed(Generic[S]):
             ends = [CancelChild(child.client_order_id, "steps") for child in resting if not child.ending]
             return tuple(ends) if resting else (ReplanParent("steps"),)
         sheet = lots_of(view, plan)
-        return tuple(_exact(view, sheet, command) for command in step(self.recipe, sheet))
+        return tuple(_exact(view, sheet, command) for command in self.next(sheet))
+
+    def next(self, view: View) -> tuple[Command, ...]:
+        """Return what to do next, in lots and ticks."""
+        return step(self.recipe, view)
 
 
 # --- into lots and ticks ------------------------------------------------------------------------------

@@ -6,13 +6,14 @@ from typing import Annotated
 
 from tradefan.contracts import register
 from tradefan.errors import Refused
-from tradefan.execution import SLICED_ONLY, Common, Recipe
+from tradefan.execution import SLICED_ONLY, Command, Common, Move, Place, Recipe, View, Wake
 from tradefan.executors.composed import Composed
 from tradefan.executors.pacings import Once
 from tradefan.executors.tactics import Rest
 from tradefan.executors.trajectories import Whole
 from tradefan.messages.orders import TimeInForce
 from tradefan.setting import unit
+from tradefan.units import SECOND
 
 
 class LimitSettings(Common, frozen=True, kw_only=True):
@@ -22,6 +23,9 @@ class LimitSettings(Common, frozen=True, kw_only=True):
         TimeInForce,
         unit("choice", "good till cancelled, or only what trades at once, or all at once or nothing"),
     ] = "GTC"
+    grows: Annotated[
+        bool, unit("flag", "a further child rests for what is new, and what ends early is placed again")
+    ] = False
 
 
 @register("executor", "limit", settings=LimitSettings)
@@ -48,6 +52,27 @@ class Limit(Composed[LimitSettings]):
             tactic,
             follows=False,
             slices=False,
-            once=True,
+            once=not settings.grows,
             unread=SLICED_ONLY,
         )
+
+    def next(self, view: View) -> tuple[Command, ...]:
+        return stand(view, self.settings) if self.settings.grows else super().next(view)
+
+
+def stand(view: View, settings: Common) -> tuple[Command, ...]:
+    """Let all that is open rest at the limit, also what has been added since the last child was placed."""
+    limit, moved = view.limit, [child for child in view.live if child.rests and not child.ending]
+    assert limit is not None, "nothing is begun without its level"
+    moves = tuple(
+        Move(child.client_order_id, child.leaves, limit, settings.post_only)
+        for child in moved
+        if child.price != limit
+    )
+    again_ns = (view.last_end_ns or 0) + SECOND
+    if view.last_end_ns is not None and view.now_ns < again_ns:
+        # What the venue has just ended is not placed in a loop.
+        return (*moves, Wake(again_ns))
+    if view.rest < max(view.plan.min_clip, 1):
+        return (*moves, Wake())
+    return (*moves, Place(view.rest, limit, "GTC", settings.post_only), Wake())

@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from tradefan.contracts import register
 from tradefan.execution import SLICED_ONLY, Common, Recipe
 from tradefan.executors.composed import Composed
+from tradefan.executors.insist import Insist
 from tradefan.executors.pacings import Once
 from tradefan.executors.tactics import Take
 from tradefan.executors.trajectories import Whole
+from tradefan.setting import unit
 
 
-@register("executor", "market", settings=Common)
-class Market(Composed[Common]):
+class MarketSettings(Common, frozen=True, kw_only=True):
+    """Whether it goes on each second behind `tries`, as a stop that has fired does."""
+
+    insist: Annotated[bool, unit("flag", "goes on each second behind its tries")] = False
+
+
+@register("executor", "market", settings=MarketSettings)
+class Market(Composed[MarketSettings]):
     """Immediate-or-cancel at the collar; the rest goes again after `retry_after`, `tries` in all."""
 
     def compose(self) -> Recipe:
         settings = self.settings
-        tactic, unread = Take(settings), (*SLICED_ONLY, "post_only")
+        tactic = Insist(settings) if settings.insist else Take(settings)
+        unread = (*SLICED_ONLY, "post_only")
         return Recipe(settings, Whole(), Once(settings), tactic, follows=False, slices=False, unread=unread)

@@ -161,6 +161,13 @@ class FollowVolume(Fact, frozen=True, array_like=True, tag=True):
     asker: int = 0
 
 
+class FollowTrades(Fact, frozen=True, array_like=True, tag=True):
+    """Somebody waits for prices of an instrument, or nobody any more: each `Trade` comes to it until then."""
+
+    instrument: InstrumentId
+    on: bool
+
+
 class AskRules(Fact, frozen=True, array_like=True, tag=True):
     """An order broke a filter that we thought it kept: the venue's rules may have changed, read them again.
 

@@ -13,6 +13,7 @@ from typing import Literal, TypeAlias
 from msgspec import field
 
 from tradefan.messages.account import Mode
+from tradefan.messages.contingent import ContingentRecord
 from tradefan.messages.orders import (
     Doubt,
     OrderStatus,
@@ -22,9 +23,10 @@ from tradefan.messages.orders import (
     SetTarget,
     TimeInForce,
 )
-from tradefan.messages.plan import Clip, Plan
+from tradefan.messages.plan import Plan
 from tradefan.messages.record_base import RecordBase
 from tradefan.messages.tca import TcaRecord
+from tradefan.messages.work import WorkRecord
 from tradefan.units import (
     AccountId,
     Asset,
@@ -36,10 +38,10 @@ from tradefan.units import (
     TradeId,
 )
 
-RECORD_VERSION = 3
+RECORD_VERSION = 4
 """Of each row. A new kind of record raises it, else older programs take the row for damage. 2: `Waiting`;
-3: plans, clips, audits, costs."""
-TRADING_VERSION = 4
+3: plans, clips, audits, costs; 4: contingent orders."""
+TRADING_VERSION = 5
 """Of the encoded `Trading` in a snapshot. One from before `TRADING_READ`, or a newer one, is not read: the
 records are folded instead, and where those are gone the journal is refused."""
 TRADING_READ = 2
@@ -80,6 +82,10 @@ class Parent(RecordBase, frozen=True, array_like=True, tag=True):
     mid: Decimal | None = None
     spread: Decimal | None = None
     """The mid that its owner decided at; the market now, which is its arrival where it works at once."""
+    group: ParentId | None = None
+    """The group that it is a member of, as `leg`; where `held` it is idle until that begins it."""
+    leg: str = ""
+    held: bool = False
 
 
 class PhaseChange(RecordBase, frozen=True, array_like=True, tag=True):
@@ -89,45 +95,6 @@ class PhaseChange(RecordBase, frozen=True, array_like=True, tag=True):
     phase: Phase
     status: OrderStatus
     reason: str
-
-
-class PlanChange(RecordBase, frozen=True, array_like=True, tag=True):
-    """PLAN: how the rest of a parent is worked from now on."""
-
-    parent_id: ParentId
-    plan: Plan
-
-
-class AmendAsked(RecordBase, frozen=True, array_like=True, tag=True):
-    """AMEND: a parent is to become this order; None: it stays what it is. Until then it places nothing."""
-
-    parent_id: ParentId
-    order: ParentOrder | None
-
-
-class Amended(RecordBase, frozen=True, array_like=True, tag=True):
-    """A parent is another order from now on, worked by this plan."""
-
-    order: ParentOrder
-    plan: Plan
-
-
-class Decision(RecordBase, frozen=True, array_like=True, tag=True):
-    """DECISION: a clip begins, or nothing is placed until the next one, for a reason."""
-
-    parent_id: ParentId
-    clip: Clip
-
-
-class Alive(RecordBase, frozen=True, array_like=True, tag=True):
-    """Somebody was here: written while a parent is at work, so that a start knows how long nobody was."""
-
-
-class ParentFailed(RecordBase, frozen=True, array_like=True, tag=True):
-    """A plug-in of this parent raised."""
-
-    parent_id: ParentId
-    traceback: str
 
 
 class Intent(RecordBase, frozen=True, array_like=True, tag=True):
@@ -495,12 +462,6 @@ Record: TypeAlias = (
     Epoch
     | Parent
     | PhaseChange
-    | PlanChange
-    | AmendAsked
-    | Amended
-    | Decision
-    | Alive
-    | ParentFailed
     | Intent
     | NotSent
     | Report
@@ -530,7 +491,9 @@ Record: TypeAlias = (
     | Kill
     | Resume
     | Waiting
+    | ContingentRecord
     | Audit
     | TcaRecord
+    | WorkRecord
 )
 """Everything that may stand in the journal."""

@@ -19,8 +19,16 @@ from tradefan.messages.gateway import (
     VenueFill,
 )
 from tradefan.messages.orders import OwnerTurn, ParentOrder, Refusal, SetTarget, SubmitOrder
-from tradefan.messages.records import Decision, Fill, Intent, Parent, Record
+from tradefan.messages.records import (
+    Fill,
+    Intent,
+    Parent,
+    Record,
+)
 from tradefan.messages.wire import NotWritten, Received, Text, Write, Written
+from tradefan.messages.work import (
+    Decision,
+)
 from tradefan.replay.bounds import records_of
 from tradefan.replay.player import Played, Player
 from tradefan.stores.journal_tool import iso, orders_of, plain_fields

@@ -24,6 +24,7 @@ from tradefan.core.updates import (
     position_update,
     tca_update,
 )
+from tradefan.messages.contingent import Amend, Armed, Disarmed, Triggered, Watermark
 from tradefan.messages.control import StoreBatch, Stored
 from tradefan.messages.orders import FillUpdate
 from tradefan.messages.records import (
@@ -40,13 +41,17 @@ from tradefan.messages.records import (
     Intent,
     NotSent,
     Parent,
-    ParentFailed,
     PhaseChange,
     Record,
     Report,
     Resolved,
 )
 from tradefan.messages.tca import Tca, TcaUpdate
+from tradefan.messages.work import (
+    AmendAsked,
+    Amended,
+    ParentFailed,
+)
 from tradefan.stores.journal import SNAPSHOT_SPACING, JournalFile, Row
 from tradefan.stores.sqlite import StoreFile
 from tradefan.units import ZERO, AccountId, ClientOrderId, InstrumentId, OwnerId, ParentId
@@ -57,6 +62,7 @@ BATCH = 500
 """Rows written together; fewer than the ended orders that the state remembers."""
 
 _OF_AN_ORDER = (Intent, ExternalOrder, NotSent, Report, InDoubt, Resolved, CancelIntent, CancelRefused)
+_OF_A_PARENT = (PhaseChange, ParentFailed, AmendAsked, Armed, Watermark, Triggered, Disarmed, Amend)
 _MOVES = (Fill, FillInferred, FillReplaced, Bust, Correct)
 """What changes a position by a trade."""
 
@@ -182,9 +188,9 @@ class Follower:
             self._touch(record.client_order_id)
             if isinstance(record, Intent) and record.replaces is not None:
                 self._touch(record.replaces)
-        elif isinstance(record, Parent):
+        elif isinstance(record, Parent | Amended):
             self._parents[record.order.parent_id] = None
-        elif isinstance(record, PhaseChange | ParentFailed):
+        elif isinstance(record, _OF_A_PARENT):
             self._parents[record.parent_id] = None
         elif isinstance(record, Tca):
             self._tcas.append(tca_update(record, lsn))

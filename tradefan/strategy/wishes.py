@@ -36,6 +36,7 @@ class OrderWish(Struct, frozen=True):
     limit_price: float | None
     reason: str
     settings: dict[str, Any]
+    reduce_only: bool = False
 
 
 class CancelWish(Struct, frozen=True):
@@ -104,10 +105,12 @@ def buy(
     by: str = "market",
     limit_price: SupportsFloat | None = None,
     reason: str = "",
+    reduce_only: bool = False,
     **settings: Any,
 ) -> OrderWish:
-    """Wish to buy a quantity of the base asset; `by="limit"` takes a `limit_price`."""
-    return OrderWish("buy", symbol, _positive("qty", qty), by, _price(limit_price), reason, settings)
+    """Wish to buy a quantity of the base asset; "limit" takes a `limit_price`, "stop" a `trigger_price`."""
+    price = _price(limit_price)
+    return OrderWish("buy", symbol, _positive("qty", qty), by, price, reason, settings, reduce_only)
 
 
 def sell(
@@ -117,10 +120,12 @@ def sell(
     by: str = "market",
     limit_price: SupportsFloat | None = None,
     reason: str = "",
+    reduce_only: bool = False,
     **settings: Any,
 ) -> OrderWish:
-    """Wish to sell a quantity of the base asset; `by="limit"` takes a `limit_price`."""
-    return OrderWish("sell", symbol, _positive("qty", qty), by, _price(limit_price), reason, settings)
+    """Wish to sell a quantity of the base asset; with `reduce_only` never more than what is held by then."""
+    price = _price(limit_price)
+    return OrderWish("sell", symbol, _positive("qty", qty), by, price, reason, settings, reduce_only)
 
 
 def cancel(parent: ParentId | ParentUpdate) -> CancelWish:

@@ -27,6 +27,7 @@ from tradefan.messages.market import (
     BookDelta,
     BookSnapshot,
     FeedQuality,
+    FollowTrades,
     Gap,
     Quality,
     Quote,
@@ -120,6 +121,19 @@ def test_trade_when_repeated_or_old_then_once() -> None:
     world.trade(2, 100.0).trade(2, 100.0).trade(1, 100.0).trade(3, 100.0)
     assert [trade.trade_id for trade in world.take(Trade)] == [2, 3]
     assert world.actor.view().feeds[0].counters.duplicates == 2
+
+
+def test_trades_when_somebody_waits_for_prices_then_each_comes_until_he_waits_no_more() -> None:
+    """Beside those who hear every trade anyway; a feed that is not here is passed over."""
+    world = World().live()
+    world.take(Trade)
+    world.trade(2, 100.0)
+    assert len(world.take(Trade)) == 1
+    world.give(FollowTrades(BTC, on=True)).give(FollowTrades(InstrumentId("binance:NO/USDT"), on=True))
+    world.trade(3, 100.0).trade(3, 100.0).trade(4, 101.0)
+    assert [trade.trade_id for trade in world.take(Trade)] == [3, 3, 4, 4]
+    world.give(FollowTrades(BTC, on=False)).trade(5, 100.0)
+    assert len(world.take(Trade)) == 1
 
 
 def test_trade_when_ids_jump_then_a_gap_is_written_down_and_the_feed_suspect() -> None:

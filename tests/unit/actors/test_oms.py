@@ -48,13 +48,15 @@ from tradefan.messages.orders import (
 )
 from tradefan.messages.records import (
     ConfigChange,
-    Decision,
     Epoch,
     Intent,
     NotSent,
     Opening,
     Parent,
     PhaseChange,
+)
+from tradefan.messages.work import (
+    Decision,
 )
 from tradefan.units import SECOND, ClientOrderId, ParentId, TradeId
 

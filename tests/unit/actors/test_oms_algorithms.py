@@ -24,7 +24,16 @@ from tradefan.messages.orders import (
     Refusal,
     ResumeOrder,
 )
-from tradefan.messages.records import Alive, Decision, Intent, Parent, PhaseChange, PlanChange
+from tradefan.messages.records import (
+    Intent,
+    Parent,
+    PhaseChange,
+)
+from tradefan.messages.work import (
+    Alive,
+    Decision,
+    PlanChange,
+)
 from tradefan.units import MS, SECOND, OwnerId, ParentId
 
 D = Decimal

@@ -13,7 +13,10 @@ from tests.unit.actors.test_oms_algorithms import alive, parent_of, scheduled
 from tradefan.messages.gateway import CancelOrder, CreateOrder
 from tradefan.messages.market import FeedQuality, Quality
 from tradefan.messages.orders import AmendOrder, Answer, CancelParent, OrderStatus, PauseOrder, Phase, Refusal
-from tradefan.messages.records import AmendAsked, Amended
+from tradefan.messages.work import (
+    AmendAsked,
+    Amended,
+)
 from tradefan.units import SECOND
 
 D = Decimal

@@ -18,7 +18,14 @@ from tradefan.errors import Defect
 from tradefan.messages.gateway import CancelOrder, CreateOrder
 from tradefan.messages.market import Quality
 from tradefan.messages.orders import CancelParent, OrderStatus, ParentUpdate, Phase
-from tradefan.messages.records import ExternalOrder, Intent, Parent, ParentFailed
+from tradefan.messages.records import (
+    ExternalOrder,
+    Intent,
+    Parent,
+)
+from tradefan.messages.work import (
+    ParentFailed,
+)
 from tradefan.units import MS, SECOND
 
 D = Decimal

@@ -15,7 +15,9 @@ from tradefan.messages.gateway import CancelOrder, CreateOrder
 from tradefan.messages.instrument import InstrumentUpdate
 from tradefan.messages.market import FeedQuality, Quality, VolumeTick
 from tradefan.messages.orders import OrderStatus, PauseOrder, Phase, ResumeOrder
-from tradefan.messages.records import PlanChange
+from tradefan.messages.work import (
+    PlanChange,
+)
 from tradefan.units import HOUR, MS, SECOND
 
 D = Decimal

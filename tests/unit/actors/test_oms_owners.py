@@ -38,7 +38,17 @@ from tradefan.messages.orders import (
     PositionUpdate,
     Refusal,
 )
-from tradefan.messages.records import CancelIntent, Decision, Intent, OwnerState, Parent, PhaseChange, Waiting
+from tradefan.messages.records import (
+    CancelIntent,
+    Intent,
+    OwnerState,
+    Parent,
+    PhaseChange,
+    Waiting,
+)
+from tradefan.messages.work import (
+    Decision,
+)
 from tradefan.units import ParentId
 
 D = Decimal

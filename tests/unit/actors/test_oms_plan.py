@@ -11,7 +11,12 @@ from tests.unit.actors.oms_bench import Bench
 from tests.unit.actors.oms_wired import API, FACE, GATEWAY, STORE, TRADER, submit
 from tradefan.messages.gateway import CreateOrder
 from tradefan.messages.orders import AskPlan, PlanAnswer, PlannedSlice, Refusal
-from tradefan.messages.records import Decision, Parent
+from tradefan.messages.records import (
+    Parent,
+)
+from tradefan.messages.work import (
+    Decision,
+)
 from tradefan.units import SECOND
 
 D = Decimal

@@ -18,7 +18,13 @@ from tradefan.messages.control import JournalFailed
 from tradefan.messages.gateway import CancelOrder, CreateOrder, ReplaceOrder
 from tradefan.messages.market import FeedQuality, Quality
 from tradefan.messages.orders import OrderStatus
-from tradefan.messages.records import Intent, NotSent, ParentFailed
+from tradefan.messages.records import (
+    Intent,
+    NotSent,
+)
+from tradefan.messages.work import (
+    ParentFailed,
+)
 from tradefan.units import SECOND
 
 D = Decimal

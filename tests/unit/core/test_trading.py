@@ -36,13 +36,15 @@ from tradefan.messages.records import (
     ModeChange,
     NotSent,
     Opening,
-    ParentFailed,
     PhaseChange,
     Poison,
     Record,
     Resolved,
     Sealed,
     Transfer,
+)
+from tradefan.messages.work import (
+    ParentFailed,
 )
 from tradefan.units import ClientOrderId, ParentId, TradeId
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import Any
 
 import msgspec
 import pytest
@@ -10,8 +11,8 @@ import pytest
 from tradefan.core.wish import Sender, decision_text, message_of
 from tradefan.errors import Defect, Refused
 from tradefan.messages.market import Quote
-from tradefan.messages.orders import SetTarget
-from tradefan.strategy import buy, cancel, cancel_all, target
+from tradefan.messages.orders import SetTarget, SubmitOrder
+from tradefan.strategy import buy, cancel, cancel_all, sell, target
 from tradefan.strategy.wishes import Wish
 from tradefan.testing import make_instrument
 from tradefan.units import AccountId, OwnerId, ParentId
@@ -34,6 +35,18 @@ def test_limit_price_when_it_lies_between_ticks_then_the_nearest_is_taken() -> N
     sent = message_of(target("BTC/USDT", weight=1, by="limit", limit_price=99.126), SENDER, spot, quote)
     assert isinstance(sent, SetTarget)
     assert (sent.limit_price, sent.target_qty) == (Decimal("99.13"), Decimal(10))
+
+
+def test_order_when_it_waits_for_a_price_then_that_is_on_the_grid() -> None:
+    """A float is just beside its tick; what is no price stays as it is."""
+    wish = sell("BTC/USDT", 1, by="stop", trigger_price=95.3, reduce_only=True, gap_limit_bps=50.5)
+    sent = message_of(wish, SENDER, make_instrument(), None)
+    assert isinstance(sent, SubmitOrder)
+    assert (sent.settings, sent.reduce_only) == ({"trigger_price": "95.30", "gap_limit_bps": 50.5}, True)
+    legs: dict[str, Any] = {"take_profit": {"limit_price": 110.30000000000001}, "stop": {"offset_bps": 50.5}}
+    nested = message_of(buy("BTC/USDT", 1, by="bracket", **legs), SENDER, make_instrument(), None)
+    assert isinstance(nested, SubmitOrder)
+    assert nested.settings == {"take_profit": {"limit_price": "110.30"}, "stop": {"offset_bps": 50.5}}
 
 
 def test_wish_when_its_instrument_was_forgotten_then_it_is_a_defect() -> None:

@@ -26,11 +26,11 @@ from tradefan.contracts import (
     read_settings,
 )
 from tradefan.errors import Refused
-from tradefan.execution import Chase, Common
+from tradefan.execution import Chase
 from tradefan.executors.composed import Composed
 from tradefan.executors.entry import Entry
 from tradefan.executors.limit import Limit, LimitSettings
-from tradefan.executors.market import Market
+from tradefan.executors.market import Market, MarketSettings
 from tradefan.messages.market import Quote
 from tradefan.messages.orders import Doubt, OrderStatus
 from tradefan.messages.plan import Clip
@@ -133,13 +133,13 @@ MARKET_CASES: dict[str, tuple[dict[str, Any], tuple[ExecutorCommand, ...]]] = {
 def test_market_when_asked_then_it_takes_waits_or_ends(name: str) -> None:
     """Take at the collar, again 250 ms after the end of the last try, four in all; the rest expires."""
     changes, wanted = MARKET_CASES[name]
-    market = Market(Common())
+    market = Market(MarketSettings())
     assert market.decide(view(market, **changes)) == wanted
 
 
 def test_market_when_settings_differ_then_they_hold() -> None:
     """`retry_after` in ms and `tries` come from the order."""
-    market = Market(Common(retry_after=10, tries=2))
+    market = Market(MarketSettings(retry_after=10, tries=2))
     again = market.decide(view(market, **TAKEN, now_ns=910 * MS))
     assert again == (PlaceChild(D(6), D("100.5"), "IOC", bound="collar"), *WAITS)
     assert market.decide(view(market, **{**TAKEN, "attempts": 2})) == (EndParent(S.EXPIRED, "tries"), *WAITS)
@@ -245,7 +245,7 @@ def test_settings_when_written_as_text_then_they_are_read() -> None:
     """`--set tries=2 --set collar_bps=12.5` come as strings; a part is named with a dot."""
     given = {"tries": "2", "collar_bps": "12.5", "duration": "1.5", "chase.max_steps": "1", "end_grace": "7s"}
     settings = read_settings(lookup("executor", "market").settings, given, "market")
-    assert settings == Common(
+    assert settings == MarketSettings(
         tries=2,
         collar_bps=D("12.5"),
         duration=Span(1_500 * MS),

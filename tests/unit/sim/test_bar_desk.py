@@ -15,7 +15,8 @@ from tradefan.executors.entry import Entry
 from tradefan.messages.market import VolumeDays
 from tradefan.messages.orders import OrderStatus, ParentOrder
 from tradefan.messages.plan import Clip
-from tradefan.messages.records import Decision, Fill, Record
+from tradefan.messages.records import Fill, Record
+from tradefan.messages.work import Decision
 from tradefan.sim.bar_desk import BarDesk
 from tradefan.sim.bar_engine import BarEngine, Traded
 from tradefan.sim.bar_market import BarMarket, MinuteBar, Shown

@@ -16,7 +16,12 @@ from tradefan.core.trading import Trading, apply
 from tradefan.errors import Outage, Refused
 from tradefan.messages.control import Append, Snap
 from tradefan.messages.orders import OrderStatus
-from tradefan.messages.records import FillInferred, ParentFailed
+from tradefan.messages.records import (
+    FillInferred,
+)
+from tradefan.messages.work import (
+    ParentFailed,
+)
 from tradefan.sim.disk import SimDisk
 from tradefan.stores import journal_layout
 from tradefan.stores.chain_check import ChainCheck

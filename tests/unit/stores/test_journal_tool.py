@@ -15,7 +15,15 @@ from tests.unit.stores.test_projection import RECORDS, filled, intent
 from tradefan.core.trading import Trading, apply
 from tradefan.errors import Outage, Refused
 from tradefan.messages.control import Snap
-from tradefan.messages.records import TRADING_VERSION, FillInferred, OwnerState, Parent, ParentFailed
+from tradefan.messages.records import (
+    TRADING_VERSION,
+    FillInferred,
+    OwnerState,
+    Parent,
+)
+from tradefan.messages.work import (
+    ParentFailed,
+)
 from tradefan.stores.disk import REAL
 from tradefan.stores.journal import JournalFile
 from tradefan.stores.journal_tool import SnapshotSeen, export, iso, show, verify

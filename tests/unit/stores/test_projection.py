@@ -28,12 +28,14 @@ from tradefan.messages.records import (
     NotSent,
     Opening,
     Parent,
-    ParentFailed,
     PhaseChange,
     Record,
     Report,
 )
 from tradefan.messages.tca import Lines, Met, State, Tca
+from tradefan.messages.work import (
+    ParentFailed,
+)
 from tradefan.stores import projection
 from tradefan.stores.journal import JournalFile
 from tradefan.stores.projection import begin, catch_up, place_of

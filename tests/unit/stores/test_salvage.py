@@ -11,7 +11,9 @@ import pytest
 from tests.unit.stores.made import Died, fill_record, transfers
 from tradefan.errors import Refused
 from tradefan.messages.control import Append, Snap
-from tradefan.messages.records import ParentFailed
+from tradefan.messages.work import (
+    ParentFailed,
+)
 from tradefan.sim.disk import SimDisk
 from tradefan.stores.disk import open_flags
 from tradefan.stores.journal import JournalFile

@@ -7,7 +7,16 @@ from typing import Any
 
 from tradefan.config.schema import Config
 from tradefan.messages.orders import ParentOrder
-from tradefan.messages.records import Decision, Epoch, Intent, Parent, Record, Report
+from tradefan.messages.records import (
+    Epoch,
+    Intent,
+    Parent,
+    Record,
+    Report,
+)
+from tradefan.messages.work import (
+    Decision,
+)
 from tradefan.sim.checkers.base import Newer, OverRecords, Source
 from tradefan.sim.market_faults import LASTS_MS
 from tradefan.sim.witness import Kind, VenueEvent, Violation, Witness

@@ -1,0 +1,74 @@
+"""What is left of a group is brought to nothing: what a race overfilled, or a bracket that was cancelled."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from msgspec.structs import replace
+
+from tradefan.actors.oms_executor import plan_of
+from tradefan.actors.oms_policy import ask_again
+from tradefan.actors.oms_room import sharing
+from tradefan.actors.oms_state import Turn
+from tradefan.actors.oms_tca import in_market
+from tradefan.core.group import ENTRY
+from tradefan.core.ids import parent_id
+from tradefan.core.trading import ParentState
+from tradefan.core.trading_state import GroupState
+from tradefan.errors import Refused
+from tradefan.messages.contingent import GroupEnding
+from tradefan.messages.orders import Phase
+from tradefan.messages.records import (
+    Parent,
+)
+from tradefan.units import SECOND, ZERO, opposite
+
+FLATTEN = "flatten"
+
+
+def end_group(turn: Turn, group: GroupState, legs: dict[str, ParentState]) -> None:
+    """Sell what a cancelled bracket has bought, once nothing of it works any more."""
+    exits = sharing(group, legs)
+    if any(one.phase is not Phase.DONE for one in (legs[ENTRY], *exits)):
+        return
+    left = legs[ENTRY].cum_qty - sum((one.cum_qty for one in exits), ZERO)
+    if left > 0:
+        flatten(turn, group, legs[ENTRY], left)
+
+
+def flatten(turn: Turn, group: GroupState, first: ParentState, qty: Decimal) -> None:
+    """Order the other way what a leg has traded; without a price it is tried again."""
+    trading, instrument = turn.trading, turn.instrument(first.order.instrument)
+    if turn.live.closing:
+        return
+    qty = qty if instrument is None else instrument.floor_qty(qty)
+    if instrument is None or qty < instrument.min_qty or not qty:
+        return
+    name = parent_id(trading.instance or "aaa", trading.epoch, trading.parent_sequence + 1)
+    group_id = first.group
+    assert group_id is not None
+    order = replace(
+        first.order,
+        parent_id=name,
+        ref=f"{first.order.ref}:{FLATTEN}",
+        side=opposite(first.order.side),
+        order_qty=qty,
+        algo="market",
+        settings={"insist": True, "on_restart": "resume"},
+        limit_price=None,
+        intent_id=group_id,
+        reason=FLATTEN,
+        reduce_only=group.kind == "bracket",
+        protective=False,
+        created_ns=turn.now,
+    )
+    try:
+        plan = plan_of(turn, order)
+    except Refused as no:
+        turn.log("warning", "not_flattened", parent_id=first.order.parent_id, code=no.code)
+        ask_again(turn, first, SECOND)
+        return
+    turn.emit(in_market(turn, Parent(turn.now, order, None, plan), None))
+    turn.emit(GroupEnding(turn.now, group_id, group.ending, name))
+    turn.parents[name] = turn.woken[name] = None
+    turn.log("warning", "flattening", parent_id=name, group=group_id)

@@ -1,0 +1,129 @@
+"""How groups come in: all legs are held against the market and the limits, or none of them exists."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from msgspec.structs import replace
+
+from tradefan.actors.oms_contingent import begin_trigger, check_contingent, check_trigger_now
+from tradefan.actors.oms_engine import advance
+from tradefan.actors.oms_entry import No, check_shape, checked, tradable
+from tradefan.actors.oms_executor import make_executor
+from tradefan.actors.oms_gate import reference
+from tradefan.actors.oms_reduce import over_position
+from tradefan.actors.oms_state import Turn
+from tradefan.actors.oms_tca import in_market
+from tradefan.contracts import RiskRefused
+from tradefan.core.contingent import TRIGGERS, TriggerSettings, is_protective
+from tradefan.core.group import ENTRY, Leg, bracket_settings, check_level, legs_of, oco_settings
+from tradefan.core.ids import parent_id
+from tradefan.messages.contingent import Group
+from tradefan.messages.instrument import Instrument
+from tradefan.messages.orders import ParentOrder, SubmitOrder
+from tradefan.messages.plan import Plan
+from tradefan.messages.records import (
+    Parent,
+)
+from tradefan.units import ParentId, plain
+
+
+def accept_group(turn: Turn, wish: SubmitOrder, order: ParentOrder) -> tuple[ParentId, ...]:
+    """Check a group as a whole, then write all of it; return its members, the first one's id names it.
+
+    Raises:
+        Refused, No: why it may not exist; nothing was written then.
+    """
+    kind = wish.algo
+    own = oco_settings(wish.settings) if kind == "oco" else bracket_settings(wish.settings)
+    assert own is not None
+    instrument = tradable(turn, order.account, order.instrument)
+    check_shape(order, instrument)
+    legs = legs_of(kind, wish.side, wish.limit_price, wish.settings)
+    orders = [_order(turn, order, leg, number) for number, leg in enumerate(legs)]
+    exits = kind == "bracket"
+    begins = [_check(turn, one) for one in (orders[:1] if exits else orders)]
+    if exits:
+        _check_exits(turn, list(zip(legs, orders, strict=True)), instrument)
+    elif (refused := over_position(turn, orders[0], instrument)) is not None:
+        raise No(refused)
+    names = tuple(one.parent_id for one in orders)
+    members = tuple((leg.name, name) for leg, name in zip(legs, names, strict=True))
+    turn.emit(Group(turn.now, names[0], "bracket" if exits else "oco", members, replace(wish, req=None)))
+    for leg, one, begin in zip(legs, orders, [*begins, *[None] * (len(legs) - len(begins))], strict=True):
+        plan = begin if isinstance(begin, Plan) else None
+        held = exits and leg.name != ENTRY
+        record = Parent(turn.now, one, None, plan, group=names[0], leg=leg.name, held=held)
+        turn.emit(in_market(turn, record, None))
+        turn.parents[one.parent_id] = None
+        _say(turn, one, leg)
+    for one, begin in zip(orders, begins, strict=False):
+        if isinstance(begin, TriggerSettings):
+            begin_trigger(turn, one, instrument, begin)
+    for name in names:
+        advance(turn, name)
+    return names
+
+
+def _say(turn: Turn, order: ParentOrder, leg: Leg) -> None:
+    turn.log(
+        "info",
+        "parent_accepted",
+        parent_id=order.parent_id,
+        owner=order.owner,
+        account=order.account,
+        instrument=order.instrument,
+        side=order.side,
+        order_qty=plain(order.order_qty),
+        algo=order.algo,
+        leg=leg.name,
+        group=order.intent_id,
+        reason=order.reason,
+    )
+
+
+def _order(turn: Turn, first: ParentOrder, leg: Leg, number: int) -> ParentOrder:
+    """Return a leg as an order of its own."""
+    trading = turn.trading
+    sequence = trading.parent_sequence + 1 + number
+    bracket = first.algo == "bracket"
+    exits = bracket and leg.name != ENTRY
+    return replace(
+        first,
+        parent_id=parent_id(trading.instance or "aaa", trading.epoch, sequence),
+        ref=f"{first.ref}:{leg.name}" if number and first.ref else first.ref,
+        side=leg.side,
+        algo=leg.algo,
+        settings=leg.settings,
+        limit_price=leg.limit_price,
+        reduce_only=exits or (first.reduce_only and not bracket),
+        protective=exits or first.protective or is_protective(leg.algo, leg.settings),
+    )
+
+
+def _check(turn: Turn, order: ParentOrder) -> Plan | TriggerSettings | None:
+    """Return what a leg begins with: its plan, or its trigger."""
+    if order.algo in TRIGGERS:
+        return check_trigger_now(turn, order, tradable(turn, order.account, order.instrument))
+    return checked(turn, order, at_stop=False)
+
+
+def _check_exits(turn: Turn, legs: list[tuple[Leg, ParentOrder]], instrument: Instrument) -> None:
+    """Hold exits against where the entry is to trade: what they are then is not known yet."""
+    (_, entry), exits = legs[0], legs[1:]
+    market = reference(turn, instrument, crossing=False)
+    if isinstance(market, RiskRefused):
+        raise No(market)
+    given = entry.limit_price or entry.settings.get("trigger_price") or market.mid
+    there = Decimal(str(given))
+    for leg, order in exits:
+        level = leg.level(there, instrument)
+        if leg.waits:
+            settings = order.settings if level is None else {**order.settings, "trigger_price": level}
+            check_contingent(turn, replace(order, settings=settings), instrument)
+        else:
+            priced = replace(order, limit_price=level)
+            make_executor(priced)
+            check_shape(priced, instrument)
+        if level is not None:
+            check_level(leg, level, there)

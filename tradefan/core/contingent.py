@@ -1,0 +1,246 @@
+"""Contingent orders as their owners write them: a trigger, and the order that it becomes when it fires.
+
+`stop`, `stop_limit`, `take_profit` and `trailing` are algorithms of a parent. Their settings are those of the
+trigger and, beside them, those of the algorithm `then`: `worked` separates what the fired order is.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any, Literal
+
+from msgspec.structs import replace
+
+from tradefan.contracts import Settings, lookup, read_settings, register, suggest
+from tradefan.core.trigger import Condition, Confirm, Kind, read_confirm
+from tradefan.errors import Refused
+from tradefan.messages.instrument import Instrument
+from tradefan.messages.orders import ParentOrder
+from tradefan.units import is_number, parse_iso, plain
+
+TRIGGERS: dict[str, Kind] = {
+    "stop": "stop",
+    "stop_limit": "stop",
+    "take_profit": "take_profit",
+    "trailing": "trailing",
+}
+"""Algorithms that wait for the market before they work, and what each waits for."""
+WIDE_COLLAR_BPS = Decimal(200)
+"""Default of `wide_collar_bps` (`execution.Common`): a market order that a trigger fires uses it."""
+BPS_MAX = Decimal(5_000)
+GOOD_TILL = "good_till:"
+Source = Literal["last", "mid", "bid_ask", "mark"]
+
+
+class TriggerSettings(Settings, frozen=True, kw_only=True):
+    """What fires, and how it is to be understood; docs/contingent.md explains each."""
+
+    trigger_price: Decimal | None = None
+    source: Source = "last"
+    confirm: str | None = None
+    on_untrusted: Literal["block", "fire"] = "block"
+    gap_limit_bps: Decimal | None = None
+    on_gap: Literal["recheck", "fire"] = "recheck"
+    callback_bps: Decimal | None = None
+    callback_abs: Decimal | None = None
+    activation: Decimal | None = None
+    chase_stop: bool = True
+    allow_immediate: bool = False
+    expiry: str = "gtc"
+    then: str | None = None
+    protective: bool | None = None
+
+
+FIELDS = TriggerSettings.__struct_encode_fields__
+
+
+@register("trigger", "stop", settings=TriggerSettings)
+class Stop:
+    """Fires at its level or worse; then `market`, or any other algorithm."""
+
+
+@register("trigger", "stop_limit", settings=TriggerSettings)
+class StopLimit:
+    """Fires at its level or worse; then `limit` at limit_price."""
+
+
+@register("trigger", "take_profit", settings=TriggerSettings)
+class TakeProfit:
+    """Fires at its level or better; then `limit` at limit_price where one is given, else `market`."""
+
+
+@register("trigger", "trailing", settings=TriggerSettings)
+class Trailing:
+    """Fires so far behind the best price since; then `market`, or `limit` at limit_offset_bps."""
+
+
+# --- the order that it becomes --------------------------------------------------------------------------
+
+
+def worked(order: ParentOrder) -> ParentOrder:
+    """Return an order as it is worked: a contingent one as the order that it becomes."""
+    if order.algo not in TRIGGERS:
+        return order
+    algo = _then(order)
+    settings = {name: value for name, value in order.settings.items() if name not in FIELDS}
+    if algo == "market":
+        settings["collar_bps"] = settings.get("wide_collar_bps", WIDE_COLLAR_BPS)
+        settings.setdefault("insist", order.settings.get("chase_stop", True))
+    if order.protective and _has_setting(algo, "on_restart"):
+        # What has fired to protect a position waits for no human behind a restart.
+        settings.setdefault("on_restart", "resume")
+    return replace(order, algo=algo, settings=settings)
+
+
+def _has_setting(algo: str, name: str) -> bool:
+    try:
+        return name in lookup("executor", algo).settings.__struct_encode_fields__
+    except Refused:
+        return False
+
+
+def _then(order: ParentOrder) -> str:
+    given = order.settings.get("then")
+    if isinstance(given, str):
+        return given
+    limited = {
+        "stop": False,
+        "stop_limit": True,
+        "take_profit": order.limit_price is not None,
+        "trailing": "limit_offset_bps" in order.settings,
+    }
+    return "limit" if limited[order.algo] else "market"
+
+
+# --- the trigger --------------------------------------------------------------------------------------------
+
+
+def trigger_settings(order: ParentOrder) -> TriggerSettings:
+    """Return what a contingent order says of its trigger.
+
+    Raises:
+        Refused: BAD_SETTING.
+    """
+    own = {name: value for name, value in order.settings.items() if name in FIELDS}
+    made = read_settings(TriggerSettings, own, order.algo)
+    assert isinstance(made, TriggerSettings)
+    return made
+
+
+def is_protective(algo: str, settings: dict[str, Any]) -> bool:
+    """Say whether an order protects: a stop does, unless it is said that it does not."""
+    said = settings.get("protective")
+    if said is None:
+        return algo in ("stop", "stop_limit", "trailing")
+    return said in (True, "true", "1")
+
+
+def confirm_of(settings: TriggerSettings) -> Confirm:
+    """Return how a price is confirmed: two prints, or half a second of quotes, where nothing is said.
+
+    Raises:
+        Refused: BAD_SETTING.
+    """
+    usual = "prints:2" if settings.source == "last" else "held:500ms"
+    return read_confirm(settings.confirm or usual)
+
+
+def condition_of(
+    order: ParentOrder, settings: TriggerSettings, instrument: Instrument, level: Decimal | None
+) -> Condition:
+    """Return the condition of an order in the instrument's ticks; `level` is its resolved trigger price."""
+    tick = instrument.price_tick
+    return Condition(
+        kind=TRIGGERS[order.algo],
+        side=order.side,
+        confirm=confirm_of(settings),
+        trigger=None if level is None else int(level // tick),
+        callback_bps=settings.callback_bps,
+        callback_ticks=None if settings.callback_abs is None else int(settings.callback_abs // tick),
+        activation=None if settings.activation is None else int(settings.activation // tick),
+        gap_limit_bps=settings.gap_limit_bps,
+    )
+
+
+def check_trigger(order: ParentOrder, settings: TriggerSettings, instrument: Instrument) -> None:
+    """Refuse a trigger that cannot be one, whatever the market is.
+
+    Raises:
+        Refused: BAD_SETTING, OFF_GRID, UNSUPPORTED_SOURCE, UNSUPPORTED, with what would pass.
+    """
+    if settings.source == "mark":
+        text = "source mark: only perpetuals have a mark price, and they are not traded yet"
+        raise Refused("UNSUPPORTED_SOURCE", text, "source last")
+    if settings.on_gap == "fire":
+        text = "on_gap fire: no feed tells prices of a time in which nobody listened"
+        raise Refused("UNSUPPORTED", text, "on_gap recheck")
+    if settings.on_untrusted == "fire":
+        text = "on_untrusted fire: nothing measures yet whether venues agree on a price"
+        raise Refused("UNSUPPORTED", text, "on_untrusted block")
+    if settings.source != "last" and (settings.confirm or "").startswith("prints"):
+        raise Refused("BAD_SETTING", "confirm prints needs source last", "confirm held:500ms")
+    confirm_of(settings)
+    _check_words(order, settings)
+    _check_numbers(settings, instrument)
+
+
+def _check_words(order: ParentOrder, settings: TriggerSettings) -> None:
+    trailing = order.algo == "trailing"
+    if trailing and settings.trigger_price is not None:
+        text = "trailing has no trigger_price: its level follows"
+        raise Refused("BAD_SETTING", text, "activation")
+    if not trailing and settings.trigger_price is None:
+        raise Refused("BAD_SETTING", f"{order.algo} needs a trigger_price", "trigger_price")
+    callbacks = (settings.callback_bps is not None) + (settings.callback_abs is not None)
+    if callbacks != trailing:
+        wanted = "exactly one of callback_bps and callback_abs" if trailing else "no callback"
+        raise Refused("BAD_SETTING", f"{order.algo}: expected {wanted}, got {callbacks}", "callback_bps 100")
+    if settings.activation is not None and not trailing:
+        raise Refused("BAD_SETTING", f"{order.algo} has no activation", "trailing")
+    if settings.expiry not in ("gtc", "day") and not settings.expiry.startswith(GOOD_TILL):
+        text = f"expiry: expected gtc, day or good_till:<instant>, got {settings.expiry!r}"
+        raise Refused("BAD_SETTING", text[:200], "expiry gtc")
+    work = worked(order)
+    if work.algo in TRIGGERS:
+        raise Refused("BAD_SETTING", f"then: a trigger cannot become another trigger, {work.algo}", "market")
+    priced = order.limit_price is not None or "limit_offset_bps" in work.settings
+    if work.algo == "limit" and not priced:
+        raise Refused("BAD_SETTING", f"{order.algo} that becomes a limit needs a limit_price", "limit_price")
+
+
+def _check_numbers(settings: TriggerSettings, instrument: Instrument) -> None:
+    for name in ("trigger_price", "activation", "callback_abs"):
+        price: Decimal | None = getattr(settings, name)
+        if price is None:
+            continue
+        tick = instrument.price_tick
+        if not is_number(price) or price <= 0 or price % tick:
+            text = f"{name}: expected a positive multiple of the tick {plain(tick)}, got {str(price)[:60]}"
+            near = f"{name} {plain(instrument.price_within('buy', price))}" if is_number(price) else None
+            raise Refused("OFF_GRID", text, near)
+    for name in ("callback_bps", "gap_limit_bps"):
+        bps: Decimal | None = getattr(settings, name)
+        if bps is not None and not (is_number(bps) and 0 < bps <= BPS_MAX):
+            text = f"{name}: expected above 0, up to {BPS_MAX}, got {str(bps)[:60]}"
+            raise Refused("BAD_SETTING", text, f"{name} 100")
+
+
+def check_names(order: ParentOrder, known: tuple[str, ...]) -> None:
+    """Refuse a setting that neither the trigger nor its `then` has, with what was probably meant.
+
+    Raises:
+        Refused: UNKNOWN_SETTING.
+    """
+    every = (*FIELDS, *known)
+    for key in order.settings:
+        if key.partition(".")[0] not in every:
+            raise Refused("UNKNOWN_SETTING", f"{order.algo} has no setting {key!r}{suggest(key, every)}")
+
+
+def good_till_ns(expiry: str) -> int | None:
+    """Return the instant of `good_till:<instant>`, None for the others.
+
+    Raises:
+        Refused: the text is no instant.
+    """
+    return parse_iso(expiry.removeprefix(GOOD_TILL)) if expiry.startswith(GOOD_TILL) else None
