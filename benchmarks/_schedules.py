@@ -149,7 +149,7 @@ class Watch:
         self.algo = algo
         self.clips: list[Clip] = []
         self.value, self.lots, self.cum = 0, lots, 0
-        self.arrival_px = mid
+        self.mid = mid
         self.error = track.Error(lots, since_ns=window.start_ns)
         self._end_ns = window.start_ns + window.length_ns
         self._totals: deque[int] = deque([0], CLIP_LIFE + 1)
@@ -270,17 +270,17 @@ def _outcome(
     last: int,
     volumes: Sequence[int],
 ) -> Outcome:
-    s, arrival = sign(window.side), float(watch.arrival_px) * 100
+    s, arrival = sign(window.side), float(watch.mid) * 100
     avg = watch.value / watch.cum if watch.cum else arrival
     # What is left is taken at the end, wherever the touch is then.
     whole = (watch.value + (watch.lots - watch.cum) * last) / watch.lots
     allowed = float(engine.recipe.settings.discretion) + engine.plan.min_clip / watch.lots
     track.on_cum(watch.error, window.start_ns + window.length_ns, watch.error.cum)
-    mean = track.mean_error(watch.error)
-    assert mean is not None
+    error_mean = track.mean_error(watch.error)
+    assert error_mean is not None, "expected a schedule that has begun"
     return Outcome(
         watch.algo,
-        mean,
+        error_mean,
         watch.error.largest,
         allowed,
         watch.cum / watch.lots,

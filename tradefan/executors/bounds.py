@@ -11,7 +11,7 @@ from tradefan.errors import Refused
 from tradefan.execution import EXTEND, Common, Scheduled
 from tradefan.executors.pacings import Shown
 from tradefan.executors.trajectories import Curved, Rated
-from tradefan.units import DAY, HOUR, MINUTE, SECOND
+from tradefan.units import DAY, HOUR, MINUTE
 
 _SHARES = ("discretion", "size_jitter", "time_jitter", "participation_cap", "passive_share")
 
@@ -50,9 +50,10 @@ def check_settings(settings: Common) -> None:
 
 def _check_curve(settings: Curved) -> None:
     part, bucket = HISTORY_BUCKET_NS, settings.bucket
-    if bucket % part or DAY % bucket:
-        text = f"expected a multiple of {part // SECOND} s that divides a day, got {bucket / SECOND:g} s"
-        raise Refused("BAD_SETTING", f"bucket: {text}", "bucket 5m")
+    if bucket % part or DAY % bucket or not part <= bucket <= HOUR:
+        minutes = f"{bucket / MINUTE:g}"
+        text = f"bucket: expected a multiple of {part // MINUTE}m up to 1h that divides a day, got {minutes}m"
+        raise Refused("BAD_SETTING", text, "bucket 5m")
     within(f"1 to {HISTORY_DAYS}", "days_max", settings.days_max, 1, HISTORY_DAYS)
     within("1 to days_max", "days_min", settings.days_min, 1, settings.days_max)
     within("1 to days_max", "bucket_days_min", settings.bucket_days_min, 1, settings.days_max)

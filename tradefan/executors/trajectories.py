@@ -95,10 +95,12 @@ class Curved(Scheduled, frozen=True, kw_only=True):
         Literal["static", "dynamic"], unit("choice", "by the curve alone, or corrected by what trades")
     ] = "static"
     bucket: Annotated[Span, unit("duration", "of the volume curve")] = Span(5 * MINUTE)
-    days_min: Annotated[int, unit("days", "of history that a curve needs")] = 14
-    days_max: Annotated[int, unit("days", "of history that a curve looks back")] = 28
-    bucket_days_min: Annotated[int, unit("days", "of history that a bucket needs")] = 4
-    coverage: Annotated[Decimal, unit("share", "of the window's buckets that a curve needs")] = Decimal("0.7")
+    days_min: Annotated[int, unit("days", "least days of history that make a curve")] = 14
+    days_max: Annotated[int, unit("days", "how far back the curve looks")] = 28
+    bucket_days_min: Annotated[int, unit("days", "least days of history in a bucket")] = 4
+    coverage: Annotated[Decimal, unit("share", "least share of the window's buckets that are known")] = (
+        Decimal("0.7")
+    )
     prior_buckets: Annotated[int, unit("mean buckets", "weight of the curve against what trades")] = 12
 
 
