@@ -205,7 +205,7 @@ def keep_pace(turn: Turn, parent: ParentState) -> None:
         total += int(parent.cum_qty // pace.qty_lot)
         own = (qty for at_ns, qty in live.own_fills.get(name, ()) if at_ns > turn.now - pace.life_ns)
         recent += int(sum(own, ZERO) // pace.qty_lot)
-    whole = pace.error.order_lots
+    whole = pace.error.order_lots = max(int(parent.order.order_qty // pace.qty_lot), 1)
     low, high = (by_rate(whole, pace.rate, max(lots, 0)) for lots in (total - recent, total))
     track.on_cum(pace.error, turn.now, int(parent.cum_qty // pace.qty_lot))
     track.on_interval(pace.error, turn.now, low, high)

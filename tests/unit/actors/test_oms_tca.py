@@ -17,7 +17,7 @@ from tradefan.core.costs import half_spread_bps
 from tradefan.messages.account import AccountState
 from tradefan.messages.gateway import CreateOrder
 from tradefan.messages.market import FeedQuality, Quality, Quote, SessionBreak, VolumeTick
-from tradefan.messages.orders import CancelParent, OrderStatus, Phase
+from tradefan.messages.orders import AmendOrder, CancelParent, OrderStatus, Phase
 from tradefan.messages.records import Fill, PhaseChange
 from tradefan.messages.tca import Arrived, Costs, Mark, Tca
 from tradefan.units import MS, SECOND, Asset, InstrumentId
@@ -123,6 +123,29 @@ def test_arrival_when_an_order_begins_later_then_it_is_the_mid_of_its_beginning(
     assert (track.decision_px, track.arrival_px, track.arrived_ns) == (D(100), D(101), 1_050 * SECOND)
     assert [record.parent_id for record in bench.made(Arrived)] == [name]
     bench.check()
+
+
+def test_amend_when_more_is_wanted_then_prices_are_means_by_quantity(bench: Bench) -> None:
+    """10 at 100 and 30 more at 104: decided and arrived at 103."""
+    create = resting(bench, 10, 99)
+    quoted(bench, 104)
+    bench.tell(AmendOrder(TREND, create.parent_id, order_qty=D(40)))
+    bench.report(create, S.CANCELED)
+    track = bench.trading.tracks[create.parent_id]
+    assert (track.decision_px, track.arrival_px, list(track.flags)) == (D(103), D(103), ["amended"])
+    bench.check()
+
+
+def test_amend_when_less_is_wanted_then_its_quantity_is_what_it_became(bench: Bench) -> None:
+    """2 of 4 are filled, and then that is all: nothing is left as an opportunity."""
+    create = resting(bench, 4, 100)
+    bench.fill(create, 2)
+    bench.report(create, S.PARTIALLY_FILLED, 2)
+    bench.tell(AmendOrder(TREND, create.parent_id, order_qty=D(2)))
+    bench.report(create, S.CANCELED, 2)
+    found = last(bench)
+    assert (found.order_qty, found.fill_ratio, found.is_opportunity_bps) == (D(2), D(1), D(0))
+    assert "amended" in found.flags
 
 
 # --- what it measures ---------------------------------------------------------------------------------------
