@@ -263,6 +263,8 @@ def test_page_when_drawn_then_schedule_fills_and_parts_are_where_their_values_ar
     delay, trading = bars[0], bars[1]
     assert delay[1] == pytest.approx(trading[1], abs=0.11)
     assert trading[2] == pytest.approx(1.5 * delay[2], rel=0.02)
+    opportunity, fees = bars[2], bars[3]
+    assert fees[1] + fees[2] == pytest.approx(opportunity[1], abs=0.11)
 
 
 def test_page_when_labels_lie_close_then_they_give_way_to_each_other() -> None:
