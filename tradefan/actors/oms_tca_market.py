@@ -20,6 +20,7 @@ from tradefan.core.mids import FRESH_NS, Mids
 from tradefan.core.schedule import by_rate
 from tradefan.core.trading import ParentState, Trading
 from tradefan.executors.trajectories import Rated
+from tradefan.messages.contingent import Amend
 from tradefan.messages.instrument import Instrument
 from tradefan.messages.market import Quality, Quote
 from tradefan.messages.records import Fill
@@ -52,6 +53,11 @@ def market_now(turn: Turn, instrument: InstrumentId) -> tuple[Decimal | None, De
     if seen is None or seen.mid is None or turn.now - seen.mid_ns > FRESH_NS:
         return None, None
     return exact(seen.mid), exact(seen.spread)
+
+
+def priced(turn: Turn, parent: ParentState, record: Amend) -> Amend:
+    """Return a change of a parent's quantity with the mid of this instant."""
+    return replace(record, mid=market_now(turn, parent.order.instrument)[0])
 
 
 def _is_live(live: Live, instrument: InstrumentId) -> bool:

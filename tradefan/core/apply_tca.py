@@ -78,19 +78,23 @@ def on_plan(state: Trading, parent: ParentState, plan: Plan, at_ns: int) -> None
 
 
 def on_amended(state: Trading, parent: ParentState, record: Amended) -> None:
-    """Let what is added have been decided and begun now. Called before it is the parent's order."""
-    name, old_qty, qty = record.order.parent_id, parent.order.order_qty, record.order.order_qty
-    track = state.tracks.get(name)
-    if track is None:
-        return
-    of.on_plan(track, name, parent.plan, record.plan, record.at_ns, qty)
-    if qty == old_qty:
+    """Go on as another order. Called before it is the parent's."""
+    qty, track = record.order.order_qty, state.tracks.get(record.order.parent_id)
+    if track is not None:
+        of.on_plan(track, record.order.parent_id, parent.plan, record.plan, record.at_ns, qty)
+        on_resized(state, parent, qty, record.mid)
+
+
+def on_resized(state: Trading, parent: ParentState, qty: Decimal, mid: Decimal | None) -> None:
+    """Let what is added have been decided and begun now, at this mid. Called before it counts."""
+    track, old_qty = state.tracks.get(parent.order.parent_id), parent.order.order_qty
+    if track is None or qty == old_qty:
         return
     track.flags["amended"] = None
     if qty > old_qty:
-        track.decision_px = _mean(old_qty, track.decision_px, qty - old_qty, record.mid)
+        track.decision_px = _mean(old_qty, track.decision_px, qty - old_qty, mid)
         if track.arrived_ns is not None:
-            track.arrival_px = _mean(old_qty, track.arrival_px, qty - old_qty, record.mid)
+            track.arrival_px = _mean(old_qty, track.arrival_px, qty - old_qty, mid)
 
 
 def _mean(qty: Decimal, price: Decimal | None, more: Decimal, mid: Decimal | None) -> Decimal | None:

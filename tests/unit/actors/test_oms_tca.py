@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from tests.unit.actors.oms_bench import Bench
 from tests.unit.actors.oms_wired import ACCOUNT, BTC, CONFIG, ETH, GATEWAY, TREND
+from tests.unit.actors.test_oms_trigger import Prints, armed
 from tradefan.actors import oms_tca
 from tradefan.config.schema import RiskConfig
 from tradefan.core import apply_tca
@@ -146,6 +147,20 @@ def test_amend_when_less_is_wanted_then_its_quantity_is_what_it_became(bench: Be
     found = last(bench)
     assert (found.order_qty, found.fill_ratio, found.is_opportunity_bps) == (D(2), D(1), D(0))
     assert "amended" in found.flags
+
+
+def test_arrival_when_an_order_waited_for_the_market_then_it_is_the_mid_at_its_trigger(bench: Bench) -> None:
+    """A stop that was armed at 100 fires at 94: it was decided at the one and began at the other."""
+    bench.bought(10)
+    name = armed(bench).order.parent_id
+    bench.advance(10 * SECOND)
+    assert bench.trading.tracks[name].arrived_ns is None
+    quoted(bench, 94)
+    Prints(bench)(94, 93)
+    track = bench.trading.tracks[name]
+    assert (track.decision_px, track.arrival_px, track.arrived_ns) == (D(100), D(94), bench.now_ns)
+    assert name in bench.oms.state.live.tca.bases
+    bench.check()
 
 
 # --- what it measures ---------------------------------------------------------------------------------------
