@@ -450,10 +450,30 @@ def test_fired_when_a_gate_refuses_its_child_then_it_waits_for_it(bench: Bench) 
     bench.oms.state.live.recent[TREND] = [bench.now_ns] * 1_000
     Prints(bench)(94, 94)
     assert len(fired(bench)) == 1
-    assert (bench.take(GATEWAY, CreateOrder), bench.alarms) == ([], ["fired_not_done"])
+    assert (bench.take(GATEWAY, CreateOrder), bench.alarms) == ([], [])
     bench.quote(BTC, 94)
     bench.advance(SECOND)
     assert len(bench.take(GATEWAY, CreateOrder)) == 1
+
+
+def test_fired_when_it_is_refused_for_long_then_somebody_is_told(bench: Bench) -> None:
+    """Two seconds behind the firing, once."""
+    armed(bench)
+    Prints(bench)(94, 94)
+    bench.report(bench.one(GATEWAY, CreateOrder), S.EXPIRED)
+    for _ in range(40):
+        bench.oms.state.live.recent[TREND] = [bench.now_ns] * 1_000
+        bench.advance(100 * MS)
+    assert bench.alarms == ["fired_not_done"]
+
+
+def test_stop_when_its_wide_collar_is_beyond_the_band_then_it_keeps_within_the_band(bench: Bench) -> None:
+    """A child that risk would always refuse protects nobody."""
+    assert bench.config.risk.price_band_bps == D(200)
+    armed(bench, wide_collar_bps="900")
+    bench.quote(BTC, 94)
+    Prints(bench)(94, 94)
+    assert bench.one(GATEWAY, CreateOrder).limit_price == D("92.12")
 
 
 def test_fired_when_less_is_held_then_it_sells_what_there_is(bench: Bench) -> None:
