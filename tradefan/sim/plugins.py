@@ -155,7 +155,9 @@ class SimTrader(Strategy[SimTraderSettings, SimTraderState]):
             if self._draw() < 0.3:
                 more |= {"then": "twap", "duration": "5s", "interval": "1s"}
             level = quote.bid - near
-            return sell(symbol, qty, by="stop", trigger_price=level, reduce_only=True, **more)
+            if self._draw() < 0.3 and "then" not in more:
+                more |= {"by": "stop_limit", "limit_price": level - near}
+            return sell(symbol, qty, trigger_price=level, reduce_only=True, **{"by": "stop", **more})
         if kind < 0.65:
             return sell(symbol, qty, by="trailing", callback_abs=near, reduce_only=True, **more)
         if kind < 0.75:

@@ -11,9 +11,9 @@ from msgspec.structs import replace
 from tests.unit.actors.oms_wired import submit
 from tests.unit.core.order_builders import BTC, PID, fill, intent, parent, report
 from tests.unit.sim.checker_bench import Bench, broken
-from tradefan.messages.contingent import Amend, Armed, Disarmed, Group, Triggered
+from tradefan.messages.contingent import Amend, Armed, Disarmed, Group, Triggered, Watermark
 from tradefan.messages.orders import OrderStatus
-from tradefan.messages.records import Intent, ModeChange, Parent
+from tradefan.messages.records import Intent, Kill, ModeChange, Parent
 from tradefan.sim.checkers.modes import Obeyed
 from tradefan.sim.checkers.parents import ParentBudget
 from tradefan.sim.checkers.triggers import GroupBudget, OneThen
@@ -27,7 +27,13 @@ ENTRY, EXIT, OTHER = ParentId("g1"), ParentId("g2"), ParentId("g3")
 def waiting(name: ParentId = PID, **changes: Any) -> Parent:
     """Return a stop; it is idle until ARMED."""
     made = parent()
-    order = replace(made.order, parent_id=name, algo="stop", settings={"trigger_price": "90"}, **changes)
+    order = replace(
+        made.order,
+        parent_id=name,
+        algo="stop",
+        settings={"trigger_price": "90"},
+        **{"side": "sell", **changes},
+    )
     return replace(made, order=order)
 
 
@@ -68,9 +74,55 @@ def test_trigger_when_a_record_is_not_where_it_belongs_then_broken(
     assert found in violation.found
 
 
+@pytest.mark.parametrize(
+    ("algo", "side", "price", "fires_well"),
+    [
+        ("stop", "sell", 90, True),
+        ("stop", "sell", 91, False),
+        ("stop_limit", "buy", 90, True),
+        ("stop_limit", "buy", 89, False),
+        ("take_profit", "sell", 90, True),
+        ("take_profit", "sell", 89, False),
+        ("trailing", "sell", 90, True),
+        ("trailing", "sell", 93, False),
+        ("trailing", "buy", 110, True),
+        ("trailing", "buy", 107, False),
+    ],
+)
+def test_trigger_when_the_price_is_not_beyond_its_level_then_broken(
+    algo: str, side: str, price: int, fires_well: bool
+) -> None:
+    """At or beyond 90 on the right side; a trailing one 10 behind its watermark of 100."""
+    bench = Bench(OneThen())
+    first = waiting(side=side)
+    settings = {"callback_abs": "10"} if algo == "trailing" else {"trigger_price": "90"}
+    order = replace(first.order, algo=algo, settings=settings)
+    level, mark = (None, D(100)) if algo == "trailing" else (D(90), None)
+    bench.step(replace(first, order=order), Armed(2, PID, level, mark))
+    violation = bench.step(Triggered(3, PID, D(price), "last", 1))
+    assert (violation is None) == fires_well
+
+
+def test_watermark_when_it_moves_against_its_owner_then_broken() -> None:
+    """Up for a sale, and never down again."""
+    bench = Bench(OneThen())
+    first = waiting(side="sell")
+    order = replace(first.order, algo="trailing", settings={"callback_abs": "10"})
+    bench.step(replace(first, order=order), Armed(2, PID, None, D(100)))
+    assert bench.step(Watermark(3, PID, D(101))) is None
+    broken(bench.step(Watermark(4, PID, D(100))), "THEN", "better than 101", "100")
+
+
+def test_trigger_when_it_fires_in_a_killed_scope_then_broken() -> None:
+    """Not even a stop."""
+    bench = Bench(Obeyed())
+    bench.step(waiting(side="sell", reduce_only=True), armed(), Kill(2, "all", "x", "me"))
+    broken(bench.step(fires()), "MODE", "not to fire", "KILLED")
+
+
 def grouped(kind: str) -> tuple[Any, ...]:
     """Return a group of 10: an entry with two exits, or two legs; each leg is to trade 10."""
-    legs = (("entry", ENTRY), ("take_profit", EXIT), ("stop", OTHER))
+    legs: tuple[tuple[str, ParentId], ...] = (("entry", ENTRY), ("take_profit", EXIT), ("stop", OTHER))
     if kind == "oco":
         legs = (("take_profit", EXIT), ("stop", OTHER))
     made = Group(1, legs[0][1], kind, legs, submit(10, instrument=BTC))  # type: ignore[arg-type]

@@ -62,8 +62,8 @@ What has no entry (records that do not apply, a broken chain, a create that is r
 that is refused) no fault of this world may cause.
 """
 ALWAYS = ("position_kept", "trigger_frozen")
-"""What no fault is needed for: an operator may have sold from the account what a strategy shall flatten, and a
-quiet market is STALE, which freezes what waits for its prices."""
+"""What no fault is needed for: an operator may have sold from the account what a strategy shall flatten, and
+a quiet market is STALE, which freezes what waits for its prices."""
 HONEST = {"order_adopted": ("resolve",), "order_missing": ("item_missing",)}
 """Where the venue keeps its bounds fewer kinds may lead to it."""
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from decimal import Decimal
 
 from tradefan.messages.contingent import Triggered
+from tradefan.messages.orders import ParentOrder
 from tradefan.messages.records import Epoch, Intent, Kill, ModeChange, Parent, Record, Resume
 from tradefan.sim.checkers.base import OverRecords
 from tradefan.sim.checkers.money import Money
@@ -106,9 +107,10 @@ def scopes_of(intent: Intent) -> tuple[str, ...]:
 class Obeyed(OverRecords):
     """MODE: no INTENT against a mode of its scopes that stands before it among the records.
 
-    KILLED lets none through, CANCEL_ONLY only what is reduce-only of a trigger that has fired, unless its
-    cause is that nothing can leave. NO_NEW_RISK and REDUCE_ONLY let through what can only bring a
-    position of the account, and of a strategy, nearer to flat when all that is open on its side trades.
+    KILLED lets none through and no trigger fires in it, CANCEL_ONLY only what is reduce-only of a trigger
+    that has fired, unless its cause is that nothing can leave. NO_NEW_RISK and REDUCE_ONLY let through what
+    can only bring a position of the account, and of a strategy, nearer to flat when all that is open on its
+    side trades.
     """
 
     invariant: str = "MODE"
@@ -116,6 +118,7 @@ class Obeyed(OverRecords):
 
     def begin(self) -> None:
         self._modes, self._orders, self._money = Modes(), Orders(), Money()
+        self._parents: dict[str, ParentOrder] = {}
         self._reduces: dict[str, None] = {}
         self._fired: dict[str, None] = {}
         self._open: dict[tuple[AccountId, InstrumentId], dict[str, Child]] = {}
@@ -124,11 +127,15 @@ class Obeyed(OverRecords):
     def take(self, seen: Witness, record: Record) -> Violation | None:
         self._modes.take(record)
         self._money.take(record)
-        if isinstance(record, Parent) and record.order.reduce_only:
-            self._reduces[record.order.parent_id] = None
+        if isinstance(record, Parent):
+            self._parents[record.order.parent_id] = record.order
+            if record.order.reduce_only:
+                self._reduces[record.order.parent_id] = None
         elif isinstance(record, Triggered) and record.parent_id in self._reduces:
             self._fired[record.parent_id] = None
         broken = self._judge(seen, record) if isinstance(record, Intent) else None
+        if isinstance(record, Triggered):
+            broken = self._fires(seen, record)
         child = self._orders.take(record)
         if child is not None:
             here = self._open.setdefault((child.account, child.instrument), {})
@@ -148,6 +155,17 @@ class Obeyed(OverRecords):
         found = f"{intent.side} {intent.order_qty} by {intent.owner} in {self._modes.of(scopes)}"
         least = "no INTENT" if forbidden else "only what reduces"
         return self.broken(seen, f"{least} ({intent.client_order_id})", found)
+
+    def _fires(self, seen: Witness, record: Triggered) -> Violation | None:
+        """Find a trigger that fires where nothing may be placed."""
+        order = self._parents.get(record.parent_id)
+        if order is None:
+            return None
+        venues = (order.account.partition(":")[0], order.instrument.partition(":")[0])
+        scopes = ("all", order.instrument, order.account, order.owner, *dict.fromkeys(venues))
+        if not self._modes.at_least("KILLED", scopes):
+            return None
+        return self.broken(seen, f"{record.parent_id} not to fire", str(self._modes.of(scopes)))
 
     def _is_way_out(self, intent: Intent, scopes: tuple[str, ...]) -> bool:
         """Say whether an order may leave although only cancels may: it is a stop that takes risk away."""

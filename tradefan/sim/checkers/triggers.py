@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from tradefan.messages.contingent import Armed, Disarmed, Group, Triggered
+from tradefan.messages.contingent import Armed, Disarmed, Group, Triggered, Watermark
+from tradefan.messages.orders import ParentOrder
 from tradefan.messages.records import Intent, Parent, PhaseChange, Record
 from tradefan.sim.checkers.base import OverRecords
 from tradefan.sim.checkers.orders import Child, Orders
@@ -14,10 +15,16 @@ from tradefan.units import ZERO
 WAITS = ("stop", "stop_limit", "take_profit", "trailing")
 """Algorithms that place nothing before they have fired."""
 ENTRY = "entry"
+UNMARKED = Decimal("0.11")
+"""Share of a callback by which a watermark may be better than the journal says, and a little."""
 
 
 class OneThen(OverRecords):
-    """THEN: a contingent parent fires at most once, only while it is armed, and has no child before that."""
+    """THEN: a contingent parent fires at most once, only while it is armed, and has no child before that.
+
+    What fires it is beyond its level, on the right side; the level of a trailing one follows its watermark,
+    of which a tenth of the callback need not be journaled, and that moves in its favour only.
+    """
 
     invariant: str = "THEN"
     kind: Kind = "T"
@@ -25,15 +32,22 @@ class OneThen(OverRecords):
     def begin(self) -> None:
         self._waits: dict[str, str] = {}
         """Contingent parents that have not fired: idle, armed, or over."""
+        self._orders: dict[str, ParentOrder] = {}
+        self._levels: dict[str, Decimal | None] = {}
+        self._marks: dict[str, Decimal | None] = {}
 
     def take(self, seen: Witness, record: Record) -> Violation | None:
         if isinstance(record, Parent):
             if record.order.algo in WAITS:
                 self._waits[record.order.parent_id] = "idle"
+                self._orders[record.order.parent_id] = record.order
         elif isinstance(record, Armed):
+            self._levels[record.parent_id], self._marks[record.parent_id] = record.level, record.watermark
             return self._move(seen, record.parent_id, ("idle", "armed"), "armed")
+        elif isinstance(record, Watermark):
+            return self._mark(seen, record)
         elif isinstance(record, Triggered):
-            return self._move(seen, record.parent_id, ("armed",), "fired")
+            return self._move(seen, record.parent_id, ("armed",), "fired") or self._price(seen, record)
         elif isinstance(record, Disarmed) or (isinstance(record, PhaseChange) and record.phase == "DONE"):
             if self._waits.get(record.parent_id, "fired") != "fired":
                 self._waits[record.parent_id] = "over"
@@ -50,6 +64,37 @@ class OneThen(OverRecords):
             return self.broken(seen, f"{name} {after} only while {' or '.join(before)}", state)
         self._waits[name] = after
         return None
+
+    def _mark(self, seen: Witness, record: Watermark) -> Violation | None:
+        order, mark = self._orders.get(record.parent_id), self._marks.get(record.parent_id)
+        self._marks[record.parent_id] = record.price
+        if order is None or mark is None:
+            return None
+        better = record.price > mark if order.side == "sell" else record.price < mark
+        expected = f"a watermark of {record.parent_id} that is better than {mark}"
+        return None if better else self.broken(seen, expected, record.price)
+
+    def _price(self, seen: Witness, record: Triggered) -> Violation | None:
+        """Hold what fired an order against its level."""
+        order = self._orders[record.parent_id]
+        level, mark = self._levels.get(record.parent_id), self._marks.get(record.parent_id)
+        rises = (order.side == "buy") != (order.algo == "take_profit")
+        if order.algo == "trailing":
+            if mark is None:
+                return self.broken(seen, f"{record.parent_id} behind a watermark", "none")
+            callback = _callback(order, mark) * (1 - UNMARKED)
+            level = mark + callback if rises else mark - callback
+        beyond = level is not None and (record.price >= level if rises else record.price <= level)
+        where = "above" if rises else "below"
+        expected = f"{record.parent_id} to fire at or {where} {level}"
+        return None if beyond else self.broken(seen, expected, record.price)
+
+
+def _callback(order: ParentOrder, mark: Decimal) -> Decimal:
+    given = order.settings.get("callback_abs")
+    if given is not None:
+        return Decimal(str(given))
+    return mark * Decimal(str(order.settings["callback_bps"])) / 10_000
 
 
 class GroupBudget(OverRecords):
