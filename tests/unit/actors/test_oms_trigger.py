@@ -12,7 +12,7 @@ from tests.unit.actors.oms_wired import ACCOUNT, BTC, CLI, FACE, GATEWAY, MARKET
 from tradefan.core.trading import ParentState
 from tradefan.messages.account import AccountState
 from tradefan.messages.contingent import Amend, Armed, Disarmed, Triggered, Watermark
-from tradefan.messages.control import JournalFailed
+from tradefan.messages.control import JournalFailed, Stop
 from tradefan.messages.gateway import CreateOrder
 from tradefan.messages.market import FeedQuality, FollowTrades, Quality, Quote, SessionBreak, Trade
 from tradefan.messages.orders import Answer, CancelParent, OrderStatus, Phase, Refusal
@@ -320,6 +320,19 @@ def test_armed_when_killed_then_it_is_disarmed_and_its_position_named(bench: Ben
     assert "trigger_blocked" in bench.alarms
     bench.kill()
     assert (parent.phase, parent.reason) == (Phase.DONE, "kill")
+
+
+def test_armed_when_the_daemon_stops_then_it_stays_armed_and_is_named(bench: Bench) -> None:
+    """Nobody looks at the market for it until the next start, so somebody is told."""
+    parent = armed(bench)
+    bench.submit(1, algo="take_profit", side="sell", settings={"trigger_price": "110"})
+    other = parent_of(bench)
+    bench.tell(Stop(bench.now_ns + 5 * SECOND))
+    bench.passed(6)
+    assert (parent.phase, other.phase) == (Phase.ARMED, Phase.DONE)
+    assert "unwatched_protection" in bench.logs
+    Prints(bench)(90, 90)
+    assert fired(bench) == []
 
 
 # --- what may fire --------------------------------------------------------------------------------------
