@@ -253,7 +253,7 @@ def _intend(
     parent = trading.parents.get(order.parent_id)
     clip = None if parent is None else parent.clip
     # A limit is bounded by the price band instead.
-    bounded = order.limit_price is None
+    bounded = order.limit_price is None and not _at_offset(parent, command)
     bps = collar_bps(order, wide=command.bound == "wide")
     collar = collar_price(instrument, order.side, market, bps) if bounded else None
     applied = turn.emit(
@@ -308,6 +308,12 @@ def _intend(
         reduce_only=order.reduce_only,
         not_after_ns=not_after_ns,
     )
+
+
+def _at_offset(parent: ParentState | None, command: PlaceChild) -> bool:
+    """Say whether a child rests at a limit that was made of an offset."""
+    plan = None if parent is None else parent.plan
+    return plan is not None and plan.limit is not None and command.bound == "limit"
 
 
 def _reserve(

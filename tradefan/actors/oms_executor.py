@@ -185,8 +185,10 @@ def view_of(turn: Turn, parent: ParentState) -> ParentView:
     market = reference(turn, instrument, crossing=True)
     collar = wide = touch = None
     if isinstance(market, MarketView):
-        collar = collar_price(instrument, order.side, market, collar_bps(order))
-        wide = collar_price(instrument, order.side, market, collar_bps(order, wide=True))
+        # Beyond the band of risk a child would be refused for ever.
+        band = turn.config.risk.limits(instrument.id).price_band_bps
+        collar = collar_price(instrument, order.side, market, min(collar_bps(order), band))
+        wide = collar_price(instrument, order.side, market, min(collar_bps(order, wide=True), band))
         touch = market.ask if order.side == "buy" else market.bid
     seen = isinstance(reference(turn, instrument, crossing=False), MarketView)
     known = turn.trading.orders

@@ -37,6 +37,8 @@ _GOLDEN = 0x9E3779B97F4A7C15
 _PARENTS_MAX = 10
 """Open wishes of one strategy; beyond them it cancels instead of wishing for more."""
 FLOOD = 300
+CONTINGENT = 0.25
+"""Share of orders that wait for a price, or are groups."""
 ALGORITHMS = ("twap", "vwap", "pov", "iceberg")
 TACTICS = ("take", "peg", "passive", "passive_then_cross")
 
@@ -127,6 +129,8 @@ class SimTrader(Strategy[SimTraderSettings, SimTraderState]):
         away = tick * int(self._draw() * 40 - 8)
         price = max(tick, quote.ask + away if sells else quote.bid - away)
         wish = sell if sells else buy
+        if self._draw() < CONTINGENT:
+            return self._contingent(view, held.qty)
         if roll < 0.25:
             return wish(self.s.symbol, qty, reason="sim market")
         if roll < 0.55:
@@ -136,6 +140,52 @@ class SimTrader(Strategy[SimTraderSettings, SimTraderState]):
             return self._sliced(wish, qty, limit)
         seed = int(self._draw() * 1_000_000)
         return wish(self.s.symbol, qty, by=CHAOS, limit_price=limit, reason="sim chaos", seed=seed)
+
+    def _contingent(self, view: View, held: float) -> Wish:
+        """Wait for a price a few ticks away: what is held is protected, what is not is bought into."""
+        quote, tick = view.quote(self.s.symbol), float(view.instrument(self.s.symbol).price_tick)
+        symbol, kind = self.s.symbol, self._draw()
+        near, far = tick * (2 + int(self._draw() * 20)), tick * (3 + int(self._draw() * 30))
+        source = ("last", "last", "mid", "bid_ask")[int(self._draw() * 4)]
+        more: dict[str, Any] = {"source": source, "reason": "sim contingent"}
+        if held <= 0 or kind < 0.35:
+            return self._bought(view, near, far, kind, more)
+        qty = held * max(0.2, self._draw())
+        if kind < 0.5:
+            if self._draw() < 0.3:
+                more |= {"then": "twap", "duration": "5s", "interval": "1s"}
+            level = quote.bid - near
+            if self._draw() < 0.3 and "then" not in more:
+                more |= {"by": "stop_limit", "limit_price": level - near}
+            return sell(symbol, qty, trigger_price=level, reduce_only=True, **{"by": "stop", **more})
+        if kind < 0.65:
+            return sell(symbol, qty, by="trailing", callback_abs=near, reduce_only=True, **more)
+        if kind < 0.75:
+            level = quote.ask + near
+            return sell(symbol, qty, by="take_profit", trigger_price=level, reduce_only=True, **more)
+        partial = "reduce" if self._draw() < 0.7 else "cancel_all"
+        legs: dict[str, Any] = {
+            "take_profit": {"limit_price": quote.ask + far},
+            "stop": {"trigger_price": quote.bid - near, "source": source},
+        }
+        return sell(symbol, qty, by="oco", reduce_only=True, partial=partial, reason="sim oco", **legs)
+
+    def _bought(self, view: View, near: float, far: float, kind: float, more: dict[str, Any]) -> Wish:
+        """Buy when the market rises, or at once or at a limit with exits behind it."""
+        quote, qty = view.quote(self.s.symbol), self.s.size * max(0.1, self._draw())
+        if kind < 0.08:
+            return buy(self.s.symbol, qty, by="stop", trigger_price=quote.ask + near, **more)
+        limit = quote.bid - near / 2 if self._draw() < 0.5 else None
+        ends = ("keep_exits", "flatten", "drop_exits")[int(self._draw() * 3)]
+        stop = {"offset_abs": far, "source": more["source"]}
+        legs: dict[str, Any] = {"take_profit": {"offset_abs": far}, "on_cancel": ends}
+        if self._draw() < 0.3:
+            legs["trailing"] = {"callback_abs": far, "source": more["source"]}
+        else:
+            legs["stop"] = stop
+        if self._draw() < 0.3 and limit is None:
+            legs["entry"] = {"algo": "twap", "duration": "8s", "interval": "2s"}
+        return buy(self.s.symbol, qty, by="bracket", limit_price=limit, reason="sim bracket", **legs)
 
     def _sliced(self, wish: Callable[..., Wish], qty: float, limit: float | None) -> Wish:
         """Work a quantity by one of the algorithms, with settings at random."""

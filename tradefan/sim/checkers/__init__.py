@@ -20,6 +20,7 @@ from tradefan.sim.checkers.modes import FewChanges, Obeyed
 from tradefan.sim.checkers.parents import ParentBudget, RoomLeft
 from tradefan.sim.checkers.runtime import BoundedLanes, BoundedRestarts, TimersOnTime
 from tradefan.sim.checkers.sends import DurableIntent, OneCreate, OwnTarget, RisingEpoch
+from tradefan.sim.checkers.triggers import GroupBudget, OneThen
 from tradefan.sim.witness import Checker
 
 CHECKERS: tuple[type[Watch], ...] = (
@@ -64,6 +65,8 @@ CHECKERS: tuple[type[Watch], ...] = (
     JournalStops,
     Obeyed,
     CostsTold,
+    OneThen,
+    GroupBudget,
 )
 """In the order of their ids, behind them those of rules that have none of their own in that list."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+from tradefan.messages.contingent import Amend
 from tradefan.messages.records import Correct, Fill, FillInferred, Intent, Parent, Record, Report, Resolved
 from tradefan.sim.checkers.base import Newer, OverRecords, Source, oms_of
 from tradefan.sim.checkers.orders import Child, Orders
@@ -82,6 +83,9 @@ class ParentBudget(OverRecords):
             if record.order.protective or record.order.reduce_only:
                 self._protects[record.order.parent_id] = None
             return None
+        if isinstance(record, Amend):
+            self._amend(record)
+            return None
         if isinstance(record, Intent) and record.parent_id in self._told:
             del self._told[record.parent_id]
             self._weigh(record.parent_id, told=True)
@@ -98,6 +102,14 @@ class ParentBudget(OverRecords):
         if isinstance(record, Resolved) and not seen.venue.honest:
             self._free[name] = None
         return None
+
+    def _amend(self, record: Amend) -> None:
+        """Take another quantity; what there is of the parent already is not more than it by that."""
+        name, old = record.parent_id, self._budgets.get(record.parent_id)
+        if old is None:
+            return
+        parts = sum((max(venue, ours) for _, venue, ours in self._parts(name)), ZERO)
+        self._budgets[name] = max(record.order_qty, min(old, parts))
 
     def _enter(self, parent: str, child: Child) -> None:
         replaced = None if child.intent is None else child.intent.replaces
