@@ -75,7 +75,7 @@ def test_document_when_an_order_is_described_then_by_the_types_that_read_and_wri
     """Every key of a body with its bounds; a parent's names are those of DOMAIN.md."""
     known = document()["components"]["schemas"]
     body = known["OrderBody"]
-    assert set(body["required"]) == {"symbol", "side", "quantity"}
+    assert set(body["required"]) == {"symbol", "side"}
     assert body["additionalProperties"] is False
     assert body["properties"]["side"] == {"enum": ["buy", "sell"]}
     promised = """
