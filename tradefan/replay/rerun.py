@@ -35,7 +35,14 @@ from tradefan.messages.control import (
     SwapConfig,
 )
 from tradefan.messages.market import BookSnapshot
-from tradefan.messages.orders import Asked, Audited, CancelParent, PauseOrder, ResumeOrder
+from tradefan.messages.orders import (
+    AmendOrder,
+    Asked,
+    Audited,
+    CancelParent,
+    PauseOrder,
+    ResumeOrder,
+)
 from tradefan.messages.records import Parent
 from tradefan.messages.wire import Closed, LinkDown, Open, Write
 from tradefan.replay.beginning import Beginning
@@ -260,7 +267,7 @@ class Rerun:
             wish = self._in_our_ids(msg.wish)
             assert isinstance(wish, Audited)
             return replace(msg, wish=wish)
-        if isinstance(msg, CancelParent | PauseOrder | ResumeOrder):
+        if isinstance(msg, CancelParent | PauseOrder | ResumeOrder | AmendOrder):
             place = self._theirs.get(msg.parent_id)
             return msg if place is None else replace(msg, parent_id=self._ours.get(place, msg.parent_id))
         return msg
