@@ -65,7 +65,7 @@ def place(turn: Turn, parent: ParentState, command: PlaceChild) -> int | None:
         if not parent.live and not is_exit(parent):
             complete(turn, parent, OrderStatus.EXPIRED, "dust")
         return None
-    again_ns = wait_for_own(turn, parent, command.limit_price)
+    again_ns = wait_for_own(turn, parent, command.limit_price, rests=command.time_in_force == "GTC")
     if again_ns is not None:
         return again_ns
     refused = admit(turn, wanted_of(parent, instrument, command))
@@ -220,7 +220,8 @@ def replace(turn: Turn, parent: ParentState, command: ReplaceChild) -> int | Non
     too_small = _below_minimum(instrument, place.order_qty, place.limit_price)
     if beyond or too_small:
         return None
-    if crossed(turn, parent.order, place.limit_price) or admit(turn, wanted_of(parent, instrument, place)):
+    meets = crossed(turn, parent.order, place.limit_price, rests=True)
+    if meets or admit(turn, wanted_of(parent, instrument, place)):
         return turn.now + SECOND
     made = _intend(turn, parent.order, instrument, place, old.client_order_id)
     turn.guard(ReplaceOrder(made.account, made, old.client_order_id))

@@ -25,6 +25,7 @@ from tradefan.contracts import (
 )
 from tradefan.errors import TurnOverrun
 from tradefan.messages.orders import FillUpdate, OrderStatus, ParentUpdate, Refusal
+from tradefan.sim.sliced import ALGORITHMS, Around, pick, settings_of
 from tradefan.strategy import Commands, State, Strategy, Timer, View, buy, cancel, cancel_all, sell, target
 from tradefan.strategy.view import Position
 from tradefan.strategy.wishes import Wish
@@ -39,8 +40,6 @@ _PARENTS_MAX = 10
 FLOOD = 300
 CONTINGENT = 0.25
 """Share of orders that wait for a price, or are groups."""
-ALGORITHMS = ("twap", "vwap", "pov", "iceberg")
-TACTICS = ("take", "peg", "passive", "passive_then_cross")
 
 Misdeed = Literal["raise", "flood", "nonsense", "price", "unencodable", "wrong_type", "endless"]
 Mode = Literal["fair", "raise", "nonsense", "price", "flood", "ignores_fills", "endless", "wrong_type"]
@@ -133,11 +132,12 @@ class SimTrader(Strategy[SimTraderSettings, SimTraderState]):
             return self._contingent(view, held.qty)
         if roll < 0.25:
             return wish(self.s.symbol, qty, reason="sim market")
-        if roll < 0.55:
+        if roll < 0.45:
             return wish(self.s.symbol, qty, by="limit", limit_price=price, reason="sim limit")
         limit = price if self._draw() < 0.5 else None
         if roll < 0.80:
-            return self._sliced(wish, qty, limit)
+            around = Around("sell" if sells else "buy", qty, quote.bid, quote.ask, tick, limit)
+            return self._sliced(wish, around, price)
         seed = int(self._draw() * 1_000_000)
         return wish(self.s.symbol, qty, by=CHAOS, limit_price=limit, reason="sim chaos", seed=seed)
 
@@ -187,19 +187,13 @@ class SimTrader(Strategy[SimTraderSettings, SimTraderState]):
             legs["entry"] = {"algo": "twap", "duration": "8s", "interval": "2s"}
         return buy(self.s.symbol, qty, by="bracket", limit_price=limit, reason="sim bracket", **legs)
 
-    def _sliced(self, wish: Callable[..., Wish], qty: float, limit: float | None) -> Wish:
+    def _sliced(self, wish: Callable[..., Wish], around: Around, price: float) -> Wish:
         """Work a quantity by one of the algorithms, with settings at random."""
-        algo = ALGORITHMS[int(self._draw() * len(ALGORITHMS))]
-        settings: dict[str, Any] = {"duration": f"{5 + int(self._draw() * 40)}s"}
-        if algo in ("twap", "vwap"):
-            settings["interval"] = f"{1 + int(self._draw() * 4)}s"
-            settings["tactic"] = TACTICS[int(self._draw() * len(TACTICS))]
-            settings["at_end"] = ("cross_collared", "cancel", "market", "extend:5s")[int(self._draw() * 4)]
-        if algo == "iceberg":
-            settings["display"] = round(max(qty / 3, 0.001), 3)
-            settings["peg"] = limit is None or self._draw() < 0.5
-        settings["on_restart"] = ("auto", "resume", "pause", "cancel")[int(self._draw() * 4)]
-        return wish(self.s.symbol, qty, by=algo, limit_price=limit, reason=f"sim {algo}", **settings)
+        algo = pick(self._draw, ALGORITHMS)
+        limit = price if algo == "limit" else around.limit
+        settings = settings_of(algo, self._draw, around)
+        reason = f"sim {algo}"
+        return wish(self.s.symbol, around.qty, by=algo, limit_price=limit, reason=reason, **settings)
 
     def _misbehave(self, kind: str, view: View) -> Commands:
         """Break one rule of strategies."""

@@ -318,6 +318,22 @@ def test_child_when_it_is_not_to_wait_for_one_of_ours_then_that_makes_way_at_onc
     bench.check()
 
 
+def test_child_when_it_is_to_rest_where_one_of_ours_is_about_to_take_then_it_waits(bench: Bench) -> None:
+    """I-39: a sale that takes and of which nobody has heard would meet it, if it arrived behind it."""
+    bench.bought(4)
+    bench.submit(1, side="sell")
+    sale = bench.one(GATEWAY, CreateOrder)
+    assert sale.time_in_force == "IOC"
+    bench.submit(1, owner=CLI, algo="limit", limit_price=D("99.9"))
+    bench.advance(SECOND)
+    assert bench.take(GATEWAY, CreateOrder) == []
+    bench.report(sale, S.EXPIRED)
+    bench.advance(250 * MS)
+    created = bench.take(GATEWAY, CreateOrder)
+    assert [one.side for one in created if one.time_in_force == "GTC"] == ["buy"]
+    bench.check()
+
+
 def alive_without_answers(bench: Bench, seconds: int) -> None:
     """Let time pass in a market that lives and a venue that is silent."""
     for _ in range(seconds):

@@ -6,6 +6,7 @@ from decimal import Decimal
 
 from tradefan.messages.contingent import Amend
 from tradefan.messages.records import Correct, Fill, FillInferred, Intent, Parent, Record, Report, Resolved
+from tradefan.messages.work import Amended
 from tradefan.sim.checkers.base import Newer, OverRecords, Source, oms_of
 from tradefan.sim.checkers.orders import Child, Orders
 from tradefan.sim.checkers.sends import is_create
@@ -19,6 +20,7 @@ _TELLS = (Fill, FillInferred, Report, Correct)
 class ParentBudget(OverRecords):
     """I-03: over a parent's children, max(traded + open at the venue, ours + possibly live) <= its quantity.
 
+    That is the one it was amended to last; whoever amends it to less has cancelled what is too much before.
     Judged at each change, for the parents that it touches. Of an order and those that take its place at
     most one is possibly live: a replacement stops when its cancel fails, and is sent for what was open
     then, of an order that has not traded since (ONLY_NEW). What the venue trades over an
@@ -82,6 +84,11 @@ class ParentBudget(OverRecords):
             self._budgets[record.order.parent_id] = record.order.order_qty
             if record.order.protective or record.order.reduce_only:
                 self._protects[record.order.parent_id] = None
+            return None
+        if isinstance(record, Amended):
+            # From now on it is another budget, for which what works was cancelled to evidence before.
+            self._budgets[record.order.parent_id] = record.order.order_qty
+            self._touched[record.order.parent_id] = None
             return None
         if isinstance(record, Amend):
             self._amend(record)
