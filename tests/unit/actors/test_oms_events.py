@@ -307,12 +307,19 @@ def test_child_when_it_would_trade_with_one_of_ours_then_it_waits_and_then_that_
     bench.check()
 
 
-def test_child_when_it_is_not_to_wait_for_one_of_ours_then_that_makes_way_at_once(bench: Bench) -> None:
-    """`self_cross: cancel_resting`."""
+@pytest.mark.parametrize(
+    "asked",
+    [{"settings": {"self_cross": "cancel_resting"}}, {"protective": True}],
+    ids=["setting", "protective"],
+)
+def test_child_when_it_is_not_to_wait_for_one_of_ours_then_that_makes_way_at_once(
+    bench: Bench, asked: Any
+) -> None:
+    """`self_cross: cancel_resting`, and what protects a position, which has no time to be polite."""
     bench.bought(4)
     sale = bench.limit(1, "100.1", side="sell")
     bench.report(sale, S.NEW)
-    bench.submit(1, owner=CLI, settings={"self_cross": "cancel_resting"})
+    bench.submit(1, owner=CLI, **asked)
     assert bench.one(GATEWAY, CancelOrder).client_order_id == sale.client_order_id
     assert bench.take(GATEWAY, CreateOrder) == []
     bench.check()
