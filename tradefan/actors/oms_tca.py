@@ -68,7 +68,7 @@ def seen(turn: Turn, fill: Fill) -> Fill:
         return fill
     for after_ns in of.HORIZONS_NS:
         heappush(turn.live.tca.due, (turn.now + after_ns, MARK, fill.instrument))
-    mid, spread = market.market_now(turn, fill.instrument)
+    mid, spread = market.market_at(turn, fill.instrument, fill.event_ns)
     fee_px = None
     if fill.fee and fill.fee_asset != fill.quote:
         fee_px = market.price_of(turn, fill.fee_asset, fill.quote, fill.instrument)

@@ -55,6 +55,16 @@ def market_now(turn: Turn, instrument: InstrumentId) -> tuple[Decimal | None, De
     return exact(seen.mid), exact(seen.spread)
 
 
+def market_at(turn: Turn, instrument: InstrumentId, at_ns: int) -> tuple[Decimal | None, Decimal | None]:
+    """Return mid and spread as they stood at an instant of late, as far back as quotes are remembered."""
+    seen = turn.live.tca.mids.get(instrument)
+    found = None if seen is None else m.prevailing(seen, at_ns)
+    if found is None:
+        return market_now(turn, instrument)
+    bid, ask = map(exact, found)
+    return (bid + ask) / _TWO, ask - bid
+
+
 def priced(turn: Turn, parent: ParentState, record: Amend) -> Amend:
     """Return a change of a parent's quantity with the mid of this instant."""
     return replace(record, mid=market_now(turn, parent.order.instrument)[0])

@@ -16,6 +16,8 @@ FRESH_NS = 5 * SECOND
 """So old may a mid be (EXECUTION.md part 9)."""
 STEP_NS = SECOND
 """Returns are of this length at least, and points of the path lie so far apart at first."""
+RECENT_MAX = 128
+"""Quotes that are remembered one by one."""
 POINTS_MAX = 2_000
 """Points of a path; a longer one keeps every second."""
 
@@ -38,6 +40,8 @@ class Mids(Struct):
     step_ns: int = 0
     path: list[tuple[int, float]] = field(default_factory=list)
     apart_ns: int = STEP_NS
+    recent: list[tuple[int, float, float]] = field(default_factory=list)
+    """The newest quotes as (instant, bid, ask), oldest first."""
 
 
 def see(mids: Mids, now_ns: int, bid: float, ask: float) -> None:
@@ -45,6 +49,9 @@ def see(mids: Mids, now_ns: int, bid: float, ask: float) -> None:
     pass_time(mids, now_ns)
     mid = (bid + ask) / 2
     mids.mid, mids.mid_ns, mids.spread = mid, now_ns, ask - bid
+    mids.recent.append((now_ns, bid, ask))
+    if len(mids.recent) > RECENT_MAX:
+        del mids.recent[: RECENT_MAX // 2]
     if mids.step_mid is None or now_ns - mids.step_ns >= STEP_NS:
         if mids.step_mid is not None and mids.step_mid > 0 < mid:
             mids.variance += math.log(mid / mids.step_mid) ** 2
@@ -70,6 +77,7 @@ def lose(mids: Mids, now_ns: int) -> None:
     """Know nothing from here on, until the next quote: the market broke off, or is seen no more."""
     pass_time(mids, now_ns)
     mids.mid, mids.step_mid = None, None
+    mids.recent.clear()
     mids.breaks += 1
 
 
@@ -78,6 +86,17 @@ def _draw(mids: Mids, now_ns: int, mid: float) -> None:
     if len(mids.path) > POINTS_MAX:
         del mids.path[1:-1:2]
         mids.apart_ns *= 2
+
+
+def prevailing(mids: Mids, at_ns: int) -> tuple[float, float] | None:
+    """Return bid and ask of the last quote that was seen by an instant; None where none is remembered.
+
+    What is told of a trade comes behind the quote that the trade has moved.
+    """
+    for seen_ns, bid, ask in reversed(mids.recent):
+        if seen_ns <= at_ns:
+            return (bid, ask) if at_ns - seen_ns <= FRESH_NS else None
+    return None
 
 
 def path_between(mids: Mids, from_ns: int, to_ns: int | None, most: int) -> tuple[tuple[int, float], ...]:

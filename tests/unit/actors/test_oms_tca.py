@@ -213,6 +213,19 @@ def test_seam_when_it_lies_behind_a_fill_then_its_later_horizons_are_null(bench:
     bench.check()
 
 
+def test_capture_when_the_quote_has_moved_before_the_fill_is_told_then_the_one_before_it_counts(
+    bench: Bench,
+) -> None:
+    """Bought at the bid of 99.95; the trade has moved the mid to 99 by the time of the word."""
+    create = resting(bench, 1, "99.95")
+    quoted(bench, 100)
+    traded_ns = bench.now_ns + MS
+    bench.advance(2 * MS)
+    quoted(bench, 99)
+    bench.fill(create, 1, price=D("99.95"), liquidity="maker", event_ns=traded_ns)
+    assert last(bench).spread_capture == 1
+
+
 def test_fee_when_it_is_in_the_base_asset_then_it_counts_at_the_mid_of_its_instant(bench: Bench) -> None:
     """0.001 BTC at a mid of 100."""
     create = resting(bench, 1, 100)
