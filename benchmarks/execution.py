@@ -31,9 +31,7 @@ def schedules(windows: int, jobs: int, *, quick: bool) -> None:
     print(
         "No queue and no impact here, so no maker share, spread capture or markouts; what rests trades only"
     )
-    print(
-        "where the price comes to it, so waiting is never paid for: a difference says little of a real market."
-    )
+    print("where the price comes to it, and waiting is never paid for: that says little of a real market.")
     for line in _schedules.lines(_schedules.table(folder, windows, SEED, jobs, lengths)):
         print(line)
     print("goal: within (largest error at most discretion + min_clip/X) in at least 0.99 of the windows")
