@@ -1,8 +1,9 @@
 """TWAP, VWAP and iceberg side by side on the recorded market: how each goes about it, and what it came to.
 
-    PYTHONPATH=. .venv/bin/python demos/twap.py [--quantity 1] [--minutes 2]
+    PYTHONPATH=. .venv/bin/python demos/twap.py [--quantity 1] [--minutes 2] [--pages results]
 
-It is the daemon's own system in virtual time, so minutes pass in seconds; nothing is left behind.
+It is the daemon's own system in virtual time, so minutes pass in seconds; nothing is left behind but a page
+of costs for each order.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ import tempfile
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from tradefan.actors.oms import Oms
 from tradefan.actors.oms_progress import progress_of
@@ -33,6 +36,8 @@ from tradefan.stores.journal import JournalFile
 from tradefan.stores.journal_link import JournalMachine
 from tradefan.stores.sqlite import StoreFile
 from tradefan.stores.store_link import StoreMachine
+from tradefan.tca_html import page
+from tradefan.tca_store import detail_of, read_store
 from tradefan.units import SECOND, AccountId, InstrumentId, OwnerId, ParentId, parse_iso, use_decimal_context
 from tradefan.venues.paper_state import PaperConfig
 from tradefan.wiring import plan, wire
@@ -157,11 +162,26 @@ def show(world: World, orders: dict[str, ParentId], arrival: Decimal) -> None:
         print(f"{algo:8} {order['status']:10} {row}")
 
 
+def write_pages(world: World, orders: dict[str, ParentId], folder: Path) -> None:
+    """Write a page of costs for each order, as `tradefan tca ID --html` does."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with read_store(world.store) as store:
+        for algo, name in orders.items():
+            found = detail_of(store, name)
+            if found is None:
+                continue
+            path = folder / f"demo-{algo}.html"
+            told = msgspec.json.decode(msgspec.json.encode(found))
+            path.write_text(page(told), encoding="utf-8")
+            print(f"wrote {path}")
+
+
 def main() -> int:
     """Run the three side by side."""
     words = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     words.add_argument("--quantity", type=Decimal, default=Decimal(1), help="BTC, of each")
     words.add_argument("--minutes", type=float, default=2.0)
+    words.add_argument("--pages", type=Path, default=Path("results"), help="folder of the pages of costs")
     given = words.parse_args()
     use_decimal_context()
     span = f"{given.minutes * 60:g}s"
@@ -186,6 +206,7 @@ def main() -> int:
             print(f"{second:>4} s  " + " | ".join(lines))
             world.driver.run_for(STEP_S * SECOND)
         show(world, orders, arrival)
+        write_pages(world, orders, given.pages)
         for machine in world.machines.values():
             getattr(machine, "close", lambda: None)()
     return 0

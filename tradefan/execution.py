@@ -74,6 +74,9 @@ class Chase(Settings, frozen=True, kw_only=True):
 class Common(Settings, frozen=True, kw_only=True):
     """What every algorithm can be told; the table of docs/execution.md explains each."""
 
+    notional: Annotated[
+        Decimal | None, unit("quote", "instead of a quantity: converted at the arrival mid, down to a lot")
+    ] = None
     start_at: Annotated[Instant | None, unit("instant", "when it begins; may be past if its end is not")] = (
         None
     )
@@ -146,6 +149,7 @@ class Common(Settings, frozen=True, kw_only=True):
         Span, unit("duration", "what follows the market is cancelled so long after the feed went stale")
     ] = Span(2 * SECOND)
     max_children: Annotated[int, unit("count", "then it is paused")] = 10_000
+    halt: Annotated[Literal["run", "extend"], unit("choice", "its clock in a halt: extend stops it")] = "run"
     self_cross: Annotated[
         Literal["wait", "cancel_resting"], unit("choice", "when a child would meet an own order that rests")
     ] = "wait"

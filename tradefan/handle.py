@@ -40,6 +40,10 @@ class Orders(Protocol):
         """Return one parent with its children, None when memory does not hold it."""
         ...
 
+    def tca(self, parent_id: str) -> Callable[[], JSON | None]:
+        """Return who looks up what a parent cost; to be called by another thread: the disk is slow."""
+        ...
+
 
 class OrderHandle:
     """One parent order; `id` is its parent id."""
@@ -78,6 +82,14 @@ class OrderHandle:
                     raise Outage(f"the daemon has stopped, {self.id} is {order['status']}")
                 await asyncio.sleep(LOOK_S)
         return order
+
+    async def tca(self) -> JSON | None:
+        """Return what it cost, as `GET /api/v1/orders/{id}/tca` shows it; None where nobody knows it.
+
+        Raises:
+            Outage: the store cannot be read.
+        """
+        return await asyncio.to_thread(self._desk.pictures.tca(self.id))
 
     async def cancel(self) -> None:
         """Cancel it; the venue's word ends it, so `wait` for that.

@@ -39,7 +39,10 @@ JSON = dict[str, Any]
 def order_submit(
     symbol: Annotated[str, typer.Option("--symbol", help="BTC/USDT")],
     side: Annotated[str, typer.Option("--side", help="buy or sell")],
-    quantity: Annotated[str, typer.Option("--quantity", help="in the base asset")],
+    quantity: Annotated[str | None, typer.Option("--quantity", help="in the base asset")] = None,
+    notional: Annotated[
+        str | None, typer.Option("--notional", help="instead: in the quote asset, at the mid of its arrival")
+    ] = None,
     algo: Annotated[
         str | None,
         typer.Option(
@@ -77,13 +80,17 @@ def order_submit(
     body: JSON = {
         "symbol": symbol,
         "side": side,
-        "quantity": number("--quantity", quantity),
         "algo": algo or ("market" if limit is None else "limit"),
         "settings": pairs("--set", settings or []),
         **caller(),
     }
     if reduce_only:
         body["reduce_only"] = True
+    if (quantity is None) == (notional is None):
+        raise Refused("BAD_QUANTITY", "expected either --quantity or --notional")
+    for key, text in (("quantity", quantity), ("notional", notional)):
+        if text is not None:
+            body[key] = number(f"--{key}", text)
     if limit is not None:
         body["limit_price"] = number("--limit", limit)
     times = (("duration", duration), ("slices", slices))

@@ -48,6 +48,10 @@ async def test_order_when_submitted_then_its_handle_waits_for_its_end(daemon: Da
     order = await handle.wait(10)
     assert (order["parent_id"], order["status"], handle.status) == (handle.id, "FILLED", "FILLED")
     assert order["cum_qty"] == Decimal("0.01")
+    costs = await handle.tca()
+    assert costs is not None
+    assert (costs["parent_id"], costs["state"]) == (handle.id, "provisional")
+    assert costs["arrival_slippage_bps"] > 0
     assert (await daemon.submit_order("BTC/USDT", "buy", "0.01", ref="once", reason="a test")).id == handle.id
     journal = JournalFile(str(tmp_path / "journal.db"), read_only=True)
     records, _ = journal.fold()

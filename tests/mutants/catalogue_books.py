@@ -194,7 +194,7 @@ BOOKS: tuple[Mutant, ...] = (
             Change(
                 "stores/sqlite.py",
                 """\
-            for table in ("fills", "orders", "parents", "positions"):
+            for table in ("fills", "orders", "parents", "positions", "tca"):
                 self._db.execute(f"DELETE FROM {table} WHERE lsn > ?", (last_lsn,))  # noqa: S608 our names
 """,
                 "",

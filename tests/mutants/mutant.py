@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from msgspec import Struct
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = "tradefan"
+WALKS = "WALKS"
+"""In the place of an invariant: a rule of the walker of the property tests."""
 
 
 class Change(Struct, frozen=True):
@@ -31,6 +34,8 @@ class Mutant(Struct, frozen=True):
     """Seen by running a seed under two PYTHONHASHSEEDs: their traces differ (I-42)."""
     shows_always: bool = False
     """The mistake itself shows in a seed without faults; every other mutant has to pass one."""
+    judge: Literal["seeds", "walks"] = "seeds"
+    """Who has to see it: the simulated world, or the walker, where it is arithmetic that no world shows."""
 
 
 def applied(mutant: Mutant, package: Path) -> dict[Path, str]:

@@ -3,8 +3,9 @@
     python -m tests.mutants.run [--only NAME ...] [--jobs N] [--out FILE.json] [--check]
 
 Each is applied to a copy of the package and attacked with the same seeds in the same order, those of CI,
-until one breaks an invariant or its core-minutes are used. Survivors are named with the invariant that
-should have seen them; exit code 1 where too many survive.
+until one breaks an invariant or its core-minutes are used. What is arithmetic that no world shows is attacked
+by the walker of the property tests instead (WALKS), seed by seed as well. Survivors are named with the
+invariant that should have seen them; exit code 1 where too many survive.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ SHOWN = 400
 """Of what was expected and found so many characters are kept."""
 GUARDS = ("tradefan.errors.Defect:", "AssertionError")
 """How an exception begins that the program raises because it has seen what may not be."""
-ATTACK = Path(__file__).with_name("attack.py")
+ATTACK, WALK = Path(__file__).with_name("attack.py"), Path(__file__).with_name("walk.py")
 TRACE = "I-42"
 COMMAND = "python -m tests.mutants.run"
 NOWHERE = Path(os.devnull)
@@ -85,12 +86,14 @@ class Report(Struct, frozen=True):
 class Child:
     """A fresh interpreter that attacks one copy of the package, seed by seed."""
 
-    def __init__(self, folder: Path, budget_s: int, hash_seed: str) -> None:
-        """Start it; nothing but the copy and the installed libraries can be imported."""
+    def __init__(self, folder: Path, budget_s: int, hash_seed: str, *, walks: bool = False) -> None:
+        """Start it; nothing but the copy and the installed libraries can be imported, and the walker."""
         self.core_s = 0.0
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 closed in `close`
-        environment = {**os.environ, "PYTHONPATH": str(folder), "PYTHONHASHSEED": hash_seed}
-        command = [sys.executable, str(ATTACK), str(budget_s), str(HOURS)]
+        # What is first is found first: the package is the copy's, only the tests are those beside this file.
+        path = os.pathsep.join((str(folder), str(ROOT))) if walks else str(folder)
+        environment = {**os.environ, "PYTHONPATH": path, "PYTHONHASHSEED": hash_seed}
+        command = [sys.executable, str(WALK if walks else ATTACK), str(budget_s), str(HOURS)]
         self._process = subprocess.Popen(
             command,
             env=environment,
@@ -135,7 +138,8 @@ def attack(mutant: Mutant, source: Path, budget_s: int) -> Result:
         folder = Path(name)
         make_copy(mutant, source, folder)
         hash_seeds = ("0", "4711") if mutant.hash_seeds else ("0",)
-        children = [Child(folder, budget_s, hash_seed) for hash_seed in hash_seeds]
+        walks = mutant.judge == "walks"
+        children = [Child(folder, budget_s, hash_seed, walks=walks) for hash_seed in hash_seeds]
         try:
             return _attack(mutant, children, budget_s)
         finally:
@@ -165,7 +169,8 @@ def make_copy(mutant: Mutant, source: Path, folder: Path) -> None:
 def _attack(mutant: Mutant, children: list[Child], budget_s: int) -> Result:
     result = partial(Result, mutant.name, mutant.mistake, mutant.invariants)
     quiet = children[0].run("none", SEEDS[0])
-    shows = mutant.invariants if mutant.shows_always else ()
+    # The walker knows no faults that could be left out.
+    shows = mutant.invariants if mutant.shows_always or mutant.judge == "walks" else ()
     if quiet is None or (quiet.violation is not None and quiet.violation[0] not in shows):
         why = children[0].last_words() if quiet is None else " ".join(quiet.violation or ())
         expected = f"a run without faults that breaks {' or '.join(shows) or 'nothing'}"

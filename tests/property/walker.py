@@ -12,6 +12,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from tests.property import curve_oracle
 from tradefan.core.schedule import ceil_div
 from tradefan.execution import (
     AT_END,
@@ -277,6 +278,8 @@ class Walk:
         if self.recipe.guards and not ahead and view.volume.whole and command.lots:
             cap, volume = self.recipe.settings.participation_cap, view.volume
             assert command.lots + volume.own_window + view.working <= cap * volume.window, "participation"
+        if not ahead and self.plan.taus and self.made_for is not None and self.made_for.volumes:
+            curve_oracle.hold(self, command)
         self.clip = Clip(
             self.clips,
             self.plans,

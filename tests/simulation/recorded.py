@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.simulation.world import ROOT, T0, World, recordings
+from tests.simulation.world import AT_ONCE, ROOT, T0, World, recordings
 from tradefan import __version__
 from tradefan.drivers.turns import TurnBreaker
 from tradefan.environment import Environment
@@ -18,7 +18,7 @@ from tradefan.stores.segments import segments_in
 from tradefan.units import MINUTE, SECOND
 
 TOKEN = "a-token-that-nobody-may-read-anywhere"
-QUICK = ("recorder.segment_time=20s", "venues.binance.tape.history=20s", "logs.console=false")
+QUICK = ("recorder.segment_time=20s", "venues.binance.tape.history=20s", "logs.console=false", *AT_ONCE)
 
 
 @dataclass

@@ -12,7 +12,7 @@ from tests.simulation.recorded import Recorded
 from tests.simulation.world import ACCOUNT, World
 from tradefan.errors import TurnOverrun
 from tradefan.messages.control import SwapConfig
-from tradefan.messages.orders import CancelAll, SubmitOrder
+from tradefan.messages.orders import Asked, CancelAll, SubmitOrder
 from tradefan.messages.wire import Closed
 from tradefan.replay.what_if import what_if
 from tradefan.runtime.system import RIM
@@ -88,7 +88,7 @@ def reset(world: World) -> None:
 def play(world: World) -> None:
     """Trade, be refused, cancel, swap the configuration, lose the market's connection."""
     world.run_until(world.ready, 90)
-    world.send("oms", wish("one"))
+    world.send("oms", Asked(wish("one"), "cli alice"))
     world.run(2)
     world.send("oms", wish("rests", limit="61000"))
     world.send("oms", wish("too much", "9"))

@@ -12,6 +12,7 @@ from tests.simulation.world import World, development, recordings
 from tradefan.contracts import names, register
 from tradefan.messages.orders import ParentUpdate
 from tradefan.strategy import Commands, Settings, State, Strategy, View, buy, target
+from tradefan.units import SECOND
 
 REBALANCE = ("rebalance_btc", "binance:BTC/USDT")
 BY: dict[str, dict[str, Any]] = {
@@ -20,7 +21,7 @@ BY: dict[str, dict[str, Any]] = {
     "twap": {"duration": "20s", "slices": 4},
     "vwap": {"duration": "20s", "interval": "5s"},
     "pov": {"rate": "0.2", "max_rate": "0.3", "min_clip": "0.0002", "min_gap": "1s"},
-    "iceberg": {"limit_price": 62_500, "display": "0.005", "delay_max": "300ms", "duration": "60s"},
+    "iceberg": {"limit_price": 62_500, "display": "0.005", "delay_max": "300ms"},
 }
 OFF = tuple(f"strategies.{name}.enabled=false" for name in ("rebalance_btc", "ema_cross_eth"))
 
@@ -62,11 +63,9 @@ def test_strategy_when_it_orders_by_an_algorithm_then_that_one_works_the_order(
     tmp_path: Path, by: str, wish: str
 ) -> None:
     """From `by=` with its settings to the position; nobody else trades."""
-    made = World(
-        development(f"strategies.mine={{use: by_test, settings: {{by: {by}, wish: {wish}}}}}", *OFF),
-        tmp_path,
-        recordings(),
-    )
+    mine = f"strategies.mine={{use: by_test, settings: {{by: {by}, wish: {wish}}}}}"
+    # Nothing here needs a history.
+    made = World(development(mine, *OFF), tmp_path, recordings(200 * SECOND), history_ns=5 * SECOND)
     made.run_until(made.ready, 30)
     made.run_until(lambda: bool(parents(made, "mine")), 5)
     made.run_until(lambda: all(one.phase == "DONE" for one in parents(made, "mine")), 150)
@@ -81,7 +80,8 @@ def test_strategy_when_it_orders_by_an_algorithm_then_that_one_works_the_order(
 
 def test_development_when_it_runs_then_rebalance_is_worked_over_two_minutes(tmp_path: Path) -> None:
     """As it is shipped: the position comes in slices, and a repeated wish does not begin anew."""
-    made = World(development("strategies.ema_cross_eth.enabled=false", at_once=False), tmp_path, recordings())
+    alone = development("strategies.ema_cross_eth.enabled=false", at_once=False)
+    made = World(alone, tmp_path, recordings(200 * SECOND), history_ns=5 * SECOND)
     made.run_until(made.ready, 30)
     made.run_until(lambda: bool(parents(made, "rebalance_btc")), 5)
     (parent,) = parents(made, "rebalance_btc")

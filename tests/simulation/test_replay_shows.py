@@ -238,7 +238,7 @@ def test_story_when_an_order_filled_then_from_what_was_seen_to_its_end(run: Reco
         assert words.index(before) < words.index(behind)
     texts = "\n".join(lines)
     assert "LIVE" in texts
-    assert "wished   by cli: SubmitOrder" in texts
+    assert "wished   by cli alice: SubmitOrder" in texts
     assert "passed latch, reduce_only, max_order_qty, max_order_notional" in texts
     assert '"method":"order.place"' in texts
     assert "Fill" in texts

@@ -17,6 +17,7 @@ from tests.simulation.world import ACCOUNT, T0, World, development, recordings
 from tradefan.config.mistakes import ConfigInvalid
 from tradefan.errors import Refused
 from tradefan.links.tape import open_recordings
+from tradefan.messages.orders import Asked, CancelParent
 from tradefan.messages.wire import Overflow
 from tradefan.replay.cut import Cut, cut
 from tradefan.replay.player import Played, Player
@@ -103,6 +104,27 @@ def test_what_if_when_wishes_come_at_one_instant_then_each_is_compared(tmp_path:
     said: list[str] = []
     what_if(run.asked(), ("risk.max_order_notional=1000",), said.append, as_json=False)
     assert any(line.startswith("3 of 3 wishes went another way") for line in said)
+
+
+def test_what_if_when_an_operator_cancels_an_order_then_the_same_one_there(tmp_path: Path) -> None:
+    """Its id is another one where an order before it was refused."""
+
+    def cancels(world: World) -> None:
+        world.run_until(world.ready, 90)
+        world.send("oms", Asked(wish("large", "1"), "cli alice"))
+        world.run(2)
+        world.send("oms", Asked(wish("rests", limit="61000"), "cli alice"))
+        world.run(2)
+        (order,) = [one.order for one in world.view("oms").parents if one.order.ref == "rests"]
+        world.send("oms", Asked(CancelParent(order.owner, order.parent_id), "cli alice"))
+        world.run(2)
+
+    off = [f"strategies.{name}.enabled=false" for name in ("rebalance_btc", "ema_cross_eth")]
+    run = record(tmp_path, cancels, *off)
+    _, again, changed = asked_what(run, "risk.max_order_qty=0.5")["runs"]
+    rests = max(again["wishes"])
+    assert [one["wishes"][rests]["status"] for one in (again, changed)] == ["CANCELED"] * 2
+    assert again["orders"] > changed["orders"]
 
 
 def test_what_if_when_an_earlier_life_had_orders_then_the_account_knows_them(tmp_path: Path) -> None:

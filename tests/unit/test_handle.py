@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
@@ -35,6 +37,9 @@ class Told:
 
     def order(self, parent_id: str) -> dict[str, Any] | None:
         return self.found
+
+    def tca(self, parent_id: str) -> Callable[[], dict[str, Any] | None]:
+        return lambda: {"parent_id": parent_id, "thread": threading.current_thread().name}
 
     def deliver(self, msg: Message) -> None:
         assert isinstance(msg, Asked)
@@ -83,6 +88,15 @@ async def test_submit_when_nobody_answers_then_the_ref_to_ask_again_with_is_name
     told.silent = True
     with pytest.raises(Outage, match="ref mine is unknown"):
         await told.desk.submit("BTC/USDT", "buy", 1, ref="mine")
+
+
+async def test_tca_when_asked_then_looked_up_beside_the_loop() -> None:
+    """The disk is slow, and the loop trades."""
+    told = Told()
+    found = await (await told.desk.submit("BTC/USDT", "buy", 1)).tca()
+    assert found is not None
+    assert found["parent_id"] == "p1"
+    assert found["thread"] != threading.current_thread().name
 
 
 async def test_wait_when_nobody_works_it_any_more_then_it_ends() -> None:

@@ -9,7 +9,7 @@ risk), `oms_trigger`, `oms_watch`, `oms_fired` (contingent parents), `oms_group`
 a late fill leaves no room for), `oms_waiting` (what is on its way out), `oms_venue` (reports), `oms_fills`,
 `oms_external` (what is not ours), `oms_recovery` (fold, journal, connection), `oms_look` and `oms_evidence`
 (looks and what they prove), `oms_modes`, `oms_kill`, `oms_human`, `oms_desk` (books), `oms_epoch` (ids),
-`oms_curve` (volumes of earlier days), `oms_stop`, `oms_view`.
+`oms_curve` (volumes of earlier days), `oms_market` (feeds, rules), `oms_stop`, `oms_view`.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from tradefan.actors.oms_executor import plan_of, setting
 from tradefan.actors.oms_state import Turn
+from tradefan.actors.oms_tca_market import market_now
 from tradefan.actors.oms_waiting import cancel_order
 from tradefan.actors.oms_wakes import sooner
 from tradefan.core.trading import ParentState
@@ -48,7 +49,7 @@ def tend_amend(turn: Turn, parent: ParentState) -> None:
         turn.emit(AmendAsked(turn.now, order.parent_id, None))
         turn.log("warning", "amend_dropped", parent_id=order.parent_id, code=no.code, text=no.text)
     else:
-        turn.emit(Amended(turn.now, order, plan))
+        turn.emit(Amended(turn.now, order, plan, market_now(turn, order.instrument)[0]))
         turn.log("info", "amended", parent_id=order.parent_id, order_qty=plain(order.order_qty))
     turn.parents[order.parent_id] = turn.woken[order.parent_id] = None
 

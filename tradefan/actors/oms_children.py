@@ -65,7 +65,7 @@ def place(turn: Turn, parent: ParentState, command: PlaceChild) -> int | None:
         if not parent.live and not is_exit(parent):
             complete(turn, parent, OrderStatus.EXPIRED, "dust")
         return None
-    again_ns = wait_for_own(turn, parent, command.limit_price)
+    again_ns = wait_for_own(turn, parent, command.limit_price, rests=command.time_in_force == "GTC")
     if again_ns is not None:
         return again_ns
     refused = admit(turn, wanted_of(parent, instrument, command))
@@ -220,7 +220,8 @@ def replace(turn: Turn, parent: ParentState, command: ReplaceChild) -> int | Non
     too_small = _below_minimum(instrument, place.order_qty, place.limit_price)
     if beyond or too_small:
         return None
-    if crossed(turn, parent.order, place.limit_price) or admit(turn, wanted_of(parent, instrument, place)):
+    meets = crossed(turn, parent.order, place.limit_price, rests=True)
+    if meets or admit(turn, wanted_of(parent, instrument, place)):
         return turn.now + SECOND
     made = _intend(turn, parent.order, instrument, place, old.client_order_id)
     turn.guard(ReplaceOrder(made.account, made, old.client_order_id))
@@ -253,7 +254,7 @@ def _intend(
     parent = trading.parents.get(order.parent_id)
     clip = None if parent is None else parent.clip
     # A limit is bounded by the price band instead.
-    bounded = order.limit_price is None
+    bounded = order.limit_price is None and not _at_offset(parent, command)
     bps = collar_bps(order, wide=command.bound == "wide")
     collar = collar_price(instrument, order.side, market, bps) if bounded else None
     applied = turn.emit(
@@ -308,6 +309,12 @@ def _intend(
         reduce_only=order.reduce_only,
         not_after_ns=not_after_ns,
     )
+
+
+def _at_offset(parent: ParentState | None, command: PlaceChild) -> bool:
+    """Say whether a child rests at a limit that was made of an offset."""
+    plan = None if parent is None else parent.plan
+    return plan is not None and plan.limit is not None and command.bound == "limit"
 
 
 def _reserve(

@@ -17,10 +17,11 @@ WAIT_NS = 2 * SECOND
 """So long a child waits whose clip has no deadline."""
 
 
-def crossed(turn: Turn, order: ParentOrder, price: Decimal) -> list[Order]:
-    """Return own orders that rest, or may, and that a child at this price would trade with.
+def crossed(turn: Turn, order: ParentOrder, price: Decimal, *, rests: bool) -> list[Order]:
+    """Return own orders that a child at this price would trade with, whichever of the two comes first.
 
-    What only takes never rests, so two of those pass each other.
+    What only takes never rests, so two of those pass each other; but one that is still on its way, or in
+    doubt, would take what rests by then.
     """
     side, buys = opposite(order.side), order.side == "buy"
     found = []
@@ -28,23 +29,25 @@ def crossed(turn: Turn, order: ParentOrder, price: Decimal) -> list[Order]:
         other = turn.trading.orders[name]
         if other.instrument != order.instrument or other.side != side or other.account != order.account:
             continue
-        rests = other.limit_price if other.time_in_force == "GTC" and not other.external else None
-        if rests is not None and (price >= rests if buys else price <= rests):
+        meets = (rests or other.time_in_force == "GTC") and not other.external
+        there = other.limit_price if meets else None
+        if there is not None and (price >= there if buys else price <= there):
             found.append(other)
     return found
 
 
-def wait_for_own(turn: Turn, parent: ParentState, price: Decimal) -> int | None:
+def wait_for_own(turn: Turn, parent: ParentState, price: Decimal, *, rests: bool) -> int | None:
     """Return when to try again while a child would trade with one of ours; None where it would not.
 
-    Shortly before its own time is over, or at once where its settings say `self_cross: cancel_resting`,
-    what rests is cancelled; the child still waits for the evidence.
+    `rests` says whether it is to rest. Shortly before its own time is over, or at once where its settings say
+    `self_cross: cancel_resting` or it protects a position, what it would meet is cancelled; it still waits for
+    the evidence.
     """
-    found = crossed(turn, parent.order, price)
+    found = crossed(turn, parent.order, price, rests=rests)
     if not found:
         return None
     at_once = setting(parent.order, "self_cross", default="wait") == "cancel_resting"
-    if at_once or turn.now >= _patience_ns(parent):
+    if at_once or parent.order.protective or turn.now >= _patience_ns(parent):
         for other in found:
             cancel_order(turn, other, "self_cross")
     return turn.now + AGAIN_NS

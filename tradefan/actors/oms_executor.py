@@ -185,8 +185,10 @@ def view_of(turn: Turn, parent: ParentState) -> ParentView:
     market = reference(turn, instrument, crossing=True)
     collar = wide = touch = None
     if isinstance(market, MarketView):
-        collar = collar_price(instrument, order.side, market, collar_bps(order))
-        wide = collar_price(instrument, order.side, market, collar_bps(order, wide=True))
+        # Beyond the band of risk a child would be refused for ever.
+        band = turn.config.risk.limits(instrument.id).price_band_bps
+        collar = collar_price(instrument, order.side, market, min(collar_bps(order), band))
+        wide = collar_price(instrument, order.side, market, min(collar_bps(order, wide=True), band))
         touch = market.ask if order.side == "buy" else market.bid
     seen = isinstance(reference(turn, instrument, crossing=False), MarketView)
     known = turn.trading.orders
@@ -233,7 +235,7 @@ def volume_of(turn: Turn, parent: ParentState) -> Volume:
     instrument, plan = turn.instrument(parent.order.instrument), parent.plan
     if plan is None or instrument is None:
         return Volume(fresh=False)
-    window_ns = _window_ns(parent.order, plan)
+    window_ns = plan.window_ns(setting(parent.order, "participation_window", default=MINUTE))
     return volume_at(turn.live, turn.wiring, turn.now, parent, instrument.qty_lot, window_ns)
 
 
@@ -257,12 +259,6 @@ def volume_at(
     # Without any word of a trade nobody knows whether there is a stream of them.
     whole = seen.generation != 0 and now_ns - seen.since_ns >= window_ns
     return Volume(total, window, own_window, whole, fresh, own)
-
-
-def _window_ns(order: ParentOrder, plan: Plan) -> int:
-    """Return the rolling window of participation: at least the lives of two clips, as far as it is kept."""
-    given: int = setting(order, "participation_window", default=MINUTE)
-    return min(max(given, 2 * plan.life_ns if plan.taus else 0), tape.KEPT_NS)
 
 
 def _child_view(child: Order) -> ChildView:

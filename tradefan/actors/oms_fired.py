@@ -25,6 +25,8 @@ from tradefan.messages.work import (
 from tradefan.units import SECOND, ZERO, plain
 
 AGAIN_NS = SECOND
+LATE_NS = 2 * SECOND
+"""Somebody is told of what is refused still, so long behind the firing."""
 TRIES = 4
 """Children behind which an order that has fired is overdue."""
 NOTHING_LEFT = "nothing_to_reduce"
@@ -66,12 +68,15 @@ def refused_child(turn: Turn, parent: ParentState, refused: RiskRefused) -> int 
     """Return when to try again what a gate has refused, of no more than there is; None where it has ended."""
     if refused.code in _TOO_MUCH and not fit(turn, parent):
         return None
-    say_overdue(turn, parent, refused.code)
+    if parent.trigger is not None and turn.now - (parent.trigger.fired_ns or turn.now) >= LATE_NS:
+        # Once is no news: its owner may just have used up the orders of this second.
+        say_overdue(turn, parent, refused.code)
     return turn.now + AGAIN_NS
 
 
 def _later(turn: Turn, parent: ParentState, why: str) -> None:
-    say_overdue(turn, parent, why)
+    if parent.fired:
+        say_overdue(turn, parent, why)
     sooner(turn, parent.order.parent_id, turn.now + AGAIN_NS)
 
 

@@ -17,6 +17,7 @@ from tradefan.actors.oms_parents import complete
 from tradefan.actors.oms_policy import ask_again
 from tradefan.actors.oms_room import members, sharing
 from tradefan.actors.oms_state import Turn
+from tradefan.actors.oms_tca_market import priced
 from tradefan.core.group import ENTRY, bracket_settings, oco_settings
 from tradefan.core.trading import ParentState
 from tradefan.core.trading_state import GroupState
@@ -116,7 +117,7 @@ def _overfilled(turn: Turn, group: GroupState, first: ParentState, over: Decimal
 
 def _amend(turn: Turn, parent: ParentState, qty: Decimal) -> None:
     grows = qty > parent.order.order_qty
-    turn.emit(Amend(turn.now, parent.order.parent_id, qty, "group"))
+    turn.emit(priced(turn, parent, Amend(turn.now, parent.order.parent_id, qty, "group")))
     turn.parents[parent.order.parent_id] = turn.woken[parent.order.parent_id] = None
     if grows and parent.fired and parent.plan is not None:
         # What it works on was cut from less.

@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from tradefan.actors.oms_arm import arm
 from tradefan.actors.oms_state import Turn
+from tradefan.actors.oms_tca_market import priced
 from tradefan.actors.oms_watch import unwatch
 from tradefan.core.contingent import trigger_settings
 from tradefan.core.group import Leg, bracket_settings, legs_of
@@ -33,11 +34,11 @@ def begin_exit(turn: Turn, group: GroupState, parent: ParentState, entry: Parent
     assert instrument is not None
     level, name = leg.level(known or Decimal(0), instrument), parent.order.parent_id
     if leg.waits:
-        turn.emit(Amend(turn.now, name, qty, "group"))
+        turn.emit(priced(turn, parent, Amend(turn.now, name, qty, "group")))
         arm(turn, parent, trigger_settings(parent.order), level)
         return
     assert level is not None, "what rests has a price"
-    turn.emit(Amend(turn.now, name, qty, "group", level))
+    turn.emit(priced(turn, parent, Amend(turn.now, name, qty, "group", level)))
     turn.emit(PhaseChange(turn.now, name, Phase.WORKING, OrderStatus.NEW, ""))
     turn.parents[name] = turn.woken[name] = None
     turn.log("info", "exit_begun", parent_id=name, leg=parent.leg, price=plain(level), qty=plain(qty))

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from msgspec.structs import replace
-
 from tradefan.actors.oms_executor import plan_of, recipe_of
 from tradefan.actors.oms_parents import cancel_children
-from tradefan.actors.oms_policy import ended_now, go_on, is_late, pause
+from tradefan.actors.oms_policy import ended_now, go_on, is_late, moved, pause
 from tradefan.actors.oms_state import Turn
 from tradefan.actors.oms_submit import may_change, refuse
 from tradefan.contracts import RiskRefused
@@ -63,8 +61,7 @@ def _anew(turn: Turn, parent: ParentState) -> Plan | None:
     if plan is None or recipe is None:
         return None
     if parent.reason == USER and plan.end_ns is not None:
-        moved = replace(plan, end_ns=plan.end_ns + turn.now - parent.paused_ns)
-        return plan_of(turn, parent.order, parent, moved)
+        return moved(turn, parent)
     if is_late(turn, parent, recipe):
         return ended_now(turn, parent)
     children = (turn.trading.orders[name] for name in parent.live)

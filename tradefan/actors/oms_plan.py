@@ -55,10 +55,11 @@ def _answer(turn: Turn, req: int, order: ParentOrder, plan: Plan | None) -> Plan
         whole = (PlannedSlice(turn.now, order.order_qty, order.order_qty),)
         return PlanAnswer(req, 1, whole, turn.now, None, None, None, "", None, ())
     slices = slices_of(order, settings, plan)
-    share = None
+    share, curved = None, settings if isinstance(settings, Curved) else Curved()
     if plan.end_ns is not None and plan.taus:
-        curve = curve_of(entry_of(turn, order), plan, settings if isinstance(settings, Curved) else Curved())
-        share = participation(order, plan, expected_volume(curve, plan))
+        share = participation(
+            order, plan, expected_volume(curve_of(entry_of(turn, order), plan, curved), plan)
+        )
     flags = plan.flags
     if share is None and plan.end_ns is not None and "volume_unknown" not in flags:
         flags = (*flags, "volume_unknown")

@@ -85,7 +85,8 @@ def _is_placed(parent: ParentState, recipe: Recipe) -> bool:
 def _end_in_time(turn: Turn, parent: ParentState, recipe: Recipe) -> None:
     """End what is still paused behind its time: its clock ran on, and nobody says that it is to go on."""
     plan = parent.plan
-    if plan is None or plan.end_ns is None or parent.reason not in _RUNS_ON:
+    stands = parent.reason == "halt" and recipe.settings.halt == "extend"
+    if plan is None or plan.end_ns is None or stands or parent.reason not in _RUNS_ON:
         return
     left_ns = plan.end_ns + recipe.settings.extra_ns - turn.now
     if left_ns > 0:
@@ -115,9 +116,10 @@ def _enter(turn: Turn, parent: ParentState, recipe: Recipe, why: str) -> None:
         pause(turn, parent, why)
         return
     plan = None
-    if is_late(turn, parent, recipe):
+    stood = parent.reason == "halt" and recipe.settings.halt == "extend"
+    if stood or is_late(turn, parent, recipe):
         try:
-            plan = ended_now(turn, parent)
+            plan = moved(turn, parent) if stood else ended_now(turn, parent)
         except Refused:
             # Nobody sees the market: its end waits for that.
             ask_again(turn, parent, SECOND)
@@ -134,6 +136,19 @@ def go_on(turn: Turn, parent: ParentState, plan: Plan | None) -> None:
     if plan is not None:
         turn.emit(PlanChange(turn.now, name, plan))
     turn.parents[name] = turn.woken[name] = None
+
+
+def moved(turn: Turn, parent: ParentState) -> Plan | None:
+    """Return a plan whose end is as far away as it was when its clock was stopped; None without an end.
+
+    Raises:
+        Refused: NO_REFERENCE.
+    """
+    plan = parent.plan
+    if plan is None or plan.end_ns is None:
+        return None
+    later = replace(plan, end_ns=plan.end_ns + turn.now - parent.paused_ns)
+    return plan_of(turn, parent.order, parent, later)
 
 
 def is_late(turn: Turn, parent: ParentState, recipe: Recipe) -> bool:

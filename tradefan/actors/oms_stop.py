@@ -261,7 +261,16 @@ def _answer(turn: Turn, stopping: Stopping) -> None:
         resting=[order.client_order_id for order in turn.live_orders() if _may_stay(turn, order)],
         unverified=unverified,
     )
+    _say_unwatched(turn)
     turn.send(turn.wiring.supervisor, Stopped(turn.wiring.name, left, unverified, positions))
+
+
+def _say_unwatched(turn: Turn) -> None:
+    """Name what only this daemon protects: nobody looks at the market for it until the next start."""
+    armed = turn.open_parents(lambda one: one.phase is Phase.ARMED and one.order.protective)
+    if armed:
+        names = [f"{one.order.owner} {one.order.instrument} {plain(one.order.order_qty)}" for one in armed]
+        turn.log("warning", "unwatched_protection", positions=names)
 
 
 def _waits_ns(turn: Turn) -> int:

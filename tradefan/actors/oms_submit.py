@@ -6,7 +6,7 @@ is its idempotency key: the same ref again gives the first answer.
 
 from __future__ import annotations
 
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 
 from msgspec.structs import replace
 
@@ -49,6 +49,7 @@ from tradefan.units import (
     OwnerId,
     ParentId,
     Side,
+    is_number,
     plain,
     require_number,
 )
@@ -113,15 +114,50 @@ def _as_asked(parent: ParentState) -> ParentOrder:
 
 def _same(order: ParentOrder | SubmitOrder, wish: SubmitOrder) -> bool:
     """Say whether a wish repeats the one that became this order."""
-    names = ("account", "instrument", "side", "order_qty", "algo", "limit_price", "settings", "reduce_only")
-    return all(getattr(order, name) == getattr(wish, name) for name in names)
+    names = ("account", "instrument", "side", "algo", "limit_price", "settings", "reduce_only")
+    # A notional stands in the settings; its quantity was that of its first instant.
+    same_qty = "notional" in wish.settings or order.order_qty == wish.order_qty
+    return same_qty and all(getattr(order, name) == getattr(wish, name) for name in names)
 
 
 # --- checks at entry ----------------------------------------------------------------------------------
 
 
+def _qty_of(turn: Turn, wish: SubmitOrder) -> Decimal:
+    """Return the quantity of a wish; a `notional` in quote is converted at the mid, down to a lot.
+
+    Raises:
+        Refused: BAD_SETTING, NO_REFERENCE, or the instrument cannot be traded.
+    """
+    given = wish.settings.get("notional")
+    if given is None:
+        return wish.order_qty
+    value = _number(given)
+    if wish.order_qty or value <= 0:
+        text = f"expected a quantity or a notional above zero, got {plain(wish.order_qty)} and {given!r}"
+        raise Refused("BAD_SETTING", text[:200], "one of them")
+    instrument = tradable(turn, wish.account, wish.instrument)
+    market = reference(turn, instrument, crossing=False)
+    if isinstance(market, RiskRefused):
+        raise Refused(market.code, market.text)
+    return instrument.floor_qty(value / market.mid)
+
+
+def _number(given: object) -> Decimal:
+    """Return what a setting says, zero where it is no number that can be computed with."""
+    try:
+        value = Decimal(str(given))
+    except InvalidOperation:
+        return ZERO
+    return value if is_number(value) else ZERO
+
+
 def parent_of(turn: Turn, wish: SubmitOrder) -> ParentOrder:
-    """Return the parent that a wish asks for; nothing exists yet."""
+    """Return the parent that a wish asks for; nothing exists yet.
+
+    Raises:
+        Refused: its quantity cannot be told.
+    """
     name = parent_id(turn.trading.instance or "aaa", turn.trading.epoch, turn.trading.parent_sequence + 1)
     return ParentOrder(
         parent_id=name,
@@ -130,7 +166,7 @@ def parent_of(turn: Turn, wish: SubmitOrder) -> ParentOrder:
         owner=wish.owner,
         ref=wish.ref,
         side=wish.side,
-        order_qty=wish.order_qty,
+        order_qty=_qty_of(turn, wish),
         algo=wish.algo,
         settings=wish.settings,
         limit_price=wish.limit_price,

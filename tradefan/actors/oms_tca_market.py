@@ -20,6 +20,7 @@ from tradefan.core.mids import FRESH_NS, Mids
 from tradefan.core.schedule import by_rate
 from tradefan.core.trading import ParentState, Trading
 from tradefan.executors.trajectories import Rated
+from tradefan.messages.contingent import Amend
 from tradefan.messages.instrument import Instrument
 from tradefan.messages.market import Quality, Quote
 from tradefan.messages.records import Fill
@@ -52,6 +53,11 @@ def market_now(turn: Turn, instrument: InstrumentId) -> tuple[Decimal | None, De
     if seen is None or seen.mid is None or turn.now - seen.mid_ns > FRESH_NS:
         return None, None
     return exact(seen.mid), exact(seen.spread)
+
+
+def priced(turn: Turn, parent: ParentState, record: Amend) -> Amend:
+    """Return a change of a parent's quantity with the mid of this instant."""
+    return replace(record, mid=market_now(turn, parent.order.instrument)[0])
 
 
 def _is_live(live: Live, instrument: InstrumentId) -> bool:
@@ -205,7 +211,7 @@ def keep_pace(turn: Turn, parent: ParentState) -> None:
         total += int(parent.cum_qty // pace.qty_lot)
         own = (qty for at_ns, qty in live.own_fills.get(name, ()) if at_ns > turn.now - pace.life_ns)
         recent += int(sum(own, ZERO) // pace.qty_lot)
-    whole = pace.error.order_lots
+    whole = pace.error.order_lots = max(int(parent.order.order_qty // pace.qty_lot), 1)
     low, high = (by_rate(whole, pace.rate, max(lots, 0)) for lots in (total - recent, total))
     track.on_cum(pace.error, turn.now, int(parent.cum_qty // pace.qty_lot))
     track.on_interval(pace.error, turn.now, low, high)

@@ -52,7 +52,8 @@ class OrderBody(Body, kw_only=True):
 
     symbol: str
     side: Literal["buy", "sell"]
-    quantity: Decimal
+    quantity: Decimal | None = None
+    notional: Decimal | None = None
     algo: str = "market"
     limit_price: Decimal | None = None
     account: str | None = None
@@ -63,7 +64,9 @@ class OrderBody(Body, kw_only=True):
 
     def check(self) -> None:
         """Raise for numbers that are none, or that nobody can compute with."""
-        _check_positive(quantity=self.quantity, limit_price=self.limit_price)
+        _check_positive(quantity=self.quantity, notional=self.notional, limit_price=self.limit_price)
+        if (self.quantity is None) == (self.notional is None):
+            raise ValueError("quantity: expected either a quantity or a notional in the quote asset")
 
 
 class PauseBody(Body, kw_only=True):

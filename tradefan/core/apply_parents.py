@@ -218,6 +218,7 @@ def on_amended(state: Trading, record: Amended) -> bool:
         order.account, order.instrument, order.owner
     ):
         return False
+    apply_tca.on_amended(state, parent, record)
     parent.order, parent.amending = order, None
     apply_tca.on_plan(state, parent, record.plan, record.at_ns)
     parent.plan, parent.plans, parent.updated_ns = record.plan, parent.plans + 1, record.at_ns

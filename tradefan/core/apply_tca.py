@@ -9,7 +9,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 from tradefan.core import track as of
-from tradefan.core.track import FillSeen, Track
+from tradefan.core.track import FillSeen, Track, Weighted
 from tradefan.core.trading_state import ParentState, Trading, remember
 from tradefan.messages.orders import Phase
 from tradefan.messages.plan import Plan
@@ -19,9 +19,7 @@ from tradefan.messages.records import (
     PhaseChange,
 )
 from tradefan.messages.tca import Arrived, Mark, Tca
-from tradefan.messages.work import (
-    Decision,
-)
+from tradefan.messages.work import Amended, Decision
 from tradefan.units import InstrumentId, ParentId
 
 FINAL_KEPT = 100
@@ -77,6 +75,33 @@ def on_plan(state: Trading, parent: ParentState, plan: Plan, at_ns: int) -> None
     track = state.tracks.get(parent.order.parent_id)
     if track is not None:
         of.on_plan(track, parent.order.parent_id, parent.plan, plan, at_ns, parent.order.order_qty)
+
+
+def on_amended(state: Trading, parent: ParentState, record: Amended) -> None:
+    """Go on as another order. Called before it is the parent's."""
+    qty, track = record.order.order_qty, state.tracks.get(record.order.parent_id)
+    if track is not None:
+        of.on_plan(track, record.order.parent_id, parent.plan, record.plan, record.at_ns, qty)
+        on_resized(state, parent, qty, record.mid)
+
+
+def on_resized(state: Trading, parent: ParentState, qty: Decimal, mid: Decimal | None) -> None:
+    """Let what is added have been decided and begun now, at this mid. Called before it counts."""
+    track, old_qty = state.tracks.get(parent.order.parent_id), parent.order.order_qty
+    if track is None or qty == old_qty:
+        return
+    track.flags["amended"] = None
+    if qty > old_qty:
+        track.decision_px = _mean(old_qty, track.decision_px, qty - old_qty, mid)
+        if track.arrived_ns is not None:
+            track.arrival_px = _mean(old_qty, track.arrival_px, qty - old_qty, mid)
+
+
+def _mean(qty: Decimal, price: Decimal | None, more: Decimal, mid: Decimal | None) -> Decimal | None:
+    sums = Weighted()
+    sums.add(qty, price)
+    sums.add(more, mid)
+    return sums.mean
 
 
 def on_decision(state: Trading, parent: ParentState, record: Decision) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
+from tradefan.core import apply_tca
 from tradefan.core.trading_state import GroupState, ParentState, Trading, TriggerState, sound
 from tradefan.messages.contingent import Amend, Armed, Disarmed, Group, GroupEnding, Triggered, Watermark
 from tradefan.messages.orders import OrderStatus, Phase
@@ -58,6 +59,7 @@ def on_amend(state: Trading, record: Amend) -> bool:
         return False
     if parent.asked_qty is None:
         parent.asked_qty = parent.order.order_qty
+    apply_tca.on_resized(state, parent, record.order_qty, record.mid)
     limit = parent.order.limit_price if record.limit_price is None else record.limit_price
     parent.order = replace(parent.order, order_qty=record.order_qty, limit_price=limit)
     parent.updated_ns = record.at_ns

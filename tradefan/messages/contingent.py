@@ -57,6 +57,8 @@ class Amend(RecordBase, frozen=True, array_like=True, tag=True):
     order_qty: Decimal
     reason: str
     limit_price: Decimal | None = None
+    mid: Decimal | None = None
+    """Of this instant: what is added was decided and begun at it."""
 
 
 class Group(RecordBase, frozen=True, array_like=True, tag=True):

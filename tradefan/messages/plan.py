@@ -9,6 +9,10 @@ from decimal import Decimal
 
 from msgspec import Struct
 
+from tradefan.units import HOUR
+
+WINDOW_MAX_NS = HOUR
+
 
 class Plan(Struct, frozen=True, array_like=True):
     """A plan from `start_ns` on; without `end_ns` it works until it is done or cancelled.
@@ -46,6 +50,10 @@ class Plan(Struct, frozen=True, array_like=True):
         assert self.end_ns is not None, "a schedule has an end"
         assert self.taus, "only a schedule has decisions"
         return max((self.end_ns - self.start_ns) // len(self.taus), 1)
+
+    def window_ns(self, given: int) -> int:
+        """Return the rolling window of participation: at least the lives of two clips, at most an hour."""
+        return min(max(given, 2 * self.life_ns if self.taus else 0), WINDOW_MAX_NS)
 
 
 class Clip(Struct, frozen=True, array_like=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import TypeAlias
 
 from tradefan.messages.orders import ParentOrder
@@ -25,10 +26,14 @@ class AmendAsked(RecordBase, frozen=True, array_like=True, tag=True):
 
 
 class Amended(RecordBase, frozen=True, array_like=True, tag=True):
-    """A parent is another order from now on, worked by this plan."""
+    """A parent is another order from now on, worked by this plan.
+
+    What is added was decided and begun at `mid`, that of this instant.
+    """
 
     order: ParentOrder
     plan: Plan
+    mid: Decimal | None = None
 
 
 class Decision(RecordBase, frozen=True, array_like=True, tag=True):

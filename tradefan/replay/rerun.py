@@ -35,7 +35,14 @@ from tradefan.messages.control import (
     SwapConfig,
 )
 from tradefan.messages.market import BookSnapshot
-from tradefan.messages.orders import CancelParent
+from tradefan.messages.orders import (
+    AmendOrder,
+    Asked,
+    Audited,
+    CancelParent,
+    PauseOrder,
+    ResumeOrder,
+)
 from tradefan.messages.records import Parent
 from tradefan.messages.wire import Closed, LinkDown, Open, Write
 from tradefan.replay.beginning import Beginning
@@ -255,10 +262,14 @@ class Rerun:
         return (RIM, msg) if isinstance(msg, StopAll) else None
 
     def _in_our_ids(self, msg: Message) -> Message:
-        """Return an operator's cancel for the parent that has that wish's place here."""
-        if isinstance(msg, CancelParent):
-            wish = self._theirs.get(msg.parent_id)
-            return msg if wish is None else replace(msg, parent_id=self._ours.get(wish, msg.parent_id))
+        """Return what an operator asks of a parent for the one that has its wish's place here."""
+        if isinstance(msg, Asked):
+            wish = self._in_our_ids(msg.wish)
+            assert isinstance(wish, Audited)
+            return replace(msg, wish=wish)
+        if isinstance(msg, CancelParent | PauseOrder | ResumeOrder | AmendOrder):
+            place = self._theirs.get(msg.parent_id)
+            return msg if place is None else replace(msg, parent_id=self._ours.get(place, msg.parent_id))
         return msg
 
     def _learn(self, played: Played) -> None:

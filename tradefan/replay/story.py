@@ -18,17 +18,10 @@ from tradefan.messages.gateway import (
     OrderNotSent,
     VenueFill,
 )
-from tradefan.messages.orders import OwnerTurn, ParentOrder, Refusal, SetTarget, SubmitOrder
-from tradefan.messages.records import (
-    Fill,
-    Intent,
-    Parent,
-    Record,
-)
+from tradefan.messages.orders import Asked, OwnerTurn, ParentOrder, Refusal, SetTarget, SubmitOrder
+from tradefan.messages.records import Fill, Intent, Parent, Record
 from tradefan.messages.wire import NotWritten, Received, Text, Write, Written
-from tradefan.messages.work import (
-    Decision,
-)
+from tradefan.messages.work import Decision
 from tradefan.replay.bounds import records_of
 from tradefan.replay.player import Played, Player
 from tradefan.stores.journal_tool import iso, orders_of, plain_fields
@@ -261,8 +254,12 @@ def _wish(order: ParentOrder, played: Played) -> str:
                 if getattr(command, "ref", None) == order.ref:
                     wished = f"{type(command).__name__} {_words(command)}"
                     return f"by strategy {msg.owner} in its turn {msg.turn}: {wished}"
-        if isinstance(msg, SubmitOrder | SetTarget) and (msg.owner, msg.ref) == (order.owner, order.ref):
-            return f"by {msg.owner}: {type(msg).__name__} {_words(msg)}"
+        who, asked = (msg.principal, msg.wish) if isinstance(msg, Asked) else (order.owner, msg)
+        if isinstance(asked, SubmitOrder | SetTarget) and (asked.owner, asked.ref) == (
+            order.owner,
+            order.ref,
+        ):
+            return f"by {who}: {type(asked).__name__} {_words(asked)}"
     return f"by {order.owner}, ref {order.ref}"
 
 

@@ -106,6 +106,7 @@ class BarDesk:
         self._on_record = on_record
         self._mail: list[Message] = []
         self._timers: list[tuple[int, int, Timer]] = []
+        self._off: dict[int, None] = {}
         self._ids = 0
         self._resting: dict[ClientOrderId, Resting] = {}
         self._followed: dict[InstrumentId, tuple[int, int]] = {}
@@ -177,8 +178,11 @@ class BarDesk:
         """Go on to the next second of every market; False when one of them has ended."""
         next_ns = self.now_ns // SECOND * SECOND + SECOND
         while self._timers and self._timers[0][0] < next_ns:
-            self.now_ns, _, timer = heapq.heappop(self._timers)
-            self._tell(timer)
+            self.now_ns, timer_id, timer = heapq.heappop(self._timers)
+            if timer_id in self._off:
+                del self._off[timer_id]
+            else:
+                self._tell(timer)
         self.now_ns = next_ns
         for name, market in self.markets.items():
             one = market.step()
@@ -347,9 +351,8 @@ class BarDesk:
         return self._ids
 
     def cancel(self, timer_id: int) -> None:
-        """Forget a timer."""
-        self._timers = [timer for timer in self._timers if timer[1] != timer_id]
-        heapq.heapify(self._timers)
+        """Forget a timer when its time comes."""
+        self._off[timer_id] = None
 
     def next_id(self) -> int:
         """Return the next number."""

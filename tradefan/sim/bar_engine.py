@@ -90,8 +90,6 @@ class BarEngine:
         self._own_lots = 0
         self._least = entry.instrument.min_notional / entry.instrument.price_tick / entry.instrument.qty_lot
         self._collars = [getattr(self.recipe.settings, name) for name in ("collar_bps", "wide_collar_bps")]
-        life_ns = self.plan.life_ns if self.plan.taus else 0
-        self._window_ns = min(max(self.recipe.settings.participation_window, 2 * life_ns), tape.KEPT_NS)
         self._look()
         self._ask()
         self._deliver()
@@ -152,7 +150,7 @@ class BarEngine:
             self._ask()
 
     def _volume(self) -> Volume:
-        window_ns, seen = self._window_ns, self._tape
+        window_ns, seen = self.plan.window_ns(self.recipe.settings.participation_window), self._tape
         while self._own and self._own[0][0] <= self._now_ns - window_ns:
             self._own_lots -= self._own.popleft()[1]
         own = self._own_lots

@@ -16,11 +16,17 @@ from tradefan.messages.control import KillSwitch
 from tradefan.messages.gateway import ReplaceOrder
 from tradefan.messages.instrument import Instrument
 from tradefan.messages.orders import (
+    AmendOrder,
+    Asked,
     AssignPosition,
+    Audited,
     CancelAll,
     CancelParent,
     OwnerTurn,
+    PauseOrder,
+    Phase,
     ResolveOrder,
+    ResumeOrder,
     ResumeTrading,
     SubmitOrder,
 )
@@ -28,7 +34,8 @@ from tradefan.runtime.kernel import Kernel
 from tradefan.sim.options import ACCOUNT, VENUE, Options
 from tradefan.sim.plugins import CHAOS, Mode
 from tradefan.sim.process import Life
-from tradefan.units import EXTERNAL, OwnerId, Side, exact
+from tradefan.sim.sliced import ALGORITHMS, Around, settings_of
+from tradefan.units import EXTERNAL, SECOND, OwnerId, Side, exact
 from tradefan.wiring import gateway_name
 
 OWNERS = (OwnerId("api"), OwnerId("cli"))
@@ -59,21 +66,38 @@ class Operator:
         self.refs = 0
 
     def act(self, life: Life, oms: Any) -> None:  # noqa: ANN401 the OMS's state
-        """Do what operators do all day: order, and cancel."""
-        if self.rng.random() < 0.2 and oms.trading.parents_open:
+        """Do what operators do all day: order, cancel, pause and let go on, amend."""
+        roll = self.rng.random()
+        if roll < 0.2 and oms.trading.parents_open:
             self.cancel_one(life, oms)
+        elif roll < 0.3 and oms.trading.parents_open:
+            self.pause_one(life, oms)
+        elif roll < 0.35 and oms.trading.parents_open:
+            self.amend_one(life, oms)
         else:
             self.order(life, oms)
+
+    def pause_one(self, life: Life, oms: Any) -> None:  # noqa: ANN401
+        """Pause one open parent that works, or let one go on that somebody has paused, whosever it is."""
+        rng, req = self.rng, self._request()
+        parent = oms.trading.parents[rng.choice(list(oms.trading.parents_open))]
+        name, owner = parent.order.parent_id, rng.choice(OWNERS)
+        keeps, stays = rng.random() < 0.3, rng.random() < 0.3
+        if parent.phase is Phase.PAUSED:
+            _ask(life, ResumeOrder(owner, name, req))
+        else:
+            _ask(life, PauseOrder(owner, name, keeps, stays, req))
 
     def order(self, life: Life | None, oms: Any, mode: Mode = "fair") -> bool:  # noqa: ANN401
         """Submit an order by hand, or one whose executor misbehaves; False when nothing is quoted."""
         rng, owner = self.rng, self.rng.choice(OWNERS)
         instrument = rng.choice(self.options.instruments)
         side: Side = "buy" if rng.random() < 0.55 else "sell"
-        algo = CHAOS if mode != "fair" else rng.choice((CHAOS, CHAOS, "limit", "market"))
+        algo = CHAOS if mode != "fair" else rng.choice((CHAOS, CHAOS, *ALGORITHMS))
         price = self._price(oms, instrument, side)
         if price is None:
             return False
+        limit = price if algo == "limit" or (algo != "market" and rng.random() < 0.5) else None
         qty, held = self._qty(instrument), _held(oms, owner, instrument)
         # What he holds he often protects: by orders that a kill may leave at the venue.
         guards = side == "sell" and held is not None and held.qty >= instrument.qty_lot and rng.random() < 0.5
@@ -90,21 +114,32 @@ class Operator:
             side=side,
             order_qty=qty,
             algo=algo,
-            settings=self._settings(algo, mode),
-            limit_price=price if algo == "limit" or (algo == CHAOS and rng.random() < 0.5) else None,
+            settings=self._settings(algo, mode, self._around(oms, instrument, side, qty, limit)),
+            limit_price=limit,
             reason="sim operator",
             reduce_only=guards,
             protective=guards and rng.random() < 0.5,
             req=self._request(),
         )
-        _tell(life, wish)
+        _ask(life, wish)
         return True
 
     def cancel_one(self, life: Life, oms: Any) -> None:  # noqa: ANN401
         """Cancel one open parent, whosever it is."""
         names = list(oms.trading.parents_open)
         parent = oms.trading.parents[self.rng.choice(names)]
-        life.inject("oms", CancelParent(parent.order.owner, parent.order.parent_id, self._request()))
+        _ask(life, CancelParent(parent.order.owner, parent.order.parent_id, self._request()))
+
+    def amend_one(self, life: Life, oms: Any) -> None:  # noqa: ANN401
+        """Make one open parent larger or smaller, or let it end sooner or later; often it is refused."""
+        rng, req = self.rng, self._request()
+        parent = oms.trading.parents[rng.choice(list(oms.trading.parents_open))]
+        order, end_ns = parent.order, None if parent.plan is None else parent.plan.end_ns
+        found = next((one for one in self.options.instruments if one.id == order.instrument), None)
+        part, moved_ns = exact(round(0.5 + rng.random(), 3)), int((rng.random() - 0.3) * 20 * SECOND)
+        qty = None if found is None or rng.random() < 0.3 else found.floor_qty(order.order_qty * part)
+        end_ns = end_ns + moved_ns if end_ns is not None and rng.random() < 0.5 else None
+        _ask(life, AmendOrder(rng.choice(OWNERS), order.parent_id, qty or None, None, end_ns, None, req))
 
     def cancel_storm(self, life: Life | None) -> None:
         """Cancel everything of everybody, several times at once."""
@@ -141,7 +176,7 @@ class Operator:
     def resume(self, life: Life | None, scope: str) -> None:
         """Open a scope again."""
         owner = self.rng.choice(OWNERS)
-        _tell(life, ResumeTrading(scope, "sim resume", PRINCIPAL, owner, self._request()))
+        _ask(life, ResumeTrading(scope, "sim resume", PRINCIPAL, owner, self._request()))
 
     def repair(self, life: Life, oms: Any, *, kills: bool) -> int:  # noqa: ANN401
         """Let go what waits for a human: poisons, modes, and with `kills` kills; return how much."""
@@ -164,7 +199,7 @@ class Operator:
     ) -> None:
         """End what only a human may end."""
         owner = self.rng.choice(OWNERS)
-        _tell(life, ResolveOrder(subject, verdict, "sim", PRINCIPAL, owner, self._request()))
+        _ask(life, ResolveOrder(subject, verdict, "sim", PRINCIPAL, owner, self._request()))
 
     def assign(self, life: Life | None, oms: Any) -> bool:  # noqa: ANN401
         """Move a part of a position to another owner; False when nobody holds anything."""
@@ -184,7 +219,7 @@ class Operator:
         wish = AssignPosition(
             ACCOUNT, instrument.id, giver, taker, part or qty, price, PRINCIPAL, OWNERS[0], self._request()
         )
-        _tell(life, wish)
+        _ask(life, wish)
         return True
 
     def _request(self) -> int:
@@ -204,9 +239,20 @@ class Operator:
         away = instrument.price_tick * ticks
         return max(instrument.price_within(side, touch - away if side == "buy" else touch + away), away)
 
-    def _settings(self, algo: str, mode: Mode) -> dict[str, Any]:
+    def _around(
+        self,
+        oms: Any,  # noqa: ANN401
+        instrument: Instrument,
+        side: Side,
+        qty: Decimal,
+        limit: Decimal | None,
+    ) -> Around:
+        quote, tick = oms.live.quotes[instrument.id], float(instrument.price_tick)
+        return Around(side, float(qty), quote.bid, quote.ask, tick, None if limit is None else float(limit))
+
+    def _settings(self, algo: str, mode: Mode, around: Around) -> dict[str, Any]:
         if algo != CHAOS:
-            return {}
+            return settings_of(algo, self.rng.random, around)
         return {
             "seed": int(self.rng.random() * 1_000_000),
             "tries": self.rng.choice((2, 4, 8)),
@@ -269,6 +315,11 @@ def _commands(kernel: Kernel, name: str) -> Sequence[Message]:
 def _scopes(placing: Placing) -> tuple[str, ...]:
     create = placing.create if isinstance(placing, ReplaceOrder) else placing
     return scopes_of(create.account, create.instrument, create.owner)
+
+
+def _ask(life: Life | None, wish: Audited) -> None:
+    """Hand a wish in as the API does, with the name of who asks."""
+    _tell(life, Asked(wish, PRINCIPAL))
 
 
 def _tell(life: Life | None, msg: Message) -> None:

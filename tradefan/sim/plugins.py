@@ -25,6 +25,7 @@ from tradefan.contracts import (
 )
 from tradefan.errors import TurnOverrun
 from tradefan.messages.orders import FillUpdate, OrderStatus, ParentUpdate, Refusal
+from tradefan.sim.sliced import ALGORITHMS, Around, pick, settings_of
 from tradefan.strategy import Commands, State, Strategy, Timer, View, buy, cancel, cancel_all, sell, target
 from tradefan.strategy.view import Position
 from tradefan.strategy.wishes import Wish
@@ -37,8 +38,8 @@ _GOLDEN = 0x9E3779B97F4A7C15
 _PARENTS_MAX = 10
 """Open wishes of one strategy; beyond them it cancels instead of wishing for more."""
 FLOOD = 300
-ALGORITHMS = ("twap", "vwap", "pov", "iceberg")
-TACTICS = ("take", "peg", "passive", "passive_then_cross")
+CONTINGENT = 0.25
+"""Share of orders that wait for a price, or are groups."""
 
 Misdeed = Literal["raise", "flood", "nonsense", "price", "unencodable", "wrong_type", "endless"]
 Mode = Literal["fair", "raise", "nonsense", "price", "flood", "ignores_fills", "endless", "wrong_type"]
@@ -127,29 +128,72 @@ class SimTrader(Strategy[SimTraderSettings, SimTraderState]):
         away = tick * int(self._draw() * 40 - 8)
         price = max(tick, quote.ask + away if sells else quote.bid - away)
         wish = sell if sells else buy
+        if self._draw() < CONTINGENT:
+            return self._contingent(view, held.qty)
         if roll < 0.25:
             return wish(self.s.symbol, qty, reason="sim market")
-        if roll < 0.55:
+        if roll < 0.45:
             return wish(self.s.symbol, qty, by="limit", limit_price=price, reason="sim limit")
         limit = price if self._draw() < 0.5 else None
         if roll < 0.80:
-            return self._sliced(wish, qty, limit)
+            around = Around("sell" if sells else "buy", qty, quote.bid, quote.ask, tick, limit)
+            return self._sliced(wish, around, price)
         seed = int(self._draw() * 1_000_000)
         return wish(self.s.symbol, qty, by=CHAOS, limit_price=limit, reason="sim chaos", seed=seed)
 
-    def _sliced(self, wish: Callable[..., Wish], qty: float, limit: float | None) -> Wish:
+    def _contingent(self, view: View, held: float) -> Wish:
+        """Wait for a price a few ticks away: what is held is protected, what is not is bought into."""
+        quote, tick = view.quote(self.s.symbol), float(view.instrument(self.s.symbol).price_tick)
+        symbol, kind = self.s.symbol, self._draw()
+        near, far = tick * (2 + int(self._draw() * 20)), tick * (3 + int(self._draw() * 30))
+        source = ("last", "last", "mid", "bid_ask")[int(self._draw() * 4)]
+        more: dict[str, Any] = {"source": source, "reason": "sim contingent"}
+        if held <= 0 or kind < 0.35:
+            return self._bought(view, near, far, kind, more)
+        qty = held * max(0.2, self._draw())
+        if kind < 0.5:
+            if self._draw() < 0.3:
+                more |= {"then": "twap", "duration": "5s", "interval": "1s"}
+            level = quote.bid - near
+            if self._draw() < 0.3 and "then" not in more:
+                more |= {"by": "stop_limit", "limit_price": level - near}
+            return sell(symbol, qty, trigger_price=level, reduce_only=True, **{"by": "stop", **more})
+        if kind < 0.65:
+            return sell(symbol, qty, by="trailing", callback_abs=near, reduce_only=True, **more)
+        if kind < 0.75:
+            level = quote.ask + near
+            return sell(symbol, qty, by="take_profit", trigger_price=level, reduce_only=True, **more)
+        partial = "reduce" if self._draw() < 0.7 else "cancel_all"
+        legs: dict[str, Any] = {
+            "take_profit": {"limit_price": quote.ask + far},
+            "stop": {"trigger_price": quote.bid - near, "source": source},
+        }
+        return sell(symbol, qty, by="oco", reduce_only=True, partial=partial, reason="sim oco", **legs)
+
+    def _bought(self, view: View, near: float, far: float, kind: float, more: dict[str, Any]) -> Wish:
+        """Buy when the market rises, or at once or at a limit with exits behind it."""
+        quote, qty = view.quote(self.s.symbol), self.s.size * max(0.1, self._draw())
+        if kind < 0.08:
+            return buy(self.s.symbol, qty, by="stop", trigger_price=quote.ask + near, **more)
+        limit = quote.bid - near / 2 if self._draw() < 0.5 else None
+        ends = ("keep_exits", "flatten", "drop_exits")[int(self._draw() * 3)]
+        stop = {"offset_abs": far, "source": more["source"]}
+        legs: dict[str, Any] = {"take_profit": {"offset_abs": far}, "on_cancel": ends}
+        if self._draw() < 0.3:
+            legs["trailing"] = {"callback_abs": far, "source": more["source"]}
+        else:
+            legs["stop"] = stop
+        if self._draw() < 0.3 and limit is None:
+            legs["entry"] = {"algo": "twap", "duration": "8s", "interval": "2s"}
+        return buy(self.s.symbol, qty, by="bracket", limit_price=limit, reason="sim bracket", **legs)
+
+    def _sliced(self, wish: Callable[..., Wish], around: Around, price: float) -> Wish:
         """Work a quantity by one of the algorithms, with settings at random."""
-        algo = ALGORITHMS[int(self._draw() * len(ALGORITHMS))]
-        settings: dict[str, Any] = {"duration": f"{5 + int(self._draw() * 40)}s"}
-        if algo in ("twap", "vwap"):
-            settings["interval"] = f"{1 + int(self._draw() * 4)}s"
-            settings["tactic"] = TACTICS[int(self._draw() * len(TACTICS))]
-            settings["at_end"] = ("cross_collared", "cancel", "market", "extend:5s")[int(self._draw() * 4)]
-        if algo == "iceberg":
-            settings["display"] = round(max(qty / 3, 0.001), 3)
-            settings["peg"] = limit is None or self._draw() < 0.5
-        settings["on_restart"] = ("auto", "resume", "pause", "cancel")[int(self._draw() * 4)]
-        return wish(self.s.symbol, qty, by=algo, limit_price=limit, reason=f"sim {algo}", **settings)
+        algo = pick(self._draw, ALGORITHMS)
+        limit = price if algo == "limit" else around.limit
+        settings = settings_of(algo, self._draw, around)
+        reason = f"sim {algo}"
+        return wish(self.s.symbol, around.qty, by=algo, limit_price=limit, reason=reason, **settings)
 
     def _misbehave(self, kind: str, view: View) -> Commands:
         """Break one rule of strategies."""

@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from decimal import Decimal
 from random import Random
 from typing import Any
 
+import msgspec
+from msgspec import Struct
 from msgspec.structs import replace
 
 from tradefan.config.schema import Config
@@ -24,6 +27,7 @@ from tradefan.messages.wire import Closed, LinkDown, Opened, Received, Text, Wri
 from tradefan.runtime.kernel import Kernel
 from tradefan.runtime.system import System
 from tradefan.sim.observer import Observer
+from tradefan.sim.witness import Witness
 from tradefan.units import MS, InstrumentId
 
 EFFECT, DISK, TAKE, REPAIR = "effect", "disk", "take", "repair"
@@ -178,19 +182,19 @@ class JournalTap(DiskTap):
 
 
 class MarketTap(Tap):
-    """A public market's port: notes when a frame came that shows the best prices of an instrument."""
+    """A public market's port: notes when a frame showed best prices or a trade of an instrument."""
 
     def __init__(
         self,
         machine: TimedMachine,
         countdown: Countdown,
         skew_ns: int,
-        heard: dict[InstrumentId, int],
+        seen: Witness,
         symbols: Mapping[bytes, InstrumentId],
     ) -> None:
-        """Stand before a market; `symbols` are the names in its frames, `heard` has true time."""
+        """Stand before a market; `symbols` are the names in its frames, what is noted has true time."""
         super().__init__(machine, countdown, skew_ns)
-        self._heard = heard
+        self._seen = seen
         self._symbols = symbols
 
     def take(self, now_ns: int, limit: int) -> list[Message]:
@@ -201,10 +205,33 @@ class MarketTap(Tap):
                 name, _, stream = msg.body[_STREAM_AT:_STREAM_TO].partition(b"@")
                 instrument = self._symbols.get(name)
                 if instrument is not None and not stream.startswith(b"trade"):
-                    self._heard[instrument] = now_ns - self.skew_ns
+                    self._seen.heard[instrument] = now_ns - self.skew_ns
+                elif instrument is not None:
+                    self._note(instrument, now_ns - self.skew_ns, msg.body)
         return taken
 
+    def _note(self, instrument: InstrumentId, at_ns: int, frame: bytes) -> None:
+        """Note a trade that was not told before; what is no whole frame tells none."""
+        try:
+            told = _TRADE.decode(frame).data
+        except msgspec.DecodeError:
+            return
+        last = self._seen.printed_last.get(instrument, 0)
+        if told.t > last:
+            self._seen.printed_last[instrument] = told.t
+            self._seen.printed.setdefault(instrument, []).append((at_ns, Decimal(told.q)))
 
+
+class _Print(Struct):
+    t: int
+    q: str
+
+
+class _Trade(Struct):
+    data: _Print
+
+
+_TRADE = msgspec.json.Decoder(_Trade)
 _STREAM_AT = len(b'{"stream":"')
 _STREAM_TO = _STREAM_AT + 40
 

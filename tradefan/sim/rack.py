@@ -100,10 +100,10 @@ class Rack:
             countdown.check()
             raise
         symbols = {one.symbol.replace("/", "").lower().encode(): one.id for one in self.options.instruments}
-        heard = observer.witness.heard
+        seen = observer.witness
         return {
             JOURNAL_PORT: JournalTap(self.journal, countdown, skew_ns, observer, self.failures),
-            market_port(VENUE): MarketTap(self.market, countdown, skew_ns, heard, symbols),
+            market_port(VENUE): MarketTap(self.market, countdown, skew_ns, seen, symbols),
             account_port(ACCOUNT): Tap(self.venue, countdown, skew_ns),
             STORE_PORT: DiskTap(self.store, countdown, skew_ns),
             "api": ApiPort(countdown, skew_ns, observer.answered),

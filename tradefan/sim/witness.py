@@ -228,6 +228,10 @@ class Witness:
     """Every valid configuration that was offered, by its id, the first one too."""
     heard: dict[InstrumentId, int] = field(default_factory=dict)
     """When TradeFan was last given a frame from which it could make a quote of an instrument."""
+    printed: dict[InstrumentId, list[tuple[int, Decimal]]] = field(default_factory=dict)
+    """When TradeFan was given each trade of others, and how much of the base it was; each once."""
+    printed_last: dict[InstrumentId, int] = field(default_factory=dict)
+    """The number of the newest of them."""
     skew_ns: int = 0
     """What the kernel's time of this life is ahead of the world's, in which all else here is measured.
 

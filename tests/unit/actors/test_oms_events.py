@@ -9,12 +9,12 @@ import pytest
 from msgspec.structs import replace
 
 from tests.unit.actors.oms_bench import Bench
-from tests.unit.actors.oms_wired import ACCOUNT, API, BTC, CLI, GATEWAY, TREND
+from tests.unit.actors.oms_wired import ACCOUNT, API, BTC, CLI, GATEWAY, TRADER, TREND
 from tests.unit.actors.test_oms_algorithms import parent_of, quoted, scheduled
 from tradefan.messages.gateway import CancelOrder, CreateOrder
 from tradefan.messages.instrument import InstrumentUpdate
 from tradefan.messages.market import FeedQuality, Quality, VolumeTick
-from tradefan.messages.orders import OrderStatus, PauseOrder, Phase, ResumeOrder
+from tradefan.messages.orders import OrderStatus, PauseOrder, Phase, Refusal, ResumeOrder
 from tradefan.messages.work import (
     PlanChange,
 )
@@ -148,6 +148,49 @@ def test_twap_when_its_halt_has_ended_before_it_is_asked_then_it_waits_from_that
     bench.check()
 
 
+def test_twap_when_a_halt_stops_its_clock_then_its_end_moves(bench: Bench) -> None:
+    """`halt: extend`: 30 s of halt and 5 s of rest behind it."""
+    scheduled(bench, halt="extend")
+    end_ns = parent_of(bench).plan.end_ns or 0  # type: ignore[union-attr]
+    rules = bench.wiring.instruments[BTC]
+    bench.tell(InstrumentUpdate(replace(rules, status="HALT")))
+    bench.report(bench.one(GATEWAY, CancelOrder), S.CANCELED)
+    bench.advance(30 * SECOND)
+    quoted(bench, 100)
+    bench.tell(InstrumentUpdate(rules))
+    bench.advance(5 * SECOND)
+    assert bench.made(PlanChange)[-1].plan.end_ns == end_ns + 35 * SECOND
+    assert parent_of(bench).phase is Phase.WORKING
+    bench.check()
+
+
+def test_order_when_it_is_worth_so_much_then_its_quantity_is_that_at_the_mid(bench: Bench) -> None:
+    """1,000.09 USDT at 100 are 10.000 BTC in whole lots; the same ref is the same wish at any other mid."""
+    wish = bench.submit(0, ref="worth", settings={"notional": "1000.09"})
+    assert bench.one(GATEWAY, CreateOrder).order_qty == D(10)
+    bench.quote(BTC, 101)
+    bench.tell(wish)
+    assert (len(bench.trading.parents), bench.take(TRADER, Refusal)) == (1, [])
+    bench.check()
+
+
+@pytest.mark.parametrize(
+    ("qty", "notional", "code"),
+    [
+        (1, "1000", "BAD_SETTING"),
+        (0, "none", "BAD_SETTING"),
+        (0, "NaN", "BAD_SETTING"),
+        (0, "0.01", "BELOW_MIN_QTY"),
+    ],
+)
+def test_order_when_its_worth_is_no_quantity_then_it_is_refused(
+    bench: Bench, qty: int, notional: str, code: str
+) -> None:
+    """Exactly one of both, and enough for a lot."""
+    bench.submit(qty, settings={"notional": notional})
+    assert [refusal.code for refusal in bench.take(TRADER, Refusal)] == [code]
+
+
 def test_target_when_its_parent_is_paused_by_a_human_then_the_same_wish_changes_nothing(bench: Bench) -> None:
     """A strategy that says the same again does not undo what its operator did."""
     bench.target(2, algo="twap", settings={"duration": "100s", "slices": 2, "time_jitter": 0})
@@ -264,14 +307,37 @@ def test_child_when_it_would_trade_with_one_of_ours_then_it_waits_and_then_that_
     bench.check()
 
 
-def test_child_when_it_is_not_to_wait_for_one_of_ours_then_that_makes_way_at_once(bench: Bench) -> None:
-    """`self_cross: cancel_resting`."""
+@pytest.mark.parametrize(
+    "asked",
+    [{"settings": {"self_cross": "cancel_resting"}}, {"protective": True}],
+    ids=["setting", "protective"],
+)
+def test_child_when_it_is_not_to_wait_for_one_of_ours_then_that_makes_way_at_once(
+    bench: Bench, asked: Any
+) -> None:
+    """`self_cross: cancel_resting`, and what protects a position, which has no time to be polite."""
     bench.bought(4)
     sale = bench.limit(1, "100.1", side="sell")
     bench.report(sale, S.NEW)
-    bench.submit(1, owner=CLI, settings={"self_cross": "cancel_resting"})
+    bench.submit(1, owner=CLI, **asked)
     assert bench.one(GATEWAY, CancelOrder).client_order_id == sale.client_order_id
     assert bench.take(GATEWAY, CreateOrder) == []
+    bench.check()
+
+
+def test_child_when_it_is_to_rest_where_one_of_ours_is_about_to_take_then_it_waits(bench: Bench) -> None:
+    """I-39: a sale that takes and of which nobody has heard would meet it, if it arrived behind it."""
+    bench.bought(4)
+    bench.submit(1, side="sell")
+    sale = bench.one(GATEWAY, CreateOrder)
+    assert sale.time_in_force == "IOC"
+    bench.submit(1, owner=CLI, algo="limit", limit_price=D("99.9"))
+    bench.advance(SECOND)
+    assert bench.take(GATEWAY, CreateOrder) == []
+    bench.report(sale, S.EXPIRED)
+    bench.advance(250 * MS)
+    created = bench.take(GATEWAY, CreateOrder)
+    assert [one.side for one in created if one.time_in_force == "GTC"] == ["buy"]
     bench.check()
 
 

@@ -48,6 +48,7 @@ def test_plan_when_asked_then_it_is_the_one_that_a_submit_gets(bench: Bench) -> 
     assert tuple(one.target_qty / parent.plan.qty_lot for one in found.slices) == parent.plan.taus
     assert (found.n, found.start_ns, found.end_ns) == (10, parent.plan.start_ns, parent.plan.end_ns)
     assert sum(one.quantity for one in found.slices) == 10
+    assert (found.expected_participation, found.flags) == (None, ("volume_unknown",))
     first = found.slices[0]
     assert first.at_ns is not None
     bench.advance(first.at_ns - bench.now_ns - 1)

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from tests.unit.actors.oms_bench import Bench
 from tests.unit.actors.oms_wired import ACCOUNT, BTC, CONFIG, ETH, GATEWAY, TREND
+from tests.unit.actors.test_oms_trigger import Prints, armed
 from tradefan.actors import oms_tca
 from tradefan.config.schema import RiskConfig
 from tradefan.core import apply_tca
@@ -17,7 +18,7 @@ from tradefan.core.costs import half_spread_bps
 from tradefan.messages.account import AccountState
 from tradefan.messages.gateway import CreateOrder
 from tradefan.messages.market import FeedQuality, Quality, Quote, SessionBreak, VolumeTick
-from tradefan.messages.orders import CancelParent, OrderStatus, Phase
+from tradefan.messages.orders import AmendOrder, CancelParent, OrderStatus, Phase
 from tradefan.messages.records import Fill, PhaseChange
 from tradefan.messages.tca import Arrived, Costs, Mark, Tca
 from tradefan.units import MS, SECOND, Asset, InstrumentId
@@ -122,6 +123,43 @@ def test_arrival_when_an_order_begins_later_then_it_is_the_mid_of_its_beginning(
     track = bench.trading.tracks[name]
     assert (track.decision_px, track.arrival_px, track.arrived_ns) == (D(100), D(101), 1_050 * SECOND)
     assert [record.parent_id for record in bench.made(Arrived)] == [name]
+    bench.check()
+
+
+def test_amend_when_more_is_wanted_then_prices_are_means_by_quantity(bench: Bench) -> None:
+    """10 at 100 and 30 more at 104: decided and arrived at 103."""
+    create = resting(bench, 10, 99)
+    quoted(bench, 104)
+    bench.tell(AmendOrder(TREND, create.parent_id, order_qty=D(40)))
+    bench.report(create, S.CANCELED)
+    track = bench.trading.tracks[create.parent_id]
+    assert (track.decision_px, track.arrival_px, list(track.flags)) == (D(103), D(103), ["amended"])
+    bench.check()
+
+
+def test_amend_when_less_is_wanted_then_its_quantity_is_what_it_became(bench: Bench) -> None:
+    """2 of 4 are filled, and then that is all: nothing is left as an opportunity."""
+    create = resting(bench, 4, 100)
+    bench.fill(create, 2)
+    bench.report(create, S.PARTIALLY_FILLED, 2)
+    bench.tell(AmendOrder(TREND, create.parent_id, order_qty=D(2)))
+    bench.report(create, S.CANCELED, 2)
+    found = last(bench)
+    assert (found.order_qty, found.fill_ratio, found.is_opportunity_bps) == (D(2), D(1), D(0))
+    assert "amended" in found.flags
+
+
+def test_arrival_when_an_order_waited_for_the_market_then_it_is_the_mid_at_its_trigger(bench: Bench) -> None:
+    """A stop that was armed at 100 fires at 94: it was decided at the one and began at the other."""
+    bench.bought(10)
+    name = armed(bench).order.parent_id
+    bench.advance(10 * SECOND)
+    assert bench.trading.tracks[name].arrived_ns is None
+    quoted(bench, 94)
+    Prints(bench)(94, 93)
+    track = bench.trading.tracks[name]
+    assert (track.decision_px, track.arrival_px, track.arrived_ns) == (D(100), D(94), bench.now_ns)
+    assert name in bench.oms.state.live.tca.bases
     bench.check()
 
 

@@ -12,7 +12,7 @@ from tests.unit.actors.oms_wired import ACCOUNT, BTC, CLI, FACE, GATEWAY, MARKET
 from tradefan.core.trading import ParentState
 from tradefan.messages.account import AccountState
 from tradefan.messages.contingent import Amend, Armed, Disarmed, Triggered, Watermark
-from tradefan.messages.control import JournalFailed
+from tradefan.messages.control import JournalFailed, Stop
 from tradefan.messages.gateway import CreateOrder
 from tradefan.messages.market import FeedQuality, FollowTrades, Quality, Quote, SessionBreak, Trade
 from tradefan.messages.orders import Answer, CancelParent, OrderStatus, Phase, Refusal
@@ -324,6 +324,19 @@ def test_armed_when_killed_then_it_is_disarmed_and_its_position_named(bench: Ben
     assert (parent.phase, parent.reason) == (Phase.DONE, "kill")
 
 
+def test_armed_when_the_daemon_stops_then_it_stays_armed_and_is_named(bench: Bench) -> None:
+    """Nobody looks at the market for it until the next start, so somebody is told."""
+    parent = armed(bench)
+    bench.submit(1, algo="take_profit", side="sell", settings={"trigger_price": "110"})
+    other = parent_of(bench)
+    bench.tell(Stop(bench.now_ns + 5 * SECOND))
+    bench.passed(6)
+    assert (parent.phase, other.phase) == (Phase.ARMED, Phase.DONE)
+    assert "unwatched_protection" in bench.logs
+    Prints(bench)(90, 90)
+    assert fired(bench) == []
+
+
 # --- what may fire --------------------------------------------------------------------------------------
 
 
@@ -452,10 +465,30 @@ def test_fired_when_a_gate_refuses_its_child_then_it_waits_for_it(bench: Bench) 
     bench.oms.state.live.recent[TREND] = [bench.now_ns] * 1_000
     Prints(bench)(94, 94)
     assert len(fired(bench)) == 1
-    assert (bench.take(GATEWAY, CreateOrder), bench.alarms) == ([], ["fired_not_done"])
+    assert (bench.take(GATEWAY, CreateOrder), bench.alarms) == ([], [])
     bench.quote(BTC, 94)
     bench.advance(SECOND)
     assert len(bench.take(GATEWAY, CreateOrder)) == 1
+
+
+def test_fired_when_it_is_refused_for_long_then_somebody_is_told(bench: Bench) -> None:
+    """Two seconds behind the firing, once."""
+    armed(bench)
+    Prints(bench)(94, 94)
+    bench.report(bench.one(GATEWAY, CreateOrder), S.EXPIRED)
+    for _ in range(40):
+        bench.oms.state.live.recent[TREND] = [bench.now_ns] * 1_000
+        bench.advance(100 * MS)
+    assert bench.alarms == ["fired_not_done"]
+
+
+def test_stop_when_its_wide_collar_is_beyond_the_band_then_it_keeps_within_the_band(bench: Bench) -> None:
+    """A child that risk would always refuse protects nobody."""
+    assert bench.config.risk.price_band_bps == D(200)
+    armed(bench, wide_collar_bps="900")
+    bench.quote(BTC, 94)
+    Prints(bench)(94, 94)
+    assert bench.one(GATEWAY, CreateOrder).limit_price == D("92.12")
 
 
 def test_fired_when_less_is_held_then_it_sells_what_there_is(bench: Bench) -> None:

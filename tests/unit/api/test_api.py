@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from decimal import Decimal
 from typing import Any
 
@@ -11,9 +12,10 @@ from aiohttp import ServerDisconnectedError
 
 from tests.unit.api.bench import BTC, CONTROL, MAIN, ORDER, TOKEN, Start, refusal
 from tradefan.api.guard import Bucket
+from tradefan.errors import Outage
 from tradefan.messages.control import Rejected
 from tradefan.messages.orders import Answer, CancelParent, PlanAnswer, PlannedSlice, SubmitOrder
-from tradefan.units import SECOND, OwnerId, ParentId
+from tradefan.units import DAY, SECOND, OwnerId, ParentId
 
 D2 = Decimal("1E-8")
 
@@ -431,3 +433,38 @@ async def test_plan_when_asked_then_exact_and_what_is_not_known_is_null(start: S
     web.daemon.reply = lambda wish: refusal("BELOW_MIN_CLIP", wish.req, would_pass="order_qty 1")
     got = await web.call("POST", "/api/v1/orders/plan", headers=CONTROL, json=ORDER)
     assert (got[0], got[1]["error"]["would_pass"]) == (422, "order_qty 1")
+
+
+# --- costs --------------------------------------------------------------------------------------------------
+
+
+async def test_costs_when_asked_then_they_are_looked_up_beside_the_loop(start: Start) -> None:
+    """One order, or all since then; the disk is read by another thread."""
+    web = await start()
+    asked: list[tuple[str, bool]] = []
+
+    def look(parent_id: str) -> dict[str, Any]:
+        asked.append((parent_id, threading.current_thread() is threading.main_thread()))
+        return {"parent_id": parent_id, "is_bps": Decimal("12.50")}
+
+    web.daemon.costs = look
+    found = await web.call("GET", "/api/v1/orders/p1/tca", headers=CONTROL)
+    assert (found, asked) == ((200, {"parent_id": "p1", "is_bps": "12.5"}), [("p1", False)])
+    web.daemon.now = 10 * DAY
+    found = await web.call("GET", "/api/v1/tca?since=7d", headers=CONTROL)
+    assert found == (200, {"since_ns": 3 * DAY, "rows": []})
+    assert (await web.call("GET", "/api/v1/tca", headers=CONTROL))[1]["since_ns"] == 3 * DAY
+
+
+async def test_costs_when_they_cannot_be_had_then_the_answer_says_why(start: Start) -> None:
+    """Nobody knows the order, no such time, a disk that fails, and no token."""
+    web = await start()
+    assert await web.code("GET", "/api/v1/orders/p9/tca", headers=CONTROL) == (404, "UNKNOWN_ORDER")
+    assert await web.code("GET", "/api/v1/tca?since=soon", headers=CONTROL) == (422, "BAD_INSTANT")
+    assert (await web.call("GET", "/api/v1/tca"))[0] == 401
+
+    def fails(_: str) -> dict[str, Any]:
+        raise Outage("the disk is away")
+
+    web.daemon.costs = fails
+    assert await web.code("GET", "/api/v1/orders/p1/tca", headers=CONTROL) == (503, "STORE_FAILING")

@@ -234,6 +234,23 @@ def test_vwap_when_nobody_knows_a_curve_then_it_is_worked_as_a_twap_and_says_so(
     assert (plan.taus, plan.flags) == ((250, 500, 750, 1_000), ("curve_fallback",))
 
 
+def test_plan_when_lot_and_tick_have_changed_then_clips_and_prices_go_with_them() -> None:
+    """What was on the old grid is rounded to the new one, towards less: nothing of it is refused any more."""
+    asked = minute(10, max_clip="1.5", min_clip="1.1", i_would_price="98.5")
+    old = plan_of(asked)
+    coarser = instrument(qty_lot=D(1), price_tick=D(1), min_notional=D(20), min_qty=D(1))
+    anew = plan_of(replace(asked, instrument=coarser, old=old, done=2))
+    assert (anew.max_clip, anew.min_clip, anew.i_would) == (1, 1, 98)
+
+
+@pytest.mark.parametrize("algo", ["twap", "vwap"])
+def test_plan_when_it_is_made_anew_behind_its_end_then_there_is_one(algo: str) -> None:
+    """The end policy has what is left; the window that is over plans nothing for it."""
+    asked = entry(algo, duration="60s")
+    late = replace(asked, old=plan_of(asked), done=30, now_ns=NOW + HOUR, levels=LEVELS)
+    assert (plan_of(late).end_ns, plan_of(late).taus[-1]) == (NOW + 60 * SECOND, 1_000)
+
+
 TODAY = NOW // DAY
 MIDDAY = TODAY * DAY + 12 * HOUR
 
@@ -327,20 +344,3 @@ def test_vwap_when_its_curve_cannot_be_made_so_then_it_is_refused(given: dict[st
     """Buckets are whole parts of five minutes and of a day; nobody looks back further than 28 days."""
     with pytest.raises(Refused, match="BAD_SETTING"):
         curved(**given)
-
-
-def test_plan_when_lot_and_tick_have_changed_then_clips_and_prices_go_with_them() -> None:
-    """What was on the old grid is rounded to the new one, towards less: nothing of it is refused any more."""
-    asked = minute(10, max_clip="1.5", min_clip="1.1", i_would_price="98.5")
-    old = plan_of(asked)
-    coarser = instrument(qty_lot=D(1), price_tick=D(1), min_notional=D(20), min_qty=D(1))
-    anew = plan_of(replace(asked, instrument=coarser, old=old, done=2))
-    assert (anew.max_clip, anew.min_clip, anew.i_would) == (1, 1, 98)
-
-
-@pytest.mark.parametrize("algo", ["twap", "vwap"])
-def test_plan_when_it_is_made_anew_behind_its_end_then_there_is_one(algo: str) -> None:
-    """The end policy has what is left; the window that is over plans nothing for it."""
-    asked = entry(algo, duration="60s")
-    late = replace(asked, old=plan_of(asked), done=30, now_ns=NOW + HOUR, levels=LEVELS)
-    assert (plan_of(late).end_ns, plan_of(late).taus[-1]) == (NOW + 60 * SECOND, 1_000)

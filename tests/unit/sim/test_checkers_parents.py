@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 
-from tests.unit.core.order_builders import ACCOUNT, CID, PID, fill, intent, parent, report
+from tests.unit.core.order_builders import ACCOUNT, CID, PID, fill, intent, parent, parent_order, report
 from tests.unit.sim.checker_bench import Bench, D, broken
 from tradefan.messages.orders import OrderStatus
+from tradefan.messages.plan import Plan
 from tradefan.messages.records import Bust, CancelIntent, Correct, Intent, NotSent, Resolved
+from tradefan.messages.work import Amended
 from tradefan.sim.checkers.parents import ParentBudget, RoomLeft
 from tradefan.units import ClientOrderId, TradeId
 
@@ -44,6 +46,15 @@ def test_children_when_both_may_live_then_broken() -> None:
     """A child that we take for live and a second of 1 are 11 of 10, before anything reaches the venue."""
     bench = bench_with()
     broken(bench.step(second(1)), "I-03", f"at most 10 of parent {PID}", "11: c1 venue 0 ours 10, c2")
+
+
+def test_children_when_the_parent_was_amended_then_that_is_its_budget() -> None:
+    """12 allow 2 more; 9 of which 10 are at work are an amendment that came too early."""
+    made = Plan(1, None, D(1), D(1), 1)
+    bench = bench_with()
+    assert bench.step(Amended(2, parent_order(order_qty=D(12)), made), second(2)) is None
+    early = bench_with().step(Amended(2, parent_order(order_qty=D(9)), made))
+    broken(early, "I-03", f"at most 9 of parent {PID}", "10: c1")
 
 
 def test_children_when_the_venue_has_more_than_we_believe_then_broken() -> None:

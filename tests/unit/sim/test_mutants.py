@@ -7,12 +7,12 @@ from collections import Counter
 import pytest
 
 from tests.mutants.catalogue import MUTANTS
-from tests.mutants.mutant import PACKAGE, ROOT, Change, Mutant, applied
+from tests.mutants.mutant import PACKAGE, ROOT, WALKS, Change, Mutant, applied
 from tests.mutants.run import TRACE
 from tradefan.sim.checkers import CHECKERS
 from tradefan.sim.damage import INVARIANT as DAMAGE
 
-KNOWN = {*(make.invariant for make in CHECKERS), DAMAGE, TRACE}
+KNOWN = {*(make.invariant for make in CHECKERS), DAMAGE, TRACE, WALKS}
 SOURCES = ROOT / PACKAGE
 
 
@@ -43,3 +43,4 @@ def test_catalogue_when_read_then_there_are_enough_each_with_its_own_name_and_kn
         assert one.invariants, one.name
         assert set(one.invariants) <= KNOWN, one.name
         assert one.hash_seeds == (one.invariants == (TRACE,)), one.name
+        assert (one.judge == "walks") == (one.invariants == (WALKS,)), one.name

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from tradefan.sim.checkers.alarms import ErrorsNameFaults
+from tradefan.sim.checkers.audits import AuditedFirst
 from tradefan.sim.checkers.base import Watch
 from tradefan.sim.checkers.books import ExactLedger, OthersMoney, Reserved, SameResult
 from tradefan.sim.checkers.config import OneConfig, ValidConfig
 from tradefan.sim.checkers.costs import CostsTold
+from tradefan.sim.checkers.crossing import NoOwnTrades
 from tradefan.sim.checkers.doubt import NotPlaced
 from tradefan.sim.checkers.fills import AllBooked, AppliedOnce, LastWord, WithinQty
 from tradefan.sim.checkers.funds import EqualBooks, OwnFunds, WithinFree
@@ -18,8 +20,12 @@ from tradefan.sim.checkers.limits import WorstCase
 from tradefan.sim.checkers.market import FittingOrders, FreshReference, WithinCollar
 from tradefan.sim.checkers.modes import FewChanges, Obeyed
 from tradefan.sim.checkers.parents import ParentBudget, RoomLeft
+from tradefan.sim.checkers.placing import WithinBounds, WithinWindow, WorkingOnly
 from tradefan.sim.checkers.runtime import BoundedLanes, BoundedRestarts, TimersOnTime
+from tradefan.sim.checkers.schedules import DecisionsInTime, SoundPlans
 from tradefan.sim.checkers.sends import DurableIntent, OneCreate, OwnTarget, RisingEpoch
+from tradefan.sim.checkers.shares import ShownAtMost, WholeParents, WithinShare
+from tradefan.sim.checkers.triggers import GroupBudget, OneThen
 from tradefan.sim.witness import Checker
 
 CHECKERS: tuple[type[Watch], ...] = (
@@ -50,12 +56,19 @@ CHECKERS: tuple[type[Watch], ...] = (
     BoundedLanes,
     BoundedRestarts,
     TimersOnTime,
+    DecisionsInTime,
+    WholeParents,
+    ShownAtMost,
+    WithinShare,
+    SoundPlans,
     Reserved,
     WithinFree,
+    AuditedFirst,
     AllWell,
     CancelsCome,
     KilledGone,
     FewChanges,
+    NoOwnTrades,
     ErrorsNameFaults,
     WholeTurns,
     OwnFunds,
@@ -64,6 +77,11 @@ CHECKERS: tuple[type[Watch], ...] = (
     JournalStops,
     Obeyed,
     CostsTold,
+    OneThen,
+    GroupBudget,
+    WorkingOnly,
+    WithinWindow,
+    WithinBounds,
 )
 """In the order of their ids, behind them those of rules that have none of their own in that list."""
 

@@ -18,6 +18,9 @@ _LINE = (
 )
 _MONEY = ("foreign_", "transfer", "opening", "balance_wrong", "bust", "correction", "overfill", "late_fill")
 
+_MARKET = ("market_", "swizzle", "stream_", "seam")
+_HUMAN = ("kill", "resume", "cancel_storm", "config_", "assign", "resolve")
+
 CAUSES: dict[str, tuple[str, ...]] = {
     "owner_lost": _ACTOR,
     "unowned_protection": _ACTOR,
@@ -41,6 +44,9 @@ CAUSES: dict[str, tuple[str, ...]] = {
     "not_heard": _ACTOR,
     "kill_byte_failed": _DISK,
     "kill_not_persisted": (*_DISK, *_CRASH),
+    "trigger_blocked": (*_MARKET, *_CRASH, *_LINE, *_ACTOR, *_DISK, *_MONEY, *_HUMAN, "book_differs"),
+    "fired_not_done": (*_MARKET, *_CRASH, *_LINE, *_ACTOR, *_DISK, *_MONEY, *_HUMAN, "book_differs"),
+    "oco_overfilled": (*_MONEY, *_LINE, *_CRASH),
     "order_adopted": ("late_accept", "not_found", "query_lag", "resolve"),
     "books_differ": ("book_differs", *_ACTOR, *_CRASH, *_MONEY, "assign"),
     "records_unwritten": (*_DISK, "stall"),
@@ -55,8 +61,9 @@ CAUSES: dict[str, tuple[str, ...]] = {
 What has no entry (records that do not apply, a broken chain, a create that is repeated, an account
 that is refused) no fault of this world may cause.
 """
-ALWAYS = ("position_kept",)
-"""What no fault is needed for: an operator may have sold from the account what a strategy shall flatten."""
+ALWAYS = ("position_kept", "trigger_frozen")
+"""What no fault is needed for: an operator may have sold from the account what a strategy shall flatten, and
+a quiet market is STALE, which freezes what waits for its prices."""
 HONEST = {"order_adopted": ("resolve",), "order_missing": ("item_missing",)}
 """Where the venue keeps its bounds fewer kinds may lead to it."""
 

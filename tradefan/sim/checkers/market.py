@@ -5,7 +5,10 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
+from msgspec.structs import replace
+
 from tradefan.config.schema import Config
+from tradefan.messages.contingent import Amend
 from tradefan.messages.orders import ParentOrder
 from tradefan.messages.records import (
     Epoch,
@@ -27,6 +30,8 @@ TRUSTED = ("LIVE", "SUSPECT")
 COLLAR_BPS = Decimal(50)
 """Where a parent's settings name none (EXECUTION.md part 3)."""
 WIDE_COLLAR_BPS = Decimal(200)
+WAITS = ("stop", "stop_limit", "take_profit", "trailing")
+"""Algorithms whose market orders a trigger fires."""
 AT_END = "at_end"
 """The reason of a clip behind the end; said here again: the judge does not follow the product."""
 REREAD_NS = 60 * SECOND
@@ -75,8 +80,8 @@ class WithinCollar(OverRecords):
     """I-13: no price beyond the band of its config, beyond its collar, or beyond its parent's limit.
 
     The band is `risk.price_band_bps` around the reference on the side that loses money; the collar itself
-    lies within the parent's `collar_bps` of the reference, its wide one behind its end where it says so, and
-    stands where the parent has no limit.
+    lies within the parent's `collar_bps` of the reference, its wide one behind its end where it says so and
+    for what a trigger has fired, and stands where the parent has no limit.
     """
 
     invariant: str = "I-13"
@@ -90,6 +95,10 @@ class WithinCollar(OverRecords):
     def take(self, seen: Witness, record: Record) -> Violation | None:
         if isinstance(record, Parent):
             self._parents[record.order.parent_id] = record.order
+        if isinstance(record, Amend) and record.limit_price is not None:
+            known = self._parents.get(record.parent_id)
+            if known is not None:
+                self._parents[record.parent_id] = replace(known, limit_price=record.limit_price)
         if isinstance(record, Decision):
             self._at_end[record.parent_id] = record.clip.reason == AT_END
         if not isinstance(record, Intent) or record.limit_price is None:
@@ -104,7 +113,7 @@ class WithinCollar(OverRecords):
             if _beyond(record, record.collar_px, worst):
                 expected = f"a collar of {record.client_order_id} within {worst}"
                 return self.broken(seen, expected, record.collar_px)
-        elif parent is not None and parent.limit_price is None:
+        elif parent is not None and parent.limit_price is None and "limit_offset_bps" not in parent.settings:
             return self.broken(seen, f"a collar or a limit for {record.client_order_id}", "neither")
         for what, worst in bounds.items():
             if _beyond(record, record.limit_price, worst):
@@ -207,7 +216,8 @@ def _risk(seen: Witness, record: Intent) -> Any:  # noqa: ANN401 RiskConfig, of 
 def _collar_bps(parent: ParentOrder | None, *, at_end: bool) -> Decimal:
     if parent is None:
         return COLLAR_BPS
-    if at_end and parent.settings.get("at_end") == "market":
+    fired = parent.algo in WAITS and parent.settings.get("then", "market") == "market"
+    if fired or (at_end and parent.settings.get("at_end") == "market"):
         return Decimal(str(parent.settings.get("wide_collar_bps", WIDE_COLLAR_BPS)))
     return Decimal(str(parent.settings.get("collar_bps", COLLAR_BPS)))
 

@@ -6,7 +6,9 @@ from collections import deque
 from collections.abc import Iterable
 from decimal import Decimal
 
-from tradefan.messages.records import Epoch, Intent, Kill, ModeChange, Record, Resume
+from tradefan.messages.contingent import Triggered
+from tradefan.messages.orders import ParentOrder
+from tradefan.messages.records import Epoch, Intent, Kill, ModeChange, Parent, Record, Resume
 from tradefan.sim.checkers.base import OverRecords
 from tradefan.sim.checkers.money import Money
 from tradefan.sim.checkers.orders import Child, Orders
@@ -18,6 +20,8 @@ CHANGES_MAX = 6
 CHANGES_OF_A_START = 2
 HUMANS = ("api", "cli")
 """Of these only the account's side is looked at: what `external` holds is theirs to sell, too."""
+NO_WAY_OUT = ("journal", "auth", "ban", "starting")
+"""Causes of CANCEL_ONLY for which nothing can leave, not even a stop."""
 HUMAN_CAUSES = ("chain", "auth", "safe", "drawdown", "daily_loss")
 """What a RESUME of its scope lets go (RELIABILITY.md 2b: those that a human leaves)."""
 
@@ -103,8 +107,10 @@ def scopes_of(intent: Intent) -> tuple[str, ...]:
 class Obeyed(OverRecords):
     """MODE: no INTENT against a mode of its scopes that stands before it among the records.
 
-    CANCEL_ONLY and KILLED let none through. NO_NEW_RISK and REDUCE_ONLY let through what can only bring a
-    position of the account, and of a strategy, nearer to flat when all that is open on its side trades.
+    KILLED lets none through and no trigger fires in it, CANCEL_ONLY only what is reduce-only of a trigger
+    that has fired, unless its cause is that nothing can leave. NO_NEW_RISK and REDUCE_ONLY let through what
+    can only bring a position of the account, and of a strategy, nearer to flat when all that is open on its
+    side trades.
     """
 
     invariant: str = "MODE"
@@ -112,13 +118,24 @@ class Obeyed(OverRecords):
 
     def begin(self) -> None:
         self._modes, self._orders, self._money = Modes(), Orders(), Money()
+        self._parents: dict[str, ParentOrder] = {}
+        self._reduces: dict[str, None] = {}
+        self._fired: dict[str, None] = {}
         self._open: dict[tuple[AccountId, InstrumentId], dict[str, Child]] = {}
         """What may still trade, or has traded and is not booked."""
 
     def take(self, seen: Witness, record: Record) -> Violation | None:
         self._modes.take(record)
         self._money.take(record)
+        if isinstance(record, Parent):
+            self._parents[record.order.parent_id] = record.order
+            if record.order.reduce_only:
+                self._reduces[record.order.parent_id] = None
+        elif isinstance(record, Triggered) and record.parent_id in self._reduces:
+            self._fired[record.parent_id] = None
         broken = self._judge(seen, record) if isinstance(record, Intent) else None
+        if isinstance(record, Triggered):
+            broken = self._fires(seen, record)
         child = self._orders.take(record)
         if child is not None:
             here = self._open.setdefault((child.account, child.instrument), {})
@@ -132,12 +149,29 @@ class Obeyed(OverRecords):
         if not self._modes.at_least("NO_NEW_RISK", scopes):
             return None
         owners = (None,) if intent.owner in HUMANS else (None, intent.owner)
-        forbidden = self._modes.at_least("CANCEL_ONLY", scopes)
+        forbidden = self._modes.at_least("CANCEL_ONLY", scopes) and not self._is_way_out(intent, scopes)
         if not forbidden and all(self._room(intent, owner) >= intent.order_qty for owner in owners):
             return None
         found = f"{intent.side} {intent.order_qty} by {intent.owner} in {self._modes.of(scopes)}"
         least = "no INTENT" if forbidden else "only what reduces"
         return self.broken(seen, f"{least} ({intent.client_order_id})", found)
+
+    def _fires(self, seen: Witness, record: Triggered) -> Violation | None:
+        """Find a trigger that fires where nothing may be placed."""
+        order = self._parents.get(record.parent_id)
+        if order is None:
+            return None
+        venues = (order.account.partition(":")[0], order.instrument.partition(":")[0])
+        scopes = ("all", order.instrument, order.account, order.owner, *dict.fromkeys(venues))
+        if not self._modes.at_least("KILLED", scopes):
+            return None
+        return self.broken(seen, f"{record.parent_id} not to fire", str(self._modes.of(scopes)))
+
+    def _is_way_out(self, intent: Intent, scopes: tuple[str, ...]) -> bool:
+        """Say whether an order may leave although only cancels may: it is a stop that takes risk away."""
+        held = [cause for causes in self._modes.of(scopes).values() for cause in causes]
+        stuck = self._modes.at_least("KILLED", scopes) or any(cause in NO_WAY_OUT for cause in held)
+        return intent.parent_id in self._fired and not stuck
 
     def _room(self, intent: Intent, owner: OwnerId | None) -> Decimal:
         """Return how much an order may trade until the account, or its owner, would be flat at worst."""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+from tradefan.messages.contingent import Amend
 from tradefan.messages.records import Correct, Fill, FillInferred, Intent, Parent, Record, Report, Resolved
+from tradefan.messages.work import Amended
 from tradefan.sim.checkers.base import Newer, OverRecords, Source, oms_of
 from tradefan.sim.checkers.orders import Child, Orders
 from tradefan.sim.checkers.sends import is_create
@@ -18,6 +20,7 @@ _TELLS = (Fill, FillInferred, Report, Correct)
 class ParentBudget(OverRecords):
     """I-03: over a parent's children, max(traded + open at the venue, ours + possibly live) <= its quantity.
 
+    That is the one it was amended to last; whoever amends it to less has cancelled what is too much before.
     Judged at each change, for the parents that it touches. Of an order and those that take its place at
     most one is possibly live: a replacement stops when its cancel fails, and is sent for what was open
     then, of an order that has not traded since (ONLY_NEW). What the venue trades over an
@@ -82,6 +85,14 @@ class ParentBudget(OverRecords):
             if record.order.protective or record.order.reduce_only:
                 self._protects[record.order.parent_id] = None
             return None
+        if isinstance(record, Amended):
+            # From now on it is another budget, for which what works was cancelled to evidence before.
+            self._budgets[record.order.parent_id] = record.order.order_qty
+            self._touched[record.order.parent_id] = None
+            return None
+        if isinstance(record, Amend):
+            self._amend(record)
+            return None
         if isinstance(record, Intent) and record.parent_id in self._told:
             del self._told[record.parent_id]
             self._weigh(record.parent_id, told=True)
@@ -98,6 +109,14 @@ class ParentBudget(OverRecords):
         if isinstance(record, Resolved) and not seen.venue.honest:
             self._free[name] = None
         return None
+
+    def _amend(self, record: Amend) -> None:
+        """Take another quantity; what there is of the parent already is not more than it by that."""
+        name, old = record.parent_id, self._budgets.get(record.parent_id)
+        if old is None:
+            return
+        parts = sum((max(venue, ours) for _, venue, ours in self._parts(name)), ZERO)
+        self._budgets[name] = max(record.order_qty, min(old, parts))
 
     def _enter(self, parent: str, child: Child) -> None:
         replaced = None if child.intent is None else child.intent.replaces
