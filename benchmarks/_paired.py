@@ -9,12 +9,15 @@ from msgspec import Struct
 
 RESAMPLES = 10_000
 SEED = 1
+GROUPS_MIN = 10
+"""A bootstrap of fewer knows too little of what may happen."""
 
 
 class Paired(Struct, frozen=True):
     """Differences to another order in bps, below zero where it cost less; 95 % of resamples lie between."""
 
     n: int
+    groups: int
     mean: float
     sd: float
     low: float
@@ -22,7 +25,9 @@ class Paired(Struct, frozen=True):
 
     @property
     def word(self) -> str:
-        """What may be said: nothing where the interval includes 0."""
+        """What may be said: nothing where the interval includes 0, or of a few windows."""
+        if self.groups < GROUPS_MIN:
+            return "too few to say"
         if self.low <= 0 <= self.high:
             return "no difference shown"
         return "cheaper" if self.high < 0 else "dearer"
@@ -40,7 +45,9 @@ def paired(differences: Sequence[float], groups: Sequence[int] | None = None) ->
     drawn = random.integers(0, len(sums), (RESAMPLES, len(sums)))
     means = sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1)
     low, high = np.percentile(means, (2.5, 97.5))
-    return Paired(len(values), float(values.mean()), float(values.std(ddof=1)), float(low), float(high))
+    return Paired(
+        len(values), len(sums), float(values.mean()), float(values.std(ddof=1)), float(low), float(high)
+    )
 
 
 def mean(values: Sequence[float | None]) -> float | None:

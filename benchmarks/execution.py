@@ -28,7 +28,10 @@ def schedules(windows: int, jobs: int, *, quick: bool) -> None:
         print("(i) schedules: skipped, TRADEFAN_REFERENCE_DATA names no folder with klines")
         return
     print(f"(i) Schedules on klines: {windows} windows each, seed {SEED}, {_schedules.SHARE} of the volume.")
-    print("No queue and no impact here, so no maker share, spread capture or markouts.")
+    print(
+        "No queue and no impact here, so no maker share, spread capture or markouts; what rests trades only"
+    )
+    print("where the price comes to it, and waiting is never paid for: that says little of a real market.")
     for line in _schedules.lines(_schedules.table(folder, windows, SEED, jobs, lengths)):
         print(line)
     print("goal: within (largest error at most discretion + min_clip/X) in at least 0.99 of the windows")

@@ -123,6 +123,7 @@ ORDERS: list[tuple[str, dict[str, Any]]] = [
     ("vwap", {"mode": "dynamic", "prior_buckets": 2}),
     ("pov", {"rate": "0.02", "max_rate": "0.04"}),
     ("pov", {"rate": "0.002"}),
+    ("pov", {"rate": "0.4", "max_rate": "0.9", "min_clip": "0.4"}),
 ]
 
 
