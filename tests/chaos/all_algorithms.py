@@ -57,8 +57,10 @@ class AllAlgorithms:
         if self._wishes or self.open() > OPEN_MAX:
             return
         price = self._price()
-        self._rounds += price is not None
-        for kind, made in KINDS.items() if price is not None else ():
+        if price is None:
+            return
+        self._rounds += 1
+        for kind, made in KINDS.items():
             self._submit(_wish(kind, made, price, self._rounds))
 
     def open(self) -> int:
@@ -66,10 +68,12 @@ class AllAlgorithms:
         found = self._open()
         return OPEN_MAX + 1 if found is None else len(found)
 
-    def end(self) -> None:
-        """Cancel what does not end by itself."""
-        for name in self._open() or ():
+    def is_over(self) -> bool:
+        """Cancel what does not end by itself; say whether nothing is open any more."""
+        found = self._open()
+        for name in found or ():
             self.daemon.ask(f"/api/v1/orders/{name}/cancel", {})
+        return found == []
 
     def _open(self) -> list[str] | None:
         """Return the parents that are not done; None when nobody says."""

@@ -54,7 +54,7 @@ def test_daemon_when_killed_while_every_algorithm_works_then_each_keeps_its_quan
         check_engine(journal)
         daemon.start().until_ready()
     load.submit()
-    daemon.until(lambda: load.end() or load.open() == 0, ENDS_S)
+    daemon.until(load.is_over, ENDS_S)
     daemon.until(lambda: is_quiet(daemon), ENDS_S)
     assert daemon.end(signal.SIGTERM)[0] == 0, daemon.console()
     venue, journal = files(daemon)
