@@ -324,7 +324,7 @@ _ENGINE = (
     _one(
         "pause-clock-runs",
         "The end of a parent that a human has paused stays where it was.",
-        "actors/oms_pause.py",
+        "actors/oms_policy.py",
         "replace(plan, end_ns=plan.end_ns + turn.now - parent.paused_ns)",
         "replace(plan, end_ns=plan.end_ns)",
         "E-04",
