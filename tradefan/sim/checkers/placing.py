@@ -73,8 +73,8 @@ class WithinWindow(OverParents):
     """E-04: no child is created outside of [start, end + grace or extension] of its parent's plan.
 
     The end stays where it was asked for, or a human has amended it to. A pause that one asked for moves it,
-    by as long as it lasted, unless he keeps it, and so does a halt where `halt: extend` says so; and what goes
-    on behind its end has the time of its end policy from then.
+    by as long as it lasted, unless he keeps it, and so does a halt where `halt: extend` says so; and what
+    goes on behind its end has the time of its end policy from then.
     """
 
     invariant: str = "E-04"
