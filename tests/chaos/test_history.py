@@ -25,6 +25,7 @@ from tests.chaos.history import (
     positions,
     read_journal,
 )
+from tests.chaos.history_engine import SECOND, check_costs, check_engine
 
 BTC = "binance:BTC/USDT"
 
@@ -158,3 +159,58 @@ def test_journal_when_a_row_is_missing_or_altered_then_found(tmp_path: Path, dam
     else:
         with pytest.raises(AssertionError, match=r"missing|broken"):
             read_journal(path)
+
+
+# --- algorithms -------------------------------------------------------------------------------------------
+
+
+def planned(settings: dict[str, Any], start_ns: int = 0, end_ns: int = 20 * SECOND) -> list[Any]:
+    order = ["ParentOrder", "p1", "paper:main", BTC, "api", "r1", "buy", "1", "twap", settings]
+    return ["Parent", 0, order, None, [start_ns, end_ns]]
+
+
+def child(at_ns: int) -> list[Any]:
+    return ["Intent", at_ns, *intent("c1", "p1")[2:]]
+
+
+def phase(name: str, at_ns: int = 0) -> list[Any]:
+    return ["PhaseChange", at_ns, "p1", name, "NEW", ""]
+
+
+ASKED = {"duration": "20s"}
+LATER = ["PlanChange", 30 * SECOND, "p1", [20 * SECOND, 30 * SECOND]]
+
+
+def test_engine_when_it_keeps_its_windows_then_nothing_is_found() -> None:
+    """Up to the end of its grace; and what goes on behind its end has that instant for an end."""
+    rows = [planned(ASKED), child(25 * SECOND), phase("PAUSED"), phase("WORKING"), LATER, child(35 * SECOND)]
+    assert check_engine(Journal(rows))["p1"].phase == "WORKING"
+    fired = ["Triggered", 1, "p1", "100", "last", 1]
+    assert check_engine(Journal([planned(ASKED), fired])).keys() == {"p1"}
+    assert check_costs(Journal([phase("DONE"), ["Tca", 1, "p1"]])) == 1
+
+
+@pytest.mark.parametrize(
+    ("rows", "found"),
+    [
+        ([planned(ASKED, 5 * SECOND, 25 * SECOND), child(5 * SECOND - 1)], "before its start"),
+        ([planned(ASKED), child(25 * SECOND + 1)], "behind its window"),
+        ([planned({**ASKED, "at_end": "cancel"}), child(20 * SECOND + 1)], "behind its window"),
+        ([planned({**ASKED, "at_end": "extend:9s"}), child(29 * SECOND + 1)], "behind its window"),
+        ([planned({"duration": "19s"})], "ends at"),
+        ([planned(ASKED), ["PlanChange", 5, "p1", [0, 21 * SECOND]]], "ends at"),
+        ([planned(ASKED), phase("PAUSED"), child(1)], "which is PAUSED"),
+        ([planned(ASKED), phase("DONE"), child(1)], "which is DONE"),
+        ([planned(ASKED), ["Triggered", 1, "p1"], ["Triggered", 2, "p1"]], "fired twice"),
+    ],
+)
+def test_engine_when_a_rule_is_broken_then_it_is_found(rows: list[list[Any]], found: str) -> None:
+    """Each by itself."""
+    with pytest.raises(AssertionError, match=found):
+        check_engine(Journal(rows))
+
+
+def test_costs_when_a_parent_has_ended_without_them_then_it_is_found() -> None:
+    """TCA is written in the commit of the end."""
+    with pytest.raises(AssertionError, match="nobody knows what these cost"):
+        check_costs(Journal([phase("DONE")]))

@@ -40,8 +40,8 @@ def wait_for_own(turn: Turn, parent: ParentState, price: Decimal, *, rests: bool
     """Return when to try again while a child would trade with one of ours; None where it would not.
 
     `rests` says whether it is to rest. Shortly before its own time is over, or at once where its settings say
-    `self_cross: cancel_resting` or it protects a position, what it would meet is cancelled; it still waits for
-    the evidence.
+    `self_cross: cancel_resting` or it protects a position, what it would meet is cancelled; it still waits
+    for the evidence.
     """
     found = crossed(turn, parent.order, price, rests=rests)
     if not found:

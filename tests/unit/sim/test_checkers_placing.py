@@ -157,6 +157,16 @@ def test_plan_when_a_human_has_paused_then_its_end_moves_by_that() -> None:
             broken(found, "E-04", f"{PID} to end at [", str(END + moved * SECOND))
 
 
+def test_plan_when_a_halt_stops_its_clock_then_its_end_moves_by_that() -> None:
+    """E-04: where its settings say so, and only there."""
+    for settings, quiet in (({"halt": "extend"}, True), ({}, False)):
+        bench = Bench(WithinWindow())
+        assert bench.step(planned(None, "twap", **settings), phase(Phase.PAUSED, "halt", 20 * SECOND)) is None
+        moved = PlanChange(23 * SECOND, PID, plan(end_ns=END + 3 * SECOND))
+        found = bench.step(phase(Phase.WORKING, at_ns=23 * SECOND), moved)
+        assert (found is None) == quiet
+
+
 def test_plan_when_it_goes_on_behind_its_end_then_that_is_now() -> None:
     """E-04: what was late has the time of its end policy."""
     bench = Bench(WithinWindow())

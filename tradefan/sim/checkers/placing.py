@@ -72,9 +72,9 @@ class WorkingOnly(OverParents):
 class WithinWindow(OverParents):
     """E-04: no child is created outside of [start, end + grace or extension] of its parent's plan.
 
-    The end stays where it was asked for, or a human has amended it to. Only a pause that one asked for moves
-    it, by as long as it lasted, unless he keeps it; and what goes on behind its end has the time of its end
-    policy from then.
+    The end stays where it was asked for, or a human has amended it to. A pause that one asked for moves it,
+    by as long as it lasted, unless he keeps it, and so does a halt where `halt: extend` says so; and what
+    goes on behind its end has the time of its end policy from then.
     """
 
     invariant: str = "E-04"
@@ -121,7 +121,8 @@ class WithinWindow(OverParents):
         reason, since_ns = one.left
         if end_ns is None:
             return {None}
-        if reason == USER:
+        stands = reason == "halt" and one.setting("halt", "run") == "extend"
+        if reason == USER or stands:
             return {end_ns + at_ns - since_ns}
         return {end_ns, at_ns} if end_ns <= at_ns else {end_ns}
 

@@ -1,0 +1,115 @@
+"""A client that keeps one order of every algorithm at work, whoever dies meanwhile."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.integration.daemon_process import DaemonProcess
+
+SYMBOL = "BTC/USDT"
+QTY, STOCK = "0.003", "0.05"
+OPEN_MAX = 30
+WINDOW = {"duration": "12s", "on_restart": "resume"}
+SLICED = {**WINDOW, "interval": "1s", "end_grace": "3s"}
+KINDS: dict[str, dict[str, Any]] = {
+    "market": {},
+    "limit": {"algo": "limit", "away": -0.0002, "settings": {"duration": "8s", "on_restart": "resume"}},
+    "twap": {"algo": "twap", "settings": SLICED},
+    "twap passive": {"algo": "twap", "settings": {**SLICED, "tactic": "passive", "at_end": "extend:3s"}},
+    "vwap": {"algo": "vwap", "settings": SLICED},
+    "vwap dynamic": {"algo": "vwap", "settings": {**SLICED, "mode": "dynamic"}},
+    "pov": {"algo": "pov", "settings": {**WINDOW, "min_gap": "1s", "clip_life": "2s"}},
+    "iceberg": {"algo": "iceberg", "settings": {**WINDOW, "display": "0.001", "peg": True}},
+    "iceberg sale": {
+        "algo": "iceberg",
+        "side": "sell",
+        "settings": {**WINDOW, "display": "0.001", "peg": True},
+    },
+    "stop": {"algo": "stop", "side": "sell", "trigger": -0.0004},
+    "stop twap": {"algo": "stop", "side": "sell", "trigger": -0.0002, "settings": {"then": "twap", **SLICED}},
+    "take profit": {"algo": "take_profit", "side": "sell", "trigger": 0.0003},
+    "trailing": {"algo": "trailing", "side": "sell", "settings": {"callback_bps": "3"}},
+    "oco": {"algo": "oco", "side": "sell", "legs": True},
+    "bracket": {"algo": "bracket", "settings": {"take_profit": {"offset_bps": 5}, "stop": {"offset_bps": 5}}},
+}
+"""`away` is a limit, `trigger` a level, both as a share of the last price."""
+
+
+class AllAlgorithms:
+    """Submits what is missing; a wish without an answer is asked again under the same ref."""
+
+    def __init__(self, daemon: DaemonProcess) -> None:
+        """Begin without an order."""
+        self.daemon = daemon
+        self.answered: dict[str, str] = {}
+        self.refused: dict[str, str] = {}
+        self._wishes: dict[str, dict[str, Any]] = {}
+        self._rounds = 0
+
+    def stock(self) -> None:
+        """Buy what sales are of."""
+        self._submit({"symbol": SYMBOL, "side": "buy", "quantity": STOCK, "ref": "stock"})
+
+    def submit(self) -> None:
+        """Ask again for what got no answer; then for one order of each kind, where not too many are open."""
+        for wish in [*self._wishes.values()]:
+            self._submit(wish)
+        if self._wishes or self.open() > OPEN_MAX:
+            return
+        price = self._price()
+        if price is None:
+            return
+        self._rounds += 1
+        for kind, made in KINDS.items():
+            self._submit(_wish(kind, made, price, self._rounds))
+
+    def open(self) -> int:
+        """Return how many orders are open, or too many when nobody says."""
+        found = self._open()
+        return OPEN_MAX + 1 if found is None else len(found)
+
+    def is_over(self) -> bool:
+        """Cancel what does not end by itself; say whether nothing is open any more."""
+        found = self._open()
+        for name in found or ():
+            self.daemon.ask(f"/api/v1/orders/{name}/cancel", {})
+        return found == []
+
+    def _open(self) -> list[str] | None:
+        """Return the parents that are not done; None when nobody says."""
+        code, told = self.daemon.ask("/api/v1/orders")
+        return [one["parent_id"] for one in told["orders"] if one["phase"] != "DONE"] if code == 200 else None
+
+    def _price(self) -> float | None:
+        code, status = self.daemon.ask("/status")
+        last = (
+            [one["last"] for one in status["feeds"] if one["instrument"].endswith(SYMBOL)]
+            if code == 200
+            else []
+        )
+        return float(last[0]) if last and last[0] is not None else None
+
+    def _submit(self, wish: dict[str, Any]) -> None:
+        self._wishes[wish["ref"]] = wish
+        code, answer = self.daemon.ask("/api/v1/orders", wish)
+        if code in (200, 201):
+            self.answered[wish["ref"]] = answer["parent_id"]
+        elif code in (400, 422):
+            self.refused[wish["ref"]] = str(answer)
+        if code in (200, 201, 400, 422):
+            del self._wishes[wish["ref"]]
+
+
+def _wish(kind: str, made: dict[str, Any], price: float, number: int) -> dict[str, Any]:
+    side, settings = made.get("side", "buy"), dict(made.get("settings", {}))
+    wish: dict[str, Any] = {"symbol": SYMBOL, "side": side, "quantity": QTY, "ref": f"{kind} {number}"}
+    if "algo" in made:
+        wish["algo"] = made["algo"]
+    if "away" in made:
+        wish["limit_price"] = f"{price * (1 + made['away']):.1f}"
+    if "trigger" in made:
+        settings["trigger_price"] = f"{price * (1 + made['trigger']):.1f}"
+    if "legs" in made:
+        settings["take_profit"] = {"limit_price": f"{price * 1.0004:.1f}"}
+        settings["stop"] = {"trigger_price": f"{price * 0.9996:.1f}"}
+    return {**wish, "settings": settings, "reduce_only": side == "sell" and made["algo"] != "iceberg"}
