@@ -12,6 +12,7 @@ from tests.unit.sim.checker_bench import Bench, D, broken, epoch, opening
 from tradefan.core.trading import apply
 from tradefan.core.trading_state import Trading
 from tradefan.core.updates import order_update
+from tradefan.messages.contingent import GroupEnding
 from tradefan.messages.orders import FillUpdate, OrderStatus, OrderUpdate, Phase, SetTarget
 from tradefan.messages.records import (
     Bust,
@@ -142,6 +143,17 @@ def test_parent_when_its_turns_state_is_in_another_append_then_broken() -> None:
     bench.append(plain_parent(1))
     bench.append(state(1))
     broken(bench.look(), "I-43", f"an OWNER_STATE of {OWNER} in the Append of p1", "none")
+
+
+def test_parent_when_it_brings_a_group_to_nothing_then_it_is_no_turns() -> None:
+    """I-43: the order manager sells what a cancelled bracket has bought; the same Append says so."""
+    bench = Bench(WholeTurns())
+    made = plain_parent(1)
+    assert bench.step(made, GroupEnding(1, ParentId("g1"), "flatten", made.order.parent_id)) is None
+    late = plain_parent(2)
+    bench.append(late)
+    bench.append(GroupEnding(1, ParentId("g1"), "flatten", late.order.parent_id))
+    broken(bench.look(), "I-43", f"an OWNER_STATE of {OWNER} in the Append of p2", "none")
 
 
 def test_append_when_a_crash_tears_it_then_broken() -> None:

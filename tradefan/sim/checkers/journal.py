@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from tradefan.core.trading import Trading, apply
+from tradefan.messages.contingent import GroupEnding
 from tradefan.messages.orders import FillUpdate, Phase
 from tradefan.messages.records import (
     Bust,
@@ -133,7 +134,8 @@ class WholeTurns(OverRecords):
     """I-43: a turn's OWNER_STATE and its PARENTs are durable together or not at all; no turn comes twice.
 
     A plain PARENT of a strategy stands in the Append of an OWNER_STATE of its owner (a target's may
-    come later, when it has waited); no Append is torn by a crash; an owner's turn numbers rise.
+    come later, when it has waited, and what a group is brought to nothing by is nobody's wish: the same Append
+    says so); no Append is torn by a crash; an owner's turn numbers rise.
     So is a wish that waits: the Append that ends a parent for a newer target has the parent's whole end, or
     the wish. No PARENT comes of a wish from before a start of the process, and it goes only in the Append
     of a later turn of its owner, who has been told.
@@ -218,10 +220,13 @@ class WholeTurns(OverRecords):
 
     def _apart(self, seen: Witness, records: list[Record]) -> Violation | None:
         turned = {record.owner: None for record in records if isinstance(record, OwnerState)}
+        flat = {record.flat: None for record in records if isinstance(record, GroupEnding)}
         for record in records:
             if not isinstance(record, Parent) or record.target_qty is not None:
                 continue
             owner = record.order.owner
+            if record.order.parent_id in flat:
+                continue
             if owner in seen.config.strategies and owner not in turned:
                 expected = f"an OWNER_STATE of {owner} in the Append of {record.order.parent_id}"
                 return self.broken(seen, expected, "none")
