@@ -148,9 +148,10 @@ def test_parent_when_its_turns_state_is_in_another_append_then_broken() -> None:
 def test_parent_when_it_brings_a_group_to_nothing_then_it_is_no_turns() -> None:
     """I-43: the order manager sells what a cancelled bracket has bought; the same Append says so."""
     bench = Bench(WholeTurns())
-    made = plain_parent(1)
+    made, late = plain_parent(1), plain_parent(2)
+    assert isinstance(made, Parent)
+    assert isinstance(late, Parent)
     assert bench.step(made, GroupEnding(1, ParentId("g1"), "flatten", made.order.parent_id)) is None
-    late = plain_parent(2)
     bench.append(late)
     bench.append(GroupEnding(1, ParentId("g1"), "flatten", late.order.parent_id))
     broken(bench.look(), "I-43", f"an OWNER_STATE of {OWNER} in the Append of p2", "none")

@@ -134,8 +134,8 @@ class WholeTurns(OverRecords):
     """I-43: a turn's OWNER_STATE and its PARENTs are durable together or not at all; no turn comes twice.
 
     A plain PARENT of a strategy stands in the Append of an OWNER_STATE of its owner (a target's may
-    come later, when it has waited, and what a group is brought to nothing by is nobody's wish: the same Append
-    says so); no Append is torn by a crash; an owner's turn numbers rise.
+    come later, when it has waited, and what a group is brought to nothing by is nobody's wish: the same
+    Append says so); no Append is torn by a crash; an owner's turn numbers rise.
     So is a wish that waits: the Append that ends a parent for a newer target has the parent's whole end, or
     the wish. No PARENT comes of a wish from before a start of the process, and it goes only in the Append
     of a later turn of its owner, who has been told.
