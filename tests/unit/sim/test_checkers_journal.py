@@ -21,6 +21,7 @@ from tradefan.messages.records import (
     FillInferred,
     FillReplaced,
     OwnerState,
+    Parent,
     PhaseChange,
     Record,
     Waiting,
