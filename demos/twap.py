@@ -130,7 +130,7 @@ class World:
         oms = self.oms
         parent = oms.state.trading.parents[name]
         progress = progress_of(oms.state, oms.wiring, parent, self.driver.now_ns)
-        return parent_row(parent_update(parent), progress)
+        return parent_row(parent_update(parent), progress, parent)
 
     def mid(self) -> Decimal:
         """Return the mid of BTC."""
