@@ -140,7 +140,9 @@ class Rest:
         assert clip is not None
         assert limit is not None, "the entry check lets nothing rest without a limit price"
         most = view.plan.max_clip or clip.lots
-        if view.attempts - clip.attempts < ceil_div(clip.lots, most):
+        # Behind a plan made anew an older child may be in doubt, and in the book.
+        hidden = view.plan.display is not None and view.doubt
+        if not hidden and view.attempts - clip.attempts < ceil_div(clip.lots, most):
             lots = min(view.clip_rest, most)
             if 0 < lots < view.plan.min_clip:
                 return (Spent(OrderStatus.EXPIRED, "dust"),)

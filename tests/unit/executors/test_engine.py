@@ -154,6 +154,17 @@ def test_schedule_when_its_end_says_so_then_it_takes_wider_or_not_at_all(
         assert placed(walk) == [(100, price, "IOC")]
 
 
+def test_schedule_when_the_clock_was_set_back_then_nothing_is_placed_before_its_start() -> None:
+    """Behind a restart the wall clock may be before the window: what rests goes, and it waits."""
+    walk = twap()
+    walk.question()
+    at(walk, -60)
+    assert (walk.kids[0].ending, walk.wake.at_ns) == (True, T0)
+    walk.hear()
+    walk.question()
+    assert len(walk.kids) == 1
+
+
 def test_schedule_when_a_clip_would_be_dust_then_it_is_carried_over() -> None:
     """10 lots in three clips of 2, 4 and 4, none below 3: the first waits, the second makes up for it."""
     walk = quiet("twap", 10, taus=(2, 6, 10), min_clip=3)
@@ -263,6 +274,19 @@ def test_pov_when_others_print_then_its_clips_are_a_tenth_of_the_volume() -> Non
                 wakes.append(walk.wake.volume_at)
     assert (clips, walk.cum, volume) == ([6, 5, 10], 21, 221)
     assert wakes[:2] == [50, 110]
+
+
+def test_iceberg_when_it_is_planned_anew_beside_a_doubt_then_it_waits_for_the_evidence() -> None:
+    """A child in doubt may be in the book: another one beside it would show too much."""
+    walk = quiet("iceberg", 100)
+    walk.question()
+    walk.kids[0].doubt, walk.plans = True, 2
+    at(walk, 1)
+    assert len(walk.kids) == 1
+    walk.kids[0].open = False
+    walk.hear()
+    at(walk, 3)
+    assert len(walk.kids) == 2
 
 
 @pytest.mark.parametrize(("min_clip", "expected"), [(3, [30, 30, 30, 10]), (15, [30, 30, 25, 15])])
