@@ -12,7 +12,7 @@ from typing import Any
 from msgspec.structs import replace as copy
 
 from tradefan.actors.oms_cross import crossed, wait_for_own
-from tradefan.actors.oms_executor import collar_bps, deadline_ns, setting, slices
+from tradefan.actors.oms_executor import collar_bps, deadline_ns, plan_of, setting, slices
 from tradefan.actors.oms_fired import refused_child
 from tradefan.actors.oms_gate import Wanted, admit, collar_price, fee_rate, free_qty, reference
 from tradefan.actors.oms_parents import complete, fail
@@ -30,11 +30,12 @@ from tradefan.contracts import (
 from tradefan.core.ids import client_order_id
 from tradefan.core.order import Order
 from tradefan.core.trading import ParentState
-from tradefan.errors import Defect
+from tradefan.errors import Defect, Refused
 from tradefan.messages.gateway import CreateOrder, ReplaceOrder
 from tradefan.messages.instrument import Instrument
 from tradefan.messages.orders import OrderStatus, ParentOrder
 from tradefan.messages.records import Intent
+from tradefan.messages.work import PlanChange
 from tradefan.units import SECOND, ZERO, ClientOrderId
 
 CHILDREN_MAX = 10_000
@@ -52,6 +53,8 @@ def place(turn: Turn, parent: ParentState, command: PlaceChild) -> int | None:
         # An executor that plans nothing has no policy for a restart: what rests goes on, nothing new is sent.
         _end_unless_sent(turn, parent, OrderStatus.EXPIRED, "restart")
         return None
+    if _outgrown(parent, instrument, command):
+        return _plan_larger(turn, parent)
     broken = _broken_bounds(turn, parent, command, instrument, parent.open_qty) or _too_visible(
         parent, command.order_qty
     )
@@ -76,6 +79,29 @@ def place(turn: Turn, parent: ParentState, command: PlaceChild) -> int | None:
         turn.log("warning", "child_refused", parent_id=parent.order.parent_id, code=refused.code)
         return _refused(turn, parent, refused)
     create(turn, parent.order, instrument, command)
+    return None
+
+
+def _outgrown(parent: ParentState, instrument: Instrument, command: PlaceChild) -> bool:
+    """Say whether the market has fallen so far that the smallest clip is worth too little by now."""
+    too_small = _below_minimum(instrument, command.order_qty, command.limit_price)
+    enough = not _below_minimum(instrument, parent.open_qty, command.limit_price)
+    return too_small and enough and parent.plan is not None and slices(parent.order)
+
+
+def _plan_larger(turn: Turn, parent: ParentState) -> int | None:
+    """Plan the rest anew, in larger clips; where that does not help, return when to try again."""
+    old = parent.plan
+    assert old is not None
+    try:
+        plan = plan_of(turn, parent.order, parent)
+    except Refused:
+        plan = None
+    if plan is None or plan.min_clip <= old.min_clip:
+        return turn.now + SECOND
+    turn.emit(PlanChange(turn.now, parent.order.parent_id, plan))
+    turn.parents[parent.order.parent_id] = None
+    turn.log("info", "planned", parent_id=parent.order.parent_id, reason="min_notional")
     return None
 
 

@@ -222,7 +222,7 @@ def _min_clip(recipe: Recipe, entry: Entry) -> int:
     instrument, given = entry.instrument, recipe.settings.min_clip
     if given is not None:
         return _lots("min_clip", given, entry)
-    if not recipe.slices:
+    if not recipe.slices and recipe.settings.max_clip is None:
         return 1
     worth = CLIP_WORTH * instrument.min_notional / entry.mid
     least = ceil_step(max(instrument.qty_lot, instrument.min_qty, worth), instrument.qty_lot)

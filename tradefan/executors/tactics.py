@@ -7,7 +7,7 @@ doubt, is waited for: what it leaves is known then.
 from __future__ import annotations
 
 from tradefan.contracts import register
-from tradefan.core.schedule import ceil_div
+from tradefan.core.schedule import ceil_div, without_dust
 from tradefan.execution import (
     AT_END,
     Cancel,
@@ -119,7 +119,8 @@ def take(view: View, settings: Common, tries: int | None, *, wide: bool = False)
         return (Spent(OrderStatus.EXPIRED, "no_reference"), at_next_quote())
     if view.beyond(touch, bound):
         return (Spent(OrderStatus.EXPIRED, "collar"), when_opposite_at(view, bound))
-    lots = min(lots, view.child_most or lots)
+    most = view.child_most or lots
+    lots = without_dust(lots, min(lots, most), view.plan.min_clip, most)
     return (Place(lots, bound, "IOC", bound="wide" if wide else "collar"),)
 
 
@@ -143,16 +144,17 @@ class Rest:
         # Behind a plan made anew an older child may be in doubt, and in the book.
         hidden = view.plan.display is not None and view.doubt
         if not hidden and view.attempts - clip.attempts < ceil_div(clip.lots, most):
-            lots = min(view.clip_rest, most)
+            lots = without_dust(view.clip_rest, min(view.clip_rest, most), view.plan.min_clip, most)
             if 0 < lots < view.plan.min_clip:
                 return (Spent(OrderStatus.EXPIRED, "dust"),)
             return (Place(lots, limit, self._tif, self.settings.post_only),) if lots else ()
         if view.live:
             return _look_through(view, view.live)
-        ended = view.of_clip[-1] if view.of_clip else None
-        if ended is None:
+        # Of its parts the newest that was not filled says why the order is not.
+        ended = [child for child in view.of_clip if child.status is not OrderStatus.FILLED]
+        if not ended:
             return (Spent(OrderStatus.EXPIRED, ""),)
-        return (Spent(ended.status, ended.reason),)
+        return (Spent(ended[-1].status, ended[-1].reason),)
 
 
 def _look_through(view: View, children: tuple[Child, ...]) -> tuple[Command, ...]:
@@ -221,7 +223,8 @@ def tend(view: View, settings: Common, *, chase: bool, keep_back: int = 0) -> tu
     if live:
         return _follow(view, settings, live[0], chase=chase)
     lots = view.clip_rest - keep_back
-    lots = min(lots, view.child_most or lots)
+    most = view.child_most or lots
+    lots = without_dust(lots, min(lots, most), view.plan.min_clip, most)
     if lots < max(view.plan.min_clip, 1):
         return ()
     best, step = own_best(view), _step(view, settings) if chase else 0

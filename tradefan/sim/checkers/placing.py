@@ -6,7 +6,7 @@ from msgspec import Struct
 
 from tradefan.messages.orders import Phase
 from tradefan.messages.plan import Plan
-from tradefan.messages.records import Intent, PhaseChange, Record
+from tradefan.messages.records import Epoch, Intent, PhaseChange, Record
 from tradefan.sim.checkers.worked import OverParents, Worked, duration_of
 from tradefan.sim.witness import Kind, Violation, Witness
 
@@ -85,6 +85,11 @@ class WithinWindow(OverParents):
         self._moved: list[tuple[Worked, set[int | None]]] = []
 
     def take(self, seen: Witness, record: Record) -> Violation | None:
+        if isinstance(record, Epoch):
+            # The clock may have been set back: what was before is at most this start.
+            for known in self.parents.values():
+                known.paused_ns = min(known.paused_ns, record.at_ns)
+                known.left = (known.left[0], min(known.left[1], record.at_ns))
         if not isinstance(record, Intent):
             return super().take(seen, record)
         one = self.parents.get(record.parent_id)

@@ -11,6 +11,7 @@ from tradefan.messages.work import Decision
 from tradefan.sim.checkers.base import Source, oms_of
 from tradefan.sim.checkers.worked import AT_END, EXTEND, I_WOULD, OverParents, Worked
 from tradefan.sim.witness import Kind, Violation, Witness
+from tradefan.units import MS
 
 _UNIT = 1 << 53
 _SEEN = ("LIVE", "SUSPECT")
@@ -69,8 +70,9 @@ class DecisionsInTime(OverParents):
             if k >= len(one.plan.taus):
                 continue
             due_ns = decided_ns(one, one.plan, k)
-            nexts.append(max(due_ns - seen.skew_ns, seen.now_ns + 1))
-            late = due_ns <= now_ns < (one.plan.end_ns or 0)
+            nexts.append(max(due_ns + MS - seen.skew_ns, seen.now_ns + 1))
+            # Nobody is asked again within the same millisecond.
+            late = due_ns + MS <= now_ns < (one.plan.end_ns or 0)
             if late and not self._waits(seen, oms, one, now_ns):
                 return self.broken(seen, f"decision {k} of {name} at {due_ns} ns", f"none at {now_ns} ns")
         self.due_ns = min(nexts, default=None)
@@ -134,6 +136,9 @@ class SoundPlans(OverParents):
     def on_decision(self, seen: Witness, one: Worked, record: Decision) -> Violation | None:
         clip, plan = record.clip, one.plan
         if plan is None or not plan.taus or clip.reason in (AT_END, EXTEND, I_WOULD):
+            return None
+        if plan.end_ns is not None and clip.begun_ns >= plan.end_ns:
+            # The end policy has its own decisions.
             return None
         last = one.clip if one.clip is not None and one.clip.plan == one.plans else None
         if last is not None and (clip.k <= last.k or clip.target < last.target):
