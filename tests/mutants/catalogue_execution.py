@@ -20,7 +20,8 @@ _MARKET = (
         "market-unsplit",
         "A market order is sent in one piece, whatever its largest clip is.",
         "executors/tactics.py",
-        '    lots = min(lots, view.child_most or lots)\n    return (Place(lots, bound, "IOC"',
+        "    lots = without_dust(lots, min(lots, most), view.plan.min_clip, most)\n"
+        '    return (Place(lots, bound, "IOC"',
         '    return (Place(lots, bound, "IOC"',
         "E-05",
     ),
@@ -254,8 +255,8 @@ _ENGINE = (
             ),
             Change(
                 "executors/tactics.py",
-                "    lots = min(lots, view.child_most or lots)\n    if lots < max(view.plan.min_clip, 1):\n",
-                "    lots = min(lots, view.child_most or lots)\n    if lots < 1:\n",
+                "view.plan.min_clip, most)\n    if lots < max(view.plan.min_clip, 1):\n",
+                "view.plan.min_clip, most)\n    if lots < 1:\n",
             ),
             Change(
                 "executors/tactics.py",

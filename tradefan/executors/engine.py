@@ -55,8 +55,8 @@ def step(recipe: Recipe, view: View) -> tuple[Command, ...]:
     if not view.live and view.order_lots - view.cum < max(plan.min_clip, 1):
         # Less than a clip is missing, and nothing is under way that could bring it back.
         return (End(OrderStatus.EXPIRED, "dust"),)
-    if now < plan.start_ns:
-        # Also where the clock was set back behind a restart: nothing is placed outside of its window.
+    if now < plan.start_ns and (recipe.slices or view.clip is None):
+        # Also where the clock was set back behind a restart: no clip is placed outside of its window.
         return (*cancels(view, "start"), Wake(plan.start_ns))
     if plan.end_ns is not None and now >= plan.end_ns:
         return _behind_end(recipe, view, plan.end_ns)

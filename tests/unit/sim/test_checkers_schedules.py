@@ -20,7 +20,7 @@ from tradefan.messages.work import Decision
 from tradefan.sim.checkers.schedules import DecisionsInTime, SoundPlans
 from tradefan.sim.checkers.shares import ShownAtMost, WholeParents, WithinShare
 from tradefan.sim.witness import Violation
-from tradefan.units import SECOND, AccountId, ClientOrderId
+from tradefan.units import MS, SECOND, AccountId, ClientOrderId
 
 S = OrderStatus
 WHOLE = 100
@@ -79,15 +79,16 @@ def test_decision_when_taken_in_its_step_then_quiet_and_the_next_is_awaited() ->
     """I-30: the checker itself asks to be woken for the next one."""
     timed = Timed(planned(), decision(0, 20, START + 8 * SECOND))
     assert timed.at(SECOND_DUE - 1) is None
-    assert timed.bench.checker.due_ns == SECOND_DUE
+    assert timed.bench.checker.due_ns == SECOND_DUE + MS
     timed.bench.append(Decision(SECOND_DUE, PID, clip(1, 20, SECOND_DUE, number=1)))
     assert timed.at(SECOND_DUE) is None
 
 
 def test_decision_when_its_instant_has_passed_without_it_then_broken() -> None:
-    """I-30: in the very first step."""
+    """I-30: in the first step behind the millisecond in which nobody is asked twice."""
     timed = Timed(planned(), decision(0, 20, START + 8 * SECOND))
-    broken(timed.at(SECOND_DUE), "I-30", f"decision 1 of {PID} at {SECOND_DUE} ns", f"none at {SECOND_DUE}")
+    late_ns = SECOND_DUE + MS
+    broken(timed.at(late_ns), "I-30", f"decision 1 of {PID} at {SECOND_DUE} ns", f"none at {late_ns}")
 
 
 def test_decision_when_before_its_instant_then_broken() -> None:
@@ -100,7 +101,7 @@ def test_decision_when_before_its_instant_then_broken() -> None:
 def test_decision_when_something_holds_it_up_then_quiet(why: str) -> None:
     """I-30: no plan acts while its parent is paused, or waits for what it has cancelled, or sees nothing."""
     timed = Timed(planned(), decision(0, 20, START + 8 * SECOND), intent(order_qty=D(20)))
-    quality, at_ns = Quality.LIVE, SECOND_DUE
+    quality, at_ns = Quality.LIVE, SECOND_DUE + MS
     mail: tuple[Quote, ...] = ()
     if why == "paused":
         timed.bench.append(PhaseChange(START, PID, Phase.PAUSED, S.NEW, "user"))
@@ -118,7 +119,7 @@ def test_decision_when_something_holds_it_up_then_quiet(why: str) -> None:
 def test_decision_when_a_child_rests_that_nobody_has_cancelled_then_broken() -> None:
     """I-30: it is the decision that cancels it."""
     timed = Timed(planned(), decision(0, 20, START + 8 * SECOND), intent(order_qty=D(20)), report(S.NEW))
-    broken(timed.at(SECOND_DUE), "I-30", f"decision 1 of {PID}", "none")
+    broken(timed.at(SECOND_DUE + MS), "I-30", f"decision 1 of {PID}", "none")
 
 
 # --- targets ------------------------------------------------------------------------------------------------

@@ -137,7 +137,7 @@ class SoundPlans(OverParents):
         clip, plan = record.clip, one.plan
         if plan is None or not plan.taus or clip.reason in (AT_END, EXTEND, I_WOULD):
             return None
-        if plan.end_ns is not None and clip.begun_ns >= plan.end_ns:
+        if plan.end_ns is not None and record.at_ns >= plan.end_ns:
             # The end policy has its own decisions.
             return None
         last = one.clip if one.clip is not None and one.clip.plan == one.plans else None
