@@ -45,7 +45,7 @@ def clip(k: int, lots: int, at_ns: int = END, **changes: Any) -> Clip:
     return replace(made, **changes)
 
 
-def decision(k: int, lots: int, at_ns: int = END, **changes: Any) -> Decision:
+def decision(k: int, lots: int, at_ns: int = END - 1, **changes: Any) -> Decision:
     return Decision(at_ns, PID, clip(k, lots, at_ns, **changes))
 
 

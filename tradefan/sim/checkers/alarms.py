@@ -19,7 +19,7 @@ _LINE = (
 _MONEY = ("foreign_", "transfer", "opening", "balance_wrong", "bust", "correction", "overfill", "late_fill")
 
 _MARKET = ("market_", "swizzle", "stream_")
-_HUMAN = ("kill", "resume", "cancel_storm", "config_", "assign", "resolve")
+_HUMAN = ("kill", "cancel_storm", "config_", "assign", "resolve")
 
 CAUSES: dict[str, tuple[str, ...]] = {
     "owner_lost": _ACTOR,
