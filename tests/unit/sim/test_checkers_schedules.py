@@ -45,7 +45,7 @@ def clip(k: int, lots: int, at_ns: int = END, **changes: Any) -> Clip:
     return replace(made, **changes)
 
 
-def decision(k: int, lots: int, at_ns: int = END - 1, **changes: Any) -> Decision:
+def decision(k: int, lots: int, at_ns: int = END, **changes: Any) -> Decision:
     return Decision(at_ns, PID, clip(k, lots, at_ns, **changes))
 
 
@@ -147,9 +147,9 @@ def test_plan_of_a_twap_when_it_is_another_then_broken() -> None:
 
 def test_decision_when_for_another_target_or_not_the_next_then_broken() -> None:
     """I-31: a target is the plan's, and decisions follow each other."""
-    other = Bench(SoundPlans()).step(planned(), decision(0, 5, target=TAUS[0] + 1))
+    other = Bench(SoundPlans()).step(planned(), decision(0, 5, END - 1, target=TAUS[0] + 1))
     broken(other, "I-31", f"target {TAUS[0]} of {PID}", str(TAUS[0] + 1))
-    again = Bench(SoundPlans()).step(planned(), decision(1, 5), decision(1, 5, number=1))
+    again = Bench(SoundPlans()).step(planned(), decision(1, 5, END - 1), decision(1, 5, END - 1, number=1))
     broken(again, "I-31", f"a decision of {PID} behind 1", "")
 
 
@@ -157,8 +157,8 @@ def test_decision_when_beyond_its_catch_up_then_broken() -> None:
     """I-31: three plain clips at most, and a remainder that would be dust."""
     for cap, most in (("3", 3 * 25 + 1), ("1", 25 + 1)):
         settings: dict[str, Any] = {"catch_up_cap": cap}
-        assert Bench(SoundPlans()).step(planned(**settings), decision(2, most)) is None
-        over = Bench(SoundPlans()).step(planned(**settings), decision(2, most + 1))
+        assert Bench(SoundPlans()).step(planned(**settings), decision(2, most, END - 1)) is None
+        over = Bench(SoundPlans()).step(planned(**settings), decision(2, most + 1, END - 1))
         broken(over, "I-31", f"at most {most} of {PID}", "")
 
 
