@@ -45,7 +45,6 @@ CAUSES: dict[str, tuple[str, ...]] = {
     "kill_byte_failed": _DISK,
     "kill_not_persisted": (*_DISK, *_CRASH),
     "trigger_blocked": (*_MARKET, *_CRASH, *_LINE, *_ACTOR, *_DISK, *_MONEY, *_HUMAN, "book_differs"),
-    "fired_not_done": (*_MARKET, *_CRASH, *_LINE, *_ACTOR, *_DISK, *_MONEY, *_HUMAN, "book_differs"),
     "oco_overfilled": (*_MONEY, *_LINE, *_CRASH),
     "order_adopted": ("late_accept", "not_found", "query_lag", "resolve"),
     "books_differ": ("book_differs", *_ACTOR, *_CRASH, *_MONEY, "assign"),
@@ -61,9 +60,9 @@ CAUSES: dict[str, tuple[str, ...]] = {
 What has no entry (records that do not apply, a broken chain, a create that is repeated, an account
 that is refused) no fault of this world may cause.
 """
-ALWAYS = ("position_kept", "trigger_frozen")
+ALWAYS = ("position_kept", "trigger_frozen", "fired_not_done")
 """What no fault is needed for: an operator may have sold from the account what a strategy shall flatten, and
-a quiet market is STALE, which freezes what waits for its prices."""
+a quiet market is STALE, which freezes what waits for its prices, and a thin one leaves what has fired undone."""
 HONEST = {"order_adopted": ("resolve",), "order_missing": ("item_missing",)}
 """Where the venue keeps its bounds fewer kinds may lead to it."""
 
