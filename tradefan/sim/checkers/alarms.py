@@ -62,7 +62,7 @@ that is refused) no fault of this world may cause.
 """
 ALWAYS = ("position_kept", "trigger_frozen", "fired_not_done")
 """What no fault is needed for: an operator may have sold from the account what a strategy shall flatten, and
-a quiet market is STALE, which freezes what waits for its prices, and a thin one leaves what has fired undone."""
+a quiet market is STALE, which freezes what waits for its prices; a thin one leaves undone what has fired."""
 HONEST = {"order_adopted": ("resolve",), "order_missing": ("item_missing",)}
 """Where the venue keeps its bounds fewer kinds may lead to it."""
 
