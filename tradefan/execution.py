@@ -321,7 +321,7 @@ class Place(Struct, frozen=True):
     lots: int
     price: int
     time_in_force: TimeInForce = "GTC"
-    post_only: Annotated[bool, unit("flag", "it never takes")] = False
+    post_only: bool = False
     step: int = 0
     bound: Bound = "limit"
     """What bounds it outside: its limit, or a collar as well."""
@@ -333,7 +333,7 @@ class Move(Struct, frozen=True):
     client_order_id: ClientOrderId
     lots: int
     price: int
-    post_only: Annotated[bool, unit("flag", "it never takes")] = False
+    post_only: bool = False
     step: int = 0
 
 

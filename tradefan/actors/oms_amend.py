@@ -62,7 +62,11 @@ def amended_plan(turn: Turn, parent: ParentState, order: ParentOrder) -> Plan:
     """
     assert parent.plan is not None
     end_ns: int | None = setting(order, "end_at", default=None)
-    moved = parent.plan if end_ns is None else replace(parent.plan, end_ns=int(end_ns))
+    # An end that stays is the plan's: a pause may have moved it since it was asked for.
+    if end_ns is None or end_ns == setting(parent.order, "end_at", default=None):
+        moved = parent.plan
+    else:
+        moved = replace(parent.plan, end_ns=int(end_ns))
     plan = plan_of(turn, order, parent, moved)
     assert plan is not None
     return plan

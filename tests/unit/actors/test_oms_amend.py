@@ -12,12 +12,21 @@ from tests.unit.actors.oms_wired import API, BTC, FACE, GATEWAY, STORE
 from tests.unit.actors.test_oms_algorithms import alive, parent_of, scheduled
 from tradefan.messages.gateway import CancelOrder, CreateOrder
 from tradefan.messages.market import FeedQuality, Quality
-from tradefan.messages.orders import AmendOrder, Answer, CancelParent, OrderStatus, PauseOrder, Phase, Refusal
+from tradefan.messages.orders import (
+    AmendOrder,
+    Answer,
+    CancelParent,
+    OrderStatus,
+    PauseOrder,
+    Phase,
+    Refusal,
+    ResumeOrder,
+)
 from tradefan.messages.work import (
     AmendAsked,
     Amended,
 )
-from tradefan.units import SECOND
+from tradefan.units import SECOND, iso
 
 D = Decimal
 S = OrderStatus
@@ -125,6 +134,23 @@ def test_amend_when_it_is_paused_then_it_stays_paused(bench: Bench) -> None:
         D(4),
         [],
     )
+    bench.check()
+
+
+def test_amend_when_a_pause_has_moved_its_end_then_another_quantity_leaves_it_there(bench: Bench) -> None:
+    """The end that was asked for is that of the beginning; 30 s of pause lie behind it."""
+    bench.submit(10, algo="twap", settings={"end_at": iso(bench.now_ns + 100 * SECOND), "time_jitter": 0})
+    bench.report(bench.one(GATEWAY, CreateOrder), S.NEW)
+    name, end_ns = parent_of(bench).order.parent_id, parent_of(bench).plan.end_ns or 0  # type: ignore[union-attr]
+    bench.tell(PauseOrder(API, name))
+    bench.report(bench.one(GATEWAY, CancelOrder), S.CANCELED)
+    bench.advance(30 * SECOND)
+    bench.quote(BTC, 100)
+    bench.tell(ResumeOrder(API, name))
+    bench.report(bench.one(GATEWAY, CreateOrder), S.NEW)
+    amend(bench, order_qty=D(12))
+    bench.report(bench.one(GATEWAY, CancelOrder), S.CANCELED)
+    assert bench.made(Amended)[-1].plan.end_ns == end_ns + 30 * SECOND
     bench.check()
 
 
