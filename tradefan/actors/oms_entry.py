@@ -141,3 +141,20 @@ def worst_price(turn: Turn, order: ParentOrder, instrument: Instrument, collar: 
     if not isinstance(market, MarketView):
         raise No(market)
     return collar_price(instrument, order.side, market, collar)
+
+
+def say_accepted(turn: Turn, order: ParentOrder, **more: str) -> None:
+    """Log that a parent exists from this turn on."""
+    turn.log(
+        "info",
+        "parent_accepted",
+        parent_id=order.parent_id,
+        owner=order.owner,
+        account=order.account,
+        instrument=order.instrument,
+        side=order.side,
+        order_qty=plain(order.order_qty),
+        algo=order.algo,
+        reason=order.reason,
+        **more,
+    )

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from tradefan.actors.oms_contingent import begin_trigger, check_contingent, check_trigger_now
 from tradefan.actors.oms_engine import advance
-from tradefan.actors.oms_entry import No, check_shape, checked, tradable
+from tradefan.actors.oms_entry import No, check_shape, checked, say_accepted, tradable
 from tradefan.actors.oms_executor import make_executor
 from tradefan.actors.oms_gate import reference
 from tradefan.actors.oms_reduce import over_position
@@ -25,7 +25,7 @@ from tradefan.messages.plan import Plan
 from tradefan.messages.records import (
     Parent,
 )
-from tradefan.units import ParentId, plain
+from tradefan.units import ParentId
 
 
 def accept_group(turn: Turn, wish: SubmitOrder, order: ParentOrder) -> tuple[ParentId, ...]:
@@ -56,30 +56,13 @@ def accept_group(turn: Turn, wish: SubmitOrder, order: ParentOrder) -> tuple[Par
         record = Parent(turn.now, one, None, plan, group=names[0], leg=leg.name, held=held)
         turn.emit(in_market(turn, record, None))
         turn.parents[one.parent_id] = None
-        _say(turn, one, leg)
+        say_accepted(turn, one, leg=leg.name, group=one.intent_id)
     for one, begin in zip(orders, begins, strict=False):
         if isinstance(begin, TriggerSettings):
             begin_trigger(turn, one, instrument, begin)
     for name in names:
         advance(turn, name)
     return names
-
-
-def _say(turn: Turn, order: ParentOrder, leg: Leg) -> None:
-    turn.log(
-        "info",
-        "parent_accepted",
-        parent_id=order.parent_id,
-        owner=order.owner,
-        account=order.account,
-        instrument=order.instrument,
-        side=order.side,
-        order_qty=plain(order.order_qty),
-        algo=order.algo,
-        leg=leg.name,
-        group=order.intent_id,
-        reason=order.reason,
-    )
 
 
 def _order(turn: Turn, first: ParentOrder, leg: Leg, number: int) -> ParentOrder:

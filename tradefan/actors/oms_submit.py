@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from tradefan.actors.oms_contingent import accept_trigger
 from tradefan.actors.oms_engine import advance
-from tradefan.actors.oms_entry import No, checked, tradable
+from tradefan.actors.oms_entry import No, checked, say_accepted, tradable
 from tradefan.actors.oms_gate import closed, not_ready, reference, risk_state
 from tradefan.actors.oms_group import cancel_group, leg_ended
 from tradefan.actors.oms_group_entry import accept_group
@@ -201,18 +201,7 @@ def _accept(
     record = Parent(turn.now, order, None if target is None else target.target_qty, plan)
     turn.emit(in_market(turn, record, decision_px))
     turn.parents[order.parent_id] = None
-    turn.log(
-        "info",
-        "parent_accepted",
-        parent_id=order.parent_id,
-        owner=order.owner,
-        account=order.account,
-        instrument=order.instrument,
-        side=order.side,
-        order_qty=plain(order.order_qty),
-        algo=order.algo,
-        reason=order.reason,
-    )
+    say_accepted(turn, order)
     advance(turn, order.parent_id, at_stop=at_stop)
 
 
