@@ -75,8 +75,10 @@ def _why(turn: Turn, parent: ParentState, recipe: Recipe, held: str) -> str:
 
 
 def _is_placed(parent: ParentState, recipe: Recipe) -> bool:
-    """Say whether nothing of it is placed any more: what rests goes on by itself."""
+    """Say whether nothing of it is placed any more, and what rests goes on unless its owner says else."""
     clip, plan = parent.clip, parent.plan
+    if recipe.settings.on_restart in ("pause", "cancel"):
+        return False
     if not recipe.once or clip is None or plan is None or clip.plan != parent.plans:
         return False
     return parent.attempts - clip.attempts >= ceil_div(clip.lots, plan.max_clip or clip.lots or 1)

@@ -23,7 +23,7 @@ from tradefan.core.trading_state import (
     sound,
 )
 from tradefan.messages.orders import ParentOrder, Phase
-from tradefan.messages.plan import Clip
+from tradefan.messages.plan import Clip, Plan
 from tradefan.messages.records import (
     Audit,
     CleanStop,
@@ -191,12 +191,15 @@ def on_plan(state: Trading, record: PlanChange) -> bool:
     if parent is None or parent.phase is Phase.DONE:
         return False
     apply_tca.on_plan(state, parent, record.plan, record.at_ns)
-    if (parent.fired or parent.group is not None) and not parent.plans:
-        # What it was armed in is no matter: its children are those of the start that plans them.
-        parent.epoch = state.epoch
-    parent.plan, parent.plans = record.plan, parent.plans + 1
-    parent.updated_ns = record.at_ns
+    _take_plan(state, parent, record.plan, record.at_ns)
     return True
+
+
+def _take_plan(state: Trading, parent: ParentState, plan: Plan, at_ns: int) -> None:
+    """Go by a plan from now on; what works by it places children of the start that has made it."""
+    if parent.phase is Phase.WORKING:
+        parent.epoch = state.epoch
+    parent.plan, parent.plans, parent.updated_ns = plan, parent.plans + 1, at_ns
 
 
 def on_amend_asked(state: Trading, record: AmendAsked) -> bool:
@@ -221,7 +224,7 @@ def on_amended(state: Trading, record: Amended) -> bool:
     apply_tca.on_amended(state, parent, record)
     parent.order, parent.amending = order, None
     apply_tca.on_plan(state, parent, record.plan, record.at_ns)
-    parent.plan, parent.plans, parent.updated_ns = record.plan, parent.plans + 1, record.at_ns
+    _take_plan(state, parent, record.plan, record.at_ns)
     return True
 
 

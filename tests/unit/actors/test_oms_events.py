@@ -14,7 +14,7 @@ from tests.unit.actors.test_oms_algorithms import parent_of, quoted, scheduled
 from tradefan.messages.gateway import CancelOrder, CreateOrder
 from tradefan.messages.instrument import InstrumentUpdate
 from tradefan.messages.market import FeedQuality, Quality, VolumeTick
-from tradefan.messages.orders import OrderStatus, PauseOrder, Phase, Refusal, ResumeOrder
+from tradefan.messages.orders import AmendOrder, OrderStatus, PauseOrder, Phase, Refusal, ResumeOrder
 from tradefan.messages.work import (
     PlanChange,
 )
@@ -346,3 +346,29 @@ def alive_without_answers(bench: Bench, seconds: int) -> None:
     for _ in range(seconds):
         bench.advance(SECOND)
         quoted(bench, 100)
+
+
+@pytest.mark.failure("ST-01")
+@pytest.mark.parametrize(("says", "phase"), [("cancel", Phase.COMPLETING), ("pause", Phase.PAUSED)])
+def test_limit_when_it_says_what_a_restart_does_to_it_then_that_holds_for_what_rests(
+    bench: Bench, says: str, phase: Phase
+) -> None:
+    """By itself what rests at its owner's price goes on; its owner may want it otherwise."""
+    create = bench.resting(2, 99, settings={"on_restart": says})
+    again = Bench(records=bench.records, now_ns=bench.now_ns + SECOND).ready()
+    again.report(create, S.NEW, source="look")
+    assert parent_of(again).phase is phase
+    again.check()
+
+
+@pytest.mark.failure("ST-01")
+def test_limit_when_it_is_amended_behind_a_restart_then_it_is_placed_by_that_start(bench: Bench) -> None:
+    """What rested went on without a question; by its new plan it works in this start."""
+    create = bench.resting(2, 99)
+    again = Bench(records=bench.records, now_ns=bench.now_ns + SECOND).ready()
+    again.report(create, S.NEW, source="look")
+    again.tell(AmendOrder(API, name_of(again), limit_price=D(98)))
+    again.report(again.one(GATEWAY, CancelOrder), S.CANCELED)
+    assert again.one(GATEWAY, CreateOrder).limit_price == D(98)
+    assert parent_of(again).epoch == again.trading.epoch
+    again.check()

@@ -109,6 +109,7 @@ class OverParents(OverRecords):
             one = self.parents[record.order.parent_id]
             one.order, one.qty, one.amended = record.order, record.order.order_qty, True
             one.plan, one.plans = record.plan, one.plans + 1
+            self._begins_anew(one)
         elif isinstance(record, Amend) and record.parent_id in self.parents:
             self.parents[record.parent_id].qty = record.order_qty
         elif isinstance(record, PhaseChange | PlanChange | Decision | ParentFailed):
@@ -123,6 +124,7 @@ class OverParents(OverRecords):
         elif isinstance(record, PlanChange):
             old, one.plan, one.plans = one.plan, record.plan, one.plans + 1
             broken, one.left = self.on_plan(seen, one, old, record.at_ns), ("", 0)
+            self._begins_anew(one)
         elif isinstance(record, ParentFailed):
             one.phase, one.reason, one.paused_ns = Phase.PAUSED, "defect", record.at_ns
         else:
@@ -134,6 +136,11 @@ class OverParents(OverRecords):
                 one.epoch, one.left = self.epoch, (one.reason, one.paused_ns)
             one.phase, one.reason = record.phase, record.reason
         return broken
+
+    def _begins_anew(self, one: Worked) -> None:
+        """What works by a plan belongs to the start that has made it."""
+        if one.phase is Phase.WORKING:
+            one.epoch = self.epoch
 
     def on_plan(self, seen: Witness, one: Worked, old: Plan | None, at_ns: int) -> Violation | None:
         """Look at the plan that it has since now, and at the one before it."""
