@@ -69,6 +69,8 @@ def test_twap_when_submitted_then_planned_accepted_watched_and_cancelled(daemon:
 
 def test_watch_when_interrupted_then_the_order_goes_on(daemon: DaemonProcess) -> None:
     """Ctrl-C ends the looking; how to end the order is said."""
+    # Whoever runs the tests in the background has it ignored, and so would the command.
+    ignored = signal.signal(signal.SIGINT, signal.default_int_handler)
     order = json.loads(daemon.run("order", "submit", *TWAP, "--json").stdout)
     words = daemon._command("order", "show", order["parent_id"], "--watch", "--json")
     with subprocess.Popen(
@@ -78,6 +80,7 @@ def test_watch_when_interrupted_then_the_order_goes_on(daemon: DaemonProcess) ->
         assert watch.stderr is not None
         assert json.loads(watch.stdout.readline())["parent_id"] == order["parent_id"]
         watch.send_signal(signal.SIGINT)
+        signal.signal(signal.SIGINT, ignored)
         assert f"order cancel {order['parent_id']} ends it" in watch.stderr.read()
     assert watch.returncode == 0
     assert only(daemon, order["parent_id"])["phase"] == "WORKING"
