@@ -13,7 +13,8 @@ from tradefan.messages.plan import Plan
 
 JITTER = 0.2
 PRIOR_BUCKETS = 12
-"""The defaults of the design."""
+SHARE_DEN = 10**12
+"""The defaults of the design, and in what a share is counted."""
 
 
 def hold(walk: Any, command: Decide) -> None:
@@ -28,6 +29,9 @@ def hold(walk: Any, command: Decide) -> None:
     if settings.mode == "dynamic":
         prior = PRIOR_BUCKETS * sum(volumes) / max((plan.end_ns - plan.start_ns) / settings.bucket, 1.0)
         share = dynamic(volumes, command.k, max(walk.total - plan.volume_base, 0), prior)
+        if walk.clip is not None and walk.clip.plan == walk.plans:
+            # What was meant to be done stays so, though less trades from now on than was thought.
+            share = max(share, walk.clip.share / SHARE_DEN)
     else:
         share = static(volumes, command.k)
     rest, last = walk.order_lots - plan.base, command.k == len(plan.taus) - 1

@@ -134,7 +134,7 @@ def test_file_when_cut_at_a_random_byte_then_refused_or_nothing_is_missing(envir
 def test_config_when_damaged_files_come_in_a_row_then_only_whole_ones_become_active(tmp_path: Path) -> None:
     """I-26: cut files, as a reader sees them while they are written, never become the active one."""
     whole = (ROOT / "config" / "environments" / "development.yaml").read_bytes()
-    world = World(development(), tmp_path, recordings(), start_ns=1_700_000_000 * SECOND)
+    world = World(development(at_once=False), tmp_path, recordings(), start_ns=1_700_000_000 * SECOND)
     world.run(1)
     random = Random(26)
     refusals = 0
