@@ -48,6 +48,7 @@ SLICED_ONLY = (
     "chase",
     "i_would_price",
     "stale_cancel_after",
+    "volume_source",
 )
 """Settings that only what is placed a part at a time reads."""
 EXTEND = "extend"
@@ -118,6 +119,9 @@ class Common(Settings, frozen=True, kw_only=True):
         Decimal, unit("share of volume", "own share of what trades, of schedules")
     ] = Decimal("0.25")
     participation_window: Annotated[Span, unit("duration", "over which that is counted")] = Span(60 * SECOND)
+    volume_source: Annotated[
+        Literal["trades", "klines"], unit("choice", "what tells how much trades while it works")
+    ] = "trades"
     tactic: Annotated[str, unit("name", "how a clip is placed; one of the tactics")] = "passive_then_cross"
     retry_after: Annotated[int, unit("ms", "before a taking child is tried again")] = 250
     tries: Annotated[int, unit("count", "taking children of one clip at most")] = 4

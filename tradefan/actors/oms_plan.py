@@ -7,9 +7,14 @@ from tradefan.actors.oms_entry import No, checked, tradable
 from tradefan.actors.oms_executor import entry_of, plan_of, settings_of
 from tradefan.actors.oms_state import Turn
 from tradefan.actors.oms_submit import parent_of, refusal_of, require_numbers
+from tradefan.actors.oms_tca_market import market_now
+from tradefan.actors.oms_tca_view import NO_K
 from tradefan.contracts import RiskRefused
 from tradefan.core.contingent import TRIGGERS
+from tradefan.core.costs import BPS
 from tradefan.core.group import GROUPS
+from tradefan.core.tca import calibrated, estimate_bps
+from tradefan.core.volatility import sigma_bps
 from tradefan.errors import Refused
 from tradefan.execution import Common
 from tradefan.executors.entry import curve_of, expected_volume
@@ -60,9 +65,10 @@ def _answer(turn: Turn, req: int, order: ParentOrder, plan: Plan | None) -> Plan
         share = participation(
             order, plan, expected_volume(curve_of(entry_of(turn, order), plan, curved), plan)
         )
-    flags = plan.flags
+    flags = list(plan.flags)
     if share is None and plan.end_ns is not None and "volume_unknown" not in flags:
-        flags = (*flags, "volume_unknown")
+        flags.append("volume_unknown")
+    cost = None if share is None else _estimate(turn, order, plan, share, flags)
     return PlanAnswer(
         req,
         None if slices is None else len(slices),
@@ -70,8 +76,26 @@ def _answer(turn: Turn, req: int, order: ParentOrder, plan: Plan | None) -> Plan
         plan.start_ns,
         plan.end_ns,
         share,
-        None,
+        cost,
         plan.source,
         plan.coverage,
-        flags,
+        tuple(flags),
     )
+
+
+def _estimate(turn: Turn, order: ParentOrder, plan: Plan, share: float, flags: list[str]) -> float | None:
+    """Return half the spread + k sigma sqrt(X / V) in bps (EXECUTION.md part 9); why not is a flag."""
+    mid, spread = market_now(turn, order.instrument)
+    moves = turn.live.tca.moves.get(order.instrument)
+    assert plan.end_ns is not None, "a share of volume is one of a window"
+    sigma = None if moves is None else sigma_bps(moves, plan.end_ns - plan.start_ns)
+    if mid is None or spread is None:
+        flags.append("no_mid")
+        return None
+    if sigma is None:
+        flags.append("volatility_unknown")
+        return None
+    k = calibrated(turn.trading.samples.get(order.instrument, ()))
+    if k is None:
+        flags.append("uncalibrated")
+    return estimate_bps(float(spread / mid) * BPS / 2, sigma, share, NO_K if k is None else k)

@@ -19,13 +19,17 @@ from tradefan.core import tape, track
 from tradefan.core.mids import FRESH_NS, Mids
 from tradefan.core.schedule import by_rate
 from tradefan.core.trading import ParentState, Trading
+from tradefan.core.volatility import Moves, is_due
+from tradefan.core.volatility import lose as lose_move
+from tradefan.core.volatility import see as see_move
 from tradefan.executors.trajectories import Rated
 from tradefan.messages.contingent import Amend
 from tradefan.messages.instrument import Instrument
 from tradefan.messages.market import Quality, Quote
+from tradefan.messages.orders import Phase
 from tradefan.messages.records import Fill
 from tradefan.messages.tca import Met
-from tradefan.units import EXTERNAL, ZERO, Asset, InstrumentId, exact
+from tradefan.units import EXTERNAL, MINUTE, ZERO, Asset, InstrumentId, exact, plain
 
 
 class Sight(Protocol):
@@ -36,6 +40,8 @@ class Sight(Protocol):
     wiring: OmsWiring
 
 
+LOW_NS = 5 * MINUTE
+"""So long may an order be below its `min_rate` before somebody hears of it."""
 _NOTHING = (ZERO, ZERO)
 _TWO = Decimal(2)
 
@@ -91,9 +97,16 @@ def price_of(turn: Turn, asset: Asset, quote: Asset, instrument: InstrumentId) -
 
 
 def on_quote(live: Live, quote: Quote, now_ns: int) -> None:
-    """Take a quote of an instrument where somebody is at work, if it can be trusted."""
-    seen = live.tca.mids.get(quote.instrument)
-    if seen is not None and _is_live(live, quote.instrument):
+    """Take a quote, if it can be trusted: each where somebody is at work, else one now and then."""
+    seen, moves = live.tca.mids.get(quote.instrument), live.tca.moves.get(quote.instrument)
+    if moves is None:
+        moves = live.tca.moves[quote.instrument] = Moves()
+    due = is_due(moves, now_ns)
+    if not (due or seen is not None) or not _is_live(live, quote.instrument):
+        return
+    if due:
+        see_move(moves, now_ns, (quote.bid + quote.ask) / 2)
+    if seen is not None:
         m.see(seen, now_ns, quote.bid, quote.ask)
 
 
@@ -102,6 +115,8 @@ def on_lost(turn: Turn, instrument: InstrumentId) -> None:
     seen = turn.live.tca.mids.get(instrument)
     if seen is not None:
         m.lose(seen, turn.now)
+    if instrument in turn.live.tca.moves:
+        lose_move(turn.live.tca.moves[instrument])
 
 
 def note_traded(turn: Turn, fill: Fill) -> None:
@@ -196,7 +211,9 @@ def _follow_rate(turn: Turn, parent: ParentState) -> None:
     if recipe is None or plan is None or not isinstance(recipe.settings, Rated):
         return
     error = track.Error(max(int(parent.order.order_qty // plan.qty_lot), 1), since_ns=turn.now)
-    pace = Pace(recipe.settings.rate, int(recipe.settings.clip_life), plan.qty_lot, error)
+    pace = Pace(
+        recipe.settings.rate, int(recipe.settings.clip_life), plan.qty_lot, error, recipe.settings.min_rate
+    )
     turn.live.tca.paces[parent.order.parent_id] = pace
     keep_pace(turn, parent)
 
@@ -225,3 +242,19 @@ def keep_pace(turn: Turn, parent: ParentState) -> None:
     low, high = (by_rate(whole, pace.rate, max(lots, 0)) for lots in (total - recent, total))
     track.on_cum(pace.error, turn.now, int(parent.cum_qty // pace.qty_lot))
     track.on_interval(pace.error, turn.now, low, high)
+    _hold_least(turn, parent, pace, total)
+
+
+def _hold_least(turn: Turn, parent: ParentState, pace: Pace, total: int) -> None:
+    """Alarm once when an order has traded less than its least share of all since it began, for minutes."""
+    cum = int(parent.cum_qty // pace.qty_lot)
+    if parent.phase is not Phase.WORKING or cum >= pace.least * total:
+        pace.low_ns, pace.told = None, False
+        return
+    if pace.low_ns is None:
+        pace.low_ns = turn.now
+    if turn.now - pace.low_ns < LOW_NS or pace.told:
+        return
+    pace.told = True
+    name, share = parent.order.parent_id, f"{cum / total:.4f}"
+    turn.log("warning", "below_min_rate", parent_id=name, share=share, min_rate=plain(pace.least))

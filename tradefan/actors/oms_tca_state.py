@@ -8,6 +8,7 @@ from msgspec import Struct, field
 
 from tradefan.core.mids import Mids, Since
 from tradefan.core.track import Error
+from tradefan.core.volatility import Moves
 from tradefan.units import ClientOrderId, InstrumentId, ParentId
 
 BPS_BUCKETS = (-50.0, -20.0, -10.0, -5.0, -2.0, -1.0, 0.0, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0)
@@ -26,12 +27,18 @@ class Base(Struct, frozen=True):
 
 
 class Pace(Struct):
-    """A schedule that follows what trades: a rate of it, a clip later at most."""
+    """A schedule that follows what trades: a rate of it, a clip later at most.
+
+    `low_ns` is since when it has traded less than `least` of it; `told` says that somebody knows.
+    """
 
     rate: Decimal
     life_ns: int
     qty_lot: Decimal
     error: Error
+    least: Decimal
+    low_ns: int | None = None
+    told: bool = False
 
 
 class CostCounts(Struct):
@@ -53,11 +60,13 @@ class CostCounts(Struct):
 class TcaLive(Struct):
     """What the analysis of costs sees of the market, where a parent is at work; a restart begins anew.
 
+    `moves` is of every market: it says what an order that has not begun will cost.
     `own` is what we traded there: quantity and value. `written` says when creates left that have no word yet,
     `due` when a mid or a final record is wanted.
     """
 
     mids: dict[InstrumentId, Mids] = field(default_factory=dict)
+    moves: dict[InstrumentId, Moves] = field(default_factory=dict)
     own: dict[InstrumentId, tuple[Decimal, Decimal]] = field(default_factory=dict)
     bases: dict[ParentId, Base] = field(default_factory=dict)
     paces: dict[ParentId, Pace] = field(default_factory=dict)

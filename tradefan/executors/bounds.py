@@ -37,6 +37,9 @@ def check_settings(settings: Common) -> None:
     if settings.order_deadline is not None:
         within("up to 60s", "order_deadline", settings.order_deadline, 1, MINUTE)
     lookup("tactic", settings.tactic)
+    if settings.volume_source != "trades":
+        text = f"volume_source: expected trades, got {settings.volume_source}: no feed tells bars that form"
+        raise Refused("BAD_SETTING", text, "volume_source trades")
     _check_end(settings)
     if isinstance(settings, Scheduled) and settings.slices is not None:
         within(f"1 to {schedule.DECISIONS_MAX}", "slices", settings.slices, 1, schedule.DECISIONS_MAX)
@@ -63,6 +66,7 @@ def _check_curve(settings: Curved) -> None:
 
 def _check_rate(settings: Rated) -> None:
     within("0.0001 to 1", "rate", settings.rate, Decimal("0.0001"), Decimal(1))
+    within(f"0 to rate {settings.rate}", "min_rate", settings.min_rate, Decimal(0), settings.rate)
     within(f"rate {settings.rate} to 1", "max_rate", settings.max_rate, settings.rate, Decimal(1))
     within("up to 1h", "min_gap", settings.min_gap, 1, HOUR)
     within("up to 1h", "clip_life", settings.clip_life, 1, HOUR)

@@ -106,7 +106,11 @@ def make_plan(recipe: Recipe, entry: Entry) -> Plan:
     )
     curve = curve_of(entry, plan, settings) if isinstance(settings, Curved) else Curve()
     if entry.old is None:
-        _check_fit(recipe, entry, plan, lots, curve)
+        measured = curve
+        if isinstance(settings, Scheduled) and not isinstance(settings, Curved):
+            # Its targets need no volume, but what it may be of it does.
+            measured = curve_of(entry, plan, Curved())
+        _check_fit(recipe, entry, plan, lots, measured)
     return _with_targets(recipe, entry, plan, lots, curve)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from tradefan.contracts import register
+from tradefan.errors import Refused
 from tradefan.execution import SLICED_ONLY, Common, Recipe
 from tradefan.executors.composed import Composed
 from tradefan.executors.insist import Insist
@@ -15,9 +16,10 @@ from tradefan.setting import unit
 
 
 class MarketSettings(Common, frozen=True, kw_only=True):
-    """Whether it goes on each second behind `tries`, as a stop that has fired does."""
+    """Whether it goes on each second behind `tries`, as a stop does; whose type it is."""
 
     insist: Annotated[bool, unit("flag", "goes on each second behind its tries")] = False
+    native: Annotated[bool, unit("flag", "the venue's own market type, without a collar")] = False
 
 
 @register("executor", "market", settings=MarketSettings)
@@ -26,6 +28,9 @@ class Market(Composed[MarketSettings]):
 
     def compose(self) -> Recipe:
         settings = self.settings
+        if settings.native:
+            text = "native: expected a venue with a market type of its own; no venue says that it has one"
+            raise Refused("BAD_SETTING", text, "native false")
         tactic = Insist(settings) if settings.insist else Take(settings)
         unread = (*SLICED_ONLY, "post_only")
         return Recipe(settings, Whole(), Once(settings), tactic, follows=False, slices=False, unread=unread)

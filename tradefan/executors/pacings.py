@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Annotated
+from typing import Annotated, Literal
 
 from tradefan.contracts import register
 from tradefan.core import schedule
@@ -139,6 +139,9 @@ class Shown(Common, frozen=True, kw_only=True):
         "exhausted"
     )
     peg: Annotated[bool, unit("flag", "it follows the own best, in place of resting at its limit")] = False
+    native: Annotated[
+        Literal["auto", "never"], unit("choice", "the venue's own iceberg, where it keeps this meaning")
+    ] = "auto"
 
 
 @register("pacing", "refill", settings=Shown)

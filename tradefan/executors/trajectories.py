@@ -27,6 +27,7 @@ class Rated(Common, frozen=True, kw_only=True):
     rate: Annotated[Decimal, unit("share of volume", "of all that trades, own trades included")] = Decimal(
         "0.10"
     )
+    min_rate: Annotated[Decimal, unit("share of volume", "below it for five minutes alarms")] = Decimal(0)
     max_rate: Annotated[Decimal, unit("share of volume", "ceiling over participation_window")] = Decimal(
         "0.20"
     )

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
 from tests.unit.actors.oms_bench import Bench
-from tests.unit.actors.oms_wired import API, FACE, GATEWAY, STORE, TRADER, submit
+from tests.unit.actors.oms_wired import API, BTC, FACE, GATEWAY, STORE, TRADER, submit
 from tradefan.messages.gateway import CreateOrder
+from tradefan.messages.market import VolumeDays
 from tradefan.messages.orders import AskPlan, PlanAnswer, PlannedSlice, Refusal
 from tradefan.messages.records import (
     Parent,
@@ -17,7 +19,7 @@ from tradefan.messages.records import (
 from tradefan.messages.work import (
     Decision,
 )
-from tradefan.units import SECOND
+from tradefan.units import DAY, HOUR, MINUTE, SECOND
 
 D = Decimal
 
@@ -94,6 +96,41 @@ def test_plan_when_the_volume_is_not_known_then_a_flag_says_so_and_nothing_is_ze
     assert (found.expected_participation, found.estimate_bps) == (None, None)
     assert "volume_unknown" in found.flags
     assert found.source
+
+
+def history(per_day: float) -> VolumeDays:
+    """Twenty days that are over by now, all alike."""
+    each = (per_day / 288,) * 288
+    return VolumeDays(BTC, "klines", 5 * MINUTE, tuple((day, each) for day in range(20_000, 20_020)))
+
+
+def test_plan_when_volume_and_volatility_are_known_then_it_says_what_it_should_cost() -> None:
+    """4 of 100 in an hour: half of 10 bps, and sigma of an hour (12 steps of 100 bps in 132 s) by a fifth."""
+    bench = Bench(now_ns=20_020 * DAY + 12 * HOUR).ready()
+    bench.tell(history(2_400.0))
+    found = plan(bench, 4, "twap", settings={"duration": "1h"})
+    assert isinstance(found, PlanAnswer), found
+    assert found.expected_participation == pytest.approx(0.04, rel=1e-3)
+    assert (found.estimate_bps, found.flags) == (None, ("volatility_unknown",))
+    for i in range(13):
+        bench.advance(10 * SECOND)
+        bench.quote(BTC, 100 * math.exp(0.01 * (i % 2)))
+    bench.sent.clear()
+    found = plan(bench, 4, "twap", settings={"duration": "1h"})
+    assert isinstance(found, PlanAnswer)
+    sigma = 100 * math.sqrt(12 / 132 * 3_600)
+    assert found.estimate_bps == pytest.approx(5 + sigma * 0.2, rel=1e-3)
+    assert found.flags == ("uncalibrated",)
+    bench.trading.samples[BTC] = [2.0] * 30
+    found = plan(bench, 4, "twap", settings={"duration": "1h"})
+    assert isinstance(found, PlanAnswer)
+    assert found.estimate_bps == pytest.approx(5 + 2 * sigma * 0.2, rel=1e-3)
+    assert found.flags == ()
+    bench.advance(6 * SECOND)
+    bench.sent.clear()
+    found = plan(bench, 4, "twap", settings={"duration": "1h"})
+    assert isinstance(found, PlanAnswer), found
+    assert (found.estimate_bps, found.flags) == (None, ("no_mid",))
 
 
 @pytest.mark.parametrize(

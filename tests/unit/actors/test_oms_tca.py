@@ -329,6 +329,27 @@ def test_schedule_when_it_follows_the_volume_then_it_lags_what_traded_a_clip_ago
     bench.check()
 
 
+def test_pov_when_it_trades_less_than_its_least_share_for_minutes_then_one_alarm(bench: Bench) -> None:
+    """Five minutes have to pass below it; once it has caught up, they begin anew."""
+    settings = {"rate": "0.10", "min_rate": "0.05", "duration": "1h", "post_only": True}
+    bench.submit(10, algo="pov", settings=settings)
+
+    def trades(lots: int, seconds: int) -> int:
+        for _ in range(seconds):
+            bench.tell(VolumeTick(BTC, 1, lots, 0.0, 100.0, bench.now_ns))
+            alive(bench, 1, 100)
+        return bench.logs.count("below_min_rate")
+
+    assert trades(20_000, 290) == 0
+    assert trades(20_000, 400) == 1
+    (create,) = bench.take(GATEWAY, CreateOrder)[-1:]
+    bench.report(create, S.NEW, recv_ns=bench.now_ns)
+    bench.fill(create, create.order_qty)
+    bench.report(create, S.FILLED, create.order_qty)
+    assert trades(20_000, 400) == 1
+    assert trades(200_000, 400) == 2
+
+
 # --- when it is written -------------------------------------------------------------------------------------
 
 

@@ -184,6 +184,15 @@ def test_plan_when_a_curve_is_known_then_it_is_followed_and_named() -> None:
         (minute(end_grace="2h"), "BAD_SETTING", "up to 1h", None),
         (minute(order_deadline="2m"), "BAD_SETTING", "up to 60s", None),
         (entry("pov", rate="1.5"), "BAD_SETTING", "rate: expected 0.0001 to 1", None),
+        (entry("pov", min_rate="0.11"), "BAD_SETTING", "min_rate: expected 0 to rate 0.10, got 0.11", None),
+        (minute(volume_source="klines"), "BAD_SETTING", "got klines: no feed", "volume_source trades"),
+        (
+            entry("limit", limit=99, volume_source="trades"),
+            "BAD_SETTING",
+            "limit does not use",
+            "without volume_source",
+        ),
+        (entry("market", native=True), "BAD_SETTING", "no venue says that it has one", "native false"),
         (entry("pov", max_rate="0.05"), "BAD_SETTING", "max_rate: expected rate 0.10 to 1", None),
         (entry("iceberg", limit=99, display=5, refill="soon"), "BAD_SETTING", "refill", "refill exhausted"),
         (entry("iceberg", limit=99, display=5, delay_min="2s"), "BAD_SETTING", "delay_min to 1h", None),
@@ -200,9 +209,13 @@ def test_plan_when_it_cannot_be_worked_then_the_refusal_says_what_would_pass(
     assert caught.value.would_pass == passes
 
 
-def test_plan_when_it_would_be_too_much_of_the_volume_then_a_longer_time_is_proposed() -> None:
-    """720 of 1000 lots in 300 s, cap a quarter: 864 s would pass. What nobody knows refuses nothing."""
-    asked = entry("vwap", 72, duration="300s")
+@pytest.mark.parametrize("algo", ["twap", "vwap"])
+def test_plan_when_it_would_be_too_much_of_the_volume_then_a_longer_time_is_proposed(algo: str) -> None:
+    """720 of 1000 lots in 300 s, cap a quarter: 864 s would pass. What nobody knows refuses nothing.
+
+    A TWAP's targets need no volume, but it is held against what is known of it all the same.
+    """
+    asked = entry(algo, 72, duration="300s")
     with pytest.raises(Refused, match="ABOVE_PARTICIPATION") as caught:
         plan_of(replace(asked, levels=LEVELS))
     assert caught.value.would_pass == "duration 865"
