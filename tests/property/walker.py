@@ -39,6 +39,8 @@ from tradefan.units import MS, SECOND, ClientOrderId, Side
 
 S = OrderStatus
 QUESTIONS_MAX = 12
+RECENT = 24
+"""So many children are seen at least, beside those that are live."""
 COLLAR_BPS, WIDE_BPS = 50, 200
 
 
@@ -65,6 +67,8 @@ class Kid:
     """Whether it may still trade at the venue."""
     live: bool = True
     """Whether we count it as live."""
+    shown: Child | None = None
+    """How it is seen, since it has ended."""
 
     @property
     def leaves(self) -> int:
@@ -87,6 +91,11 @@ class Walk:
     ask_lots: int = 40
     trusted: bool = True
     kids: list[Kid] = field(default_factory=list)
+    alive: list[Kid] = field(default_factory=list)
+    """Those of them that may be live."""
+    cum: int = 0
+    """What we know to have traded; the venue knows of `venue_cum`."""
+    venue_cum: int = 0
     clip: Clip | None = None
     clips: int = 0
     attempts: int = 0
@@ -112,18 +121,16 @@ class Walk:
 
     # --- the view -------------------------------------------------------------------------------------
 
-    @property
-    def cum(self) -> int:
-        return sum(kid.known for kid in self.kids)
-
-    @property
-    def venue_cum(self) -> int:
-        return sum(kid.cum for kid in self.kids)
+    def living(self) -> list[Kid]:
+        """Return the children that we count as live, oldest first."""
+        self.alive = [kid for kid in self.alive if kid.live]
+        return self.alive
 
     def view(self) -> View:
-        live = [kid for kid in self.kids if kid.live]
-        recent = [kid for kid in self.kids[-24:] if not kid.live] + live
-        recent.sort(key=lambda kid: int(kid.name))
+        live = self.living()
+        recent = self.kids[-RECENT:]
+        first = len(self.kids) - len(recent)
+        recent = [kid for kid in live if int(kid.name) < first] + recent
         touch = collar = wide = None
         if self.trusted and self.seen:
             collar, wide = self._collar(COLLAR_BPS), self._collar(WIDE_BPS)
@@ -135,8 +142,8 @@ class Walk:
             self.side,
             self.order_lots,
             self.cum,
-            sum(kid.lots - kid.known for kid in live if not kid.doubt),
-            sum(kid.lots - kid.known for kid in live if kid.doubt),
+            sum([kid.lots - kid.known for kid in live if not kid.doubt]),
+            sum([kid.lots - kid.known for kid in live if kid.doubt]),
             self.plan.limit,
             self.plan,
             self.plans,
@@ -157,7 +164,9 @@ class Walk:
         return ceil_div(total * (10_000 - bps), 20_000)
 
     def _child(self, kid: Kid) -> Child:
-        return Child(
+        if kid.shown is not None:
+            return kid.shown
+        found = Child(
             ClientOrderId(kid.name),
             kid.status,
             Doubt.CREATE if kid.doubt else None,
@@ -173,6 +182,9 @@ class Walk:
             kid.clip,
             kid.step,
         )
+        if not kid.live:
+            kid.shown = found
+        return found
 
     def _volume(self) -> Volume:
         if self.fixed_volume is not None:
@@ -180,8 +192,8 @@ class Walk:
         since = self.now_ns - 60 * SECOND
         while self.traded and self.traded[0][0] <= since:
             self.traded.pop(0)
-        window = sum(lots for _, lots, _ in self.traded)
-        own = sum(lots for _, lots, mine in self.traded if mine)
+        window = sum([lots for _, lots, _ in self.traded])
+        own = sum([lots for _, lots, mine in self.traded if mine])
         return Volume(self.total, window, own, self.now_ns - self.plan.start_ns >= 60 * SECOND, self.trusted)
 
     # --- asking the engine ------------------------------------------------------------------------------
@@ -269,7 +281,7 @@ class Walk:
 
     def _decide(self, command: Decide) -> None:
         view = self.view()
-        assert not any(kid.live and not kid.doubt for kid in self.kids), "a decision beside what rests"
+        assert not any(not kid.doubt for kid in self.living()), "a decision beside what rests"
         assert 0 <= command.lots <= view.rest
         assert command.lots == 0 or command.lots >= min(self.plan.min_clip, view.rest)
         ahead = command.reason in (AT_END, EXTEND) or command.price is not None
@@ -322,7 +334,7 @@ class Walk:
             self.crossed.append(self.now_ns)
         elif post_only:
             assert view.ahead(opposite, price) > 0, "a passive child would cross"
-        open_lots = sum(kid.lots - kid.known for kid in self.kids if kid.live)
+        open_lots = sum(kid.lots - kid.known for kid in self.living())
         assert self.plan.display is None or open_lots + lots <= self.plan.display, "I5: display"
         assert self.plan.max_clip is None or lots <= self.plan.max_clip, "max_clip"
         self.attempts += 1
@@ -337,6 +349,7 @@ class Walk:
             post_only,
         )
         self.kids.append(kid)
+        self.alive.append(kid)
         # Its acknowledgement is heard.
         self.told = True
         if tif == "IOC":
@@ -362,14 +375,16 @@ class Walk:
     def _fill(self, kid: Kid, lots: int) -> None:
         if lots:
             kid.cum += lots
+            self.venue_cum += lots
             self.traded.append((self.now_ns, lots, True))
             self.total += lots
 
     def _tell(self, kid: Kid) -> None:
         """We hear how a child stands."""
         if kid.cum > kid.known:
+            self.cum += kid.cum - kid.known
             kid.known, kid.filled_ns = kid.cum, self.now_ns
-        kid.doubt, self.told = False, True
+        kid.doubt, self.told, kid.shown = False, True, None
         if not kid.open or not kid.leaves:
             kid.open = kid.live = False
             kid.status = S.FILLED if not kid.leaves else S.CANCELED
@@ -515,8 +530,8 @@ class Walk:
 
     def check(self) -> None:
         """I1: what has traded, works or may exist never exceeds the order."""
-        view = self.view()
-        assert view.done <= self.order_lots, f"I1: {view.done} of {self.order_lots}"
+        done = self.cum + sum([kid.lots - kid.known for kid in self.living()])
+        assert done <= self.order_lots, f"I1: {done} of {self.order_lots}"
         assert self.venue_cum <= self.order_lots
-        open_at_venue = sum(kid.leaves for kid in self.kids if kid.open)
+        open_at_venue = sum([kid.leaves for kid in self.kids if kid.open])
         assert self.venue_cum + open_at_venue <= self.order_lots

@@ -1,7 +1,14 @@
-"""One walk per algorithm and tactic: what both machines start from."""
+"""One walk per algorithm and tactic: what both machines start from.
+
+    python -m tests.property.walks CASE STEPS
+
+walks from seed 0 on until it has taken so many steps, and prints walks, those that were filled, steps/s.
+"""
 
 from __future__ import annotations
 
+import sys
+import time
 from decimal import Decimal
 from typing import Any
 
@@ -16,6 +23,8 @@ from tradefan.units import SECOND, Side
 
 T0 = 1_700_000_000 * SECOND
 LOTS = 200
+WALK_MAX = 3_000
+"""Steps of a walk that does not end by itself."""
 CASES: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
     "market": ("market", {}, {"end_ns": None}),
     "limit": ("limit", {}, {"limit": 9_999, "end_ns": None}),
@@ -64,3 +73,23 @@ def make(name: str, seed: int, side: Side = "buy") -> Walk:
     walk = Walk(algorithm.recipe, replace(plan, taus=planned.taus, volumes=planned.volumes), LOTS, side, seed)
     walk.made_for = asked
     return walk
+
+
+def main() -> None:
+    """Walk a case; what breaks a rule is raised, with its seed before it."""
+    name, most = sys.argv[1], int(sys.argv[2])
+    steps = seed = full = 0
+    while steps < most:
+        walk = make(name, seed, "sell" if seed % 2 else "buy")
+        try:
+            steps += walk.walk(min(WALK_MAX, most - steps))
+        except Exception:
+            sys.stderr.write(f"seed {seed} of {name}:\n")
+            raise
+        full += walk.cum == walk.order_lots
+        seed += 1
+    sys.stdout.write(f"{seed} {full} {steps / time.process_time():.0f}\n")
+
+
+if __name__ == "__main__":
+    main()

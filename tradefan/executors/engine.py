@@ -124,21 +124,25 @@ def _settled(view: View, acted: tuple[Command, ...], paced: Wake) -> tuple[Comma
 
 def soonest(wakes: list[Wake]) -> Wake:
     """Return the wake that fires as soon as any of these would."""
+    found = wakes[0] if wakes else Wake()
+    for one in wakes[1:]:
+        found = Wake(
+            _least(found.at_ns, one.at_ns),
+            _most(found.bid_below, one.bid_below),
+            _least(found.bid_above, one.bid_above),
+            _most(found.ask_below, one.ask_below),
+            _least(found.ask_above, one.ask_above),
+            _least(found.volume_at, one.volume_at),
+        )
+    return found
 
-    def least(name: str) -> int | None:
-        return min((value for one in wakes if (value := getattr(one, name)) is not None), default=None)
 
-    def most(name: str) -> int | None:
-        return max((value for one in wakes if (value := getattr(one, name)) is not None), default=None)
+def _least(one: int | None, other: int | None) -> int | None:
+    return one if other is None or (one is not None and one < other) else other
 
-    return Wake(
-        least("at_ns"),
-        bid_below=most("bid_below"),
-        bid_above=least("bid_above"),
-        ask_below=most("ask_below"),
-        ask_above=least("ask_above"),
-        volume_at=least("volume_at"),
-    )
+
+def _most(one: int | None, other: int | None) -> int | None:
+    return one if other is None or (one is not None and one > other) else other
 
 
 # --- a decision -------------------------------------------------------------------------------------
