@@ -47,7 +47,8 @@ def order_submit(
         str | None,
         typer.Option(
             "--algo",
-            help="market, or limit with --limit; twap vwap pov iceberg; stop stop_limit take_profit trailing",
+            help="market, or limit with --limit; twap vwap pov iceberg; stop stop_limit take_profit trailing;"
+            " oco bracket",
         ),
     ] = None,
     limit: Annotated[str | None, typer.Option("--limit", help="limit price")] = None,
