@@ -24,6 +24,7 @@ from msgspec.structs import replace
 from benchmarks._paired import Paired, mean, paired, shown
 from tradefan.core import schedule, track
 from tradefan.core.curve import expected, levels_of, packaged
+from tradefan.execution import AT_END, EXTEND
 from tradefan.executors.entry import Entry
 from tradefan.messages.instrument import Instrument
 from tradefan.messages.market import VolumeDays
@@ -298,7 +299,7 @@ def _curve_error(watch: Watch, engine: BarEngine, volumes: Sequence[int]) -> flo
     n = len(engine.plan.taus)
     if not n:
         return None
-    planned = [clip for clip in watch.clips if not clip.reason.startswith(("end", "extend"))]
+    planned = [clip for clip in watch.clips if clip.reason not in (AT_END, EXTEND)]
     points = [(clip.target / watch.lots, volumes[(clip.k + 1) * (len(volumes) - 1) // n]) for clip in planned]
     return max(abs(share - volume / volumes[-1]) for share, volume in points)
 
