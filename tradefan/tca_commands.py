@@ -65,7 +65,7 @@ def _show_one(found: dict[str, Any], *, html: bool, as_json: bool) -> None:
     elif not as_json:
         from rich.console import Console
 
-        Console(highlight=False).print(drawing(found))
+        Console(highlight=False).print(drawing(found), soft_wrap=True)
 
 
 def _show_many(found: dict[str, Any], *, as_json: bool) -> None:
@@ -76,7 +76,7 @@ def _show_many(found: dict[str, Any], *, as_json: bool) -> None:
 
     from tradefan.tca_terminal import means
 
-    Console(highlight=False).print(means(found))
+    Console(highlight=False).print(means(found), soft_wrap=True)
 
 
 # --- where it comes from ------------------------------------------------------------------------------------

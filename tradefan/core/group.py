@@ -114,8 +114,11 @@ def legs_of(kind: str, side: Side, limit_price: Decimal | None, settings: Mappin
     given = {name: value for name, value in nested.items() if name not in own}
     for name, value in given.items():
         if not isinstance(value, dict):
-            known = (*own, *EXITS, *((ENTRY,) if kind == "bracket" else ("limit",)))
-            text = f"{kind}: expected a leg with settings as {name!r}{suggest(name, known)}"
+            legs = (*EXITS, *((ENTRY,) if kind == "bracket" else ("limit",)))
+            if name in legs:
+                text = f"{kind}: {name}: expected the settings of a leg, got {value!r}"
+                raise Refused("BAD_SETTING", text, f"{name}.offset_bps 100")
+            text = f"{kind}: expected a leg with settings as {name!r}{suggest(name, (*own, *legs))}"
             raise Refused("UNKNOWN_SETTING", text)
     return _oco(side, given) if kind == "oco" else _bracket(side, limit_price, given)
 
@@ -125,13 +128,11 @@ def _nested(settings: Mapping[str, Any]) -> dict[str, Any]:
     made: dict[str, Any] = {}
     for key, value in settings.items():
         name, dot, rest = key.partition(".")
-        if not dot:
-            made[key] = {**made[key], **value} if isinstance(made.get(key), dict) else value
-            continue
-        held = made.setdefault(name, {})
-        if not isinstance(held, dict):
+        part = {rest: value} if dot else value
+        held = made.get(name)
+        if name in made and not (isinstance(held, dict) and isinstance(part, dict)):
             raise Refused("BAD_SETTING", f"{name} is given as a whole and in part")
-        held[rest] = value
+        made[name] = {**held, **part} if held is not None else part
     return made
 
 

@@ -357,6 +357,8 @@ REFUSALS: dict[str, tuple[str, dict[str, Any], str]] = {
     "no leg": ("bracket", {}, "BAD_SETTING"),
     "two stops": ("bracket", {"stop.trigger_price": "95", "trailing.callback_bps": "10"}, "BAD_SETTING"),
     "unknown leg": ("bracket", {**LEGS, "stopp.trigger_price": "95"}, "UNKNOWN_SETTING"),
+    "leg as a text": ("bracket", {**LEGS, "stop": '{"trigger_price": 95}'}, "BAD_SETTING"),
+    "leg as a text alone": ("bracket", {"stop": '{"trigger_price": 95}'}, "BAD_SETTING"),
     "unknown setting": ("bracket", {**LEGS, "resise": "1s"}, "UNKNOWN_SETTING"),
     "setting of a leg": ("bracket", {**LEGS, "stop.trigger_prize": "1"}, "UNKNOWN_SETTING"),
     "stop above": ("bracket", {"stop.trigger_price": "105"}, "WOULD_TRIGGER_NOW"),
