@@ -40,10 +40,11 @@ def _span(value: object) -> Span:
         number = value.replace(".", "", 1)
         seconds = Decimal(value) if number.isdecimal() and value.isascii() else None
     else:
-        seconds = Decimal(str(value)) if isinstance(value, int | float | Decimal) else None
+        counts = isinstance(value, int | float | Decimal) and not isinstance(value, bool)
+        seconds = Decimal(str(value)) if counts else None
     if seconds is None and isinstance(value, str):
         return Span(parse_duration(value))
-    if seconds is None or isinstance(value, bool):
+    if seconds is None:
         raise ValueError(f"expected a duration such as 30s, got {value!r}")
     if not (seconds.is_finite() and 0 < seconds <= 10**9):
         raise ValueError(f"expected a duration above zero, got {value!r}")

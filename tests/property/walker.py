@@ -379,6 +379,11 @@ class Walk:
             self.traded.append((self.now_ns, lots, True))
             self.total += lots
 
+    def fill(self, kid: Kid, lots: int) -> None:
+        """Let a child trade, and be heard."""
+        self._fill(kid, lots)
+        self._tell(kid)
+
     def _tell(self, kid: Kid) -> None:
         """We hear how a child stands."""
         if kid.cum > kid.known:
@@ -473,8 +478,7 @@ class Walk:
         for kid in self.kids[-8:]:
             through = kid.price >= self.ask if self.side == "buy" else kid.price <= self.bid
             if kid.open and kid.live and through and kid.tif != "IOC":
-                self._fill(kid, kid.leaves)
-                self._tell(kid)
+                self.fill(kid, kid.leaves)
 
     def print_trade(self, lots: int) -> None:
         self.traded.append((self.now_ns, lots, False))

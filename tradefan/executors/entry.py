@@ -26,7 +26,7 @@ from tradefan.messages.instrument import Instrument
 from tradefan.messages.market import VolumeDays
 from tradefan.messages.orders import ParentOrder
 from tradefan.messages.plan import Plan
-from tradefan.units import DAY, SECOND, ceil_step, exact, iso, plain, sign, steps
+from tradefan.units import DAY, SECOND, ceil_step, exact, is_number, iso, plain, sign, steps
 
 BPS = Decimal(10_000)
 SHAPE_LOTS = 1_000
@@ -250,7 +250,7 @@ def _lots(name: str, qty: Decimal, entry: Entry) -> int:
     instrument = entry.instrument
     if entry.old is not None:
         return max(int(qty // instrument.qty_lot), 1)
-    if not qty.is_finite() or qty <= 0 or qty % instrument.qty_lot:
+    if not is_number(qty) or qty <= 0 or qty % instrument.qty_lot:
         lot = plain(instrument.qty_lot)
         raise Refused("OFF_GRID", f"{name}: expected a multiple of the lot {lot}, got {qty}", f"{name} {lot}")
     return steps(qty, instrument.qty_lot)
@@ -262,7 +262,7 @@ def _ticks(name: str, price: Decimal | None, entry: Entry) -> int | None:
         return None
     if entry.old is not None:
         return int(instrument.price_within(entry.order.side, price) // instrument.price_tick)
-    if not price.is_finite() or price <= 0 or price % instrument.price_tick:
+    if not is_number(price) or price <= 0 or price % instrument.price_tick:
         tick = plain(instrument.price_tick)
         raise Refused("OFF_GRID", f"{name}: expected a multiple of the tick {tick}, got {price}")
     return steps(price, instrument.price_tick)

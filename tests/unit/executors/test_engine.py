@@ -91,7 +91,7 @@ def test_twap_when_nothing_fills_its_first_clip_then_it_crosses_below_the_discre
     walk.ask_lots = 1_000
     walk.question()
     assert placed(walk) == [(250, 9_998, "GTC")]
-    walk.kids[0].cum = walk.kids[0].known = 60
+    walk.fill(walk.kids[0], 60)
     at(walk, 45)
     assert walk.kids[0].ending
     walk.hear()
@@ -104,7 +104,7 @@ def test_twap_when_enough_has_traded_then_it_keeps_resting() -> None:
     """C = 200 is not late: the rest of the clip goes back to pacing at its end."""
     walk = twap()
     walk.question()
-    walk.kids[0].cum = walk.kids[0].known = 200
+    walk.fill(walk.kids[0], 200)
     at(walk, 45)
     assert not walk.kids[0].ending
     at(walk, 75)
