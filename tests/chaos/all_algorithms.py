@@ -44,11 +44,16 @@ class AllAlgorithms:
         self.answered: dict[str, str] = {}
         self.refused: dict[str, str] = {}
         self._wishes: dict[str, dict[str, Any]] = {}
-        self._rounds = 0
+        self._rounds = self._stocks = 0
 
-    def stock(self) -> None:
-        """Buy what sales are of."""
-        self._submit({"symbol": SYMBOL, "side": "buy", "quantity": STOCK, "ref": "stock"})
+    def has_stock(self) -> bool:
+        """Buy what sales are of; say whether it is there. A market order that ends without it is followed."""
+        name = self.answered.get(f"stock {self._stocks}")
+        code, told = self.daemon.ask(f"/api/v1/orders/{name}") if name else (0, {})
+        if name is None or (code == 200 and told["phase"] == "DONE" and told["status"] != "FILLED"):
+            self._stocks += 1
+            self._submit({"symbol": SYMBOL, "side": "buy", "quantity": STOCK, "ref": f"stock {self._stocks}"})
+        return code == 200 and bool(told["status"] == "FILLED")
 
     def submit(self) -> None:
         """Ask again for what got no answer; then for one order of each kind, where not too many are open."""

@@ -44,7 +44,7 @@ def test_daemon_when_killed_while_every_algorithm_works_then_each_keeps_its_quan
     """One order of each kind at least; nothing above its quantity, outside of its window, or fired twice."""
     dice, load = random.Random(SEED), AllAlgorithms(daemon)
     daemon.start().until_ready()
-    load.stock()
+    daemon.until(load.has_stock, ENDS_S)
     for _ in range(KILLS):
         load.submit()
         time.sleep(dice.uniform(0.0, 2.5))
