@@ -29,6 +29,7 @@ Kind = Literal[
     "strategy",
     "executor",
     "trigger",
+    "group",
     "trajectory",
     "pacing",
     "tactic",

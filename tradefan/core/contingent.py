@@ -7,7 +7,7 @@ trigger and, beside them, those of the algorithm `then`: `worked` separates what
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from msgspec.structs import replace
 
@@ -16,6 +16,7 @@ from tradefan.core.trigger import Condition, Confirm, Kind, read_confirm
 from tradefan.errors import Refused
 from tradefan.messages.instrument import Instrument
 from tradefan.messages.orders import ParentOrder
+from tradefan.setting import unit
 from tradefan.units import is_number, parse_iso, plain
 
 TRIGGERS: dict[str, Kind] = {
@@ -35,20 +36,32 @@ Source = Literal["last", "mid", "bid_ask", "mark"]
 class TriggerSettings(Settings, frozen=True, kw_only=True):
     """What fires, and how it is to be understood; docs/contingent.md explains each."""
 
-    trigger_price: Decimal | None = None
-    source: Source = "last"
-    confirm: str | None = None
-    on_untrusted: Literal["block", "fire"] = "block"
-    gap_limit_bps: Decimal | None = None
-    on_gap: Literal["recheck", "fire"] = "recheck"
-    callback_bps: Decimal | None = None
-    callback_abs: Decimal | None = None
-    activation: Decimal | None = None
-    chase_stop: bool = True
-    allow_immediate: bool = False
-    expiry: str = "gtc"
-    then: str | None = None
-    protective: bool | None = None
+    trigger_price: Annotated[Decimal | None, unit("price", "its level; trailing has none")] = None
+    source: Annotated[Source, unit("choice", "the price that is looked at")] = "last"
+    confirm: Annotated[
+        str | None, unit("choice", "prints:2, held:500ms or any; by its source where none is given")
+    ] = None
+    on_untrusted: Annotated[
+        Literal["block", "fire"], unit("choice", "on a price that other venues contradict")
+    ] = "block"
+    gap_limit_bps: Annotated[
+        Decimal | None, unit("bps", "a first price further beyond its level waits and alarms")
+    ] = None
+    on_gap: Annotated[
+        Literal["recheck", "fire"], unit("choice", "on what crossed its level while nobody looked")
+    ] = "recheck"
+    callback_bps: Annotated[Decimal | None, unit("bps", "how far behind the best price it trails")] = None
+    callback_abs: Annotated[Decimal | None, unit("price", "the same as a distance in price")] = None
+    activation: Annotated[Decimal | None, unit("price", "it trails only from here on")] = None
+    chase_stop: Annotated[bool, unit("flag", "a fired market order goes on behind its tries")] = True
+    allow_immediate: Annotated[bool, unit("flag", "what is true at entry fires, and is not refused")] = False
+    expiry: Annotated[str, unit("choice", "gtc, day or good_till:2026-03-27T08:00:00Z")] = "gtc"
+    then: Annotated[
+        str | None, unit("name", "the algorithm that it becomes; settings of it stand beside these")
+    ] = None
+    protective: Annotated[
+        bool | None, unit("flag", "kept when its owner is lost; true but for a take_profit")
+    ] = None
 
 
 FIELDS = TriggerSettings.__struct_encode_fields__

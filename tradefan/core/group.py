@@ -7,14 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from msgspec import Struct
 
-from tradefan.contracts import Settings, read_settings, suggest
+from tradefan.contracts import Settings, read_settings, register, suggest
 from tradefan.core.contingent import TRIGGERS
 from tradefan.errors import Refused
 from tradefan.messages.instrument import Instrument
+from tradefan.setting import unit
 from tradefan.spans import Span
 from tradefan.units import MS, Side, is_number, opposite, plain, sign
 
@@ -30,15 +31,34 @@ _LEG_FIELDS = ("algo", "side", "limit_price", "offset_bps", "offset_abs")
 class OcoSettings(Settings, frozen=True, kw_only=True):
     """What a fill of one leg does to the others."""
 
-    partial: Literal["reduce", "cancel_all"] = "reduce"
+    partial: Annotated[
+        Literal["reduce", "cancel_all"], unit("choice", "it lowers the others by as much, or ends them")
+    ] = "reduce"
 
 
 class BracketSettings(Settings, frozen=True, kw_only=True):
     """How often exits follow the entry, what offsets count from, and what a cancel leaves."""
 
-    resize: Span = Span(500 * MS)
-    levels_from: Literal["first_fill", "avg_px"] = "first_fill"
-    on_cancel: Literal["keep_exits", "flatten", "drop_exits"] = "keep_exits"
+    resize: Annotated[Span, unit("duration", "exits follow fills of the entry not more often")] = Span(
+        500 * MS
+    )
+    levels_from: Annotated[
+        Literal["first_fill", "avg_px"], unit("choice", "the price that offsets of exits count from")
+    ] = "first_fill"
+    on_cancel: Annotated[
+        Literal["keep_exits", "flatten", "drop_exits"],
+        unit("choice", "what a cancel of the entry leaves of a bracket that has traded"),
+    ] = "keep_exits"
+
+
+@register("group", "oco", settings=OcoSettings)
+class Oco:
+    """One quantity by several legs, given as nested settings: a fill of one lowers or ends the others."""
+
+
+@register("group", "bracket", settings=BracketSettings)
+class Bracket:
+    """An entry with its exits, given as nested settings: exits follow what the entry has traded."""
 
 
 class Leg(Struct, frozen=True):

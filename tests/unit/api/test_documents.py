@@ -117,10 +117,19 @@ async def test_plugins_when_asked_then_all_that_is_registered_with_schemas_defau
     assert schema["properties"]["slices"]["x-unit"] == "count"
 
 
-@pytest.mark.parametrize("name", ["market", "limit", "twap", "vwap", "pov", "iceberg"])
-def test_plugins_when_an_algorithm_has_a_setting_then_its_unit_and_meaning_are_said(name: str) -> None:
+KINDS: dict[Kind, tuple[str, ...]] = {
+    "executor": ("market", "limit", "twap", "vwap", "pov", "iceberg"),
+    "trigger": ("stop", "stop_limit", "take_profit", "trailing"),
+    "group": ("oco", "bracket"),
+}
+
+
+@pytest.mark.parametrize(("kind", "name"), [(kind, name) for kind, names in KINDS.items() for name in names])
+def test_plugins_when_an_algorithm_has_a_setting_then_its_unit_and_meaning_are_said(
+    kind: Kind, name: str
+) -> None:
     """The one source of docs and forms; a part of settings says it of its own."""
-    (plugin,) = [one for one in plugins("executor") if one.name == name]
+    (plugin,) = [one for one in plugins(kind) if one.name == name]
     schema = plugin.schema()
     for part in schema["$defs"].values():
         for key, field in part["properties"].items():
