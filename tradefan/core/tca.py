@@ -116,11 +116,3 @@ def calibrated(samples: Sequence[float]) -> float | None:
     middle = len(newest) // 2
     median = newest[middle] if len(newest) % 2 else (newest[middle - 1] + newest[middle]) / 2
     return min(max(median, K_MIN), K_MAX)
-
-
-def percentile(values: Sequence[float], share: float) -> float | None:
-    """Return the value that so large a share is at or below (nearest rank)."""
-    if not values:
-        return None
-    ordered = sorted(values)
-    return ordered[max(math.ceil(share * len(ordered)), 1) - 1]

@@ -168,7 +168,8 @@ def _bounded(recipe: Recipe, view: View, wanted: Decide) -> Decide:
             if isinstance(verdict, Delay):
                 return replace(wanted, lots=0, reason=verdict.reason)
             if isinstance(verdict, Shrink):
-                lots, most, reason = verdict.lots, verdict.lots, verdict.reason
+                lots = min(lots, max(verdict.lots, 0))
+                most, reason = lots, verdict.reason
     if recipe.settings.residual == "merge_last":
         lots = without_dust(view.rest, lots, plan.min_clip, most)
     if lots < plan.min_clip and lots < view.rest:

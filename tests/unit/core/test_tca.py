@@ -98,10 +98,3 @@ def test_calibration_when_there_are_enough_parents_then_it_is_the_median_of_the_
     assert tca.calibrated([100.0] * 300 + [0.5] * 200) == 0.5
     assert tca.calibrated([0.0] * 30) == 0.1
     assert tca.calibrated([1.0] * 15 + [2.0] * 15) == 1.5
-
-
-def test_percentile_when_asked_then_it_is_a_value_that_was_seen() -> None:
-    """Nearest rank."""
-    values = [float(n) for n in range(1, 101)]
-    assert [tca.percentile(values, share) for share in (0.5, 0.95, 0.99)] == [50.0, 95.0, 99.0]
-    assert tca.percentile([], 0.5) is None

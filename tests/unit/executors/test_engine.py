@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from tests.property.walker import Walk
 from tests.property.walks import T0, make
-from tradefan.execution import End, Query, View, Wake
+from tradefan.execution import End, Query, Shrink, View, Wake
 from tradefan.executors.engine import step
 from tradefan.messages.orders import OrderStatus
 from tradefan.messages.plan import Volume
@@ -332,3 +332,18 @@ def test_engine_when_a_child_rests_unseen_behind_the_market_then_it_is_asked_for
     assert walk.wake.at_ns == T0 + 10 * SECOND
     commands = step(walk.recipe, replace(walk.view(), now_ns=T0 + 10 * SECOND))
     assert commands == (Query(ClientOrderId("0")), Wake(T0 + 20 * SECOND))
+
+
+class Generous:
+    """A guard that gives more than was asked for."""
+
+    def check(self, view: View, lots: int) -> Shrink:
+        return Shrink(10 * lots, "generous")
+
+
+def test_clip_when_a_guard_wants_more_than_was_decided_then_it_does_not_grow() -> None:
+    """Guards only shrink."""
+    walk = twap()
+    walk.recipe = replace(walk.recipe, guards=(Generous(),))
+    walk.question()
+    assert placed(walk) == [(250, 9_998, "GTC")]
