@@ -13,6 +13,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from tests.property import curve_oracle
+from tests.property.kid import Kid
 from tradefan.core.schedule import ceil_div
 from tradefan.execution import (
     AT_END,
@@ -42,37 +43,6 @@ QUESTIONS_MAX = 12
 RECENT = 24
 """So many children are seen at least, beside those that are live."""
 COLLAR_BPS, WIDE_BPS = 50, 200
-
-
-@dataclass
-class Kid:
-    """A child, as the venue has it and as we know it."""
-
-    name: str
-    lots: int
-    price: int
-    tif: str
-    clip: int
-    step: int
-    created_ns: int
-    post_only: bool
-    cum: int = 0
-    known: int = 0
-    status: OrderStatus = S.NEW
-    doubt: bool = False
-    ending: bool = False
-    filled_ns: int = 0
-    reason: str = ""
-    open: bool = True
-    """Whether it may still trade at the venue."""
-    live: bool = True
-    """Whether we count it as live."""
-    shown: Child | None = None
-    """How it is seen, since it has ended."""
-
-    @property
-    def leaves(self) -> int:
-        return self.lots - self.cum
 
 
 @dataclass
