@@ -31,9 +31,9 @@ def data_import(
 ) -> None:
     """Store a venue's bars from a file, all or none, while the daemon is stopped.
 
-    Volume curves are made of them. Columns as in Binance's files, with or without their names; times in ms
-    or us. A file that comes twice changes nothing. Every mistake is named with line, column and value; then
-    nothing is stored.
+    Volume curves are made of them, and strategies warm with those that end where a feed's own begin.
+    Columns as in Binance's files, with or without their names; times in ms or us. A file that comes twice
+    changes nothing. Every mistake is named with line, column and value; then nothing is stored.
     """
     from tradefan.environment import Environment
     from tradefan.stores.klines import KlinesInvalid

@@ -211,7 +211,16 @@ def _actors(
             ("oms",),
         ),
         spec(
-            "data_writer", partial(DataWriter, DataWriterWiring(refs["store"], refs["oms"])), DataWriterState
+            "data_writer",
+            partial(
+                DataWriter,
+                DataWriterWiring(
+                    refs["store"],
+                    refs["oms"],
+                    markets={venue: refs[market_name(venue)] for venue in names.venues},
+                ),
+            ),
+            DataWriterState,
         ),
         spec("configurator", partial(Configurator, "configurator"), ConfiguratorState),
     ]
@@ -223,8 +232,9 @@ def _market(config: Config, names: Plan, declared: Mapping[OwnerId, Declared], v
     for id_, instrument in names.instruments.items():
         if instrument.venue != venue:
             continue
-        wanted = {*config.feeds[id_].timeframes(), *_timeframes(declared, id_)}
-        feeds.append(FeedSpec(instrument, config.feeds[id_].streams.names(), tuple(sorted(wanted))))
+        depths = _depths(declared, id_)
+        wanted = {*config.feeds[id_].timeframes(), *depths}
+        feeds.append(FeedSpec(instrument, config.feeds[id_].streams.names(), tuple(sorted(wanted)), depths))
     return MarketWiring(
         name=market_name(venue),
         venue=venue,
@@ -234,6 +244,7 @@ def _market(config: Config, names: Plan, declared: Mapping[OwnerId, Declared], v
         timing=_timing(settings),
         bar_grace_ns=config.time.bar_grace,
         klines=settings.source == "live",
+        store=names.refs["data_writer"],
     )
 
 
@@ -340,9 +351,13 @@ def _needs(declared: Declared, instrument: InstrumentId) -> list[type[Message]]:
     return needs
 
 
-def _timeframes(declared: Mapping[OwnerId, Declared], instrument: InstrumentId) -> list[str]:
-    found = (need for one in declared.values() for need in one.bars)
-    return [need.timeframe for need in found if need.instrument == instrument]
+def _depths(declared: Mapping[OwnerId, Declared], instrument: InstrumentId) -> dict[str, int]:
+    """Return the timeframes that strategies follow, and how many bars the deepest wants."""
+    depths: dict[str, int] = {}
+    for need in (need for one in declared.values() for need in one.bars):
+        if need.instrument == instrument:
+            depths[need.timeframe] = max(depths.get(need.timeframe, 0), need.depth)
+    return depths
 
 
 def _resolve(names: Plan, symbol: str) -> InstrumentId:

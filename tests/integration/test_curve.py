@@ -1,8 +1,9 @@
-"""Bars from a file become the volume curve of an order in a running daemon."""
+"""Bars from a file become the volume curve of an order in a running daemon, and warm a strategy of it."""
 
 from __future__ import annotations
 
 import json
+import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from tests.integration.daemon_process import DaemonProcess
 from tradefan.messages.plan import Plan
 from tradefan.messages.records import Parent
-from tradefan.units import DAY, MINUTE
+from tradefan.units import DAY, MINUTE, iso
 
 pytestmark = pytest.mark.slow
 
@@ -84,3 +85,52 @@ def test_vwap_when_klines_were_imported_then_it_follows_them(daemon: DaemonProce
     for k, tau in enumerate(btc.taus):
         until_ns = btc.start_ns + (k + 1) * (btc.end_ns - btc.start_ns) // n
         assert tau / whole == pytest.approx(share(btc, until_ns), abs=2e-3)
+
+
+WARM = (
+    "strategies.rebalance_btc=null",
+    "strategies.ema_cross_eth.settings.timeframe=1m",
+    "venues.binance.tape.history=2m",
+    "logs.console=false",
+)
+
+
+@pytest.mark.parametrize("hole", [False, True])
+def test_strategy_when_klines_were_imported_then_it_is_warm_where_they_join(
+    tmp_path: Path, hole: bool
+) -> None:
+    """From the file into the store, from there in front of what the tape plays; again after `kill -9`."""
+    daemon = DaemonProcess(tmp_path, *WARM)
+    file = tmp_path / "klines.csv"
+    until = time.time_ns() // MINUTE
+    opens = (at for at in range(until - 120, until) if not (hole and at > until - 6))
+    file.write_text(
+        "".join(f"{at * 60_000},2600,2610,2590,2600,{at % 7}\n" for at in opens), encoding="utf-8"
+    )
+
+    def told(what: str) -> str:
+        code, status = daemon.ask("/status")
+        return "" if code != 200 else str(status["strategies"][0][what])
+
+    try:
+        words = ("data", "import", str(file), "--symbol", "ETH/USDT", "--timeframe", "1m", "--json")
+        assert daemon.run(*words).returncode == 0
+        daemon.start()
+        if hole:
+            daemon.until(lambda: "of 46 bars" in told("text"), 60)
+            assert told("state") == "WARMING"
+        else:
+            daemon.until(lambda: told("state") == "READY", 60)
+            daemon.end(signal.SIGKILL)
+            daemon.start().until(lambda: told("state") == "READY", 60)
+        daemon.end()
+    finally:
+        daemon.close()
+    lines = [line for line in daemon.log() if line["event"].startswith("stored_bars")]
+    if hole:
+        (line,) = lines
+        assert (line["event"], line["level"]) == ("stored_bars_short", "warning")
+        assert line["reason"] == f"1m bars end at {iso((until - 5) * MINUTE)}"
+    else:
+        assert [line["event"] for line in lines] == ["stored_bars"] * 2
+    assert {(line["instrument"], line["timeframe"]) for line in lines} == {("binance:ETH/USDT", "1m")}

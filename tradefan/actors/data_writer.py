@@ -14,7 +14,8 @@ from typing import Any
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from tradefan.actors import volume_days
+from tradefan.actors import stored_bars, volume_days
+from tradefan.actors.stored_bars import Questions
 from tradefan.actors.volume_days import DAY_OVER, Inquiry
 from tradefan.config.schema import Config
 from tradefan.errors import Defect
@@ -33,7 +34,7 @@ from tradefan.messages.control import (
     StoreFailed,
     Timer,
 )
-from tradefan.messages.market import Bar, BarCorrected, BarsClosed, Gap, Trade
+from tradefan.messages.market import AskStored, Bar, BarCorrected, BarsClosed, Gap, Trade
 from tradefan.messages.orders import FillUpdate, OrderUpdate, ParentUpdate, PositionUpdate, Refusal
 from tradefan.messages.tca import TcaUpdate
 from tradefan.messages.wire import Credit, LinkDown
@@ -65,6 +66,8 @@ class DataWriterWiring(Struct, frozen=True):
     name: str = "data_writer"
     under_way_max: int = 8
     supervisor: Ref = RIM
+    markets: dict[str, Ref] = {}
+    """The market data of each venue."""
 
 
 class DataWriterState(Struct):
@@ -91,6 +94,7 @@ class DataWriterState(Struct):
     """A predecessor in this process may have lost rows, all older than the first one that comes."""
     asking: bool = False
     volumes: Inquiry = field(default_factory=Inquiry)
+    questions: Questions = field(default_factory=Questions)
     forget_lsn: int | None = None
     """What the store has behind it is of no record, and goes before anything else is sent."""
 
@@ -269,6 +273,7 @@ class DataWriter:
             rows += batch.rows
         state.under_way.clear()
         volume_days.lost(state.volumes)
+        stored_bars.lost(state.questions)
         state.own[:0] = [row for row in rows if isinstance(row, OWN)]
         state.notes[:0] = [row for row in rows if isinstance(row, EquityPoint | Refusal)]
         state.market[:0] = [row for row in rows if isinstance(row, Trade | Bar | Gap)]
@@ -306,10 +311,15 @@ class DataWriter:
     def _want_volumes(self, ctx: Context) -> None:
         if self.wiring.oms is not None and not self.state.stopping:
             volume_days.want(self.state.volumes, _config(ctx).feeds, ctx)
-            self._ask_volumes(ctx)
+            self._ask_store(ctx)
 
-    def _ask_volumes(self, ctx: Context) -> None:
+    def _on_ask_stored(self, msg: AskStored, ctx: Context) -> None:
+        stored_bars.want(self.state.questions, msg)
+        self._ask_store(ctx)
+
+    def _ask_store(self, ctx: Context) -> None:
         if self.state.linked and not self.state.stopping:
+            stored_bars.ask_next(self.state.questions, self.wiring.store, ctx)
             volume_days.ask_next(self.state.volumes, self.wiring.store, ctx)
 
     def _say_hello(self, ctx: Context) -> None:
@@ -329,7 +339,7 @@ class DataWriter:
         state = self.state
         state.applied_lsn = msg.applied_lsn
         if msg.batch_id < GREETING:
-            self._on_volumes(msg, ctx)
+            self._on_found(msg, ctx)
             return
         if msg.batch_id == GREETING:
             # A link that has just begun knows nothing of the batches that its predecessor had.
@@ -346,14 +356,16 @@ class DataWriter:
         if batch is None or not batch.rows:
             self._caught_up(msg, ctx)
         self._send(ctx)
-        self._ask_volumes(ctx)
+        self._ask_store(ctx)
         self._perhaps_stopped(ctx)
 
-    def _on_volumes(self, msg: StoreAck, ctx: Context) -> None:
-        if self.wiring.oms is not None:
+    def _on_found(self, msg: StoreAck, ctx: Context) -> None:
+        if msg.bars is not None:
+            stored_bars.take(self.state.questions, msg.bars, self.wiring.markets, ctx)
+        elif self.wiring.oms is not None:
             volume_days.take(self.state.volumes, msg, self.wiring.oms, ctx)
         self._send(ctx)
-        self._ask_volumes(ctx)
+        self._ask_store(ctx)
 
     def _caught_up(self, msg: StoreAck, ctx: Context) -> None:
         """Ask again where the journal could not be read, or has not yet on its disk what was let go."""
@@ -446,6 +458,7 @@ def _config(ctx: Context) -> Config:
 _HANDLERS: dict[type[Any], Callable[[DataWriter, Any, Context], None]] = {
     Trade: DataWriter._on_market,
     Gap: DataWriter._on_market,
+    AskStored: DataWriter._on_ask_stored,
     BarsClosed: DataWriter._on_bars,
     BarCorrected: DataWriter._on_correction,
     EquityPoint: DataWriter._on_note,

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from tradefan.actors.market_book import SNAPSHOT_TIMER
 from tradefan.actors.market_feed import Feed, new_feed
-from tradefan.actors.market_history import KLINES_TIMER, History
+from tradefan.actors.market_history import KLINES_TIMER, STORED_TIMER, History
 from tradefan.actors.market_state import (
     Fanout,
     MarketDataView,
@@ -35,6 +35,7 @@ from tradefan.messages.market import (
     BookSnapshot,
     FollowTrades,
     FollowVolume,
+    StoredBars,
 )
 from tradefan.messages.wire import Closed, LinkDown, NotWritten, Opened, Received, Written
 from tradefan.runtime.actor import Context
@@ -80,7 +81,7 @@ class MarketData:
             )
             for spec in wiring.feeds
         }
-        self._history = History(self.state, fanout, self._ask, klines=wiring.klines)
+        self._history = History(self.state, fanout, self._ask, klines=wiring.klines, store=wiring.store)
         self._shift = Shift(self.state.shift_ns, self.state.shift_id)
 
     def handle(self, msg: Any, ctx: Context) -> None:
@@ -139,6 +140,8 @@ class MarketData:
             self._feeds[InstrumentId(msg.subject)].book.snapshot_due(msg, ctx)
         elif msg.name == KLINES_TIMER:
             self._history.on_timer(msg, ctx)
+        elif msg.name == STORED_TIMER:
+            self._history.look_again(ctx)
         elif msg.name == "rules":
             ctx.after(RULES_NS, Timer("rules"))
             self._ask("exchangeInfo", ctx)
@@ -156,6 +159,7 @@ class MarketData:
             state.quarantine.begin_anew()
             for feed in self._feeds.values():
                 feed.opened(msg.gen, ctx)
+            self._history.look(ctx)
         self._obey(turn, ctx)
         self._look(ctx)
 
@@ -239,6 +243,7 @@ class MarketData:
         self.state.history = False
         for feed in self._feeds.values():
             feed.history_ended(ctx)
+        self._history.look(ctx)
         self._look(ctx)
 
     def _set_aside(self, bad: BadFrame, msg: Received, ctx: Context) -> None:
@@ -288,6 +293,9 @@ class MarketData:
 
     def _on_ask_bars(self, msg: AskBars, ctx: Context) -> None:
         self._history.on_ask(msg, ctx)
+
+    def _on_stored(self, msg: StoredBars, ctx: Context) -> None:
+        self._history.on_stored(msg, ctx)
 
     def _on_ask_feeds(self, msg: AskFeeds, ctx: Context) -> None:
         """Say what was said before: rules that have changed since the start, how each feed is, its quote."""
@@ -378,6 +386,7 @@ _HANDLERS: dict[type[Message], Callable[[MarketData, Any, Context], None]] = {
     LinkDown: MarketData._on_link_down,
     Timer: MarketData._on_timer,
     AskBars: MarketData._on_ask_bars,
+    StoredBars: MarketData._on_stored,
     AskFeeds: MarketData._on_ask_feeds,
     FollowVolume: MarketData._on_follow,
     FollowTrades: MarketData._on_follow_trades,

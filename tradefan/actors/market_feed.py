@@ -37,6 +37,8 @@ from tradefan.venues.feed_events import AggTrade, Kline
 
 BARS_KEPT = 1_000
 """Closed bars remembered per timeframe for a trader that begins in mid-session."""
+DEPTH_MAX = 10_000
+"""And for one that wants more of them."""
 OLD_TRADES_MAX = 100
 """So many old trade ids in a row are ids that began anew, not repetitions."""
 
@@ -47,6 +49,11 @@ def new_feed(spec: FeedSpec, bar_grace_ns: int) -> FeedState:
     watch = FeedWatch(streams, needs_book="depth" in spec.streams)
     lot = float(spec.instrument.qty_lot)
     return FeedState(Book(), new_bars(spec.instrument.id, spec.timeframes, lot, bar_grace_ns), watch)
+
+
+def kept_max(depth: int) -> int:
+    """Return how many bars are remembered where a strategy wants so many."""
+    return min(max(BARS_KEPT, depth), DEPTH_MAX)
 
 
 class Feed:
@@ -64,6 +71,7 @@ class Feed:
         self.state = state
         self.shared = shared
         self.book = BookFeed(spec, state, shared, fanout, ask)
+        self._kept = {name: kept_max(spec.depths.get(name, 0)) for name in spec.timeframes}
         self.handlers: dict[type, Callable[[Any, Context], None]] = {
             Trade: self.on_trade,
             Quote: self.book.on_quote,
@@ -190,6 +198,7 @@ class Feed:
             return
         state.session = session
         state.torn = False
+        state.seamed = True
         state.last_trade_id = 0
         state.quote = state.kline = None
         state.kept.clear()
@@ -308,7 +317,7 @@ class Feed:
             for bar in bars:
                 kept = state.kept.setdefault(bar.timeframe, [])
                 kept.append(bar)
-                del kept[:-BARS_KEPT]
+                del kept[: -self._kept[bar.timeframe]]
                 self._same_as_kline(bar)
             state.counters.bars += len(bars)
             self._send(BarsClosed(self.id, bars, live and exact), ctx)

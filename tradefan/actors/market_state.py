@@ -13,6 +13,7 @@ from tradefan.errors import Defect
 from tradefan.messages.base import Message
 from tradefan.messages.instrument import Instrument, InstrumentUpdate
 from tradefan.messages.market import (
+    AskStored,
     Bar,
     BarCorrected,
     BarsClosed,
@@ -79,17 +80,22 @@ class Fanout:
 
 
 class FeedSpec(Struct, frozen=True):
-    """One observed instrument: our names of its streams (`trade depth ...`) and the bars to make."""
+    """One observed instrument: our names of its streams (`trade depth ...`) and the bars to make.
+
+    `depths` are the bars of each timeframe that a strategy wants at its start.
+    """
 
     instrument: Instrument
     streams: tuple[str, ...]
     timeframes: tuple[str, ...]
+    depths: dict[str, int] = {}
 
 
 class MarketWiring(Struct, frozen=True):
     """One venue's public market at the host `url`; `name` is the actor's, `link` takes all its effects.
 
-    With `klines` the venue is asked for history that a trader wants and nobody remembers.
+    With `klines` the venue is asked for history that a trader wants and nobody remembers, with `store` (the
+    data writer) its bars in the store for what is missing then.
     """
 
     name: str
@@ -100,6 +106,7 @@ class MarketWiring(Struct, frozen=True):
     timing: Timing = Timing()
     bar_grace_ns: int = 2 * SECOND
     klines: bool = False
+    store: Ref | None = None
 
 
 class FeedCounters(Struct):
@@ -152,16 +159,25 @@ class FeedState(Struct):
     value: float = 0.0
     prints: bool = False
     """Whether somebody waits for each trade."""
+    seamed: bool = False
+    """Whether what is remembered began at a seam: nothing of before connects."""
+    short: list[str] = []
+    """Timeframes of which it was said that too few stored bars connect."""
 
 
 class AwaitedBars(Struct):
-    """A trader's question that waits for klines: timeframes still missing, and failures so far."""
+    """A trader's question that waits for klines: timeframes still missing, and failures so far.
+
+    `asked` and `stored` are what the store was asked and what it said, by timeframe.
+    """
 
     owner: OwnerId
     instrument: InstrumentId
     depths: dict[str, int]
     missing: list[str]
     failures: int = 0
+    asked: dict[str, AskStored] = {}
+    stored: dict[str, tuple[Bar, ...]] = {}
 
 
 class MarketState(Struct):
@@ -178,6 +194,8 @@ class MarketState(Struct):
     history: bool = False
     check_ns: int | None = None
     awaited: list[AwaitedBars] = []
+    looking: bool = False
+    """Whether a timer looks after them."""
     frames: int = 0
     heard_ns: int = 0
     unmapped: dict[str, int] = {}

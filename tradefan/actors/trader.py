@@ -71,13 +71,17 @@ from tradefan.runtime.actor import Context
 from tradefan.runtime.system import RIM
 from tradefan.strategy.view import Picture, View
 from tradefan.strategy.wishes import Commands, Wish
+from tradefan.units import SECOND
 
 __all__ = ["Trader", "TraderState", "TraderView", "TraderWiring", "needs"]
 
 HELD_MAX = 256
 """Own facts that wait for readiness; the oldest go first, and positions are whole in any case."""
+ASK_AGAIN_NS = 10 * SECOND
+"""Until market data is asked again for bars: it may have begun anew, and forgotten that it was."""
 EVERY = "every"
 SETTLE = "settle"
+HISTORY = "history"
 
 
 class Trader:
@@ -138,10 +142,18 @@ class Trader:
         if self.wiring.market is None:
             return
         ctx.send(self.wiring.market, AskFeeds())
-        for instrument in declared.instruments:
-            depths = {need.timeframe: need.depth for need in declared.bars if need.instrument == instrument}
-            self.state.bars_awaited[instrument] = True
+        self.state.bars_awaited = dict.fromkeys(declared.instruments, True)
+        self._ask_bars(ctx)
+
+    def _ask_bars(self, ctx: Context) -> None:
+        """Ask for the bars that are awaited, and again until all are there; market data hears it once."""
+        if self.wiring.market is None or not self.state.bars_awaited:
+            return
+        for instrument in self.state.bars_awaited:
+            wanted = (need for need in self._made.declared.bars if need.instrument == instrument)
+            depths = {need.timeframe: need.depth for need in wanted}
             ctx.send(self.wiring.market, AskBars(self.wiring.owner, instrument, depths))
+        ctx.after(ASK_AGAIN_NS, Timer(HISTORY))
 
     def _on_ready(self, msg: Ready, ctx: Context) -> None:
         """The OMS has folded, perhaps anew: what it said before may be over."""
@@ -295,6 +307,8 @@ class Trader:
         if msg.name == SETTLE:
             self.state.settling = False
             self._settle(ctx)
+        elif msg.name == HISTORY:
+            self._ask_bars(ctx)
         else:
             self._arm(msg.subject, ctx)
             self._tell(msg, ctx)

@@ -10,7 +10,7 @@ from msgspec import Raw, Struct
 from tradefan.messages.account import EquityPoint
 from tradefan.messages.base import Control, Fact, Message
 from tradefan.messages.gateway import CreateOrder, ReplaceOrder
-from tradefan.messages.market import Bar, Gap, Trade, VolumeDays
+from tradefan.messages.market import AskStored, Bar, Gap, StoredBars, Trade, VolumeDays
 from tradefan.messages.orders import (
     AmendOrder,
     Asked,
@@ -285,8 +285,8 @@ class VolumesAsked(Struct, frozen=True, array_like=True):
 class StoreBatch(Fact, frozen=True, array_like=True, tag=True):
     """Rows for a store: messages in order; `applied_lsn` is the highest journal number inside, or None.
 
-    What the store has behind `forget_lsn` goes before them. One with `ask` brings nothing and asks for
-    volumes, which come with its answer.
+    What the store has behind `forget_lsn` goes before them. One with `ask` or `bars` brings nothing and asks
+    for volumes or bars, which come with its answer.
     """
 
     batch_id: int
@@ -294,6 +294,7 @@ class StoreBatch(Fact, frozen=True, array_like=True, tag=True):
     applied_lsn: int | None
     forget_lsn: int | None = None
     ask: VolumesAsked | None = None
+    bars: AskStored | None = None
 
 
 class StoreAck(Fact, frozen=True, array_like=True, tag=True):
@@ -304,6 +305,7 @@ class StoreAck(Fact, frozen=True, array_like=True, tag=True):
     reason: str | None
     applied_lsn: int
     found: tuple[VolumeDays, ...] = ()
+    bars: StoredBars | None = None
 
 
 class StoreFailed(Control, frozen=True, array_like=True, tag=True):

@@ -187,6 +187,27 @@ class BarHistory(Fact, frozen=True, array_like=True, tag=True):
     bars: tuple[Bar, ...]
 
 
+class AskStored(Fact, frozen=True, array_like=True, tag=True):
+    """Market data asks for the newest `count` of the venue's bars in the store that end at `until_ns`.
+
+    `StoredBars` answers by way of the data writer. `lot` is that of the instrument's quantities.
+    """
+
+    instrument: InstrumentId
+    timeframe: str
+    until_ns: int
+    count: int
+    lot: float
+
+
+class StoredBars(Fact, frozen=True, array_like=True, tag=True):
+    """The bars that were asked for, oldest first and without a hole; `why` says why there are no more."""
+
+    ask: AskStored
+    bars: tuple[Bar, ...]
+    why: str
+
+
 class VolumeDays(Fact, frozen=True, array_like=True, tag=True):
     """What has traded in an instrument on earlier days of UTC, by parts of `bucket_ns`; oldest first.
 

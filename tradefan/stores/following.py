@@ -47,7 +47,7 @@ class Following:
                     self._place = place_of(journal)
 
     def store(self, file: StoreFile, batch: StoreBatch) -> StoreAck:
-        """Write a batch; an empty one asks to catch up with the journal first, or for volumes.
+        """Write a batch; an empty one asks to catch up with the journal first, for volumes or for bars.
 
         Raises:
             Outage: the store's disk; the same batch may come again.
@@ -60,6 +60,8 @@ class Following:
             self._base = batch.forget_lsn
         if batch.ask is not None:
             return StoreAck(batch.batch_id, 0, None, file.applied_lsn, file.volumes(batch.ask))
+        if batch.bars is not None:
+            return StoreAck(batch.batch_id, 0, None, file.applied_lsn, (), file.joining(batch.bars))
         if not batch.rows:
             return self._catch_up(file, batch.batch_id)
         return file.write(batch if self._whole else replace(batch, applied_lsn=None))

@@ -16,10 +16,11 @@ import msgspec
 from tradefan.errors import Refused
 from tradefan.messages.account import EquityPoint
 from tradefan.messages.control import StoreAck, StoreBatch, Stored, VolumesAsked
-from tradefan.messages.market import Bar, Trade, VolumeDays
+from tradefan.messages.market import AskStored, Bar, StoredBars, Trade, VolumeDays
 from tradefan.messages.orders import FillUpdate, OrderUpdate, ParentUpdate, PositionUpdate, Refusal
 from tradefan.messages.tca import TcaUpdate
 from tradefan.stores.disk import BUSY_MS, Connect, Trouble, open_flags
+from tradefan.stores.joining import joining
 from tradefan.stores.klines import Kline
 from tradefan.stores.schema import MIGRATIONS, STORE_VERSION, TABLES, from_row, to_row
 from tradefan.stores.volumes import volume_days
@@ -203,6 +204,11 @@ class StoreFile:
         """Return what traded on days that are asked for, by source."""
         with Trouble(self.path):
             return volume_days(self._db, asked)
+
+    def joining(self, ask: AskStored) -> StoredBars:
+        """Return the venue's bars that end where a feed's own begin."""
+        with Trouble(self.path):
+            return joining(self._db, ask)
 
     def trades(
         self, instrument: str, start_ns: int = 0, end_ns: int = _FOREVER, limit: int = 1000

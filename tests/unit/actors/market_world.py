@@ -29,10 +29,14 @@ def wiring(
     streams: tuple[str, ...] = STREAMS,
     timeframes: tuple[str, ...] = ("5s", "1m"),
     klines: bool = False,
+    store: Ref | None = None,
+    depths: dict[str, int] | None = None,
 ) -> MarketWiring:
     chosen = listed or (instruments()[BTC],)
-    feeds = tuple(FeedSpec(instrument, streams, timeframes) for instrument in chosen)
-    return MarketWiring("market_data:binance", "binance", LINK, "ws://host", feeds, Timing(), klines=klines)
+    feeds = tuple(FeedSpec(instrument, streams, timeframes, depths or {}) for instrument in chosen)
+    return MarketWiring(
+        "market_data:binance", "binance", LINK, "ws://host", feeds, Timing(), klines=klines, store=store
+    )
 
 
 def fanout(wired: MarketWiring) -> Fanout:

@@ -25,7 +25,7 @@ from tests.unit.actors.trader_rig import (
     quote,
     wiring,
 )
-from tradefan.actors.trader import HELD_MAX, Trader, TraderState, needs
+from tradefan.actors.trader import ASK_AGAIN_NS, HELD_MAX, Trader, TraderState, needs
 from tradefan.config.schema import Config, StrategyConfig
 from tradefan.core.indicators import EMA, SMA
 from tradefan.errors import Defect, Refused
@@ -284,6 +284,20 @@ def test_history_when_asked_for_then_bars_before_the_answer_are_left_to_it() -> 
     assert _seen(trader) == ["start 2.00", "bar 4 3.00"]
     turns.give(trader, BarHistory(BTC, tuple(make_bars([9], timeframe="1m", start=T0 + 2 * MINUTE))))
     assert trader.view().bars == 4
+
+
+def test_history_when_no_answer_comes_then_it_is_asked_for_again() -> None:
+    """Market data may have begun anew with the question in hand; behind the answer nothing is asked."""
+    turns, trader = Turns(), _trader(market=MARKET)
+    turns.give(trader, Started(0))
+    turns.sent.clear()
+    turns.pass_to(trader, T0 + 2 * ASK_AGAIN_NS)
+    assert turns.sent == [(MARKET, AskBars(ME, BTC, {"1m": 3}))] * 2
+    turns.give(trader, BarHistory(BTC, ()))
+    turns.sent.clear()
+    turns.pass_to(trader, T0 + 4 * ASK_AGAIN_NS)
+    assert turns.sent == []
+    assert [msg for _, _, msg in turns.timers if isinstance(msg, Timer) and msg.name == "history"] == []
 
 
 def test_oms_when_it_restarts_then_positions_are_asked_again_and_old_answers_do_not_count() -> None:
