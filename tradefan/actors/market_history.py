@@ -162,7 +162,7 @@ class History:
         short = [
             name
             for name, depth in depths.items()
-            if len(feed.kept.get(name, ())) < depth and name not in awaited.stored
+            if len(feed.kept.get(name, ())) < depth and not _joins(feed, name, awaited.stored.get(name))
         ]
         if self.state.history or self.state.connection.phase not in _OPEN:
             return bool(short)
@@ -183,13 +183,18 @@ class History:
         for name, depth in awaited.depths.items():
             if depth and feed is not None:
                 stored = awaited.stored.get(name, ())
-                joins = stored and not feed.seamed and _begin_ns(feed, name) in {None, stored[-1].close_ns}
+                joins = not feed.seamed and _joins(feed, name, stored)
                 bars += [*(stored if joins else ()), *feed.kept.get(name, ())][-depth:]
         ref = self._fanout.owner(awaited.owner)
         ctx.send(ref, BarHistory(awaited.instrument, tuple(bars)))
         if feed is not None:
             # Told on change only, and who begins heard no change.
             ctx.send(ref, quality_of(awaited.instrument, feed))
+
+
+def _joins(feed: FeedState, timeframe: str, stored: tuple[Bar, ...] | None) -> bool:
+    """Say whether the store has answered, and with what still joins: one of ours may have closed since."""
+    return stored == () or bool(stored and _begin_ns(feed, timeframe) in {None, stored[-1].close_ns})
 
 
 def _begin_ns(feed: FeedState, timeframe: str) -> int | None:

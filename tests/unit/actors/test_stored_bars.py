@@ -150,6 +150,21 @@ def test_ask_bars_when_ours_begin_while_the_store_is_asked_then_it_is_asked_anew
     assert opens(one) == [[-1, 0, 1]]
 
 
+def test_ask_bars_when_one_timeframe_is_answered_late_then_the_other_is_looked_at_again() -> None:
+    """What was stored for it ended where nothing of ours had closed; now it would leave a hole."""
+    one = world(timeframes=("1s", "1m")).connect()
+    one.quote(9, 100.0, 101.0).delta(10, 10).snapshot(10).trade(1, 100.5).busy(0.5)
+    one.give(AskBars(OWNER, BTC, {"1s": 3, "1m": 1}))
+    second, minute = asked(one)
+    one.give(stored(second, 3, SECOND)).sleep(1.5).trade(2, 100.5)
+    assert (asked(one), opens(one)) == ([], [])
+    one.give(stored(minute, 1, MINUTE))
+    (again,) = asked(one)
+    assert (again.timeframe, again.until_ns) == ("1s", T0 + SECOND)
+    one.give(stored(again, 3, SECOND))
+    assert opens(one) == [[-1, 0, 1, -60]]
+
+
 def test_ask_bars_when_a_lap_has_ended_then_nothing_of_the_store_is_told() -> None:
     """What came before a seam connects with nothing; who waits hears it without the store."""
     one = world().live()
