@@ -511,7 +511,8 @@ class Guard(Protocol):
 class Recipe(Struct, frozen=True):
     """One algorithm. `follows` where its tactic follows the market and a limit only bounds it.
 
-    `slices` where it places a part at a time by nature, `once` where it never places anything again;
+    `slices` where it places a part at a time by nature, `once` where it never places anything again,
+    `goes_on` where its pacing goes on in an extension, for all that is left;
     `unread` are common settings that mean nothing to it, and are refused.
     """
 
@@ -523,6 +524,7 @@ class Recipe(Struct, frozen=True):
     follows: bool = True
     slices: bool = True
     once: bool = False
+    goes_on: bool = False
     unread: tuple[str, ...] = ()
 
 

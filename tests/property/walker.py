@@ -34,6 +34,7 @@ from tradefan.execution import (
     Wake,
 )
 from tradefan.executors.engine import step
+from tradefan.executors.trajectories import Rated
 from tradefan.messages.orders import Doubt, OrderStatus
 from tradefan.messages.plan import Clip, Plan, Volume
 from tradefan.units import MS, SECOND, ClientOrderId, Side
@@ -260,6 +261,9 @@ class Walk:
         if self.recipe.guards and not ahead and view.volume.whole and command.lots:
             cap, volume = self.recipe.settings.participation_cap, view.volume
             assert command.lots + volume.own_window + view.working <= cap * volume.window, "participation"
+        if isinstance(self.recipe.settings, Rated) and command.reason != AT_END and command.price is None:
+            cap, volume = self.recipe.settings.max_rate, view.volume
+            assert command.lots + volume.own_window <= cap * volume.window, "max_rate"
         if not ahead and self.plan.taus and self.made_for is not None and self.made_for.volumes:
             curve_oracle.hold(self, command)
         self.clip = Clip(

@@ -53,6 +53,7 @@ CASES: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
     "twap, deep": ("twap", {"passive_offset_ticks": -2}, {}),
     "twap, close": ("twap", {"passive_offset_ticks": 2}, {}),
     "pov, large clips": ("pov", {"rate": "0.5", "max_rate": "0.6"}, {"max_clip": 10}),
+    "pov, extend": ("pov", {"at_end": "extend:20s"}, {}),
     "pov, limit": ("pov", {}, {"limit": 10_001}),
     "iceberg, peg": ("iceberg", {"display": 30, "peg": True, "refill": "threshold:0.3"}, {"display": 30}),
 }

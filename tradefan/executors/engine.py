@@ -37,6 +37,7 @@ from tradefan.executors.tactics import (
     when_opposite_at,
     when_own_at,
 )
+from tradefan.executors.trajectories import Whole
 from tradefan.messages.orders import OrderStatus
 from tradefan.messages.plan import Clip
 from tradefan.units import MS
@@ -247,9 +248,20 @@ def _behind_end(recipe: Recipe, view: View, end_ns: int) -> tuple[Command, ...]:
     k = 0 if clip is None else clip.k + 1
     if not settings.at_end.startswith(EXTEND):
         return (Decide(k, view.order_lots, left, left, until_ns, AT_END),)
+    if recipe.goes_on:
+        return _gone_on(recipe, view, until_ns)
     # The pacing goes on, all of the rest is due.
     deadline_ns = min(view.now_ns + view.plan.life_ns, until_ns) if view.plan.taus else until_ns
     return (_bounded(recipe, view, Decide(k, view.order_lots, left, left, deadline_ns, EXTEND)),)
+
+
+def _gone_on(recipe: Recipe, view: View, until_ns: int) -> tuple[Command, ...]:
+    """Return what the pacing wants of all that is left, within what it keeps to by itself."""
+    paced = recipe.pacing.decide(view, Whole())
+    if isinstance(paced, Wake):
+        return (soonest([paced, Wake(until_ns)]),)
+    deadline_ns = min(paced.deadline_ns or until_ns, until_ns)
+    return (_bounded(recipe, view, replace(paced, deadline_ns=deadline_ns, reason=EXTEND)),)
 
 
 def _lives(view: View, clip: Clip) -> bool:

@@ -100,7 +100,7 @@ class Room:
         waits = present is not None and present.lots and view.attempts == present.attempts
         if waits and present is not None and view.now_ns < (present.deadline_ns or 0):
             # Its tactic has not placed it yet.
-            return Wake()
+            return Wake(present.deadline_ns)
         if clip is not None and view.now_ns < clip.begun_ns + settings.min_gap:
             return Wake(clip.begun_ns + settings.min_gap)
         k, target = 0 if clip is None else clip.k + 1, trajectory.target(view, 0).lots

@@ -17,4 +17,4 @@ class Pov(Composed[Rated]):
     def compose(self) -> Recipe:
         settings = self.settings
         tactic, unread = PassiveThenCross(settings, always=True), (*SCHEDULE_ONLY, "tactic")
-        return Recipe(settings, Rate(settings), Room(settings), tactic, unread=unread)
+        return Recipe(settings, Rate(settings), Room(settings), tactic, goes_on=True, unread=unread)

@@ -103,13 +103,13 @@ def _curved(draw: Draw, around: Around, found: dict[str, Any]) -> dict[str, Any]
 def _rated(draw: Draw, around: Around, found: dict[str, Any]) -> dict[str, Any]:
     rate = _share(draw)
     gap, life = 1 + int(draw() * 2), 2 + int(draw() * 4)
-    most = str(round(min(1.0, float(rate) * (1 + draw())), 4))
+    most = str(round(min(1.0, float(rate) * (1 + draw())), 6))
     return {"rate": rate, "max_rate": most, "min_gap": f"{gap}s", "clip_life": f"{life}s"}
 
 
 def _share(draw: Draw) -> str:
-    """Return a share of the volume from 0.2 % to 40 %: an order is small beside a minute of its market."""
-    return str(round(0.002 * 200 ** draw(), 4))
+    """Return a share of the volume from 0.02 % to 10 %: it bounds what is small beside its market."""
+    return str(round(0.0002 * 500 ** draw(), 6))
 
 
 def _shown(draw: Draw, around: Around, found: dict[str, Any]) -> dict[str, Any]:

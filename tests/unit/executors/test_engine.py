@@ -276,6 +276,24 @@ def test_pov_when_others_print_then_its_clips_are_a_tenth_of_the_volume() -> Non
     assert wakes[:2] == [50, 110]
 
 
+def test_pov_when_it_is_extended_then_all_is_due_and_the_ceiling_stands() -> None:
+    """`extend:20s`, 20 % of 100 lots in the window: 20 of 1000, then as it goes."""
+    walk = quiet("pov, extend", 1_000, min_clip=5)
+    walk.fixed_volume = Volume(100, 100, 0, whole=True)
+    at(walk, 300)
+    assert walk.clip is not None
+    assert (walk.clip.lots, walk.clip.reason, walk.clip.deadline_ns) == (20, "extend", END + 5 * SECOND)
+    kid = walk.kids[-1]
+    kid.cum, kid.open = kid.lots, False
+    walk._tell(kid)
+    walk.fixed_volume = Volume(120, 120, 20, whole=True)
+    at(walk, 305)
+    assert (walk.clip.number, walk.wake.at_ns) == (0, END + 6 * SECOND)
+    walk.fixed_volume = Volume(200, 200, 20, whole=True)
+    at(walk, 306)
+    assert (walk.clip.number, walk.clip.lots) == (1, 20)
+
+
 def test_iceberg_when_it_is_planned_anew_beside_a_doubt_then_it_waits_for_the_evidence() -> None:
     """A child in doubt may be in the book: another one beside it would show too much."""
     walk = quiet("iceberg", 100)

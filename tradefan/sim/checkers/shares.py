@@ -25,7 +25,7 @@ from tradefan.messages.work import Amended, Decision
 from tradefan.sim.checkers.base import OverRecords, Source, oms_of
 from tradefan.sim.checkers.orders import Child, Orders
 from tradefan.sim.checkers.venue import Index
-from tradefan.sim.checkers.worked import AT_END, I_WOULD, SCHEDULES, OverParents, Worked, duration_of
+from tradefan.sim.checkers.worked import AT_END, EXTEND, I_WOULD, SCHEDULES, OverParents, Worked, duration_of
 from tradefan.sim.witness import Kind, Violation, Witness
 from tradefan.units import MINUTE, SECOND, ZERO
 
@@ -186,7 +186,8 @@ class WithinShare(OverParents):
             lots -= (plan.min_clip - 1) * plan.qty_lot
         if algo == "pov":
             broken = self._of_window(seen, one, plan, now_ns, lots, ("max_rate", "0.20"))
-            return broken or self._of_all(seen, one, lots)
+            # Of an extension all that is left is due.
+            return broken or (None if clip.reason == EXTEND else self._of_all(seen, one, lots))
         if algo in SCHEDULES and _is_whole(seen, one, plan, record.at_ns):
             return self._of_window(seen, one, plan, now_ns, lots, ("participation_cap", "0.25"))
         return None
