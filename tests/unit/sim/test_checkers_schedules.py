@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from tests.unit.core.order_builders import BTC, CID, PID, fill, intent, parent, parent_order, report
 from tests.unit.runtime.players import build, kernel_of
+from tests.unit.sim import wired
 from tests.unit.sim.checker_bench import T0, Bench, D, broken
 from tradefan.core import tape
 from tradefan.core.schedule import decided_at, even, targets
@@ -220,6 +221,40 @@ def test_pov_when_beyond_its_ceiling_or_its_rate_then_broken() -> None:
     bench = sharing("pov")
     bench.append(intent(order_qty=D(10)))
     broken(bench.step(decision(0, 31)), "I-31", "at most rate 0.1", "31 more than 10 of 400")
+
+
+def test_pov_when_its_target_is_more_than_its_share_then_broken() -> None:
+    """I-31: 0.2 of the 290 that have traded since its plan, on top of 10; of its extension all is due."""
+    made = plan(taus=(), base=10, volume_base=110)
+
+    def decided(target: int, reason: str = "") -> Violation | None:
+        bench = Bench(SoundPlans())
+        bench.append(planned(made, "pov", rate="0.2"))
+        return bench.step(decision(0, 5, target=target, volume=400, reason=reason))
+
+    assert decided(68) is None
+    broken(decided(69), "I-31", f"target 68 of {PID}", "69")
+    assert decided(100, "extend") is None
+
+
+def test_pov_when_it_is_extended_then_its_rate_is_off_and_its_ceiling_stands() -> None:
+    """I-31: all that is left is due, 0.2 of 400 at most."""
+    assert sharing("pov").step(decision(0, 80, reason="extend")) is None
+    broken(sharing("pov").step(decision(0, 81, reason="extend")), "I-31", "at most max_rate 0.2", "81 more")
+
+
+def test_decision_when_more_has_traded_beside_it_than_the_feed_has_told_then_broken() -> None:
+    """I-31: own trades count once; where the lot is another one by now nobody compares."""
+    bench = sharing("twap")
+    bench.seen.oms.live.tapes[BTC].lots = 500
+    bench.seen.oms.live.arrivals[PID] = 100
+    assert bench.step(decision(0, 20, volume=420, volume_own=20)) is None
+    broken(bench.step(decision(1, 20, volume=440, volume_own=20)), "I-31", "at most 400 lots", "420")
+    other = sharing("twap")
+    other.seen.oms.live.tapes[BTC].lots = 500
+    other.seen.oms.live.instruments[BTC] = wired.instrument("BTC", "USDT", "1", "2")
+    other.seen.oms.live.arrivals[PID] = 100
+    assert other.step(decision(1, 20, volume=440, volume_own=20)) is None
 
 
 # --- what is shown ----------------------------------------------------------------------------------------

@@ -114,7 +114,7 @@ class SoundPlans(OverParents):
     """I-31: the targets of a plan never fall and end in the whole quantity; a decision is for its target.
 
     What it places is at most `catch_up_cap` times a plain clip, what would be dust beside it apart. Of a TWAP
-    the targets are computed anew.
+    the targets are computed anew, of a `pov` from what its decision says has traded.
     """
 
     invariant: str = "I-31"
@@ -135,7 +135,11 @@ class SoundPlans(OverParents):
 
     def on_decision(self, seen: Witness, one: Worked, record: Decision) -> Violation | None:
         clip, plan = record.clip, one.plan
-        if plan is None or not plan.taus or clip.reason in (AT_END, EXTEND, I_WOULD):
+        if plan is None or clip.reason in (AT_END, EXTEND, I_WOULD):
+            return None
+        if one.order.algo == "pov" and clip.target > (rated := _rated(one, plan, clip)):
+            return self.broken(seen, f"target {rated} of {one.name}", clip.target)
+        if not plan.taus:
             return None
         if plan.end_ns is not None and record.at_ns >= plan.end_ns:
             # The end policy has its own decisions.
@@ -154,6 +158,12 @@ class SoundPlans(OverParents):
         most = num * max(clip.target - clip.before, even) // den
         # A remainder that would be dust is merged into it.
         return most + plan.min_clip - 1
+
+
+def _rated(one: Worked, plan: Plan, clip: Clip) -> int:
+    """Return the target of a rate: a share of all that has traded since its plan, own trades included."""
+    (num, den), rest = one.share("rate", "0.10"), int(one.qty // plan.qty_lot) - plan.base
+    return plan.base + min(rest, num * max(clip.volume - plan.volume_base, 0) // den)
 
 
 def _even(one: Worked, plan: Plan, whole: int) -> tuple[int, ...]:

@@ -140,7 +140,8 @@ class WithinShare(OverParents):
 
     Of a schedule `participation_cap` of its window, once that was seen whole; of a `pov` both `max_rate` of
     its window and `rate` of all since it came. Own trades are no prints here, so they come on top of them.
-    The last clip may have a remainder beside it that would be dust by itself.
+    The last clip may have a remainder beside it that would be dust by itself. And what a decision says of
+    all that has traded is, but for own trades, no more than the feed has told.
     """
 
     invariant: str = "I-31"
@@ -179,6 +180,9 @@ class WithinShare(OverParents):
 
     def on_decision(self, seen: Witness, one: Worked, record: Decision) -> Violation | None:
         clip, plan, algo = record.clip, one.plan, one.order.algo
+        told, others = _told(seen, one), clip.volume - clip.volume_own
+        if told is not None and others > told:
+            return self.broken(seen, f"at most {told} lots traded beside {one.name}", f"{others}: {clip}")
         if plan is None or not clip.lots or clip.reason in (AT_END, I_WOULD):
             return None
         now_ns, lots = self.true_ns(seen, record.at_ns), clip.lots * plan.qty_lot
@@ -228,6 +232,16 @@ class WithinShare(OverParents):
 def _sum(told: Sequence[tuple[int, Decimal]], since_ns: int) -> Decimal:
     """Return what was told behind an instant, of what is in the order of its time."""
     return sum((qty for _, qty in takewhile(lambda one: one[0] > since_ns, reversed(told))), ZERO)
+
+
+def _told(seen: Witness, one: Worked) -> int | None:
+    """Return how many lots the feed has told since a parent came, None where nobody counts in its lots."""
+    oms, name = oms_of(seen), one.order.instrument
+    tape = None if oms is None else oms.live.tapes.get(name)
+    rules = None if oms is None else oms.live.instruments.get(name)
+    arrival = None if oms is None else oms.live.arrivals.get(one.name)
+    other = one.plan is None or (rules is not None and rules.qty_lot != one.plan.qty_lot)
+    return None if tape is None or arrival is None or other else tape.lots - arrival
 
 
 def _is_whole(seen: Witness, one: Worked, plan: Plan, now_ns: int) -> bool:
