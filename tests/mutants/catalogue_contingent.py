@@ -4,8 +4,22 @@ from __future__ import annotations
 
 from tests.mutants.mutant import Change, Mutant
 
-_NO_ROOM = Change("actors/oms_room.py", "    if done + qty <= budget(group, legs):", "    if done + qty > 0:")
-"""The budget where children are created: what else goes wrong is not sent as long as it stands."""
+
+def _done(counted: str) -> Change:
+    """Return the budget where children are created with the same mistake: it counts `counted` as done."""
+    old = "    done = sum((one.done_qty for one in sharing(group, legs)), ZERO)"
+    return Change(
+        "actors/oms_room.py", old, f"    done = sum(({counted} for one in sharing(group, legs)), ZERO)"
+    )
+
+
+def _entry(counted: str) -> Change:
+    """Return the budget of exits with the same mistake: the entry gives them `counted`."""
+    old = "    return legs[ENTRY].cum_qty if ENTRY in legs else ZERO"
+    return Change("actors/oms_room.py", old, f"    return legs[ENTRY].{counted} if ENTRY in legs else ZERO")
+
+
+_TRADED_OF_OTHERS = _done("one.done_qty if one is parent else one.cum_qty")
 _RISES = 'return (self.side == "buy") != (self.kind == "take_profit")'
 
 CONTINGENT: tuple[Mutant, ...] = (
@@ -75,8 +89,17 @@ CONTINGENT: tuple[Mutant, ...] = (
                 "    return replace(order, algo=algo, settings=settings)",
                 "    return replace(order, algo=algo, settings=settings, limit_price=None)",
             ),
+            Change(
+                "actors/oms_children.py",
+                "    if parent.order.limit_price is not None or plan is None or plan.limit is None:\n"
+                "        return parent.order.limit_price\n"
+                "    return plan.limit * plan.price_tick",
+                "    if plan is None:\n"
+                "        return parent.order.limit_price\n"
+                "    return None if plan.limit is None else plan.limit * plan.price_tick",
+            ),
         ),
-        ("I-41", "I-13"),
+        ("I-13",),
         shows_always=True,
     ),
     Mutant(
@@ -121,7 +144,13 @@ CONTINGENT: tuple[Mutant, ...] = (
     Mutant(
         "take-profit-as-a-stop",
         "The direction of a take profit is that of a stop.",
-        (Change("core/trigger.py", _RISES, 'return self.side == "buy"'),),
+        (
+            Change(
+                "core/trigger.py",
+                "recent, level, now_ns, rises=condition.rises)",
+                'recent, level, now_ns, rises=condition.side == "buy")',
+            ),
+        ),
         ("THEN",),
         shows_always=True,
     ),
@@ -197,7 +226,7 @@ CONTINGENT: tuple[Mutant, ...] = (
         "oco-both-legs-at-once",
         "A leg that fires does not wait for the end of the one that rests.",
         (
-            _NO_ROOM,
+            _TRADED_OF_OTHERS,
             Change(
                 "actors/oms_group.py",
                 'group.kind == "bracket" and parent.leg == ENTRY):\n        return False\n'
@@ -213,7 +242,7 @@ CONTINGENT: tuple[Mutant, ...] = (
         "oco-keeps-its-size",
         "What one leg has traded does not lower the other one.",
         (
-            _NO_ROOM,
+            _done("one.done_qty if one is parent else ZERO"),
             Change(
                 "actors/oms_group.py",
                 "        left = most - (total - one.cum_qty)\n",
@@ -227,7 +256,7 @@ CONTINGENT: tuple[Mutant, ...] = (
         "oco-evidence-not-awaited",
         "A leg begins when the other one was asked to end, not when it has ended.",
         (
-            _NO_ROOM,
+            _TRADED_OF_OTHERS,
             Change(
                 "actors/oms_group.py",
                 "    return any(one.live for one in others) or (\n"
@@ -242,7 +271,7 @@ CONTINGENT: tuple[Mutant, ...] = (
         "bracket-exits-by-wish",
         "Exits are as large as the entry was asked for, not as it has traded.",
         (
-            _NO_ROOM,
+            _entry("order.order_qty"),
             Change(
                 "actors/oms_group.py",
                 "_coverable(turn, instrument, exits, entry.cum_qty - out)",
@@ -256,7 +285,7 @@ CONTINGENT: tuple[Mutant, ...] = (
         "bracket-counts-what-works",
         "Exits cover what of the entry still works, as if it had traded.",
         (
-            _NO_ROOM,
+            _entry("done_qty"),
             Change(
                 "actors/oms_group.py",
                 "_coverable(turn, instrument, exits, entry.cum_qty - out)",
@@ -268,9 +297,9 @@ CONTINGENT: tuple[Mutant, ...] = (
     ),
     Mutant(
         "bracket-forgets-what-went-out",
-        "What one exit has sold is still covered by the other one.",
+        "What exits have sold is still to be covered by them.",
         (
-            _NO_ROOM,
+            _done('one.done_qty - (one.cum_qty if group.kind == "bracket" else ZERO)'),
             Change(
                 "actors/oms_group.py",
                 "_coverable(turn, instrument, exits, entry.cum_qty - out)",

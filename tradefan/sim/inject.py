@@ -21,7 +21,7 @@ from tradefan.runtime.kernel import PER_STEP
 from tradefan.sim.falls import break_heirs, break_line, break_one, orphan_turn
 from tradefan.sim.faults import CRASH, CRASHES, EXECUTOR, STRATEGY, Planned
 from tradefan.sim.only import COMES_WITH
-from tradefan.sim.operator import GATEWAY, JOURNAL, LINK, OMS
+from tradefan.sim.operator import GATEWAY, JOURNAL, LEVEL, LINK, OMS
 from tradefan.sim.options import ACCOUNT, T0, VENUE
 from tradefan.sim.plugins import Mode
 from tradefan.sim.process import Life, draw_crash
@@ -396,11 +396,13 @@ def _kill(world: World, life: Life | None, kind: str, rng: Random) -> bool:
     """
     # Only between short steps does a create lie in the gateway's mail.
     heard = life is not None
-    places = ("", "", "", JOURNAL, GATEWAY, LINK) if _short_steps(world) else ("", "", JOURNAL, LINK)
+    near = ("", LEVEL, LEVEL, JOURNAL, LINK)
+    places = (*near, GATEWAY) if _short_steps(world) else near
     place, passes = rng.choice(places), int(rng.random() * 5)
     replaces = place in (JOURNAL, LINK) and rng.random() < 0.4
     if place:
-        strike = partial(_strike, world, rng, heard)
+        strike = partial(_strike, world, rng, heard, keeps=0.8 if place == LEVEL else 0.3)
+        passes = 0 if place == LEVEL else passes
         world.ambush.lie(place, 0 if replaces else passes, strike, replaces=replaces)
     else:
         _strike(world, rng, heard, ())
@@ -411,7 +413,7 @@ def _short_steps(world: World) -> bool:
     return world.config.runtime.messages_per_step < PER_STEP
 
 
-def _strike(world: World, rng: Random, heard: bool, scopes: tuple[str, ...]) -> None:
+def _strike(world: World, rng: Random, heard: bool, scopes: tuple[str, ...], keeps: float = 0.3) -> None:
     """Kill a scope, and resume it some seconds later, in whatever life that is."""
     life = world.life
     assert life is not None, "nothing passes a dead process"
@@ -420,7 +422,7 @@ def _strike(world: World, rng: Random, heard: bool, scopes: tuple[str, ...]) -> 
         if world.faults.has("disk_error") and rng.random() < 0.5:
             _spoil_kill_byte(world, life, rng)
         _fall(world, life, rng)
-    scope = world.operator.kill(life if heard else None, scopes if rng.random() < 0.8 else ())
+    scope = world.operator.kill(life if heard else None, scopes if rng.random() < 0.8 else (), keeps=keeps)
 
     def resume() -> None:
         if not world.ready():

@@ -10,6 +10,7 @@ from typing import Any, Literal, TypeAlias
 from tradefan.core.modes import waits_for_human
 from tradefan.core.outbox import Placing
 from tradefan.core.scopes import scopes as scopes_of
+from tradefan.core.trigger import BPS, level_of
 from tradefan.drivers.latch import ALL
 from tradefan.messages.base import Message
 from tradefan.messages.control import KillSwitch
@@ -39,11 +40,13 @@ from tradefan.units import EXTERNAL, SECOND, OwnerId, Side, exact
 from tradefan.wiring import gateway_name
 
 OWNERS = (OwnerId("api"), OwnerId("cli"))
-JOURNAL, GATEWAY, LINK, OMS = "journal", "gateway", "link", "oms"
+JOURNAL, GATEWAY, LINK, OMS, LEVEL = "journal", "gateway", "link", "oms", "level"
 """Where a create may wait when a kill comes: for the disk, in the gateway's mail, for the socket.
 
-Where a strategy's turn may wait when the strategy dies: in the order manager's mail.
+Where a strategy's turn may wait when the strategy dies: in the order manager's mail. Where an armed order may
+be when a kill comes that leaves it: near its level.
 """
+NEAR_BPS = 2
 PRINCIPAL = "sim operator"
 KILL_REASON = "SIGUSR2"
 
@@ -148,10 +151,10 @@ class Operator:
             for owner in owners:
                 _tell(life, CancelAll(owner, None, self._request()))
 
-    def kill(self, life: Life | None, scopes: tuple[str, ...] = ()) -> str:
+    def kill(self, life: Life | None, scopes: tuple[str, ...] = (), *, keeps: float = 0.3) -> str:
         """Kill a scope as API and SIGUSR2 do: the latch first, then the word to the order manager.
 
-        With `scopes` it is one of these.
+        With `scopes` it is one of these; `keeps` is how often it leaves what protects.
         """
         rng = self.rng
         if rng.random() < 0.2:
@@ -167,7 +170,7 @@ class Operator:
             "sim kill",
             PRINCIPAL,
             including_external=rng.random() < 0.1,
-            keep_protection=rng.random() < 0.3,
+            keep_protection=rng.random() < keeps,
             req=self._request(),
         )
         _tell(life, kill)
@@ -285,6 +288,8 @@ class Ambush:
             return
         if oms is not None and oms.live.running:
             self._wait(JOURNAL, [item.effect for item in oms.live.outbox.waiting])
+            if (LEVEL, False) in self._armed:
+                self._near(oms)
         self._wait(GATEWAY, _commands(kernel, gateway_name(ACCOUNT)))
         turn = next((msg for msg in _commands(kernel, OMS) if isinstance(msg, OwnerTurn)), None)
         if turn is not None:
@@ -296,6 +301,14 @@ class Ambush:
             self.passes(place, _scopes(found))
         for found in [one for one in placing if isinstance(one, ReplaceOrder)][:1]:
             self.passes(place, _scopes(found), replaces=True)
+
+    def _near(self, oms: Any) -> None:  # noqa: ANN401
+        for name, watched in oms.live.watched.items():
+            level, seen = level_of(watched.condition, watched.armed), watched.armed.recent
+            if level is not None and seen and abs(seen[-1][2] - level) * BPS <= NEAR_BPS * level:
+                order = oms.trading.parents[name].order
+                self.passes(LEVEL, scopes_of(order.account, order.instrument, order.owner))
+                return
 
     def passes(self, place: str, scopes: tuple[str, ...], *, replaces: bool = False) -> None:
         """Let what has these scopes pass a place, or strike."""

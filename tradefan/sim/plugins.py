@@ -155,7 +155,7 @@ class SimTrader(Strategy[SimTraderSettings, SimTraderState]):
             if self._draw() < 0.3:
                 more |= {"then": "twap", "duration": "5s", "interval": "1s"}
             level = quote.bid - near
-            if self._draw() < 0.3 and "then" not in more:
+            if self._draw() < 0.5 and "then" not in more:
                 more |= {"by": "stop_limit", "limit_price": level - near}
             return sell(symbol, qty, trigger_price=level, reduce_only=True, **{"by": "stop", **more})
         if kind < 0.65:
@@ -165,20 +165,30 @@ class SimTrader(Strategy[SimTraderSettings, SimTraderState]):
             return sell(symbol, qty, by="take_profit", trigger_price=level, reduce_only=True, **more)
         partial = "reduce" if self._draw() < 0.7 else "cancel_all"
         legs: dict[str, Any] = {
-            "take_profit": {"limit_price": quote.ask + far},
+            "take_profit": {"limit_price": quote.ask + (far if self._draw() < 0.5 else 0)},
             "stop": {"trigger_price": quote.bid - near, "source": source},
         }
-        return sell(symbol, qty, by="oco", reduce_only=True, partial=partial, reason="sim oco", **legs)
+        # What is to reduce is kept within what is held; what may do more has its group's quantity alone.
+        reduces = self._draw() < 0.5
+        return sell(symbol, qty, by="oco", reduce_only=reduces, partial=partial, reason="sim oco", **legs)
 
     def _bought(self, view: View, near: float, far: float, kind: float, more: dict[str, Any]) -> Wish:
-        """Buy when the market rises, or at once or at a limit with exits behind it."""
+        """Buy when the market rises, or falls, or either; or at once or at a limit with exits behind it."""
         quote, qty = view.quote(self.s.symbol), self.s.size * max(0.1, self._draw())
+        legs: dict[str, Any]
         if kind < 0.08:
             return buy(self.s.symbol, qty, by="stop", trigger_price=quote.ask + near, **more)
+        if kind < 0.15 or kind > 0.7:
+            # At the touch it may trade in part before the market turns.
+            legs = {"limit": {"limit_price": quote.bid}, "stop": {"trigger_price": quote.ask + near}}
+            return buy(self.s.symbol, qty, by="oco", reason="sim oco", **legs)
         limit = quote.bid - near / 2 if self._draw() < 0.5 else None
         ends = ("keep_exits", "flatten", "drop_exits")[int(self._draw() * 3)]
-        stop = {"offset_abs": far, "source": more["source"]}
-        legs: dict[str, Any] = {"take_profit": {"offset_abs": far}, "on_cancel": ends}
+        stop: dict[str, Any] = {"offset_abs": far, "source": more["source"]}
+        if self._draw() < 0.5:
+            # What has fired goes out in parts.
+            stop["max_clip"] = round(max(0.4 * qty, 0.001), 3)
+        legs = {"take_profit": {"offset_abs": far}, "on_cancel": ends}
         if self._draw() < 0.3:
             legs["trailing"] = {"callback_abs": far, "source": more["source"]}
         else:
