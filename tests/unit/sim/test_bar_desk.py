@@ -135,7 +135,9 @@ def test_engine_when_it_is_alone_then_it_does_what_it_does_in_the_order_manager(
     algo, more = ORDERS[seed]
     side: Side = "buy" if seed % 2 else "sell"
     settings = {"duration": "5m", **more}
-    whole, order, parent = by_desk(side, Decimal("5.3"), algo, settings, seed)
+    # What is to be more of the expected volume than its cap is refused.
+    qty = Decimal("0.5" if "participation_cap" in more else "5.3")
+    whole, order, parent = by_desk(side, qty, algo, settings, seed)
     alone, engine = by_engine(order, seed)
     assert alone.fills == whole.fills
     assert alone.clips == whole.clips
