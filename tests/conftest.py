@@ -31,7 +31,8 @@ def pytest_configure() -> None:
     use_decimal_context()
 
 
-_WHOLE = tuple(Path(__file__).parent / name for name in ("simulation", "unit/sim"))
+_LONG = ("simulation", "unit/sim", "property/test_walks.py", "property/test_journal_damage.py")
+_WHOLE = tuple(Path(__file__).parent / name for name in _LONG)
 
 
 @pytest.hookimpl(wrapper=True)
