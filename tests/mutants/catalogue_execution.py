@@ -217,11 +217,10 @@ _ICEBERG = (
     ),
     _one(
         "iceberg-peaks-up",
-        "The variance makes a clip larger than what may be shown.",
+        "The variance is added: each clip shows as much as may be shown.",
         "core/schedule.py",
         'return display * (whole - num * draw(name, "peak", i)) // whole',
         'return display * (whole + num * draw(name, "peak", i)) // whole',
-        "I-41",
         "I-31",
     ),
     _one(

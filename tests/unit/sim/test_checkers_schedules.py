@@ -12,7 +12,7 @@ from tests.unit.runtime.players import build, kernel_of
 from tests.unit.sim import wired
 from tests.unit.sim.checker_bench import T0, Bench, D, broken
 from tradefan.core import tape
-from tradefan.core.schedule import decided_at, even, targets
+from tradefan.core.schedule import decided_at, even, peak, targets
 from tradefan.messages.market import FeedQuality, Quality, Quote
 from tradefan.messages.orders import OrderStatus, Phase
 from tradefan.messages.plan import Clip, Plan
@@ -221,6 +221,19 @@ def test_pov_when_beyond_its_ceiling_or_its_rate_then_broken() -> None:
     bench = sharing("pov")
     bench.append(intent(order_qty=D(10)))
     broken(bench.step(decision(0, 31)), "I-31", "at most rate 0.1", "31 more than 10 of 400")
+
+
+def test_iceberg_when_a_clip_shows_more_than_its_variance_lets_then_broken() -> None:
+    """I-31: 50 less by up to a half, and a remainder that would be dust beside it."""
+    most = peak(50, D("0.5"), PID, 3) + 1
+
+    def shows(lots: int) -> Violation | None:
+        bench = Bench(SoundPlans())
+        bench.append(planned(plan(taus=(), display=50), "iceberg", display=50, variance="0.5"))
+        return bench.step(decision(3, lots))
+
+    assert shows(most) is None
+    broken(shows(most + 1), "I-31", f"at most {most} of clip 3 of {PID}", str(most + 1))
 
 
 def test_pov_when_its_target_is_more_than_its_share_then_broken() -> None:

@@ -114,7 +114,8 @@ class SoundPlans(OverParents):
     """I-31: the targets of a plan never fall and end in the whole quantity; a decision is for its target.
 
     What it places is at most `catch_up_cap` times a plain clip, what would be dust beside it apart. Of a TWAP
-    the targets are computed anew, of a `pov` from what its decision says has traded.
+    the targets are computed anew, of a `pov` from what its decision says has traded; and what a clip of an
+    iceberg shows.
     """
 
     invariant: str = "I-31"
@@ -139,6 +140,8 @@ class SoundPlans(OverParents):
             return None
         if one.order.algo == "pov" and clip.target > (rated := _rated(one, plan, clip)):
             return self.broken(seen, f"target {rated} of {one.name}", clip.target)
+        if plan.display is not None and clip.lots > (peak := _peak(one, plan, plan.display, clip.k)):
+            return self.broken(seen, f"at most {peak} of clip {clip.k} of {one.name}", clip.lots)
         if not plan.taus:
             return None
         if plan.end_ns is not None and record.at_ns >= plan.end_ns:
@@ -164,6 +167,13 @@ def _rated(one: Worked, plan: Plan, clip: Clip) -> int:
     """Return the target of a rate: a share of all that has traded since its plan, own trades included."""
     (num, den), rest = one.share("rate", "0.10"), int(one.qty // plan.qty_lot) - plan.base
     return plan.base + min(rest, num * max(clip.volume - plan.volume_base, 0) // den)
+
+
+def _peak(one: Worked, plan: Plan, display: int, k: int) -> int:
+    """Return what a clip of an iceberg shows at most: its display less a part of its variance, and dust."""
+    num, den = one.share("variance", "0.2")
+    least, peak = max(plan.min_clip, 1), display * (den * _UNIT - num * draw(one.name, "peak", k))
+    return max(peak // (den * _UNIT), least) + least - 1
 
 
 def _even(one: Worked, plan: Plan, whole: int) -> tuple[int, ...]:
