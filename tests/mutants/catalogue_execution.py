@@ -263,7 +263,8 @@ _ENGINE = (
                 "    if lots < 1:\n        # Dust is never sent",
             ),
         ),
-        ("E-05", "I-41"),
+        ("E-05",),
+        shows_always=True,
     ),
     _one(
         "end-ignored",
