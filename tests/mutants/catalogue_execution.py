@@ -223,14 +223,29 @@ _ICEBERG = (
         'return display * (whole + num * draw(name, "peak", i)) // whole',
         "I-31",
     ),
-    _one(
+    Mutant(
         "iceberg-refills-beside",
-        "The next clip comes when little of the last one is left, which stays in the book.",
-        "executors/engine.py",
-        '        return (*cancels(view, "decision"), Wake(view.plan.end_ns))\n',
-        "        return (_bounded(recipe, view, wanted),)\n",
-        "I-41",
-        "I-31",
+        "The next clip comes while nobody knows whether the last one is in the book: it counts as gone.",
+        (
+            Change(
+                "executors/pacings.py",
+                '        if kind != "threshold" or any(not child.rests for child in live):\n'
+                "            return False\n",
+                '        if any(not child.rests for child in live) or kind != "threshold":\n'
+                "            return any(not child.rests for child in live)\n",
+            ),
+            Change(
+                "executors/tactics.py",
+                "        hidden = view.plan.display is not None and view.doubt\n",
+                "        hidden = False\n",
+            ),
+            Change(
+                "actors/oms_children.py",
+                "shown, most = parent.working_qty + parent.in_doubt_qty, parent",
+                "shown, most = parent.working_qty, parent",
+            ),
+        ),
+        ("I-31",),
     ),
 )
 
