@@ -153,7 +153,7 @@ def _gaps(condition: Condition, level: int, price: int) -> bool:
 
 
 def _watermark(condition: Condition, armed: Armed, now_ns: int) -> int | None:
-    """Return the best price that is confirmed, in favour only; it begins at the activation, if any.
+    """Return the best price that is confirmed, in favour only; it begins where the activation is confirmed.
 
     In favour is away from the level: up for a sale that trails below, down for a purchase.
     """
@@ -165,9 +165,8 @@ def _watermark(condition: Condition, armed: Armed, now_ns: int) -> int | None:
         return armed.watermark
     reached = max(prices) if condition.rises else min(prices)
     if armed.watermark is None:
-        first = prices[-1]
         active = condition.activation is None or (
-            first <= condition.activation if condition.rises else first >= condition.activation
+            reached <= condition.activation if condition.rises else reached >= condition.activation
         )
-        return first if active else None
+        return reached if active else None
     return min(armed.watermark, reached) if condition.rises else max(armed.watermark, reached)

@@ -77,13 +77,25 @@ def test_trailing_when_it_buys_then_all_is_mirrored() -> None:
     assert found[-1].fired == 9_805
 
 
-def test_trailing_when_it_has_an_activation_then_it_begins_there() -> None:
-    """Nothing is followed before; the first confirmed price at or beyond it is the watermark."""
+def test_trailing_when_it_has_an_activation_then_it_begins_where_that_is_confirmed() -> None:
+    """Nothing is followed before; the level that is confirmed at or beyond it is the watermark."""
     trailing = Condition("trailing", "sell", TWO, callback_ticks=50, activation=10_100)
-    found = fed(trailing, 10_000, 9_000, 10_090, 10_110, 10_050)
-    assert [one.watermark for one in found] == [None, None, None, 10_110, 10_110]
+    found = fed(trailing, 10_000, 9_000, 10_090, 10_110, 10_120, 10_075)
+    assert [one.watermark for one in found] == [None, None, None, None, 10_110, 10_110]
     assert trigger.level_of(trailing, found[-1]) == 10_060
     assert found[-1].fired is None
+
+
+@pytest.mark.parametrize(
+    ("side", "outlier", "activation"), [("sell", 10_900, 10_500), ("buy", 9_100, 9_500)]
+)
+def test_trailing_when_one_print_is_beyond_its_activation_then_it_does_not_begin(
+    side: Side, outlier: int, activation: int
+) -> None:
+    """The market never was there: no watermark, so nothing to fall back from."""
+    trailing = Condition("trailing", side, TWO, callback_bps=D(100), activation=activation)
+    found = fed(trailing, 10_000, 10_000, outlier, 10_010, 10_010)
+    assert [(one.watermark, one.fired) for one in found] == [(None, None)] * 5
 
 
 def test_held_when_a_price_stays_beyond_then_it_fires_after_its_time() -> None:
