@@ -12,7 +12,7 @@ from typing import Any
 from tradefan.actors.oms_amend import tend_amend
 from tradefan.actors.oms_children import cancel, place, replace
 from tradefan.actors.oms_executor import decided, plan_of, volume_of
-from tradefan.actors.oms_fired import TRIES, begin, say_overdue
+from tradefan.actors.oms_fired import TRIES, begin, came_to_nothing, say_overdue
 from tradefan.actors.oms_gate import closed
 from tradefan.actors.oms_group import tend, waits_for_others
 from tradefan.actors.oms_over import shed
@@ -84,9 +84,13 @@ def advance(turn: Turn, name: ParentId, *, at_stop: bool = False) -> None:
 
 
 def _look_after(turn: Turn, parent: ParentState) -> None:
-    """Say so when what has fired is not done by its first tries."""
-    if parent.fired and parent.phase is Phase.WORKING and parent.attempts >= TRIES and not parent.live:
+    """Say so when what has fired is not done by its first tries, or does not rest where it is to."""
+    if not parent.fired or parent.phase is not Phase.WORKING or parent.live:
+        return
+    if parent.attempts >= TRIES:
         say_overdue(turn, parent, "tries")
+    elif (why := came_to_nothing(turn, parent)) is not None:
+        say_overdue(turn, parent, why)
 
 
 def _step(turn: Turn, parent: ParentState) -> None:

@@ -22,7 +22,7 @@ from tradefan.messages.orders import OrderStatus
 from tradefan.messages.work import (
     PlanChange,
 )
-from tradefan.units import SECOND, ZERO, plain
+from tradefan.units import SECOND, ZERO, ClientOrderId, plain
 
 AGAIN_NS = SECOND
 LATE_NS = 2 * SECOND
@@ -94,6 +94,14 @@ def say_overdue(turn: Turn, parent: ParentState, why: str) -> None:
         open_qty=plain(parent.open_qty),
         reason=why,
     )
+
+
+def came_to_nothing(turn: Turn, parent: ParentState) -> str | None:
+    """Return what became of the newest child of a parent that is to rest, where nobody here has ended it."""
+    newest = turn.trading.orders.get(next(reversed(parent.ended), ClientOrderId("")))
+    if newest is None or newest.time_in_force != "GTC" or newest.cancel_ns is not None or newest.cum_qty:
+        return None
+    return newest.reason or newest.status
 
 
 # --- no more than there is ------------------------------------------------------------------------------

@@ -99,6 +99,10 @@ def worked(order: ParentOrder) -> ParentOrder:
     if algo == "market":
         settings["collar_bps"] = settings.get("wide_collar_bps", WIDE_COLLAR_BPS)
         settings.setdefault("insist", order.settings.get("chase_stop", True))
+    elif algo == "limit" and settings.get("time_in_force", "GTC") == "GTC":
+        # What ends early at the venue rests again: nothing but its end, or its owner, takes it back.
+        settings.setdefault("grows", True)
+        settings.setdefault("on_restart", "resume")
     if order.protective and _has_setting(algo, "on_restart"):
         # What has fired to protect a position waits for no human behind a restart.
         settings.setdefault("on_restart", "resume")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from tradefan.contracts import register
+from tradefan.core.schedule import without_dust
 from tradefan.errors import Refused
 from tradefan.execution import SLICED_ONLY, Command, Common, Move, Place, Recipe, View, Wake
 from tradefan.executors.composed import Composed
@@ -57,7 +58,10 @@ class Limit(Composed[LimitSettings]):
         )
 
     def next(self, view: View) -> tuple[Command, ...]:
-        return stand(view, self.settings) if self.settings.grows else super().next(view)
+        plan = view.plan
+        early = view.now_ns < plan.start_ns and not view.live
+        over = plan.end_ns is not None and view.now_ns >= plan.end_ns
+        return stand(view, self.settings) if self.settings.grows and not early | over else super().next(view)
 
 
 def stand(view: View, settings: Common) -> tuple[Command, ...]:
@@ -70,9 +74,12 @@ def stand(view: View, settings: Common) -> tuple[Command, ...]:
         if child.price != limit
     )
     again_ns = (view.last_end_ns or 0) + SECOND
+    end_ns = view.plan.end_ns
     if view.last_end_ns is not None and view.now_ns < again_ns:
         # What the venue has just ended is not placed in a loop.
-        return (*moves, Wake(again_ns))
+        return (*moves, Wake(again_ns if end_ns is None else min(again_ns, end_ns)))
     if view.rest < max(view.plan.min_clip, 1):
-        return (*moves, Wake())
-    return (*moves, Place(view.rest, limit, "GTC", settings.post_only), Wake())
+        return (*moves, Wake(end_ns))
+    most = view.plan.max_clip
+    lots = without_dust(view.rest, min(view.rest, most or view.rest), view.plan.min_clip, most)
+    return (*moves, Place(lots, limit, "GTC", settings.post_only), Wake(end_ns))

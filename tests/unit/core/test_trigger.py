@@ -86,9 +86,7 @@ def test_trailing_when_it_has_an_activation_then_it_begins_where_that_is_confirm
     assert found[-1].fired is None
 
 
-@pytest.mark.parametrize(
-    ("side", "outlier", "activation"), [("sell", 10_900, 10_500), ("buy", 9_100, 9_500)]
-)
+@pytest.mark.parametrize(("side", "outlier", "activation"), [("sell", 10_900, 10_500), ("buy", 9_100, 9_500)])
 def test_trailing_when_one_print_is_beyond_its_activation_then_it_does_not_begin(
     side: Side, outlier: int, activation: int
 ) -> None:
