@@ -274,7 +274,7 @@ CONTINGENT: tuple[Mutant, ...] = (
             _entry("order.order_qty"),
             Change(
                 "actors/oms_group.py",
-                "_coverable(turn, instrument, exits, entry.cum_qty - out)",
+                "_coverable(turn, instrument, exits, got(entry) - out)",
                 "_coverable(turn, instrument, exits, entry.order.order_qty - out)",
             ),
         ),
@@ -288,7 +288,7 @@ CONTINGENT: tuple[Mutant, ...] = (
             _entry("done_qty"),
             Change(
                 "actors/oms_group.py",
-                "_coverable(turn, instrument, exits, entry.cum_qty - out)",
+                "_coverable(turn, instrument, exits, got(entry) - out)",
                 "_coverable(turn, instrument, exits, entry.done_qty - out)",
             ),
         ),
@@ -302,7 +302,7 @@ CONTINGENT: tuple[Mutant, ...] = (
             _done('one.done_qty - (one.cum_qty if group.kind == "bracket" else ZERO)'),
             Change(
                 "actors/oms_group.py",
-                "_coverable(turn, instrument, exits, entry.cum_qty - out)",
+                "_coverable(turn, instrument, exits, got(entry) - out)",
                 "_coverable(turn, instrument, exits, entry.cum_qty)",
             ),
         ),

@@ -17,7 +17,7 @@ from tradefan.actors.oms_fired import refused_child
 from tradefan.actors.oms_gate import Wanted, admit, collar_price, fee_rate, free_qty, reference
 from tradefan.actors.oms_parents import complete, fail
 from tradefan.actors.oms_policy import pause
-from tradefan.actors.oms_room import is_exit, no_room
+from tradefan.actors.oms_room import is_exit, no_room, say_dust
 from tradefan.actors.oms_state import Turn
 from tradefan.actors.oms_waiting import cancel_order, unsent
 from tradefan.contracts import (
@@ -65,7 +65,9 @@ def place(turn: Turn, parent: ParentState, command: PlaceChild) -> int | None:
         return None
     if _below_minimum(instrument, parent.open_qty, command.limit_price):
         # While a child lives its end may bring more to place; else nothing that is left can be sent.
-        if not parent.live and not is_exit(parent):
+        if not parent.live and (parent.fired or not is_exit(parent)):
+            if is_exit(parent):
+                say_dust(turn, parent.order.parent_id, instrument, parent.open_qty)
             complete(turn, parent, OrderStatus.EXPIRED, "dust")
         return None
     again_ns = wait_for_own(turn, parent, command.limit_price, rests=command.time_in_force == "GTC")

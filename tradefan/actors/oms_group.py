@@ -11,11 +11,11 @@ from decimal import Decimal
 
 from tradefan.actors.oms_executor import plan_of
 from tradefan.actors.oms_gate import risk_state
-from tradefan.actors.oms_group_end import end_group, flatten
+from tradefan.actors.oms_group_end import end_group, flatten, is_over
 from tradefan.actors.oms_group_exits import begin_exit, relevel
 from tradefan.actors.oms_parents import complete
 from tradefan.actors.oms_policy import ask_again
-from tradefan.actors.oms_room import members, sharing
+from tradefan.actors.oms_room import got, is_dust, members, say_dust, sharing
 from tradefan.actors.oms_state import Turn
 from tradefan.actors.oms_tca_market import priced
 from tradefan.core.group import ENTRY, bracket_settings, oco_settings
@@ -28,7 +28,7 @@ from tradefan.messages.orders import OrderStatus, Phase
 from tradefan.messages.work import (
     PlanChange,
 )
-from tradefan.units import ZERO, ParentId, exact, plain
+from tradefan.units import ZERO, ParentId, plain
 
 OTHER = "other_leg"
 """Why a leg ends when another one has taken its place."""
@@ -137,7 +137,7 @@ def _bracket(turn: Turn, name: ParentId, group: GroupState, legs: dict[str, Pare
     if begun and entry.phase not in _ENDED:
         # What is to be closed is not built up any more.
         complete(turn, entry, OrderStatus.CANCELED, "exit")
-    over = entry.phase is Phase.DONE and entry.cum_qty <= out
+    over = entry.phase is Phase.DONE and is_over(turn, entry, exits)
     for one in exits:
         if one.fired or _ended_by_wish(one):
             _end(turn, [other for other in _others(exits, one) if not other.fired], OTHER)
@@ -155,7 +155,7 @@ def _size(turn: Turn, name: ParentId, group: GroupState, legs: dict[str, ParentS
     if not entry.cum_qty or instrument is None:
         return
     exits = [one for one in sharing(group, legs) if one.phase not in _ENDED]
-    left = _coverable(turn, instrument, exits, entry.cum_qty - out)
+    left = _coverable(turn, instrument, exits, got(entry) - out)
     waits_ns = _batch_ns(turn, name, group, entry)
     for one in exits:
         if left <= 0:
@@ -170,7 +170,8 @@ def _size(turn: Turn, name: ParentId, group: GroupState, legs: dict[str, ParentS
         elif want > one.order.order_qty:
             ask_again(turn, entry, waits_ns)
         relevel(turn, group, one, entry)
-        _say_dust(turn, one, instrument, left)
+        if is_dust(turn, instrument, left):
+            say_dust(turn, one.order.parent_id, instrument, left)
 
 
 def _coverable(turn: Turn, instrument: Instrument, exits: list[ParentState], left: Decimal) -> Decimal:
@@ -188,16 +189,6 @@ def _batch_ns(turn: Turn, name: ParentId, group: GroupState, entry: ParentState)
         return 0
     settings = bracket_settings(group.wish.settings)
     return turn.live.resized.get(name, -settings.resize) + settings.resize - turn.now
-
-
-def _say_dust(turn: Turn, parent: ParentState, instrument: Instrument, left: Decimal) -> None:
-    """Say once that an exit is less than the venue takes: it waits, and protects nothing."""
-    quote, name = turn.live.quotes.get(parent.order.instrument), parent.order.parent_id
-    if quote is None or name in turn.live.dusty:
-        return
-    if left < instrument.min_qty or instrument.notional(left, exact(quote.bid)) < instrument.min_notional:
-        turn.live.dusty[name] = None
-        turn.log("warning", "unprotected_dust", parent_id=name, qty=plain(left))
 
 
 # --- cancelled ----------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from tradefan.actors.oms_executor import plan_of
 from tradefan.actors.oms_policy import ask_again
-from tradefan.actors.oms_room import sharing
+from tradefan.actors.oms_room import got, is_dust, say_dust, sharing
 from tradefan.actors.oms_state import Turn
 from tradefan.actors.oms_tca import in_market
 from tradefan.core.group import ENTRY
@@ -24,6 +24,25 @@ from tradefan.messages.records import (
 from tradefan.units import SECOND, ZERO, opposite
 
 FLATTEN = "flatten"
+
+
+def is_over(turn: Turn, entry: ParentState, exits: list[ParentState]) -> bool:
+    """Say whether a bracket whose entry has ended has nothing left that a venue lets trade.
+
+    What rests is waited for, and a price that an exit waits for counts, too: dust here may be none there.
+    """
+    left = got(entry) - sum((one.cum_qty for one in exits), ZERO)
+    instrument = turn.instrument(entry.order.instrument)
+    if left <= 0 or instrument is None:
+        return left <= 0
+    waiting = [one for one in exits if one.phase not in (Phase.COMPLETING, Phase.DONE)]
+    prices = [one.order.limit_price for one in waiting]
+    for armed in (one.trigger for one in waiting if one.trigger is not None and not one.fired):
+        prices += [armed.level, armed.watermark]
+    if any(one.live for one in exits) or not is_dust(turn, instrument, left, *prices):
+        return False
+    say_dust(turn, entry.order.parent_id, instrument, left)
+    return True
 
 
 def end_group(turn: Turn, group: GroupState, legs: dict[str, ParentState]) -> None:

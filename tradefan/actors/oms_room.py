@@ -11,7 +11,8 @@ from tradefan.actors.oms_state import Turn
 from tradefan.core.group import ENTRY
 from tradefan.core.trading import ParentState
 from tradefan.core.trading_state import GroupState
-from tradefan.units import ZERO, plain
+from tradefan.messages.instrument import Instrument
+from tradefan.units import ZERO, ParentId, exact, plain
 
 
 def is_exit(parent: ParentState) -> bool:
@@ -32,9 +33,33 @@ def budget(group: GroupState, legs: dict[str, ParentState]) -> Decimal:
     return legs[ENTRY].cum_qty if ENTRY in legs else ZERO
 
 
+def got(entry: ParentState) -> Decimal:
+    """Return what an entry has for certain, less what a fee in the base asset took of it."""
+    return entry.cum_qty - (entry.base_fee if entry.order.side == "buy" else ZERO)
+
+
 def sharing(group: GroupState, legs: dict[str, ParentState]) -> list[ParentState]:
     """Return the legs that share the quantity: all of an oco, the exits of a bracket."""
     return [one for leg, one in legs.items() if group.kind == "oco" or leg != ENTRY]
+
+
+def is_dust(turn: Turn, instrument: Instrument, qty: Decimal, *prices: Decimal | None) -> bool:
+    """Say whether a venue lets nothing of a quantity trade, at the market or at any of these prices."""
+    if qty < max(instrument.min_qty, instrument.qty_lot):
+        return True
+    quote = turn.live.quotes.get(instrument.id)
+    if quote is None:
+        return False
+    best = max(exact(quote.bid), *(price for price in prices if price is not None), ZERO)
+    return instrument.notional(qty, best) < instrument.min_notional
+
+
+def say_dust(turn: Turn, name: ParentId, instrument: Instrument, qty: Decimal) -> None:
+    """Say once that a venue takes no order of what is left; less than a lot is no news."""
+    if name not in turn.live.dusty:
+        turn.live.dusty[name] = None
+        level = "info" if qty < instrument.qty_lot else "warning"
+        turn.log(level, "unprotected_dust", parent_id=name, qty=plain(qty))
 
 
 def is_taken(turn: Turn, parent: ParentState) -> bool:

@@ -292,6 +292,7 @@ def _book(state: Trading, record: Fill, *, late: bool) -> None:
         apply_tca.on_fill(state, parent, record, back=False)
         parent.filled += record.qty
         parent.value += record.qty * record.price
+        parent.base_fee += _base_fee(record)
     _settle(state, order, before, record.at_ns)
 
 
@@ -307,7 +308,12 @@ def _unbook(state: Trading, record: Fill, at_ns: int) -> None:
         apply_tca.on_fill(state, parent, record, back=True)
         parent.filled -= record.qty
         parent.value -= record.qty * record.price
+        parent.base_fee -= _base_fee(record)
     _settle(state, order, before, at_ns)
+
+
+def _base_fee(record: Fill) -> Decimal:
+    return record.fee if record.fee_asset == record.base else ZERO
 
 
 def _revise(state: Trading, fill: Fill, lowered: Decimal, record: Bust | Correct) -> None:

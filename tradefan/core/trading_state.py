@@ -94,6 +94,8 @@ class ParentState(Struct):
     in_doubt_qty: Decimal = ZERO
     filled: Decimal = ZERO
     value: Decimal = ZERO
+    base_fee: Decimal = ZERO
+    """What fees have taken in the base asset of what is booked."""
     live: dict[ClientOrderId, None] = field(default_factory=dict)
     ended: dict[ClientOrderId, None] = field(default_factory=dict)
     attempts: int = 0

@@ -322,6 +322,52 @@ def test_bracket_when_its_first_fill_is_dust_then_it_is_armed_and_said(bench: Be
     assert bench.one(GATEWAY, CreateOrder).order_qty == D(1)
 
 
+def test_bracket_when_a_fee_left_less_than_a_lot_then_it_is_over_with_its_exit(bench: Bench) -> None:
+    """10 bought, 9.989 can be sold: when that is sold the stop protects and reserves nothing."""
+    bench.bought(3)
+    legs, entry = bracket(bench)
+    filled(bench, entry, 10, 10, fee=D("0.0105"), fee_asset="BTC")
+    profit = bench.one(GATEWAY, CreateOrder)
+    # Nothing of what its owner holds beside it is an exit's to sell.
+    assert sizes(legs)["stop"] == profit.order_qty == D("9.989")
+    bench.report(profit, S.NEW)
+    filled(bench, profit, "9.989", "9.989", price=D(110))
+    assert {one.phase for one in legs.values()} == {Phase.DONE}
+    assert bench.levels["unprotected_dust"] == "info"
+    bench.check()
+
+
+@pytest.mark.parametrize(("left", "ends"), [("0.04", True), ("0.052", False)])
+def test_bracket_when_what_is_left_cannot_be_traded_then_it_is_over(
+    bench: Bench, left: str, ends: bool
+) -> None:
+    """Worth less than 5 USDT here and at each level that an exit waits for; 0.052 is enough at 100."""
+    legs, entry = bracket(bench, settings={"stop.trigger_price": "95"})
+    filled(bench, entry, left, 10)
+    bench.tell(CancelParent(TREND, legs["entry"].order.parent_id))
+    bench.report(entry, S.CANCELED, D(left))
+    assert (legs["stop"].phase is Phase.DONE) == ends
+    assert ("unprotected_dust" in bench.logs) == ends
+    bench.check()
+
+
+def test_bracket_when_dust_is_left_behind_its_stop_then_it_ends_and_is_said(bench: Bench) -> None:
+    """What the take profit has left is worth less at the stop than the venue takes: nobody waits for ever."""
+    legs, entry = bracket(bench)
+    filled(bench, entry, 10, 10)
+    profit = bench.one(GATEWAY, CreateOrder)
+    bench.report(profit, S.NEW)
+    filled(bench, profit, "9.948", 10, price=D(110))
+    bench.quote(BTC, 94)
+    Prints(bench)(94, 94)
+    assert len(fired(bench)) == 1
+    (cancel,) = bench.take(GATEWAY, CancelOrder)
+    bench.report(cancel, S.CANCELED, D("9.948"))
+    assert bench.take(GATEWAY, CreateOrder) == []
+    assert {one.phase for one in legs.values()} == {Phase.DONE}
+    assert bench.levels["unprotected_dust"] == "warning"
+
+
 def test_bracket_when_it_sells_first_then_its_exits_buy(bench: Bench) -> None:
     """The mirror: sell what is held, buy it back lower, or when the market rises."""
     bench.bought(10)
