@@ -13,11 +13,11 @@ from msgspec.structs import replace as copy
 
 from tradefan.actors.oms_cross import crossed, wait_for_own
 from tradefan.actors.oms_executor import collar_bps, deadline_ns, plan_of, setting, slices
-from tradefan.actors.oms_fired import refused_child
+from tradefan.actors.oms_fired import TOO_MUCH, refused_child, within_room
 from tradefan.actors.oms_gate import Wanted, admit, collar_price, fee_rate, free_qty, reference
 from tradefan.actors.oms_parents import complete, fail
 from tradefan.actors.oms_policy import pause
-from tradefan.actors.oms_room import is_exit, no_room, say_dust
+from tradefan.actors.oms_room import is_exit, no_room, say_dust, stays
 from tradefan.actors.oms_state import Turn
 from tradefan.actors.oms_waiting import cancel_order, unsent
 from tradefan.contracts import (
@@ -77,6 +77,9 @@ def place(turn: Turn, parent: ParentState, command: PlaceChild) -> int | None:
     if refused is not None and refused.code == NO_FUNDS:
         command = _affordable(turn, parent, instrument, command)
         refused = admit(turn, wanted_of(parent, instrument, command))
+    if refused is not None and refused.code in TOO_MUCH and stays(turn, parent):
+        command = within_room(turn, parent, instrument, command)
+        refused = admit(turn, wanted_of(parent, instrument, command))
     if refused is not None:
         turn.log("warning", "child_refused", parent_id=parent.order.parent_id, code=refused.code)
         return _refused(turn, parent, refused)
@@ -118,7 +121,7 @@ def _affordable(turn: Turn, parent: ParentState, instrument: Instrument, command
 
 def _refused(turn: Turn, parent: ParentState, refused: RiskRefused) -> int | None:
     """Let a sliced parent, or one that has fired, wait where a gate refuses a child; any other ends by it."""
-    if parent.fired or is_exit(parent):
+    if stays(turn, parent):
         return refused_child(turn, parent, refused)
     if slices(parent.order):
         if refused.code != NO_FUNDS:

@@ -8,17 +8,20 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+from msgspec.structs import replace
+
 from tradefan.actors.oms_executor import make_executor, plan_of
 from tradefan.actors.oms_gate import away, risk_state
 from tradefan.actors.oms_parents import complete
+from tradefan.actors.oms_room import flattens
 from tradefan.actors.oms_state import Turn
 from tradefan.actors.oms_wakes import sooner
-from tradefan.contracts import RiskRefused
+from tradefan.contracts import PlaceChild, RiskRefused
 from tradefan.core.trading import ParentState
 from tradefan.errors import Refused
 from tradefan.messages.contingent import Amend
 from tradefan.messages.instrument import Instrument
-from tradefan.messages.orders import OrderStatus
+from tradefan.messages.orders import OrderStatus, Phase
 from tradefan.messages.work import (
     PlanChange,
 )
@@ -30,7 +33,9 @@ LATE_NS = 2 * SECOND
 TRIES = 4
 """Children behind which an order that has fired is overdue."""
 NOTHING_LEFT = "nothing_to_reduce"
-_TOO_MUCH = ("RISK_REDUCE_ONLY", "INSUFFICIENT_FUNDS")
+MADE_WAY = "made_way"
+"""Why an order ends that reserved what a stop that has fired is to sell."""
+TOO_MUCH = ("RISK_REDUCE_ONLY", "INSUFFICIENT_FUNDS")
 
 
 def begin(turn: Turn, parent: ParentState) -> bool:
@@ -66,12 +71,19 @@ def _not_planned(turn: Turn, parent: ParentState, no: Refused) -> None:
 
 def refused_child(turn: Turn, parent: ParentState, refused: RiskRefused) -> int | None:
     """Return when to try again what a gate has refused, of no more than there is; None where it has ended."""
-    if refused.code in _TOO_MUCH and not fit(turn, parent):
+    if refused.code in TOO_MUCH and not fit(turn, parent):
         return None
-    if parent.trigger is not None and turn.now - (parent.trigger.fired_ns or turn.now) >= LATE_NS:
+    if turn.now - _since_ns(turn, parent) >= LATE_NS:
         # Once is no news: its owner may just have used up the orders of this second.
         say_overdue(turn, parent, refused.code)
     return turn.now + AGAIN_NS
+
+
+def _since_ns(turn: Turn, parent: ParentState) -> int:
+    """Return since when a parent is to trade at once: it has fired, or flattens."""
+    if parent.trigger is not None and parent.trigger.fired_ns is not None:
+        return parent.trigger.fired_ns
+    return parent.order.created_ns if flattens(turn, parent) else turn.now
 
 
 def _later(turn: Turn, parent: ParentState, why: str) -> None:
@@ -86,7 +98,7 @@ def say_overdue(turn: Turn, parent: ParentState, why: str) -> None:
         return
     turn.live.overdue[parent.order.parent_id] = None
     turn.log(
-        "critical" if parent.order.protective else "warning",
+        "critical" if parent.order.protective or flattens(turn, parent) else "warning",
         "fired_not_done",
         parent_id=parent.order.parent_id,
         owner=parent.order.owner,
@@ -108,35 +120,61 @@ def came_to_nothing(turn: Turn, parent: ParentState) -> str | None:
 
 
 def fit(turn: Turn, parent: ParentState) -> bool:
-    """Lower a reduce-only order to what there is to reduce; False where that ends it.
+    """Lower a reduce-only order to what its owner holds; False where that is nothing, which ends it.
 
-    Somebody may have sold by hand what it was to sell, and a fee in the base asset lessens what was bought.
+    Somebody may have sold by hand what it was to sell. What is held and only reserved by other own orders
+    lowers nothing: it waits for that, and what protects has them make way.
     """
     order, instrument = parent.order, turn.instrument(parent.order.instrument)
     if not order.reduce_only or instrument is None:
         return True
-    most = instrument.floor_qty(room(turn, parent, instrument))
+    position = risk_state(turn, order.account, instrument, order.owner).owner.position
+    most = instrument.floor_qty(max(position if order.side == "sell" else -position, ZERO))
     left = order.order_qty - parent.cum_qty
-    if left <= most:
-        return True
-    if parent.cum_qty + most > 0:
+    if left > most and parent.cum_qty + most > 0:
         turn.emit(Amend(turn.now, order.parent_id, parent.cum_qty + most, "reduce_only"))
         turn.parents[order.parent_id] = None
-    if most <= 0:
+        fields = {"parent_id": order.parent_id, "owner": order.owner, "wanted": plain(left)}
+        turn.log("warning", "fired_lowered", **fields, held=plain(most))
+    if left > most and most <= 0:
         turn.log("warning", NOTHING_LEFT, parent_id=order.parent_id, owner=order.owner)
         complete(turn, parent, OrderStatus.EXPIRED, NOTHING_LEFT)
         return False
+    has = room(turn, parent, instrument) + parent.working_qty + parent.in_doubt_qty
+    if parent.fired and order.protective and has < min(left, most):
+        _make_way(turn, parent)
     return True
 
 
+def _make_way(turn: Turn, parent: ParentState) -> None:
+    """End what else its owner has in the book on that side: it reserves what is to be protected."""
+    order = parent.order
+    for other in turn.open_parents_at(order.account, order.instrument, order.owner):
+        rival = other.order.side == order.side and not other.order.reduce_only and other is not parent
+        if rival and other.working_qty and other.phase not in (Phase.COMPLETING, Phase.DONE):
+            fields = {"parent_id": other.order.parent_id, "owner": order.owner, "protects": order.parent_id}
+            turn.log("critical", "made_way", **fields, qty=plain(other.working_qty))
+            complete(turn, other, OrderStatus.CANCELED, MADE_WAY)
+
+
+def within_room(turn: Turn, parent: ParentState, instrument: Instrument, clip: PlaceChild) -> PlaceChild:
+    """Return the part of a clip for which there is room now, where that is an order that a venue takes."""
+    if not parent.order.reduce_only:
+        return clip
+    qty = instrument.floor_qty(min(room(turn, parent, instrument), clip.order_qty))
+    least = max(instrument.min_qty, instrument.qty_lot)
+    fits = qty >= least and instrument.notional(qty, clip.limit_price) >= instrument.min_notional
+    return replace(clip, order_qty=qty) if fits else clip
+
+
 def room(turn: Turn, parent: ParentState, instrument: Instrument) -> Decimal:
-    """Return how much a parent may still trade towards flat, with what it has working."""
-    order, own = parent.order, parent.working_qty + parent.in_doubt_qty
+    """Return how much more a parent may place towards flat beside all that works already."""
+    order = parent.order
     state = risk_state(turn, order.account, instrument, order.owner)
     held = state.owner
     if order.side == "buy":
-        return max(-held.position - held.buy_qty + own, ZERO)
+        return max(-held.position - held.buy_qty, ZERO)
     most = held.position - held.sell_qty
     if instrument.kind == "spot":
         most = min(most, state.free_base)
-    return max(most + own, ZERO)
+    return max(most, ZERO)

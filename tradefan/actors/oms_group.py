@@ -145,7 +145,7 @@ def _bracket(turn: Turn, name: ParentId, group: GroupState, legs: dict[str, Pare
         _end(turn, exits, OTHER if out else "entry_ended")
     else:
         _size(turn, name, group, legs, out)
-    if group.ending == "flatten" and group.flat is None:
+    if group.ending == "flatten":
         end_group(turn, group, legs)
 
 
@@ -175,12 +175,12 @@ def _size(turn: Turn, name: ParentId, group: GroupState, legs: dict[str, ParentS
 
 
 def _coverable(turn: Turn, instrument: Instrument, exits: list[ParentState], left: Decimal) -> Decimal:
-    """Return what exits can cover: a fee in the base asset lessens what was bought."""
+    """Return what exits can cover: what is still held; whoever reserves it makes way when one fires."""
     if not exits or instrument.kind != "spot" or exits[0].order.side == "buy":
         return instrument.floor_qty(left)
-    order, held = exits[0].order, sum((one.working_qty + one.in_doubt_qty for one in exits), ZERO)
-    free = risk_state(turn, order.account, instrument, order.owner).free_base
-    return instrument.floor_qty(max(min(left, free + held), ZERO))
+    order = exits[0].order
+    position = risk_state(turn, order.account, instrument, order.owner).owner.position
+    return instrument.floor_qty(max(min(left, position), ZERO))
 
 
 def _batch_ns(turn: Turn, name: ParentId, group: GroupState, entry: ParentState) -> int:

@@ -7,6 +7,7 @@ from decimal import Decimal
 from msgspec.structs import replace
 
 from tradefan.actors.oms_executor import plan_of
+from tradefan.actors.oms_gate import mode_of, risk_state
 from tradefan.actors.oms_policy import ask_again
 from tradefan.actors.oms_room import got, is_dust, say_dust, sharing
 from tradefan.actors.oms_state import Turn
@@ -21,7 +22,7 @@ from tradefan.messages.orders import Phase
 from tradefan.messages.records import (
     Parent,
 )
-from tradefan.units import SECOND, ZERO, opposite
+from tradefan.units import SECOND, ZERO, opposite, plain
 
 FLATTEN = "flatten"
 
@@ -46,17 +47,33 @@ def is_over(turn: Turn, entry: ParentState, exits: list[ParentState]) -> bool:
 
 
 def end_group(turn: Turn, group: GroupState, legs: dict[str, ParentState]) -> None:
-    """Sell what a cancelled bracket has bought, once nothing of it works any more."""
-    exits = sharing(group, legs)
-    if any(one.phase is not Phase.DONE for one in (legs[ENTRY], *exits)):
+    """Sell what a cancelled bracket still has of what it bought, once nothing of it works any more.
+
+    A kill behind the cancel ends that, too; what it leaves is named.
+    """
+    entry, exits = legs[ENTRY], sharing(group, legs)
+    if group.flat is not None or any(one.phase is not Phase.DONE for one in (entry, *exits)):
         return
-    left = legs[ENTRY].cum_qty - sum((one.cum_qty for one in exits), ZERO)
-    if left > 0:
-        flatten(turn, group, legs[ENTRY], left)
+    left = got(entry) - sum((one.cum_qty for one in exits), ZERO)
+    instrument, order, group_id = turn.instrument(entry.order.instrument), entry.order, entry.group
+    if left <= 0 or instrument is None or group_id is None:
+        return
+    position = risk_state(turn, order.account, instrument, order.owner).owner.position
+    left = min(left, max(position if order.side == "buy" else -position, ZERO))
+    if is_dust(turn, instrument, left):
+        say_dust(turn, order.parent_id, instrument, left)
+    elif mode_of(turn, order.account, order.instrument, order.owner).mode == "KILLED":
+        turn.emit(GroupEnding(turn.now, group_id, "drop_exits"))
+        turn.log("critical", "not_flattened", parent_id=order.parent_id, code="MODE_KILLED", qty=plain(left))
+    else:
+        flatten(turn, group, entry, left)
 
 
 def flatten(turn: Turn, group: GroupState, first: ParentState, qty: Decimal) -> None:
-    """Order the other way what a leg has traded; without a price it is tried again."""
+    """Order the other way what a leg has traded; without a price it is tried again each second.
+
+    The order stays at work until it is done (`oms_room.stays`).
+    """
     trading, instrument = turn.trading, turn.instrument(first.order.instrument)
     if turn.live.closing:
         return
@@ -84,7 +101,9 @@ def flatten(turn: Turn, group: GroupState, first: ParentState, qty: Decimal) -> 
     try:
         plan = plan_of(turn, order)
     except Refused as no:
-        turn.log("warning", "not_flattened", parent_id=first.order.parent_id, code=no.code)
+        if first.order.parent_id not in turn.live.overdue:
+            turn.live.overdue[first.order.parent_id] = None
+            turn.log("critical", "not_flattened", parent_id=first.order.parent_id, code=no.code)
         ask_again(turn, first, SECOND)
         return
     turn.emit(in_market(turn, Parent(turn.now, order, None, plan), None))

@@ -295,6 +295,10 @@ def wake_parents(turn: Turn, instrument: InstrumentId | None = None, account: st
         order = turn.trading.parents[name].order
         if order.instrument == instrument or order.account == account:
             turn.woken[name] = None
+    for name, group in turn.trading.groups.items():
+        # All of it has ended, and what flattens it has not begun.
+        if group.ending == "flatten" and group.flat is None:
+            turn.woken[name] = None
 
 
 def recover(turn: Turn, parent: ParentState) -> None:

@@ -71,6 +71,19 @@ def is_taken(turn: Turn, parent: ParentState) -> bool:
     return any(one.fired for one in sharing(group, legs) if one is not parent)
 
 
+def flattens(turn: Turn, parent: ParentState) -> bool:
+    """Say whether a parent brings what is left of a group to nothing."""
+    order = parent.order
+    group = turn.trading.groups.get(ParentId(order.intent_id or ""))
+    return group is not None and group.flat == order.parent_id
+
+
+def stays(turn: Turn, parent: ParentState) -> bool:
+    """Say whether a parent goes on where a gate refuses its child: what has fired, legs, what flattens."""
+    leg = parent.group is not None and parent.leg != ENTRY
+    return parent.fired or leg or flattens(turn, parent)
+
+
 def no_room(turn: Turn, parent: ParentState, qty: Decimal) -> bool:
     """Say whether a child would take a group beyond its quantity (I1): then nothing is sent of it."""
     group = None if parent.group is None else turn.trading.groups.get(parent.group)

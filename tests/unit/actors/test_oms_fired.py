@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 
 from tests.unit.actors.oms_bench import Bench
-from tests.unit.actors.oms_wired import BTC, GATEWAY
+from tests.unit.actors.oms_wired import BTC, GATEWAY, TREND
 from tests.unit.actors.test_oms_trigger import Prints, armed, fired, parent_of, restarted
-from tradefan.messages.gateway import CreateOrder, Look
+from tradefan.messages.contingent import GroupEnding
+from tradefan.messages.gateway import CancelOrder, CreateOrder, Look
 from tradefan.messages.market import FeedQuality, Quality
-from tradefan.messages.orders import OrderStatus, Phase
+from tradefan.messages.orders import CancelParent, Doubt, OrderStatus, Phase
 from tradefan.units import SECOND
 
 D = Decimal
@@ -46,6 +47,12 @@ def seconds(bench: Bench, number: int, price: float = 94) -> None:
     for _ in range(number):
         bench.advance(SECOND, answering=True)
         bench.quote(BTC, price)
+
+
+def seconds_unheard(bench: Bench, number: int) -> None:
+    """Let time go on without a word of the venue."""
+    for _ in range(number):
+        bench.advance(SECOND)
 
 
 # --- at a limit -----------------------------------------------------------------------------------------
@@ -122,3 +129,149 @@ def test_fired_limit_when_it_only_takes_then_it_is_tried_once(bench: Bench) -> N
     fire(bench, time_in_force="IOC")
     bench.report(bench.one(GATEWAY, CreateOrder), S.EXPIRED)
     assert (parent_of(bench).phase, parent_of(bench).status) == (Phase.DONE, S.EXPIRED)
+
+
+# --- reserved by others -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("qty", "at_once"), [(10, None), (4, D(6))])
+def test_fired_stop_when_an_own_order_rests_then_that_makes_way(
+    bench: Bench, qty: int, at_once: Decimal | None
+) -> None:
+    """It is not lowered: it sells what there is room for, and the rest behind the end of the other one."""
+    parent = armed(bench)
+    rests = bench.resting(qty, 120, side="sell")
+    bench.quote(BTC, 94)
+    Prints(bench)(94.9, 94.9)
+    assert (parent.phase, parent.order.order_qty) == (Phase.WORKING, D(10))
+    assert bench.alarms == ["made_way"]
+    creates = bench.take(GATEWAY, CreateOrder)
+    assert [one.order_qty for one in creates] == ([] if at_once is None else [at_once])
+    for create in creates:
+        bench.fill(create, create.order_qty)
+        bench.report(create, S.FILLED, create.order_qty)
+    (cancel,) = bench.take(GATEWAY, CancelOrder)
+    assert cancel.client_order_id == rests.client_order_id
+    bench.report(rests, S.CANCELED)
+    seconds(bench, 2)
+    assert bench.one(GATEWAY, CreateOrder).order_qty == D(qty)
+    assert bench.logs.count("made_way") == 1
+    bench.check()
+
+
+def test_fired_stop_when_an_own_order_does_not_end_then_it_waits_and_says_so(bench: Bench) -> None:
+    """Whatever is in doubt may trade: it waits for that, stays at work, and says once that it waits."""
+    parent = armed(bench)
+    rests = bench.resting(10, 120, side="sell")
+    bench.doubt(rests, Doubt.CANCEL)
+    bench.quote(BTC, 94)
+    Prints(bench)(94.9, 94.9)
+    seconds_unheard(bench, 5)
+    assert (parent.phase, parent.order.order_qty) == (Phase.WORKING, D(10))
+    assert bench.alarms.count("fired_not_done") == 1
+    assert bench.take(GATEWAY, CreateOrder) == []
+
+
+def test_bracket_when_its_owner_sells_beside_it_then_its_exits_stay_whole(bench: Bench) -> None:
+    """A plain sale that rests reserves what was bought; the stop is still of all of it."""
+    bench = Bench().ready()
+    settings = {"stop.trigger_price": "95"}
+    bench.submit(10, algo="bracket", settings=settings)
+    entry = bench.one(GATEWAY, CreateOrder)
+    bench.fill(entry, 10)
+    bench.report(entry, S.FILLED, 10)
+    bench.resting(7, 120, side="sell")
+    seconds(bench, 1, 100)
+    stop = next(one for one in bench.trading.parents.values() if one.leg == "stop")
+    assert (stop.phase, stop.order.order_qty) == (Phase.ARMED, D(10))
+    bench.quote(BTC, 94)
+    Prints(bench)(94.9, 94.9)
+    assert stop.order.order_qty == D(10)
+    assert bench.one(GATEWAY, CreateOrder).order_qty == D(3)
+
+
+def test_fired_take_profit_when_an_own_order_rests_then_it_waits_for_it(bench: Bench) -> None:
+    """What protects nothing takes nobody's place."""
+    parent = armed(bench, "take_profit", trigger_price="105")
+    rests = bench.resting(10, 120, side="sell")
+    bench.quote(BTC, 106)
+    Prints(bench)(106, 106)
+    seconds(bench, 3, 106)
+    assert (parent.phase, bench.take(GATEWAY, CreateOrder)) == (Phase.WORKING, [])
+    assert bench.levels["fired_not_done"] == "warning"
+    bench.tell(CancelParent(TREND, rests.parent_id))
+    bench.report(rests, S.CANCELED)
+    seconds(bench, 2, 106)
+    assert bench.one(GATEWAY, CreateOrder).order_qty == D(10)
+
+
+# --- flatten ------------------------------------------------------------------------------------------------
+
+
+def cancelled_bracket(bench: Bench) -> CreateOrder:
+    """Buy 5 of 10 with a fee of 0.0055 BTC, then cancel the bracket; return its entry."""
+    settings = {"stop.trigger_price": "95", "on_cancel": "flatten"}
+    bench.submit(10, algo="bracket", limit_price=D(99), settings=settings)
+    entry = bench.one(GATEWAY, CreateOrder)
+    bench.report(entry, S.NEW)
+    bench.fill(entry, 5, price=D(99), fee=D("0.0055"), fee_asset="BTC")
+    bench.report(entry, S.PARTIALLY_FILLED, 5)
+    bench.tell(CancelParent(TREND, entry.parent_id))
+    return entry
+
+
+@pytest.mark.parametrize("other", [0, 3])
+def test_flatten_when_a_fee_was_taken_in_base_then_what_is_left_of_it_is_sold(other: int) -> None:
+    """4.994 of the 4.9945 that are left, whatever else its owner holds."""
+    bench = Bench().ready()
+    if other:
+        bench.bought(other)
+    entry = cancelled_bracket(bench)
+    bench.report(entry, S.CANCELED, 5)
+    sale = bench.one(GATEWAY, CreateOrder)
+    assert (sale.side, sale.order_qty, sale.reduce_only) == ("sell", D("4.994"), True)
+    bench.fill(sale, sale.order_qty)
+    bench.report(sale, S.FILLED, sale.order_qty)
+    assert parent_of(bench).phase is Phase.DONE
+    bench.check()
+
+
+def test_flatten_when_a_gate_refuses_it_then_it_is_tried_each_second_and_said() -> None:
+    """The exits are gone by then: nobody gives up, and somebody is told once."""
+    bench = Bench().ready()
+    entry = cancelled_bracket(bench)
+    bench.oms.state.live.recent[TREND] = [bench.now_ns] * 1_000
+    bench.report(entry, S.CANCELED, 5)
+    for _ in range(5):
+        assert bench.take(GATEWAY, CreateOrder) == []
+        bench.oms.state.live.recent[TREND] = [bench.now_ns + SECOND] * 1_000
+        seconds(bench, 1, 100)
+    assert (parent_of(bench).phase, bench.alarms) == (Phase.WORKING, ["fired_not_done"])
+    bench.oms.state.live.recent.clear()
+    seconds(bench, 1, 100)
+    assert bench.one(GATEWAY, CreateOrder).order_qty == D("4.994")
+
+
+def test_flatten_when_killed_without_a_price_then_the_next_start_sells() -> None:
+    """Nothing has begun and all legs have ended: whoever sees a market again goes on."""
+    bench = Bench().ready()
+    entry = cancelled_bracket(bench)
+    bench.tell(FeedQuality(BTC, Quality.STALE, "", bench.now_ns, 2))
+    bench.report(entry, S.CANCELED, 5)
+    seconds_unheard(bench, 3)
+    assert (bench.alarms.count("not_flattened"), bench.take(GATEWAY, CreateOrder)) == (1, [])
+    again = restarted(list(bench.records), bench.now_ns + SECOND)
+    again.quote(BTC, 94)
+    assert again.one(GATEWAY, CreateOrder).order_qty == D("4.994")
+
+
+def test_flatten_when_everything_is_killed_meanwhile_then_nothing_is_sold_behind_the_resume() -> None:
+    """A kill ends whatever was to come; what stays is said."""
+    bench = Bench().ready()
+    entry = cancelled_bracket(bench)
+    bench.kill()
+    bench.report(entry, S.CANCELED, 5)
+    assert "not_flattened" in bench.alarms
+    assert bench.made(GroupEnding)[-1].ending == "drop_exits"
+    seconds(bench, 3, 100)
+    assert bench.take(GATEWAY, CreateOrder) == []
