@@ -153,7 +153,7 @@ def _make_way(turn: Turn, parent: ParentState) -> None:
         rival = other.order.side == order.side and not other.order.reduce_only and other is not parent
         if rival and other.working_qty and other.phase not in (Phase.COMPLETING, Phase.DONE):
             fields = {"parent_id": other.order.parent_id, "owner": order.owner, "protects": order.parent_id}
-            turn.log("critical", "made_way", **fields, qty=plain(other.working_qty))
+            turn.log("warning", "made_way", **fields, qty=plain(other.working_qty))
             complete(turn, other, OrderStatus.CANCELED, MADE_WAY)
 
 

@@ -144,7 +144,7 @@ def test_fired_stop_when_an_own_order_rests_then_that_makes_way(
     bench.quote(BTC, 94)
     Prints(bench)(94.9, 94.9)
     assert (parent.phase, parent.order.order_qty) == (Phase.WORKING, D(10))
-    assert bench.alarms == ["made_way"]
+    assert bench.levels["made_way"] == "warning"
     creates = bench.take(GATEWAY, CreateOrder)
     assert [one.order_qty for one in creates] == ([] if at_once is None else [at_once])
     for create in creates:
