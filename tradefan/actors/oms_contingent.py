@@ -24,13 +24,14 @@ from tradefan.core.contingent import (
     condition_of,
     trigger_settings,
     worked,
+    worst_of,
 )
 from tradefan.errors import Refused
 from tradefan.messages.instrument import Instrument
 from tradefan.messages.orders import ParentOrder
 from tradefan.messages.records import Parent
 from tradefan.risk import check, reduces
-from tradefan.units import plain
+from tradefan.units import ZERO, plain
 
 ENOUGH = Decimal(10) ** 15
 """What an armed order is taken to have at its disposal: it holds nothing, its children are asked for it."""
@@ -105,11 +106,13 @@ def check_contingent(turn: Turn, order: ParentOrder, instrument: Instrument) -> 
     return settings
 
 
-def admit_armed(turn: Turn, order: ParentOrder, instrument: Instrument, price: Decimal) -> RiskRefused | None:
+def admit_armed(
+    turn: Turn, order: ParentOrder, instrument: Instrument, price: Decimal, *, entered: Decimal = ZERO
+) -> RiskRefused | None:
     """Return why an order may not be armed: it is judged as if the market stood at its trigger.
 
-    Whether there is money for it is asked when it has fired, and so are the modes that a reduce-only order
-    is let through by.
+    `entered` is what an entry has added to the position by then. Whether there is money for it is asked
+    when it has fired, and so are the modes that a reduce-only order is let through by.
     """
     state = risk_state(turn, order.account, instrument, order.owner)
     now = mode_of(turn, order.account, order.instrument, order.owner)
@@ -126,13 +129,16 @@ def admit_armed(turn: Turn, order: ParentOrder, instrument: Instrument, price: D
         order.owner,
         order.side,
         order.order_qty,
-        price,
+        worst_of(order, price),
         "limit",
         reduce_only=False,
         child_qty=None if plan is None else largest(plan),
     )
     there = MarketView(price, price, price, market.age_ns, market.quality)
-    verdict = check(replace(state, free_base=ENOUGH, free_quote=ENOUGH), intent, there, turn.config.risk)
+    account = replace(state.account, position=state.account.position + entered)
+    owner = replace(state.owner, position=state.owner.position + entered)
+    state = replace(state, account=account, owner=owner, free_base=ENOUGH, free_quote=ENOUGH)
+    verdict = check(state, intent, there, turn.config.risk)
     return verdict if isinstance(verdict, RiskRefused) else None
 
 

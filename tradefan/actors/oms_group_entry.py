@@ -6,7 +6,7 @@ from decimal import Decimal
 
 from msgspec.structs import replace
 
-from tradefan.actors.oms_contingent import begin_trigger, check_contingent, check_trigger_now
+from tradefan.actors.oms_contingent import admit_armed, begin_trigger, check_contingent, check_trigger_now
 from tradefan.actors.oms_engine import advance
 from tradefan.actors.oms_entry import No, check_shape, checked, say_accepted, tradable
 from tradefan.actors.oms_executor import make_executor
@@ -25,7 +25,7 @@ from tradefan.messages.plan import Plan
 from tradefan.messages.records import (
     Parent,
 )
-from tradefan.units import ParentId
+from tradefan.units import ParentId, sign
 
 
 def accept_group(turn: Turn, wish: SubmitOrder, order: ParentOrder) -> tuple[ParentId, ...]:
@@ -103,10 +103,16 @@ def _check_exits(turn: Turn, legs: list[tuple[Leg, ParentOrder]], instrument: In
         level = leg.level(there, instrument)
         if leg.waits:
             settings = order.settings if level is None else {**order.settings, "trigger_price": level}
-            check_contingent(turn, replace(order, settings=settings), instrument)
+            priced = replace(order, settings=settings)
+            check_contingent(turn, priced, instrument)
         else:
             priced = replace(order, limit_price=level)
             make_executor(priced)
             check_shape(priced, instrument)
+        entered = sign(entry.side) * entry.order_qty
+        refused = admit_armed(turn, priced, instrument, level or there, entered=entered)
+        if refused is not None:
+            text = f"{leg.name} of all that the entry may come to: {refused.text}"
+            raise No(replace(refused, text=text))
         if level is not None:
             check_level(leg, level, there)

@@ -17,7 +17,7 @@ from tradefan.errors import Refused
 from tradefan.messages.instrument import Instrument
 from tradefan.messages.orders import ParentOrder
 from tradefan.setting import unit
-from tradefan.units import is_number, parse_iso, plain
+from tradefan.units import is_number, parse_iso, plain, sign
 
 TRIGGERS: dict[str, Kind] = {
     "stop": "stop",
@@ -107,6 +107,22 @@ def worked(order: ParentOrder) -> ParentOrder:
         # What has fired to protect a position waits for no human behind a restart.
         settings.setdefault("on_restart", "resume")
     return replace(order, algo=algo, settings=settings)
+
+
+def at_market(order: ParentOrder) -> ParentOrder:
+    """Return a contingent order that becomes `market`, without the settings of what it was to become."""
+    settings = {name: value for name, value in order.settings.items() if name in FIELDS}
+    return replace(order, settings={**settings, "then": "market"})
+
+
+def worst_of(order: ParentOrder, price: Decimal) -> Decimal:
+    """Return the worst price at which a contingent order may trade that fires at a price."""
+    if order.limit_price is not None:
+        return order.limit_price
+    offset = worked(order).settings.get("limit_offset_bps")
+    if offset is None:
+        return price
+    return price * (1 + sign(order.side) * Decimal(str(offset)) / 10_000)
 
 
 def _has_setting(algo: str, name: str) -> bool:

@@ -6,9 +6,10 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from tests.unit.actors.oms_bench import Bench
-from tests.unit.actors.oms_wired import ACCOUNT, BTC, CLI, FACE, GATEWAY, TREND
+from tests.unit.actors.oms_wired import ACCOUNT, BTC, CLI, CONFIG, FACE, GATEWAY, TREND
 from tests.unit.actors.test_oms_trigger import Prints, fired
 from tradefan.core.trading import ParentState
 from tradefan.messages.account import AccountState
@@ -424,6 +425,32 @@ def test_group_when_it_cannot_be_then_nothing_of_it_exists(bench: Bench, name: s
     bench.submit(10, algo=algo, owner=CLI, settings=settings, req=1)
     assert bench.one(FACE, Refusal).code == code
     assert len(bench.records) == before
+
+
+@pytest.mark.parametrize(
+    ("leg", "code"), [("stop", "RISK_MAX_ORDER_QTY"), ("take_profit", "RISK_MAX_ORDER_QTY")]
+)
+def test_bracket_when_an_exit_could_never_be_placed_then_it_is_refused(leg: str, code: str) -> None:
+    """Its entry is sliced, its exit is one order of all that it bought: 10, and 3 are allowed."""
+    bench = Bench(config=replace(CONFIG, risk=replace(CONFIG.risk, max_order_qty=D(3)))).ready()
+    entry = {"entry.algo": "twap", "entry.duration": "60s", "entry.slices": 4}
+    level = {key: value for key, value in LEGS.items() if key.startswith(leg)}
+    bench.submit(10, algo="bracket", owner=CLI, settings={**entry, **level}, req=1)
+    refused = bench.one(FACE, Refusal)
+    assert (refused.code, refused.would_pass) == (code, "order_qty 3")
+    assert refused.text.startswith(leg)
+    assert bench.made(Group) == []
+    split = {**entry, **level, f"{leg}.max_clip": "2"}
+    bench.submit(10, algo="bracket", owner=CLI, settings=split, req=2)
+    assert bench.take(FACE, Refusal) == []
+
+
+def test_bracket_when_the_limit_of_an_exit_is_beyond_the_band_then_it_is_refused(bench: Bench) -> None:
+    """Held against the band around its trigger, not around the market of today."""
+    for limit, code in (("92", "RISK_PRICE_BAND"), ("94", None)):
+        settings = {"stop_limit.trigger_price": "95", "stop_limit.limit_price": limit}
+        bench.submit(10, algo="bracket", owner=CLI, settings=settings, req=1)
+        assert [one.code for one in bench.take(FACE, Refusal)] == ([code] if code else [])
 
 
 def test_oco_when_more_than_held_then_it_is_refused_and_counts_once_when_not(bench: Bench) -> None:

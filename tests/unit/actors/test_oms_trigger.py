@@ -215,6 +215,18 @@ REFUSALS: dict[str, tuple[str, dict[str, Any], str, str | None]] = {
     "mark": ("stop", {"trigger_price": "110", "source": "mark"}, "UNSUPPORTED_SOURCE", "source last"),
     "gap": ("stop", {"trigger_price": "110", "on_gap": "fire"}, "UNSUPPORTED", "on_gap recheck"),
     "no limit": ("stop_limit", {"trigger_price": "110"}, "BAD_SETTING", "limit_price"),
+    "beyond the band": (
+        "stop_limit",
+        {"trigger_price": "105", "limit_price": D(110)},
+        "RISK_PRICE_BAND",
+        "107.1",
+    ),
+    "offset beyond the band": (
+        "trailing",
+        {"callback_bps": "400", "limit_offset_bps": "300"},
+        "RISK_PRICE_BAND",
+        "102",
+    ),
     "no callback": ("trailing", {}, "BAD_SETTING", "callback_bps 100"),
     "two callbacks": (
         "trailing",
