@@ -12,7 +12,7 @@ from typing import Any
 from tradefan.actors.oms_amend import tend_amend
 from tradefan.actors.oms_children import cancel, place, replace
 from tradefan.actors.oms_executor import decided, plan_of, volume_of
-from tradefan.actors.oms_fired import TRIES, begin, came_to_nothing, say_overdue
+from tradefan.actors.oms_fired import TRIES, begin, came_to_nothing, say_overdue, say_waiting
 from tradefan.actors.oms_gate import closed
 from tradefan.actors.oms_group import tend, waits_for_others
 from tradefan.actors.oms_over import shed
@@ -75,7 +75,9 @@ def advance(turn: Turn, name: ParentId, *, at_stop: bool = False) -> None:
     if parent.phase is Phase.ARMED:
         watch(turn, parent)
     if parent.phase is Phase.WORKING and parent.amending is None and not closed(turn, at_stop=at_stop):
-        if not waits_for_others(turn, parent) and begin(turn, parent):
+        if waits_for_others(turn, parent):
+            say_waiting(turn, parent)
+        elif begin(turn, parent):
             _step(turn, parent)
         _look_after(turn, parent)
     # Behind the executor, which may replace what is over by what is left.

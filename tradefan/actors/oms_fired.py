@@ -15,14 +15,17 @@ from tradefan.actors.oms_gate import away, risk_state
 from tradefan.actors.oms_parents import complete
 from tradefan.actors.oms_room import flattens
 from tradefan.actors.oms_state import Turn
+from tradefan.actors.oms_tca_market import market_now
 from tradefan.actors.oms_wakes import sooner
 from tradefan.contracts import PlaceChild, RiskRefused
+from tradefan.core.contingent import at_market
 from tradefan.core.trading import ParentState
 from tradefan.errors import Refused
 from tradefan.messages.contingent import Amend
 from tradefan.messages.instrument import Instrument
 from tradefan.messages.orders import OrderStatus, Phase
 from tradefan.messages.work import (
+    Amended,
     PlanChange,
 )
 from tradefan.units import SECOND, ZERO, ClientOrderId, plain
@@ -52,21 +55,31 @@ def begin(turn: Turn, parent: ParentState) -> bool:
             return True
         plan = plan_of(turn, parent.order)
     except Refused as no:
-        _not_planned(turn, parent, no)
-        return False
+        return _not_planned(turn, parent, no)
     assert plan is not None
     turn.emit(PlanChange(turn.now, parent.order.parent_id, plan))
     turn.parents[parent.order.parent_id] = None
     return True
 
 
-def _not_planned(turn: Turn, parent: ParentState, no: Refused) -> None:
+def _not_planned(turn: Turn, parent: ParentState, no: Refused) -> bool:
+    """Wait for a price; what cannot be worked as its `then` any more goes on as `market`. False: not now."""
     if no.code == "NO_REFERENCE":
         _later(turn, parent, no.code)
-        return
+        return False
     fields = {"parent_id": parent.order.parent_id, "code": no.code, "text": no.text}
     turn.log("critical" if parent.order.protective else "warning", "fired_refused", **fields)
-    complete(turn, parent, OrderStatus.REJECTED, no.code)
+    plain_market = at_market(parent.order)
+    try:
+        plan = plan_of(turn, plain_market) if parent.fired else None
+    except Refused:
+        plan = None
+    if plan is None:
+        complete(turn, parent, OrderStatus.REJECTED, no.code)
+        return False
+    turn.emit(Amended(turn.now, plain_market, plan, market_now(turn, parent.order.instrument)[0]))
+    turn.parents[parent.order.parent_id] = None
+    return True
 
 
 def refused_child(turn: Turn, parent: ParentState, refused: RiskRefused) -> int | None:
@@ -106,6 +119,17 @@ def say_overdue(turn: Turn, parent: ParentState, why: str) -> None:
         open_qty=plain(parent.open_qty),
         reason=why,
     )
+
+
+def say_waiting(turn: Turn, parent: ParentState) -> None:
+    """Say so when what has fired waits for long for the end of what it takes the place of."""
+    if not parent.fired:
+        return
+    due_ns = _since_ns(turn, parent) + LATE_NS
+    if turn.now >= due_ns:
+        say_overdue(turn, parent, "other_leg")
+    else:
+        sooner(turn, parent.order.parent_id, due_ns)
 
 
 def came_to_nothing(turn: Turn, parent: ParentState) -> str | None:

@@ -205,6 +205,43 @@ def test_fired_take_profit_when_an_own_order_rests_then_it_waits_for_it(bench: B
     assert bench.one(GATEWAY, CreateOrder).order_qty == D(10)
 
 
+def test_fired_stop_when_the_other_leg_is_in_doubt_then_it_says_that_it_waits(bench: Bench) -> None:
+    """What it takes the place of may still trade: nothing is sent, and somebody is told two seconds later."""
+    settings = {"take_profit.limit_price": "105", "stop.trigger_price": "95"}
+    bench.submit(10, algo="oco", side="sell", reduce_only=True, settings=settings)
+    profit = bench.one(GATEWAY, CreateOrder)
+    bench.report(profit, S.NEW)
+    bench.quote(BTC, 94)
+    Prints(bench)(94.9, 94.9)
+    bench.doubt(profit, Doubt.CANCEL)
+    bench.advance(SECOND)
+    assert bench.alarms == []
+    seconds_unheard(bench, 10)
+    assert (bench.alarms, bench.take(GATEWAY, CreateOrder)) == (["fired_not_done"], [])
+
+
+# --- without a plan ---------------------------------------------------------------------------------------
+
+
+def test_fired_stop_when_its_plan_does_not_fit_any_more_then_it_goes_on_at_the_market() -> None:
+    """0.55 in 10 slices is enough at 100, too little at 80: it is said, and the stop works all the same."""
+    bench = Bench().ready()
+    bench.bought(D("0.55"))
+    parent = armed(bench, qty=D("0.55"), trigger_price="80", then="twap", duration="60s", slices=10)
+    for price in range(99, 78, -1):
+        bench.quote(BTC, price)
+    Prints(bench)(79.9, 79.9)
+    assert bench.alarms == ["fired_refused"]
+    create = bench.one(GATEWAY, CreateOrder)
+    assert (create.order_qty, create.time_in_force, parent.phase) == (D("0.55"), "IOC", Phase.WORKING)
+    bench.report(create, S.EXPIRED)
+    seconds(bench, 1, 79)
+    assert len(bench.take(GATEWAY, CreateOrder)) == 1
+    bench.check()
+    again = restarted(list(bench.records), bench.now_ns + SECOND)
+    assert parent_of(again).order.settings["then"] == "market"
+
+
 # --- flatten ------------------------------------------------------------------------------------------------
 
 
