@@ -11,7 +11,7 @@ from decimal import Decimal
 from msgspec.structs import replace
 
 from tradefan.actors.oms_executor import make_executor, plan_of
-from tradefan.actors.oms_gate import away, risk_state
+from tradefan.actors.oms_gate import away, reference, risk_state
 from tradefan.actors.oms_parents import complete
 from tradefan.actors.oms_room import flattens
 from tradefan.actors.oms_state import Turn
@@ -38,7 +38,8 @@ TRIES = 4
 NOTHING_LEFT = "nothing_to_reduce"
 MADE_WAY = "made_way"
 """Why an order ends that reserved what a stop that has fired is to sell."""
-TOO_MUCH = ("RISK_REDUCE_ONLY", "INSUFFICIENT_FUNDS")
+TOO_MUCH = ("RISK_REDUCE_ONLY", "INSUFFICIENT_FUNDS", "RISK_MAX_ORDER_QTY", "RISK_MAX_NOTIONAL")
+"""Refusals that a smaller child may pass."""
 
 
 def begin(turn: Turn, parent: ParentState) -> bool:
@@ -182,10 +183,16 @@ def _make_way(turn: Turn, parent: ParentState) -> None:
 
 
 def within_room(turn: Turn, parent: ParentState, instrument: Instrument, clip: PlaceChild) -> PlaceChild:
-    """Return the part of a clip for which there is room now, where that is an order that a venue takes."""
-    if not parent.order.reduce_only:
+    """Return the part of a clip for which there is room now, where that is an order that a venue takes.
+
+    Also no more than one order may be: limits may be tighter by now, and an entry larger, than at its entry.
+    """
+    market = reference(turn, instrument, crossing=False)
+    if not parent.order.reduce_only or isinstance(market, RiskRefused):
         return clip
-    qty = instrument.floor_qty(min(room(turn, parent, instrument), clip.order_qty))
+    limits = turn.config.risk.limits(instrument.id)
+    most = min(limits.max_order_qty, limits.max_order_notional / max(clip.limit_price, market.mid))
+    qty = instrument.floor_qty(min(room(turn, parent, instrument), most, clip.order_qty))
     least = max(instrument.min_qty, instrument.qty_lot)
     fits = qty >= least and instrument.notional(qty, clip.limit_price) >= instrument.min_notional
     return replace(clip, order_qty=qty) if fits else clip

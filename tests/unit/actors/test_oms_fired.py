@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from tests.unit.actors.oms_bench import Bench
 from tests.unit.actors.oms_wired import BTC, GATEWAY, TREND
@@ -240,6 +241,27 @@ def test_fired_stop_when_its_plan_does_not_fit_any_more_then_it_goes_on_at_the_m
     bench.check()
     again = restarted(list(bench.records), bench.now_ns + SECOND)
     assert parent_of(again).order.settings["then"] == "market"
+
+
+@pytest.mark.parametrize("limit", [{"max_order_qty": D(3)}, {"max_order_notional": D(300)}])
+def test_fired_stop_when_one_order_may_not_be_so_large_any_more_then_it_goes_in_parts(
+    bench: Bench, limit: dict[str, Decimal]
+) -> None:
+    """A limit that was lowered since does not leave the position without its stop."""
+    armed(bench)
+    bench.config = replace(bench.config, risk=replace(bench.config.risk, **limit))
+    bench.quote(BTC, 94)
+    Prints(bench)(94, 94)
+    sold = D(0)
+    for _ in range(6):
+        for create in bench.take(GATEWAY, CreateOrder):
+            assert create.order_qty <= D("3.2")
+            bench.fill(create, create.order_qty)
+            bench.report(create, S.FILLED, create.order_qty)
+            sold += create.order_qty
+        seconds(bench, 1)
+    assert (sold, parent_of(bench).status) == (D(10), S.FILLED)
+    bench.check()
 
 
 # --- flatten ------------------------------------------------------------------------------------------------

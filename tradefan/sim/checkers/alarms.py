@@ -63,7 +63,7 @@ that is refused) no fault of this world may cause.
 ALWAYS = ("position_kept", "trigger_frozen", "fired_not_done", "fired_refused", "not_flattened")
 """What no fault is needed for: an operator may have sold from the account what a strategy shall flatten, and
 a quiet market is STALE, which freezes what waits for its prices; a thin one leaves undone what has fired.
-A market that has moved leaves no room for a plan of what has fired, and without a price nothing is flattened."""
+Where it has moved a plan of what has fired may not fit, and without a price nothing is flattened."""
 HONEST = {"order_adopted": ("resolve",), "order_missing": ("item_missing",)}
 """Where the venue keeps its bounds fewer kinds may lead to it."""
 
