@@ -37,7 +37,7 @@ ENOUGH = Decimal(10) ** 15
 """What an armed order is taken to have at its disposal: it holds nothing, its children are asked for it."""
 
 
-def accept_trigger(turn: Turn, order: ParentOrder) -> None:
+def accept_trigger(turn: Turn, order: ParentOrder, decision_px: Decimal | None) -> None:
     """Check a contingent order as a whole, then write it and arm it.
 
     Raises:
@@ -48,7 +48,7 @@ def accept_trigger(turn: Turn, order: ParentOrder) -> None:
     refused = over_position(turn, order, instrument)
     if refused is not None:
         raise No(refused)
-    turn.emit(in_market(turn, Parent(turn.now, order), None))
+    turn.emit(in_market(turn, Parent(turn.now, order), decision_px))
     begin_trigger(turn, order, instrument, settings)
     advance(turn, order.parent_id)
 

@@ -54,7 +54,7 @@ def accept_group(turn: Turn, wish: SubmitOrder, order: ParentOrder) -> tuple[Par
         plan = begin if isinstance(begin, Plan) else None
         held = exits and leg.name != ENTRY
         record = Parent(turn.now, one, None, plan, group=names[0], leg=leg.name, held=held)
-        turn.emit(in_market(turn, record, None))
+        turn.emit(in_market(turn, record, wish.decision_px))
         turn.parents[one.parent_id] = None
         say_accepted(turn, one, leg=leg.name, group=one.intent_id)
     for one, begin in zip(orders, begins, strict=False):

@@ -195,7 +195,7 @@ def _accept(
     if target is not None and order.algo in (*TRIGGERS, *GROUPS):
         raise Refused("BAD_SETTING", f"a target is worked at once, {order.algo} is not: order it instead")
     if order.algo in TRIGGERS:
-        accept_trigger(turn, order)
+        accept_trigger(turn, order, decision_px)
         return
     plan = checked(turn, order, at_stop=at_stop)
     record = Parent(turn.now, order, None if target is None else target.target_qty, plan)

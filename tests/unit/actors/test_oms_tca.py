@@ -19,7 +19,7 @@ from tradefan.messages.account import AccountState
 from tradefan.messages.gateway import CreateOrder
 from tradefan.messages.market import FeedQuality, Quality, Quote, SessionBreak, VolumeTick
 from tradefan.messages.orders import AmendOrder, CancelParent, OrderStatus, Phase
-from tradefan.messages.records import Fill, PhaseChange
+from tradefan.messages.records import Fill, Parent, PhaseChange
 from tradefan.messages.tca import Arrived, Costs, Mark, Tca
 from tradefan.units import MS, SECOND, Asset, InstrumentId
 
@@ -537,3 +537,17 @@ def test_quote_when_nobody_is_at_work_then_nothing_is_kept_of_it(bench: Bench) -
     bench.report(create, S.CANCELED, 0)
     live = bench.oms.state.live.tca
     assert (live.mids, live.own, live.bases, live.paces) == ({}, {}, {}, {})
+
+
+@pytest.mark.parametrize(
+    ("algo", "settings"),
+    [("stop", {"trigger_price": "105"}), ("bracket", {"stop.trigger_price": "90"}), ("market", {})],
+)
+def test_decision_when_its_owner_says_the_price_then_contingent_orders_and_legs_keep_it(
+    algo: str, settings: dict[str, str]
+) -> None:
+    """P_dec is the mid in the owner's message, whatever the order is."""
+    bench = Bench().ready()
+    bench.submit(5, algo=algo, settings=settings, decision_px=D("100.25"))
+    made = [one.decision_px for one in bench.made(Parent)]
+    assert made == [D("100.25")] * (2 if algo == "bracket" else 1)
