@@ -10,7 +10,7 @@ from decimal import Decimal
 
 from msgspec.structs import replace
 
-from tradefan.actors.oms_executor import make_executor, plan_of
+from tradefan.actors.oms_executor import make_executor, plan_of, slices
 from tradefan.actors.oms_gate import away, reference, risk_state
 from tradefan.actors.oms_parents import complete
 from tradefan.actors.oms_room import flattens
@@ -45,6 +45,7 @@ TOO_MUCH = ("RISK_REDUCE_ONLY", "INSUFFICIENT_FUNDS", "RISK_MAX_ORDER_QTY", "RIS
 def begin(turn: Turn, parent: ParentState) -> bool:
     """Plan what has fired; False while it cannot be planned, or where it has ended."""
     if parent.plan is not None or not (parent.fired or parent.group is not None):
+        _regrow(turn, parent)
         return True
     if away(turn, parent.order.account) is not None:
         _later(turn, parent, "NOT_READY")
@@ -61,6 +62,31 @@ def begin(turn: Turn, parent: ParentState) -> bool:
     turn.emit(PlanChange(turn.now, parent.order.parent_id, plan))
     turn.parents[parent.order.parent_id] = None
     return True
+
+
+def _regrow(turn: Turn, parent: ParentState) -> None:
+    """Plan anew what its group has made larger while nobody saw the market."""
+    plan, clip = parent.plan, parent.clip
+    if plan is None or not parent.fired or parent.group is None:
+        return
+    planned = None
+    if plan.taus:
+        planned = plan.taus[-1]
+    elif clip is not None and clip.plan == parent.plans and not slices(parent.order):
+        planned = clip.target
+    if planned is None or planned >= int(parent.order.order_qty // plan.qty_lot):
+        return
+    try:
+        made = plan_of(turn, parent.order, parent)
+    except Refused as no:
+        if no.code == "NO_REFERENCE":
+            _later(turn, parent, no.code)
+        return
+    assert made is not None
+    if made.taus and made.taus[-1] <= planned:
+        return
+    turn.emit(PlanChange(turn.now, parent.order.parent_id, made))
+    turn.parents[parent.order.parent_id] = None
 
 
 def _not_planned(turn: Turn, parent: ParentState, no: Refused) -> bool:
@@ -188,11 +214,12 @@ def within_room(turn: Turn, parent: ParentState, instrument: Instrument, clip: P
     Also no more than one order may be: limits may be tighter by now, and an entry larger, than at its entry.
     """
     market = reference(turn, instrument, crossing=False)
-    if not parent.order.reduce_only or isinstance(market, RiskRefused):
+    if isinstance(market, RiskRefused):
         return clip
     limits = turn.config.risk.limits(instrument.id)
     most = min(limits.max_order_qty, limits.max_order_notional / max(clip.limit_price, market.mid))
-    qty = instrument.floor_qty(min(room(turn, parent, instrument), most, clip.order_qty))
+    free = room(turn, parent, instrument) if parent.order.reduce_only else clip.order_qty
+    qty = instrument.floor_qty(min(free, most, clip.order_qty))
     least = max(instrument.min_qty, instrument.qty_lot)
     fits = qty >= least and instrument.notional(qty, clip.limit_price) >= instrument.min_notional
     return replace(clip, order_qty=qty) if fits else clip

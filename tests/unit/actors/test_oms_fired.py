@@ -243,12 +243,13 @@ def test_fired_stop_when_its_plan_does_not_fit_any_more_then_it_goes_on_at_the_m
     assert parent_of(again).order.settings["then"] == "market"
 
 
+@pytest.mark.parametrize("reduce_only", [True, False])
 @pytest.mark.parametrize("limit", [{"max_order_qty": D(3)}, {"max_order_notional": D(300)}])
 def test_fired_stop_when_one_order_may_not_be_so_large_any_more_then_it_goes_in_parts(
-    bench: Bench, limit: dict[str, Decimal]
+    bench: Bench, limit: dict[str, Decimal], reduce_only: bool
 ) -> None:
     """A limit that was lowered since does not leave the position without its stop."""
-    armed(bench)
+    armed(bench, reduce_only=reduce_only)
     bench.config = replace(bench.config, risk=replace(bench.config.risk, **limit))
     bench.quote(BTC, 94)
     Prints(bench)(94, 94)
@@ -261,6 +262,30 @@ def test_fired_stop_when_one_order_may_not_be_so_large_any_more_then_it_goes_in_
             sold += create.order_qty
         seconds(bench, 1)
     assert (sold, parent_of(bench).status) == (D(10), S.FILLED)
+    bench.check()
+
+
+def test_fired_exit_when_it_grows_while_nobody_sees_the_market_then_it_trades_that_later() -> None:
+    """A late fill of the entry on a stale feed: its plan cannot be made anew then, but has to be."""
+    bench = Bench().ready()
+    bench.submit(10, algo="bracket", limit_price=D(99), settings={"stop.trigger_price": "95"})
+    entry = bench.one(GATEWAY, CreateOrder)
+    bench.report(entry, S.NEW)
+    bench.fill(entry, 3, price=D(99))
+    bench.report(entry, S.PARTIALLY_FILLED, 3)
+    bench.quote(BTC, 94)
+    Prints(bench)(94, 94)
+    bench.report(entry, S.CANCELED, 3)
+    sale = bench.one(GATEWAY, CreateOrder)
+    assert sale.order_qty == D(3)
+    bench.tell(FeedQuality(BTC, Quality.STALE, "", bench.now_ns, 2))
+    bench.fill(entry, 1, price=D(99))
+    bench.fill(sale, 3)
+    bench.report(sale, S.FILLED, 3)
+    stop = next(one for one in bench.trading.parents.values() if one.leg == "stop")
+    assert (stop.phase, stop.order.order_qty) == (Phase.WORKING, D(4))
+    seconds(bench, 3)
+    assert bench.one(GATEWAY, CreateOrder).order_qty == D(1)
     bench.check()
 
 
