@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from tradefan.actors.oms_executor import settings_of, volume_at
 from tradefan.actors.oms_state import OmsState, OmsWiring
-from tradefan.core.schedule import by_rate, schedule_error
+from tradefan.actors.oms_tca_view import Look, error_now
+from tradefan.core.schedule import schedule_error
 from tradefan.core.trading import ParentState
-from tradefan.errors import Refused
-from tradefan.executors.trajectories import Rated
 from tradefan.messages.orders import Phase
+from tradefan.messages.plan import Plan
 
 
 class Progress(Struct, frozen=True):
@@ -19,7 +18,7 @@ class Progress(Struct, frozen=True):
     start_ns: int | None = None
     end_ns: int | None = None
     schedule_error: float | None = None
-    """Signed share of the order, negative behind; 0 between the targets that hold now."""
+    """Signed share of the order, negative behind; 0 between the targets that hold now: what TCA averages."""
 
 
 def progress_of(state: OmsState, wiring: OmsWiring, parent: ParentState, now_ns: int) -> Progress:
@@ -27,29 +26,21 @@ def progress_of(state: OmsState, wiring: OmsWiring, parent: ParentState, now_ns:
     plan = parent.plan
     if plan is None:
         return Progress()
-    bounds = None if parent.phase is Phase.DONE else _bounds(state, wiring, parent, now_ns)
-    if bounds is None:
-        return Progress(plan.start_ns, plan.end_ns)
-    lots, cum = int(parent.order.order_qty // plan.qty_lot), int(parent.cum_qty // plan.qty_lot)
-    return Progress(plan.start_ns, plan.end_ns, schedule_error(lots, cum, *bounds))
+    start_ns, error = _start_ns(state, parent, plan), None
+    if parent.phase is not Phase.DONE:
+        error = error_now(Look(state.trading, state.live, wiring), parent, now_ns)
+    if error is None:
+        return Progress(start_ns, plan.end_ns)
+    if not error.begun:
+        # Nothing is due before the first decision.
+        return Progress(start_ns, plan.end_ns, 0.0)
+    off = schedule_error(error.order_lots, error.cum, error.low, error.high)
+    return Progress(start_ns, plan.end_ns, off)
 
 
-def _bounds(state: OmsState, wiring: OmsWiring, parent: ParentState, now_ns: int) -> tuple[int, int] | None:
-    """Return between which targets it should be, in lots: those of its newest decision, or of the volume."""
-    plan, clip = parent.plan, parent.clip
-    assert plan is not None
-    if plan.taus:
-        known = clip is not None and clip.plan == parent.plans
-        return (clip.before, clip.target) if known and clip is not None else (plan.base, plan.base)
-    try:
-        settings = settings_of(parent.order)
-    except Refused:
-        # Its algorithm is gone from the registry.
-        return None
-    if not isinstance(settings, Rated):
-        return None
-    # What its clips may still be at work on belongs to the volume of a clip's life.
-    volume = volume_at(state.live, wiring, now_ns, parent, plan.qty_lot, settings.clip_life)
-    lots = int(parent.order.order_qty // plan.qty_lot)
-    before = by_rate(lots, settings.rate, max(volume.total - volume.window, 0))
-    return before, by_rate(lots, settings.rate, volume.total)
+def _start_ns(state: OmsState, parent: ParentState, plan: Plan) -> int:
+    """Return when it began, or is to begin: the plan of a rest begins later."""
+    track = state.trading.tracks.get(parent.order.parent_id)
+    if track is None or track.first_ns is None:
+        return plan.start_ns
+    return track.first_ns

@@ -52,13 +52,14 @@ def attend(turn: Turn, parent: ParentState) -> None:
     name, live = parent.order.parent_id, turn.live.tca
     track = turn.trading.tracks.get(name)
     if track is None or parent.phase is not Phase.WORKING:
+        market.keep_pace(turn, parent)
         return
     starts_ns = turn.now if parent.plan is None else parent.plan.start_ns
     if track.arrived_ns is None and starts_ns <= turn.now:
         turn.emit(Arrived(turn.now, name, *market.market_now(turn, parent.order.instrument)))
     if track.arrived_ns == turn.now and name not in live.bases and parent.epoch == turn.trading.epoch:
         market.begin(turn, parent)
-    elif name in live.paces:
+    else:
         market.keep_pace(turn, parent)
 
 
@@ -203,7 +204,7 @@ def _write(turn: Turn, parent: ParentState, track: Track, *, early: bool = False
         # Only now its market is still followed; what that was stands.
         end_px = market.market_now(turn, order.instrument)[0]
         found, flags = market.met(turn, parent, turn.instrument(order.instrument), end_px, turn.now)
-    costs = costs_as(turn, parent, track, found, state, (*flags, *(("early",) if early else ())))
+    costs = costs_as(turn, parent, track, found, state, (*flags, *(("early",) if early else ())), turn.now)
     turn.emit(
         Tca(
             turn.now,

@@ -11,11 +11,12 @@ from typing import Protocol
 
 from msgspec.structs import replace
 
-from tradefan.actors.oms_executor import recipe_of
+from tradefan.actors.oms_executor import recipe_of, volume_at
 from tradefan.actors.oms_state import Live, OmsWiring, Turn
 from tradefan.actors.oms_tca_state import Base, Pace
 from tradefan.core import mids as m
-from tradefan.core import tape, track
+from tradefan.core import track
+from tradefan.core.apply_tca import USER
 from tradefan.core.mids import FRESH_NS, Mids
 from tradefan.core.schedule import by_rate
 from tradefan.core.trading import ParentState, Trading
@@ -228,27 +229,55 @@ def on_volume(turn: Turn, instrument: InstrumentId) -> None:
 
 def keep_pace(turn: Turn, parent: ParentState) -> None:
     """Note between which targets a parent is: that of a clip's life ago, and that of now."""
-    live, name = turn.live, parent.order.parent_id
-    pace, counted = live.tca.paces.get(name), live.tapes.get(parent.order.instrument)
-    if pace is None or counted is None:
+    pace = turn.live.tca.paces.get(parent.order.parent_id)
+    if pace is None or turn.live.tapes.get(parent.order.instrument) is None:
         return
-    total = counted.lots - live.arrivals.get(name, counted.lots)
-    recent = tape.window(counted, turn.now, pace.life_ns)
-    if not turn.wiring.own_fills_in_feed.get(parent.order.account, True):
-        total += int(parent.cum_qty // pace.qty_lot)
-        own = (qty for at_ns, qty in live.own_fills.get(name, ()) if at_ns > turn.now - pace.life_ns)
-        recent += int(sum(own, ZERO) // pace.qty_lot)
-    whole = pace.error.order_lots = max(int(parent.order.order_qty // pace.qty_lot), 1)
-    low, high = (by_rate(whole, pace.rate, max(lots, 0)) for lots in (total - recent, total))
-    track.on_cum(pace.error, turn.now, int(parent.cum_qty // pace.qty_lot))
-    track.on_interval(pace.error, turn.now, low, high)
-    _hold_least(turn, parent, pace, total)
+    traded = pass_pace(turn, parent, pace, turn.now)
+    _hold_least(turn, parent, pace, traded)
 
 
-def _hold_least(turn: Turn, parent: ParentState, pace: Pace, total: int) -> None:
-    """Alarm once when an order has traded less than its least share of all since it began, for minutes."""
-    cum = int(parent.cum_qty // pace.qty_lot)
-    if parent.phase is not Phase.WORKING or cum >= pace.least * total:
+def pass_pace(seen: Sight, parent: ParentState, pace: Pace, now_ns: int) -> int:
+    """Move the targets of what follows the volume to an instant; return what has traded of its plan's time.
+
+    While its owner pauses it its clock stands, and so do they. What traded before its plan, in a pause or
+    before its beginning, was nobody's to take part in. What its clips may still be at work on belongs to the
+    volume of a clip's life.
+    """
+    plan, error = parent.plan, pace.error
+    assert plan is not None
+    stands = parent.phase is Phase.PAUSED and parent.reason == USER
+    if stands and not error.frozen:
+        track.stand(error, min(parent.paused_ns, now_ns))
+    track.on_cum(error, now_ns, int(parent.cum_qty // pace.qty_lot))
+    if stands or parent.phase is Phase.DONE:
+        return 0
+    volume = volume_at(seen.live, seen.wiring, now_ns, parent, pace.qty_lot, pace.life_ns)
+    traded = max(volume.total - plan.volume_base, 0)
+    whole = error.order_lots = max(int(parent.order.order_qty // pace.qty_lot), 1)
+    rest = max(whole - plan.base, 0)
+    low, high = (
+        plan.base + by_rate(rest, pace.rate, max(lots, 0)) for lots in (traded - volume.window, traded)
+    )
+    error.frozen = False
+    track.on_interval(error, now_ns, low, high)
+    return traded
+
+
+def pace_now(seen: Sight, parent: ParentState, now_ns: int) -> track.Error | None:
+    """Return how far what follows the volume is from it; None where nobody has followed it."""
+    pace = seen.live.tca.paces.get(parent.order.parent_id)
+    if pace is None:
+        return None
+    pace = replace(pace, error=replace(pace.error))
+    pass_pace(seen, parent, pace, now_ns)
+    return pace.error
+
+
+def _hold_least(turn: Turn, parent: ParentState, pace: Pace, traded: int) -> None:
+    """Alarm once when an order has traded less than its least share of its plan's volume, for minutes."""
+    assert parent.plan is not None
+    cum = int(parent.cum_qty // pace.qty_lot) - parent.plan.base
+    if parent.phase is not Phase.WORKING or cum >= pace.least * traded:
         pace.low_ns, pace.told = None, False
         return
     if pace.low_ns is None:
@@ -256,5 +285,5 @@ def _hold_least(turn: Turn, parent: ParentState, pace: Pace, total: int) -> None
     if turn.now - pace.low_ns < LOW_NS or pace.told:
         return
     pace.told = True
-    name, share = parent.order.parent_id, f"{cum / total:.4f}"
+    name, share = parent.order.parent_id, f"{cum / traded:.4f}"
     turn.log("warning", "below_min_rate", parent_id=name, share=share, min_rate=plain(pace.least))

@@ -9,7 +9,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from tradefan.actors.oms_state import Live, OmsState, OmsWiring
-from tradefan.actors.oms_tca_market import Sight
+from tradefan.actors.oms_tca_market import Sight, pace_now
 from tradefan.actors.oms_tca_market import met as met_since
 from tradefan.actors.oms_tca_state import BPS_BUCKETS, CostCounts, TcaLive
 from tradefan.core import track as of
@@ -38,15 +38,21 @@ class Look(Struct):
 
 
 def costs_as(
-    seen: Sight, parent: ParentState, track: Track, met: Met, state: State, flags: tuple[str, ...]
+    seen: Sight,
+    parent: ParentState,
+    track: Track,
+    met: Met,
+    state: State,
+    flags: tuple[str, ...],
+    now_ns: int,
 ) -> Costs:
     """Return the costs of a parent in this market, with these flags beside its own."""
     order, before = parent.order, track.costs
-    pace = seen.live.tca.paces.get(order.parent_id)
+    pace = pace_now(seen, parent, now_ns)
     k = calibrated(seen.trading.samples.get(order.instrument, ()))
     costs = costs_of(
         track,
-        track.error if pace is None else pace.error,
+        track.error if pace is None else pace,
         order.order_qty,
         parent.filled,
         parent.value,
@@ -63,6 +69,17 @@ def costs_as(
         )
     found = dict.fromkeys((*costs.flags, *flags, *(() if k is not None else ("uncalibrated",))))
     return replace(costs, flags=tuple(found))
+
+
+def error_now(seen: Sight, parent: ParentState, now_ns: int) -> of.Error | None:
+    """Return how far a parent is off its schedule, counted up to an instant; None without a schedule."""
+    paced = pace_now(seen, parent, now_ns)
+    track = seen.trading.tracks.get(parent.order.parent_id)
+    if paced is not None or track is None or track.error is None:
+        return paced
+    passed = replace(track, error=replace(track.error), targets=list(track.targets))
+    of.pass_time(passed, parent.order.parent_id, parent.plan, now_ns)
+    return passed.error
 
 
 def lines_as(seen: Sight, track: Track) -> Lines:
@@ -85,7 +102,7 @@ def costs_now(seen: Sight, name: ParentId, now_ns: int) -> TcaUpdate | None:
         track = replace(track, error=error, targets=list(track.targets))
         of.pass_time(track, name, parent.plan, now_ns)
         met, flags = met_since(seen, parent, instrument, None, now_ns)
-        costs = costs_as(seen, parent, track, met, "live", flags)
+        costs = costs_as(seen, parent, track, met, "live", flags, now_ns)
     return TcaUpdate(
         name,
         order.account,

@@ -109,11 +109,22 @@ def on_decision(state: Trading, parent: ParentState, record: Decision) -> None:
     track, plan, clip = state.tracks.get(parent.order.parent_id), parent.plan, record.clip
     if track is None or plan is None:
         return
-    if track.error is not None and plan.volumes:
+    if (
+        track.error is not None
+        and plan.volumes
+        and 0 <= clip.k < len(plan.taus)
+        and _in_window(plan, record.at_ns)
+    ):
+        of.pass_time(track, parent.order.parent_id, plan, record.at_ns)
         of.on_interval(track.error, record.at_ns, clip.before, clip.target)
     if plan.volumes or not plan.taus:
         whole = max(int(parent.order.order_qty // plan.qty_lot), 1)
         of.draw(track.targets, record.at_ns, clip.target / whole)
+
+
+def _in_window(plan: Plan, at_ns: int) -> bool:
+    """Say whether a schedule decides; what its end policy works has no target of its own."""
+    return plan.end_ns is None or at_ns < plan.end_ns
 
 
 def on_epoch(state: Trading, now_ns: int) -> None:

@@ -102,6 +102,8 @@ class Track(Struct):
     arrival_px: Decimal | None = None
     spread: Decimal | None = None
     """At the arrival."""
+    first_ns: int | None = None
+    """When its first plan begins."""
     arrived_ns: int | None = None
     ended_ns: int | None = None
     last_fill_ns: int | None = None
@@ -224,7 +226,8 @@ def on_mid(
 def pass_time(track: Track, name: str, plan: Plan | None, now_ns: int) -> None:
     """Count the time up to an instant at the errors that it had, interval by interval of its plan.
 
-    d_k come from the plan and the parent's name, whether or not a decision was taken then.
+    d_k come from the plan and the parent's name, whether or not a decision was taken then. A schedule that
+    follows live volume knows its target only when it decides: where it did not, that of its curve holds.
     """
     error = track.error
     if error is None:
@@ -236,8 +239,8 @@ def pass_time(track: Track, name: str, plan: Plan | None, now_ns: int) -> None:
 
 
 def _is_timed(plan: Plan) -> bool:
-    """Say whether the targets of a plan are known beforehand."""
-    return bool(plan.taus) and not plan.volumes and plan.end_ns is not None
+    """Say whether a plan has instants at which another target holds."""
+    return bool(plan.taus) and plan.end_ns is not None
 
 
 def _decided_at(plan: Plan, name: str, k: int) -> int:
@@ -247,7 +250,11 @@ def _decided_at(plan: Plan, name: str, k: int) -> int:
 
 def _begin(track: Track, error: Error, at_ns: int, k: int, plan: Plan) -> None:
     _count(error, at_ns)
-    error.k, error.begun = k, True
+    first, error.k, error.begun = not error.begun or error.k < 0, k, True
+    if plan.volumes:
+        error.low = plan.base if first else error.high
+        error.high = max(error.low, plan.taus[k])
+        return
     error.low, error.high = plan.taus[k - 1] if k else plan.base, plan.taus[k]
     draw(track.targets, at_ns, error.high / error.order_lots)
 
@@ -266,6 +273,8 @@ def _count(error: Error, now_ns: int) -> None:
 def on_plan(track: Track, name: str, old: Plan | None, plan: Plan, now_ns: int, order_qty: Decimal) -> None:
     """Go on by another plan; the time before counts with the old one."""
     pass_time(track, name, old, now_ns)
+    if old is None or track.first_ns is None:
+        track.first_ns = (plan if old is None else old).start_ns
     if not plan.taus:
         return
     lots = int(order_qty // plan.qty_lot)
@@ -281,6 +290,12 @@ def on_interval(error: Error, now_ns: int, low: int, high: int) -> None:
     """Note between which targets it is from now on, in lots, where no plan tells it."""
     _count(error, now_ns)
     error.begun, error.low, error.high = True, low, high
+
+
+def stand(error: Error, now_ns: int) -> None:
+    """Let its clock stand from an instant on."""
+    _count(error, now_ns)
+    error.frozen = True
 
 
 def on_cum(error: Error, now_ns: int, cum: int) -> None:

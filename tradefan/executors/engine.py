@@ -199,9 +199,10 @@ def _would(settings: Common, view: View) -> Decide | Wake | None:
     lots = min(view.rest, shown)
     if lots < max(view.plan.min_clip, 1):
         return at_next_quote()
-    k, target = (-1, 0) if clip is None or clip.plan != view.plans else (clip.k, clip.target)
+    known = clip is not None and clip.plan == view.plans
+    k, target, before = (clip.k, clip.target, clip.before) if known and clip is not None else (-1, 0, 0)
     deadline_ns = view.now_ns + settings.participation_window if clip is None else clip.deadline_ns
-    return Decide(k, target, lots, lots, deadline_ns, I_WOULD, price=price)
+    return Decide(k, target, lots, lots, deadline_ns, I_WOULD, before, price=price)
 
 
 def _out_of_limit(recipe: Recipe, view: View) -> tuple[Command, ...] | None:

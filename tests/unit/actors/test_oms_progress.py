@@ -8,11 +8,13 @@ from typing import Any
 import pytest
 
 from tests.unit.actors.oms_bench import Bench
-from tests.unit.actors.oms_wired import BTC, GATEWAY
+from tests.unit.actors.oms_wired import BTC, GATEWAY, TREND
 from tradefan.actors.oms_progress import Progress, progress_of
+from tradefan.actors.oms_tca_view import Look, costs_now
 from tradefan.messages.gateway import CancelOrder, CreateOrder
-from tradefan.messages.market import VolumeTick
-from tradefan.messages.orders import CancelParent, OrderStatus
+from tradefan.messages.market import FeedQuality, Quality, VolumeTick
+from tradefan.messages.orders import CancelParent, OrderStatus, PauseOrder, ResumeOrder
+from tradefan.messages.tca import Costs
 from tradefan.units import MS, SECOND, OwnerId
 
 D = Decimal
@@ -95,3 +97,61 @@ def test_progress_when_it_has_ended_then_its_window_stays_and_the_rest_is_null(b
     for cancel in bench.take(GATEWAY, CancelOrder):
         bench.report(cancel, S.CANCELED)
     assert progress(bench) == Progress(begun, begun + 100 * SECOND, None)
+
+
+def test_progress_when_the_feed_is_away_then_it_lags_as_its_analysis_says(bench: Bench) -> None:
+    """No decision is taken, and time passes all the same: both say the interval of this instant."""
+    bench.submit(10, algo="twap", settings={"duration": "100s", "slices": 10, **PLAIN})
+    bench.report(bench.one(GATEWAY, CreateOrder), S.NEW)
+    bench.tell(FeedQuality(BTC, Quality.STALE, "", bench.now_ns, 2))
+    for _ in range(55):
+        bench.advance(SECOND, answering=True)
+    assert progress(bench).schedule_error == -0.5
+    assert costs(bench).schedule_error_max == 0.5
+
+
+def test_progress_when_volume_decides_and_its_owner_pauses_it_then_its_clock_stands(bench: Bench) -> None:
+    """What trades in a pause was nobody's to take part in: neither figure counts it, nor does the alarm."""
+    bench.submit(10, algo="pov", settings={"rate": "0.1", "min_rate": "0.1", "clip_life": "1s"})
+    parent = next(iter(bench.trading.parents))
+    bench.tell(PauseOrder(TREND, parent))
+    traded(bench, 300, 1_000)
+    assert progress(bench).schedule_error == 0.0
+    bench.tell(ResumeOrder(TREND, parent))
+    traded(bench, 2, 1_000)
+    assert progress(bench).schedule_error == pytest.approx(-0.01)
+    alive(bench, 1)
+    assert 0.01 <= (costs(bench).schedule_error_max or 0) <= 0.02
+    traded(bench, 3, 1_000)
+    bench.tell(PauseOrder(TREND, parent))
+    error = progress(bench).schedule_error
+    traded(bench, 400, 1_000)
+    assert progress(bench).schedule_error == error
+    assert not [one for one in bench.logs if "below_min_rate" in one]
+
+
+def test_progress_when_a_pause_has_moved_its_end_then_its_start_stays(bench: Bench) -> None:
+    """Another plan is for the rest; the order began when it began."""
+    bench.submit(10, algo="twap", settings={"duration": "100s", "slices": 4, **PLAIN})
+    begun, parent = bench.now_ns, next(iter(bench.trading.parents))
+    bench.tell(PauseOrder(TREND, parent))
+    alive(bench, 30)
+    bench.tell(ResumeOrder(TREND, parent))
+    found = progress(bench)
+    assert (found.start_ns, found.end_ns) == (begun, begun + 130 * SECOND)
+
+
+def traded(bench: Bench, seconds: int, lots: int) -> None:
+    """Let so many lots trade in each second, of which we get nothing."""
+    for _ in range(seconds):
+        alive(bench, 1)
+        seen = bench.oms.state.live.tapes[BTC]
+        bench.tell(VolumeTick(BTC, 1, seen.lots + lots, 0.0, 100.0, bench.now_ns))
+
+
+def costs(bench: Bench) -> Costs:
+    """Return the analysis of the newest parent as it stands."""
+    look = Look(bench.trading, bench.oms.state.live, bench.wiring)
+    found = costs_now(look, next(reversed(bench.trading.parents)), bench.now_ns)
+    assert found is not None
+    return found.costs
