@@ -9,11 +9,14 @@ from msgspec.structs import replace
 from tradefan.actors.oms_amend import amended_plan, check_quantity
 from tradefan.actors.oms_entry import No, check_shape, largest, worst_price
 from tradefan.actors.oms_executor import collar_bps, recipe_of, setting
-from tradefan.actors.oms_gate import Wanted, admit
+from tradefan.actors.oms_gate import Wanted, admit, reference
+from tradefan.actors.oms_group_exits import leg_of
 from tradefan.actors.oms_pause import answer, meant
+from tradefan.actors.oms_reduce import over_position
 from tradefan.actors.oms_state import Turn
 from tradefan.actors.oms_submit import refuse
-from tradefan.contracts import RiskRefused
+from tradefan.contracts import MarketView, RiskRefused
+from tradefan.core.group import ENTRY, bracket_settings
 from tradefan.core.trading import ParentState
 from tradefan.errors import Refused
 from tradefan.messages.instrument import Instrument
@@ -22,7 +25,10 @@ from tradefan.messages.plan import Plan
 from tradefan.messages.work import (
     AmendAsked,
 )
-from tradefan.units import MS, ZERO, iso, plain, require_number
+from tradefan.units import MS, ZERO, ceil_step, iso, plain, require_number
+
+_OF_REST = ("RISK_MAX_ORDER_QTY", "RISK_MAX_NOTIONAL")
+"""Refusals of one order, which all of the rest may be; others are of what is added."""
 
 
 def on_amend(turn: Turn, wish: AmendOrder) -> None:
@@ -69,6 +75,8 @@ def _checked(turn: Turn, parent: ParentState, wish: AmendOrder) -> ParentOrder:
     made = amended_plan(turn, parent, order)
     if wish.display is not None:
         _check_display(instrument, made, wish.display)
+    _check_group(turn, parent, wish)
+    _check_rest(turn, parent, order, instrument, made)
     _check_risk(turn, parent, order, instrument, made)
     return order
 
@@ -112,13 +120,35 @@ def _check_display(instrument: Instrument, plan: Plan, display: Decimal) -> None
         raise Refused("OFF_GRID", f"{text}, got {plain(display)}", f"display {plain(least)}")
 
 
+def _check_rest(
+    turn: Turn, parent: ParentState, order: ParentOrder, instrument: Instrument, plan: Plan
+) -> None:
+    """Refuse a rest that its venue would not take, or that is no clip: it would end as dust."""
+    done = parent.cum_qty + parent.in_doubt_qty
+    rest = order.order_qty - done
+    market = reference(turn, instrument, crossing=False)
+    assert isinstance(market, MarketView), "its plan was just made from it"
+    price = market.mid if order.limit_price is None else order.limit_price
+    worth = ceil_step(instrument.min_notional / price, instrument.qty_lot)
+    least = max(worth, instrument.min_qty, max(plan.min_clip, 1) * instrument.qty_lot)
+    if ZERO < rest < least:
+        text = f"{plain(rest)} would be left, less than the {plain(least)} that can be placed"
+        passes = f"order_qty {plain(done + least)}"
+        raise No(RiskRefused("BELOW_MIN_QTY", text, plain(least), plain(rest), passes))
+
+
 def _check_risk(
     turn: Turn, parent: ParentState, order: ParentOrder, instrument: Instrument, plan: Plan
 ) -> None:
-    """Refuse what would not be let in as an order of what is added."""
-    added = order.order_qty - parent.order.order_qty
-    if added <= ZERO:
+    """Refuse what would not be let in as an order: what is added, and the rest at a price that is worse.
+
+    What gets less, or better, is not held against limits that may have fallen since.
+    """
+    old, rest = parent.order, order.order_qty - parent.cum_qty
+    added = max(order.order_qty - old.order_qty, ZERO)
+    if not (added or _is_worse(order, old) or setting(order, "display", default=None) != _display(old)):
         return
+    most = largest(plan)
     wanted = Wanted(
         order.account,
         instrument,
@@ -129,8 +159,44 @@ def _check_risk(
         "limit",
         order.reduce_only,
         takes=order.limit_price is None,
-        child_qty=largest(plan),
+        child_qty=rest if most is None else min(most, rest),
     )
+    over = over_position(turn, replace(order, order_qty=rest), instrument) if added else None
+    if over is not None:
+        raise No(_of_whole(over, parent.cum_qty))
     refused = admit(turn, wanted)
     if refused is not None:
-        raise No(refused)
+        raise No(_of_whole(refused, parent.cum_qty if refused.code in _OF_REST else old.order_qty))
+
+
+def _of_whole(refused: RiskRefused, before: Decimal) -> RiskRefused:
+    """Return a refusal of a part whose proposal is the quantity of the whole order."""
+    passes = refused.would_pass
+    if passes is None or not passes.startswith("order_qty "):
+        return refused
+    return replace(refused, would_pass=f"order_qty {plain(before + Decimal(passes.split()[1]))}")
+
+
+def _is_worse(order: ParentOrder, old: ParentOrder) -> bool:
+    """Say whether a limit lets through what the one before did not."""
+    limit, before = order.limit_price, old.limit_price
+    if limit is None or limit == before:
+        return False
+    return before is None or (limit > before if order.side == "buy" else limit < before)
+
+
+def _display(order: ParentOrder) -> Decimal | None:
+    shown: Decimal | None = setting(order, "display", default=None)
+    return shown
+
+
+def _check_group(turn: Turn, parent: ParentState, wish: AmendOrder) -> None:
+    """Refuse what the group of a leg says: its quantity, and a level that follows the entry."""
+    group = None if parent.group is None else turn.trading.groups.get(parent.group)
+    if group is None or (group.kind == "bracket" and parent.leg == ENTRY):
+        return
+    if wish.order_qty is not None:
+        raise Refused("NOT_AMENDABLE", f"{group.kind} {parent.group} says the quantity of its legs")
+    follows = group.kind == "bracket" and bracket_settings(group.wish.settings).levels_from == "avg_px"
+    if wish.limit_price is not None and follows and leg_of(group, parent).is_offset:
+        raise Refused("NOT_AMENDABLE", f"the level of {parent.leg} follows the mean price of its entry")

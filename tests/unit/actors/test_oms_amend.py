@@ -193,6 +193,51 @@ def test_amend_when_it_cannot_be_then_the_refusal_says_what_would_pass(
     assert (bench.made(AmendAsked), bench.take(GATEWAY, CancelOrder)) == ([], [])
 
 
+@pytest.mark.parametrize(
+    ("changes", "code", "passes"),
+    [
+        ({"limit_price": D(150)}, "RISK_PRICE_BAND", "10"),
+        ({"order_qty": D("0.501")}, "BELOW_MIN_QTY", "order_qty 0.5"),
+    ],
+)
+def test_amend_when_it_would_end_the_order_then_it_is_refused(
+    bench: Bench, changes: Any, code: str, passes: str
+) -> None:
+    """What an entry would refuse, or what is too little to be placed, ends nothing that works."""
+    create = bench.resting(2, 99)
+    bench.fill(create, "0.5")
+    bench.report(create, S.PARTIALLY_FILLED, "0.5")
+    bench.take(STORE, Refusal)
+    amend(bench, **changes)
+    (refusal,) = bench.take(STORE, Refusal)
+    assert refusal.code == code
+    assert str(refusal.would_pass).startswith(passes)
+    assert (bench.made(AmendAsked), bench.take(GATEWAY, CancelOrder)) == ([], [])
+
+
+def test_amend_when_more_is_to_be_reduced_than_is_left_then_it_is_refused(bench: Bench) -> None:
+    """Of 10 another order has reserved 5."""
+    bench.bought(10)
+    bench.resting(5, 120, side="sell", reduce_only=True)
+    bench.resting(5, 119, side="sell", reduce_only=True)
+    amend(bench, order_qty=D(6))
+    (refusal,) = bench.take(STORE, Refusal)[-1:]
+    assert (refusal.code, refusal.would_pass) == ("RISK_REDUCE_ONLY", "order_qty 5")
+    assert bench.made(AmendAsked) == []
+
+
+def test_amend_when_a_leg_is_sized_by_its_group_then_it_is_refused(bench: Bench) -> None:
+    """It would be reverted without a word."""
+    bench.bought(10)
+    legs = {"take_profit.limit_price": "105", "stop.trigger_price": "95"}
+    bench.submit(10, algo="oco", side="sell", reduce_only=True, settings=legs)
+    create = bench.take(GATEWAY, CreateOrder)[-1]
+    bench.report(create, S.NEW)
+    bench.tell(AmendOrder(API, create.parent_id, order_qty=D(20)))
+    assert [one.code for one in bench.take(STORE, Refusal)][-1:] == ["NOT_AMENDABLE"]
+    assert bench.made(AmendAsked) == []
+
+
 def test_amend_when_the_parent_is_ending_then_it_is_refused(bench: Bench) -> None:
     """Its children go to evidence already."""
     scheduled(bench)
