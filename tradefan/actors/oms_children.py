@@ -14,7 +14,7 @@ from msgspec.structs import replace as copy
 from tradefan.actors.oms_cross import crossed, wait_for_own
 from tradefan.actors.oms_executor import collar_bps, deadline_ns, plan_of, setting, slices
 from tradefan.actors.oms_fired import TOO_MUCH, refused_child, within_room
-from tradefan.actors.oms_gate import Wanted, admit, collar_price, fee_rate, free_qty, reference
+from tradefan.actors.oms_gate import Wanted, admit, collar_price, fee_rate, free_qty, mode_of, reference
 from tradefan.actors.oms_parents import complete, fail
 from tradefan.actors.oms_policy import pause
 from tradefan.actors.oms_room import is_exit, no_room, say_dust, stays
@@ -82,7 +82,7 @@ def place(turn: Turn, parent: ParentState, command: PlaceChild) -> int | None:
         refused = admit(turn, wanted_of(parent, instrument, command))
     if refused is not None:
         turn.log("warning", "child_refused", parent_id=parent.order.parent_id, code=refused.code)
-        return _refused(turn, parent, refused)
+        return _refused(turn, parent, refused, rests=command.time_in_force == "GTC")
     create(turn, parent.order, instrument, command)
     return None
 
@@ -119,8 +119,11 @@ def _affordable(turn: Turn, parent: ParentState, instrument: Instrument, command
     return copy(command, order_qty=qty) if least <= qty < command.order_qty else command
 
 
-def _refused(turn: Turn, parent: ParentState, refused: RiskRefused) -> int | None:
-    """Let a sliced parent, or one that has fired, wait where a gate refuses a child; any other ends by it."""
+def _refused(turn: Turn, parent: ParentState, refused: RiskRefused, *, rests: bool) -> int | None:
+    """Let a sliced parent, or one that has fired, wait where a gate refuses a child; any other ends by it.
+
+    What is to rest waits, too, where the refusal passes by itself: it is placed a little later.
+    """
     if stays(turn, parent):
         return refused_child(turn, parent, refused)
     if slices(parent.order):
@@ -128,9 +131,20 @@ def _refused(turn: Turn, parent: ParentState, refused: RiskRefused) -> int | Non
             return turn.now + SECOND
         pause(turn, parent, "funds")
         return None
+    if rests and parent.plan is not None and _passes(turn, parent, refused):
+        return turn.now + SECOND
     ended = OrderStatus.EXPIRED if parent.attempts else OrderStatus.REJECTED
     _end_unless_sent(turn, parent, ended, refused.code)
     return None
+
+
+def _passes(turn: Turn, parent: ParentState, refused: RiskRefused) -> bool:
+    """Say whether a refusal passes with the order as it is: a rate, a mode, a venue that is away."""
+    if refused.code in ("RISK_ORDER_RATE", "NOT_READY"):
+        return True
+    order = parent.order
+    now = mode_of(turn, order.account, order.instrument, order.owner)
+    return now.mode not in ("NORMAL", "KILLED") and refused.code == now.code
 
 
 def _end_unless_sent(turn: Turn, parent: ParentState, status: OrderStatus, reason: str) -> None:

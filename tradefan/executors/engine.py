@@ -6,6 +6,8 @@ before its tactic sees it, and a restart goes on from what the journal says.
 
 from __future__ import annotations
 
+from itertools import takewhile
+
 from msgspec.structs import replace
 
 from tradefan.core.schedule import without_dust
@@ -15,6 +17,7 @@ from tradefan.execution import (
     FUNDS_NS,
     I_WOULD,
     LIMIT,
+    Child,
     Command,
     Common,
     Decide,
@@ -44,6 +47,8 @@ from tradefan.units import MS
 
 FATAL = ("AUTH", "UNSUPPORTED", "DEFECT", "RESTRICTED")
 """Classes of rejections that no other child of the parent would escape."""
+BUSY = ("RATE_LIMIT",)
+"""Classes of rejections that pass by themselves."""
 POST_ONLY = "POST_ONLY"
 FRUITLESS_NS = 250 * MS
 FRUITLESS_MAX = 20
@@ -73,7 +78,10 @@ def step(recipe: Recipe, view: View) -> tuple[Command, ...]:
     paced = recipe.pacing.decide(view, recipe.trajectory) if view.rest else Wake()
     if isinstance(paced, Decide):
         return _begin(recipe, view, paced)
-    waits = [one for one in (paced, at_once, _when_out_of_limit(recipe, view)) if one is not None]
+    later = _later(recipe, view)
+    if isinstance(later, Decide):
+        return _begin(recipe, view, later)
+    waits = [one for one in (paced, at_once, later, _when_out_of_limit(recipe, view)) if one is not None]
     return _settled(view, _worked(recipe, view), soonest(waits))
 
 
@@ -86,11 +94,30 @@ def _worked(recipe: Recipe, view: View) -> tuple[Command, ...]:
         return cancels(view, "deadline")
     tactic = recipe.tactic if clip.price is None and clip.reason != AT_END else Take(recipe.settings)
     acted = (_fruitless(recipe, view) if recipe.slices else ()) or tactic.act(view)
-    if not recipe.slices and clip.reason != AT_END:
+    if not recipe.slices and _later(recipe, view) is None and clip.reason != AT_END:
         # No clip follows by itself: what a tactic gives up ends the parent.
         acted = tuple(End(one.status, one.reason) if isinstance(one, Spent) else one for one in acted)
     wakes = () if clip.deadline_ns is None else (Wake(clip.deadline_ns),)
     return (*(one for one in acted if not isinstance(one, Spent)), *wakes)
+
+
+def _later(recipe: Recipe, view: View) -> Decide | Wake | None:
+    """Place what is to rest once more where its venue was only busy: by another clip, a little later."""
+    last, clip = (view.of_clip[-1] if view.of_clip else None), view.clip
+    if recipe.slices or last is None or clip is None or view.live or not view.rest:
+        return None
+    if not _was_busy(last) or clip.plan != view.plans:
+        return None
+    in_row = sum(1 for _ in takewhile(_was_busy, reversed(view.children)))
+    again_ns = (view.last_end_ns or 0) + FRUITLESS_NS * min(in_row, FRUITLESS_MAX)
+    if view.now_ns < again_ns:
+        return Wake(again_ns)
+    return Decide(clip.k, clip.target, view.rest, view.rest, clip.deadline_ns, "", clip.before)
+
+
+def _was_busy(child: Child) -> bool:
+    busy = child.status is OrderStatus.REJECTED and child.reason.partition(":")[0] in BUSY
+    return busy and child.time_in_force == "GTC"
 
 
 def _fruitless(recipe: Recipe, view: View) -> tuple[Command, ...]:
