@@ -12,6 +12,7 @@ from tradefan.core.trading import ParentState
 from tradefan.errors import Refused
 from tradefan.messages.orders import AmendOrder, Answer, PauseOrder, Phase, ResumeOrder
 from tradefan.messages.plan import Plan
+from tradefan.messages.work import PlanChange
 
 USER = "user"
 USER_KEEP = "user, its end stays"
@@ -27,10 +28,22 @@ def on_pause(turn: Turn, wish: PauseOrder) -> None:
         no = f"{wish.parent_id} is {parent.phase}: only what works can be paused"
         refuse(turn, wish, RiskRefused("NOT_WORKING", no))
         return
+    try:
+        plan = moved(turn, parent) if _runs_on(parent, wish) else None
+    except Refused as no:
+        refuse(turn, wish, RiskRefused(no.code, no.text, would_pass=no.would_pass))
+        return
+    if plan is not None:
+        turn.emit(PlanChange(turn.now, wish.parent_id, plan))
     pause(turn, parent, USER_KEEP if wish.keep_end else USER)
     if not wish.keep_children:
         cancel_children(turn, parent, USER)
     answer(turn, wish)
+
+
+def _runs_on(parent: ParentState, wish: PauseOrder) -> bool:
+    """Say whether a clock that stood runs from now on: what it stood for moves the end all the same."""
+    return wish.keep_end and parent.phase is Phase.PAUSED and parent.reason == USER
 
 
 def on_resume_order(turn: Turn, wish: ResumeOrder) -> None:

@@ -13,6 +13,7 @@ from tradefan.actors.oms_executor import plan_of, recipe_of
 from tradefan.actors.oms_gate import away, free_qty
 from tradefan.actors.oms_parents import cancel_children, complete
 from tradefan.actors.oms_state import Turn
+from tradefan.core.apply_tca import USER
 from tradefan.core.schedule import ceil_div
 from tradefan.core.trading import ParentState
 from tradefan.errors import Refused
@@ -54,6 +55,7 @@ def settle(turn: Turn, parent: ParentState) -> None:
     if parent.phase is Phase.PAUSED and parent.reason not in _OVER_BY_THEMSELVES:
         # Who has paused it lets it go on; what it has left resting is bound to the market all the same.
         _tend_children(turn, parent, recipe, held)
+        _rest_in_time(turn, parent)
         return
     why = _why(turn, parent, recipe, held)
     if why != (parent.reason if parent.phase is Phase.PAUSED else ""):
@@ -95,6 +97,17 @@ def _end_in_time(turn: Turn, parent: ParentState, recipe: Recipe) -> None:
         ask_again(turn, parent, left_ns)
     else:
         complete(turn, parent, OrderStatus.EXPIRED, "end")
+
+
+def _rest_in_time(turn: Turn, parent: ParentState) -> None:
+    """Let nothing of what somebody has paused rest behind its end, unless its clock stands."""
+    plan = parent.plan
+    if plan is None or plan.end_ns is None or parent.reason == USER or not parent.live:
+        return
+    if plan.end_ns > turn.now:
+        ask_again(turn, parent, plan.end_ns - turn.now)
+    else:
+        cancel_children(turn, parent, "end")
 
 
 def _is_planned(turn: Turn, parent: ParentState) -> bool:

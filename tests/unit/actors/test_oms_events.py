@@ -97,6 +97,36 @@ def test_limit_when_paused_with_its_child_then_that_goes_on(bench: Bench) -> Non
     bench.check()
 
 
+def test_pause_when_its_child_and_its_end_are_kept_then_nothing_rests_behind_it(bench: Bench) -> None:
+    """Its clock runs: what still rests at the end is cancelled, and the order waits for its owner."""
+    create = scheduled(bench, chase={"max_steps": 0})
+    bench.tell(PauseOrder(API, name_of(bench), keep_children=True, keep_end=True))
+    bench.passed(99)
+    assert bench.take(GATEWAY, CancelOrder) == []
+    bench.passed(2)
+    assert {one.client_order_id for one in bench.take(GATEWAY, CancelOrder)} == {create.client_order_id}
+    bench.report(create, S.CANCELED)
+    bench.passed(10)
+    assert (parent_of(bench).phase, bench.take(GATEWAY, CreateOrder)) == (Phase.PAUSED, [])
+    bench.check()
+
+
+def test_pause_when_its_clock_runs_again_then_the_time_it_stood_has_moved_its_end(bench: Bench) -> None:
+    """A hundred seconds of a pause, then ten of one that keeps the end."""
+    scheduled(bench, chase={"max_steps": 0}, duration="600s")
+    end_ns, name = parent_of(bench).plan.end_ns or 0, name_of(bench)  # type: ignore[union-attr]
+    bench.tell(PauseOrder(API, name))
+    bench.report(bench.one(GATEWAY, CancelOrder), S.CANCELED)
+    bench.passed(100)
+    bench.tell(PauseOrder(API, name, keep_end=True))
+    bench.passed(10)
+    bench.tell(ResumeOrder(API, name))
+    plan = parent_of(bench).plan
+    assert plan is not None
+    assert plan.end_ns == end_ns + 100 * SECOND
+    bench.check()
+
+
 def test_pause_when_its_child_is_kept_and_the_feed_is_stale_then_the_child_goes(bench: Bench) -> None:
     """What follows a market that nobody sees may not rest, whoever has paused its parent."""
     scheduled(bench)

@@ -125,7 +125,8 @@ class WithinWindow(OverParents):
 
     def _ends(self, one: Worked, end_ns: int | None, at_ns: int) -> set[int | None]:
         """Return where its end may lie now."""
-        reason, since_ns = one.left
+        # A clock that runs again within a pause has stood until then.
+        reason, since_ns = (one.reason, one.paused_ns) if one.phase is Phase.PAUSED else one.left
         if end_ns is None:
             return {None}
         stands = reason == "halt" and one.setting("halt", "run") == "extend"
