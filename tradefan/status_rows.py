@@ -30,7 +30,7 @@ def money(value: Decimal | None) -> Decimal | None:
 
 def parent_row(one: ParentUpdate, progress: Progress, parent: ParentState | None) -> JSON:
     """Return a parent (DOMAIN.md, JSON of a parent); `parent` is what memory has of it."""
-    order = one.order
+    order, plan = one.order, None if parent is None else parent.plan
     row = Order(
         parent_id=order.parent_id,
         account=order.account,
@@ -60,6 +60,9 @@ def parent_row(one: ParentUpdate, progress: Progress, parent: ParentState | None
         protected_by="daemon" if one.phase is Phase.ARMED and order.protective else None,
         group=None if parent is None else parent.group,
         leg=None if parent is None else parent.leg or None,
+        source=None if plan is None else plan.source or None,
+        coverage=None if plan is None or plan.coverage is None else round(plan.coverage, 6),
+        flags=[] if plan is None else list(plan.flags),
     )
     return {**fields_of(row), "trigger": None if row.trigger is None else fields_of(row.trigger)}
 

@@ -67,7 +67,8 @@ def costs_as(
             schedule_error_mean=before.schedule_error_mean,
             schedule_error_max=before.schedule_error_max,
         )
-    found = dict.fromkeys((*costs.flags, *flags, *(() if k is not None else ("uncalibrated",))))
+    planned = () if parent.plan is None else parent.plan.flags
+    found = dict.fromkeys((*costs.flags, *flags, *planned, *(() if k is not None else ("uncalibrated",))))
     return replace(costs, flags=tuple(found))
 
 

@@ -32,7 +32,8 @@ class Order(Struct, frozen=True, kw_only=True):
     of a group names that, and which `leg` it is.
 
     `schedule_error` is how far it is from its schedule, as a signed share of the order: negative behind, 0
-    between the targets that hold now, null without a schedule.
+    between the targets that hold now, null without a schedule. `source` names the volume curve of its plan,
+    `coverage` its share with data; of its `flags`, `curve_fallback` says that it goes as a TWAP without one.
     """
 
     parent_id: ParentId
@@ -63,6 +64,9 @@ class Order(Struct, frozen=True, kw_only=True):
     protected_by: Literal["daemon"] | None = None
     group: ParentId | None = None
     leg: str | None = None
+    source: str | None = None
+    coverage: float | None = None
+    flags: list[str] = []
 
 
 class Child(Struct, frozen=True, kw_only=True):

@@ -9,18 +9,20 @@ import pytest
 from msgspec.structs import replace
 
 from tests.unit.actors.oms_bench import Bench
-from tests.unit.actors.oms_wired import ACCOUNT, BTC, CONFIG, ETH, GATEWAY, TREND
+from tests.unit.actors.oms_wired import ACCOUNT, BTC, CONFIG, ETH, GATEWAY, STORE, TREND
 from tests.unit.actors.test_oms_trigger import Prints, armed
 from tradefan.actors import oms_tca
+from tradefan.actors.oms_progress import Progress
 from tradefan.config.schema import RiskConfig
 from tradefan.core import apply_tca
 from tradefan.core.costs import half_spread_bps
 from tradefan.messages.account import AccountState
 from tradefan.messages.gateway import CreateOrder
 from tradefan.messages.market import FeedQuality, Quality, Quote, SessionBreak, VolumeTick
-from tradefan.messages.orders import AmendOrder, CancelParent, OrderStatus, Phase
+from tradefan.messages.orders import AmendOrder, CancelParent, OrderStatus, ParentUpdate, Phase
 from tradefan.messages.records import Fill, Parent, PhaseChange
 from tradefan.messages.tca import Arrived, Costs, Mark, Tca
+from tradefan.status_rows import parent_row
 from tradefan.units import MS, SECOND, Asset, InstrumentId
 
 D = Decimal
@@ -551,3 +553,19 @@ def test_decision_when_its_owner_says_the_price_then_contingent_orders_and_legs_
     bench.submit(5, algo=algo, settings=settings, decision_px=D("100.25"))
     made = [one.decision_px for one in bench.made(Parent)]
     assert made == [D("100.25")] * (2 if algo == "bracket" else 1)
+
+
+def test_flags_when_a_plan_has_some_then_its_analysis_and_its_row_tell_them(bench: Bench) -> None:
+    """EXECUTION.md part 7: without a curve a TWAP, said in the report."""
+    bench.submit(10, algo="vwap", settings={"duration": "100s"}, instrument=ETH)
+    name, parent = next(reversed(bench.trading.parents.items()))
+    assert parent.plan is not None
+    bench.tell(CancelParent(TREND, name))
+    for create in bench.take(GATEWAY, CreateOrder):
+        bench.report(create, S.CANCELED, 0)
+    assert parent.plan.flags
+    assert set(parent.plan.flags) <= set(last(bench).flags)
+    update = next(one for one in bench.take(STORE, ParentUpdate)[::-1] if one.order.parent_id == name)
+    row = parent_row(update, Progress(), parent)
+    assert (row["source"], row["coverage"]) == (parent.plan.source or None, parent.plan.coverage)
+    assert row["flags"] == list(parent.plan.flags)
