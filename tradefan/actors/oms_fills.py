@@ -24,7 +24,7 @@ from tradefan.actors.oms_external import (
 from tradefan.actors.oms_look import ask_soon, query
 from tradefan.actors.oms_modes import suspect
 from tradefan.actors.oms_state import Turn
-from tradefan.actors.oms_tca import seen
+from tradefan.actors.oms_tca import acknowledged, seen
 from tradefan.actors.oms_tca_market import note_traded
 from tradefan.actors.oms_venue import alarm_overfill, illegal, lives_again, resolve_placed
 from tradefan.actors.oms_volume import note_own
@@ -101,7 +101,7 @@ def _take(turn: Turn, msg: VenueFill, old: Intent | None, *, asked: bool = False
 def _book(turn: Turn, msg: VenueFill, instrument: Instrument, order: Order | None, owner: OwnerId) -> None:
     late = order is not None and order.status in TERMINAL and order.filled >= order.venue_cum
     before = ZERO if order is None else order.cum_qty
-    sealed = order is not None and order.sealed
+    sealed, name = order is not None and order.sealed, msg.client_order_id
     fill = Fill(
         at_ns=turn.now,
         account=msg.account,
@@ -120,6 +120,7 @@ def _book(turn: Turn, msg: VenueFill, instrument: Instrument, order: Order | Non
         liquidity=msg.liquidity,
         event_ns=msg.event_ns,
         kind="linear" if instrument.kind == "linear" else "spot",
+        ack_ns=None if name is None else acknowledged(turn, name, msg.recv_ns, looked=msg.source == "look"),
     )
     _replace_inferred(turn, fill, fill.qty, order)
     if not _emit(turn, seen(turn, fill), order):

@@ -196,6 +196,9 @@ def on_fill(state: Trading, record: Fill) -> bool:
     )
     state.fills += 1
     _book(state, record, late=True)
+    order = _order_of(state, record)
+    if order is not None:
+        apply_tca.on_ack(state, order.parent_id, record.ack_ns)
     return True
 
 

@@ -245,6 +245,8 @@ class Fill(RecordBase, frozen=True, array_like=True, tag=True):
     spread: Decimal | None = None
     fee_px: Decimal | None = None
     """The market at its instant, and what a unit of the fee's asset was worth in the quote asset."""
+    ack_ns: int | None = None
+    """How long the venue took to say its first word of the order, where this is it."""
 
 
 class FillInferred(RecordBase, frozen=True, array_like=True, tag=True):

@@ -248,6 +248,21 @@ def test_fee_when_its_asset_has_a_market_then_that_counts_and_else_it_is_null(be
     assert "no_fee_price" in found.flags
 
 
+def test_acknowledgement_when_a_fill_is_the_first_word_then_it_counts(bench: Bench) -> None:
+    """A market order whose trade comes before its report; what follows is no first word."""
+    bench.submit(1)
+    create = bench.one(GATEWAY, CreateOrder)
+    bench.advance(25 * MS)
+    bench.fill(create, 1, recv_ns=bench.now_ns)
+    bench.advance(SECOND)
+    bench.report(create, S.FILLED, 1, recv_ns=bench.now_ns)
+    found = last(bench)
+    assert (found.ack_p50_ms, found.ack_p99_ms) == (25.0, 25.0)
+    assert bench.oms.state.live.tca.written == {}
+    again = Bench(records=bench.records, now_ns=bench.now_ns + SECOND, config=bench.config).ready()
+    assert again.trading.tracks[create.parent_id].acks == {25_000: 1}
+
+
 def test_acknowledgement_when_the_venue_speaks_first_then_the_time_since_the_write_counts(
     bench: Bench,
 ) -> None:
