@@ -99,7 +99,7 @@ def aggregated(rows: Iterable[TcaUpdate]) -> JSON:
     """Return means by algorithm, by instrument and by venue, weighted by quantity.
 
     A row is never over more than one base and quote asset: quantities of two have no sum. A figure's mean is
-    over the parents that know it, and None where none does; `n` counts all of them.
+    over the parents that have begun and know it, and None where none does; `n` counts all of them.
     """
     known = list(rows)
     return {
@@ -138,7 +138,7 @@ def _mean(costs: Sequence[Costs], figure: str) -> Decimal | None:
     known = [
         (one.order_qty if of_order else one.filled, value if isinstance(value, Decimal) else exact(value))
         for one in costs
-        if (value := getattr(one, figure)) is not None
+        if one.begun and (value := getattr(one, figure)) is not None
     ]
     weight = sum((qty for qty, _ in known), ZERO)
     return money(sum((qty * value for qty, value in known), ZERO) / weight) if weight else None

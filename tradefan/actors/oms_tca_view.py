@@ -121,6 +121,8 @@ def costs_now(seen: Sight, name: ParentId, now_ns: int) -> TcaUpdate | None:
 
 def count_costs(live: TcaLive, algo: str, instrument: InstrumentId, costs: Costs) -> None:
     """Count a parent's final analysis for metrics."""
+    if not costs.begun:
+        return
     count = live.counts.setdefault(algo, {}).setdefault(instrument, CostCounts())
     if costs.arrival_slippage_bps is not None:
         count.slippage[bisect_left(BPS_BUCKETS, float(costs.arrival_slippage_bps))] += 1

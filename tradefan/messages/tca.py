@@ -59,6 +59,11 @@ class Costs(Struct, frozen=True, array_like=True):
     estimate_bps: float | None
     flags: tuple[str, ...]
 
+    @property
+    def begun(self) -> bool:
+        """Whether it ever worked: a mean over what did not, like a stop that never fired, says nothing."""
+        return self.arrived_ns is not None or bool(self.filled)
+
 
 class Met(Struct, frozen=True, array_like=True):
     """What the market did from arrival to end: its VWAP without own fills, its mean mid, the mid at the end.

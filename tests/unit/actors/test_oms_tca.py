@@ -9,10 +9,11 @@ import pytest
 from msgspec.structs import replace
 
 from tests.unit.actors.oms_bench import Bench
-from tests.unit.actors.oms_wired import ACCOUNT, BTC, CONFIG, ETH, GATEWAY, STORE, TREND
+from tests.unit.actors.oms_wired import ACCOUNT, BTC, CLI, CONFIG, ETH, GATEWAY, STORE, TREND
 from tests.unit.actors.test_oms_trigger import Prints, armed
 from tradefan.actors import oms_tca
 from tradefan.actors.oms_progress import Progress
+from tradefan.actors.oms_tca_view import Look, costs_now, count_costs
 from tradefan.config.schema import RiskConfig
 from tradefan.core import apply_tca
 from tradefan.core.costs import half_spread_bps
@@ -23,6 +24,7 @@ from tradefan.messages.orders import AmendOrder, CancelParent, OrderStatus, Pare
 from tradefan.messages.records import Fill, Parent, PhaseChange
 from tradefan.messages.tca import Arrived, Costs, Mark, Tca
 from tradefan.status_rows import parent_row
+from tradefan.tca_rows import aggregated
 from tradefan.units import MS, SECOND, Asset, InstrumentId
 
 D = Decimal
@@ -584,3 +586,20 @@ def test_flags_when_a_plan_has_some_then_its_analysis_and_its_row_tell_them(benc
     row = parent_row(update, Progress(), parent)
     assert (row["source"], row["coverage"]) == (parent.plan.source or None, parent.plan.coverage)
     assert row["flags"] == list(parent.plan.flags)
+
+
+def test_means_when_an_order_never_began_then_it_is_in_none(bench: Bench) -> None:
+    """A stop that is cancelled unfired has bought or sold nothing: the move since is no cost of it."""
+    bench.bought(10)
+    name = armed(bench).order.parent_id
+    quoted(bench, 110)
+    bench.tell(CancelParent(CLI, name))
+    alive(bench, 2, 110)
+    found = last(bench)
+    assert (found.begun, "not_begun" in found.flags, found.fill_ratio) == (False, True, D(0))
+    update = costs_now(Look(bench.trading, bench.oms.state.live, bench.wiring), name, bench.now_ns)
+    assert update is not None
+    (row,) = aggregated([update])["algo"]
+    assert (row["n"], row["is_bps"], row["fill_ratio"]) == (1, None, None)
+    count_costs(bench.oms.state.live.tca, "stop", BTC, found)
+    assert "stop" not in bench.oms.state.live.tca.counts
