@@ -23,7 +23,7 @@ from tradefan.units import SECOND
 
 HOURS = 0.14
 SHORT = 0.07
-AT_ONCE = 5
+AT_ONCE = 6
 """A stream by which a kill waits for no create."""
 CAUSAL = ("ban", "balance_wrong", "trade_hidden", "stream_drop", "maintenance_cancel")
 """While one lasts no other is drawn, or what the next one does depends on what this one left."""
