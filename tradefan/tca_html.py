@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from typing import Any
 
-from tradefan.tca_words import FIGURES, FLAGS, headline, span_of, value_of
+from tradefan.tca_words import FIGURES, headline, span_of, value_of, words_of
 from tradefan.units import SECOND, iso
 
 JSON = dict[str, Any]
@@ -112,7 +112,7 @@ def _when(one: JSON) -> str:
 
 def _flags(one: JSON) -> list[str]:
     rows = [
-        f'<li class="flag"><strong>{escape(flag)}</strong>: {escape(FLAGS.get(flag, flag))}</li>'
+        f'<li class="flag"><strong>{escape(flag)}</strong>: {escape(words_of(flag))}</li>'
         for flag in one["flags"]
     ]
     return ["<ul>", *rows, "</ul>"] if rows else []

@@ -9,7 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from tradefan.tca_words import FIGURES, FLAGS, headline, span_of, value_of
+from tradefan.tca_words import FIGURES, headline, span_of, value_of, words_of
 from tradefan.units import SECOND, iso
 
 JSON = dict[str, Any]
@@ -22,7 +22,7 @@ def drawing(one: JSON) -> Group:
     parts: list[RenderableType] = [Text(headline(one), style="bold"), Text(_times(one), style="dim"), Text()]
     parts += [*_plot(one), Text()]
     parts.append(_figures(one))
-    parts += [Text(f"{flag}: {FLAGS.get(flag, flag)}", style="yellow") for flag in one["flags"]]
+    parts += [Text(f"{flag}: {words_of(flag)}", style="yellow") for flag in one["flags"]]
     return Group(*parts)
 
 

@@ -48,7 +48,13 @@ FLAGS = {
     "early": "too many waited for their last mids: it did not",
     "too_many_fills": "it had more fills than markouts are kept for",
     "amended": "its quantity was changed",
+    "missed": "so long it could not act though its clock ran",
 }
+
+
+def words_of(flag: str) -> str:
+    """Return what a flag says; some have a value behind a colon."""
+    return FLAGS.get(flag.partition(":")[0], flag)
 
 
 def value_of(one: JSON, name: str, unit: str) -> str:

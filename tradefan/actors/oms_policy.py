@@ -15,6 +15,7 @@ from tradefan.actors.oms_parents import cancel_children, complete
 from tradefan.actors.oms_state import Turn
 from tradefan.core.apply_tca import USER
 from tradefan.core.schedule import ceil_div
+from tradefan.core.track import within
 from tradefan.core.trading import ParentState
 from tradefan.errors import Refused
 from tradefan.execution import FUNDS_NS, Common, Recipe
@@ -29,7 +30,7 @@ from tradefan.messages.work import (
     Alive,
     PlanChange,
 )
-from tradefan.units import MINUTE, SECOND, InstrumentId, ParentId, exact
+from tradefan.units import MINUTE, MS, SECOND, InstrumentId, ParentId, exact
 
 RESUMED_MAX_NS = MINUTE
 """A parent of a daemon that was away for longer waits for a human (`on_restart: auto`)."""
@@ -56,11 +57,13 @@ def settle(turn: Turn, parent: ParentState) -> None:
         # Who has paused it lets it go on; what it has left resting is bound to the market all the same.
         _tend_children(turn, parent, recipe, held)
         _rest_in_time(turn, parent)
+        _say_missed(turn, parent)
         return
     why = _why(turn, parent, recipe, held)
     if why != (parent.reason if parent.phase is Phase.PAUSED else ""):
         _enter(turn, parent, recipe, why)
     _tend_children(turn, parent, recipe, held)
+    _say_missed(turn, parent)
     if parent.phase is Phase.PAUSED:
         _end_in_time(turn, parent, recipe)
 
@@ -99,6 +102,22 @@ def _end_in_time(turn: Turn, parent: ParentState, recipe: Recipe) -> None:
         complete(turn, parent, OrderStatus.EXPIRED, "end")
 
 
+def _say_missed(turn: Turn, parent: ParentState) -> None:
+    """Alarm once when more than a fifth of an order's time was lost in pauses in which its clock ran."""
+    name, plan, track = parent.order.parent_id, parent.plan, turn.trading.tracks.get(parent.order.parent_id)
+    if plan is None or plan.end_ns is None or track is None or name in turn.live.tca.missed:
+        return
+    runs = parent.phase is Phase.PAUSED and parent.reason != USER
+    missed_ns = track.missed_ns + (within(plan, parent.paused_ns, turn.now) if runs else 0)
+    whole_ns = plan.end_ns - (plan.start_ns if track.first_ns is None else track.first_ns)
+    if 5 * missed_ns > whole_ns:
+        turn.live.tca.missed[name] = None
+        lost = f"{missed_ns / SECOND:.0f} of {whole_ns / SECOND:.0f} s"
+        turn.log("critical", "parent_missed", parent_id=name, missed=lost, reason=parent.reason)
+    elif runs:
+        ask_again(turn, parent, whole_ns // 5 - missed_ns + MS)
+
+
 def _rest_in_time(turn: Turn, parent: ParentState) -> None:
     """Let nothing of what somebody has paused rest behind its end, unless its clock stands."""
     plan = parent.plan
@@ -120,7 +139,8 @@ def pause(turn: Turn, parent: ParentState, reason: str) -> None:
     if parent.phase is Phase.WORKING or (parent.phase is Phase.PAUSED and parent.reason != reason):
         turn.emit(PhaseChange(turn.now, parent.order.parent_id, Phase.PAUSED, parent.status, reason))
         turn.parents[parent.order.parent_id] = None
-        turn.log("warning", "parent_paused", parent_id=parent.order.parent_id, reason=reason)
+        level = "critical" if reason == "funds" else "warning"
+        turn.log(level, "parent_paused", parent_id=parent.order.parent_id, reason=reason)
         if reason == "funds":
             # Whoever brings the money, a sale or a transfer, does not know who waits for it.
             ask_again(turn, parent, FUNDS_NS)

@@ -153,6 +153,7 @@ def leave(turn: Turn, parent: ParentState) -> None:
     """Let the market go that nobody is at work in any more."""
     live, where = turn.live.tca, parent.order.instrument
     live.paces.pop(parent.order.parent_id, None)
+    live.missed.pop(parent.order.parent_id, None)
     if live.bases.pop(parent.order.parent_id, None) is None:
         return
     known = turn.trading.parents

@@ -70,6 +70,8 @@ class TcaLive(Struct):
     own: dict[InstrumentId, tuple[Decimal, Decimal]] = field(default_factory=dict)
     bases: dict[ParentId, Base] = field(default_factory=dict)
     paces: dict[ParentId, Pace] = field(default_factory=dict)
+    missed: dict[ParentId, None] = field(default_factory=dict)
+    """Of these somebody knows that much of their time was lost."""
     written: dict[ClientOrderId, int] = field(default_factory=dict)
     due: list[tuple[int, str, str]] = field(default_factory=list)
     timer_ns: int = 0

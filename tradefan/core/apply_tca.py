@@ -64,6 +64,8 @@ def on_phase(state: Trading, parent: ParentState, record: PhaseChange) -> None:
     track = _track_of(state, parent) if record.phase is Phase.DONE else state.tracks.get(name)
     if track is None:
         return
+    if parent.phase is Phase.PAUSED and parent.reason != USER:
+        track.missed_ns += of.within(parent.plan, parent.paused_ns, record.at_ns)
     stands = record.phase is Phase.PAUSED and record.reason == USER
     of.on_clock(track, name, parent.plan, record.at_ns, stands=stands or record.phase is Phase.DONE)
     if record.phase is Phase.DONE:
@@ -132,16 +134,24 @@ def on_epoch(state: Trading, now_ns: int) -> None:
 
     Where the wall clock was set back, nobody knows either when a horizon of an earlier fill comes.
     """
-    for track in state.tracks.values():
+    for name, track in state.tracks.items():
         if track.ended_ns is None:
             track.flags["restart"] = None
+            _miss(state, name, track, now_ns)
         if any(one.at_ns > now_ns for one in track.waiting):
             of.on_mid(track, now_ns, None, "restart", whole=True)
         if track.error is not None:
             track.error.since_ns = min(track.error.since_ns, now_ns)
-        for name in ("arrived_ns", "ended_ns", "last_fill_ns"):
-            at_ns = getattr(track, name)
-            setattr(track, name, None if at_ns is None else min(at_ns, now_ns))
+        for field in ("arrived_ns", "ended_ns", "last_fill_ns"):
+            at_ns = getattr(track, field)
+            setattr(track, field, None if at_ns is None else min(at_ns, now_ns))
+
+
+def _miss(state: Trading, name: ParentId, track: Track, now_ns: int) -> None:
+    """Count the time without a daemon of what worked; of what was paused its pause counts."""
+    parent = state.parents.get(name)
+    if parent is not None and parent.phase is Phase.WORKING:
+        track.missed_ns += of.within(parent.plan, state.updated_ns, now_ns)
 
 
 # --- fills ------------------------------------------------------------------------------------------------

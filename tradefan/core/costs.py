@@ -8,7 +8,7 @@ from decimal import Decimal
 from tradefan.core.tca import Traded, estimate_bps, shortfall, slippage_bps
 from tradefan.core.track import Error, Track, ack_ms, mean_error, points
 from tradefan.messages.tca import Costs, Lines, Met, State
-from tradefan.units import ZERO
+from tradefan.units import SECOND, ZERO
 
 BPS = 10_000
 
@@ -35,6 +35,8 @@ def costs_of(
     flags = dict(track.flags)
     if track.arrived_ns is None:
         flags["not_begun"] = None
+    if track.missed_ns >= SECOND:
+        flags[f"missed:{track.missed_ns // SECOND}s"] = None
     arrived = track.arrived_ns is None or track.arrival_px is not None
     if track.decision_px is None or not arrived or (state != "live" and market.end_px is None):
         flags["no_mid"] = None

@@ -105,6 +105,8 @@ class Track(Struct):
     first_ns: int | None = None
     """When its first plan begins."""
     arrived_ns: int | None = None
+    missed_ns: int = 0
+    """So long it could not act though its clock ran."""
     ended_ns: int | None = None
     last_fill_ns: int | None = None
     fees: Weighted = field(default_factory=Weighted)
@@ -290,6 +292,13 @@ def on_interval(error: Error, now_ns: int, low: int, high: int) -> None:
     """Note between which targets it is from now on, in lots, where no plan tells it."""
     _count(error, now_ns)
     error.begun, error.low, error.high = True, low, high
+
+
+def within(plan: Plan | None, since_ns: int, until_ns: int) -> int:
+    """Return how much of a time lies in the window of a plan that has an end."""
+    if plan is None or plan.end_ns is None:
+        return 0
+    return max(min(until_ns, plan.end_ns) - max(since_ns, plan.start_ns), 0)
 
 
 def stand(error: Error, now_ns: int) -> None:

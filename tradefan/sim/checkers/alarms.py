@@ -60,9 +60,18 @@ CAUSES: dict[str, tuple[str, ...]] = {
 What has no entry (records that do not apply, a broken chain, a create that is repeated, an account
 that is refused) no fault of this world may cause.
 """
-ALWAYS = ("position_kept", "trigger_frozen", "fired_not_done", "fired_refused", "not_flattened")
+ALWAYS = (
+    "position_kept",
+    "trigger_frozen",
+    "fired_not_done",
+    "fired_refused",
+    "not_flattened",
+    "parent_paused",
+    "parent_missed",
+)
 """What no fault is needed for: an operator may have sold from the account what a strategy shall flatten, and
-a quiet market is STALE, which freezes what waits for its prices; a thin one leaves undone what has fired.
+a quiet market is STALE, which freezes what waits for its prices and takes time from what works; a thin one
+leaves undone what has fired, and what works may need more money than is there.
 Where it has moved a plan of what has fired may not fit, and without a price nothing is flattened."""
 HONEST = {"order_adopted": ("resolve",), "order_missing": ("item_missing",)}
 """Where the venue keeps its bounds fewer kinds may lead to it."""
