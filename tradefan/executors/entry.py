@@ -80,6 +80,8 @@ def make_plan(recipe: Recipe, entry: Entry) -> Plan:
     settings, order, instrument = recipe.settings, entry.order, entry.instrument
     check_settings(settings)
     _check_read(recipe, order)
+    if entry.old is None and {"slices", "interval"} <= set(order.settings):
+        raise Refused("BAD_SETTING", "expected interval or slices, got both", "one of them")
     start_ns, end_ns = _window(settings, entry)
     lots = int(order.order_qty // instrument.qty_lot)
     min_clip = _min_clip(recipe, entry)

@@ -113,6 +113,7 @@ def test_plan_when_a_curve_is_known_then_it_is_followed_and_named() -> None:
             "order_qty 0.3",
         ),
         (minute(end_at=NOW + MINUTE), "BAD_SETTING", "got both", "one of them"),
+        (minute(slices=2, interval="30s"), "BAD_SETTING", "interval or slices, got both", "one of them"),
         (entry("twap", end_at=NOW - SECOND), "BAD_WINDOW", "expected an end behind", None),
         (entry("twap", duration="40d"), "BAD_WINDOW", "within 30 days", None),
         (
