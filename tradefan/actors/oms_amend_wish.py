@@ -71,7 +71,7 @@ def _checked(turn: Turn, parent: ParentState, wish: AmendOrder) -> ParentOrder:
     check_shape(order, instrument)
     check_quantity(parent, order.order_qty)
     if wish.end_ns is not None:
-        _check_end(turn, order, wish.end_ns)
+        _check_end(turn, order, plan, wish.end_ns)
     made = amended_plan(turn, parent, order)
     if wish.display is not None:
         _check_display(instrument, made, wish.display)
@@ -104,9 +104,11 @@ def _changed(old: ParentOrder, wish: AmendOrder) -> ParentOrder:
     )
 
 
-def _check_end(turn: Turn, order: ParentOrder, end_ns: int) -> None:
+def _check_end(turn: Turn, order: ParentOrder, plan: Plan, end_ns: int) -> None:
     """Refuse an end that leaves no interval of a schedule."""
     interval: int = setting(order, "interval", default=MS)
+    if plan.taus and setting(order, "slices", default=None) is not None:
+        interval = plan.life_ns
     if end_ns < turn.now + interval:
         earliest = iso(turn.now + interval)
         raise Refused("BAD_WINDOW", f"expected an end at or behind {earliest}, got {iso(end_ns)}", earliest)

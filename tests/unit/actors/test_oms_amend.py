@@ -238,6 +238,16 @@ def test_amend_when_a_leg_is_sized_by_its_group_then_it_is_refused(bench: Bench)
     assert bench.made(AmendAsked) == []
 
 
+def test_amend_when_its_slices_say_how_long_an_interval_is_then_an_end_behind_one_passes(
+    bench: Bench,
+) -> None:
+    """A default interval of 30 s is not that of 60 slices in 60 s."""
+    scheduled(bench, duration="60s", slices=60, chase={"max_steps": 0})
+    amend(bench, end_ns=bench.now_ns + 10 * SECOND)
+    assert [one.code for one in bench.take(STORE, Refusal)] == []
+    assert len(bench.made(AmendAsked)) == 1
+
+
 def test_amend_when_the_parent_is_ending_then_it_is_refused(bench: Bench) -> None:
     """Its children go to evidence already."""
     scheduled(bench)
