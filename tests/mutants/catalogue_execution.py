@@ -345,13 +345,23 @@ _ENGINE = (
         "replace(plan, end_ns=plan.end_ns)",
         "E-04",
     ),
-    _one(
+    Mutant(
         "paused-places",
         "A parent is asked for its next step whether or not it is paused.",
-        "actors/oms_engine.py",
-        "            if parent.phase is Phase.WORKING:\n                later",
-        "            if parent.phase in (Phase.WORKING, Phase.PAUSED):\n                later",
-        "E-03",
+        (
+            Change(
+                "actors/oms_engine.py",
+                "    if parent.phase is Phase.WORKING and parent.amending is None and not closed",
+                "    if parent.phase in (Phase.WORKING, Phase.PAUSED) and parent.amending is None and not closed",
+            ),
+            Change(
+                "actors/oms_engine.py",
+                "            if parent.phase is Phase.WORKING:\n                later",
+                "            if parent.phase in (Phase.WORKING, Phase.PAUSED):\n                later",
+            ),
+        ),
+        ("E-03",),
+        shows_always=True,
     ),
     _one(
         "audit-forgotten",
