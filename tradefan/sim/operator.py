@@ -289,7 +289,7 @@ class Ambush:
         if oms is not None and oms.live.running:
             self._wait(JOURNAL, [item.effect for item in oms.live.outbox.waiting])
             if (LEVEL, False) in self._armed:
-                self._near(oms)
+                self.near(oms)
         self._wait(GATEWAY, _commands(kernel, gateway_name(ACCOUNT)))
         turn = next((msg for msg in _commands(kernel, OMS) if isinstance(msg, OwnerTurn)), None)
         if turn is not None:
@@ -302,7 +302,8 @@ class Ambush:
         for found in [one for one in placing if isinstance(one, ReplaceOrder)][:1]:
             self.passes(place, _scopes(found), replaces=True)
 
-    def _near(self, oms: Any) -> None:  # noqa: ANN401
+    def near(self, oms: Any) -> None:  # noqa: ANN401
+        """Let the first armed order pass that the market has come near to."""
         for name, watched in oms.live.watched.items():
             level, seen = level_of(watched.condition, watched.armed), watched.armed.recent
             if level is not None and seen and abs(seen[-1][2] - level) * BPS <= NEAR_BPS * level:

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
+from tests.unit.core.order_builders import PID, parent_order
 from tradefan.actors import gateway_flights, oms, oms_kill
 from tradefan.actors.oms_owners import on_owner_turn
 from tradefan.actors.oms_state import Turn
+from tradefan.core.scopes import scopes as scopes_of
+from tradefan.core.trigger import Armed, Condition, Confirm
 from tradefan.messages.orders import OwnerTurn
 from tradefan.messages.wire import Write
 from tradefan.sim import inject
 from tradefan.sim.checkers.alarms import ErrorsNameFaults
 from tradefan.sim.checkers.journal import WholeTurns
 from tradefan.sim.checkers.killing import KilledGone, LatchLasts, NothingBehindKill
-from tradefan.sim.operator import GATEWAY, JOURNAL, LINK, OMS, Ambush
-from tradefan.sim.options import ACCOUNT
+from tradefan.sim.operator import GATEWAY, JOURNAL, LEVEL, LINK, OMS, Ambush
+from tradefan.sim.options import ACCOUNT, T0
 from tradefan.sim.world import World
 
 SHORT = 0.07
@@ -56,6 +60,24 @@ def test_ambush_when_it_waits_for_a_replacement_then_creates_pass() -> None:
     ambush.passes(LINK, ("b",))
     ambush.passes(LINK, ("c",), replaces=True)
     assert struck == [("b",), ("c",)]
+
+
+@pytest.mark.parametrize(("price", "strikes"), [(60_012, True), (60_013, False), (59_987, False)])
+def test_ambush_when_it_waits_at_a_level_then_it_strikes_as_the_market_comes_near(
+    price: int, strikes: bool
+) -> None:
+    """Within 2 bps of the level of what is armed, with the scopes of its order."""
+    order = parent_order(algo="stop")
+    condition = Condition("stop", "sell", Confirm(), trigger=60_000)
+    watched = SimpleNamespace(condition=condition, armed=Armed(recent=((T0, 1, price),)))
+    live = SimpleNamespace(running=False, watched={PID: watched})
+    parents = {PID: SimpleNamespace(order=order)}
+    oms: Any = SimpleNamespace(live=live, trading=SimpleNamespace(parents=parents))
+    struck: list[tuple[str, ...]] = []
+    ambush = Ambush()
+    ambush.lie(LEVEL, 0, struck.append)
+    ambush.near(oms)
+    assert struck == ([scopes_of(order.account, order.instrument, order.owner)] if strikes else [])
 
 
 @pytest.mark.parametrize("place", [JOURNAL, GATEWAY, LINK])
