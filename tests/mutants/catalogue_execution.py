@@ -351,8 +351,8 @@ _ENGINE = (
         (
             Change(
                 "actors/oms_engine.py",
-                "    if parent.phase is Phase.WORKING and parent.amending is None and not closed",
-                "    if parent.phase in (Phase.WORKING, Phase.PAUSED) and parent.amending is None and not closed",
+                "    if parent.phase is Phase.WORKING and parent.amending is None",
+                "    if parent.phase in (Phase.WORKING, Phase.PAUSED) and parent.amending is None",
             ),
             Change(
                 "actors/oms_engine.py",
