@@ -187,21 +187,33 @@ def test_decision_when_beyond_the_share_of_its_window_then_broken() -> None:
     """I-31: by its own trades too, by another cap, or by a shorter window."""
     bench = sharing("twap", participation_cap="0.1")
     bench.append(intent(order_qty=D(20)), fill(20, at_ns=END - SECOND))
-    broken(bench.step(decision(0, 23)), "I-31", "at most participation_cap 0.1", "23 more than 20 of 420")
     broken(
-        sharing("vwap", participation_cap="0.1").step(decision(0, 41)), "I-31", "participation_cap 0.1", ""
+        bench.step(decision(0, 23, volume=1)),
+        "I-31",
+        "at most participation_cap 0.1",
+        "23 more than 20 of 420",
+    )
+    broken(
+        sharing("vwap", participation_cap="0.1").step(decision(0, 41, volume=1)),
+        "I-31",
+        "participation_cap 0.1",
+        "",
     )
     short = sharing("twap", participation_window="20s")
-    broken(short.step(decision(0, 76)), "I-31", "participation_cap 0.25", "of 300")
+    broken(short.step(decision(0, 76, volume=1)), "I-31", "participation_cap 0.25", "of 300")
 
 
 def test_decision_when_its_window_was_not_seen_whole_or_it_goes_ahead_then_quiet() -> None:
     """I-31: nobody knows the volume; behind the end, and at its owner's price, there is no cap."""
     bench = sharing("twap")
     bench.seen.oms.live.tapes[BTC].since_ns += 1
-    assert bench.step(decision(0, 100)) is None
-    assert sharing("twap").step(decision(0, 100, reason="at_end")) is None
-    assert sharing("twap").step(decision(0, 100, reason="i_would")) is None
+    assert bench.step(decision(0, 100, volume=1)) is None
+    assert sharing("twap").step(decision(0, 100, volume=1, reason="at_end")) is None
+    assert sharing("twap").step(decision(0, 100, volume=1, reason="i_would")) is None
+    # The feed has not said a word: what is known of it by the end of the step came later.
+    deaf, heard = (sharing("twap", participation_cap="0.1") for _ in range(2))
+    assert deaf.step(decision(0, 41, volume=3, volume_own=3)) is None
+    assert heard.step(decision(0, 41, volume=4, volume_own=3)) is not None
 
 
 def test_decision_when_it_takes_a_remainder_along_then_quiet() -> None:
@@ -210,7 +222,7 @@ def test_decision_when_it_takes_a_remainder_along_then_quiet() -> None:
     bench, over = sharing("twap"), sharing("twap")
     for one, lots in ((bench, 100), (over, 100)):
         one.seen.printed[BTC] = wide if one is bench else [(END - SECOND, D(395))]
-        found = one.step(decision(0, lots))
+        found = one.step(decision(0, lots, volume=1))
         assert (found is None) == (one is bench)
 
 

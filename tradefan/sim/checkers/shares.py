@@ -192,7 +192,9 @@ class WithinShare(OverParents):
             broken = self._of_window(seen, one, plan, now_ns, lots, ("max_rate", "0.20"))
             # Of an extension all that is left is due.
             return broken or (None if clip.reason == EXTEND else self._of_all(seen, one, lots))
-        if algo in SCHEDULES and _is_whole(seen, one, plan, record.at_ns):
+        # Before the feed's first word nobody knows of a window; that may have come later in this step.
+        heard = clip.volume > clip.volume_own
+        if algo in SCHEDULES and heard and _is_whole(seen, one, plan, record.at_ns):
             return self._of_window(seen, one, plan, now_ns, lots, ("participation_cap", "0.25"))
         return None
 
