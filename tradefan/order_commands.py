@@ -182,20 +182,26 @@ def order_amend(
     limit: Annotated[str | None, typer.Option("--limit", help="limit price")] = None,
     end_at: Annotated[str | None, typer.Option("--end-at", help="2026-05-01T12:00:00Z")] = None,
     display: Annotated[str | None, typer.Option("--display", help="of an iceberg")] = None,
+    trigger: Annotated[str | None, typer.Option("--trigger-price", help="of what is armed")] = None,
     env: Env = "development",
     config: ConfigDir = None,
     url: Url = None,
     as_json: AsJson = False,
 ) -> None:
-    """Change an order at work: what rests is cancelled first, then the rest is planned anew."""
-    numbers = {"quantity": quantity, "limit_price": limit, "display": display}
-    body: JSON = {
-        key: number(f"--{key.partition('_')[0]}", text) for key, text in numbers.items() if text is not None
+    """Change an order: what rests is cancelled, then the rest is planned anew; what is armed waits on."""
+    numbers = {
+        "quantity": ("--quantity", quantity),
+        "limit_price": ("--limit", limit),
+        "display": ("--display", display),
+        "trigger_price": ("--trigger-price", trigger),
     }
+    body: JSON = {key: number(word, text) for key, (word, text) in numbers.items() if text is not None}
     if end_at is not None:
         body["end_at"] = end_at
     if not body:
-        raise Refused("NOTHING_TO_AMEND", "expected --quantity, --limit, --end-at or --display")
+        raise Refused(
+            "NOTHING_TO_AMEND", "expected --quantity, --limit, --end-at, --display or --trigger-price"
+        )
     _change(parent_id, "amend", body, env, config, url, as_json=as_json)
 
 

@@ -396,6 +396,7 @@ def test_order_when_nobody_has_a_token_then_1_and_both_places_are_named(shell: S
             {"quantity": "4", "end_at": "2026-05-01T12:00:00Z"},
         ),
         (("amend", "--limit", "99.5", "--display", "1"), {"limit_price": "99.5", "display": "1"}),
+        (("amend", "--trigger-price", "97.5"), {"trigger_price": "97.5"}),
         (("pause",), {"keep_children": False, "keep_end": False}),
         (("pause", "--keep-end", "--keep-children"), {"keep_children": True, "keep_end": True}),
     ],

@@ -7,6 +7,7 @@ from decimal import Decimal
 from msgspec.structs import replace
 
 from tradefan.actors.oms_amend import amended_plan, check_quantity
+from tradefan.actors.oms_amend_armed import amend_armed
 from tradefan.actors.oms_entry import No, check_shape, largest, worst_price
 from tradefan.actors.oms_executor import collar_bps, recipe_of, setting
 from tradefan.actors.oms_gate import Wanted, admit, reference
@@ -32,19 +33,22 @@ _OF_REST = ("RISK_MAX_ORDER_QTY", "RISK_MAX_NOTIONAL")
 
 
 def on_amend(turn: Turn, wish: AmendOrder) -> None:
-    """Check what a parent is to become; then it waits until nothing of it rests."""
+    """Check what a parent is to become; then it waits until nothing of it rests. What is armed becomes it."""
     parent = meant(turn, wish)
     if parent is None:
         return
     try:
-        order = _checked(turn, parent, wish)
+        if parent.phase is Phase.ARMED:
+            _check_group(turn, parent, wish)
+            amend_armed(turn, parent, wish)
+        else:
+            turn.emit(AmendAsked(turn.now, wish.parent_id, _checked(turn, parent, wish)))
     except No as no:
         refuse(turn, wish, no.refused)
         return
     except Refused as no:
         refuse(turn, wish, RiskRefused(no.code, no.text, would_pass=no.would_pass))
         return
-    turn.emit(AmendAsked(turn.now, wish.parent_id, order))
     turn.parents[wish.parent_id] = turn.woken[wish.parent_id] = None
     turn.log("info", "amend_asked", parent_id=wish.parent_id, owner=wish.owner)
     answer(turn, wish)
@@ -59,6 +63,8 @@ def _checked(turn: Turn, parent: ParentState, wish: AmendOrder) -> ParentOrder:
     old, plan, recipe = parent.order, parent.plan, recipe_of(parent.order)
     if parent.phase not in (Phase.WORKING, Phase.PAUSED):
         raise Refused("NOT_WORKING", f"{wish.parent_id} is {parent.phase}: only what works can be amended")
+    if wish.trigger_price is not None:
+        raise Refused("NOT_AMENDABLE", f"{wish.parent_id} waits for no trigger price: it is {parent.phase}")
     if plan is None or recipe is None:
         raise Refused("NOT_AMENDABLE", f"{old.algo} plans nothing that could be planned anew")
     if parent.amending is not None:
@@ -200,5 +206,6 @@ def _check_group(turn: Turn, parent: ParentState, wish: AmendOrder) -> None:
     if wish.order_qty is not None:
         raise Refused("NOT_AMENDABLE", f"{group.kind} {parent.group} says the quantity of its legs")
     follows = group.kind == "bracket" and bracket_settings(group.wish.settings).levels_from == "avg_px"
-    if wish.limit_price is not None and follows and leg_of(group, parent).is_offset:
+    leveled = wish.limit_price is not None or wish.trigger_price is not None
+    if leveled and follows and leg_of(group, parent).is_offset:
         raise Refused("NOT_AMENDABLE", f"the level of {parent.leg} follows the mean price of its entry")

@@ -83,10 +83,12 @@ class AmendBody(Body, kw_only=True):
     limit_price: Decimal | None = None
     end_at: Name | None = None
     display: Decimal | None = None
+    trigger_price: Decimal | None = None
 
     def check(self) -> None:
         """Raise for numbers that are none, an end that is no instant, or nothing to amend."""
         _check_positive(quantity=self.quantity, limit_price=self.limit_price, display=self.display)
+        _check_positive(trigger_price=self.trigger_price)
         if self.end_at is not None:
             parse_iso(self.end_at)
 

@@ -159,7 +159,8 @@ class Control:
         """Let a parent at work become another order."""
         body = await _body(request, AmendBody)
         end_ns = None if body.end_at is None else parse_iso(body.end_at)
-        wish = AmendOrder(body.owner_id, parent_id, body.quantity, body.limit_price, end_ns, body.display)
+        qty, limit, level = body.quantity, body.limit_price, body.trigger_price
+        wish = AmendOrder(body.owner_id, parent_id, qty, limit, end_ns, body.display, trigger_price=level)
         await self._ask(request, body, wish)
 
     async def go_on(self, request: web.Request, parent_id: ParentId) -> None:

@@ -147,7 +147,10 @@ class ResumeOrder(Command, frozen=True, array_like=True, tag=True):
 
 
 class AmendOrder(Command, frozen=True, array_like=True, tag=True):
-    """A wish that a parent is another one from now on; what is None stays. `display` is an iceberg's."""
+    """A wish that a parent is another one from now on; what is None stays.
+
+    `display` is an iceberg's, `trigger_price` that of a parent that is armed.
+    """
 
     owner: OwnerId
     parent_id: ParentId
@@ -156,6 +159,7 @@ class AmendOrder(Command, frozen=True, array_like=True, tag=True):
     end_ns: int | None = None
     display: Decimal | None = None
     req: int | None = None
+    trigger_price: Decimal | None = None
 
 
 class CancelAll(Command, frozen=True, array_like=True, tag=True):
