@@ -9,8 +9,8 @@ import pytest
 
 from tests.unit.actors.oms_bench import Bench
 from tests.unit.actors.oms_wired import BTC, FACE, GATEWAY, TREND
-from tests.unit.actors.test_oms_group import bracket, filled, reborn
-from tests.unit.actors.test_oms_trigger import Prints, armed, fired, parent_of
+from tests.unit.actors.test_oms_group import bracket, filled
+from tests.unit.actors.test_oms_trigger import Prints, armed, fired, parent_of, restarted
 from tradefan.messages.contingent import Amend, Armed, Triggered
 from tradefan.messages.gateway import CreateOrder
 from tradefan.messages.orders import AmendOrder, Answer, Phase, Refusal
@@ -121,7 +121,7 @@ def test_amend_when_killed_behind_it_then_the_new_level_is_known(bench: Bench) -
     """The journal has all of it."""
     armed(bench, qty=5)
     amend(bench, trigger_price=D(97), order_qty=D(6))
-    again = reborn(list(bench.records), bench.now_ns + SECOND)
+    again = restarted(list(bench.records), bench.now_ns + SECOND)
     Prints(again, 100)(96.5, 96.5, 96.5)
     assert len(again.made(Triggered)) == 1
     assert again.take(GATEWAY, CreateOrder)[-1].order_qty == D(6)

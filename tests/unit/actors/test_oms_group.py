@@ -9,10 +9,9 @@ import pytest
 from msgspec.structs import replace
 
 from tests.unit.actors.oms_bench import Bench
-from tests.unit.actors.oms_wired import ACCOUNT, BTC, CLI, CONFIG, FACE, GATEWAY, TREND
-from tests.unit.actors.test_oms_trigger import Prints, fired
+from tests.unit.actors.oms_wired import BTC, CLI, CONFIG, FACE, GATEWAY, TREND
+from tests.unit.actors.test_oms_trigger import Prints, fired, restarted
 from tradefan.core.trading import ParentState
-from tradefan.messages.account import AccountState
 from tradefan.messages.contingent import Amend, Armed, Group
 from tradefan.messages.gateway import CancelOrder, CreateOrder
 from tradefan.messages.orders import Answer, CancelParent, OrderStatus, Phase, Refusal
@@ -473,18 +472,6 @@ def cut_points(records: list[Record], first: int) -> range:
     return range(first + 1, len(records) + 1)
 
 
-def reborn(records: list[Record], now_ns: int) -> Bench:
-    """Begin anew from what the journal has; whatever it knows alive rests at the venue."""
-    again = Bench(records=records, now_ns=now_ns)
-    again.fold()
-    again.tell(AccountState(ACCOUNT, True, ""))
-    again.market()
-    while not again.oms.state.live.accounts[ACCOUNT].announced:
-        again.look()
-    again.market()
-    return again
-
-
 def budget_holds(bench: Bench) -> None:
     """I1: exits never come to more than their entry has, an oco never to more than its quantity."""
     for one in bench.trading.groups.values():
@@ -517,7 +504,7 @@ def test_group_when_killed_behind_any_record_then_it_goes_on_without_a_double(
     begun = next(i for i, one in enumerate(whole) if isinstance(one, Group))
     assert begun >= first
     for cut in cut_points(whole, begun):
-        again = reborn(whole[:cut], bench.now_ns + SECOND)
+        again = restarted(whole[:cut], bench.now_ns + SECOND)
         Prints(again, 100)(94, 94, 94)
         again.passed(2)
         budget_holds(again)
@@ -542,7 +529,7 @@ def test_amends_when_sizes_change_then_each_is_journaled(bench: Bench) -> None:
     legs, entry = bracket(bench)
     filled(bench, entry, 3, 10)
     assert [one.order_qty for one in bench.made(Amend)] == [D(3), D(3)]
-    again = reborn(list(bench.records), bench.now_ns + SECOND)
+    again = restarted(list(bench.records), bench.now_ns + SECOND)
     found = {one.leg: one.order.order_qty for one in again.trading.parents.values()}
     assert found == {**sizes(legs)}
     assert BTC in again.oms.state.live.watchers
