@@ -59,7 +59,7 @@ WORLD_KINDS: dict[str, str] = {
     "store_hung": "the store answers nothing for up to a minute",
     "store_fails": "the store's disk fails for up to a minute, or fails behind what it has done",
     "store_partial": "the store takes a part of a batch before its disk fails",
-    "kill": "the operator kills a scope, often one in which a create waits, and resumes it later",
+    "kill": "the operator kills a scope, often where a create waits or a stop is near, and resumes it later",
     "cancel_storm": "the operator cancels everything, again and again",
     "resolve": "the operator resolves what is in doubt or poisoned",
     "assign": "the operator moves a position to another owner",
