@@ -86,7 +86,7 @@ def run_pinned(path: Path) -> None:
 @pytest.mark.parametrize(
     ("defect", "invariant", "needed"),
     [
-        (resend, "I-01", {"ack_delay", "answer_lost", "connection_slow"}),
+        (resend, "I-01", {"ack_delay", "answer_lost", "connection_slow", "malformed"}),
         # No kill -9 shows this one: it takes a crash, and the loss of power that comes with it.
         (not_synced, "I-36", {"power_loss"}),
     ],

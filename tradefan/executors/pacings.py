@@ -101,6 +101,9 @@ class Room:
         if waits and present is not None and view.now_ns < (present.deadline_ns or 0):
             # Its tactic has not placed it yet.
             return Wake(present.deadline_ns)
+        if present is not None and view.now_ns < (present.deadline_ns or 0) and _to_cross(view):
+            # What rested of it has ended, and its tactic takes the rest now.
+            return Wake(present.deadline_ns)
         if clip is not None and view.now_ns < clip.begun_ns + settings.min_gap:
             return Wake(clip.begun_ns + settings.min_gap)
         k, target = 0 if clip is None else clip.k + 1, trajectory.target(view, 0).lots
@@ -118,6 +121,12 @@ class Room:
             missing = schedule.volume_for(enough + view.volume.own_window, settings.max_rate)
             return Wake(view.now_ns + SECOND, volume_at=view.volume.total + missing - view.volume.window)
         return Decide(k, target, room, lots, view.now_ns + settings.clip_life)
+
+
+def _to_cross(view: View) -> bool:
+    """Say whether something of the clip is left to be taken: it is enough, and was not tried yet."""
+    enough = view.clip_rest >= max(view.plan.min_clip, 1)
+    return enough and not any(child.time_in_force == "IOC" for child in view.of_clip)
 
 
 def volume_until(view: View, rate: Decimal, lots: int) -> int:

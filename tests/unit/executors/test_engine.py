@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from tests.property.walker import Walk
 from tests.property.walks import T0, make
-from tradefan.execution import End, Query, Shrink, View, Wake
+from tradefan.execution import Chase, End, Query, Shrink, View, Wake
 from tradefan.executors.engine import step
 from tradefan.messages.orders import OrderStatus
 from tradefan.messages.plan import Volume
@@ -274,6 +274,22 @@ def test_pov_when_others_print_then_its_clips_are_a_tenth_of_the_volume() -> Non
                 wakes.append(walk.wake.volume_at)
     assert (clips, walk.cum, volume) == ([6, 5, 10], 21, 221)
     assert wakes[:2] == [50, 110]
+
+
+def test_pov_when_its_passive_part_has_ended_then_the_rest_of_its_clip_is_taken() -> None:
+    """A clip of 20 rests 10 for 3 s of its 5; behind the cancel the same clip crosses, then the next begins."""
+    walk = quiet("pov", 1_000, min_clip=10)
+    walk.recipe.tactic.settings = replace(  # type: ignore[attr-defined]
+        walk.recipe.settings, chase=Chase(max_steps=0)
+    )
+    walk.fixed_volume = Volume(100, 1_000, 0, whole=True)
+    at(walk, 10)
+    assert placed(walk) == [(10, 9_998, "GTC")]
+    at(walk, 13)
+    assert walk.kids[-1].ending
+    walk.hear()
+    walk.question()
+    assert placed(walk)[1:] == [(10, 10_048, "IOC")]
 
 
 def test_pov_when_it_is_extended_then_all_is_due_and_the_ceiling_stands() -> None:

@@ -72,7 +72,7 @@ def test_swizzle_when_injected_then_market_and_account_fall_silent(kind: str) ->
 
 def test_actor_raise_when_the_operator_kills_then_the_order_manager_falls_and_the_kill_is_not_lost() -> None:
     """I-36 sees a lost one: its latch stays closed, and there is nothing to resume."""
-    world = World(2002, kinds=("actor_raise", "kill"), all_on=True, checkers=all_checkers())
+    world = World(2000, kinds=("actor_raise", "kill"), all_on=True, checkers=all_checkers())
     assert world.run().violation is None
     assert "KillSwitch" in {fields["message"] for fields in logged(world, "actor_crashed")}
 
