@@ -18,13 +18,13 @@ from tradefan.actors.oms_waiting import cancel_order
 from tradefan.actors.oms_wakes import sooner
 from tradefan.core.trading import ParentState
 from tradefan.errors import Refused
-from tradefan.messages.orders import ParentOrder, Phase
+from tradefan.messages.orders import AmendOrder, ParentOrder, Phase
 from tradefan.messages.plan import Plan
 from tradefan.messages.work import (
     AmendAsked,
     Amended,
 )
-from tradefan.units import SECOND, plain
+from tradefan.units import SECOND, iso, plain, require_number
 
 
 def tend_amend(turn: Turn, parent: ParentState) -> None:
@@ -78,3 +78,31 @@ def check_quantity(parent: ParentState, qty: Decimal) -> None:
     if qty < least:
         text = f"{plain(qty)} is less than the {plain(least)} that have traded, or may have"
         raise Refused("BELOW_DONE", text, f"order_qty {plain(least)}")
+
+
+def changed(old: ParentOrder, wish: AmendOrder) -> ParentOrder:
+    """Return the order that a wish makes of another; what it does not name stays.
+
+    Raises:
+        Refused: a number is none, or a display is given to what shows all of itself.
+    """
+    for name, value in (("order_qty", wish.order_qty), ("limit_price", wish.limit_price)):
+        if value is not None:
+            require_number(name, value)
+    settings = dict(old.settings)
+    if wish.end_ns is not None:
+        settings.pop("duration", None)
+        settings["end_at"] = iso(wish.end_ns)
+    if wish.display is not None:
+        if old.algo != "iceberg":
+            raise Refused("BAD_SETTING", f"display is an iceberg's, this is {old.algo}")
+        require_number("display", wish.display)
+        settings["display"] = plain(wish.display)
+    if wish.limit_price is not None:
+        settings.pop("limit_offset_bps", None)
+    return replace(
+        old,
+        order_qty=old.order_qty if wish.order_qty is None else wish.order_qty,
+        limit_price=old.limit_price if wish.limit_price is None else wish.limit_price,
+        settings=settings,
+    )

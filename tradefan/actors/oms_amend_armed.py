@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
+from tradefan.actors.oms_amend import changed
 from tradefan.actors.oms_arm import arm
 from tradefan.actors.oms_contingent import check_trigger_now
 from tradefan.actors.oms_entry import No, tradable
+from tradefan.actors.oms_executor import setting
 from tradefan.actors.oms_reduce import over_position
 from tradefan.actors.oms_state import Turn
 from tradefan.actors.oms_tca_market import priced
@@ -50,24 +52,16 @@ def amend_armed(turn: Turn, parent: ParentState, wish: AmendOrder) -> None:
 def _changed(parent: ParentState, wish: AmendOrder) -> ParentOrder:
     """Return the order as it would be asked for today."""
     old, trigger = parent.order, parent.trigger
-    numbers = {
-        "order_qty": wish.order_qty,
-        "limit_price": wish.limit_price,
-        "trigger_price": wish.trigger_price,
-    }
-    for name, value in numbers.items():
-        if value is not None:
-            require_number(name, value)
     if wish.end_ns is not None or wish.display is not None:
         text = f"{old.parent_id} is ARMED: expected another quantity, limit price or trigger price"
         raise Refused("NOT_AMENDABLE", text, "the same once it has fired")
+    if wish.limit_price is not None and setting(old, "limit_offset_bps", default=None) is not None:
+        text = f"{old.parent_id} has limit_offset_bps: its limit is set from the mid when it fires"
+        raise Refused("NOT_AMENDABLE", text, "a new order with a limit price in place of limit_offset_bps")
+    if wish.trigger_price is not None:
+        require_number("trigger_price", wish.trigger_price)
     level = wish.trigger_price or (None if trigger is None else trigger.level)
-    settings = dict(old.settings)
-    if level is not None:
-        settings["trigger_price"] = plain(level)
-    return replace(
-        old,
-        order_qty=wish.order_qty or old.order_qty,
-        limit_price=wish.limit_price or old.limit_price,
-        settings=settings,
-    )
+    order = changed(old, wish)
+    if level is None:
+        return order
+    return replace(order, settings={**order.settings, "trigger_price": plain(level)})

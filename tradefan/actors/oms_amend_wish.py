@@ -6,7 +6,7 @@ from decimal import Decimal
 
 from msgspec.structs import replace
 
-from tradefan.actors.oms_amend import amended_plan, check_quantity
+from tradefan.actors.oms_amend import amended_plan, changed, check_quantity
 from tradefan.actors.oms_amend_armed import amend_armed
 from tradefan.actors.oms_entry import No, check_shape, largest, worst_price
 from tradefan.actors.oms_executor import collar_bps, recipe_of, setting
@@ -26,7 +26,7 @@ from tradefan.messages.plan import Plan
 from tradefan.messages.work import (
     AmendAsked,
 )
-from tradefan.units import MS, ZERO, ceil_step, iso, plain, require_number
+from tradefan.units import MS, ZERO, ceil_step, iso, plain
 
 _OF_REST = ("RISK_MAX_ORDER_QTY", "RISK_MAX_NOTIONAL")
 """Refusals of one order, which all of the rest may be; others are of what is added."""
@@ -69,7 +69,7 @@ def _checked(turn: Turn, parent: ParentState, wish: AmendOrder) -> ParentOrder:
         raise Refused("NOT_AMENDABLE", f"{old.algo} plans nothing that could be planned anew")
     if parent.amending is not None:
         raise Refused("AMENDING", f"{wish.parent_id} is being amended: expected one change after the other")
-    order = _changed(old, wish)
+    order = changed(old, wish)
     if order == old:
         raise Refused("NOTHING_TO_AMEND", "expected another quantity, limit price, end or display")
     instrument = turn.instrument(old.instrument)
@@ -85,29 +85,6 @@ def _checked(turn: Turn, parent: ParentState, wish: AmendOrder) -> ParentOrder:
     _check_rest(turn, parent, order, instrument, made)
     _check_risk(turn, parent, order, instrument, made)
     return order
-
-
-def _changed(old: ParentOrder, wish: AmendOrder) -> ParentOrder:
-    for name, value in (("order_qty", wish.order_qty), ("limit_price", wish.limit_price)):
-        if value is not None:
-            require_number(name, value)
-    settings = dict(old.settings)
-    if wish.end_ns is not None:
-        settings.pop("duration", None)
-        settings["end_at"] = iso(wish.end_ns)
-    if wish.display is not None:
-        if old.algo != "iceberg":
-            raise Refused("BAD_SETTING", f"display is an iceberg's, this is {old.algo}")
-        require_number("display", wish.display)
-        settings["display"] = plain(wish.display)
-    if wish.limit_price is not None:
-        settings.pop("limit_offset_bps", None)
-    return replace(
-        old,
-        order_qty=old.order_qty if wish.order_qty is None else wish.order_qty,
-        limit_price=old.limit_price if wish.limit_price is None else wish.limit_price,
-        settings=settings,
-    )
 
 
 def _check_end(turn: Turn, order: ParentOrder, plan: Plan, end_ns: int) -> None:

@@ -93,6 +93,15 @@ def test_amend_when_an_entry_would_be_refused_then_it_waits_as_before(
     assert bench.one(GATEWAY, CreateOrder).order_qty == D(5)
 
 
+def test_amend_when_its_limit_comes_from_the_mid_then_another_kind_of_limit_is_refused(bench: Bench) -> None:
+    """Two kinds of limit would be refused when it fires."""
+    armed(bench, "trailing", qty=5, callback_bps="100", limit_offset_bps="50")
+    before = len(bench.records)
+    amend(bench, limit_price=D(94))
+    assert bench.one(FACE, Refusal).code == "NOT_AMENDABLE"
+    assert len(bench.records) == before
+
+
 def test_amend_when_it_has_fired_then_a_level_is_refused(bench: Bench) -> None:
     """It waits for none any more."""
     armed(bench, qty=5)

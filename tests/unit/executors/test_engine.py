@@ -277,7 +277,7 @@ def test_pov_when_others_print_then_its_clips_are_a_tenth_of_the_volume() -> Non
 
 
 def test_pov_when_its_passive_part_has_ended_then_the_rest_of_its_clip_is_taken() -> None:
-    """A clip of 20 rests 10 for 3 s of its 5; behind the cancel the same clip crosses, then the next begins."""
+    """A clip of 20 rests 10 for 3 s of its 5; behind the cancel the same clip crosses, before the next."""
     walk = quiet("pov", 1_000, min_clip=10)
     walk.recipe.tactic.settings = replace(  # type: ignore[attr-defined]
         walk.recipe.settings, chase=Chase(max_steps=0)
