@@ -57,7 +57,7 @@ def parent_row(one: ParentUpdate, progress: Progress, parent: ParentState | None
         schedule_error=None if progress.schedule_error is None else round(progress.schedule_error, 6),
         children=one.children,
         trigger=None if parent is None else _trigger(parent.trigger),
-        protected_by="daemon" if one.phase is Phase.ARMED and order.protective else None,
+        protected_by="daemon" if _protects(one, parent) else None,
         group=None if parent is None else parent.group,
         leg=None if parent is None else parent.leg or None,
         source=None if plan is None else plan.source or None,
@@ -65,6 +65,11 @@ def parent_row(one: ParentUpdate, progress: Progress, parent: ParentState | None
         flags=[] if plan is None else list(plan.flags),
     )
     return {**fields_of(row), "trigger": None if row.trigger is None else fields_of(row.trigger)}
+
+
+def _protects(one: ParentUpdate, parent: ParentState | None) -> bool:
+    paused = parent is not None and parent.trigger is not None and parent.trigger.paused
+    return one.phase is Phase.ARMED and one.order.protective and not paused
 
 
 def _trigger(one: TriggerState | None) -> Trigger | None:
@@ -77,6 +82,7 @@ def _trigger(one: TriggerState | None) -> Trigger | None:
         armed_ns=one.armed_ns,
         fired_ns=one.fired_ns,
         fired_px=one.fired_px,
+        paused=one.paused,
     )
 
 

@@ -184,6 +184,16 @@ CONTINGENT: tuple[Mutant, ...] = (
         shows_always=True,
     ),
     Mutant(
+        "stop-fires-while-paused",
+        "What somebody has paused looks at the market all the same.",
+        (
+            Change("actors/oms_watch.py", "    if trigger.paused:\n        return\n", ""),
+            Change("core/apply_triggers.py", " or parent.trigger is None or parent.trigger.paused:", ":"),
+        ),
+        ("THEN",),
+        shows_always=True,
+    ),
+    Mutant(
         "trailing-watermark-falls",
         "The watermark of a sale follows the market down, too.",
         (

@@ -7,6 +7,7 @@ from tradefan.actors.oms_parents import cancel_children
 from tradefan.actors.oms_policy import ended_now, go_on, is_late, moved, pause
 from tradefan.actors.oms_state import Turn
 from tradefan.actors.oms_submit import may_change, refuse
+from tradefan.actors.oms_watch import pause_trigger
 from tradefan.contracts import RiskRefused
 from tradefan.core.trading import ParentState
 from tradefan.errors import Refused
@@ -23,6 +24,9 @@ def on_pause(turn: Turn, wish: PauseOrder) -> None:
     """Let a parent place nothing more until somebody resumes it."""
     parent = meant(turn, wish)
     if parent is None:
+        return
+    if parent.phase is Phase.ARMED:
+        _pause_trigger(turn, parent, wish, paused=True)
         return
     if parent.phase not in (Phase.WORKING, Phase.PAUSED):
         no = f"{wish.parent_id} is {parent.phase}: only what works can be paused"
@@ -41,6 +45,16 @@ def on_pause(turn: Turn, wish: PauseOrder) -> None:
     answer(turn, wish)
 
 
+def _pause_trigger(turn: Turn, parent: ParentState, wish: PauseOrder | ResumeOrder, *, paused: bool) -> None:
+    """Let what waits for the market fire nothing until it is resumed; its expiry stays."""
+    if parent.trigger is not None and parent.trigger.paused is not paused:
+        pause_trigger(turn, parent, USER if paused else "", paused=paused)
+        event = "trigger_paused" if paused else "trigger_resumed"
+        level = "warning" if parent.order.protective else "info"
+        turn.log(level, event, parent_id=wish.parent_id, owner=parent.order.owner, by=wish.owner)
+    answer(turn, wish)
+
+
 def _runs_on(parent: ParentState, wish: PauseOrder) -> bool:
     """Say whether a clock that stood runs from now on: what it stood for moves the end all the same."""
     return wish.keep_end and parent.phase is Phase.PAUSED and parent.reason == USER
@@ -50,6 +64,9 @@ def on_resume_order(turn: Turn, wish: ResumeOrder) -> None:
     """Let a paused parent go on; where that changes its time, or nothing of it is left, by another plan."""
     parent = meant(turn, wish)
     if parent is None:
+        return
+    if parent.trigger is not None and parent.trigger.paused:
+        _pause_trigger(turn, parent, wish, paused=False)
         return
     if parent.phase is not Phase.PAUSED:
         refuse(turn, wish, RiskRefused("NOT_PAUSED", f"{wish.parent_id} is {parent.phase}, not PAUSED"))

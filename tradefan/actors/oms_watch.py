@@ -12,7 +12,7 @@ from tradefan.actors.oms_state import Turn, Watched
 from tradefan.core.contingent import condition_of, trigger_settings
 from tradefan.core.trading import ParentState
 from tradefan.core.trigger import Armed
-from tradefan.messages.contingent import Watermark
+from tradefan.messages.contingent import TriggerPause, Watermark
 from tradefan.messages.control import Timer
 from tradefan.messages.market import FollowTrades
 from tradefan.units import InstrumentId, ParentId
@@ -21,7 +21,10 @@ LAST = "last"
 
 
 def watch(turn: Turn, parent: ParentState) -> None:
-    """Begin to look at the market for an armed parent; one that is watched already goes on."""
+    """Begin to look at the market for an armed parent; one that is watched already goes on.
+
+    One that somebody has paused sees no price, only its expiry.
+    """
     order, live, trigger = parent.order, turn.live, parent.trigger
     instrument = turn.instrument(order.instrument)
     if order.parent_id in live.watched or trigger is None or instrument is None:
@@ -30,28 +33,40 @@ def watch(turn: Turn, parent: ParentState) -> None:
     mark = None if trigger.watermark is None else int(trigger.watermark // tick)
     condition = condition_of(order, settings, instrument, trigger.level)
     live.watched[order.parent_id] = Watched(condition, Armed(mark), settings.source, tick, mark)
-    first = not follows(turn, order.instrument)
-    live.watchers.setdefault(order.instrument, {})[order.parent_id] = None
-    if first and settings.source == LAST:
-        follow(turn, order.instrument, on=True)
     if trigger.expires_ns is not None:
         turn.ctx.after(
             max(trigger.expires_ns - turn.now, 0), Timer("expiry", order.parent_id, trigger.expires_ns)
         )
+    if trigger.paused:
+        return
+    first = not follows(turn, order.instrument)
+    live.watchers.setdefault(order.instrument, {})[order.parent_id] = None
+    if first and settings.source == LAST:
+        follow(turn, order.instrument, on=True)
 
 
 def unwatch(turn: Turn, parent: ParentState) -> None:
     """Look at the market no more for a parent that has fired, or was disarmed."""
     order, live = parent.order, turn.live
-    watched = live.watched.pop(order.parent_id, None)
-    if watched is None:
+    watched, here = live.watched.pop(order.parent_id, None), live.watchers.get(order.instrument, {})
+    if watched is None or order.parent_id not in here:
         return
-    here = live.watchers[order.instrument]
     here.pop(order.parent_id)
     if watched.source == LAST and not follows(turn, order.instrument):
         follow(turn, order.instrument, on=False)
     if not here:
         del live.watchers[order.instrument]
+
+
+def pause_trigger(turn: Turn, parent: ParentState, reason: str, *, paused: bool) -> None:
+    """Let an armed parent fire nothing from now on, or confirm prices from the beginning again."""
+    name = parent.order.parent_id
+    if name in turn.live.watched:
+        mark_watermark(turn, name, turn.live.watched[name])
+    unwatch(turn, parent)
+    turn.emit(TriggerPause(turn.now, name, paused, reason))
+    turn.parents[name] = None
+    watch(turn, parent)
 
 
 def follows(turn: Turn, instrument: InstrumentId) -> bool:

@@ -15,7 +15,10 @@ from tradefan.units import AccountId, ClientOrderId, InstrumentId, OwnerId, Pare
 
 
 class Trigger(Struct, frozen=True, kw_only=True):
-    """What an armed order waits for, or was fired by: a `level`, or the `watermark` that a level follows."""
+    """What an armed order waits for, or was fired by: a `level`, or the `watermark` that a level follows.
+
+    While somebody has `paused` it, it fires nothing.
+    """
 
     level: Decimal | None
     watermark: Decimal | None
@@ -23,6 +26,7 @@ class Trigger(Struct, frozen=True, kw_only=True):
     armed_ns: int
     fired_ns: int | None
     fired_px: Decimal | None
+    paused: bool
 
 
 class Order(Struct, frozen=True, kw_only=True):

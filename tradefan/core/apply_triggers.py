@@ -6,7 +6,16 @@ from msgspec.structs import replace
 
 from tradefan.core import apply_tca
 from tradefan.core.trading_state import GroupState, ParentState, Trading, TriggerState, sound
-from tradefan.messages.contingent import Amend, Armed, Disarmed, Group, GroupEnding, Triggered, Watermark
+from tradefan.messages.contingent import (
+    Amend,
+    Armed,
+    Disarmed,
+    Group,
+    GroupEnding,
+    Triggered,
+    TriggerPause,
+    Watermark,
+)
 from tradefan.messages.orders import OrderStatus, Phase
 from tradefan.units import ParentId
 
@@ -16,8 +25,10 @@ def on_armed(state: Trading, record: Armed) -> bool:
     parent = _in_phase(state, record.parent_id, Phase.VALIDATED, Phase.ARMED)
     if parent is None:
         return False
-    at_ns = record.at_ns
-    parent.trigger = TriggerState(record.level, record.watermark, record.expires_ns, at_ns, at_ns)
+    at_ns, paused = record.at_ns, parent.trigger is not None and parent.trigger.paused
+    parent.trigger = TriggerState(
+        record.level, record.watermark, record.expires_ns, at_ns, at_ns, paused=paused
+    )
     parent.phase, parent.status, parent.updated_ns = Phase.ARMED, OrderStatus.SUSPENDED, at_ns
     return True
 
@@ -31,10 +42,19 @@ def on_watermark(state: Trading, record: Watermark) -> bool:
     return True
 
 
+def on_trigger_pause(state: Trading, record: TriggerPause) -> bool:
+    """Let an armed parent fire nothing, or fire again."""
+    parent = _in_phase(state, record.parent_id, Phase.ARMED)
+    if parent is None or parent.trigger is None or parent.trigger.paused is record.paused:
+        return False
+    parent.trigger.paused, parent.reason, parent.updated_ns = record.paused, record.reason, record.at_ns
+    return True
+
+
 def on_triggered(state: Trading, record: Triggered) -> bool:
     """Let an armed parent go to work, once."""
     parent = _in_phase(state, record.parent_id, Phase.ARMED)
-    if parent is None or parent.trigger is None:
+    if parent is None or parent.trigger is None or parent.trigger.paused:
         return False
     parent.trigger.fired_ns, parent.trigger.fired_px = record.at_ns, record.price
     parent.phase, parent.status = Phase.WORKING, OrderStatus.NEW

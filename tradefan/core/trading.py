@@ -80,6 +80,7 @@ _APPLY: dict[type[Any], Callable[[Trading, Any], bool]] = {
     c.Armed: triggers.on_armed,
     c.Watermark: triggers.on_watermark,
     c.Triggered: triggers.on_triggered,
+    c.TriggerPause: triggers.on_trigger_pause,
     c.Disarmed: triggers.on_disarmed,
     c.Amend: triggers.on_amend,
     c.Group: triggers.on_group,

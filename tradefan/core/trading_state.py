@@ -68,7 +68,8 @@ V = TypeVar("V")
 class TriggerState(Struct):
     """Where the trigger of a contingent parent stands; prices in the quote asset.
 
-    `level` is None for a trailing one, whose `watermark` was journaled at `marked_ns` last.
+    `level` is None for a trailing one, whose `watermark` was journaled at `marked_ns` last. It fires
+    nothing while somebody has `paused` it.
     """
 
     level: Decimal | None
@@ -78,6 +79,7 @@ class TriggerState(Struct):
     marked_ns: int
     fired_ns: int | None = None
     fired_px: Decimal | None = None
+    paused: bool = False
 
 
 class ParentState(Struct):

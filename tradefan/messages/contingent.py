@@ -42,6 +42,14 @@ class Triggered(RecordBase, frozen=True, array_like=True, tag=True):
     seq: int
 
 
+class TriggerPause(RecordBase, frozen=True, array_like=True, tag=True):
+    """An armed parent fires nothing while it is `paused`, because somebody asked for that."""
+
+    parent_id: ParentId
+    paused: bool
+    reason: str
+
+
 class Disarmed(RecordBase, frozen=True, array_like=True, tag=True):
     """DISARMED: an armed parent fires no more; it ends with this status."""
 
@@ -84,4 +92,6 @@ class GroupEnding(RecordBase, frozen=True, array_like=True, tag=True):
     flat: ParentId | None = None
 
 
-ContingentRecord: TypeAlias = Armed | Watermark | Triggered | Disarmed | Amend | Group | GroupEnding
+ContingentRecord: TypeAlias = (
+    Armed | Watermark | TriggerPause | Triggered | Disarmed | Amend | Group | GroupEnding
+)

@@ -86,7 +86,7 @@ class Operator:
         parent = oms.trading.parents[rng.choice(list(oms.trading.parents_open))]
         name, owner = parent.order.parent_id, rng.choice(OWNERS)
         keeps, stays = rng.random() < 0.3, rng.random() < 0.3
-        if parent.phase is Phase.PAUSED:
+        if parent.phase is Phase.PAUSED or (parent.trigger is not None and parent.trigger.paused):
             _ask(life, ResumeOrder(owner, name, req))
         else:
             _ask(life, PauseOrder(owner, name, keeps, stays, req))

@@ -24,7 +24,7 @@ from tradefan.core.updates import (
     position_update,
     tca_update,
 )
-from tradefan.messages.contingent import Amend, Armed, Disarmed, Triggered, Watermark
+from tradefan.messages.contingent import Amend, Armed, Disarmed, Triggered, TriggerPause, Watermark
 from tradefan.messages.control import StoreBatch, Stored
 from tradefan.messages.orders import FillUpdate
 from tradefan.messages.records import (
@@ -62,7 +62,17 @@ BATCH = 500
 """Rows written together; fewer than the ended orders that the state remembers."""
 
 _OF_AN_ORDER = (Intent, ExternalOrder, NotSent, Report, InDoubt, Resolved, CancelIntent, CancelRefused)
-_OF_A_PARENT = (PhaseChange, ParentFailed, AmendAsked, Armed, Watermark, Triggered, Disarmed, Amend)
+_OF_A_PARENT = (
+    PhaseChange,
+    ParentFailed,
+    AmendAsked,
+    Armed,
+    Watermark,
+    TriggerPause,
+    Triggered,
+    Disarmed,
+    Amend,
+)
 _MOVES = (Fill, FillInferred, FillReplaced, Bust, Correct)
 """What changes a position by a trade."""
 

@@ -11,11 +11,20 @@ from tests.unit.actors.oms_bench import Bench
 from tests.unit.actors.oms_wired import ACCOUNT, BTC, CLI, FACE, GATEWAY, MARKET, START, TREND
 from tradefan.core.trading import ParentState
 from tradefan.messages.account import AccountState
-from tradefan.messages.contingent import Amend, Armed, Disarmed, Triggered, Watermark
+from tradefan.messages.contingent import Amend, Armed, Disarmed, Triggered, TriggerPause, Watermark
 from tradefan.messages.control import JournalFailed, Stop
 from tradefan.messages.gateway import CreateOrder
 from tradefan.messages.market import FeedQuality, FollowTrades, Quality, Quote, SessionBreak, Trade
-from tradefan.messages.orders import Answer, CancelParent, OrderStatus, Phase, Refusal
+from tradefan.messages.orders import (
+    AmendOrder,
+    Answer,
+    CancelParent,
+    OrderStatus,
+    PauseOrder,
+    Phase,
+    Refusal,
+    ResumeOrder,
+)
 from tradefan.messages.records import (
     Intent,
     Parent,
@@ -322,6 +331,103 @@ def test_armed_when_its_time_is_over_then_it_expires(bench: Bench, expiry: str, 
     assert parent.phase is Phase.ARMED
     bench.advance(MS)
     assert (parent.phase, parent.status, parent.reason) == (Phase.DONE, S.EXPIRED, "expiry")
+
+
+def pause(bench: Bench, parent: ParentState) -> None:
+    bench.tell(PauseOrder(TREND, parent.order.parent_id, req=8))
+
+
+def resume(bench: Bench, parent: ParentState) -> None:
+    bench.tell(ResumeOrder(TREND, parent.order.parent_id, req=9))
+
+
+def test_armed_when_paused_then_no_price_fires_it_until_it_is_resumed(bench: Bench) -> None:
+    """No trades are asked for meanwhile; behind the resume the level is confirmed from the beginning."""
+    parent = armed(bench)
+    prints = Prints(bench)
+    prints(94)
+    bench.sent.clear()
+    pause(bench, parent)
+    assert bench.one(FACE, Answer).parent_ids == (parent.order.parent_id,)
+    assert (parent.phase, parent.reason, parent.trigger and parent.trigger.paused) == (
+        Phase.ARMED,
+        "user",
+        True,
+    )
+    assert bench.take(MARKET, FollowTrades) == [FollowTrades(BTC, on=False)]
+    prints(94, 90, 90)
+    assert fired(bench) == []
+    resume(bench, parent)
+    prints(94)
+    assert fired(bench) == []
+    prints(93)
+    assert fired(bench) == [(D(93), "last", 6)]
+    assert (parent.reason, parent.phase) == ("", Phase.WORKING)
+    bench.check()
+
+
+def test_trailing_when_paused_then_its_watermark_waits_where_it_was(bench: Bench) -> None:
+    """103 is journaled by the pause, 110 is not seen; the level is 101.97 all the time."""
+    parent = armed(bench, "trailing", callback_bps="100")
+    prints = Prints(bench)
+    prints(102.9, 102.9, 103, 103)
+    pause(bench, parent)
+    assert parent.trigger is not None
+    assert parent.trigger.watermark == D(103)
+    prints(110, 110, 110)
+    resume(bench, parent)
+    prints(102, 102)
+    assert fired(bench) == []
+    prints(101.9, 101.9)
+    assert [price for price, *_ in fired(bench)] == [D("101.9")]
+
+
+def test_armed_when_paused_and_amended_then_it_stays_paused(bench: Bench) -> None:
+    """ARMED at another level does not undo the pause; twice paused is paused, and what waits goes on."""
+    parent = armed(bench)
+    pause(bench, parent)
+    pause(bench, parent)
+    bench.tell(AmendOrder(TREND, parent.order.parent_id, trigger_price=D(97)))
+    prints = Prints(bench)
+    prints(90, 90, 90)
+    assert (fired(bench), len(bench.made(TriggerPause))) == ([], 1)
+    resume(bench, parent)
+    prints(96, 96)
+    assert [price for price, *_ in fired(bench)] == [D(96)]
+
+
+def test_armed_when_paused_then_it_expires_and_can_be_cancelled(bench: Bench) -> None:
+    """Its expiry does not move."""
+    parent = armed(bench, qty=4, expiry="good_till:1970-01-01T00:20:00Z")
+    other = armed(bench, qty=5)
+    pause(bench, parent)
+    pause(bench, other)
+    bench.advance(START + 200 * SECOND - bench.now_ns)
+    assert (parent.phase, parent.status) == (Phase.DONE, S.EXPIRED)
+    bench.tell(CancelParent(TREND, other.order.parent_id))
+    assert (other.phase, other.status) == (Phase.DONE, S.CANCELED)
+    bench.check()
+
+
+def test_armed_when_killed_while_it_is_paused_then_it_is_paused_at_the_next_start(bench: Bench) -> None:
+    """And expires there; a resume lets it fire."""
+    parent = armed(bench, expiry="good_till:1970-01-01T00:20:00Z")
+    pause(bench, parent)
+    again = restarted(list(bench.records), bench.now_ns + SECOND)
+    Prints(again, 100)(90, 90, 90)
+    assert fired(again) == []
+    resume(again, parent)
+    Prints(again, 200)(90, 90)
+    assert len(fired(again)) == 1
+    late = restarted(list(bench.records), bench.now_ns + SECOND)
+    late.advance(START + 200 * SECOND - late.now_ns)
+    assert late.trading.parents[parent.order.parent_id].status is S.EXPIRED
+
+
+def test_armed_when_nobody_has_paused_it_then_a_resume_is_refused(bench: Bench) -> None:
+    """It waits as it does."""
+    resume(bench, armed(bench))
+    assert bench.one(FACE, Refusal).code == "NOT_PAUSED"
 
 
 def test_armed_when_killed_then_it_is_disarmed_and_its_position_named(bench: Bench) -> None:

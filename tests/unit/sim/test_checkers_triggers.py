@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from tests.unit.actors.oms_wired import submit
 from tests.unit.core.order_builders import BTC, PID, fill, intent, parent, report
 from tests.unit.sim.checker_bench import Bench, broken
-from tradefan.messages.contingent import Amend, Armed, Disarmed, Group, Triggered, Watermark
+from tradefan.messages.contingent import Amend, Armed, Disarmed, Group, Triggered, TriggerPause, Watermark
 from tradefan.messages.orders import OrderStatus
 from tradefan.messages.records import Intent, Kill, ModeChange, Parent
 from tradefan.sim.checkers.modes import Obeyed
@@ -49,6 +49,8 @@ def test_trigger_when_it_fires_once_behind_its_record_then_quiet() -> None:
     """PARENT, ARMED, again at another level, TRIGGERED, and only then children."""
     bench = Bench(OneThen())
     assert bench.step(waiting(), armed(), armed()) is None
+    paused = TriggerPause(3, PID, paused=True, reason="user")
+    assert bench.step(paused, replace(paused, paused=False)) is None
     assert bench.step(fires(), intent()) is None
 
 
@@ -61,6 +63,7 @@ def test_trigger_when_it_fires_once_behind_its_record_then_quiet() -> None:
         ((fires(),), "idle"),
         ((armed(), Disarmed(3, PID, S.CANCELED, "cancelled"), fires()), "over"),
         ((armed(), fires(), armed()), "fired"),
+        ((armed(), TriggerPause(3, PID, paused=True, reason="user"), fires()), "89"),
     ],
 )
 def test_trigger_when_a_record_is_not_where_it_belongs_then_broken(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from tradefan.messages.contingent import Armed, Disarmed, Group, Triggered, Watermark
+from tradefan.messages.contingent import Armed, Disarmed, Group, Triggered, TriggerPause, Watermark
 from tradefan.messages.orders import ParentOrder
 from tradefan.messages.records import Intent, Parent, PhaseChange, Record
 from tradefan.sim.checkers.base import OverRecords
@@ -23,7 +23,8 @@ class OneThen(OverRecords):
     """THEN: a contingent parent fires at most once, only while it is armed, and has no child before that.
 
     What fires it is beyond its level, on the right side; the level of a trailing one follows its watermark,
-    of which a tenth of the callback need not be journaled, and that moves in its favour only.
+    of which a tenth of the callback need not be journaled, and that moves in its favour only. What is
+    paused fires nothing.
     """
 
     invariant: str = "THEN"
@@ -32,6 +33,7 @@ class OneThen(OverRecords):
     def begin(self) -> None:
         self._waits: dict[str, str] = {}
         """Contingent parents that have not fired: idle, armed, or over."""
+        self._paused: dict[str, bool] = {}
         self._orders: dict[str, ParentOrder] = {}
         self._levels: dict[str, Decimal | None] = {}
         self._marks: dict[str, Decimal | None] = {}
@@ -46,7 +48,11 @@ class OneThen(OverRecords):
             return self._move(seen, record.parent_id, ("idle", "armed"), "armed")
         elif isinstance(record, Watermark):
             return self._mark(seen, record)
+        elif isinstance(record, TriggerPause):
+            self._paused[record.parent_id] = record.paused
         elif isinstance(record, Triggered):
+            if self._paused.get(record.parent_id):
+                return self.broken(seen, f"{record.parent_id} fires nothing while it is paused", record.price)
             return self._move(seen, record.parent_id, ("armed",), "fired") or self._price(seen, record)
         elif isinstance(record, Disarmed) or (isinstance(record, PhaseChange) and record.phase == "DONE"):
             if self._waits.get(record.parent_id, "fired") != "fired":
