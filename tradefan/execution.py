@@ -370,7 +370,10 @@ class Wake(Struct, frozen=True):
 
 
 class Decide(Struct, frozen=True):
-    """Begin a clip: decision `k` towards `target`, of which so much is due; zero lots wait for the next."""
+    """Begin a clip: decision `k` towards `target`, of which so much is due; zero lots wait for the next.
+
+    No merged remainder makes it larger than `most`, where its pacing has a ceiling.
+    """
 
     k: int
     target: int
@@ -382,6 +385,7 @@ class Decide(Struct, frozen=True):
     share: int = 0
     factor: float = 1.0
     price: int | None = None
+    most: int | None = None
 
 
 class Replan(Struct, frozen=True):

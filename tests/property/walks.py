@@ -55,6 +55,11 @@ CASES: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
     "pov, large clips": ("pov", {"rate": "0.5", "max_rate": "0.6"}, {"max_clip": 10}),
     "pov, extend": ("pov", {"at_end": "extend:20s"}, {}),
     "pov, limit": ("pov", {}, {"limit": 10_001}),
+    "iceberg, extend": (
+        "iceberg",
+        {"display": 30, "at_end": "extend:20s", "refill": "threshold:0.3"},
+        {"display": 30, "limit": 10_010},
+    ),
     "iceberg, peg": ("iceberg", {"display": 30, "peg": True, "refill": "threshold:0.3"}, {"display": 30}),
 }
 """Algorithm, settings, and what its plan has; prices are those of a buy around 9998 and 10000."""

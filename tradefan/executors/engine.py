@@ -188,7 +188,8 @@ def _bounded(recipe: Recipe, view: View, wanted: Decide) -> Decide:
     """Return a decision whose clip guards and the dust rule let through; zero lots wait for the next."""
     lots, reason, plan = min(wanted.lots, view.rest), wanted.reason, view.plan
     # One that is not sliced by nature is one clip: its children are split instead.
-    most = view.child_most if recipe.slices else None
+    bounds = (view.child_most if recipe.slices else None, wanted.most)
+    most = min((bound for bound in bounds if bound is not None), default=None)
     lots = lots if most is None else min(lots, most)
     if wanted.price is None and reason != AT_END:
         for guard in recipe.guards:
@@ -264,6 +265,8 @@ def _behind_end(recipe: Recipe, view: View, end_ns: int) -> tuple[Command, ...]:
     until_ns = end_ns + settings.extra_ns
     if not settings.extra_ns or settings.post_only or view.now_ns >= until_ns:
         return (End(OrderStatus.EXPIRED, "end"),)
+    if settings.at_end.startswith(EXTEND) and recipe.goes_on:
+        return _gone_on(recipe, view, until_ns)
     if clip is not None and clip.plan == view.plans and end_ns <= clip.begun_ns and _lives(view, clip):
         worked = _worked(recipe, view)
         wakes = [Wake(clip.deadline_ns), *(one for one in worked if isinstance(one, Wake))]
@@ -276,8 +279,6 @@ def _behind_end(recipe: Recipe, view: View, end_ns: int) -> tuple[Command, ...]:
     k = 0 if clip is None else clip.k + 1
     if not settings.at_end.startswith(EXTEND):
         return (Decide(k, view.order_lots, left, left, until_ns, AT_END),)
-    if recipe.goes_on:
-        return _gone_on(recipe, view, until_ns)
     # The pacing goes on, all of the rest is due.
     deadline_ns = min(view.now_ns + view.plan.life_ns, until_ns) if view.plan.taus else until_ns
     return (_bounded(recipe, view, Decide(k, view.order_lots, left, left, deadline_ns, EXTEND)),)
@@ -285,11 +286,18 @@ def _behind_end(recipe: Recipe, view: View, end_ns: int) -> tuple[Command, ...]:
 
 def _gone_on(recipe: Recipe, view: View, until_ns: int) -> tuple[Command, ...]:
     """Return what the pacing wants of all that is left, within what it keeps to by itself."""
-    paced = recipe.pacing.decide(view, Whole())
-    if isinstance(paced, Wake):
-        return (soonest([paced, Wake(until_ns)]),)
-    deadline_ns = min(paced.deadline_ns or until_ns, until_ns)
-    return (_bounded(recipe, view, replace(paced, deadline_ns=deadline_ns, reason=EXTEND)),)
+    if not view.live and view.rest < max(view.plan.min_clip, 1):
+        return (End(OrderStatus.EXPIRED, "end"),)
+    paced = recipe.pacing.decide(view, Whole()) if view.rest else Wake()
+    if isinstance(paced, Decide):
+        later_ns = paced.deadline_ns or until_ns
+        deadline_ns = min(later_ns, until_ns) if later_ns > view.now_ns else until_ns
+        if any(child.rests for child in view.live):
+            return (*cancels(view, "decision"), Wake(until_ns))
+        return (_bounded(recipe, view, replace(paced, deadline_ns=deadline_ns, reason=EXTEND)),)
+    worked = _worked(recipe, view)
+    wakes = [paced, Wake(until_ns), *(one for one in worked if isinstance(one, Wake))]
+    return (*(one for one in worked if not isinstance(one, Wake)), soonest(wakes))
 
 
 def _lives(view: View, clip: Clip) -> bool:

@@ -18,4 +18,6 @@ class Iceberg(Composed[Shown]):
         settings = self.settings
         tactic = Peg(settings) if settings.peg else Rest(settings)
         unread = (*SCHEDULE_ONLY, "tactic", "chase", "passive_share")
-        return Recipe(settings, Whole(), Refill(settings), tactic, follows=settings.peg, unread=unread)
+        return Recipe(
+            settings, Whole(), Refill(settings), tactic, follows=settings.peg, goes_on=True, unread=unread
+        )

@@ -109,7 +109,8 @@ class Room:
         k, target = 0 if clip is None else clip.k + 1, trajectory.target(view, 0).lots
         num, den = settings.max_rate.as_integer_ratio()
         room = target - view.done
-        lots = min(room, view.rest, num * view.volume.window // den - view.volume.own_window)
+        ceiling = num * view.volume.window // den - view.volume.own_window
+        lots = min(room, view.rest, ceiling)
         enough = max(view.plan.min_clip, 1)
         if view.rest < enough:
             # What is in doubt may come back to it.
@@ -120,7 +121,10 @@ class Room:
             # The window has to become fuller, or to forget own trades.
             missing = schedule.volume_for(enough + view.volume.own_window, settings.max_rate)
             return Wake(view.now_ns + SECOND, volume_at=view.volume.total + missing - view.volume.window)
-        return Decide(k, target, room, lots, view.now_ns + settings.clip_life)
+        deadline_ns, end_ns = view.now_ns + settings.clip_life, view.plan.end_ns
+        if end_ns is not None and view.now_ns < end_ns:
+            deadline_ns = min(deadline_ns, end_ns)
+        return Decide(k, target, room, lots, deadline_ns, most=ceiling)
 
 
 def _to_cross(view: View) -> bool:

@@ -310,6 +310,16 @@ def test_pov_when_it_is_extended_then_all_is_due_and_the_ceiling_stands() -> Non
     assert (walk.clip.number, walk.clip.lots) == (1, 20)
 
 
+def test_pov_when_a_remainder_would_be_dust_then_no_merge_goes_beyond_its_ceiling() -> None:
+    """8 are left, 6 fit below max_rate, the least clip is 3: 5 now, so that 3 stay for the next clip."""
+    walk = quiet("pov", 100, min_clip=3)
+    walk.cum = 92
+    walk.fixed_volume = Volume(1_000, 400, 74, whole=True)
+    at(walk, 10)
+    assert walk.clip is not None
+    assert (walk.clip.due, walk.clip.lots) == (8, 5)
+
+
 def test_iceberg_when_it_is_planned_anew_beside_a_doubt_then_it_waits_for_the_evidence() -> None:
     """A child in doubt may be in the book: another one beside it would show too much."""
     walk = quiet("iceberg", 100)
@@ -321,6 +331,29 @@ def test_iceberg_when_it_is_planned_anew_beside_a_doubt_then_it_waits_for_the_ev
     walk.hear()
     at(walk, 3)
     assert len(walk.kids) == 2
+
+
+def test_iceberg_when_it_is_extended_then_clip_follows_clip_at_its_limit() -> None:
+    """`extend:20s`: what rested at the end is cancelled, then 30 at a time again, never two at once."""
+    walk = quiet("iceberg, extend", 100)
+    settings = replace(walk.recipe.settings, variance=0, delay_min=200 * MS, delay_max=200 * MS)
+    walk.recipe.pacing.settings = settings  # type: ignore[attr-defined]
+    walk.question()
+    at(walk, 300)
+    assert (walk.kids[-1].ending, len(walk.kids)) == (True, 1)
+    walk.hear()
+    walk.question()
+    for second in (301, 302):
+        at(walk, second)
+        kid = walk.kids[-1]
+        assert (kid.lots, kid.price, kid.tif) == (30, 10_010, "GTC")
+        kid.cum, kid.open = kid.lots, False
+        walk._tell(kid)
+        walk.question()
+    at(walk, 303)
+    assert len([kid for kid in walk.kids if kid.live]) == 1
+    at(walk, 320)
+    assert walk.over
 
 
 @pytest.mark.parametrize(("min_clip", "expected"), [(3, [30, 30, 30, 10]), (15, [30, 30, 25, 15])])
