@@ -78,24 +78,19 @@ def order_submit(
         raise Refused("BAD_SIDE", f"--side: expected buy or sell, got {side!r}")
     if dry_run and watch:
         raise Refused("BAD_WATCH", "--watch: a dry run orders nothing that could be watched")
-    body: JSON = {
-        "symbol": symbol,
-        "side": side,
-        "algo": algo or ("market" if limit is None else "limit"),
-        "settings": pairs("--set", settings or []),
-        **caller(),
-    }
-    if reduce_only:
-        body["reduce_only"] = True
-    if (quantity is None) == (notional is None):
+    given = {"quantity": quantity, "notional": notional, "limit_price": limit, "duration": duration}
+    words = _merged(pairs("--set", settings or []), given | {"slices": slices})
+    body: JSON = {"symbol": symbol, "side": side, **caller()}
+    for key in ("quantity", "notional", "limit_price"):
+        if key in words:
+            option = "--limit" if key == "limit_price" else f"--{key}"
+            body[key] = number(option if given[key] is not None else f"--set {key}", words.pop(key))
+    if ("quantity" in body) == ("notional" in body):
         raise Refused("BAD_QUANTITY", "expected either --quantity or --notional")
-    for key, text in (("quantity", quantity), ("notional", notional)):
-        if text is not None:
-            body[key] = number(f"--{key}", text)
-    if limit is not None:
-        body["limit_price"] = number("--limit", limit)
-    times = (("duration", duration), ("slices", slices))
-    body["settings"] |= {key: value for key, value in times if value is not None}
+    if _flag("reduce_only", words.pop("reduce_only", "false")) or reduce_only:
+        body["reduce_only"] = True
+    body["algo"] = algo or ("limit" if "limit_price" in body else "market")
+    body["settings"] = words
     body |= {key: value for key, value in (("account", account), ("ref", ref)) if value is not None}
     api = _client(env, config, url)
     if dry_run:
@@ -103,6 +98,27 @@ def order_submit(
         print_json(plan) if as_json else print(*plan_lines(plan), sep="\n")
         return
     _show_or_watch(api, api.post("/api/v1/orders", body), watch=watch, as_json=as_json)
+
+
+def _merged(settings: JSON, options: JSON) -> JSON:
+    """Return settings with those that have an option of their own, which is given once at most.
+
+    Raises:
+        Refused: BAD_SETTING, one of them is given twice.
+    """
+    given = {key: value for key, value in options.items() if value is not None}
+    twice = sorted(given.keys() & settings.keys())
+    if twice:
+        raise Refused(
+            "BAD_SETTING", f"--set {twice[0]}: is given by its own option, too; expected one of them"
+        )
+    return settings | given
+
+
+def _flag(name: str, text: str) -> bool:
+    if text not in ("true", "false"):
+        raise Refused("BAD_SETTING", f"--set {name}: expected true or false, got {text!r}")
+    return text == "true"
 
 
 @orders.command("list")

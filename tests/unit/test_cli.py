@@ -58,6 +58,12 @@ def test_command_when_its_words_are_wrong_then_2_with_what_is_meant(
         (("--side", "buy", "--quantity", "NaN"), "--quantity: expected a number above zero, got 'NaN'"),
         (("--side", "buy", "--quantity", "1", "--limit", "x"), "--limit: expected a number above zero"),
         (("--side", "buy", "--quantity", "1", "--set", "x"), "--set: expected KEY=VALUE, got 'x'"),
+        (("--side", "buy", "--set", "quantity=x"), "--set quantity: expected a number above zero, got 'x'"),
+        (("--side", "buy", "--quantity", "1", "--set", "quantity=2"), "--set quantity: is given by its own"),
+        (
+            ("--side", "buy", "--quantity", "1", "--set", "reduce_only=1"),
+            "reduce_only: expected true or false, got '1'",
+        ),
     ],
 )
 def test_order_when_its_numbers_are_none_then_2_before_anybody_is_asked(
@@ -377,6 +383,29 @@ def test_order_when_submitted_then_the_token_goes_along_and_the_wish_is_whole(
         ("POST", "/api/v1/orders", f"Bearer {token}", plain | whole),
         ("POST", "/api/v1/orders", "Bearer another", plain | {"algo": "market", "settings": {}}),
     ]
+
+
+def test_order_when_a_field_is_set_like_a_setting_then_it_is_the_field(
+    shell: Shell, daemon: Daemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`--set NAME=VALUE` sets any parameter, whatever else has an option for it."""
+    monkeypatch.setenv("TRADEFAN_URL", daemon.url)
+    monkeypatch.setenv("TRADEFAN_TOKEN", "mine")
+    daemon.answers["/api/v1/orders"] = (201, ORDER)
+    given = ("quantity=0.5", "limit_price=61000", "reduce_only=true", "duration=5m", "slices=4")
+    sets = [word for one in given for word in ("--set", one)]
+    shell.ours("order", "submit", "--symbol", "BTC/USDT", "--side", "sell", *sets, "--algo", "twap")
+    (_, _, _, body) = daemon.asked[0]
+    assert body == {
+        "symbol": "BTC/USDT",
+        "side": "sell",
+        "algo": "twap",
+        "quantity": "0.5",
+        "limit_price": "61000",
+        "reduce_only": True,
+        "settings": {"duration": "5m", "slices": "4"},
+        **CALLER,
+    }
 
 
 def test_order_when_nobody_has_a_token_then_1_and_both_places_are_named(shell: Shell, daemon: Daemon) -> None:
