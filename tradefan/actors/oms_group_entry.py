@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import NamedTuple
 
 from msgspec.structs import replace
 
@@ -28,11 +29,46 @@ from tradefan.messages.records import (
 from tradefan.units import ParentId, sign
 
 
+class Begun(NamedTuple):
+    """A leg, as an order, and what it begins by."""
+
+    leg: Leg
+    order: ParentOrder
+    begin: Plan | TriggerSettings | None
+
+
 def accept_group(turn: Turn, wish: SubmitOrder, order: ParentOrder) -> tuple[ParentId, ...]:
     """Check a group as a whole, then write all of it; return its members, the first one's id names it.
 
     Raises:
         Refused, No: why it may not exist; nothing was written then.
+    """
+    begun = checked_group(turn, wish, order)
+    bracket = wish.algo == "bracket"
+    names = tuple(one.order.parent_id for one in begun)
+    members = tuple((one.leg.name, name) for one, name in zip(begun, names, strict=True))
+    turn.emit(Group(turn.now, names[0], "bracket" if bracket else "oco", members, replace(wish, req=None)))
+    for leg, one, begin in begun:
+        plan = begin if isinstance(begin, Plan) else None
+        held = bracket and leg.name != ENTRY
+        record = Parent(turn.now, one, None, plan, group=names[0], leg=leg.name, held=held)
+        turn.emit(in_market(turn, record, wish.decision_px))
+        turn.parents[one.parent_id] = None
+        say_accepted(turn, one, leg=leg.name, group=one.intent_id)
+    instrument = tradable(turn, order.account, order.instrument)
+    for _, one, begin in begun:
+        if isinstance(begin, TriggerSettings):
+            begin_trigger(turn, one, instrument, begin)
+    for name in names:
+        advance(turn, name)
+    return names
+
+
+def checked_group(turn: Turn, wish: SubmitOrder, order: ParentOrder) -> list[Begun]:
+    """Return all legs of a group, each with what it begins by; exits of a bracket begin by their entry.
+
+    Raises:
+        Refused, No: why it may not exist.
     """
     kind = wish.algo
     own = oco_settings(wish.settings) if kind == "oco" else bracket_settings(wish.settings)
@@ -47,22 +83,8 @@ def accept_group(turn: Turn, wish: SubmitOrder, order: ParentOrder) -> tuple[Par
         _check_exits(turn, list(zip(legs, orders, strict=True)), instrument)
     elif (refused := over_position(turn, orders[0], instrument)) is not None:
         raise No(refused)
-    names = tuple(one.parent_id for one in orders)
-    members = tuple((leg.name, name) for leg, name in zip(legs, names, strict=True))
-    turn.emit(Group(turn.now, names[0], "bracket" if exits else "oco", members, replace(wish, req=None)))
-    for leg, one, begin in zip(legs, orders, [*begins, *[None] * (len(legs) - len(begins))], strict=True):
-        plan = begin if isinstance(begin, Plan) else None
-        held = exits and leg.name != ENTRY
-        record = Parent(turn.now, one, None, plan, group=names[0], leg=leg.name, held=held)
-        turn.emit(in_market(turn, record, wish.decision_px))
-        turn.parents[one.parent_id] = None
-        say_accepted(turn, one, leg=leg.name, group=one.intent_id)
-    for one, begin in zip(orders, begins, strict=False):
-        if isinstance(begin, TriggerSettings):
-            begin_trigger(turn, one, instrument, begin)
-    for name in names:
-        advance(turn, name)
-    return names
+    begins += [None] * (len(legs) - len(begins))
+    return [Begun(*one) for one in zip(legs, orders, begins, strict=True)]
 
 
 def _order(turn: Turn, first: ParentOrder, leg: Leg, number: int) -> ParentOrder:

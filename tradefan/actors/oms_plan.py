@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from tradefan.actors.oms_contingent import check_trigger_now
 from tradefan.actors.oms_entry import No, checked, tradable
 from tradefan.actors.oms_executor import entry_of, plan_of, settings_of
+from tradefan.actors.oms_group_entry import checked_group
 from tradefan.actors.oms_state import Turn
 from tradefan.actors.oms_submit import parent_of, refusal_of, require_numbers
 from tradefan.actors.oms_tca_market import market_now
@@ -29,7 +32,12 @@ def on_ask_plan(turn: Turn, ask: AskPlan) -> None:
     try:
         require_numbers(ask.wish)
         order = parent_of(turn, ask.wish)
-        answer = _answer(turn, ask.req or 0, order, _plan(turn, order))
+        if order.algo in GROUPS:
+            leg, order, plan = _first(turn, ask, order)
+            answer = _answer(turn, ask.req or 0, order, plan)
+            answer = replace(answer, flags=(*answer.flags, f"leg:{leg}"))
+        else:
+            answer = _answer(turn, ask.req or 0, order, _plan(turn, order))
     except Refused as no:
         _refuse(turn, ask, RiskRefused(no.code, no.text, would_pass=no.would_pass))
     except No as no:
@@ -38,11 +46,16 @@ def on_ask_plan(turn: Turn, ask: AskPlan) -> None:
         turn.send(turn.wiring.api, answer)
 
 
+def _first(turn: Turn, ask: AskPlan, order: ParentOrder) -> tuple[str, ParentOrder, Plan | None]:
+    """Return the leg of a group that works first, where there is one, behind the checks of all of them."""
+    legs = checked_group(turn, ask.wish, order)
+    found = next((one for one in legs if isinstance(one.begin, Plan)), legs[0])
+    plan = found.begin if isinstance(found.begin, Plan) else plan_of(turn, found.order)
+    return found.leg.name, found.order, plan
+
+
 def _plan(turn: Turn, order: ParentOrder) -> Plan | None:
     """Return the plan of an order; of a contingent one that which it would get if it fired now."""
-    if order.algo in GROUPS:
-        text = f"{order.algo}: its legs are planned when they begin"
-        raise Refused("NO_PLAN", text, "a dry run of a leg by itself")
     if order.algo in TRIGGERS:
         check_trigger_now(turn, order, tradable(turn, order.account, order.instrument))
         return plan_of(turn, order)

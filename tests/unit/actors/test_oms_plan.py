@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from tests.unit.actors.oms_bench import Bench
-from tests.unit.actors.oms_wired import API, BTC, FACE, GATEWAY, STORE, TRADER, submit
+from tests.unit.actors.oms_wired import API, BTC, FACE, GATEWAY, STORE, TRADER, TREND, submit
+from tests.unit.actors.test_oms_group import LEGS
 from tradefan.messages.gateway import CreateOrder
 from tradefan.messages.market import VolumeDays
 from tradefan.messages.orders import AskPlan, PlanAnswer, PlannedSlice, Refusal
@@ -32,7 +33,7 @@ def bench() -> Bench:
 def plan(bench: Bench, qty: Any, algo: str, **changes: Any) -> PlanAnswer | Refusal:
     """Ask how an order would be worked; nothing else may happen."""
     before = (len(bench.records), bench.oms.state.live.counters.refusals)
-    bench.tell(AskPlan(submit(qty, owner=API, algo=algo, req=9, **changes)))
+    bench.tell(AskPlan(submit(qty, **{"owner": API, "algo": algo, "req": 9, **changes})))
     told: list[PlanAnswer | Refusal] = [*bench.take(FACE, PlanAnswer), *bench.take(FACE, Refusal)]
     (answer,) = told
     assert (len(bench.records), bench.oms.state.live.counters.refusals) == before
@@ -133,6 +134,18 @@ def test_plan_when_volume_and_volatility_are_known_then_it_says_what_it_should_c
     assert (found.estimate_bps, found.flags) == (None, ("no_mid",))
 
 
+def test_plan_when_a_group_then_all_legs_are_checked_and_the_first_is_planned(bench: Bench) -> None:
+    """Of a bracket its entry; of an oco what rests; `leg:` says which it is."""
+    entry = {"algo": "twap", "duration": "300s"}
+    found = plan(bench, 10, "bracket", settings={**LEGS, "entry": entry})
+    assert isinstance(found, PlanAnswer), found
+    assert (found.n, found.flags) == (10, ("volume_unknown", "leg:entry"))
+    bench.bought(10)
+    found = plan(bench, 10, "oco", settings=LEGS, side="sell", reduce_only=True, owner=TREND)
+    assert isinstance(found, PlanAnswer), found
+    assert ([one.quantity for one in found.slices], found.flags) == ([D(10)], ("leg:take_profit",))
+
+
 @pytest.mark.parametrize(
     ("qty", "algo", "changes", "code", "passes"),
     [
@@ -141,6 +154,8 @@ def test_plan_when_volume_and_volatility_are_known_then_it_says_what_it_should_c
         (10, "twep", {}, "UNKNOWN_ALGO", None),
         (1_000, "market", {}, "RISK_MAX_ORDER_QTY", "order_qty 10"),
         ("1e40", "market", {}, "BAD_NUMBER", None),
+        (10, "bracket", {"settings": {"stop": {"trigger_price": "101"}}}, "WOULD_TRIGGER_NOW", None),
+        (10, "oco", {"settings": LEGS, "side": "sell", "reduce_only": True}, "RISK_REDUCE_ONLY", None),
     ],
 )
 def test_plan_when_it_would_be_refused_then_refused_alike(
