@@ -27,6 +27,7 @@ FIGURES = (
     ("participation", "participation", "%"),
     ("schedule error", "schedule_error_mean", "%"),
     ("  at most", "schedule_error_max", "%"),
+    ("curve error", "curve_error", "%"),
     ("acknowledged p50", "ack_p50_ms", "ms"),
     ("  p99", "ack_p99_ms", "ms"),
 )

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from tradefan.actors.oms_executor import recipe_of, volume_at
 from tradefan.actors.oms_state import Live, OmsWiring, Turn
+from tradefan.actors.oms_tca_curve import follow_curve, note_curve
 from tradefan.actors.oms_tca_state import Base, Pace
 from tradefan.core import mids as m
 from tradefan.core import track
@@ -23,6 +24,7 @@ from tradefan.core.trading import ParentState, Trading
 from tradefan.core.volatility import Moves, is_due
 from tradefan.core.volatility import lose as lose_move
 from tradefan.core.volatility import see as see_move
+from tradefan.execution import Recipe
 from tradefan.executors.trajectories import Rated
 from tradefan.messages.contingent import Amend
 from tradefan.messages.instrument import Instrument
@@ -146,13 +148,16 @@ def begin(turn: Turn, parent: ParentState) -> None:
         qty,
         value,
     )
-    _follow_rate(turn, parent)
+    recipe = recipe_of(parent.order)
+    _follow_rate(turn, parent, recipe)
+    follow_curve(turn, parent, recipe)
 
 
 def leave(turn: Turn, parent: ParentState) -> None:
     """Let the market go that nobody is at work in any more."""
     live, where = turn.live.tca, parent.order.instrument
     live.paces.pop(parent.order.parent_id, None)
+    live.curves.pop(parent.order.parent_id, None)
     live.missed.pop(parent.order.parent_id, None)
     if live.bases.pop(parent.order.parent_id, None) is None:
         return
@@ -208,8 +213,8 @@ def _traded(
 # --- schedules that follow the volume -----------------------------------------------------------------------
 
 
-def _follow_rate(turn: Turn, parent: ParentState) -> None:
-    recipe, plan = recipe_of(parent.order), parent.plan
+def _follow_rate(turn: Turn, parent: ParentState, recipe: Recipe | None) -> None:
+    plan = parent.plan
     if recipe is None or plan is None or not isinstance(recipe.settings, Rated):
         return
     error = track.Error(max(int(parent.order.order_qty // plan.qty_lot), 1), since_ns=turn.now)
@@ -226,6 +231,10 @@ def on_volume(turn: Turn, instrument: InstrumentId) -> None:
         parent = turn.trading.parents.get(name)
         if parent is not None and parent.order.instrument == instrument:
             keep_pace(turn, parent)
+    for name in turn.live.tca.curves:
+        parent = turn.trading.parents.get(name)
+        if parent is not None and parent.order.instrument == instrument:
+            note_curve(turn, parent)
 
 
 def keep_pace(turn: Turn, parent: ParentState) -> None:

@@ -41,6 +41,15 @@ class Pace(Struct):
     told: bool = False
 
 
+class Curve(Struct):
+    """What has traded by the ends of the intervals of a `vwap`, in lots since its `base`."""
+
+    plans: int
+    base: int
+    last: int
+    at_ends: list[int] = field(default_factory=list)
+
+
 class CostCounts(Struct):
     """Finally analysed parents of one algorithm in one instrument, for metrics; since the start of this OMS.
 
@@ -70,6 +79,7 @@ class TcaLive(Struct):
     own: dict[InstrumentId, tuple[Decimal, Decimal]] = field(default_factory=dict)
     bases: dict[ParentId, Base] = field(default_factory=dict)
     paces: dict[ParentId, Pace] = field(default_factory=dict)
+    curves: dict[ParentId, Curve] = field(default_factory=dict)
     missed: dict[ParentId, None] = field(default_factory=dict)
     """Of these somebody knows that much of their time was lost."""
     written: dict[ClientOrderId, int] = field(default_factory=dict)

@@ -9,6 +9,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from tradefan.actors.oms_state import Live, OmsState, OmsWiring
+from tradefan.actors.oms_tca_curve import curve_error
 from tradefan.actors.oms_tca_market import Sight, pace_now
 from tradefan.actors.oms_tca_market import met as met_since
 from tradefan.actors.oms_tca_state import BPS_BUCKETS, CostCounts, TcaLive
@@ -60,6 +61,9 @@ def costs_as(
         state,
         NO_K if k is None else k,
     )
+    known = met.volume is not None and before is None
+    drawn = curve_error(seen.live, seen.wiring, parent, now_ns) if known else None
+    costs = replace(costs, curve_error=drawn if before is None else before.curve_error)
     if before is not None and track.error is None:
         # What followed the volume is let go at the end.
         costs = replace(

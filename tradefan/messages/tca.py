@@ -58,6 +58,7 @@ class Costs(Struct, frozen=True, array_like=True):
     ack_p99_ms: float | None
     estimate_bps: float | None
     flags: tuple[str, ...]
+    curve_error: float | None = None
 
     @property
     def begun(self) -> bool:

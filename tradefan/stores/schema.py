@@ -129,7 +129,9 @@ CREATE TABLE klines (
 """
 """The venue's bars; `bars` are those that we made of what we saw ourselves."""
 
-MIGRATIONS: tuple[str, ...] = (_FIRST, _LSN_OF_PICTURES, _COSTS, _KLINES)
+_CURVE_ERROR = "ALTER TABLE tca ADD COLUMN curve_error REAL;"
+
+MIGRATIONS: tuple[str, ...] = (_FIRST, _LSN_OF_PICTURES, _COSTS, _KLINES, _CURVE_ERROR)
 """Script n leads from `user_version` n to n + 1. A script that was released is never edited."""
 STORE_VERSION = len(MIGRATIONS)
 
@@ -177,6 +179,7 @@ _PARENT_COLUMNS = (
 _TCA = TcaUpdate.__struct_fields__
 _TCA_HEAD = _TCA.index("costs")
 _TCA_COLUMNS = (*_TCA[:_TCA_HEAD], *Costs.__struct_fields__, *_TCA[_TCA_HEAD + 1 :])
+_FLAGS = Costs.__struct_fields__.index("flags")
 _NO_LINES = Lines()
 
 TABLES: dict[type[msgspec.Struct], Table] = {
@@ -232,9 +235,9 @@ def from_row(kind: type[M], row: tuple[Any, ...]) -> M:
         return _convert(kind, (_tagged("ParentOrder", row[:16], settings=8), *row[16:]))
     if kind is TcaUpdate:
         head, costs, (lines, lsn) = row[:_TCA_HEAD], row[_TCA_HEAD:-2], row[-2:]
-        flags = msgspec.json.decode(costs[-1])
+        flags = msgspec.json.decode(costs[_FLAGS])
         kept = msgspec.json.decode(lines) if lines else msgspec.to_builtins(_NO_LINES)
-        return _convert(kind, (*head, (*costs[:-1], flags), kept, lsn))
+        return _convert(kind, (*head, (*costs[:_FLAGS], flags, *costs[_FLAGS + 1 :]), kept, lsn))
     if kind is PositionUpdate:
         row = (*row[:6], msgspec.json.decode(row[6]), *row[7:])
     return _convert(kind, row)
