@@ -74,6 +74,8 @@ class Bench:
         self.oms = Oms(self.wiring)
         self.records: list[Record] = list(records or ())
         self.born = len(self.records)
+        self.commits: list[int] = []
+        """Where a transaction of this life ended: nothing is lost between two of them."""
         self.now_ns = now_ns
         self.config: Any = config
         self.config_id = "cfg-1"
@@ -134,6 +136,7 @@ class Bench:
         for append in appended:
             assert append.first_lsn == len(self.records) + 1
             self.records += append.records
+            self.commits.append(len(self.records))
         asked = self.take(JOURNAL, AskHistory) if self.auto_history else []
         if appended and self.auto_durable:
             self.tell(Durable(len(self.records)))

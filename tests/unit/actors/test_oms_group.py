@@ -521,7 +521,25 @@ def test_group_when_killed_behind_any_record_then_it_goes_on_without_a_double(
             if again.trading.parents[intent.parent_id].fired:
                 per_parent[intent.parent_id] = per_parent.get(intent.parent_id, 0) + 1
         assert all(count <= 1 for count in per_parent.values())
+        if cut in bench.commits and any(isinstance(one, Fill) for one in whole[:cut]):
+            sold_out(again)
         again.check()
+
+
+def sold_out(bench: Bench) -> None:
+    """Let the venue do what it is asked for: the stop sells exactly what is held, and the group is over."""
+    for _ in range(60):
+        for cancel in bench.take(GATEWAY, CancelOrder):
+            bench.report(cancel, S.CANCELED, bench.trading.orders[cancel.client_order_id].cum_qty)
+        for create in bench.take(GATEWAY, CreateOrder):
+            bench.fill(create, create.order_qty, price=D(94))
+            bench.report(create, S.FILLED, create.order_qty)
+        bench.advance(SECOND, answering=True)
+        bench.market()
+        Prints(bench, 200 + bench.ids)(94, 94)
+    signed = [one.qty if one.side == "buy" else -one.qty for one in bench.made(Fill)]
+    assert sum(signed) == 0, signed
+    assert all(one.phase is Phase.DONE for one in bench.trading.parents.values() if one.group)
 
 
 def test_amends_when_sizes_change_then_each_is_journaled(bench: Bench) -> None:
