@@ -114,12 +114,14 @@ def entry_of(
     if isinstance(market, RiskRefused):
         raise Refused(market.code, market.text)
     volume = Volume() if parent is None else volume_of(turn, parent)
+    # Beside a fill, what is in doubt may count for more than there is: its rest is nothing then, not less.
+    done = ZERO if parent is None else min(parent.done_qty, order.order_qty)
     return Entry(
         worked(order),
         instrument,
         turn.now,
         market.mid,
-        0 if parent is None else int(-(-parent.done_qty // instrument.qty_lot)),
+        int(-(-done // instrument.qty_lot)),
         volume=volume.total,
         volume_own=volume.own,
         old=old if parent is None or old is not None else parent.plan,

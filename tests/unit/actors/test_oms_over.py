@@ -9,15 +9,16 @@ from typing import Any
 import pytest
 
 from tests.unit.actors.oms_bench import Bench
-from tests.unit.actors.oms_wired import GATEWAY
+from tests.unit.actors.oms_wired import API, GATEWAY
 from tests.unit.actors.replacing import Plug, once, order_of, replacing
 from tradefan.actors import oms_look
 from tradefan.contracts import ParentView, PlaceChild, ReplaceChild
 from tradefan.core import apply_orders
 from tradefan.core.trading import ParentState
 from tradefan.messages.gateway import CancelOrder, CreateOrder
-from tradefan.messages.orders import OrderStatus, Phase
+from tradefan.messages.orders import OrderStatus, PauseOrder, Phase, ResumeOrder
 from tradefan.messages.records import CancelIntent, NotSent, Sealed
+from tradefan.messages.work import PlanChange
 from tradefan.units import SECOND, ParentId
 
 D = Decimal
@@ -72,6 +73,26 @@ def test_fill_when_late_and_the_next_child_waits_for_the_disk_then_that_never_le
     assert len(bench.made(NotSent)) == 1
     parent = parent_of(bench, first)
     assert (parent.cum_qty, parent.phase, parent.status) == (D(2), Phase.DONE, S.FILLED)
+    bench.check()
+
+
+@pytest.mark.failure("OR-07")
+def test_plan_when_more_may_have_traded_than_was_wished_then_its_rest_is_nothing() -> None:
+    """The first clip traded all 2 behind its end, the next 2 are in doubt: a plan anew begins at 2."""
+    bench = Bench().ready()
+    bench.submit(2, owner=API)
+    first = bench.one(GATEWAY, CreateOrder)
+    bench.report(first, S.EXPIRED)
+    bench.advance(SECOND)
+    bench.doubt(bench.one(GATEWAY, CreateOrder))
+    bench.tell(PauseOrder(API, ParentId(first.parent_id)))
+    bench.advance(SECOND)
+    bench.fill(first, 2)
+    bench.market()
+    parent = parent_of(bench, first)
+    assert (parent.done_qty, parent.phase) == (D(4), Phase.PAUSED)
+    bench.tell(ResumeOrder(API, ParentId(first.parent_id)))
+    assert bench.made(PlanChange)[-1].plan.base == 2_000
     bench.check()
 
 
