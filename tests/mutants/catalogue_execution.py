@@ -177,8 +177,8 @@ _POV = (
         "pov-without-ceiling",
         "The ceiling over the window is not read.",
         "executors/pacings.py",
-        "lots = min(room, view.rest, num * view.volume.window // den - view.volume.own_window)",
-        "lots = min(room, view.rest)",
+        "ceiling = num * view.volume.window // den - view.volume.own_window",
+        "ceiling = max(room, num * view.volume.window // den)",
         "I-31",
     ),
     _one(

@@ -65,7 +65,7 @@ def on_resume_order(turn: Turn, wish: ResumeOrder) -> None:
     parent = meant(turn, wish)
     if parent is None:
         return
-    if parent.trigger is not None and parent.trigger.paused:
+    if parent.phase is Phase.ARMED and parent.trigger is not None and parent.trigger.paused:
         _pause_trigger(turn, parent, wish, paused=False)
         return
     if parent.phase is not Phase.PAUSED:

@@ -406,6 +406,8 @@ def test_armed_when_paused_then_it_expires_and_can_be_cancelled(bench: Bench) ->
     assert (parent.phase, parent.status) == (Phase.DONE, S.EXPIRED)
     bench.tell(CancelParent(TREND, other.order.parent_id))
     assert (other.phase, other.status) == (Phase.DONE, S.CANCELED)
+    resume(bench, other)
+    assert bench.one(FACE, Refusal).code == "NOT_PAUSED"
     bench.check()
 
 
