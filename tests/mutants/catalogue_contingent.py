@@ -160,8 +160,8 @@ CONTINGENT: tuple[Mutant, ...] = (
         (
             Change(
                 "core/trigger.py",
-                "        return beyond and recent[0][0] <= now_ns - confirm.held_ns",
-                "        return recent[0][0] <= now_ns - confirm.held_ns",
+                "        return beyond and recent[0].at_ns <= now_ns - confirm.held_ns",
+                "        return recent[0].at_ns <= now_ns - confirm.held_ns",
             ),
         ),
         ("THEN",),

@@ -12,7 +12,15 @@ from typing import Any
 from tradefan.actors.oms_amend import tend_amend
 from tradefan.actors.oms_children import cancel, place, replace
 from tradefan.actors.oms_executor import decided, plan_of, volume_of
-from tradefan.actors.oms_fired import TRIES, begin, came_to_nothing, say_overdue, say_waiting
+from tradefan.actors.oms_fired import (
+    TRIES,
+    begin,
+    came_to_nothing,
+    is_due,
+    is_overdue,
+    say_overdue,
+    say_waiting,
+)
 from tradefan.actors.oms_gate import closed
 from tradefan.actors.oms_group import tend, waits_for_others
 from tradefan.actors.oms_over import shed
@@ -86,11 +94,13 @@ def advance(turn: Turn, name: ParentId, *, at_stop: bool = False) -> None:
 
 
 def _look_after(turn: Turn, parent: ParentState) -> None:
-    """Say so when what has fired is not done by its first tries, or does not rest where it is to."""
-    if not parent.fired or parent.phase is not Phase.WORKING or parent.live:
+    """Say so when what is to trade at once has not by its first tries or in time, or does not rest."""
+    if not is_due(turn, parent) or parent.phase is not Phase.WORKING or parent.live:
         return
     if parent.attempts >= TRIES:
         say_overdue(turn, parent, "tries")
+    elif is_overdue(turn, parent):
+        say_overdue(turn, parent, "nothing_placed")
     elif (why := came_to_nothing(turn, parent)) is not None:
         say_overdue(turn, parent, why)
 
@@ -161,12 +171,15 @@ def _decide(turn: Turn, parent: ParentState, command: Decide) -> None:
 
 
 def _replan(turn: Turn, parent: ParentState, command: Replan) -> int | None:
-    """Plan the rest anew; without a trusted price it waits for one."""
+    """Plan the rest anew; without a trusted price it waits for one, and what cannot be worked any more ends."""
     try:
         plan = plan_of(turn, parent.order, parent)
     except Refused as no:
         turn.log("warning", "not_planned", parent_id=parent.order.parent_id, code=no.code, text=no.text)
-        return turn.now + SECOND
+        if no.code == "NO_REFERENCE":
+            return turn.now + SECOND
+        complete(turn, parent, OrderStatus.EXPIRED, no.code)
+        return None
     if plan is not None:
         turn.emit(PlanChange(turn.now, parent.order.parent_id, plan))
         turn.log("info", "planned", parent_id=parent.order.parent_id, reason=command.reason)
@@ -179,6 +192,9 @@ def _query(turn: Turn, parent: ParentState, command: QueryChild) -> None:
 
 
 def _end(turn: Turn, parent: ParentState, command: EndParent) -> None:
+    if parent.fired and parent.order.protective and parent.open_qty:
+        # What it was to protect is not, from here on.
+        say_overdue(turn, parent, command.reason)
     complete(turn, parent, command.status, command.reason)
 
 

@@ -126,6 +126,16 @@ def _since_ns(turn: Turn, parent: ParentState) -> int:
     return parent.order.created_ns if flattens(turn, parent) else turn.now
 
 
+def is_due(turn: Turn, parent: ParentState) -> bool:
+    """Say whether a parent is to trade at once: it has fired, or flattens."""
+    return parent.fired or flattens(turn, parent)
+
+
+def is_overdue(turn: Turn, parent: ParentState) -> bool:
+    """Say whether what is to trade at once, and is not sliced, should have by now."""
+    return not slices(parent.order) and turn.now - _since_ns(turn, parent) >= LATE_NS
+
+
 def _later(turn: Turn, parent: ParentState, why: str) -> None:
     if parent.fired:
         say_overdue(turn, parent, why)

@@ -77,6 +77,9 @@ def _show(turn: Turn, name: ParentId, watched: Watched, price: int, seq: int) ->
     after = watched.armed = trigger.observe(condition, before, price, number, turn.now)
     if after is before:
         return
+    if watched.blocked and not trigger.is_beyond(condition, before, price):
+        # The next time is another one: somebody is told again.
+        watched.blocked = ""
     parent = turn.trading.parents[name]
     if after.fired is not None:
         _fire(turn, parent, watched, after.fired, seq)
@@ -111,12 +114,8 @@ def _callback_ticks(watched: Watched, mark: int) -> Decimal:
 
 def _look_again(turn: Turn, name: ParentId, watched: Watched, price: int) -> None:
     """Come back when a price that is beyond the level now will have held for long enough."""
-    held_ns, level = watched.condition.confirm.held_ns, trigger.level_of(watched.condition, watched.armed)
-    watched.price = price
-    if not held_ns or level is None:
-        return
-    beyond = price >= level if watched.condition.rises else price <= level
-    if beyond and watched.due_ns <= turn.now:
+    held_ns, watched.price = watched.condition.confirm.held_ns, price
+    if held_ns and trigger.is_beyond(watched.condition, watched.armed, price) and watched.due_ns <= turn.now:
         watched.due_ns = turn.now + held_ns
         turn.ctx.after(held_ns, Timer("held", name, watched.due_ns))
 

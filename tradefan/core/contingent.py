@@ -98,7 +98,8 @@ def worked(order: ParentOrder) -> ParentOrder:
     settings = {name: value for name, value in order.settings.items() if name not in FIELDS}
     if algo == "market":
         settings["collar_bps"] = settings.get("wide_collar_bps", WIDE_COLLAR_BPS)
-        settings.setdefault("insist", order.settings.get("chase_stop", True))
+        settings.setdefault("insist", True)
+        settings.setdefault("tries_end", str(order.settings.get("chase_stop")).lower() in ("false", "0"))
     elif algo == "limit" and settings.get("time_in_force", "GTC") == "GTC":
         # What ends early at the venue rests again: nothing but its end, or its owner, takes it back.
         settings.setdefault("grows", True)

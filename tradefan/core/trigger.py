@@ -20,8 +20,8 @@ from tradefan.units import Side, parse_duration
 Kind = Literal["stop", "take_profit", "trailing"]
 BPS = 10_000
 PRINTS_MAX = 100
-HELD_MAX = 1_000
-"""Prices remembered for `held`; a busier market is confirmed by those."""
+HELD_MAX, SPANS = 400, 100
+"""Prices remembered for `held`; of more one span is made of those of a hundredth of its time."""
 
 
 class Confirm(Struct, frozen=True, array_like=True):
@@ -52,11 +52,20 @@ class Condition(Struct, frozen=True, array_like=True):
         return (self.side == "buy") != (self.kind == "take_profit")
 
 
+class Seen(Struct, frozen=True, array_like=True):
+    """A price, or the lowest and the highest of a span that begins at `at_ns`; `print_id` is the newest."""
+
+    at_ns: int
+    print_id: int
+    low: int
+    high: int
+
+
 class Armed(Struct, frozen=True, array_like=True):
-    """Where an armed trigger stands. `recent` are the newest prices (instant, id, price), oldest first."""
+    """Where an armed trigger stands. `recent` are the newest prices, oldest first."""
 
     watermark: int | None = None
-    recent: tuple[tuple[int, int, int], ...] = ()
+    recent: tuple[Seen, ...] = ()
     fired: int | None = None
     """The price that fired it."""
     gapped: bool = False
@@ -101,13 +110,20 @@ def is_true(condition: Condition, price: int) -> bool:
     return level is not None and (price >= level if condition.rises else price <= level)
 
 
+def is_beyond(condition: Condition, armed: Armed, price: int) -> bool:
+    """Say whether a price is at or beyond the level at which a trigger stands."""
+    level = level_of(condition, armed)
+    return level is not None and (price >= level if condition.rises else price <= level)
+
+
 def observe(condition: Condition, armed: Armed, price: int, print_id: int, now_ns: int) -> Armed:
     """Return where a trigger stands behind one more price; a print that came before changes nothing."""
-    if armed.fired is not None or (armed.recent and print_id <= armed.recent[-1][1]):
+    if armed.fired is not None or (armed.recent and print_id <= armed.recent[-1].print_id):
         return armed
-    recent = _recent(condition.confirm, (*armed.recent, (now_ns, print_id, price)), now_ns)
+    recent = _recent(condition.confirm, (*armed.recent, Seen(now_ns, print_id, price, price)), now_ns)
     level = level_of(condition, armed)
-    armed = replace(armed, recent=recent)
+    # Whoever was told of a gap is told again when the market comes back to it.
+    armed = replace(armed, recent=recent, gapped=armed.gapped and is_beyond(condition, armed, price))
     if level is not None and _confirmed(condition, recent, level, now_ns, rises=condition.rises):
         if _gaps(condition, level, price):
             return replace(armed, gapped=True)
@@ -120,27 +136,38 @@ def again(armed: Armed) -> Armed:
     return replace(armed, fired=None)
 
 
-def _recent(
-    confirm: Confirm, prices: tuple[tuple[int, int, int], ...], now_ns: int
-) -> tuple[tuple[int, int, int], ...]:
+def _recent(confirm: Confirm, prices: tuple[Seen, ...], now_ns: int) -> tuple[Seen, ...]:
     """Keep what confirms: the newest prints, or all since the time that a price has to hold began."""
     if not confirm.held_ns:
         return prices[-confirm.prints :]
     begin_ns, first = now_ns - confirm.held_ns, 0
     # The newest price from before the window still holds at its beginning.
-    while first + 1 < len(prices) and prices[first + 1][0] <= begin_ns:
+    while first + 1 < len(prices) and prices[first + 1].at_ns <= begin_ns:
         first += 1
-    return prices[first:][-HELD_MAX:]
+    kept = prices[first:]
+    return kept if len(kept) <= HELD_MAX else _spans(kept, confirm.held_ns // SPANS)
+
+
+def _spans(prices: tuple[Seen, ...], width_ns: int) -> tuple[Seen, ...]:
+    """Make one span of neighbours that are close: when it began stays known, and what it held."""
+    spans = [prices[0]]
+    for one in prices[1:-1]:
+        last = spans[-1]
+        if one.at_ns - last.at_ns < width_ns:
+            spans[-1] = Seen(last.at_ns, one.print_id, min(last.low, one.low), max(last.high, one.high))
+        else:
+            spans.append(one)
+    return (*spans, prices[-1])
 
 
 def _confirmed(
-    condition: Condition, recent: tuple[tuple[int, int, int], ...], level: int, now_ns: int, *, rises: bool
+    condition: Condition, recent: tuple[Seen, ...], level: int, now_ns: int, *, rises: bool
 ) -> bool:
     """Say whether the market has been at or beyond a level for as long as it takes."""
     confirm = condition.confirm
-    beyond = all(price >= level if rises else price <= level for _, _, price in recent)
+    beyond = all(one.low >= level if rises else one.high <= level for one in recent)
     if confirm.held_ns:
-        return beyond and recent[0][0] <= now_ns - confirm.held_ns
+        return beyond and recent[0].at_ns <= now_ns - confirm.held_ns
     return beyond and len(recent) >= confirm.prints
 
 
@@ -159,11 +186,11 @@ def _watermark(condition: Condition, armed: Armed, now_ns: int) -> int | None:
     """
     if condition.kind != "trailing":
         return None
-    prices, confirm = [price for _, _, price in armed.recent], condition.confirm
-    held = armed.recent[0][0] <= now_ns - confirm.held_ns if confirm.held_ns else True
-    if len(prices) < confirm.prints or not held:
+    recent, confirm = armed.recent, condition.confirm
+    held = recent[0].at_ns <= now_ns - confirm.held_ns if confirm.held_ns else True
+    if len(recent) < confirm.prints or not held:
         return armed.watermark
-    reached = max(prices) if condition.rises else min(prices)
+    reached = max(one.high for one in recent) if condition.rises else min(one.low for one in recent)
     if armed.watermark is None:
         active = condition.activation is None or (
             reached <= condition.activation if condition.rises else reached >= condition.activation

@@ -276,9 +276,9 @@ def _display(settings: Common, entry: Entry, min_clip: int) -> int | None:
         return None
     if shown is None:
         raise Refused("BAD_SETTING", "iceberg needs a display: the most that is ever shown", "display")
-    lots = _lots("display", shown, entry)
-    if lots < min_clip and entry.old is None:
-        least = plain(min_clip * entry.instrument.qty_lot)
+    lots, lot = _lots("display", shown, entry), entry.instrument.qty_lot
+    if (lots < min_clip and entry.old is None) or shown < lot:
+        least = plain(lot if entry.old is not None else min_clip * lot)
         raise Refused(
             "BELOW_MIN_CLIP", f"display {plain(shown)} is below the smallest clip {least}", f"display {least}"
         )

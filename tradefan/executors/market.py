@@ -6,19 +6,18 @@ from typing import Annotated
 
 from tradefan.contracts import register
 from tradefan.errors import Refused
-from tradefan.execution import SLICED_ONLY, Common, Recipe
+from tradefan.execution import SLICED_ONLY, Recipe
 from tradefan.executors.composed import Composed
-from tradefan.executors.insist import Insist
+from tradefan.executors.insist import Insist, Insisting
 from tradefan.executors.pacings import Once
 from tradefan.executors.tactics import Take
 from tradefan.executors.trajectories import Whole
 from tradefan.setting import unit
 
 
-class MarketSettings(Common, frozen=True, kw_only=True):
-    """Whether it goes on each second behind `tries`, as a stop does; whose type it is."""
+class MarketSettings(Insisting, frozen=True, kw_only=True):
+    """Whether it goes on each second, as a stop does; whose type it is."""
 
-    insist: Annotated[bool, unit("flag", "goes on each second behind its tries")] = False
     native: Annotated[bool, unit("flag", "the venue's own market type, without a collar")] = False
 
 

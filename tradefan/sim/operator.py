@@ -306,7 +306,7 @@ class Ambush:
         """Let the first armed order pass that the market has come near to."""
         for name, watched in oms.live.watched.items():
             level, seen = level_of(watched.condition, watched.armed), watched.armed.recent
-            if level is not None and seen and abs(seen[-1][2] - level) * BPS <= NEAR_BPS * level:
+            if level is not None and seen and abs(seen[-1].low - level) * BPS <= NEAR_BPS * level:
                 order = oms.trading.parents[name].order
                 self.passes(LEVEL, scopes_of(order.account, order.instrument, order.owner))
                 return

@@ -352,3 +352,22 @@ def test_resume_when_a_restart_waits_for_a_human_then_it_goes_on(bench: Bench) -
     again.tell(ResumeOrder(API, parent_of(again).order.parent_id))
     assert again.one(GATEWAY, CreateOrder).order_qty == ROOM
     again.check()
+
+
+@pytest.mark.parametrize(("display", "shown"), [("0.5", "0.4"), ("0.3", None)])
+def test_iceberg_when_the_lot_grows_then_it_never_shows_more_than_its_display(
+    bench: Bench, display: str, shown: str | None
+) -> None:
+    """0.5 becomes one of the new lots of 0.4; what is less than one ends the order."""
+    bench.submit(10, algo="iceberg", limit_price=D(99), settings={"display": display, "variance": 0})
+    bench.report(bench.one(GATEWAY, CreateOrder), S.NEW)
+    rules = replace(bench.wiring.instruments[BTC], qty_lot=D("0.4"), version=2)
+    bench.tell(InstrumentUpdate(rules))
+    alive(bench, 3)
+    parent = parent_of(bench)
+    found = [create.order_qty for create in bench.take(GATEWAY, CreateOrder)]
+    if shown is not None:
+        assert found == [D(shown)]
+    else:
+        assert (found, parent.phase, parent.reason) == ([], Phase.DONE, "BELOW_MIN_CLIP")
+    bench.check()

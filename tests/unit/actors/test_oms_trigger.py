@@ -518,6 +518,18 @@ def test_stop_when_the_venue_is_away_then_it_waits_alarms_and_fires_when_it_is_b
     assert len(fired(bench)) == 1
 
 
+def test_stop_when_the_venue_is_away_again_then_it_is_said_again(bench: Bench) -> None:
+    """The market was back meanwhile: that it should fire now is news."""
+    armed(bench)
+    prints = Prints(bench)
+    for episode in (1, 2):
+        bench.tell(AccountState(ACCOUNT, False, "gone"))
+        prints(94, 94, 94)
+        assert bench.alarms.count("trigger_blocked") == episode
+        prints(99)
+    assert fired(bench) == []
+
+
 def test_stop_when_the_journal_does_not_commit_then_it_does_not_fire(bench: Bench) -> None:
     """TRIGGERED would not be durable, so nothing could leave."""
     armed(bench)
@@ -577,6 +589,41 @@ def test_fired_when_it_is_not_to_chase_then_it_ends_behind_its_tries(bench: Benc
         bench.report(bench.one(GATEWAY, CreateOrder), S.EXPIRED)
         bench.advance(250 * MS)
     assert (parent_of(bench).phase, parent_of(bench).reason) == (Phase.DONE, "tries")
+    assert bench.alarms == ["fired_not_done"]
+
+
+def wide(bench: Bench) -> None:
+    """Quote a book whose bid is beyond the wide collar."""
+    bench.tell(Quote(BTC, 92.0, 9, 100.0, 9, 1, bench.now_ns))
+
+
+@pytest.mark.parametrize("chases", [True, False])
+def test_fired_when_its_collar_lets_nothing_through_then_it_waits_and_is_said(
+    bench: Bench, *, chases: bool
+) -> None:
+    """No try was made, so none can be used up: two seconds behind the firing somebody is told."""
+    armed(bench, chase_stop=chases)
+    wide(bench)
+    Prints(bench)(94, 94)
+    for _ in range(3):
+        bench.advance(SECOND)
+        wide(bench)
+    assert bench.take(GATEWAY, CreateOrder) == []
+    assert (parent_of(bench).phase, bench.alarms) == (Phase.WORKING, ["fired_not_done"])
+    bench.quote(BTC, 94)
+    bench.advance(SECOND)
+    assert bench.one(GATEWAY, CreateOrder).order_qty == D(10)
+
+
+def test_fired_when_the_market_is_beyond_its_limit_then_it_waits_and_is_said(bench: Bench) -> None:
+    """A stop at 95 with a limit of 94, in a market that opens at 93."""
+    armed(bench, limit_price=D(94))
+    bench.quote(BTC, 93)
+    Prints(bench)(93, 93)
+    for _ in range(3):
+        bench.advance(SECOND)
+        bench.quote(BTC, 93)
+    assert (parent_of(bench).phase, bench.alarms) == (Phase.WORKING, ["fired_not_done"])
 
 
 def test_fired_when_a_gate_refuses_its_child_then_it_waits_for_it(bench: Bench) -> None:

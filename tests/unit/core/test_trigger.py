@@ -105,6 +105,41 @@ def test_held_when_a_price_stays_beyond_then_it_fires_after_its_time() -> None:
     assert found == [None, None, None, None, None, 96]
 
 
+@pytest.mark.parametrize(("per_s", "held_ms"), [(20, 60_000), (120, 10_000), (2_500, 500)])
+def test_held_when_the_market_is_busy_then_it_fires_a_hundredth_late_at_most(
+    per_s: int, held_ms: int
+) -> None:
+    """More prices than are remembered: spans stand for all, and one on the other side still counts."""
+    stop, now = Condition("stop", "sell", Confirm(1, held_ms * MS), 10_000), Armed()
+    at_ns = step_ns = 1_000 * MS // per_s
+    number = 0
+    while at_ns < 2.5 * held_ms * MS and now.fired is None:
+        number += 1
+        # Once, half way through the time that it has to hold, the market is back.
+        price = 10_001 if abs(at_ns - held_ms * MS // 2) < step_ns else 9_000 + number % 900
+        now = trigger.observe(stop, now, price, number, at_ns)
+        assert len(now.recent) <= trigger.HELD_MAX
+        at_ns += step_ns
+    assert now.fired is not None
+    assert 1.5 * held_ms * MS <= at_ns <= (1.5 + 0.03) * held_ms * MS + 4 * step_ns
+
+
+def test_trailing_when_held_in_a_busy_market_then_its_watermark_is_the_least_that_held() -> None:
+    """It rises by a tick a print, 2,500 a second: what held for 500 ms is 1,250 prints old."""
+    trailing, now = Condition("trailing", "sell", Confirm(1, 500 * MS), callback_bps=D(100)), Armed()
+    for number in range(1, 5_001):
+        now = trigger.observe(trailing, now, 10_000 + number, number, number * 400_000)
+    assert now.watermark is not None
+    assert 15_000 - 1_250 - 15 <= now.watermark <= 15_000 - 1_250
+
+
+def test_gap_when_the_market_was_back_then_it_is_said_again() -> None:
+    """`gapped` holds only as long as the price stays beyond."""
+    bounded = Condition("stop", "sell", TWO, 10_000, gap_limit_bps=D(100))
+    found = fed(bounded, 9_000, 9_000, 9_000, 10_050, 9_000, 9_000)
+    assert [one.gapped for one in found] == [False, True, True, False, False, True]
+
+
 def test_gap_when_the_first_confirmed_price_is_too_far_then_it_waits() -> None:
     """Any distance fires without `gap_limit_bps`; with it somebody is to look."""
     bounded = Condition("stop", "sell", TWO, 10_000, gap_limit_bps=D(100))
