@@ -171,7 +171,7 @@ def _decide(turn: Turn, parent: ParentState, command: Decide) -> None:
 
 
 def _replan(turn: Turn, parent: ParentState, command: Replan) -> int | None:
-    """Plan the rest anew; without a trusted price it waits for one, and what cannot be worked any more ends."""
+    """Plan the rest anew; without a trusted price it waits, and what cannot be worked any more ends."""
     try:
         plan = plan_of(turn, parent.order, parent)
     except Refused as no:
