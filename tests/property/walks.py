@@ -54,6 +54,7 @@ CASES: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
     "twap, close": ("twap", {"passive_offset_ticks": 2}, {}),
     "pov, large clips": ("pov", {"rate": "0.5", "max_rate": "0.6"}, {"max_clip": 10}),
     "pov, extend": ("pov", {"at_end": "extend:20s"}, {}),
+    "pov, i would": ("pov", {"i_would_price": 9_990}, {"i_would": 9_990}),
     "pov, limit": ("pov", {}, {"limit": 10_001}),
     "iceberg, extend": (
         "iceberg",

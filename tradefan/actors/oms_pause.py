@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tradefan.actors.oms_executor import plan_of, recipe_of
 from tradefan.actors.oms_parents import cancel_children
-from tradefan.actors.oms_policy import ended_now, go_on, is_late, moved, pause
+from tradefan.actors.oms_policy import ended_now, go_on, is_late, keep_time, moved, pause, stands
 from tradefan.actors.oms_state import Turn
 from tradefan.actors.oms_submit import may_change, refuse
 from tradefan.actors.oms_watch import pause_trigger
@@ -39,6 +39,9 @@ def on_pause(turn: Turn, wish: PauseOrder) -> None:
         return
     if plan is not None:
         turn.emit(PlanChange(turn.now, wish.parent_id, plan))
+    recipe = recipe_of(parent.order)
+    if recipe is not None:
+        keep_time(turn, parent, recipe)
     pause(turn, parent, USER_KEEP if wish.keep_end else USER)
     if not wish.keep_children:
         cancel_children(turn, parent, USER)
@@ -90,7 +93,7 @@ def _anew(turn: Turn, parent: ParentState) -> Plan | None:
     plan, recipe = parent.plan, recipe_of(parent.order)
     if plan is None or recipe is None:
         return None
-    if parent.reason == USER and plan.end_ns is not None:
+    if plan.end_ns is not None and (parent.reason == USER or stands(parent, recipe)):
         return moved(turn, parent)
     if is_late(turn, parent, recipe):
         return ended_now(turn, parent)

@@ -92,8 +92,7 @@ def _is_placed(parent: ParentState, recipe: Recipe) -> bool:
 def _end_in_time(turn: Turn, parent: ParentState, recipe: Recipe) -> None:
     """End what is still paused behind its time: its clock ran on, and nobody says that it is to go on."""
     plan = parent.plan
-    stands = parent.reason == "halt" and recipe.settings.halt == "extend"
-    if plan is None or plan.end_ns is None or stands or parent.reason not in _RUNS_ON:
+    if plan is None or plan.end_ns is None or stands(parent, recipe) or parent.reason not in _RUNS_ON:
         return
     left_ns = plan.end_ns + recipe.settings.extra_ns - turn.now
     if left_ns > 0:
@@ -148,10 +147,11 @@ def pause(turn: Turn, parent: ParentState, reason: str) -> None:
 
 def _enter(turn: Turn, parent: ParentState, recipe: Recipe, why: str) -> None:
     if why:
+        keep_time(turn, parent, recipe)
         pause(turn, parent, why)
         return
     plan = None
-    stood = parent.reason == "halt" and recipe.settings.halt == "extend"
+    stood = stands(parent, recipe)
     if stood or is_late(turn, parent, recipe):
         try:
             plan = moved(turn, parent) if stood else ended_now(turn, parent)
@@ -179,11 +179,32 @@ def moved(turn: Turn, parent: ParentState) -> Plan | None:
     Raises:
         Refused: NO_REFERENCE.
     """
-    plan = parent.plan
-    if plan is None or plan.end_ns is None:
+    plan, stood_ns = parent.plan, _stood_ns(turn, parent)
+    if plan is None or plan.end_ns is None or not stood_ns:
         return None
-    later = replace(plan, end_ns=plan.end_ns + turn.now - parent.paused_ns)
-    return plan_of(turn, parent.order, parent, later)
+    return plan_of(turn, parent.order, parent, replace(plan, end_ns=plan.end_ns + stood_ns))
+
+
+def _stood_ns(turn: Turn, parent: ParentState) -> int:
+    """Return for how long a clock has stood: not before its plan began, or was made anew meanwhile."""
+    begun_ns = 0 if parent.plan is None else parent.plan.start_ns
+    return max(turn.now - max(parent.paused_ns, begun_ns), 0)
+
+
+def stands(parent: ParentState, recipe: Recipe) -> bool:
+    """Say whether a halt has stopped the clock of a parent."""
+    halted = parent.phase is Phase.PAUSED and parent.reason == "halt"
+    return halted and recipe.settings.halt == "extend"
+
+
+def keep_time(turn: Turn, parent: ParentState, recipe: Recipe) -> None:
+    """Let a plan begin and end later by what its clock stood in a halt, before something else holds it."""
+    plan, stood_ns = parent.plan, _stood_ns(turn, parent)
+    if plan is None or plan.end_ns is None or not stands(parent, recipe) or not stood_ns:
+        return
+    later = replace(plan, start_ns=plan.start_ns + stood_ns, end_ns=plan.end_ns + stood_ns)
+    turn.emit(PlanChange(turn.now, parent.order.parent_id, later))
+    turn.parents[parent.order.parent_id] = None
 
 
 def is_late(turn: Turn, parent: ParentState, recipe: Recipe) -> bool:
@@ -341,4 +362,5 @@ def recover(turn: Turn, parent: ParentState) -> None:
         # What rests goes on, and nothing more is placed.
         return
     if parent.phase is Phase.WORKING or parent.reason in ("data", "halt", "disconnected"):
+        keep_time(turn, parent, recipe)
         pause(turn, parent, RECOVERY)

@@ -227,9 +227,10 @@ def _would(settings: Common, view: View) -> Decide | Wake | None:
     lots = min(view.rest, shown)
     if lots < max(view.plan.min_clip, 1):
         return at_next_quote()
-    known = clip is not None and clip.plan == view.plans
-    k, target, before = (clip.k, clip.target, clip.before) if known and clip is not None else (-1, 0, 0)
-    deadline_ns = view.now_ns + settings.participation_window if clip is None else clip.deadline_ns
+    k, target, before, deadline_ns = -1, 0, 0, view.now_ns + settings.participation_window
+    if clip is not None and clip.plan == view.plans:
+        k, target, before = clip.k, clip.target, clip.before
+        deadline_ns = clip.deadline_ns if _lives(view, clip) else deadline_ns
     return Decide(k, target, lots, lots, deadline_ns, I_WOULD, before, price=price)
 
 

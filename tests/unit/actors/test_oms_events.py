@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from tests.unit.actors.oms_bench import Bench
 from tests.unit.actors.oms_wired import ACCOUNT, API, BTC, CLI, GATEWAY, TRADER, TREND
 from tests.unit.actors.test_oms_algorithms import parent_of, quoted, scheduled
+from tradefan.messages.account import AccountState
 from tradefan.messages.gateway import CancelOrder, CreateOrder
 from tradefan.messages.instrument import InstrumentUpdate
 from tradefan.messages.market import FeedQuality, Quality, VolumeTick
@@ -18,7 +19,7 @@ from tradefan.messages.orders import AmendOrder, OrderStatus, PauseOrder, Phase,
 from tradefan.messages.work import (
     PlanChange,
 )
-from tradefan.units import HOUR, MS, SECOND
+from tradefan.units import HOUR, MS, SECOND, iso
 
 D = Decimal
 S = OrderStatus
@@ -191,6 +192,101 @@ def test_twap_when_a_halt_stops_its_clock_then_its_end_moves(bench: Bench) -> No
     bench.advance(5 * SECOND)
     assert bench.made(PlanChange)[-1].plan.end_ns == end_ns + 35 * SECOND
     assert parent_of(bench).phase is Phase.WORKING
+    bench.check()
+
+
+def halted(bench: Bench) -> tuple[int, Any]:
+    """Work 100 s, halted 30 s ago; return its end and the rules that it trades by."""
+    scheduled(bench, halt="extend")
+    end_ns = parent_of(bench).plan.end_ns or 0  # type: ignore[union-attr]
+    rules = bench.wiring.instruments[BTC]
+    bench.tell(InstrumentUpdate(replace(rules, status="HALT")))
+    bench.report(bench.one(GATEWAY, CancelOrder), S.CANCELED)
+    bench.advance(30 * SECOND)
+    quoted(bench, 100)
+    return end_ns, rules
+
+
+def back(bench: Bench) -> None:
+    bench.tell(AccountState(ACCOUNT, True, ""))
+    while not bench.oms.state.live.accounts[ACCOUNT].ready:
+        bench.look()
+
+
+@pytest.mark.parametrize("what", ["away", "pause", "resume", "away beyond the end"])
+def test_twap_when_something_else_comes_in_a_halt_then_what_its_clock_stood_is_not_lost(
+    bench: Bench, what: str
+) -> None:
+    """The end moves by all of the halt, whatever else holds the order in it; it is never over in one."""
+    end_ns, rules = halted(bench)
+    name = parent_of(bench).order.parent_id
+    if what == "away beyond the end":
+        bench.advance(100 * SECOND)
+    began_ns = bench.now_ns
+    if what.startswith("away"):
+        bench.tell(AccountState(ACCOUNT, False, "gone"))
+        assert parent_of(bench).phase is Phase.PAUSED
+        back(bench)
+    elif what == "pause":
+        bench.tell(PauseOrder(API, name))
+    else:
+        bench.tell(ResumeOrder(API, name))
+    quoted(bench, 100)
+    bench.tell(InstrumentUpdate(rules))
+    bench.advance(5 * SECOND)
+    quoted(bench, 100)
+    if what == "pause":
+        bench.tell(ResumeOrder(API, name))
+    stood_ns = bench.now_ns - began_ns + (130 if "beyond" in what else 30) * SECOND
+    parent = parent_of(bench)
+    assert (parent.phase, parent.plan and parent.plan.end_ns) == (Phase.WORKING, end_ns + stood_ns)
+    bench.check()
+
+
+def test_twap_when_the_daemon_dies_in_a_halt_then_what_its_clock_stood_is_not_lost(bench: Bench) -> None:
+    """Up to the start that found it halted, the time without a daemon too."""
+    end_ns, _ = halted(bench)
+    again = Bench(records=bench.records, now_ns=bench.now_ns + 10 * SECOND)
+    again.fold()
+    parent = again.trading.parents[parent_of(bench).order.parent_id]
+    assert (parent.reason, parent.plan and parent.plan.end_ns) == ("recovery", end_ns + 40 * SECOND)
+
+
+@pytest.mark.parametrize(("start_s", "paused_s", "moved_s"), [(60, 30, 0), (60, 80, 20)])
+def test_twap_when_paused_before_its_start_then_only_time_of_its_own_is_given_back(
+    bench: Bench, start_s: int, paused_s: int, moved_s: int
+) -> None:
+    """Its clock has not begun to run before."""
+    start_ns = bench.now_ns + start_s * SECOND
+    bench.submit(10, algo="twap", settings={"start_at": iso(start_ns), "duration": "100s"}, owner=API)
+    name = parent_of(bench).order.parent_id
+    bench.tell(PauseOrder(API, name))
+    bench.advance(paused_s * SECOND)
+    quoted(bench, 100)
+    bench.tell(ResumeOrder(API, name))
+    plan = parent_of(bench).plan
+    assert plan is not None
+    assert plan.end_ns == start_ns + (100 + moved_s) * SECOND
+    assert plan.start_ns == start_ns + moved_s * SECOND
+    bench.check()
+
+
+def test_twap_when_its_end_is_amended_in_a_pause_then_it_is_that_end(bench: Bench) -> None:
+    """Only what it is paused for behind the amend moves it."""
+    scheduled(bench)
+    name = parent_of(bench).order.parent_id
+    bench.tell(PauseOrder(API, name))
+    bench.report(bench.one(GATEWAY, CancelOrder), S.CANCELED)
+    bench.advance(60 * SECOND)
+    quoted(bench, 100)
+    wanted_ns = bench.now_ns + 200 * SECOND
+    bench.tell(AmendOrder(API, name, end_ns=wanted_ns))
+    bench.advance(10 * SECOND)
+    quoted(bench, 100)
+    bench.tell(ResumeOrder(API, name))
+    plan = parent_of(bench).plan
+    assert plan is not None
+    assert plan.end_ns == wanted_ns + 10 * SECOND
     bench.check()
 
 

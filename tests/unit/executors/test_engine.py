@@ -320,6 +320,21 @@ def test_pov_when_a_remainder_would_be_dust_then_no_merge_goes_beyond_its_ceilin
     assert (walk.clip.due, walk.clip.lots) == (8, 5)
 
 
+def test_pov_when_its_owner_would_trade_between_two_clips_then_it_takes_what_is_shown() -> None:
+    """The last clip is over and nobody has traded since; the ask falls to `i_would_price`."""
+    walk = quiet("pov, i would", 1_000, min_clip=5)
+    walk.fixed_volume = Volume(100, 10**6, 0, whole=True)
+    at(walk, 10)
+    kid = walk.kids[-1]
+    kid.cum, kid.open = kid.lots, False
+    walk._tell(kid)
+    walk.fixed_volume = Volume(101, 10**6, 0, whole=True)
+    at(walk, 16)
+    walk.bid, walk.ask, walk.ask_lots = 9_980, 9_982, 300
+    at(walk, 40)
+    assert placed(walk)[1:] == [(300, 9_990, "IOC")]
+
+
 def test_iceberg_when_it_is_planned_anew_beside_a_doubt_then_it_waits_for_the_evidence() -> None:
     """A child in doubt may be in the book: another one beside it would show too much."""
     walk = quiet("iceberg", 100)
