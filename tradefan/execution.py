@@ -33,6 +33,8 @@ LIMIT = "limit"
 """Reason of a decision that was taken while even our own side's best was beyond the limit."""
 FUNDS_NS = 5 * SECOND
 """So long a parent waits at least, once its venue has said that there is no money for it."""
+FRUITLESS_NS, FRUITLESS_MAX = 250 * MS, 20
+"""A child after one that came to nothing waits so long, times how many did in a row, up to so many."""
 SCHEDULE_ONLY = ("catch_up_cap", "discretion", "size_jitter", "time_jitter", "participation_cap")
 """Settings that only a schedule reads."""
 SLICED_ONLY = (
@@ -530,6 +532,11 @@ class Recipe(Struct, frozen=True):
     once: bool = False
     goes_on: bool = False
     unread: tuple[str, ...] = ()
+
+
+def backoff_ns(in_row: int) -> int:
+    """Return how long the child behind so many waits that came to nothing."""
+    return FRUITLESS_NS * min(in_row, FRUITLESS_MAX)
 
 
 def retry_ns(settings: Common) -> int:

@@ -12,6 +12,7 @@ from tradefan.actors.oms_arm import arm
 from tradefan.actors.oms_contingent import check_trigger_now
 from tradefan.actors.oms_entry import No, tradable
 from tradefan.actors.oms_executor import setting
+from tradefan.actors.oms_group_entry import check_entry
 from tradefan.actors.oms_reduce import over_position
 from tradefan.actors.oms_state import Turn
 from tradefan.actors.oms_tca_market import priced
@@ -38,6 +39,7 @@ def amend_armed(turn: Turn, parent: ParentState, wish: AmendOrder) -> None:
         raise Refused("NOTHING_TO_AMEND", "expected another quantity, limit price or trigger price")
     instrument = tradable(turn, order.account, order.instrument)
     settings = check_trigger_now(turn, order, instrument)
+    check_entry(turn, parent, order)
     over = over_position(turn, order, instrument)
     if over is not None and order.order_qty > old.order_qty:
         raise No(over)

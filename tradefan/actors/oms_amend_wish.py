@@ -11,6 +11,7 @@ from tradefan.actors.oms_amend_armed import amend_armed
 from tradefan.actors.oms_entry import No, check_shape, largest, worst_price
 from tradefan.actors.oms_executor import collar_bps, recipe_of, setting
 from tradefan.actors.oms_gate import Wanted, admit, reference
+from tradefan.actors.oms_group_entry import check_entry
 from tradefan.actors.oms_group_exits import leg_of
 from tradefan.actors.oms_pause import answer, meant
 from tradefan.actors.oms_reduce import over_position
@@ -82,6 +83,7 @@ def _checked(turn: Turn, parent: ParentState, wish: AmendOrder) -> ParentOrder:
     if wish.display is not None:
         _check_display(instrument, made, wish.display)
     _check_group(turn, parent, wish)
+    check_entry(turn, parent, order)
     _check_rest(turn, parent, order, instrument, made)
     _check_risk(turn, parent, order, instrument, made)
     return order

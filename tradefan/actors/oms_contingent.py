@@ -43,14 +43,24 @@ def accept_trigger(turn: Turn, order: ParentOrder, decision_px: Decimal | None) 
     Raises:
         Refused, No: why it may not exist; nothing was written then.
     """
+    instrument, settings = checked_trigger(turn, order)
+    turn.emit(in_market(turn, Parent(turn.now, order), decision_px))
+    begin_trigger(turn, order, instrument, settings)
+    advance(turn, order.parent_id)
+
+
+def checked_trigger(turn: Turn, order: ParentOrder) -> tuple[Instrument, TriggerSettings]:
+    """Return what a contingent order that belongs to no group trades, and what its trigger says.
+
+    Raises:
+        Refused, No: why it may not exist.
+    """
     instrument = tradable(turn, order.account, order.instrument)
     settings = check_trigger_now(turn, order, instrument)
     refused = over_position(turn, order, instrument)
     if refused is not None:
         raise No(refused)
-    turn.emit(in_market(turn, Parent(turn.now, order), decision_px))
-    begin_trigger(turn, order, instrument, settings)
-    advance(turn, order.parent_id)
+    return instrument, settings
 
 
 def begin_trigger(turn: Turn, order: ParentOrder, instrument: Instrument, settings: TriggerSettings) -> None:

@@ -11,7 +11,7 @@ from decimal import Decimal
 
 from tradefan.actors.oms_executor import plan_of
 from tradefan.actors.oms_gate import risk_state
-from tradefan.actors.oms_group_end import end_group, flatten, is_over
+from tradefan.actors.oms_group_end import FLATTEN, end_group, flatten, is_over
 from tradefan.actors.oms_group_exits import begin_exit, relevel
 from tradefan.actors.oms_parents import complete
 from tradefan.actors.oms_policy import ask_again
@@ -110,9 +110,13 @@ def _oco(turn: Turn, group: GroupState, legs: dict[str, ParentState]) -> None:
 
 
 def _overfilled(turn: Turn, group: GroupState, first: ParentState, over: Decimal) -> None:
-    """Bring back what a race at the venue has traded too much."""
-    turn.log("critical", "oco_overfilled", parent_id=first.order.parent_id, qty=plain(over))
-    flatten(turn, group, first, over)
+    """Bring back what a race at the venue has traded too much; of legs on both sides nobody knows which."""
+    name, both = first.order.parent_id, len({one.order.side for one in members(turn, group).values()}) > 1
+    if name not in turn.live.overfilled:
+        turn.live.overfilled[name] = None
+        turn.log("critical", "oco_overfilled", parent_id=name, qty=plain(over), flattens=not both)
+    if not both:
+        flatten(turn, group, first, over)
 
 
 def _amend(turn: Turn, parent: ParentState, qty: Decimal) -> None:
@@ -192,6 +196,19 @@ def _batch_ns(turn: Turn, name: ParentId, group: GroupState, entry: ParentState)
 
 
 # --- cancelled ----------------------------------------------------------------------------------------------
+
+
+def flatten_brackets(turn: Turn, ended: list[ParentState]) -> None:
+    """Let those brackets of which all that is open ends be sold, where their `on_cancel` says so."""
+    names = {parent.order.parent_id for parent in ended}
+    for group_id in dict.fromkeys(parent.group for parent in ended if parent.group is not None):
+        group = turn.trading.groups.get(group_id)
+        if group is None or group.kind != "bracket" or group.ending == FLATTEN:
+            continue
+        left = [one for one in members(turn, group).values() if one.phase is not Phase.DONE]
+        flattens = bracket_settings(group.wish.settings).on_cancel == FLATTEN
+        if flattens and all(one.order.parent_id in names for one in left):
+            turn.emit(GroupEnding(turn.now, group_id, FLATTEN))
 
 
 def cancel_group(turn: Turn, parent: ParentState) -> bool:

@@ -13,12 +13,14 @@ from tradefan.actors.oms_entry import No, check_shape, checked, say_accepted, tr
 from tradefan.actors.oms_executor import make_executor
 from tradefan.actors.oms_gate import reference
 from tradefan.actors.oms_reduce import over_position
+from tradefan.actors.oms_room import members
 from tradefan.actors.oms_state import Turn
 from tradefan.actors.oms_tca import in_market
 from tradefan.contracts import RiskRefused
 from tradefan.core.contingent import TRIGGERS, TriggerSettings, is_protective
 from tradefan.core.group import ENTRY, Leg, bracket_settings, check_level, legs_of, oco_settings
 from tradefan.core.ids import parent_id
+from tradefan.core.trading import ParentState
 from tradefan.messages.contingent import Group
 from tradefan.messages.instrument import Instrument
 from tradefan.messages.orders import ParentOrder, SubmitOrder
@@ -26,7 +28,7 @@ from tradefan.messages.plan import Plan
 from tradefan.messages.records import (
     Parent,
 )
-from tradefan.units import ParentId, sign
+from tradefan.units import ZERO, ParentId, sign
 
 
 class Begun(NamedTuple):
@@ -85,6 +87,27 @@ def checked_group(turn: Turn, wish: SubmitOrder, order: ParentOrder) -> list[Beg
         raise No(refused)
     begins += [None] * (len(legs) - len(begins))
     return [Begun(*one) for one in zip(legs, orders, begins, strict=True)]
+
+
+def check_entry(turn: Turn, parent: ParentState, order: ParentOrder) -> None:
+    """Hold the exits of a bracket against what its entry is to become; nothing where it is no entry.
+
+    Raises:
+        Refused, No: why it may not.
+    """
+    group = None if parent.group is None else turn.trading.groups.get(parent.group)
+    old, instrument = parent.order, turn.instrument(order.instrument)
+    if group is None or group.kind != "bracket" or parent.leg != ENTRY or instrument is None:
+        return
+    if (order.order_qty, order.limit_price, order.settings.get("trigger_price")) == (
+        *(old.order_qty, old.limit_price, old.settings.get("trigger_price")),
+    ):
+        return
+    wish = group.wish
+    legs, known = legs_of("bracket", wish.side, wish.limit_price, wish.settings), members(turn, group)
+    exits = [(leg, replace(known[leg.name].order, order_qty=order.order_qty)) for leg in legs[1:]]
+    rest = replace(order, order_qty=max(order.order_qty - parent.cum_qty, ZERO))
+    _check_exits(turn, [(legs[0], rest), *exits], instrument)
 
 
 def _order(turn: Turn, first: ParentOrder, leg: Leg, number: int) -> ParentOrder:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from tradefan.actors.oms_contingent import check_trigger_now
-from tradefan.actors.oms_entry import No, checked, tradable
+from tradefan.actors.oms_contingent import checked_trigger
+from tradefan.actors.oms_entry import No, checked
 from tradefan.actors.oms_executor import entry_of, plan_of, settings_of
 from tradefan.actors.oms_group_entry import checked_group
 from tradefan.actors.oms_state import Turn
@@ -57,7 +57,7 @@ def _first(turn: Turn, ask: AskPlan, order: ParentOrder) -> tuple[str, ParentOrd
 def _plan(turn: Turn, order: ParentOrder) -> Plan | None:
     """Return the plan of an order; of a contingent one that which it would get if it fired now."""
     if order.algo in TRIGGERS:
-        check_trigger_now(turn, order, tradable(turn, order.account, order.instrument))
+        checked_trigger(turn, order)
         return plan_of(turn, order)
     return checked(turn, order, at_stop=False)
 

@@ -174,15 +174,15 @@ def go_on(turn: Turn, parent: ParentState, plan: Plan | None) -> None:
 
 
 def moved(turn: Turn, parent: ParentState) -> Plan | None:
-    """Return a plan whose end is as far away as it was when its clock was stopped; None without an end.
+    """Return a plan whose end is as far away as when its clock was stopped; None where that is the old one.
 
     Raises:
         Refused: NO_REFERENCE.
     """
-    plan, stood_ns = parent.plan, _stood_ns(turn, parent)
-    if plan is None or plan.end_ns is None or not stood_ns:
+    plan = parent.plan
+    if plan is None or plan.end_ns is None or turn.now < plan.start_ns:
         return None
-    return plan_of(turn, parent.order, parent, replace(plan, end_ns=plan.end_ns + stood_ns))
+    return plan_of(turn, parent.order, parent, replace(plan, end_ns=plan.end_ns + _stood_ns(turn, parent)))
 
 
 def _stood_ns(turn: Turn, parent: ParentState) -> int:

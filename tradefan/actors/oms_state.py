@@ -307,6 +307,8 @@ class Live(Struct):
     """Armed parents."""
     watchers: dict[InstrumentId, dict[ParentId, None]] = field(default_factory=dict)
     overdue: dict[ParentId, None] = field(default_factory=dict)
+    overfilled: dict[ParentId, None] = field(default_factory=dict)
+    """Of these groups somebody knows that they have traded too much."""
     """Parents that have fired and are not done, of which that was said."""
     tending: dict[ParentId, None] = field(default_factory=dict)
     """Groups that are being looked after in this very turn."""

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from decimal import Decimal, InvalidOperation
 
-from msgspec.structs import replace
-
 from tradefan.actors.oms_contingent import accept_trigger
 from tradefan.actors.oms_engine import advance
 from tradefan.actors.oms_entry import No, checked, say_accepted, tradable
 from tradefan.actors.oms_gate import closed, not_ready, reference, risk_state
-from tradefan.actors.oms_group import cancel_group, leg_ended
+from tradefan.actors.oms_group import cancel_group, flatten_brackets, leg_ended
+from tradefan.actors.oms_group_end import FLATTEN
 from tradefan.actors.oms_group_entry import accept_group
 from tradefan.actors.oms_parents import cancel_children, complete
 from tradefan.actors.oms_state import REFUSALS_KEPT, Turn
@@ -96,7 +95,7 @@ def _known(turn: Turn, wish: SubmitOrder | SetTarget) -> bool:
     if known is None:
         return False
     parent, group = turn.trading.parents.get(known), turn.trading.groups.get(known)
-    first = None if parent is None else _as_asked(parent) if group is None else group.wish
+    first = None if parent is None else (parent.asked or parent.order) if group is None else group.wish
     if isinstance(wish, SubmitOrder) and first is not None and not _same(first, wish):
         # The first answer would look as if this wish had been heard.
         text = f"ref {wish.ref!r} of {wish.owner} is {known}, which is another order"
@@ -105,11 +104,6 @@ def _known(turn: Turn, wish: SubmitOrder | SetTarget) -> bool:
         names = (known,) if group is None else tuple(group.members.values())
         turn.guard(Answer(wish.req, names, known=True))
     return True
-
-
-def _as_asked(parent: ParentState) -> ParentOrder:
-    asked = parent.asked_qty
-    return parent.order if asked is None else replace(parent.order, order_qty=asked)
 
 
 def _same(order: ParentOrder | SubmitOrder, wish: SubmitOrder) -> bool:
@@ -396,8 +390,23 @@ def on_cancel_all(turn: Turn, wish: CancelAll) -> None:
     elif turn.live.closing and wish.owner in turn.wiring.owners:
         # A strategy's last word comes before our own part of the stop, which leaves what protects.
         found = [parent for parent in found if not parent.order.protective]
+    flatten_brackets(turn, found)
     end_parents(turn, found, "cancelled")
+    _say_unprotected(turn, found)
     _say_cancelled(turn, wish.req, found)
+
+
+def _say_unprotected(turn: Turn, ended: list[ParentState]) -> None:
+    """Name the positions that have lost an order which protected them, and are not sold by a bracket."""
+    names = dict[str, None]()
+    for parent in ended:
+        order, group = parent.order, turn.trading.groups.get(parent.group or parent.order.parent_id)
+        held = turn.trading.ledger.positions.get(order.account, {}).get(order.owner, {}).get(order.instrument)
+        sold = group is not None and group.ending == FLATTEN
+        if order.protective and not sold and held is not None and held.qty:
+            names[f"{order.owner} {order.instrument} {plain(held.qty)}"] = None
+    if names:
+        turn.log("warning", "protection_cancelled", positions=list(names))
 
 
 def _say_cancelled(turn: Turn, req: int | None, parents: list[ParentState]) -> None:

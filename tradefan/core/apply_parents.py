@@ -222,6 +222,7 @@ def on_amended(state: Trading, record: Amended) -> bool:
     ):
         return False
     apply_tca.on_amended(state, parent, record)
+    parent.asked = parent.asked or was
     parent.order, parent.amending = order, None
     apply_tca.on_plan(state, parent, record.plan, record.at_ns)
     _take_plan(state, parent, record.plan, record.at_ns)

@@ -77,8 +77,7 @@ def on_amend(state: Trading, record: Amend) -> bool:
     parent = state.parents.get(record.parent_id)
     if parent is None or parent.phase is Phase.DONE or not (sound(record.order_qty) and record.order_qty > 0):
         return False
-    if parent.asked_qty is None:
-        parent.asked_qty = parent.order.order_qty
+    parent.asked = parent.asked or parent.order
     apply_tca.on_resized(state, parent, record.order_qty, record.mid)
     limit = parent.order.limit_price if record.limit_price is None else record.limit_price
     parent.order = replace(parent.order, order_qty=record.order_qty, limit_price=limit)

@@ -118,8 +118,8 @@ class ParentState(Struct):
     leg: str = ""
     held: bool = False
     """It is an exit, which its group begins and sizes."""
-    asked_qty: Decimal | None = None
-    """What it was asked for, where that was changed since."""
+    asked: ParentOrder | None = None
+    """As it was asked for, where that was changed since."""
 
     @property
     def done_qty(self) -> Decimal:

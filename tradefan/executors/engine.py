@@ -29,6 +29,7 @@ from tradefan.execution import (
     Spent,
     View,
     Wake,
+    backoff_ns,
     retry_ns,
 )
 from tradefan.executors.tactics import (
@@ -43,16 +44,12 @@ from tradefan.executors.tactics import (
 from tradefan.executors.trajectories import Whole
 from tradefan.messages.orders import OrderStatus
 from tradefan.messages.plan import Clip
-from tradefan.units import MS
 
 FATAL = ("AUTH", "UNSUPPORTED", "DEFECT", "RESTRICTED")
 """Classes of rejections that no other child of the parent would escape."""
 BUSY = ("RATE_LIMIT",)
 """Classes of rejections that pass by themselves."""
 POST_ONLY = "POST_ONLY"
-FRUITLESS_NS = 250 * MS
-FRUITLESS_MAX = 20
-"""A child after one that came to nothing waits so long, times how many did in a row, up to so many."""
 
 
 def step(recipe: Recipe, view: View) -> tuple[Command, ...]:
@@ -109,7 +106,7 @@ def _later(recipe: Recipe, view: View) -> Decide | Wake | None:
     if not _was_busy(last) or clip.plan != view.plans:
         return None
     in_row = sum(1 for _ in takewhile(_was_busy, reversed(view.children)))
-    again_ns = (view.last_end_ns or 0) + FRUITLESS_NS * min(in_row, FRUITLESS_MAX)
+    again_ns = (view.last_end_ns or 0) + backoff_ns(in_row)
     if view.now_ns < again_ns:
         return Wake(again_ns)
     return Decide(clip.k, clip.target, view.rest, view.rest, clip.deadline_ns, "", clip.before)
@@ -138,7 +135,7 @@ def _fruitless(recipe: Recipe, view: View) -> tuple[Command, ...]:
     if kind == "FILTER":
         # Too small, or off a grid that has just changed: the rules are read again, the next clip has it.
         return (Spent(last.status, last.reason),)
-    again_ns = (view.last_end_ns or 0) + FRUITLESS_NS * min(view.fruitless, FRUITLESS_MAX)
+    again_ns = (view.last_end_ns or 0) + backoff_ns(view.fruitless)
     return (Wake(again_ns),) if view.now_ns < again_ns else ()
 
 
@@ -227,7 +224,8 @@ def _would(settings: Common, view: View) -> Decide | Wake | None:
     lots = min(view.rest, shown)
     if lots < max(view.plan.min_clip, 1):
         return at_next_quote()
-    k, target, before, deadline_ns = -1, 0, 0, view.now_ns + settings.participation_window
+    deadline_ns: int | None = view.now_ns + settings.participation_window
+    k, target, before = -1, 0, 0
     if clip is not None and clip.plan == view.plans:
         k, target, before = clip.k, clip.target, clip.before
         deadline_ns = clip.deadline_ns if _lives(view, clip) else deadline_ns

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from itertools import takewhile
 from typing import Annotated, Literal
 
 from tradefan.contracts import register
 from tradefan.core import schedule
 from tradefan.core.schedule import ceil_div
-from tradefan.execution import LIMIT, Child, Common, Decide, Scheduled, Trajectory, View, Wake
+from tradefan.execution import LIMIT, Child, Common, Decide, Scheduled, Trajectory, View, Wake, backoff_ns
 from tradefan.executors.trajectories import Rated
 from tradefan.messages.plan import Clip
 from tradefan.setting import unit
@@ -169,7 +170,8 @@ class Refill:
         settings, clip, plan = self.settings, current(view), view.plan
         number = 0 if clip is None else clip.k + 1
         if clip is not None:
-            if clip.lots and view.attempts == clip.attempts:
+            over = clip.deadline_ns is not None and view.now_ns >= clip.deadline_ns
+            if clip.lots and view.attempts == clip.attempts and not over:
                 # Its tactic has not placed it yet.
                 return Wake()
             live = view.live
@@ -177,6 +179,9 @@ class Refill:
                 return Wake()
             ended_ns = view.now_ns if live else (view.last_end_ns or clip.begun_ns)
             after_ns = schedule.between(settings.delay_min, settings.delay_max, view.name, number)
+            in_row = sum(1 for _ in takewhile(lambda child: child.fruitless, reversed(view.children)))
+            # Each refill is a clip of its own: what its venue does not take, it is not offered ever again.
+            after_ns = max(after_ns, backoff_ns(in_row))
             if view.now_ns < ended_ns + after_ns and not live:
                 return Wake(ended_ns + after_ns)
         if view.rest < max(plan.min_clip, 1):

@@ -154,6 +154,12 @@ def test_plan_when_a_group_then_all_legs_are_checked_and_the_first_is_planned(be
         (10, "twep", {}, "UNKNOWN_ALGO", None),
         (1_000, "market", {}, "RISK_MAX_ORDER_QTY", "order_qty 10"),
         ("1e40", "market", {}, "BAD_NUMBER", None),
+        (
+            10,
+            "stop",
+            {"settings": {"trigger_price": "95"}, "side": "sell", "reduce_only": True},
+            *("RISK_REDUCE_ONLY", "nothing"),
+        ),
         (10, "bracket", {"settings": {"stop": {"trigger_price": "101"}}}, "WOULD_TRIGGER_NOW", None),
         (10, "oco", {"settings": LEGS, "side": "sell", "reduce_only": True}, "RISK_REDUCE_ONLY", None),
     ],

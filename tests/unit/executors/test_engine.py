@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from tests.property.walker import Walk
 from tests.property.walks import T0, make
-from tradefan.execution import Chase, End, Query, Shrink, View, Wake
+from tradefan.execution import Chase, End, Place, Query, Shrink, View, Wake
 from tradefan.executors.engine import step
 from tradefan.messages.orders import OrderStatus
 from tradefan.messages.plan import Volume
@@ -333,6 +333,41 @@ def test_pov_when_its_owner_would_trade_between_two_clips_then_it_takes_what_is_
     walk.bid, walk.ask, walk.ask_lots = 9_980, 9_982, 300
     at(walk, 40)
     assert placed(walk)[1:] == [(300, 9_990, "IOC")]
+
+
+@pytest.mark.parametrize("name", ["iceberg", "iceberg, peg"])
+def test_iceberg_when_its_venue_takes_nothing_then_it_waits_longer_each_time(name: str) -> None:
+    """A quarter of a second more behind each, up to five seconds: 103 children in a minute before."""
+    walk = quiet(name, 200)
+    walk.question()
+    while walk.now_ns < T0 + 60 * SECOND and not walk.over:
+        if walk.kids[-1].live:
+            kid = walk.kids[-1]
+            kid.open = False
+            walk._tell(kid)
+            kid.status = OrderStatus.REJECTED
+            walk.question()
+        assert walk.wake.at_ns is not None
+        walk.now_ns = max(walk.wake.at_ns, walk.now_ns + MS)
+        walk.question()
+    assert len(walk.kids) < 35
+
+
+def test_iceberg_when_its_last_clip_was_never_placed_then_its_extension_goes_on() -> None:
+    """A gate has refused the child until the end: the clip is over, the next one is placed."""
+    walk = quiet("iceberg, extend", 100)
+    walk.question()
+    kid = walk.kids[-1]
+    kid.cum, kid.open = kid.lots, False
+    walk._tell(kid)
+    perform = walk._perform
+    walk._perform = lambda command: not isinstance(command, Place) and perform(command)  # type: ignore[method-assign]
+    for second in (1, 2, 3, 250):
+        at(walk, second)
+    walk._perform = perform  # type: ignore[method-assign]
+    for second in (300, 301, 302):
+        at(walk, second)
+    assert len(walk.kids) == 2
 
 
 def test_iceberg_when_it_is_planned_anew_beside_a_doubt_then_it_waits_for_the_evidence() -> None:
