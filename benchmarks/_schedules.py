@@ -24,7 +24,7 @@ from msgspec.structs import replace
 from benchmarks._paired import Paired, mean, paired, shown
 from tradefan.core import schedule, track
 from tradefan.core.curve import expected, levels_of, packaged
-from tradefan.execution import AT_END, EXTEND
+from tradefan.execution import Scheduled
 from tradefan.executors.entry import Entry
 from tradefan.messages.instrument import Instrument
 from tradefan.messages.market import VolumeDays
@@ -295,13 +295,17 @@ def _outcome(
 
 
 def _curve_error(watch: Watch, engine: BarEngine, volumes: Sequence[int]) -> float | None:
-    """Return max |F - share of the window's volume that had traded| over the decisions of a schedule."""
-    n = len(engine.plan.taus)
-    if not n:
+    """Return max |F - share of the window's volume that had traded| at the ends of a plan's intervals.
+
+    F is the plan's, without the jitter of its sizes; what follows live volume is held against its curve.
+    """
+    plan, settings = engine.plan, engine.recipe.settings
+    n = len(plan.taus)
+    if not n or not isinstance(settings, Scheduled):
         return None
-    planned = [clip for clip in watch.clips if clip.reason not in (AT_END, EXTEND)]
-    points = [(clip.target / watch.lots, volumes[(clip.k + 1) * (len(volumes) - 1) // n]) for clip in planned]
-    return max(abs(share - volume / volumes[-1]) for share, volume in points)
+    due = schedule.without_jitter(plan.taus, plan.base, settings.size_jitter, engine.name)
+    ends = (volumes[(k + 1) * (len(volumes) - 1) // n] / volumes[-1] for k in range(n))
+    return max(abs(lots / watch.lots - traded) for lots, traded in zip(due, ends, strict=True))
 
 
 # --- all of them -----------------------------------------------------------------------------------------

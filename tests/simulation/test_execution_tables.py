@@ -66,7 +66,7 @@ def test_schedules_when_a_few_windows_are_played_then_each_algorithm_has_its_lin
         if one.algo != "pov":
             assert (one.within, one.filled) == (1.0, 1.0)
             assert one.curve_error is not None
-            assert one.curve_error < 0.05
+            assert one.curve_error < 0.1
     assert len(_schedules.lines(found)) == 9
 
 

@@ -45,6 +45,8 @@ class Curve(Struct):
     """What has traded by the ends of the intervals of a `vwap`, in lots since its `base`."""
 
     plans: int
+    expected: tuple[float, ...]
+    """What its plan expects by each end, without the jitter of its sizes, in lots of the order."""
     base: int
     last: int
     at_ends: list[int] = field(default_factory=list)

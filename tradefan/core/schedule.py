@@ -109,6 +109,16 @@ def targets(order_lots: int, shares: Shares, jitter: Decimal, name: str, base: i
     )
 
 
+def without_jitter(taus: Sequence[int], base: int, jitter: Decimal, name: str) -> tuple[float, ...]:
+    """Return what targets were before the jitter of their sizes, in lots from `base` on, to a lot or two."""
+    found, before, num = list[float](), float(base), float(jitter)
+    for k, tau in enumerate(taus):
+        part = num * draw(name, "size", k) / _UNIT if k < len(taus) - 1 else 0.0
+        before = min(max((tau - part * before) / (1 - part), before), float(taus[-1]))
+        found.append(before - base)
+    return tuple(found)
+
+
 # --- clips ------------------------------------------------------------------------------------------
 
 

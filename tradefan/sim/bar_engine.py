@@ -89,6 +89,7 @@ class BarEngine:
         self._own: deque[tuple[int, int]] = deque()
         self._own_lots = 0
         self._least = entry.instrument.min_notional / entry.instrument.price_tick / entry.instrument.qty_lot
+        self.name = entry.order.parent_id
         self._collars = [getattr(self.recipe.settings, name) for name in ("collar_bps", "wide_collar_bps")]
         self._look()
         self._ask()
@@ -178,7 +179,7 @@ class BarEngine:
         collar, wide = (self._collar(bps) for bps in self._collars)
         return View(
             now_ns=self._now_ns,
-            name=self._entry.order.parent_id,
+            name=self.name,
             side=self._entry.order.side,
             order_lots=self._lots,
             cum=self.cum,

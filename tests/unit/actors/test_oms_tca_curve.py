@@ -18,9 +18,9 @@ def bench() -> Bench:
     return Bench().ready()
 
 
-def follow_a_curve(bench: Bench, until_s: int) -> Costs:
+def follow_a_curve(bench: Bench, until_s: int, jitter: str = "0") -> Costs:
     """Work 40 s in four even intervals, while 4,000 lots trade in the first 10 s and 1,000 in the rest."""
-    settings = {"duration": "40s", "slices": 4, "size_jitter": 0, "post_only": True, "at_end": "cancel"}
+    settings = {"duration": "40s", "slices": 4, "size_jitter": jitter, "post_only": True, "at_end": "cancel"}
     bench.submit(10, algo="vwap", settings=settings)
     bench.tell(VolumeTick(BTC, 1, 0, 0.0, 100.0, bench.now_ns))
     for second in range(until_s):
@@ -36,6 +36,14 @@ def follow_a_curve(bench: Bench, until_s: int) -> Costs:
 def test_curve_when_the_volume_comes_sooner_then_its_error_is_the_largest_distance(bench: Bench) -> None:
     """By 10 s a quarter was expected and 4,000 of 5,000 came; 38 s are 0.95 of the plan."""
     assert follow_a_curve(bench, 38).curve_error == pytest.approx(4_000 / 5_000 - 0.25 / 0.95)
+
+
+@pytest.mark.parametrize("jitter", ["0.2", "0.8"])
+def test_curve_when_sizes_have_jitter_then_that_is_no_error_of_the_curve(bench: Bench, jitter: str) -> None:
+    """The sizes of clips are hidden by it, what is expected of the market is not."""
+    assert follow_a_curve(bench, 38, jitter).curve_error == pytest.approx(
+        4_000 / 5_000 - 0.25 / 0.95, abs=1e-3
+    )
 
 
 def test_curve_when_it_is_not_over_then_both_are_shares_of_what_is_now(bench: Bench) -> None:

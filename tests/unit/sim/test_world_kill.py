@@ -13,7 +13,7 @@ from tradefan.actors import gateway_flights, oms, oms_kill
 from tradefan.actors.oms_owners import on_owner_turn
 from tradefan.actors.oms_state import Turn
 from tradefan.core.scopes import scopes as scopes_of
-from tradefan.core.trigger import Armed, Condition, Confirm
+from tradefan.core.trigger import Armed, Condition, Confirm, Seen
 from tradefan.messages.orders import OwnerTurn
 from tradefan.messages.wire import Write
 from tradefan.sim import inject
@@ -69,7 +69,7 @@ def test_ambush_when_it_waits_at_a_level_then_it_strikes_as_the_market_comes_nea
     """Within 2 bps of the level of what is armed, with the scopes of its order."""
     order = parent_order(algo="stop")
     condition = Condition("stop", "sell", Confirm(), trigger=60_000)
-    watched = SimpleNamespace(condition=condition, armed=Armed(recent=((T0, 1, price),)))
+    watched = SimpleNamespace(condition=condition, armed=Armed(recent=(Seen(T0, 1, price, price),)))
     live = SimpleNamespace(running=False, watched={PID: watched})
     parents = {PID: SimpleNamespace(order=order)}
     oms: Any = SimpleNamespace(live=live, trading=SimpleNamespace(parents=parents))
