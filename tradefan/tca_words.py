@@ -43,6 +43,7 @@ FLAGS = {
     "revised": "the venue took a trade back or changed it",
     "no_fee_price": "a fee is in an asset without a price here",
     "volume_unknown": "nobody told what traded, or its volume curve is a shape without volumes",
+    "no_trades": "nobody else has traded in its time",
     "curve_fallback": "no volume curve was known: it went as a TWAP",
     "not_begun": "it ended before it began to work",
     "untracked": "it began under an older program",

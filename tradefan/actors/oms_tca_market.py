@@ -188,6 +188,8 @@ def met(
     volume, vwap = _traded(live, seen.wiring, parent, base, instrument.qty_lot, broken=broken)
     if volume is None:
         flags.append("volume_unknown")
+    elif vwap is None:
+        flags.append("no_trades")
     twap = None if mean is None else exact(mean)
     return Met(end_px, vwap, twap, volume, m.sigma_bps(mids, base.since)), tuple(flags)
 

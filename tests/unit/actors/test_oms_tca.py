@@ -297,6 +297,18 @@ def test_benchmarks_when_the_market_moves_then_time_average_and_vwap_are_those_o
     bench.check()
 
 
+def test_benchmarks_when_nobody_else_trades_then_a_flag_says_so(bench: Bench) -> None:
+    """The volume is known: it is our own alone."""
+    create = resting(bench, 2, 105)
+    bench.tell(VolumeTick(BTC, 1, 0, 0.0, 100.0, bench.now_ns))
+    bench.fill(create, 1, price=D(105))
+    bench.tell(VolumeTick(BTC, 1, 1_000, 105_000.0, 105.0, bench.now_ns))
+    bench.tell(CancelParent(TREND, create.parent_id))
+    bench.report(create, S.CANCELED, 1)
+    found = last(bench)
+    assert (found.vwap, found.participation, "no_trades" in found.flags) == (None, D(1), True)
+
+
 def test_benchmarks_when_a_hole_is_in_the_window_then_they_are_null(bench: Bench) -> None:
     """Without a mid for more than 5 s the average is unknown."""
     create = resting(bench, 1, 99)
