@@ -30,6 +30,7 @@ from tradefan.terminal import (
     Sets,
     Url,
     fail,
+    instant,
     number,
     pairs,
     print_json,
@@ -255,10 +256,9 @@ def logs(
     """Print the daemon's log, one JSON object a line."""
     from tradefan.environment import find_places
     from tradefan.logs import follow_log, read_log
-    from tradefan.units import since_ns
 
     path = find_places(env, config).log
-    from_ns = None if since is None else since_ns(since, time.time_ns())
+    from_ns = None if since is None else instant("--since", since)
     lines = 40 if tail is None and since is None else tail
     if not path.is_file():
         fail(f"no log at {path}; has the daemon been started?", NOT_RUNNING)

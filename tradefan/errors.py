@@ -9,6 +9,8 @@ TradeFanError
 from __future__ import annotations
 
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 
 class TradeFanError(Exception):
@@ -23,6 +25,15 @@ class Refused(TradeFanError):
         self.code = code
         self.text = text
         self.would_pass = would_pass
+
+
+@contextmanager
+def naming(key: str, code: str | None = None, would_pass: str | None = None) -> Iterator[None]:
+    """Let a refusal inside say which key its value was of; with a code and a proposal, where given."""
+    try:
+        yield
+    except Refused as no:
+        raise Refused(code or no.code, f"{key}: {no.text}", would_pass or no.would_pass) from no
 
 
 class Outage(TradeFanError):

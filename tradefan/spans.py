@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 from tradefan.errors import Refused
-from tradefan.units import SECOND, parse_duration, parse_iso
+from tradefan.units import DAY, DURATION_MAX, NS_MAX, SECOND, parse_duration, parse_iso
 
 
 class Span(int):
@@ -30,7 +30,7 @@ def read_special(kind: type[Any], value: object) -> Span | Instant:
             return Instant(parse_iso(value))
     except Refused as no:
         raise ValueError(no.text) from None
-    if kind is Instant and isinstance(value, int) and not isinstance(value, bool) and value > 0:
+    if kind is Instant and isinstance(value, int) and not isinstance(value, bool) and 0 < value <= NS_MAX:
         return Instant(value)
     raise ValueError(f"expected {'a duration' if kind is Span else 'an instant'}, got {value!r}"[:200])
 
@@ -45,9 +45,10 @@ def _span(value: object) -> Span:
     if seconds is None and isinstance(value, str):
         return Span(parse_duration(value))
     if seconds is None:
-        raise ValueError(f"expected a duration such as 30s, got {value!r}")
-    if not (seconds.is_finite() and 0 < seconds <= 10**9):
-        raise ValueError(f"expected a duration above zero, got {value!r}")
+        raise ValueError(f"expected a duration such as 30s, got {value!r:.60}")
+    if not (seconds.is_finite() and 0 < seconds <= DURATION_MAX // SECOND):
+        text = f"expected a duration above zero, up to {DURATION_MAX // DAY}d"
+        raise ValueError(f"{text}, got {value!r:.60}")
     return Span(int(seconds * SECOND))
 
 

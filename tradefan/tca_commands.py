@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import quote
 
 import orjson
 import typer
 
 from tradefan.client import FAILED, NOT_RUNNING, Client, Unanswered, read_token
 from tradefan.errors import Refused
-from tradefan.terminal import AsJson, ConfigDir, Env, Url, address, fail, print_json, program
-from tradefan.units import plain, since_ns
+from tradefan.terminal import AsJson, ConfigDir, Env, Url, address, fail, instant, print_json, program
+from tradefan.units import plain
 
 RESULTS = Path("results")
 HTTP_NOT_FOUND = 404
@@ -103,10 +103,10 @@ def _costs_of(parent_id: str, env: str, config: Path | None, url: str | None) ->
 
 def _costs_since(since: str, env: str, config: Path | None, url: str | None) -> dict[str, Any]:
     """Ask likewise for all that ended since then."""
-    from_ns = since_ns(since, time.time_ns())
+    from_ns = instant("--since", since)
     client = _daemon(env, config, url)
     if client is not None:
-        return client.get(f"/api/v1/tca?since={since}")  # type: ignore[no-any-return]
+        return client.get(f"/api/v1/tca?since={quote(since)}")  # type: ignore[no-any-return]
     from tradefan.tca_store import costs_since, read_store
 
     with read_store(_store(env, config)) as store:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import os
 import sys
+import time
 from collections.abc import Iterable
 from contextlib import suppress
 from decimal import Decimal, InvalidOperation
@@ -16,8 +17,8 @@ import orjson
 import typer
 
 from tradefan.client import FAILED, NOT_READY, NOT_RUNNING, Client, Unanswered, read_token
-from tradefan.errors import Refused
-from tradefan.units import NAME_MAX, clean, cut, require_number
+from tradefan.errors import Refused, naming
+from tradefan.units import NAME_MAX, clean, cut, require_number, since_ns
 
 PREREQUISITE = 69
 DEFECT = 70
@@ -93,6 +94,16 @@ def number(option: str, text: str) -> str:
             require_number(option, value)
             return text
     raise Refused("BAD_NUMBER", f"{option}: expected a number above zero, got {text!r}")
+
+
+def instant(option: str, text: str) -> int:
+    """Return the instant in ns of `10m` (so long ago) or of a text in ISO 8601.
+
+    Raises:
+        Refused: BAD_DURATION or BAD_INSTANT when it is neither.
+    """
+    with naming(option):
+        return since_ns(text, time.time_ns())
 
 
 def given(option: str, text: str, most: int) -> str:

@@ -42,6 +42,10 @@ DAY = 24 * HOUR
 NUMBER_DIGITS = 15
 """Digits before the point of a quantity or price; with the places they stay below the context's 38."""
 NUMBER_PLACES = 18
+NS_MAX = 2**63 - 1
+"""The last instant that record and store hold, in 2262; the first one is as far from 1970."""
+DURATION_MAX = 36_500 * DAY
+"""A century: what is so long ago, or so far ahead, is still an instant that they hold."""
 _SHOWN_MAX = 60
 REASON_MAX = 200
 """Characters of a human's reason that the journal keeps."""
@@ -160,16 +164,22 @@ def parse_duration(text: str) -> int:
     """Return nanoseconds of `250ms 30s 5m 1h 1d`.
 
     Raises:
-        Refused: BAD_DURATION when the text has another form or is not above zero.
+        Refused: BAD_DURATION when the text has another form, is not above zero or more than `DURATION_MAX`.
     """
     number = text.rstrip("abcdefghijklmnopqrstuvwxyz")
     suffix = text[len(number) :]
-    if suffix not in _SUFFIXES or not number.isdecimal() or int(number) == 0:
+    known = suffix in _SUFFIXES and number.isdecimal()
+    # As many digits as count: int() refuses thousands of them in its own way.
+    ns = int(number[:_SHOWN_MAX]) * _SUFFIXES[suffix] if known else 0
+    if ns == 0:
         raise Refused(
             "BAD_DURATION",
-            f"expected a duration such as 250ms, 30s, 5m, 1h or 1d, got {text!r}",
+            f"expected a duration such as 250ms, 30s, 5m, 1h or 1d, got {text!r:.{_SHOWN_MAX}}",
         )
-    return int(number) * _SUFFIXES[suffix]
+    if ns > DURATION_MAX:
+        most = f"{DURATION_MAX // DAY}d"
+        raise Refused("BAD_DURATION", f"expected a duration up to {most}, got {text!r:.{_SHOWN_MAX}}")
+    return ns
 
 
 def since_ns(text: str, now_ns: int) -> int:
@@ -193,15 +203,18 @@ def parse_iso(text: str) -> int:
     """Return nanoseconds of an ISO-8601 instant; without an offset it is UTC.
 
     Raises:
-        Refused: BAD_INSTANT when the text is no instant.
+        Refused: BAD_INSTANT when the text is no instant, or one that no record holds.
     """
     try:
         moment = datetime.fromisoformat(text)
     except ValueError as error:
         raise Refused(
             "BAD_INSTANT",
-            f"expected an instant such as 2026-01-31T12:00:00Z, got {text!r}",
+            f"expected an instant such as 2026-01-31T12:00:00Z, got {text!r:.{_SHOWN_MAX}}",
         ) from error
     moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
     whole = int(moment.replace(microsecond=0).timestamp())
-    return whole * SECOND + moment.microsecond * US
+    ns = whole * SECOND + moment.microsecond * US
+    if not -NS_MAX <= ns <= NS_MAX:
+        raise Refused("BAD_INSTANT", f"expected an instant from 1678 to 2261, got {text!r}")
+    return ns

@@ -361,7 +361,9 @@ def test_command_when_asked_for_many_then_means_come(stored: Shell) -> None:
         ((), "expected the ID of an order, or --since"),
         (("p1", "--since", "7d"), "expected the ID of an order, or --since"),
         (("--since", "7d", "--html"), "name its ID"),
-        (("--since", "soon"), "expected an instant"),
+        (("--since", "soon"), "--since: expected an instant"),
+        (("--since", "200000d"), "--since: expected a duration up to 36500d, got '200000d'"),
+        (("--since", "9999-12-31"), "--since: expected an instant from 1678 to 2261, got '9999-12-31'"),
         (("../x",), "expected an order's id"),
     ],
 )
@@ -387,5 +389,9 @@ def test_command_when_a_daemon_runs_then_it_is_asked(shell: Shell, daemon: Daemo
     daemon.answers["/api/v1/tca?since=7d"] = (200, {"since_ns": T0, "rows": [], "by": {}, "more": False})
     found = json.loads(shell("tca", "p1", "--json", "--url", daemon.url, "--config", str(shell.config)).out)
     assert found["is_bps"] == "12.5"
-    done = shell("tca", "--since", "7d", "--url", daemon.url, "--config", str(shell.config))
-    assert (done.code, "no order has ended" in done.out) == (0, True)
+    daemon.answers["/api/v1/tca?since=2026-11-30T15%3A00%3A00%2B00%3A00"] = daemon.answers[
+        "/api/v1/tca?since=7d"
+    ]
+    for since in ("7d", "2026-11-30T15:00:00+00:00"):
+        done = shell("tca", "--since", since, "--url", daemon.url, "--config", str(shell.config))
+        assert (done.code, "no order has ended" in done.out) == (0, True)

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from tradefan.contracts import Settings, lookup, read_settings, register, suggest
 from tradefan.core.trigger import Condition, Confirm, Kind, read_confirm
-from tradefan.errors import Refused
+from tradefan.errors import Refused, naming
 from tradefan.messages.instrument import Instrument
 from tradefan.messages.orders import ParentOrder
 from tradefan.setting import unit
@@ -275,6 +275,9 @@ def good_till_ns(expiry: str) -> int | None:
     """Return the instant of `good_till:<instant>`, None for the others.
 
     Raises:
-        Refused: the text is no instant.
+        Refused: BAD_SETTING, the text is no instant that a record can hold.
     """
-    return parse_iso(expiry.removeprefix(GOOD_TILL)) if expiry.startswith(GOOD_TILL) else None
+    if not expiry.startswith(GOOD_TILL):
+        return None
+    with naming("expiry", "BAD_SETTING", "expiry gtc"):
+        return parse_iso(expiry.removeprefix(GOOD_TILL))

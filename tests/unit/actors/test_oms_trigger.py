@@ -259,6 +259,12 @@ REFUSALS: dict[str, tuple[str, dict[str, Any], str, str | None]] = {
         "BAD_WINDOW",
         "expiry gtc",
     ),
+    "never": (
+        "stop",
+        {"trigger_price": "110", "expiry": "good_till:9999-12-31T23:59:59Z"},
+        "BAD_SETTING",
+        "expiry gtc",
+    ),
     "confirm": (
         "stop",
         {"trigger_price": "110", "source": "mid", "confirm": "prints:2"},

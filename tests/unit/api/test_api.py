@@ -461,6 +461,8 @@ async def test_costs_when_they_cannot_be_had_then_the_answer_says_why(start: Sta
     web = await start()
     assert await web.code("GET", "/api/v1/orders/p9/tca", headers=CONTROL) == (404, "UNKNOWN_ORDER")
     assert await web.code("GET", "/api/v1/tca?since=soon", headers=CONTROL) == (422, "BAD_INSTANT")
+    for since in ("200000d", "9999-12-31T23:59:59Z", "0001-01-01"):
+        assert (await web.call("GET", f"/api/v1/tca?since={since}", headers=CONTROL))[0] == 422
     assert (await web.call("GET", "/api/v1/tca"))[0] == 401
 
     def fails(_: str) -> dict[str, Any]:
