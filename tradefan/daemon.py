@@ -10,7 +10,6 @@ import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from decimal import Decimal
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -33,7 +32,7 @@ from tradefan.drivers.watchdog import Watchdog
 from tradefan.environment import Environment
 from tradefan.errors import Outage, Refused
 from tradefan.flight import make_recorder
-from tradefan.handle import ORDER_WORDS, OrderDesk, OrderHandle
+from tradefan.handle import ORDER_WORDS, Number, OrderDesk, OrderHandle
 from tradefan.infra import DaemonFile
 from tradefan.instruments import load_instruments
 from tradefan.links.keys import KeyLocks
@@ -151,7 +150,7 @@ class Daemon:
             self._kill.unbind()
 
     async def submit_order(
-        self, symbol: str, side: Side, quantity: Decimal | str | float, **words: Any
+        self, symbol: str, side: Side, quantity: Number | None = None, **words: Any
     ) -> OrderHandle:
         """Submit an order from Python (`OrderDesk.submit`); other words are settings of its algorithm.
 

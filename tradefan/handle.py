@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable
-from decimal import Decimal
-from typing import Any, Protocol
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from decimal import Decimal, InvalidOperation
+from typing import Any, Protocol, TypeAlias
 
 from msgspec.structs import replace
 
 from tradefan.api.asking import ANSWER_TIMEOUT_S, Asker
+from tradefan.api.bodies import OrderBody, convert
 from tradefan.api.guard import Problem
 from tradefan.errors import Outage, Refused
 from tradefan.messages.orders import Answer, Asked, CancelParent, Refusal, SubmitOrder
@@ -24,9 +26,10 @@ LOOK_S = 0.05
 """How often a handle looks whether its order has ended."""
 OWNER = OwnerId("api")
 PRINCIPAL = "api python"
-ORDER_WORDS = ("algo", "limit_price", "account", "ref", "reason", "reduce_only")
+ORDER_WORDS = ("notional", "algo", "limit_price", "account", "ref", "reason", "reduce_only")
 """What says something of an order whatever its algorithm is."""
 JSON = dict[str, Any]
+Number: TypeAlias = Decimal | str | float
 
 
 class Orders(Protocol):
@@ -113,10 +116,11 @@ class OrderDesk:
         self,
         symbol: str,
         side: Side,
-        quantity: Decimal | str | float,
+        quantity: Number | None = None,
         *,
+        notional: Number | None = None,
         algo: str = "market",
-        limit_price: Decimal | str | float | None = None,
+        limit_price: Number | None = None,
         account: str | None = None,
         ref: str | None = None,
         reason: str = "",
@@ -125,25 +129,29 @@ class OrderDesk:
     ) -> OrderHandle:
         """Submit an order; it is durable when this returns. The same `ref` never orders twice.
 
+        It has a quantity, or a notional in the quote asset. Words are held against the body of the HTTP call.
+
         Raises:
             Refused: with a code, and what would pass.
             Outage: not now (`NOT_READY`), or nobody knows what became of it: ask again with the same ref.
         """
-        where, instrument = self.pictures.resolve(symbol, account)
-        wish = SubmitOrder(
-            account=where,
-            instrument=instrument,
-            owner=OWNER,
-            ref=ref or secrets.token_hex(8),
-            side=side,
-            order_qty=_decimal("quantity", quantity),
-            algo=algo,
-            settings=settings or {},
-            limit_price=None if limit_price is None else _decimal("limit_price", limit_price),
-            reason=reason,
-            reduce_only=reduce_only,
-        )
-        answer = await self.ask(wish)
+        numbers = {"quantity": quantity, "notional": notional, "limit_price": limit_price}
+        words = {
+            "symbol": symbol,
+            "side": side,
+            "algo": algo,
+            "account": account,
+            "ref": ref,
+            "reason": reason,
+            "reduce_only": reduce_only,
+            "settings": settings or {},
+            "owner": OWNER,
+            **{name: None if value is None else _decimal(name, value) for name, value in numbers.items()},
+        }
+        with _refusing():
+            body = convert(words, OrderBody)
+        where, instrument = self.pictures.resolve(body.symbol, body.account)
+        answer = await self.ask(body.wish(where, instrument, body.ref or secrets.token_hex(8)))
         return OrderHandle(self, answer.parent_ids[0])
 
     async def ask(self, wish: SubmitOrder | CancelParent) -> Answer:
@@ -153,10 +161,8 @@ class OrderDesk:
             Refused, Outage: as `submit`.
         """
         req = self._asker.next_req()
-        try:
+        with _refusing():
             said = await self._asker.answer(req, Asked(replace(wish, req=req), PRINCIPAL), ANSWER_TIMEOUT_S)
-        except Problem as wrong:
-            raise Refused(wrong.code, wrong.text) from wrong
         if isinstance(said, Answer):
             return said
         if isinstance(said, Refusal) and said.code not in ("NOT_READY", "QUEUE_FULL", "RESTARTING"):
@@ -167,14 +173,27 @@ class OrderDesk:
         raise Outage(f"no answer in time, the outcome of {name} is unknown")
 
 
-def _decimal(name: str, value: Decimal | str | float) -> Decimal:
+@contextmanager
+def _refusing() -> Iterator[None]:
+    """Say in the words of Python what the API would answer."""
+    try:
+        yield
+    except Problem as wrong:
+        raise Refused(wrong.code, wrong.text) from wrong
+
+
+def _decimal(name: str, value: object) -> Decimal:
     """Return a number as it is written.
 
     Raises:
         Refused: BAD_NUMBER for what is none, or not above zero.
     """
-    number = exact(value) if isinstance(value, float) else Decimal(value)
+    number = Decimal("NaN")
+    # A bool is an int to Python, and a sequence of three numbers a Decimal.
+    if isinstance(value, Decimal | str | float | int) and not isinstance(value, bool):
+        with suppress(InvalidOperation):
+            number = exact(float(value)) if isinstance(value, float) else Decimal(value)
     if not (number.is_finite() and number > 0):
-        raise Refused("BAD_NUMBER", f"{name}: expected a number above zero, got {value!r}")
+        raise Refused("BAD_NUMBER", f"{name}: expected a number above zero, got {value!r:.60}")
     require_number(name, number)
     return number

@@ -99,6 +99,59 @@ async def test_tca_when_asked_then_looked_up_beside_the_loop() -> None:
     assert found["thread"] != threading.current_thread().name
 
 
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        ({"ref": 20261130}, "BAD_REQUEST: ref: expected `str | null`, got 20261130"),
+        ({"ref": "r" * 65}, "BAD_REQUEST: ref: expected a text of length <= 64"),
+        ({"ref": ""}, "BAD_REQUEST: ref: expected a text of length >= 1, got ''"),
+        ({"side": "BUY"}, "BAD_REQUEST: side: expected one of buy, sell, got 'BUY'"),
+        ({"reason": "x" * 201}, "BAD_REQUEST: reason: expected a text of length <= 200"),
+        ({"algo": 5}, "BAD_REQUEST: algo: expected `str`, got 5"),
+        ({"symbol": None}, "BAD_REQUEST: symbol: expected `str`, got None"),
+        ({"account": 1}, "BAD_REQUEST: account: expected `str | null`, got 1"),
+        ({"reduce_only": "yes"}, "BAD_REQUEST: reduce_only: expected `bool`, got 'yes'"),
+        ({"settings": {"a": object()}}, "BAD_REQUEST: expected values that a record can hold"),
+        ({"settings": {1: 2}}, "BAD_REQUEST"),
+        ({"quantity": "abc"}, "BAD_NUMBER: quantity: expected a number above zero, got 'abc'"),
+        ({"quantity": ""}, "BAD_NUMBER: quantity: expected a number above zero, got ''"),
+        ({"quantity": True}, "BAD_NUMBER: quantity: expected a number above zero, got True"),
+        ({"quantity": [1]}, "BAD_NUMBER: quantity: expected a number above zero"),
+        ({"limit_price": "x"}, "BAD_NUMBER: limit_price: expected a number above zero, got 'x'"),
+        ({"quantity": None}, "BAD_REQUEST: quantity, notional: expected exactly one of them, got neither"),
+        ({"notional": 5}, "BAD_REQUEST: quantity, notional: expected exactly one of them, got both"),
+        ({"quantity": None, "notional": -5}, "BAD_NUMBER: notional: expected a number above zero, got -5"),
+    ],
+)
+async def test_submit_when_a_word_is_none_of_its_kind_then_refused_before_anybody_hears_of_it(
+    words: dict[str, Any], text: str
+) -> None:
+    """It would be journaled, and unreadable at the next start: `BUY` even traded as a sell."""
+    told = Told()
+    given: dict[str, Any] = {"symbol": "BTC/USDT", "side": "buy", "quantity": 1, **words}
+    with pytest.raises(Refused) as no:
+        await told.desk.submit(**given)
+    assert (str(no.value).startswith(text), told.heard) == (True, [])
+
+
+async def test_submit_when_given_a_notional_then_it_is_a_setting_as_over_http() -> None:
+    """The order manager turns it into a quantity, at the mid of its arrival."""
+    told = Told()
+    await told.desk.submit("BTC/USDT", "buy", notional=100.5, algo="twap", settings={"slices": 3})
+    assert (told.heard[0].wish.order_qty, told.heard[0].wish.settings) == (
+        0,
+        {"slices": 3, "notional": "100.5"},
+    )
+
+
+async def test_submit_when_its_settings_are_changed_behind_it_then_the_order_is_as_it_was() -> None:
+    """What is delivered is what a record would be read as."""
+    told, settings = Told(), {"slices": Decimal(3)}
+    await told.desk.submit("BTC/USDT", "buy", 1, algo="twap", settings=settings)
+    settings["slices"] = Decimal(4)
+    assert told.heard[0].wish.settings == {"slices": "3"}
+
+
 async def test_wait_when_nobody_works_it_any_more_then_it_ends() -> None:
     """The daemon has stopped, or memory does not hold it: nobody waits for ever."""
     told = Told()

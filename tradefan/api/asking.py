@@ -6,13 +6,11 @@ import asyncio
 from collections.abc import Callable
 from typing import TypeAlias
 
-import msgspec
-
 from tradefan.api.guard import Problem
 from tradefan.messages.base import Message
 from tradefan.messages.control import KillAnswer, Rejected
 from tradefan.messages.orders import Answer, Asked, PlanAnswer, Refusal, SubmitOrder
-from tradefan.messages.union import encode
+from tradefan.messages.union import reread
 from tradefan.units import OwnerId
 
 ANSWER_TIMEOUT_S = 5.0
@@ -98,11 +96,11 @@ class Asker:
         """Hand a message over and wait for what is said to it; None after a silence of `timeout_s`.
 
         Raises:
-            Problem: no record can hold it (a setting beyond 64 bits, half a surrogate pair).
+            Problem: no record can hold it, or be read again (a number as a ref, a setting beyond 64 bits).
         """
         try:
-            encode(wish)
-        except (msgspec.MsgspecError, OverflowError, ValueError) as error:
+            wish = reread(wish)
+        except ValueError as error:
             text = f"expected values that a record can hold: {error}"
             raise Problem(400, "BAD_REQUEST", text) from error
         answered: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()

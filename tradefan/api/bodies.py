@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from contextlib import suppress
 from decimal import Decimal
 from typing import Annotated, Any, Literal, TypeVar, get_args
@@ -13,8 +14,19 @@ from msgspec import Meta, Struct, field
 
 from tradefan.api.guard import Problem
 from tradefan.contracts import suggest
-from tradefan.errors import Refused
-from tradefan.units import NAME_MAX, REASON_MAX, OwnerId, cut, parse_iso, require_number
+from tradefan.errors import Refused, naming
+from tradefan.messages.orders import SubmitOrder
+from tradefan.units import (
+    NAME_MAX,
+    REASON_MAX,
+    ZERO,
+    AccountId,
+    InstrumentId,
+    OwnerId,
+    cut,
+    parse_iso,
+    require_number,
+)
 
 REF_MAX = 64
 _SHOWN_MAX = 60
@@ -44,7 +56,7 @@ class Body(Struct, forbid_unknown_fields=True, kw_only=True):
         return f"{self.owner} {self.user}".rstrip()
 
     def check(self) -> None:
-        """Raise Refused (BAD_NUMBER) or ValueError for what no type can say."""
+        """Raise Refused for what no type can say."""
 
 
 class OrderBody(Body, kw_only=True):
@@ -66,7 +78,28 @@ class OrderBody(Body, kw_only=True):
         """Raise for numbers that are none, or that nobody can compute with."""
         _check_positive(quantity=self.quantity, notional=self.notional, limit_price=self.limit_price)
         if (self.quantity is None) == (self.notional is None):
-            raise ValueError("quantity: expected either a quantity or a notional in the quote asset")
+            got = "neither" if self.quantity is None else "both"
+            text = f"quantity, notional: expected exactly one of them, got {got}"
+            raise Refused("BAD_REQUEST", f"{text}; a notional is in the quote asset")
+        if self.notional is not None and "notional" in self.settings:
+            raise Refused("BAD_REQUEST", "notional: is given in settings, too; expected one of them")
+
+    def wish(self, account: AccountId, instrument: InstrumentId, ref: str) -> SubmitOrder:
+        """Return what the order manager is asked for."""
+        worth = {} if self.notional is None else {"notional": str(self.notional)}
+        return SubmitOrder(
+            account=account,
+            instrument=instrument,
+            owner=self.owner_id,
+            ref=ref,
+            side=self.side,
+            order_qty=self.quantity or ZERO,
+            algo=self.algo,
+            settings=self.settings | worth,
+            limit_price=self.limit_price,
+            reason=self.reason,
+            reduce_only=self.reduce_only,
+        )
 
 
 class PauseBody(Body, kw_only=True):
@@ -90,7 +123,8 @@ class AmendBody(Body, kw_only=True):
         _check_positive(quantity=self.quantity, limit_price=self.limit_price, display=self.display)
         _check_positive(trigger_price=self.trigger_price)
         if self.end_at is not None:
-            parse_iso(self.end_at)
+            with naming("end_at"):
+                parse_iso(self.end_at)
 
 
 class KillBody(Body, kw_only=True):
@@ -148,17 +182,33 @@ def read(text: bytes, kind: type[AnyBody]) -> AnyBody:
     Raises:
         Problem: 400 with what is wrong.
     """
+    text = text or b"{}"
+
+    def decoded() -> AnyBody:
+        return _lenient(text, kind) if kind is KillBody else msgspec.json.decode(text, type=kind)
+
+    return _checked(decoded, lambda: json.loads(text), kind)
+
+
+def convert(words: dict[str, Any], kind: type[AnyBody]) -> AnyBody:
+    """Return a body of a caller in this process, checked as one that came over HTTP.
+
+    Raises:
+        Problem: as `read`.
+    """
+    return _checked(lambda: msgspec.convert(words, kind), lambda: words, kind)
+
+
+def _checked(make: Callable[[], AnyBody], said: Callable[[], Any], kind: type[AnyBody]) -> AnyBody:
     try:
-        body = (
-            _lenient(text or b"{}", kind)
-            if kind is KillBody
-            else msgspec.json.decode(text or b"{}", type=kind)
-        )
+        body = make()
         body.check()
     except Refused as refused:
         raise Problem(400, refused.code, refused.text) from refused
+    except RecursionError as error:
+        raise Problem(400, "BAD_REQUEST", "expected an object in JSON, nested less deeply") from error
     except (msgspec.MsgspecError, ValueError) as error:
-        raise Problem(400, "BAD_REQUEST", _explain(error, text, kind)) from error
+        raise Problem(400, "BAD_REQUEST", _explain(error, said, kind)) from error
     return body
 
 
@@ -168,7 +218,7 @@ _UNKNOWN = re.compile(r"Object contains unknown field `(.*)`")
 _PLAINLY = {"Invalid decimal string": "expected a number", "Expected `str` of": "expected a text of"}
 
 
-def _explain(error: Exception, text: bytes, kind: type[Body]) -> str:
+def _explain(error: Exception, given: Callable[[], Any], kind: type[Body]) -> str:
     """Return a mistake as `key: expected this, got that`: msgspec does not tell the value."""
     said = str(error)
     if found := _UNKNOWN.fullmatch(said):
@@ -181,9 +231,8 @@ def _explain(error: Exception, text: bytes, kind: type[Body]) -> str:
             what = what.replace(word, plainly)
         if what.startswith("Invalid enum value"):
             what = f"expected one of {', '.join(_choices(kind, key))}"
-        return f"{key}: {what[0].lower()}{what[1:]}{_value(text, key)}"
-    unreadable = not isinstance(error, msgspec.ValidationError) and not said.startswith("expected")
-    return f"expected an object in JSON: {said}" if unreadable else said
+        return f"{key}: {what[0].lower()}{what[1:]}{_value(given, key)}"
+    return said if isinstance(error, msgspec.ValidationError) else f"expected an object in JSON: {said}"
 
 
 def _choices(kind: type[Body], key: str) -> tuple[str, ...]:
@@ -191,10 +240,10 @@ def _choices(kind: type[Body], key: str) -> tuple[str, ...]:
     return known.get(key, ())
 
 
-def _value(text: bytes, key: str) -> str:
+def _value(given: Callable[[], Any], key: str) -> str:
     # What lies behind the mistake was not read, and may be no JSON at all.
     with suppress(ValueError, KeyError, RecursionError):
-        return f", got {json.loads(text)[key]!r:.{_SHOWN_MAX}}"
+        return f", got {given()[key]!r:.{_SHOWN_MAX}}"
     return ""
 
 
@@ -208,5 +257,5 @@ def _check_positive(**values: Decimal | None) -> None:
         if value is None:
             continue
         if not (value.is_finite() and value > 0):
-            raise ValueError(f"expected a {name} above zero, got {value}")
+            raise Refused("BAD_REQUEST", f"{name}: expected a number above zero, got {value}")
         require_number(name, value)

@@ -49,7 +49,7 @@ from tradefan.messages.orders import (
     ResumeTrading,
     SubmitOrder,
 )
-from tradefan.units import ZERO, AccountId, InstrumentId, OwnerId, ParentId, parse_iso
+from tradefan.units import AccountId, InstrumentId, OwnerId, ParentId, parse_iso
 
 BODY_TIMEOUT_S = 5.0
 KILL_TIMEOUT_S = 0.8
@@ -129,20 +129,7 @@ class Control:
             Problem: its words name no account or instrument.
         """
         account, instrument = self._resolve(body.symbol, body.account)
-        worth = {} if body.notional is None else {"notional": str(body.notional)}
-        return SubmitOrder(
-            account=account,
-            instrument=instrument,
-            owner=body.owner_id,
-            ref=body.ref or key or secrets.token_hex(8),
-            side=body.side,
-            order_qty=body.quantity or ZERO,
-            algo=body.algo,
-            settings=body.settings | worth,
-            limit_price=body.limit_price,
-            reason=body.reason,
-            reduce_only=body.reduce_only,
-        )
+        return body.wish(account, instrument, body.ref or key or secrets.token_hex(8))
 
     async def cancel(self, request: web.Request, parent_id: ParentId) -> None:
         """Cancel a parent; the venue's word ends it."""

@@ -5,16 +5,15 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any, TypeAlias
 
-import msgspec
 from msgspec import Struct
 
 from tradefan.errors import Defect, Refused
 from tradefan.messages.instrument import Instrument
 from tradefan.messages.market import Quote
 from tradefan.messages.orders import CancelAll, CancelParent, SetTarget, SubmitOrder
-from tradefan.messages.union import decode, encode
+from tradefan.messages.union import reread
 from tradefan.strategy.wishes import CancelAllWish, CancelWish, OrderWish, TargetWish, Wish
-from tradefan.units import AccountId, OwnerId, clean, exact, require_number, to_lots, to_ticks
+from tradefan.units import AccountId, OwnerId, exact, require_number, to_lots, to_ticks
 
 PRICES = ("trigger_price", "activation", "callback_abs", "limit_price", "offset_abs")
 """Settings that are prices, or distances between them."""
@@ -43,11 +42,10 @@ def message_of(wish: Wish, sender: Sender, instrument: Instrument | None, quote:
     """
     command = _command_of(wish, sender, instrument, quote)
     try:
-        decode(encode(command))
-    except (msgspec.MsgspecError, ValueError, TypeError, OverflowError, RecursionError) as error:
+        return reread(command)
+    except ValueError as error:
         # Beyond here it would be journaled, and make the journal unreadable.
-        raise Refused("BAD_WISH", f"a wish that cannot be written: {clean(str(error))}") from None
-    return command
+        raise Refused("BAD_WISH", f"a wish that cannot be written: {error}") from None
 
 
 def _command_of(wish: Wish, sender: Sender, instrument: Instrument | None, quote: Quote | None) -> Order:

@@ -242,7 +242,10 @@ async def test_submit_when_a_number_is_out_of_bounds_then_400_names_it(
     assert web.daemon.heard == []
 
 
-@pytest.mark.parametrize("settings", [{"tries": 2**70}, {"tries": -(2**70)}, {"deep": [{"a": 2**64}]}])
+@pytest.mark.parametrize(
+    "settings",
+    [{"tries": 2**70}, {"tries": -(2**70)}, {"deep": [{"a": 2**64}]}, {"deep": [[[[[[[[[[[[]]]]]]]]]]]]}],
+)
 async def test_submit_when_settings_fit_no_record_then_400_and_nothing_is_asked(
     start: Start, settings: dict[str, Any]
 ) -> None:

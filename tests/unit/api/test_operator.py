@@ -244,6 +244,11 @@ async def test_assign_when_a_number_is_none_then_400(start: Start, change: dict[
     assert web.daemon.heard == []
 
 
+NESTED = b"[" * 1_500
+ORDERED = b'{"symbol": "x", "side": "buy", "quantity": 1, %s}'
+ONE_OF = "quantity, notional: expected exactly one of them"
+
+
 @pytest.mark.parametrize(
     ("path", "body", "text"),
     [
@@ -255,6 +260,22 @@ async def test_assign_when_a_number_is_none_then_400(start: Start, change: dict[
         ("resume", b"{", "expected an object in JSON: Input data was truncated"),
         ("resume", b"[]", "Expected `object`, got `array`"),
         ("kill", b"{", "expected an object in JSON: Expecting property name"),
+        ("kill", b'{"reason": ' + NESTED, "expected an object in JSON, nested less deeply"),
+        ("resume", b'{"reason": ' + NESTED, "reason: expected `str`"),
+        ("orders", b'{"settings": {"a": ' + NESTED, "expected an object in JSON, nested less deeply"),
+        ("orders", ORDERED % b'"limit_price": "-1"', "limit_price: expected a number above zero, got -1"),
+        ("orders", b'{"symbol": "x", "side": "buy"}', f"{ONE_OF}, got neither"),
+        ("orders", ORDERED % b'"notional": 5', f"{ONE_OF}, got both"),
+        (
+            "orders",
+            b'{"symbol": "x", "side": "buy", "notional": 5, "settings": {"notional": 6}}',
+            "notional: is given in settings, too; expected one of them",
+        ),
+        (
+            "orders/p1/amend",
+            b'{"end_at": "2026"}',
+            "end_at: expected an instant such as 2026-01-31T12:00:00Z",
+        ),
         ("kill", b'{"scope": ""}', "scope: expected a text of length >= 1, got ''"),
         ("kill", b'{"keep_protection": "yes"}', "keep_protection: expected `bool`, got 'yes'"),
         (
@@ -279,6 +300,7 @@ async def test_request_when_it_is_wrong_then_the_key_the_value_and_what_was_expe
 ) -> None:
     """One reads it and knows what to say in its place."""
     web = await start()
+    web.daemon.known["p1"] = {"parent_id": "p1", "owner": "api"}
     headers = {**CONTROL, "Content-Type": "application/json"}
     status, answer = await web.call("POST", f"/api/v1/{path}", headers=headers, data=body)
     assert status in (400, 404)

@@ -71,6 +71,7 @@ def test_decision_when_all_of_a_symbol_is_cancelled_then_the_symbol_is_named() -
         (buy("BTC/USDT", 1, reason="\ud800"), "BAD_WISH", "surrogates not allowed"),
         (buy("BTC/USDT", 1, reason=5), "BAD_WISH", "Expected `str`"),  # type: ignore[arg-type]
         (target("BTC/USDT", qty=1, tries=object()), "BAD_WISH", "object"),
+        (target("BTC/USDT", qty=1, chase={"a": [[[[[[[[[[[]]]]]]]]]]]}), "BAD_WISH", "more than 12 deep"),
         (cancel(ParentId("\ud800")), "BAD_WISH", "surrogates not allowed"),
     ],
 )
