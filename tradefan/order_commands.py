@@ -79,7 +79,8 @@ def order_submit(
     if dry_run and watch:
         raise Refused("BAD_WATCH", "--watch: a dry run orders nothing that could be watched")
     given = {"quantity": quantity, "notional": notional, "limit_price": limit, "duration": duration}
-    words = _merged(pairs("--set", settings or []), given | {"slices": slices})
+    own = {"slices": slices, "reduce_only": "true" if reduce_only else None}
+    words = _merged(pairs("--set", settings or []), given | own)
     body: JSON = {"symbol": symbol, "side": side, **caller()}
     for key in ("quantity", "notional", "limit_price"):
         if key in words:
@@ -87,7 +88,7 @@ def order_submit(
             body[key] = number(option if given[key] is not None else f"--set {key}", words.pop(key))
     if ("quantity" in body) == ("notional" in body):
         raise Refused("BAD_QUANTITY", "expected either --quantity or --notional")
-    if _flag("reduce_only", words.pop("reduce_only", "false")) or reduce_only:
+    if _flag("reduce_only", words.pop("reduce_only", "false")):
         body["reduce_only"] = True
     body["algo"] = algo or ("limit" if "limit_price" in body else "market")
     body["settings"] = words

@@ -135,6 +135,9 @@ def pairs(option: str, texts: list[str]) -> dict[str, str]:
         key, separator, value = text.partition("=")
         if not separator or not key:
             raise Refused("BAD_SETTING", f"{option}: expected KEY=VALUE, got {text!r}")
+        if key in found:
+            twice = f"is given twice, as {found[key]!r} and as {value!r}"
+            raise Refused("BAD_SETTING", f"{option} {key}: {twice}; expected one of them")
         found[key] = value
     return found
 

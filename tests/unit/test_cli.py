@@ -61,6 +61,14 @@ def test_command_when_its_words_are_wrong_then_2_with_what_is_meant(
         (("--side", "buy", "--set", "quantity=x"), "--set quantity: expected a number above zero, got 'x'"),
         (("--side", "buy", "--quantity", "1", "--set", "quantity=2"), "--set quantity: is given by its own"),
         (
+            ("--side", "buy", "--quantity", "1", "--set", "slices=3", "--set", "slices=5"),
+            "--set slices: is given twice, as '3' and as '5'; expected one of them",
+        ),
+        (
+            ("--side", "buy", "--quantity", "1", "--set", "reduce_only=false", "--reduce-only"),
+            "--set reduce_only: is given by its own option, too",
+        ),
+        (
             ("--side", "buy", "--quantity", "1", "--set", "reduce_only=1"),
             "reduce_only: expected true or false, got '1'",
         ),

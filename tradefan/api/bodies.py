@@ -110,7 +110,10 @@ class PauseBody(Body, kw_only=True):
 
 
 class AmendBody(Body, kw_only=True):
-    """`POST /api/v1/orders/{id}/amend`: what is left out stays; `end_at` is ISO 8601."""
+    """`POST /api/v1/orders/{id}/amend`: what is left out stays; `end_at` is ISO 8601.
+
+    `end_at` and `display` are of an order at work, `trigger_price` is of one that is armed.
+    """
 
     quantity: Decimal | None = None
     limit_price: Decimal | None = None

@@ -109,7 +109,7 @@ ROUTES = (
     ),
     _of_order("cancel", b.Body, "Cancel an order; the venue's word ends it"),
     _of_order("pause", b.PauseBody, "Let an order place nothing until it is resumed"),
-    _of_order("amend", b.AmendBody, "Change quantity, limit, end or display of an order at work"),
+    _of_order("amend", b.AmendBody, "Change quantity, limit, end, display or trigger price of an order"),
     _of_order("resume", b.Body, "Let a paused order go on"),
     _done(
         "resolve", "/api/v1/orders/{id}/resolve", "End what only a human may end", b.ResolveBody, a.Resolved

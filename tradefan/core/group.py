@@ -132,6 +132,9 @@ def legs_of(kind: str, side: Side, limit_price: Decimal | None, settings: Mappin
     nested = _nested(settings)
     own = (OcoSettings if kind == "oco" else BracketSettings).__struct_encode_fields__
     given = {name: value for name, value in nested.items() if name not in own}
+    if "notional" in given:
+        text = f"{kind}: notional: a group needs a quantity, got a notional of {given['notional']!r:.60}"
+        raise Refused("BAD_SETTING", text, "quantity")
     for name, value in given.items():
         if not isinstance(value, dict):
             legs = (*EXITS, *((ENTRY,) if kind == "bracket" else ("limit",)))
@@ -149,11 +152,18 @@ def _nested(settings: Mapping[str, Any]) -> dict[str, Any]:
     for key, value in settings.items():
         name, dot, rest = key.partition(".")
         part = {rest: value} if dot else value
-        held = made.get(name)
-        if name in made and not (isinstance(held, dict) and isinstance(part, dict)):
-            raise Refused("BAD_SETTING", f"{name} is given as a whole and in part")
-        made[name] = {**held, **part} if held is not None else part
+        made[name] = _joined(name, made[name], part) if name in made else part
     return made
+
+
+def _joined(name: str, held: object, part: object) -> dict[str, Any]:
+    """Return both parts of a leg's settings; what stands in both would be overwritten silently."""
+    if not (isinstance(held, dict) and isinstance(part, dict)):
+        raise Refused("BAD_SETTING", f"{name} is given as a whole and in part")
+    for key in sorted(held.keys() & part.keys()):
+        text = f"{name}.{key}: is given twice, as {held[key]!r:.60} and as {part[key]!r:.60}"
+        raise Refused("BAD_SETTING", f"{text}; expected one of them")
+    return {**held, **part}
 
 
 def _oco(side: Side, given: dict[str, Any]) -> list[Leg]:
@@ -185,6 +195,8 @@ def _bracket(side: Side, limit_price: Decimal | None, given: dict[str, Any]) -> 
 
 
 def _leg(name: str, side: Side, value: dict[str, Any], *, exits: bool) -> Leg:
+    if "notional" in value:
+        raise Refused("BAD_SETTING", f"{name}.notional: a leg has the quantity of its group")
     settings = {key: one for key, one in value.items() if key not in _LEG_FIELDS}
     algo, its_side = value.get("algo", name), value.get("side", side)
     if not isinstance(algo, str) or its_side not in ("buy", "sell"):

@@ -7,7 +7,7 @@ from decimal import Decimal, InvalidOperation
 from tradefan.contracts import lookup
 from tradefan.core import schedule
 from tradefan.core.curve import HISTORY_BUCKET_NS, HISTORY_DAYS
-from tradefan.errors import Refused
+from tradefan.errors import Refused, naming
 from tradefan.execution import EXTEND, Common, Scheduled
 from tradefan.executors.pacings import Shown
 from tradefan.executors.trajectories import Curved, Rated
@@ -95,7 +95,9 @@ def _check_end(settings: Common) -> None:
     known = ("cross_collared", "market", "cancel")
     if settings.at_end.startswith(f"{EXTEND}:"):
         # Its duration is read here, before anybody depends on it.
-        within("up to 1d", "at_end extend", settings.extend_ns, 1, DAY)
+        with naming("at_end", None, "at_end extend:60s"):
+            extend_ns = settings.extend_ns
+        within("up to 1d", "at_end extend", extend_ns, 1, DAY)
     elif settings.at_end not in known:
         raise Refused(
             "BAD_SETTING",

@@ -209,13 +209,12 @@ def _window(settings: Common, entry: Entry) -> tuple[int, int | None]:
     if end_ns is None and isinstance(settings, Scheduled):
         text = f"{entry.order.algo} needs a duration or an end_at"
         raise Refused("BAD_SETTING", text, "duration 5m")
-    if end_ns is not None and not max(start_ns, now_ns) < end_ns <= now_ns + END_MAX_NS:
-        text = (
-            f"expected an end behind {iso(max(start_ns, now_ns))} and within 30 days, got {iso(int(end_ns))}"
-        )
-        raise Refused("BAD_WINDOW", text)
     if start_ns > now_ns + END_MAX_NS:
-        raise Refused("BAD_WINDOW", f"expected a start within 30 days, got {iso(start_ns)}")
+        raise Refused("BAD_WINDOW", f"start_at: expected a start within 30 days, got {iso(start_ns)}")
+    if end_ns is not None and not max(start_ns, now_ns) < end_ns <= now_ns + END_MAX_NS:
+        key = "end_at" if settings.duration is None else "duration"
+        text = f"{key}: expected an end behind {iso(max(start_ns, now_ns))} and within 30 days"
+        raise Refused("BAD_WINDOW", f"{text}, got {iso(int(end_ns))}")
     # A start that is past is where the schedule begins: what it should have done since is behind.
     return start_ns, None if end_ns is None else int(end_ns)
 

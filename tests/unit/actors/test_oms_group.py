@@ -412,6 +412,9 @@ REFUSALS: dict[str, tuple[str, dict[str, Any], str]] = {
     "off the grid": ("bracket", {"take_profit.limit_price": "110.001"}, "OFF_GRID"),
     "both offsets": ("bracket", {"stop.offset_bps": "10", "stop.offset_abs": "1"}, "BAD_SETTING"),
     "entry": ("bracket", {**LEGS, "entry.algo": "twap"}, "BAD_SETTING"),
+    "given twice": ("bracket", {"stop.trigger_price": "95", "stop": {"trigger_price": "1"}}, "BAD_SETTING"),
+    "given twice the other way": ("bracket", {"stop": {"trigger_price": "1"}, **LEGS}, "BAD_SETTING"),
+    "notional of a leg": ("bracket", {**LEGS, "entry.notional": "1"}, "BAD_SETTING"),
     "no number": ("bracket", {"stop.offset_bps": "ten"}, "BAD_SETTING"),
 }
 
@@ -424,6 +427,22 @@ def test_group_when_it_cannot_be_then_nothing_of_it_exists(bench: Bench, name: s
     bench.submit(10, algo=algo, owner=CLI, settings=settings, req=1)
     assert bench.one(FACE, Refusal).code == code
     assert len(bench.records) == before
+
+
+def test_group_when_its_size_is_a_notional_then_it_is_told_that_it_needs_a_quantity(bench: Bench) -> None:
+    """And what is given twice is named as it was written."""
+    bench.submit(0, algo="bracket", owner=CLI, settings={**LEGS, "notional": "500"}, req=1)
+    no = bench.one(FACE, Refusal)
+    assert (no.code, no.text) == (
+        "BAD_SETTING",
+        "bracket: notional: a group needs a quantity, got a notional of '500'",
+    )
+    twice = {"stop.trigger_price": "95", "stop": {"trigger_price": "1"}}
+    bench.submit(10, algo="bracket", owner=CLI, settings=twice, req=2)
+    assert (
+        bench.one(FACE, Refusal).text
+        == "stop.trigger_price: is given twice, as '95' and as '1'; expected one of them"
+    )
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,8 @@ from typing import Any, get_args
 
 import pytest
 
+import tradefan.core.contingent
+import tradefan.core.group
 import tradefan.executors
 import tradefan.strategies
 from tests.unit.api.bench import CONTROL, Start
@@ -15,7 +17,12 @@ from tradefan.api.openapi import document
 from tradefan.api.routes import ROUTES
 from tradefan.contracts import Kind, plugins
 
-SHIPPED = (tradefan.executors.__name__, tradefan.strategies.__name__)
+SHIPPED = (
+    tradefan.executors.__name__,
+    tradefan.strategies.__name__,
+    tradefan.core.contingent.__name__,
+    tradefan.core.group.__name__,
+)
 PATH_PARAMETER = re.compile(r"{(\w+)}")
 
 

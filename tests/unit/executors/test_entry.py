@@ -102,6 +102,9 @@ def test_plan_when_a_curve_is_known_then_it_is_followed_and_named() -> None:
     assert (plan.taus, plan.source, plan.coverage) == ((12, 28, 52, 76, 100), "klines", 1.0)
 
 
+EXTENDED = "at_end extend:60s"
+
+
 @pytest.mark.parametrize(
     ("asked", "code", "text", "passes"),
     [
@@ -114,8 +117,10 @@ def test_plan_when_a_curve_is_known_then_it_is_followed_and_named() -> None:
         ),
         (minute(end_at=NOW + MINUTE), "BAD_SETTING", "got both", "one of them"),
         (minute(slices=2, interval="30s"), "BAD_SETTING", "interval or slices, got both", "one of them"),
-        (entry("twap", end_at=NOW - SECOND), "BAD_WINDOW", "expected an end behind", None),
-        (entry("twap", duration="40d"), "BAD_WINDOW", "within 30 days", None),
+        (entry("twap", end_at=NOW - SECOND), "BAD_WINDOW", "end_at: expected an end behind", None),
+        (entry("twap", duration="40d"), "BAD_WINDOW", "duration: expected an end behind", None),
+        (entry("twap", duration="36500d"), "BAD_WINDOW", "and within 30 days, got 2", None),
+        (minute(start_at="2261-12-31"), "BAD_WINDOW", "start_at: expected a start within 30 days", None),
         (
             minute(interval="80s"),
             "BAD_SETTING",
@@ -144,7 +149,10 @@ def test_plan_when_a_curve_is_known_then_it_is_followed_and_named() -> None:
         (minute(max_clip="-1"), "OFF_GRID", "max_clip", "max_clip 0.1"),
         (minute(i_would_price="9.7"), "OFF_GRID", "multiple of the tick 0.5", None),
         (minute(at_end="never"), "BAD_SETTING", "or extend:60s", "at_end cancel"),
-        (minute(at_end="extend:x"), "BAD_DURATION", "such as 250ms", None),
+        (minute(at_end="extend:x"), "BAD_DURATION", "at_end: expected a duration such as", EXTENDED),
+        (minute(at_end="extend:"), "BAD_DURATION", "1d, got ''", EXTENDED),
+        (minute(at_end="extend:-5s"), "BAD_DURATION", "1d, got '-5s'", EXTENDED),
+        (minute(at_end="extend:2d"), "BAD_SETTING", "at_end extend: expected up to 1d", None),
         (
             minute(post_only=True),
             "BAD_SETTING",

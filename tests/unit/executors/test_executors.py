@@ -226,6 +226,7 @@ def test_limit_when_post_only_must_take_then_it_is_refused() -> None:
         ("market", {"trise": 3}, "UNKNOWN_SETTING", "did you mean 'tries'"),
         ("limit", {"time_in_force": "DAY"}, "BAD_SETTING", "DAY"),
         ("twap", {"duration": False}, "BAD_SETTING", "expected a duration"),
+        ("twap", {"duration": "99999999d"}, "BAD_SETTING", "up to 36500d, got '99999999d' - at `$.duration`"),
         ("twap", {"duration": "5x"}, "BAD_SETTING", "expected a duration such as 250ms"),
         ("twap", {"end_at": "tomorrow"}, "BAD_SETTING", "expected an instant such as"),
         ("twap", {"chase.steps": 2}, "BAD_SETTING", "chase"),
