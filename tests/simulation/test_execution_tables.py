@@ -1,4 +1,4 @@
-"""The two tables of `benchmarks/execution.py` in a small form, and what they may say."""
+"""`benchmarks/execution.py` and `benchmarks/parents.py` in a small form, and what they may say."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from random import Random
 
 import pytest
 
-from benchmarks import _paired, _schedules, _tactics
-from tests.simulation.world import recordings
+from benchmarks import _paired, _schedules, _tactics, parents
+from tests.simulation.world import World, recordings
 from tradefan.units import HOUR, MINUTE, MS, parse_iso, use_decimal_context
 
 FIRST = parse_iso("2025-05-20T00:00:00Z")
@@ -85,3 +85,21 @@ def test_tactics_when_a_few_windows_are_played_then_costs_are_paired() -> None:
         assert taker.pays == pytest.approx(taker.naive, abs=1.5)
         assert patient.fees == pytest.approx(10, abs=0.1)
         assert taker.fees == pytest.approx(10, abs=0.1)
+
+
+@pytest.mark.slow
+def test_parents_when_not_all_are_at_work_then_nothing_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that was refused, has ended or waits costs nothing."""
+    use_decimal_context()
+    spent = parents.measured(2, 1, parents.INTERVAL_S)
+    assert min(spent.frames, spent.steps) > 0
+    submit = parents.submit
+
+    def forgets(made: World, names: list[str], count: int) -> None:
+        submit(made, names, count - 1)
+
+    monkeypatch.setattr(parents, "submit", forgets)
+    with pytest.raises(
+        AssertionError, match=r"expected 2 parents at work, got \{<Phase.WORKING: 'WORKING'>: 1\}"
+    ):
+        parents.measured(2, 1, parents.INTERVAL_S)
