@@ -50,10 +50,25 @@ def paired(differences: Sequence[float], groups: Sequence[int] | None = None) ->
     )
 
 
-def mean(values: Sequence[float | None]) -> float | None:
+class Known(Struct, frozen=True):
+    """The mean of what is known, and of how many that is."""
+
+    n: int
+    mean: float | None
+
+    def __str__(self) -> str:
+        return f"{shown(self.mean)}/{self.n}"
+
+
+def known(values: Sequence[float | None]) -> Known:
     """Return the mean of what is known."""
-    known = [value for value in values if value is not None]
-    return sum(known) / len(known) if known else None
+    found = [value for value in values if value is not None]
+    return Known(len(found), sum(found) / len(found) if found else None)
+
+
+def mean(values: Sequence[float | None]) -> float | None:
+    """Return the same without its number."""
+    return known(values).mean
 
 
 def shown(value: float | None, places: int = 2) -> str:

@@ -18,7 +18,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from benchmarks._paired import Paired, mean, paired, shown
+from benchmarks._paired import Known, Paired, known, paired
 from tests.simulation.world import ACCOUNT, T0, World, development, recordings
 from tradefan.core.tca import markout_bps, spread_capture
 from tradefan.core.track import HORIZONS_NS
@@ -87,7 +87,10 @@ def quotes(recording: Recording) -> Quotes:
 
 
 class Entry(Struct, frozen=True):
-    """One order: its window, and its instant in virtual time."""
+    """One order: its minute of the recording, and its instant in virtual time.
+
+    A minute is one window for both symbols: one market moves them, so they are no samples of their own.
+    """
 
     window: int
     symbol: str
@@ -112,12 +115,12 @@ class Cost(Struct, frozen=True):
 def entries(number: int, seed: int, windows: int) -> list[Entry]:
     """Draw the orders of a pass, the same ones for every tactic."""
     drawn = []
-    for place, symbol in enumerate(QTY):
+    for symbol in QTY:
         random = Random(f"{seed}/{number}/{symbol}")
         for window in range(windows):
             begun_ns = T0 + FIRST_NS + window * MINUTE
             at_ns = begun_ns + random.randrange((MINUTE - LASTS_NS - SECOND) // MS) * MS
-            drawn.append(Entry(place * WINDOWS + window, symbol, random.choice(("buy", "sell")), at_ns))
+            drawn.append(Entry(window, symbol, random.choice(("buy", "sell")), at_ns))
     return sorted(drawn, key=lambda one: one.at_ns)
 
 
@@ -140,7 +143,7 @@ def play(tactic: str, drawn: Sequence[Entry], books: Mapping[str, Quotes]) -> li
 
 
 def _ref(one: Entry) -> str:
-    return f"{one.window}"
+    return f"{one.symbol} {one.window}"
 
 
 def _wish(one: Entry, algo: str, settings: dict[str, Any]) -> SubmitOrder:
@@ -208,15 +211,18 @@ def _weighted(parts: Sequence[tuple[Decimal, Decimal | None]]) -> float | None:
 
 
 class Line(Struct, frozen=True):
-    """One line of the table; the differences are to the naive TWAP, and to crossing at once."""
+    """One line of the table; the differences are to the naive TWAP, and to crossing at once.
+
+    What is not known of all `n` orders has its own number: a markout behind the recording, or no fill.
+    """
 
     symbol: str
     tactic: str
     n: int
     filled: float
     maker: float
-    capture: float | None
-    markouts: tuple[float | None, ...]
+    capture: Known
+    markouts: tuple[Known, ...]
     fees: float
     pays: float
     to_naive: Paired
@@ -226,7 +232,7 @@ class Line(Struct, frozen=True):
 def table(
     seed: int, passes: int = PASSES, windows: int = WINDOWS, tactics: Sequence[str] = tuple(TACTICS)
 ) -> list[Line]:
-    """Play every tactic; return a line for each symbol and tactic, resampled by whole windows."""
+    """Play every tactic; return a line for each symbol and tactic, resampled by whole minutes."""
     books = {symbol: quotes(recordings()[symbol.replace("/", "")]) for symbol in QTY}
     found: list[Line] = []
     for tactic in tactics:
@@ -251,8 +257,8 @@ def _line(symbol: str, tactic: str, costs: Sequence[Cost]) -> Line:
         len(costs),
         of("filled"),
         of("maker"),
-        mean([one.capture for one in costs]),
-        tuple(mean([one.markouts[i] for one in costs]) for i in range(len(HORIZONS_NS))),
+        known([one.capture for one in costs]),
+        tuple(known([one.markouts[i] for one in costs]) for i in range(len(HORIZONS_NS))),
         of("fees"),
         of("pays"),
         paired([one.pays - one.naive for one in costs], windows),
@@ -261,7 +267,8 @@ def _line(symbol: str, tactic: str, costs: Sequence[Cost]) -> Line:
 
 
 HEAD = (
-    "symbol    tactic                n  filled  maker  capture  markout 1s     5s    30s   300s   fees   pays"
+    "symbol    tactic                n  filled  maker  capture/n markout 1s/n      5s/n     30s/n    300s/n"
+    "   fees   pays"
     " | to naive TWAP, bps: mean     sd   95 % | to crossing at once"
 )
 
@@ -271,10 +278,10 @@ def lines(found: Sequence[Line]) -> list[str]:
     rows = [HEAD]
     for one in found:
         naive, once = one.to_naive, one.to_once
-        after = "".join(f"{shown(value):>7}" for value in one.markouts)
+        after = "".join(f"{value!s:>10}" for value in one.markouts)
         rows.append(
             f"{one.symbol:9} {one.tactic:18} {one.n:4}  {one.filled:6.3f}  {one.maker:5.3f}"
-            f"  {shown(one.capture):>7}     {after} {one.fees:6.2f} {one.pays:6.3f}"
+            f"  {one.capture!s:>9}   {after} {one.fees:6.2f} {one.pays:6.3f}"
             f" | {naive.mean:23.3f} {naive.sd:6.2f}"
             f"   [{naive.low:.3f}, {naive.high:.3f}] {naive.word} |"
             f" {once.mean:.3f} [{once.low:.3f}, {once.high:.3f}] {once.word}"

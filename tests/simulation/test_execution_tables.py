@@ -87,6 +87,41 @@ def test_tactics_when_a_few_windows_are_played_then_costs_are_paired() -> None:
         assert taker.fees == pytest.approx(10, abs=0.1)
 
 
+def costed(window: int, capture: float | None, *markouts: float | None) -> _tactics.Cost:
+    """Return what an order cost in a minute: 1 bps less than the naive one in an even minute, else more."""
+    return _tactics.Cost(window, 2.0, 3.0 if window % 2 == 0 else 1.0, 3.0, 10.0, 1.0, 0.5, capture, markouts)
+
+
+def test_line_when_both_symbols_share_a_minute_then_it_is_one_group() -> None:
+    """One market moves both: ten minutes of two symbols are no twenty samples."""
+    windows: dict[str, list[int]] = {symbol: [] for symbol in _tactics.QTY}
+    for one in _tactics.entries(0, 1, 10):
+        windows[one.symbol].append(one.window)
+    assert windows["BTC/USDT"] == windows["ETH/USDT"] == list(range(10))
+    assert len({_tactics._ref(one) for one in _tactics.entries(0, 1, 10)}) == 20
+    apart = [costed(window, 0.5, 1.0, None, None, None) for window in range(10)]
+    line = _tactics._line("both", "peg", apart + apart)
+    assert (line.to_naive.n, line.to_naive.groups) == (20, 10)
+    single = _tactics._line("BTC/USDT", "peg", apart)
+    assert (line.to_naive.low, line.to_naive.high) == (single.to_naive.low, single.to_naive.high)
+
+
+def test_line_when_a_figure_is_not_known_of_all_then_its_own_number_is_shown() -> None:
+    """A markout whose horizon lies behind the recording is in no mean."""
+    costs = [costed(0, None, 1.0, None, None, None), costed(1, 2.0, 3.0, 4.0, None, None)]
+    line = _tactics._line("BTC/USDT", "peg", costs)
+    assert (line.n, line.capture) == (2, _paired.Known(1, 2.0))
+    assert line.markouts == (
+        _paired.Known(2, 2.0),
+        _paired.Known(1, 4.0),
+        _paired.Known(0, None),
+        _paired.Known(0, None),
+    )
+    (_, row) = _tactics.lines([line])
+    assert row[50:102] == "   2.00/1       2.00/2    4.00/1       -/0       -/0"
+    assert len(_tactics.HEAD.partition("|")[0]) == len(row.partition("|")[0])
+
+
 @pytest.mark.slow
 def test_parents_when_not_all_are_at_work_then_nothing_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     """One that was refused, has ended or waits costs nothing."""
