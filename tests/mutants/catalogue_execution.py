@@ -341,7 +341,7 @@ _ENGINE = (
         "pause-clock-runs",
         "The end of a parent that a human has paused stays where it was.",
         "actors/oms_policy.py",
-        "replace(plan, end_ns=plan.end_ns + turn.now - parent.paused_ns)",
+        "replace(plan, end_ns=plan.end_ns + _stood_ns(turn, parent))",
         "replace(plan, end_ns=plan.end_ns)",
         "E-04",
     ),
