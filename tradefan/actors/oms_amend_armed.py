@@ -36,7 +36,7 @@ def amend_armed(turn: Turn, parent: ParentState, wish: AmendOrder) -> None:
     old, level = parent.order, wish.trigger_price or parent.trigger.level
     order = _changed(parent, wish)
     if order == replace(old, settings=order.settings) and level == parent.trigger.level:
-        raise Refused("NOTHING_TO_AMEND", "expected another quantity, limit price or trigger price")
+        raise Refused("NOTHING_TO_AMEND", "expected another quantity, limit_price or trigger_price")
     instrument = tradable(turn, order.account, order.instrument)
     settings = check_trigger_now(turn, order, instrument)
     check_entry(turn, parent, order)

@@ -72,7 +72,7 @@ def _checked(turn: Turn, parent: ParentState, wish: AmendOrder) -> ParentOrder:
         raise Refused("AMENDING", f"{wish.parent_id} is being amended: expected one change after the other")
     order = changed(old, wish)
     if order == old:
-        raise Refused("NOTHING_TO_AMEND", "expected another quantity, limit price, end or display")
+        raise Refused("NOTHING_TO_AMEND", "expected another quantity, limit_price, end_at or display")
     instrument = turn.instrument(old.instrument)
     assert instrument is not None
     check_shape(order, instrument)

@@ -14,7 +14,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from tradefan.core.schedule import ceil_div
-from tradefan.errors import Refused
+from tradefan.errors import Refused, naming
 from tradefan.units import Side, parse_duration
 
 Kind = Literal["stop", "take_profit", "trailing"]
@@ -84,7 +84,8 @@ def read_confirm(text: str) -> Confirm:
     if what == "prints" and much.isdecimal() and 1 <= int(much) <= PRINTS_MAX:
         return Confirm(int(much))
     if what == "held" and much:
-        return Confirm(1, parse_duration(much))
+        with naming("confirm", "BAD_SETTING", "confirm held:500ms"):
+            return Confirm(1, parse_duration(much))
     raise Refused("BAD_SETTING", f"confirm: expected prints:2, held:500ms or any, got {text!r}")
 
 

@@ -11,7 +11,8 @@ from tradefan.errors import Refused, naming
 from tradefan.execution import EXTEND, Common, Scheduled
 from tradefan.executors.pacings import Shown
 from tradefan.executors.trajectories import Curved, Rated
-from tradefan.units import DAY, HOUR, MINUTE
+from tradefan.spans import Span
+from tradefan.units import DAY, HOUR, MINUTE, SECOND
 
 _SHARES = ("discretion", "size_jitter", "time_jitter", "participation_cap", "passive_share")
 
@@ -124,4 +125,5 @@ def _check_post_only(settings: Common) -> None:
 def within(words: str, name: str, value: Decimal | int, least: Decimal | int, most: Decimal | int) -> None:
     """Refuse a value outside of its bounds; a NaN is in none."""
     if not (isinstance(value, int) or value.is_finite()) or not least <= value <= most:
-        raise Refused("BAD_SETTING", f"{name}: expected {words}, got {value}")
+        shown = f"{value / SECOND:g}s" if isinstance(value, Span) else value
+        raise Refused("BAD_SETTING", f"{name}: expected {words}, got {shown}")

@@ -168,8 +168,8 @@ def test_confirm_when_read_then_it_is_what_it_says(text: str, expected: Confirm)
 
 @pytest.mark.parametrize("text", ["", "prints", "prints:0", "prints:x", "held", "held:5", "often:2"])
 def test_confirm_when_it_is_nothing_then_it_is_refused(text: str) -> None:
-    """With what would pass."""
-    with pytest.raises(Refused):
+    """With its name and what would pass."""
+    with pytest.raises(Refused, match=r"confirm: .*expected"):
         trigger.read_confirm(text)
 
 
