@@ -13,11 +13,11 @@ from tradefan.actors.oms_amend import tend_amend
 from tradefan.actors.oms_children import cancel, place, replace
 from tradefan.actors.oms_executor import decided, plan_of, volume_of
 from tradefan.actors.oms_fired import (
-    TRIES,
     begin,
-    came_to_nothing,
     is_due,
-    is_overdue,
+    not_planned,
+    overdue,
+    say_ended,
     say_overdue,
     say_waiting,
 )
@@ -97,11 +97,8 @@ def _look_after(turn: Turn, parent: ParentState) -> None:
     """Say so when what is to trade at once has not by its first tries or in time, or does not rest."""
     if not is_due(turn, parent) or parent.phase is not Phase.WORKING or parent.live:
         return
-    if parent.attempts >= TRIES:
-        say_overdue(turn, parent, "tries")
-    elif is_overdue(turn, parent):
-        say_overdue(turn, parent, "nothing_placed")
-    elif (why := came_to_nothing(turn, parent)) is not None:
+    why = overdue(turn, parent)
+    if why is not None:
         say_overdue(turn, parent, why)
 
 
@@ -178,7 +175,10 @@ def _replan(turn: Turn, parent: ParentState, command: Replan) -> int | None:
         turn.log("warning", "not_planned", parent_id=parent.order.parent_id, code=no.code, text=no.text)
         if no.code == "NO_REFERENCE":
             return turn.now + SECOND
-        complete(turn, parent, OrderStatus.EXPIRED, no.code)
+        if parent.fired:
+            not_planned(turn, parent, no)
+        else:
+            complete(turn, parent, OrderStatus.EXPIRED, no.code)
         return None
     if plan is not None:
         turn.emit(PlanChange(turn.now, parent.order.parent_id, plan))
@@ -192,9 +192,7 @@ def _query(turn: Turn, parent: ParentState, command: QueryChild) -> None:
 
 
 def _end(turn: Turn, parent: ParentState, command: EndParent) -> None:
-    if parent.fired and parent.order.protective and parent.open_qty:
-        # What it was to protect is not, from here on.
-        say_overdue(turn, parent, command.reason)
+    say_ended(turn, parent, command.reason)
     complete(turn, parent, command.status, command.reason)
 
 

@@ -7,13 +7,14 @@ somebody is told.
 from __future__ import annotations
 
 from decimal import Decimal
+from itertools import islice, takewhile
 
 from msgspec.structs import replace
 
 from tradefan.actors.oms_executor import make_executor, plan_of, slices
 from tradefan.actors.oms_gate import away, reference, risk_state
 from tradefan.actors.oms_parents import complete
-from tradefan.actors.oms_room import flattens
+from tradefan.actors.oms_room import flattens, say_dust
 from tradefan.actors.oms_state import Turn
 from tradefan.actors.oms_tca_market import market_now
 from tradefan.actors.oms_wakes import sooner
@@ -57,7 +58,7 @@ def begin(turn: Turn, parent: ParentState) -> bool:
             return True
         plan = plan_of(turn, parent.order)
     except Refused as no:
-        return _not_planned(turn, parent, no)
+        return not_planned(turn, parent, no)
     assert plan is not None
     turn.emit(PlanChange(turn.now, parent.order.parent_id, plan))
     turn.parents[parent.order.parent_id] = None
@@ -89,7 +90,7 @@ def _regrow(turn: Turn, parent: ParentState) -> None:
     turn.parents[parent.order.parent_id] = None
 
 
-def _not_planned(turn: Turn, parent: ParentState, no: Refused) -> bool:
+def not_planned(turn: Turn, parent: ParentState, no: Refused) -> bool:
     """Wait for a price; what cannot be worked as its `then` any more goes on as `market`. False: not now."""
     if no.code == "NO_REFERENCE":
         _later(turn, parent, no.code)
@@ -98,7 +99,7 @@ def _not_planned(turn: Turn, parent: ParentState, no: Refused) -> bool:
     turn.log("critical" if parent.order.protective else "warning", "fired_refused", **fields)
     plain_market = at_market(parent.order)
     try:
-        plan = plan_of(turn, plain_market) if parent.fired else None
+        plan = plan_of(turn, plain_market, parent) if parent.fired else None
     except Refused:
         plan = None
     if plan is None:
@@ -131,9 +132,20 @@ def is_due(turn: Turn, parent: ParentState) -> bool:
     return parent.fired or flattens(turn, parent)
 
 
-def is_overdue(turn: Turn, parent: ParentState) -> bool:
-    """Say whether what is to trade at once, and is not sliced, should have by now."""
-    return not slices(parent.order) and turn.now - _since_ns(turn, parent) >= LATE_NS
+def overdue(turn: Turn, parent: ParentState) -> str | None:
+    """Return why what is to trade at once has not by now: nothing of it is at work. A schedule has its time.
+
+    Its newest tries have traded nothing, or none was made for a while, or what was to rest was ended.
+    """
+    if slices(parent.order):
+        return None
+    known = (turn.trading.orders.get(name) for name in reversed(parent.ended))
+    fruitless = takewhile(lambda child: child is not None and not child.cum_qty, known)
+    if sum(1 for _ in islice(fruitless, TRIES)) >= TRIES:
+        return "tries"
+    if turn.now - max(_since_ns(turn, parent), parent.last_end_ns or 0) >= LATE_NS:
+        return "nothing_placed"
+    return _came_to_nothing(turn, parent)
 
 
 def _later(turn: Turn, parent: ParentState, why: str) -> None:
@@ -144,9 +156,23 @@ def _later(turn: Turn, parent: ParentState, why: str) -> None:
 
 def say_overdue(turn: Turn, parent: ParentState, why: str) -> None:
     """Say once that what has fired is not done."""
-    if parent.order.parent_id in turn.live.overdue:
+    if parent.order.parent_id not in turn.live.overdue:
+        turn.live.overdue[parent.order.parent_id] = None
+        _say_not_done(turn, parent, why)
+
+
+def say_ended(turn: Turn, parent: ParentState, why: str) -> None:
+    """Say that a protective order that has fired ends, and does not protect what is left."""
+    instrument = turn.instrument(parent.order.instrument)
+    if not (parent.fired and parent.order.protective and parent.open_qty):
         return
-    turn.live.overdue[parent.order.parent_id] = None
+    if why == "dust" and instrument is not None:
+        say_dust(turn, parent.order.parent_id, instrument, parent.open_qty)
+    else:
+        _say_not_done(turn, parent, why)
+
+
+def _say_not_done(turn: Turn, parent: ParentState, why: str) -> None:
     turn.log(
         "critical" if parent.order.protective or flattens(turn, parent) else "warning",
         "fired_not_done",
@@ -169,7 +195,7 @@ def say_waiting(turn: Turn, parent: ParentState) -> None:
         sooner(turn, parent.order.parent_id, due_ns)
 
 
-def came_to_nothing(turn: Turn, parent: ParentState) -> str | None:
+def _came_to_nothing(turn: Turn, parent: ParentState) -> str | None:
     """Return what became of the newest child of a parent that is to rest, where nobody here has ended it."""
     newest = turn.trading.orders.get(next(reversed(parent.ended), ClientOrderId("")))
     if newest is None or newest.time_in_force != "GTC" or newest.cancel_ns is not None or newest.cum_qty:

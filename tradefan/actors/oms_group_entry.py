@@ -99,9 +99,8 @@ def check_entry(turn: Turn, parent: ParentState, order: ParentOrder) -> None:
     old, instrument = parent.order, turn.instrument(order.instrument)
     if group is None or group.kind != "bracket" or parent.leg != ENTRY or instrument is None:
         return
-    if (order.order_qty, order.limit_price, order.settings.get("trigger_price")) == (
-        *(old.order_qty, old.limit_price, old.settings.get("trigger_price")),
-    ):
+    prices = (order.limit_price, order.settings.get("trigger_price"))
+    if order.order_qty <= old.order_qty and prices == (old.limit_price, old.settings.get("trigger_price")):
         return
     wish = group.wish
     legs, known = legs_of("bracket", wish.side, wish.limit_price, wish.settings), members(turn, group)

@@ -57,13 +57,13 @@ def settle(turn: Turn, parent: ParentState) -> None:
         # Who has paused it lets it go on; what it has left resting is bound to the market all the same.
         _tend_children(turn, parent, recipe, held)
         _rest_in_time(turn, parent)
-        _say_missed(turn, parent)
+        _say_missed(turn, parent, recipe)
         return
     why = _why(turn, parent, recipe, held)
     if why != (parent.reason if parent.phase is Phase.PAUSED else ""):
         _enter(turn, parent, recipe, why)
     _tend_children(turn, parent, recipe, held)
-    _say_missed(turn, parent)
+    _say_missed(turn, parent, recipe)
     if parent.phase is Phase.PAUSED:
         _end_in_time(turn, parent, recipe)
 
@@ -101,12 +101,12 @@ def _end_in_time(turn: Turn, parent: ParentState, recipe: Recipe) -> None:
         complete(turn, parent, OrderStatus.EXPIRED, "end")
 
 
-def _say_missed(turn: Turn, parent: ParentState) -> None:
+def _say_missed(turn: Turn, parent: ParentState, recipe: Recipe) -> None:
     """Alarm once when more than a fifth of an order's time was lost in pauses in which its clock ran."""
     name, plan, track = parent.order.parent_id, parent.plan, turn.trading.tracks.get(parent.order.parent_id)
     if plan is None or plan.end_ns is None or track is None or name in turn.live.tca.missed:
         return
-    runs = parent.phase is Phase.PAUSED and parent.reason != USER
+    runs = parent.phase is Phase.PAUSED and parent.reason != USER and not stands(parent, recipe)
     missed_ns = track.missed_ns + (within(plan, parent.paused_ns, turn.now) if runs else 0)
     whole_ns = plan.end_ns - (plan.start_ns if track.first_ns is None else track.first_ns)
     if 5 * missed_ns > whole_ns:

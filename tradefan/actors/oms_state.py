@@ -228,7 +228,7 @@ class Watched(Struct):
 
     `marked` is the watermark that was journaled last, `seq` the newest trade's id, or what counts the quotes,
     `price` the newest and `due_ns` when it will have held for long enough. `blocked` is why it should have
-    fired and did not.
+    fired and did not, said at `said_ns`; `was_back` where the market was on the other side since.
     """
 
     condition: Condition
@@ -241,6 +241,8 @@ class Watched(Struct):
     price: int = 0
     due_ns: int = 0
     blocked: str = ""
+    said_ns: int = 0
+    was_back: bool = False
 
 
 class Armed(Struct, frozen=True, array_like=True):

@@ -16,6 +16,7 @@ from tradefan.actors.oms_group import cancel_group, flatten_brackets, leg_ended
 from tradefan.actors.oms_group_end import FLATTEN
 from tradefan.actors.oms_group_entry import accept_group
 from tradefan.actors.oms_parents import cancel_children, complete
+from tradefan.actors.oms_room import flattens
 from tradefan.actors.oms_state import REFUSALS_KEPT, Turn
 from tradefan.actors.oms_tca import in_market
 from tradefan.contracts import MarketView, RiskRefused
@@ -366,6 +367,10 @@ def on_cancel_parent(turn: Turn, wish: CancelParent) -> None:
     if parent is None or not may_change(wish.owner, parent.order.owner):
         refuse(turn, wish, RiskRefused("UNKNOWN_PARENT", f"{wish.owner} has no parent {wish.parent_id}"))
         return
+    left = parent.order.order_qty - parent.cum_qty
+    if flattens(turn, parent) and left > 0 and parent.phase not in (Phase.COMPLETING, Phase.DONE):
+        fields = {"parent_id": parent.order.parent_id, "code": "CANCELLED", "qty": plain(left)}
+        turn.log("critical", "not_flattened", **fields)
     if not cancel_group(turn, parent):
         end_parents(turn, [parent], "cancelled")
     _say_cancelled(turn, wish.req, [parent])
@@ -390,6 +395,8 @@ def on_cancel_all(turn: Turn, wish: CancelAll) -> None:
     elif turn.live.closing and wish.owner in turn.wiring.owners:
         # A strategy's last word comes before our own part of the stop, which leaves what protects.
         found = [parent for parent in found if not parent.order.protective]
+    # What brings a group to nothing is what an earlier cancel asked for.
+    found = [parent for parent in found if not flattens(turn, parent)]
     flatten_brackets(turn, found)
     end_parents(turn, found, "cancelled")
     _say_unprotected(turn, found)

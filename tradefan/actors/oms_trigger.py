@@ -23,8 +23,9 @@ from tradefan.messages.instrument import Instrument
 from tradefan.messages.market import FeedQuality, Quality, Quote, Trade
 from tradefan.messages.orders import OrderStatus, Phase
 from tradefan.risk import reduces
-from tradefan.units import SECOND, ZERO, InstrumentId, ParentId, exact, plain, to_ticks
+from tradefan.units import MINUTE, SECOND, ZERO, InstrumentId, ParentId, exact, plain, to_ticks
 
+SAID_NS = MINUTE
 MARK_NS = SECOND
 """A watermark that moves is journaled so often at most, and on each tenth of the callback."""
 
@@ -78,8 +79,7 @@ def _show(turn: Turn, name: ParentId, watched: Watched, price: int, seq: int) ->
     if after is before:
         return
     if watched.blocked and not trigger.is_beyond(condition, before, price):
-        # The next time is another one: somebody is told again.
-        watched.blocked = ""
+        watched.was_back = True
     parent = turn.trading.parents[name]
     if after.fired is not None:
         _fire(turn, parent, watched, after.fired, seq)
@@ -219,10 +219,13 @@ def _by_mode(turn: Turn, parent: ParentState, instrument: Instrument) -> str | N
 
 
 def _alarm(turn: Turn, parent: ParentState, watched: Watched, why: str, price: int) -> None:
-    """Say once for each reason that a trigger should fire and does not."""
-    if watched.blocked == why:
+    """Say for each reason that a trigger should fire and does not; again when the market was back meanwhile.
+
+    A market that hovers at the level is no news each time.
+    """
+    if watched.blocked == why and not (watched.was_back and turn.now - watched.said_ns >= SAID_NS):
         return
-    watched.blocked = why
+    watched.blocked, watched.said_ns, watched.was_back = why, turn.now, False
     turn.log(
         "critical" if parent.order.protective else "warning",
         "trigger_blocked",

@@ -64,7 +64,10 @@ def on_phase(state: Trading, parent: ParentState, record: PhaseChange) -> None:
     track = _track_of(state, parent) if record.phase is Phase.DONE else state.tracks.get(name)
     if track is None:
         return
-    if parent.phase is Phase.PAUSED and parent.reason != USER:
+    stood = parent.reason == USER or (
+        parent.reason == "halt" and parent.order.settings.get("halt") == "extend"
+    )
+    if parent.phase is Phase.PAUSED and not stood:
         track.missed_ns += of.within(parent.plan, parent.paused_ns, record.at_ns)
     stands = record.phase is Phase.PAUSED and record.reason == USER
     of.on_clock(track, name, parent.plan, record.at_ns, stands=stands or record.phase is Phase.DONE)

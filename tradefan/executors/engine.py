@@ -72,7 +72,7 @@ def step(recipe: Recipe, view: View) -> tuple[Command, ...]:
     at_once = _would(recipe.settings, view)
     if isinstance(at_once, Decide):
         return _begin(recipe, view, at_once)
-    paced = recipe.pacing.decide(view, recipe.trajectory) if view.rest else Wake()
+    paced = recipe.pacing.decide(_behind_would(view), recipe.trajectory) if view.rest else Wake()
     if isinstance(paced, Decide):
         return _begin(recipe, view, paced)
     later = _later(recipe, view)
@@ -225,11 +225,22 @@ def _would(settings: Common, view: View) -> Decide | Wake | None:
     if lots < max(view.plan.min_clip, 1):
         return at_next_quote()
     deadline_ns: int | None = view.now_ns + settings.participation_window
-    k, target, before = -1, 0, 0
+    k, target, before, share, factor = -1, 0, 0, 0, 1.0
     if clip is not None and clip.plan == view.plans:
-        k, target, before = clip.k, clip.target, clip.before
+        k, target, before, share, factor = clip.k, clip.target, clip.before, clip.share, clip.factor
         deadline_ns = clip.deadline_ns if _lives(view, clip) else deadline_ns
-    return Decide(k, target, lots, lots, deadline_ns, I_WOULD, before, price=price)
+    return Decide(k, target, lots, lots, deadline_ns, I_WOULD, before, share, factor, price)
+
+
+def _behind_would(view: View) -> View:
+    """Let an interval be decided on again behind what was taken in it ahead of the schedule."""
+    touch, price, clip = opposite(view), view.plan.i_would, view.clip
+    if clip is None or clip.reason != I_WOULD or clip.plan != view.plans or not view.plan.taus:
+        return view
+    shown = touch is not None and price is not None and not view.beyond(touch, price)
+    if shown or clip.k < 0 or any(child.rests for child in view.live):
+        return view
+    return replace(view, clip=replace(clip, k=clip.k - 1))
 
 
 def _out_of_limit(recipe: Recipe, view: View) -> tuple[Command, ...] | None:

@@ -86,10 +86,10 @@ def make_plan(recipe: Recipe, entry: Entry) -> Plan:
     lots = int(order.order_qty // instrument.qty_lot)
     min_clip = _min_clip(recipe, entry)
     max_clip = _max_clip(recipe, entry)
+    display = _display(settings, entry, min_clip)
     if entry.old is not None:
         # Its market has moved, or its steps are others: what was small enough for it stays so.
-        min_clip = min(min_clip, max_clip or min_clip)
-    display = _display(settings, entry, min_clip)
+        min_clip = min(min_clip, max_clip or min_clip, display or min_clip)
     limit = _limit(settings, entry)
     plan = Plan(
         start_ns,

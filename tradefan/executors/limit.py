@@ -12,7 +12,7 @@ from tradefan.executors.composed import Composed
 from tradefan.executors.pacings import Once
 from tradefan.executors.tactics import Rest
 from tradefan.executors.trajectories import Whole
-from tradefan.messages.orders import TimeInForce
+from tradefan.messages.orders import OrderStatus, TimeInForce
 from tradefan.setting import unit
 from tradefan.units import SECOND
 
@@ -75,7 +75,9 @@ def stand(view: View, settings: Common) -> tuple[Command, ...]:
     )
     again_ns = (view.last_end_ns or 0) + SECOND
     end_ns = view.plan.end_ns
-    if view.last_end_ns is not None and view.now_ns < again_ns:
+    ended = next((child for child in reversed(view.children) if not child.live), None)
+    by_venue = ended is not None and not ended.ending and ended.status is not OrderStatus.FILLED
+    if by_venue and view.now_ns < again_ns:
         # What the venue has just ended is not placed in a loop.
         return (*moves, Wake(again_ns if end_ns is None else min(again_ns, end_ns)))
     if view.rest < max(view.plan.min_clip, 1):

@@ -177,7 +177,7 @@ class Refill:
             live = view.live
             if live and not self._exhausted(clip, live):
                 return Wake()
-            ended_ns = view.now_ns if live else (view.last_end_ns or clip.begun_ns)
+            ended_ns = view.now_ns if live else max(view.last_end_ns or 0, 0 if clip.lots else clip.begun_ns)
             after_ns = schedule.between(settings.delay_min, settings.delay_max, view.name, number)
             in_row = sum(1 for _ in takewhile(lambda child: child.fruitless, reversed(view.children)))
             # Each refill is a clip of its own: what its venue does not take, it is not offered ever again.

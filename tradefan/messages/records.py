@@ -38,10 +38,10 @@ from tradefan.units import (
     TradeId,
 )
 
-RECORD_VERSION = 4
+RECORD_VERSION = 5
 """Of each row. A new kind of record raises it, else older programs take the row for damage. 2: `Waiting`;
-3: plans, clips, audits, costs; 4: contingent orders."""
-TRADING_VERSION = 5
+3: plans, clips, audits, costs; 4: contingent orders; 5: pauses of what is armed."""
+TRADING_VERSION = 6
 """Of the encoded `Trading` in a snapshot. One from before `TRADING_READ`, or a newer one, is not read: the
 records are folded instead, and where those are gone the journal is refused."""
 TRADING_READ = 2

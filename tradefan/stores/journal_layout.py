@@ -11,11 +11,13 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from decimal import Decimal
 from hashlib import blake2b
 from typing import Any, TypeAlias, cast
 
 import apsw
 import msgspec
+from msgspec.structs import replace
 
 from tradefan.core.exposure import summed
 from tradefan.core.trading_state import Trading
@@ -180,6 +182,11 @@ def only_read(db: apsw.Connection) -> bool:
 def _brought_up(state: bytes) -> bytes:
     """Make the present `Trading` of an older one: what it lacks has defaults, sums are of its orders."""
     trading = msgspec.msgpack.decode(state, type=Trading)
+    for name, one in msgspec.msgpack.decode(state)["parents"].items():
+        if (qty := one.get("asked_qty")) is not None:
+            # Before version 6 only the quantity was remembered.
+            parent = trading.parents[name]
+            parent.asked = replace(parent.order, order_qty=Decimal(qty))
     trading.exposure = summed(trading.orders.values())
     return msgspec.msgpack.encode(trading)
 

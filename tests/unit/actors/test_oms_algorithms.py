@@ -16,6 +16,7 @@ from tradefan.messages.gateway import CancelOrder, CreateOrder, ReplaceOrder
 from tradefan.messages.instrument import InstrumentUpdate
 from tradefan.messages.market import FeedQuality, FollowVolume, Quality, Quote, VolumeTick
 from tradefan.messages.orders import (
+    AmendOrder,
     Answer,
     CancelParent,
     OrderStatus,
@@ -370,4 +371,25 @@ def test_iceberg_when_the_lot_grows_then_it_never_shows_more_than_its_display(
         assert found == [D(shown)]
     else:
         assert (found, parent.phase, parent.reason) == ([], Phase.DONE, "BELOW_MIN_CLIP")
+    bench.check()
+
+
+@pytest.mark.parametrize("how", ["pause", "amend"])
+def test_iceberg_when_its_display_is_small_and_the_market_falls_then_it_is_planned_anew(
+    bench: Bench, how: str
+) -> None:
+    """0.055 at 100 is the least that is let in; at 99.5 the least clip would be more than it shows."""
+    settings = {"display": "0.055", "variance": 0}
+    bench.submit(10, algo="iceberg", limit_price=D(99), owner=API, settings=settings)
+    create = bench.one(GATEWAY, CreateOrder)
+    bench.report(create, S.NEW)
+    quoted(bench, 99.5)
+    name = parent_of(bench).order.parent_id
+    bench.tell(PauseOrder(API, name) if how == "pause" else AmendOrder(API, name, order_qty=D(9)))
+    bench.report(bench.one(GATEWAY, CancelOrder), S.CANCELED)
+    if how == "pause":
+        bench.tell(ResumeOrder(API, name))
+    alive(bench, 2)
+    assert parent_of(bench).phase is Phase.WORKING
+    assert bench.one(GATEWAY, CreateOrder).order_qty == D("0.055")
     bench.check()

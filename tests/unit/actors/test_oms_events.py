@@ -192,6 +192,9 @@ def test_twap_when_a_halt_stops_its_clock_then_its_end_moves(bench: Bench) -> No
     bench.advance(5 * SECOND)
     assert bench.made(PlanChange)[-1].plan.end_ns == end_ns + 35 * SECOND
     assert parent_of(bench).phase is Phase.WORKING
+    # Nothing of its time is lost.
+    assert "parent_missed" not in bench.alarms
+    assert bench.trading.tracks[parent_of(bench).order.parent_id].missed_ns == 0
     bench.check()
 
 

@@ -33,7 +33,7 @@ from tradefan.messages.records import (
 from tradefan.messages.work import (
     PlanChange,
 )
-from tradefan.units import MS, SECOND, InstrumentId
+from tradefan.units import MINUTE, MS, SECOND, InstrumentId
 
 D = Decimal
 S = OrderStatus
@@ -524,15 +524,20 @@ def test_stop_when_the_venue_is_away_then_it_waits_alarms_and_fires_when_it_is_b
     assert len(fired(bench)) == 1
 
 
-def test_stop_when_the_venue_is_away_again_then_it_is_said_again(bench: Bench) -> None:
-    """The market was back meanwhile: that it should fire now is news."""
+def test_stop_when_the_market_was_back_then_a_hindrance_is_said_again_a_minute_later(bench: Bench) -> None:
+    """A market that hovers at the level is one alarm, not one for each time."""
     armed(bench)
     prints = Prints(bench)
-    for episode in (1, 2):
-        bench.tell(AccountState(ACCOUNT, False, "gone"))
-        prints(94, 94, 94)
-        assert bench.alarms.count("trigger_blocked") == episode
-        prints(99)
+    bench.tell(AccountState(ACCOUNT, False, "gone"))
+    for _ in range(20):
+        prints(94, 94, 99)
+    assert bench.alarms.count("trigger_blocked") == 1
+    bench.now_ns += MINUTE
+    prints(94, 94)
+    assert bench.alarms.count("trigger_blocked") == 2
+    bench.now_ns += MINUTE
+    prints(94, 94)
+    assert bench.alarms.count("trigger_blocked") == 2
     assert fired(bench) == []
 
 

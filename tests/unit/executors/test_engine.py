@@ -249,6 +249,34 @@ def test_limit_when_even_the_own_side_is_beyond_it_then_nothing_rests_until_it_i
     assert walk.kids[-1].price == 9_990
 
 
+def test_twap_when_its_owner_would_trade_then_the_rest_of_its_interval_is_worked_behind_that() -> None:
+    """In the last of four slices the ask dips to `i_would_price` for 5 lots: the others are placed again."""
+    walk = quiet("twap, i would", 1_000, taus=(250, 500, 750, 1_000))
+    settings = replace(walk.recipe.settings, time_jitter=0, size_jitter=0)
+    walk.recipe.pacing.settings = settings  # type: ignore[attr-defined]
+    for k in range(3):
+        at(walk, 75 * k)
+        kid = walk.kids[-1]
+        kid.cum, kid.open = kid.lots, False
+        walk._tell(kid)
+        walk.question()
+    at(walk, 225)
+    walk.bid, walk.ask, walk.ask_lots = 9_980, 9_985, 5
+    for second in (226, 227):
+        at(walk, second)
+        walk.hear()
+        walk.question()
+    taken = walk.kids[-1]
+    assert (taken.lots, taken.tif) == (5, "IOC")
+    taken.cum, taken.open = 5, False
+    walk._tell(taken)
+    walk.bid, walk.ask, walk.ask_lots = 9_998, 10_000, 1_000
+    at(walk, 229)
+    rests = walk.kids[-1]
+    assert (rests.tif, rests.live, walk.clip and walk.clip.k) == ("GTC", True, 3)
+    assert 235 <= rests.lots <= 245
+
+
 # --- pov and iceberg ---------------------------------------------------------------------------------------
 
 

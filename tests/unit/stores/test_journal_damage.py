@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 
 import apsw
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from tests.unit.actors.oms_bench import Bench
 from tests.unit.stores.made import Died, dies_at, fill_record, transfers
@@ -365,6 +367,18 @@ def test_open_when_an_older_snapshot_stands_for_lost_rows_then_goes_on_from_it(
         assert (found.records, found.last_lsn, found.snapshot_lsn) == (transfers(1, 7), 7, 6)
         assert msgspec.msgpack.decode(found.snapshot, type=Trading) == bench.trading
         file.close()
+
+
+def test_snapshot_when_it_knows_only_the_quantity_that_was_asked_for_then_the_order_is_made_of_it() -> None:
+    """Before version 6; a repetition of the wish is still the first answer."""
+    bench = Bench().ready()
+    name = bench.limit(2, 9).parent_id
+    plain = msgspec.msgpack.decode(msgspec.msgpack.encode(bench.trading))
+    del plain["parents"][name]["asked"]
+    plain["parents"][name]["asked_qty"] = "5"
+    read = msgspec.msgpack.decode(journal_layout._brought_up(msgspec.msgpack.encode(plain)), type=Trading)
+    parent = read.parents[ParentId(name)]
+    assert parent.asked == replace(parent.order, order_qty=Decimal(5))
 
 
 @pytest.mark.parametrize(("version", "code"), [(1, "JOURNAL_OLDER"), (9, "JOURNAL_NEWER")])
