@@ -56,7 +56,8 @@ class Following:
             begin(file, self._place, self._told(file))
             self._base, self._place = self._place.end_lsn, None
         if batch.forget_lsn is not None:
-            file.forget_unjournaled(batch.forget_lsn)
+            # What the journal has told its owner may not be on the disk yet: that proves nothing.
+            file.forget_unjournaled(batch.forget_lsn, min(file.proven_lsn or 0, batch.forget_lsn))
             self._base = batch.forget_lsn
         if batch.ask is not None:
             return StoreAck(batch.batch_id, 0, None, file.applied_lsn, file.volumes(batch.ask))

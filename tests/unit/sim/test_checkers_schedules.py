@@ -152,6 +152,8 @@ def test_decision_when_for_another_target_or_not_the_next_then_broken() -> None:
     broken(other, "I-31", f"target {TAUS[0]} of {PID}", str(TAUS[0] + 1))
     again = Bench(SoundPlans()).step(planned(), decision(1, 5, END - 1), decision(1, 5, END - 1, number=1))
     broken(again, "I-31", f"a decision of {PID} behind 1", "")
+    ahead = decision(1, 5, END - 1, reason="i_would")
+    assert Bench(SoundPlans()).step(planned(), ahead, decision(1, 5, END - 1, number=1)) is None
 
 
 def test_decision_when_beyond_its_catch_up_then_broken() -> None:

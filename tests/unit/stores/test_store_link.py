@@ -416,6 +416,22 @@ def test_machine_when_told_to_forget_then_goes_on_from_the_journal(journal: str)
     file.close()
 
 
+def test_machine_when_told_of_records_that_no_disk_has_then_they_prove_nothing(journal: str) -> None:
+    """The OMS began again at a tail that a loss of power took; other records have its numbers now."""
+    store = StoreFile(":memory:")
+    first = StoreMachine(store, following=follow(journal))
+    first.apply(0, StoreBatch(1, (fill(7, 4),), 4))
+    first.apply(0, StoreBatch(2, (), None, 5))
+    first.take(0, 9)
+    assert ([row.lsn for row in store.fills()], store.proven_lsn) == ([1, 4], 1)
+    file = JournalFile(journal)
+    file.append(2, 2, transfers(9, 2))
+    second = StoreMachine(store, following=follow(journal))
+    second.take(1, 9)
+    assert [row.lsn for row in store.fills()] == [1]
+    file.close()
+
+
 def test_machine_when_given_something_else_then_is_a_defect() -> None:
     """Wiring that sends anything but batches here is wrong."""
     with pytest.raises(Defect, match="does not take Close"):

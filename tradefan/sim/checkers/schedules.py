@@ -148,7 +148,9 @@ class SoundPlans(OverParents):
             # The end policy has its own decisions.
             return None
         last = one.clip if one.clip is not None and one.clip.plan == one.plans else None
-        if last is not None and (clip.k <= last.k or clip.target < last.target):
+        # Behind what was taken ahead of it, the same interval is decided on again.
+        again = last is not None and last.reason == I_WOULD and clip.k == last.k
+        if last is not None and not again and (clip.k <= last.k or clip.target < last.target):
             return self.broken(seen, f"a decision of {one.name} behind {last.k}: {last.target}", clip)
         if not plan.volumes and clip.target != plan.taus[clip.k]:
             return self.broken(seen, f"target {plan.taus[clip.k]} of {one.name}", clip.target)
