@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from tests.unit.core.order_builders import ACCOUNT, BASE, BTC, CID, OWNER, USDT, fill, intent, report
 from tests.unit.sim.checker_bench import Bench, D, broken, desk_with, opening
@@ -208,6 +209,18 @@ def test_difference_when_it_lasts_then_its_instrument_is_on_hold_within_30_s() -
             broken(violation, "I-45", f"{BTC} on hold: two books have differed since {since}", "modes {}")
         else:
             assert violation is None
+
+
+def test_difference_when_its_account_is_not_reconciled_then_the_time_begins_when_it_is() -> None:
+    """I-45: until then nobody compares; the desk needs its looks behind it."""
+    bench = two_books()
+    bench.seen.desk.accounts[ACCOUNT].book.held[OWNER][BTC] = D(3)
+    starting = ModeChange(1, ACCOUNT, "starting", "CANCEL_ONLY", "MODE_CANCEL_ONLY", "x")
+    assert bench.step(starting) is None
+    assert bench.look(2 * HOLD_NS) is None
+    assert bench.step(replace(starting, mode="NORMAL", code="", text="")) is None
+    assert bench.look(HOLD_NS - SECOND) is None
+    broken(bench.look(SECOND), "I-45", f"{BTC} on hold: two books have differed", "modes {}")
 
 
 def test_difference_when_it_was_injected_then_it_counts_from_there_and_anew_behind_a_stall() -> None:

@@ -160,8 +160,9 @@ class EqualBooks(OverRecords):
 
     The desk keeps its book from fills that it is told. T: positions that differ for 30 s, for whatever
     reason, have their instrument on hold (CANCEL_ONLY or tighter), or its account: one that is not
-    reconciled yet tells no book. Q: at rest positions of all owners and assets of all accounts are equal,
-    but for the transfers of the last 30 s: the desk hears of these when it compares the next time.
+    reconciled yet tells no book, so the 30 s begin when it is. Q: at rest positions of all owners and assets
+    of all accounts are equal, but for the transfers of the last 30 s: the desk hears of these when it
+    compares the next time.
     """
 
     invariant: str = "I-45"
@@ -197,12 +198,18 @@ class EqualBooks(OverRecords):
         if self._moved or self._apart:
             self._moved = False
             self._note(seen)
-        for name, since_ns in self._apart.items():
+        for name, since_ns in tuple(self._apart.items()):
             scopes = (name, *(seen.desk.accounts if seen.desk is not None else ()), "all")
-            if seen.now_ns > since_ns + HOLD_NS and not self._modes.at_least("CANCEL_ONLY", scopes):
+            if self._modes.at_least("CANCEL_ONLY", scopes):
+                self._apart[name] = seen.now_ns
+            elif seen.now_ns > since_ns + HOLD_NS:
                 expected = f"{name} on hold: two books have differed since {since_ns} ns"
                 return self.broken(seen, expected, f"modes {self._modes.of(scopes)}")
+        self._come_back()
         return None
+
+    def _come_back(self) -> None:
+        self.due_ns = min(self._apart.values()) + HOLD_NS + 1 if self._apart else None
 
     def _note(self, seen: Witness) -> None:
         """Remember which instruments differ now, and since when; without two books none does."""
@@ -211,7 +218,7 @@ class EqualBooks(OverRecords):
             for account, one in seen.desk.accounts.items():
                 for (_, name), *_ in _differ(self._held(account), _flat(one)) if one.book else ():
                     self._apart[name] = known.get(name, seen.now_ns)
-        self.due_ns = min(self._apart.values()) + HOLD_NS + 1 if self._apart else None
+        self._come_back()
 
     def _unseen(self, seen: Witness, account: AccountId, qty: Decimal) -> list[Asset]:
         """Return the assets of which the newest transfers, all within 30 s, come to a quantity."""
