@@ -66,7 +66,7 @@ def place(turn: Turn, parent: ParentState, command: PlaceChild) -> int | None:
     if _below_minimum(instrument, parent.open_qty, command.limit_price):
         # While a child lives its end may bring more to place; else nothing that is left can be sent.
         if not parent.live and (parent.fired or not is_exit(parent)):
-            if is_exit(parent) or (parent.fired and parent.order.protective):
+            if is_exit(parent):
                 say_dust(turn, parent.order.parent_id, instrument, parent.open_qty)
             complete(turn, parent, OrderStatus.EXPIRED, "dust")
         return None

@@ -17,7 +17,6 @@ from tradefan.actors.oms_fired import (
     is_due,
     not_planned,
     overdue,
-    say_ended,
     say_overdue,
     say_waiting,
 )
@@ -192,7 +191,6 @@ def _query(turn: Turn, parent: ParentState, command: QueryChild) -> None:
 
 
 def _end(turn: Turn, parent: ParentState, command: EndParent) -> None:
-    say_ended(turn, parent, command.reason)
     complete(turn, parent, command.status, command.reason)
 
 

@@ -13,8 +13,8 @@ from msgspec.structs import replace
 
 from tradefan.actors.oms_executor import make_executor, plan_of, slices
 from tradefan.actors.oms_gate import away, reference, risk_state
-from tradefan.actors.oms_parents import complete
-from tradefan.actors.oms_room import flattens, say_dust
+from tradefan.actors.oms_parents import NOTHING_LEFT, complete, say_not_done
+from tradefan.actors.oms_room import flattens
 from tradefan.actors.oms_state import Turn
 from tradefan.actors.oms_tca_market import market_now
 from tradefan.actors.oms_wakes import sooner
@@ -36,7 +36,6 @@ LATE_NS = 2 * SECOND
 """Somebody is told of what is refused still, so long behind the firing."""
 TRIES = 4
 """Children behind which an order that has fired is overdue."""
-NOTHING_LEFT = "nothing_to_reduce"
 MADE_WAY = "made_way"
 """Why an order ends that reserved what a stop that has fired is to sell."""
 TOO_MUCH = ("RISK_REDUCE_ONLY", "INSUFFICIENT_FUNDS", "RISK_MAX_ORDER_QTY", "RISK_MAX_NOTIONAL")
@@ -158,30 +157,7 @@ def say_overdue(turn: Turn, parent: ParentState, why: str) -> None:
     """Say once that what has fired is not done."""
     if parent.order.parent_id not in turn.live.overdue:
         turn.live.overdue[parent.order.parent_id] = None
-        _say_not_done(turn, parent, why)
-
-
-def say_ended(turn: Turn, parent: ParentState, why: str) -> None:
-    """Say that a protective order that has fired ends, and does not protect what is left."""
-    instrument = turn.instrument(parent.order.instrument)
-    if not (parent.fired and parent.order.protective and parent.open_qty):
-        return
-    if why == "dust" and instrument is not None:
-        say_dust(turn, parent.order.parent_id, instrument, parent.open_qty)
-    else:
-        _say_not_done(turn, parent, why)
-
-
-def _say_not_done(turn: Turn, parent: ParentState, why: str) -> None:
-    turn.log(
-        "critical" if parent.order.protective or flattens(turn, parent) else "warning",
-        "fired_not_done",
-        parent_id=parent.order.parent_id,
-        owner=parent.order.owner,
-        instrument=parent.order.instrument,
-        open_qty=plain(parent.open_qty),
-        reason=why,
-    )
+        say_not_done(turn, parent, why)
 
 
 def say_waiting(turn: Turn, parent: ParentState) -> None:

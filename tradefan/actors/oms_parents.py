@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tradefan.actors.oms_executor import text_of
+from tradefan.actors.oms_room import flattens, say_dust
 from tradefan.actors.oms_state import Turn
 from tradefan.actors.oms_tca import end
 from tradefan.actors.oms_volume import leave
@@ -18,8 +19,11 @@ from tradefan.messages.records import (
 from tradefan.messages.work import (
     ParentFailed,
 )
+from tradefan.units import plain
 
 FAILURES_MAX = 3
+NOTHING_LEFT = "nothing_to_reduce"
+"""Why a reduce-only order ends whose owner holds nothing any more."""
 
 
 def fail(turn: Turn, parent: ParentState, error: BaseException) -> None:
@@ -50,10 +54,36 @@ def complete(turn: Turn, parent: ParentState, status: OrderStatus, reason: str) 
         turn.parents[parent.order.parent_id] = None
         unwatch(turn, parent)
     elif parent.phase is not Phase.COMPLETING or parent.status is not status:
+        if status is not OrderStatus.CANCELED:
+            _say_unprotected(turn, parent, reason)
         turn.emit(PhaseChange(turn.now, parent.order.parent_id, Phase.COMPLETING, status, reason))
         turn.parents[parent.order.parent_id] = None
     cancel_children(turn, parent, reason)
     finished(turn, parent)
+
+
+def _say_unprotected(turn: Turn, parent: ParentState, why: str) -> None:
+    """Say that a protective order that has fired ends by itself, and protects what is left no more."""
+    instrument, left = turn.instrument(parent.order.instrument), parent.order.order_qty - parent.cum_qty
+    if not (parent.fired and parent.order.protective and left > 0) or why == NOTHING_LEFT:
+        return
+    if why == "dust" and instrument is not None:
+        say_dust(turn, parent.order.parent_id, instrument, left)
+    else:
+        say_not_done(turn, parent, why)
+
+
+def say_not_done(turn: Turn, parent: ParentState, why: str) -> None:
+    """Say that what is to trade at once has not."""
+    turn.log(
+        "critical" if parent.order.protective or flattens(turn, parent) else "warning",
+        "fired_not_done",
+        parent_id=parent.order.parent_id,
+        owner=parent.order.owner,
+        instrument=parent.order.instrument,
+        open_qty=plain(parent.order.order_qty - parent.cum_qty),
+        reason=why,
+    )
 
 
 def cancel_children(turn: Turn, parent: ParentState, reason: str) -> None:

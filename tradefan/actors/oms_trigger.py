@@ -26,6 +26,7 @@ from tradefan.risk import reduces
 from tradefan.units import MINUTE, SECOND, ZERO, InstrumentId, ParentId, exact, plain, to_ticks
 
 SAID_NS = MINUTE
+"""That a trigger is hindered is said again so long after the last time at the soonest."""
 MARK_NS = SECOND
 """A watermark that moves is journaled so often at most, and on each tenth of the callback."""
 

@@ -15,7 +15,7 @@ from tests.unit.actors.test_oms_trigger import Prints, armed
 from tradefan.core.trading import ParentState
 from tradefan.messages.gateway import CancelOrder, CreateOrder
 from tradefan.messages.instrument import InstrumentUpdate
-from tradefan.messages.market import Quote
+from tradefan.messages.market import FeedQuality, Quality, Quote
 from tradefan.messages.orders import AmendOrder, CancelAll, CancelParent, OrderStatus, Phase, Refusal
 from tradefan.units import MS, SECOND
 
@@ -85,6 +85,30 @@ def test_fired_when_a_schedule_ends_with_a_rest_then_that_is_said(bench: Bench) 
     lives(bench, 80, fills=False)
     assert (parent.phase, parent.status) == (Phase.DONE, S.EXPIRED)
     assert bench.alarms == ["fired_not_done"]
+
+
+def test_fired_when_it_ends_with_a_rest_in_the_book_then_that_is_said(bench: Bench) -> None:
+    """All of what is left rests in that instant, and is cancelled by the end."""
+    parent = stopped(bench, then="iceberg", display=10, variance=0, duration="10s", limit_price=D("94.5"))
+    for _ in range(12):
+        for create in bench.take(GATEWAY, CreateOrder):
+            bench.report(create, S.NEW)
+        bench.advance(SECOND)
+        bench.quote(BTC, 94)
+        for cancel in bench.take(GATEWAY, CancelOrder):
+            bench.report(cancel, S.CANCELED)
+    assert (parent.phase, parent.cum_qty) == (Phase.DONE, D(0))
+    assert bench.alarms == ["fired_not_done"]
+
+
+def test_fired_when_it_ends_while_its_feed_is_stale_then_that_is_said(bench: Bench) -> None:
+    """Whatever ends it by itself, not its executor alone."""
+    parent = stopped(bench, **{**TWAP, "duration": "10s"})
+    bench.report(bench.one(GATEWAY, CreateOrder), S.EXPIRED)
+    bench.tell(FeedQuality(BTC, Quality.STALE, "silent", bench.now_ns, 1))
+    bench.advance(20 * SECOND)
+    assert (parent.phase, parent.reason) == (Phase.DONE, "end")
+    assert "fired_not_done" in bench.alarms
 
 
 def test_fired_when_nothing_can_be_placed_behind_a_part_of_it_then_it_is_said(bench: Bench) -> None:
