@@ -18,6 +18,7 @@ import typer
 from tradefan import __version__, commands, replay_commands, tca_commands
 from tradefan.client import FAILED, NOT_RUNNING, USAGE, Unanswered
 from tradefan.config.mistakes import ConfigInvalid
+from tradefan.config_commands import config_app
 from tradefan.drivers.stop_signals import StopSignals
 from tradefan.errors import Outage, Refused
 from tradefan.order_commands import orders
@@ -29,6 +30,7 @@ from tradefan.terminal import (
     Env,
     Sets,
     Url,
+    address,
     fail,
     instant,
     number,
@@ -76,6 +78,7 @@ for name, part in (
     ("strategy", strategies),
     ("position", positions),
     ("paper", paper),
+    ("config", config_app),
     ("new", new),
 ):
     app.add_typer(part, name=name)
@@ -125,9 +128,14 @@ def run(
     accept_loss: Annotated[
         bool, typer.Option("--accept-loss", help="start on a damaged journal, with what can be believed")
     ] = False,
+    tied: Annotated[
+        bool, typer.Option("--tied", help="also stop in order when standard input ends: with who started it")
+    ] = False,
 ) -> None:
     """Run the daemon in the foreground until it is stopped."""
     with StopSignals() as stop:
+        if tied:
+            stop.with_input()
         environment = _environment(env, config, sets)
         if not environment.missing_to_run():
             environment.require_free()
@@ -162,6 +170,43 @@ def check(
         print(f"only the configuration was checked: {unknown}", file=sys.stderr)
     for lack in environment.missing_to_run():
         print(f"to run, {env} lacks {lack}", file=sys.stderr)
+
+
+@app.command("self-test")
+def self_test(
+    env: Env = "development",
+    config: ConfigDir = None,
+    sets: Sets = None,
+    seconds: Annotated[
+        float, typer.Option("--for", min=0, metavar="SECONDS", help="of paper trading, beside everything")
+    ] = 20,
+    health: Annotated[
+        bool, typer.Option("--health/--no-health", help="also ask the daemon that runs how it is")
+    ] = True,
+) -> None:
+    """Test an environment: configuration, paper trading in a temporary folder, health; touch nothing."""
+    from tradefan.self_test import self_test as test
+
+    raise SystemExit(test(_environment(env, config, sets), seconds, print, health=health))
+
+
+@app.command()
+def probe(
+    env: Env = "development",
+    config: ConfigDir = None,
+    url: Url = None,
+    ready: Annotated[
+        bool, typer.Option("--ready", help="whether it takes orders, not whether it lives")
+    ] = False,
+) -> None:
+    """Ask a daemon whether it is well: exit code 0, 1 down, 3 not running, 4 not ready."""
+    from tradefan.environment import find_places
+    from tradefan.probe import announced
+    from tradefan.probe import probe as ask
+
+    code, text = ask(address(url) or announced(find_places(env, config).root), ready=ready)
+    print(text)
+    raise SystemExit(code)
 
 
 @app.command()

@@ -18,7 +18,6 @@ import orjson
 import typer
 
 from tradefan.client import FAILED, NOT_RUNNING, UNPERSISTED, USAGE, Client, Unanswered, read_token
-from tradefan.config.mistakes import ConfigInvalid
 from tradefan.errors import Refused
 from tradefan.terminal import (
     AsJson,
@@ -169,15 +168,11 @@ def _kill_here(body: dict[str, Any], env: str, config: Path | None) -> dict[str,
     """Ask the daemon of an environment, or send it the signal when it is silent or not to be found."""
     from tradefan.environment import find_places
 
-    try:
-        places = find_places(env, config)
-    except ConfigInvalid:
-        text = "the configuration does not say where the daemon is; kill -USR2 $(cat DATA_DIR/lock) kills it"
-        print(f"tradefan: {text}", file=sys.stderr)
-        raise
+    places = find_places(env, config)
     pid, running = places.holder(), places.running()
     if pid is None:
-        fail(f"no daemon runs in {places.root}", NOT_RUNNING)
+        elsewhere = "kill -USR2 $(cat DATA_DIR/lock) kills one whose data lies elsewhere"
+        fail(f"no daemon runs in {places.root}; {elsewhere}", NOT_RUNNING)
     if running is None:
         return _kill_by_signal(pid, places.journal, "the daemon does not say where it listens")
     try:
@@ -222,7 +217,7 @@ def _require_silence(silence: Unanswered, body: dict[str, Any]) -> None:
 
 
 def _kill_by_signal(pid: int, journal: Path, silence: str) -> dict[str, Any]:
-    from tradefan.infra import may_be_daemon
+    from tradefan.data_dir import may_be_daemon
 
     if not may_be_daemon(pid):
         none = f"pid {pid} is no TradeFan daemon: no signal was sent, and NOTHING is killed"

@@ -21,6 +21,8 @@ from tradefan.api.asking import Asker
 from tradefan.api.server import ApiLink, ApiSettings
 from tradefan.config.check import PAPER
 from tradefan.config.schema import VenueConfig
+from tradefan.config_versions import ConfigVersions
+from tradefan.data_dir import DaemonFile
 from tradefan.drivers.kill_signal import REASON as KILL_REASON
 from tradefan.drivers.kill_signal import KillSignal
 from tradefan.drivers.latch import ALL, Latch
@@ -33,16 +35,21 @@ from tradefan.environment import Environment
 from tradefan.errors import Outage, Refused
 from tradefan.flight import make_recorder
 from tradefan.handle import ORDER_WORDS, Number, OrderDesk, OrderHandle
-from tradefan.infra import DaemonFile
 from tradefan.instruments import load_instruments
 from tradefan.links.keys import KeyLocks
 from tradefan.links.paper import open_paper
 from tradefan.links.public import PublicLink
 from tradefan.links.transport import Transport
+from tradefan.links.watcher import WatcherLink
 from tradefan.market_tape import make_tape
 from tradefan.messages.base import Message
-from tradefan.messages.control import KillSwitch, LogLine, LoopLag, Rows
+from tradefan.messages.control import ConfigResult, KillSwitch, LogLine, LoopLag, Rows
+from tradefan.new_feeds import NewFeeds
+from tradefan.outlets import Notices, outlets
+from tradefan.reload import Reloader
 from tradefan.runtime.kernel import Kernel
+from tradefan.runtime.system import RIM
+from tradefan.service_manager import ServiceManager
 from tradefan.status import Picture
 from tradefan.stores.disk import DEBUG_LOG_STOPS_PERCENT, free_bytes
 from tradefan.stores.following import follow
@@ -55,9 +62,11 @@ from tradefan.stores.thread_link import left_behind
 from tradefan.telemetry import Logging, start_logging
 from tradefan.units import SECOND, AccountId, Side, use_decimal_context
 from tradefan.venues.paper_state import PaperConfig
-from tradefan.wiring import account_port, market_port, plan, wire
+from tradefan.wiring import CONFIGURATOR, WATCHER, account_port, market_port, plan, wire
 
 _BPS = 10_000
+HEALTH_S = 10.0
+"""Between two points of health."""
 ANNOUNCE_AGAIN_S = 1.0
 """How long to wait for the room that `daemon.json` needs."""
 
@@ -82,6 +91,7 @@ class Daemon:
         self._log = log
         self._token = places.load_token()
         self._announcing: asyncio.TimerHandle | None = None
+        self._manager = ServiceManager()
         instruments = load_instruments(config)
         self.plan = plan(config, instruments)
         system = wire(config, instruments, places.instance(), __version__)
@@ -105,9 +115,10 @@ class Daemon:
             on_lag=lambda lag_ns: self.driver.inject(self.kernel.refs["oms"], LoopLag(lag_ns)),
         )
         self.machines = self._machines()
-        rules = tuple(instruments.values())
+        self._new_feeds = NewFeeds(self.kernel, self.machines)
+        self.notices = Notices(lambda: self.kernel.config, environment.name, log)
         self.recorder = make_recorder(
-            environment, self.kernel, rules, self.machines, turns.noted, log=log.log, token=self._token
+            environment, self.kernel, self.machines, turns.noted, log=log.log, token=self._token
         )
         self.driver = LiveDriver(
             self.kernel,
@@ -120,6 +131,17 @@ class Daemon:
             stop_deadline_ns=config.runtime.stop_deadline,
             watchdog=self.watchdog,
             interrupted=lambda: stop is not None and stop.asked,
+            on_config=self._on_config,
+        )
+        self.reloader = Reloader(
+            environment,
+            ConfigVersions(places.versions),
+            config=lambda: self.kernel.config,
+            swap=partial(self.driver.inject, RIM),
+            refuse=partial(self.driver.inject, self.kernel.refs[CONFIGURATOR]),
+            log=log.log,
+            now_ns=self.clock.now_ns,
+            rules=self._new_feeds.rules,
         )
         self.asker = Asker(self._tell_oms, self.clock.now_ns)
         self.picture = Picture(
@@ -132,6 +154,8 @@ class Daemon:
             self.latch,
             self.recorder,
         )
+        self.picture.config_files = lambda: (self.reloader.number, self.reloader.judged.hex())
+        self.picture.notices = lambda: self.notices.counts
         self.orders = OrderDesk(self.asker, self.picture, self._stopped)
         log.watch_space(
             lambda: free_bytes(str(places.journal)),
@@ -143,11 +167,15 @@ class Daemon:
         if seconds is not None:
             asyncio.get_running_loop().call_later(seconds, self.driver.stop)
         self._kill.bind(asyncio.get_running_loop(), self._on_kill_signal)
+        self.reloader.begin()
+        self._manager.feed(asyncio.get_running_loop().call_later, self._status_line)
+        self._tell_health()
         try:
             with nullcontext() if self.recorder is None else self.recorder:
                 return await self.driver.run()
         finally:
             self._kill.unbind()
+            self._manager.close()
 
     async def submit_order(
         self, symbol: str, side: Side, quantity: Number | None = None, **words: Any
@@ -174,11 +202,8 @@ class Daemon:
         machines: dict[str, TimedMachine] = {}
         for venue in self.plan.venues:
             if config.venues[venue].source == "tape":
-                symbols = {
-                    id_: one.symbol.replace("/", "")
-                    for id_, one in self.plan.instruments.items()
-                    if one.venue == venue
-                }
+                here = [one for one in self.plan.instruments.values() if one.venue == venue]
+                symbols = {one.id: one.symbol.replace("/", "") for one in here}
                 machines[market_port(venue)] = make_tape(
                     self.environment, venue, symbols, self.clock.now_ns()
                 )
@@ -219,7 +244,9 @@ class Daemon:
                 first=folded,
             ),
             "api": self._api,
+            WATCHER: lambda _handle: WatcherLink(self.environment.folder, self.reloader.look),
         }
+        links |= outlets(config, self.plan, places, self._log.redact, self.notices, self._status)
         for venue in self.plan.venues:
             settings = config.venues[venue]
             if settings.source == "live":
@@ -244,13 +271,15 @@ class Daemon:
     def _on_listening(self, port: int) -> None:
         url = self.picture.url = _url(self.config.api.host, port)
         self._log.log("info", "listening", url=url)
+        self._manager.tell(READY=1, MAINPID=os.getpid())
         if self._announcing is not None:
             self._announcing.cancel()
         self._announce(url, again=False)
 
     def _announce(self, url: str, *, again: bool) -> None:
         """Write down where we listen, as soon as the disk has room: who is not found serves all the same."""
-        record = DaemonFile(os.getpid(), url, self.clock.now_ns(), self.environment.name, __version__)
+        name, stop_s = self.environment.name, -(-self.config.runtime.stop_deadline // SECOND)
+        record = DaemonFile(os.getpid(), url, self.clock.now_ns(), name, __version__, stop_s)
         places, loop = self.environment.places, asyncio.get_running_loop()
         self._announcing = None
         try:
@@ -261,6 +290,21 @@ class Daemon:
                 self._log.log("warning", "address_not_written", reason=reason, url=url)
             self._announcing = loop.call_later(ANNOUNCE_AGAIN_S, partial(self._announce, url, again=True))
 
+    def _status(self) -> dict[str, Any]:
+        return self.picture.status()
+
+    def _status_line(self) -> str:
+        ready = self.picture.ready()
+        return "ready" if ready["ready"] else f"waiting for {', '.join(ready['waiting'])}"
+
+    def _tell_health(self) -> None:
+        """Let the stores keep how we are, every few seconds until the stop."""
+        if not self._stopped():
+            point = self.picture.health_point()
+            for name in self.plan.writers:
+                self.driver.inject(self.kernel.refs[name], point)
+            asyncio.get_running_loop().call_later(HEALTH_S, self._tell_health)
+
     def _stopped(self) -> bool:
         return self.kernel.life.exited is not None
 
@@ -269,6 +313,12 @@ class Daemon:
 
     def _on_kill_signal(self) -> None:
         self.driver.inject(self.kernel.refs["oms"], KillSwitch(ALL, KILL_REASON, "signal"))
+
+    def _on_config(self, result: ConfigResult) -> None:
+        """Take what the rim itself does by the configuration."""
+        self.plan = self.picture.views.plan = self._new_feeds.plan()
+        self._log.set_level(self.kernel.config.logs.level)
+        self.reloader.answered(result)
 
     def _on_log(self, _now_ns: int, line: LogLine) -> None:
         self._log.log(line.level, line.event, actor=line.actor, **line.fields)

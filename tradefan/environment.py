@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from hashlib import blake2b
@@ -13,17 +13,20 @@ import msgspec
 
 import tradefan.strategies
 from tradefan import scaffold
+from tradefan.config import nodes
 from tradefan.config.check import missing_to_run
 from tradefan.config.loader import Loaded, load_texts
-from tradefan.config.mistakes import meant
+from tradefan.config.mistakes import ConfigInvalid, Mistake, meant
 from tradefan.config.render import render
-from tradefan.config.sources import read_layers
+from tradefan.config.schema import Config
+from tradefan.config.sources import PREFIX, Layer, read_layers
 from tradefan.contracts import lookup, names
 from tradefan.core.describe import describe
+from tradefan.data_dir import DataDir
 from tradefan.errors import Refused
-from tradefan.infra import DataDir
 from tradefan.links.keys import KeyLocks
 from tradefan.links.paper import accounts_in, reset_paper
+from tradefan.links.secret import secret_flaw, secret_is_set
 from tradefan.stores.needs import Wired
 from tradefan.units import AccountId, InstrumentId, plain
 
@@ -40,6 +43,10 @@ class Environment:
     places: DataDir
     code: str
     """Hash of the user's own strategy files, which is part of the configuration's id; empty without any."""
+    folder: Path
+    layers: tuple[Layer, ...]
+    """The files as they were read."""
+    sets: tuple[str, ...] = ()
 
     @classmethod
     def load(cls, name: str, config_dir: Path | None, sets: Sequence[str]) -> Environment:
@@ -51,13 +58,26 @@ class Environment:
         """
         folder = _config_dir(config_dir)
         scaffold.load_strategies(folder.parent / scaffold.PACKAGE)
-        strategies = {known: lookup("strategy", known).settings for known in names("strategy")}
-        loaded = _load(folder, name, sets, strategies)
-        code = _hash_code(folder.parent / scaffold.PACKAGE)
-        if code:
-            both = blake2b(f"{loaded.config_id} {code}".encode(), digest_size=6).hexdigest()
-            loaded = msgspec.structs.replace(loaded, config_id=both)
-        return cls(name, folder.parent, loaded, DataDir.of(loaded.config, folder.parent), code)
+        layers, code = _read_layers(folder, name), _hash_code(folder.parent / scaffold.PACKAGE)
+        loaded = _parse(name, layers, sets, code)
+        places = DataDir.of(loaded.config, folder.parent)
+        return cls(name, folder.parent, loaded, places, code, folder, layers, tuple(sets))
+
+    def read(self) -> tuple[Layer, ...]:
+        """Return the files as they are now.
+
+        Raises:
+            ConfigInvalid: one is missing, cut short, or is being written.
+        """
+        return read_layers(lambda file: _read(self.folder / file), self.name, directory=str(self.folder))
+
+    def parse(self, layers: Sequence[Layer]) -> Loaded:
+        """Return what other files would mean here, with this process's environment and `--set`.
+
+        Raises:
+            ConfigInvalid: with every mistake at once.
+        """
+        return _parse(self.name, layers, self.sets, self.code)
 
     def render(self) -> str:
         """Return the configuration in force, each value with its origin."""
@@ -65,7 +85,25 @@ class Environment:
 
     def missing_to_run(self) -> tuple[str, ...]:
         """Return what `run` still needs; nothing means that it can start."""
-        return missing_to_run(self.loaded.config, secret_is_set)
+        return (*missing_to_run(self.loaded.config, secret_is_set), *self._unsafe())
+
+    def _unsafe(self) -> Iterator[str]:
+        """Give the secrets that are good enough for every environment but production."""
+        config = self.loaded.config
+        if config.environment != "production":
+            return
+        servers = (("influx", config.influx), ("redis", config.redis))
+        named = {f"{section}.password": server.password for section, server in servers}
+        for name, account in config.accounts.items():
+            named[f"accounts.{name}.api_key"] = account.api_key
+            named[f"accounts.{name}.api_secret"] = account.api_secret
+        for name, notifier in config.notifiers.items():
+            named[f"notifiers.{name}.url"] = notifier.url
+            named[f"notifiers.{name}.secret"] = notifier.secret
+        for key, reference in named.items():
+            flaw = secret_flaw(reference) if reference and secret_is_set(reference) else None
+            if flaw is not None:
+                yield f"a safe secret ({key}: {flaw})"
 
     def require_free(self) -> None:
         """See that no other daemon has the directory or a key: a refusal comes within a second of the start.
@@ -137,12 +175,62 @@ class Environment:
 def find_places(name: str, config_dir: Path | None) -> DataDir:
     """Return where an environment's daemon keeps its files; for clients, which run no strategy.
 
+    A daemon goes on with the configuration of before while the files say nothing usable, and has to be
+    reached then, too: of these only `data_dir` is read.
+
     Raises:
-        ConfigInvalid: with every mistake at once.
         Refused: NO_CONFIG or NO_ENVIRONMENT.
     """
     folder = _config_dir(config_dir)
-    return DataDir.of(_load(folder, name, (), None).config, folder.parent)
+    try:
+        layers = _read_layers(folder, name)
+        config = load_texts(layers, os.environ, (), environment=name).config
+    except ConfigInvalid:
+        config = Config(environment=name, data_dir=_said_data_dir(folder, name))
+    return DataDir.of(config, folder.parent)
+
+
+def _said_data_dir(folder: Path, name: str) -> str:
+    """Return `data_dir` as the last of the files says it, or the process's environment; else nothing."""
+    said = ""
+    for file in ("base.yaml", f"environments/{name}.yaml", "local.yaml"):
+        try:
+            tree = nodes.parse(file, _read(folder / file) or b"").root
+        except ConfigInvalid:
+            continue
+        for entry in tree.entries if isinstance(tree, nodes.Mapping) else ():
+            if entry.key == "data_dir" and isinstance(entry.node, nodes.Scalar):
+                said = entry.node.text
+    return os.environ.get(f"{PREFIX}DATA_DIR", said)
+
+
+def parse_version(name: str, config_dir: Path | None, layers: Sequence[Layer]) -> Loaded:
+    """Return what files of another time would mean now.
+
+    Raises:
+        ConfigInvalid: with every mistake at once.
+        Refused: NO_CONFIG, or BAD_STRATEGY.
+    """
+    return _parse(name, layers, (), load_own_strategies(config_dir))
+
+
+def read_files(name: str, config_dir: Path | None) -> tuple[Layer, ...]:
+    """Return the files of an environment as they are now.
+
+    Raises:
+        ConfigInvalid: one is missing, cut short, or is being written.
+        Refused: NO_CONFIG or NO_ENVIRONMENT.
+    """
+    return _read_layers(_config_dir(config_dir), name)
+
+
+def config_folder(config_dir: Path | None) -> Path:
+    """Return the folder of the configuration.
+
+    Raises:
+        Refused: NO_CONFIG.
+    """
+    return _config_dir(config_dir)
 
 
 def load_own_strategies(config_dir: Path | None) -> str:
@@ -156,35 +244,36 @@ def load_own_strategies(config_dir: Path | None) -> str:
     return _hash_code(folder)
 
 
-def secret_is_set(reference: str) -> bool:
-    """Say whether `${NAME}` or `${file:PATH}` leads to something; the secret itself goes nowhere."""
-    name = reference[2:-1]
-    if not name.startswith("file:"):
-        return bool(os.environ.get(name))
-    path = Path(name.removeprefix("file:")).expanduser()
-    return path.is_file() and path.stat().st_size > 0
-
-
 def own_strategies(config_dir: Path | None) -> Path:
     """Return the folder of the user's own strategies: it lies beside that of the configuration."""
     return _config_dir(config_dir).parent / scaffold.PACKAGE
 
 
-def _load(
-    folder: Path, name: str, sets: Sequence[str], strategies: Mapping[str, type[msgspec.Struct]] | None
-) -> Loaded:
+def _read_layers(folder: Path, name: str) -> tuple[Layer, ...]:
     known = sorted(path.stem for path in (folder / "environments").glob("*.yaml"))
     if name not in known:
         raise Refused("NO_ENVIRONMENT", f"there is no environment {name!r}; {meant(name, known)}")
-    layers = read_layers(lambda file: _read(folder / file), name, directory=str(folder))
-    return load_texts(layers, os.environ, sets, environment=name, strategies=strategies)
+    return read_layers(lambda file: _read(folder / file), name, directory=str(folder))
+
+
+def _parse(name: str, layers: Sequence[Layer], sets: Sequence[str], code: str) -> Loaded:
+    """Return a configuration whose strategies are those that are registered; `code` is part of its id."""
+    strategies = {known: lookup("strategy", known).settings for known in names("strategy")}
+    loaded = load_texts(layers, os.environ, sets, environment=name, strategies=strategies)
+    if not code:
+        return loaded
+    both = blake2b(f"{loaded.config_id} {code}".encode(), digest_size=6).hexdigest()
+    return msgspec.structs.replace(loaded, config_id=both)
 
 
 def _config_dir(given: Path | None) -> Path:
     candidates = [given] if given else [Path.cwd() / "config", Path(__file__).resolve().parents[1] / "config"]
     for folder in candidates:
-        if (folder / "base.yaml").is_file():
-            return folder.resolve()
+        try:
+            if (folder / "base.yaml").is_file():
+                return folder.resolve()
+        except PermissionError:
+            raise _unreadable(folder / "base.yaml") from None
     raise Refused("NO_CONFIG", f"expected base.yaml in {' or '.join(str(folder) for folder in candidates)}")
 
 
@@ -193,6 +282,13 @@ def _read(path: Path) -> bytes | None:
         return path.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
         return None
+    except PermissionError:
+        raise _unreadable(path) from None
+
+
+def _unreadable(path: Path) -> ConfigInvalid:
+    expected = f"a file that user {os.geteuid()} may read"
+    return ConfigInvalid([Mistake(str(path), None, "", None, expected, "a container's user is 10001")])
 
 
 def _hash_code(folder: Path) -> str:

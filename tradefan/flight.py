@@ -16,7 +16,6 @@ from tradefan.config.schema import Config
 from tradefan.drivers.machines import TimedMachine
 from tradefan.environment import Environment
 from tradefan.errors import Outage
-from tradefan.messages.instrument import Instrument
 from tradefan.runtime.kernel import Kernel
 from tradefan.runtime.recording import BrokenTurn
 from tradefan.stores.recorder import FlightRecorder, RecorderLimits
@@ -29,7 +28,6 @@ from tradefan.wiring import account_port, encode_config
 def make_recorder(
     environment: Environment,
     kernel: Kernel,
-    instruments: tuple[Instrument, ...],
     machines: Mapping[str, TimedMachine],
     broken: list[BrokenTurn],
     *,
@@ -45,7 +43,7 @@ def make_recorder(
         return None
     at = datetime.fromtimestamp(kernel.state.now_ns // SECOND, UTC)
     run = f"{at:%Y%m%dT%H%M%S}.{kernel.state.now_ns % SECOND // 1_000:06d}Z"
-    start_config, config_id = encode_config(config), kernel.state.config_id
+    config_id = kernel.state.config_id
     instance = places.instance()
 
     def head(number: int, step: int) -> Callable[[], bytes]:
@@ -62,8 +60,7 @@ def make_recorder(
                 strategies=environment.code,
                 environment=environment.name,
                 config_id=config_id,
-                config=start_config,
-                instruments=instruments,
+                instruments=tuple(kernel.system.made_of.values()),
                 instance=instance,
                 journal=str(places.journal.absolute()),
                 accounts={name: state for name, state in saved.items() if state is not None},

@@ -1,273 +1,208 @@
-"""The data directory: who owns it, where its files are, what other programs may read there."""
+"""TradeFan from notebooks and scripts: orders, data, health and metrics of one environment's daemon.
+
+    manager = get_infrastructure_manager()
+    await manager.initialize("development")
+    request = OrderRequest("BTC/USDT", OrderSide.BUY, OrderType.TWAP, 5.0, twap_duration=300)
+    order = await manager.submit_order(request)
+
+`initialize` attaches to the daemon of that environment where one answers; otherwise it starts one that ends
+with this process. It is a process of its own, so that a cell that computes for a minute stops no algorithm.
+"""
 
 from __future__ import annotations
 
-import os
-import secrets
-from contextlib import closing, suppress
-from itertools import count
+import asyncio
+import atexit
+import subprocess
+import sys
+import time
+from functools import cache
 from pathlib import Path
+from typing import Any
 
-import msgspec
-from msgspec import Struct
-
-from tradefan.config.schema import Config
-from tradefan.core.ids import is_instance
+from tradefan.client import Client, Unanswered, read_token
+from tradefan.environment import Environment
 from tradefan.errors import Outage, Refused
-from tradefan.links.lock import DirLock
-from tradefan.stores.disk import checkpoint
-from tradefan.stores.mark import MARK_END
-from tradefan.stores.rebuild import REBUILT
+from tradefan.infra_data import DataInfrastructure
+from tradefan.infra_monitoring import AlertSeverity, MonitoringSystem
+from tradefan.infra_orders import OrderManager, OrderRequest, OrderSide, OrderType
+from tradefan.query_commands import make_queries
+from tradefan.stores.queries import Queries
 
-_LETTERS = "abcdefghijklmnopqrstuvwxyz234567"
-_TOKEN_MIN = 32
+__all__ = [
+    "AlertSeverity",
+    "OrderRequest",
+    "OrderSide",
+    "OrderType",
+    "get_data_infrastructure",
+    "get_infrastructure_manager",
+    "get_monitoring_system",
+    "get_order_manager",
+]
+READY_S = 60.0
+STOP_S = 15.0
+LOOK_S = 0.1
+_BEFORE = 'expected `await get_infrastructure_manager().initialize("ENV")` before'
+JSON = dict[str, Any]
 
 
-class DaemonFile(Struct, frozen=True):
-    """`daemon.json`: how clients and `deploy.sh` find a running daemon."""
+class InfrastructureManager:
+    """One environment: its files, and its daemon."""
 
-    pid: int
-    url: str
-    started_ns: int
-    environment: str
-    version: str
+    def __init__(self) -> None:
+        """Know nothing before `initialize`."""
+        self._environment: Environment | None = None
+        self._client: Client | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+        self._queries: Queries | None = None
 
-
-class DataDir:
-    """One run's directory; a second daemon on it is refused by name."""
-
-    def __init__(self, root: Path, logs: Path, journal: str = "journal.db", store: str = "store.db") -> None:
-        """Name the places; nothing is made before `take`."""
-        self.root = root
-        self.logs = logs
-        self.log = logs / "tradefan.log"
-        self.recorder = logs / "recorder"
-        self.journal = root / journal
-        self.store = root / store
-        self.paper = root / "paper.db"
-        self.token = root / "token"
-        self.tape = root / "tape.json"
-        self.daemon_file = root / "daemon.json"
-        self._instance_file = root / "instance"
-        self._lock = DirLock(root)
-
-    @classmethod
-    def of(cls, config: Config, base: Path) -> DataDir:
-        """Return the places for a configuration; relative ones lie under `base`."""
-        root, logs = (base / Path(path).expanduser() for path in (config.data_path, config.logs_path))
-        places = cls(root, logs, config.journal.path, config.store.path)
-        if not config.data_dir:
-            # Environments share the folder of the logs: one must not let another one's recordings go.
-            places.recorder /= config.environment
-        return places
-
-    def take(self, what: str = "") -> None:
-        """Make the directories and lock them; `what` says it where it is not for a daemon.
+    async def initialize(
+        self, env: str = "development", *, config: Path | None = None, sets: tuple[str, ...] = ()
+    ) -> InfrastructureManager:
+        """Attach to that environment's daemon, or start one, and wait until it is ready for orders.
 
         Raises:
-            Refused: DATA_DIR_IN_USE with the pid that holds it.
-            Outage: the directories cannot be made or written.
+            ConfigInvalid, Refused: the configuration. Outage: the daemon ended, or was not ready in a minute.
         """
+        await self.shutdown()
+        self._environment = environment = Environment.load(env, config, sets)
+        self._queries = make_queries(environment)
+        if environment.places.running() is None and environment.places.holder() is None:
+            self._process = _start(environment)
+            atexit.register(self._end)
+        deadline = time.monotonic() + READY_S
+        while not await self._is_ready(environment):
+            if self._process is not None and self._process.poll() is not None:
+                code = self._process.returncode
+                await self.shutdown()
+                raise Outage(f"the daemon of {env} ended with {code}; see {environment.places.log}")
+            if time.monotonic() > deadline:
+                raise Outage(
+                    f"the daemon of {env} was not ready in {READY_S:g} s: see `tradefan status -e {env}`"
+                )
+            await asyncio.sleep(LOOK_S)
+        return self
+
+    async def _is_ready(self, environment: Environment) -> bool:
+        running = environment.places.running()
+        if running is None:
+            return False
+        self._client = Client(running.url, lambda: read_token(environment.places.token))
         try:
-            for folder in (self.root, self.logs):
-                folder.mkdir(parents=True, exist_ok=True)
-            holder = self._lock.take(f"{os.getpid()} {what}".rstrip())
-        except OSError as error:
-            # A call on a descriptor knows no name.
-            where = error.filename or self._lock.path
-            text = f"expected a writable data directory, got {error.strerror} for {where}"
-            raise Outage(text) from error
-        self._require_mine(holder)
-        # A daemon that was killed left it behind, and clients would ask at its address.
-        self.daemon_file.unlink(missing_ok=True)
+            return bool((await self._ask(self._client.get, "/ready"))["ready"])
+        except Outage:
+            return False
 
-    def require_free(self) -> None:
-        """See that nobody holds the directory now, before much is begun; only `take` decides it.
+    @property
+    def attached(self) -> bool:
+        """Whether the daemon is somebody else's, and goes on without this process."""
+        return self._client is not None and self._process is None
+
+    @property
+    def environment(self) -> Environment:
+        """The environment; Refused before `initialize`."""
+        if self._environment is None:
+            raise Refused("NOT_INITIALIZED", _BEFORE)
+        return self._environment
+
+    @property
+    def queries(self) -> Queries:
+        """Who answers about stored data."""
+        assert self.environment is not None
+        assert self._queries is not None
+        return self._queries
+
+    @property
+    def cache_counts(self) -> tuple[int, int]:
+        """How many questions about stored data were answered from memory, and how many were not."""
+        cache = None if self._queries is None else self._queries.cache
+        return (0, 0) if cache is None else (cache.hits, cache.misses)
+
+    async def get(self, path: str) -> Any:  # noqa: ANN401 JSON
+        """Return what the daemon answers to a GET: `/status`, `/api/v1/orders/ID`."""
+        return await self._ask(self._required().get, path)
+
+    async def post(self, path: str, body: JSON) -> Any:  # noqa: ANN401 JSON
+        """Return what it answers to a POST."""
+        return await self._ask(self._required().post, path, body)
+
+    async def submit_order(self, request: OrderRequest) -> JSON:
+        """Submit an order; it is durable when this returns, as the API shows it.
 
         Raises:
-            Refused: DATA_DIR_IN_USE with the pid that holds it.
+            Refused: with code, and what would pass. Outage: nobody knows what became of it.
         """
-        # Where nobody can look, `take` says why.
-        with suppress(OSError):
-            self._require_mine(self._lock.holder())
+        return dict(await self.post("/api/v1/orders", request.body()))
 
-    def _require_mine(self, holder: str | None) -> None:
-        if holder is not None:
-            text = f"{self.root} is used by the daemon with pid {holder or 'unknown'}; stop that one first"
-            raise Refused("DATA_DIR_IN_USE", text)
+    async def store_market_data(self, symbol: str, timeframe: str, data: Any) -> int:  # noqa: ANN401
+        """Store bars of yours (`get_data_infrastructure`)."""
+        return await get_data_infrastructure().store_market_data(symbol, timeframe, data)
 
-    def release(self) -> None:
-        """Take back what says that a daemon runs here."""
-        if self._lock.held:
-            self.daemon_file.unlink(missing_ok=True)
-            self._lock.release()
-
-    def leave(self) -> None:
-        """Say that no daemon answers here any more, but keep the lock: the system lets it go with us."""
-        if self._lock.held:
-            self.daemon_file.unlink(missing_ok=True)
-
-    def holder(self) -> int | None:
-        """Return the pid of the daemon that runs here, also while it only starts; None without one.
-
-        Where the lock does not tell, the daemon that announced itself is meant, if it lives.
-        """
-        note = self._note()
-        return int(note) if note is not None and note.isdecimal() else None
-
-    def _note(self) -> str | None:
-        """Return the note of whoever holds the directory, empty without one; None when nobody does."""
+    async def health_check(self) -> JSON:
+        """Return `/health`, also when something is down: `status` is `ok` or `down`."""
         try:
-            note = self._lock.holder()
-        except OSError:
-            # Nobody can look, which does not mean that nobody is there.
-            return self._announced_pid()
-        return note if note != "" else self._announced_pid() or ""
+            return dict(await self.get("/health"))
+        except Outage as down:
+            return {"status": "down", "reason": str(down), "checks": {}}
 
-    def _announced_pid(self) -> str | None:
-        record = self._announced()
-        return None if record is None or not _lives(record.pid) else str(record.pid)
+    async def shutdown(self) -> None:
+        """End the daemon that was started here, in order; one that was there goes on."""
+        self._client = None
+        await asyncio.to_thread(self._end)
 
-    def instance(self) -> str:
-        """Return the three letters that begin every order id from this directory; drawn once.
+    def _end(self) -> None:
+        process, self._process = self._process, None
+        if process is not None:
+            process.terminate()  # Does nothing to one that has ended.
+            try:
+                process.communicate(timeout=STOP_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.communicate()
 
-        Where their file is lost they are those of the journal's newest EPOCH.
+    def _required(self) -> Client:
+        if self._client is None:
+            raise Refused("NOT_INITIALIZED", _BEFORE)
+        return self._client
 
-        Raises:
-            Refused: BAD_INSTANCE when the file says something else: other letters would make the
-                orders at the venue look like a stranger's.
-        """
-        if self.restore_instance() is None and not self._instance_file.exists():
-            write_whole(self._instance_file, _draw())
-        text = self._instance_file.read_text(encoding="utf-8", errors="replace").strip()
-        if not is_instance(text):
-            raise Refused("BAD_INSTANCE", f"{self._instance_file}: expected 3 of a-z2-7, got {text[:20]!r}")
-        return text
-
-    def restore_instance(self) -> str | None:
-        """Write the file of the letters again where it is lost and the journal knows them; return them then.
-
-        Raises:
-            Refused, Outage: there is a journal that cannot be read.
-        """
-        from tradefan.stores.journal import JournalFile  # noqa: PLC0415 clients do without its libraries
-
-        if self._instance_file.exists() or not self.journal.exists():
-            return None
-        with closing(JournalFile(str(self.journal), read_only=True)) as file:
-            letters = file.trading().instance
-        if not letters:
-            return None
-        write_whole(self._instance_file, letters)
-        return letters
-
-    def set_aside(self) -> list[str]:
-        """Put journal and store beside themselves under the next number, and draw new letters.
-
-        The letters come first and are never those of before: whatever fails after that, no order id
-        repeats one that the venue's history has.
-
-        Raises:
-            Outage: a file cannot be brought to rest or moved.
-        """
-        for path in (self.journal, self.store):
-            if path.exists():
-                checkpoint(str(path))
-        kept = (self.journal, self.store, self._instance_file)
-        number = next(n for n in count(1) if not any(_numbered(path, n).exists() for path in kept))
-        done = [self._draw_again(number)]
-        for path in (self.journal, self.store):
-            aside = _numbered(path, number)
-            if path.exists():
-                done.append(f"{path.name} is kept as {aside.name}")
-            # What is left of a file that is gone is in the way of a new one too. The kill byte stays: a
-            # fresh journal does not resume what was killed.
-            for end in (MARK_END, REBUILT, "-wal", "-shm", ""):
-                side = path.with_name(path.name + end)
-                if side.exists():
-                    side.rename(aside.with_name(aside.name + end))
-        return done
-
-    def _draw_again(self, number: int) -> str:
-        before = self.instance()
-        used = {file.read_text(encoding="utf-8").strip() for file in self.root.glob("instance*")}
-        write_whole(_numbered(self._instance_file, number), before)
-        letters = next(drawn for drawn in iter(_draw, None) if drawn not in used)
-        write_whole(self._instance_file, letters)
-        return f"order ids begin with {letters}, no more with {before}"
-
-    def load_token(self) -> str:
-        """Return what control calls must carry; made for its owner's eyes only at the first start.
-
-        Raises:
-            Refused: BAD_TOKEN when the file holds none: an empty one would let everybody in.
-        """
-        if not self.token.exists():
-            write_whole(self.token, f"{secrets.token_urlsafe(32)}\n", 0o600)
-        self.token.chmod(0o600)
-        token = self.token.read_text(encoding="utf-8", errors="replace").strip()
-        if len(token) < _TOKEN_MIN or not token.isascii():
-            text = f"{self.token}: expected at least {_TOKEN_MIN} ASCII characters; remove it for a new one"
-            raise Refused("BAD_TOKEN", text)
-        return token
-
-    def announce(self, record: DaemonFile) -> None:
-        """Let clients find us; a file of an earlier run is replaced in one piece."""
-        write_whole(self.daemon_file, msgspec.json.encode(record).decode())
-
-    def running(self) -> DaemonFile | None:
-        """Return what a running daemon announced, None when none holds the directory."""
-        record = self._announced()
-        return None if record is None or self._note() is None else record
-
-    def _announced(self) -> DaemonFile | None:
+    async def _ask(self, call: Any, *words: Any) -> Any:  # noqa: ANN401
         try:
-            return msgspec.json.decode(self.daemon_file.read_bytes(), type=DaemonFile)
-        except (OSError, msgspec.MsgspecError):
-            return None
+            return await asyncio.to_thread(call, *words)
+        except Unanswered as no:
+            if no.status is not None and no.status < 500:
+                code, _, text = str(no).partition(": ")
+                raise Refused(code, text) from no
+            raise Outage(str(no)) from no
 
 
-def may_be_daemon(pid: int) -> bool:
-    """Say whether a process may be a daemon: a number alone may be another's, and SIGUSR2 ends most."""
-    try:
-        line = Path(f"/proc/{pid}/cmdline").read_bytes()
-    except OSError:
-        # No /proc, or one that hides others: a kill is not withheld for that.
-        return True
-    return b"tradefan" in line and b"run" in line.split(b"\0")
+@cache
+def get_infrastructure_manager() -> InfrastructureManager:
+    """Return this process's manager."""
+    return InfrastructureManager()
 
 
-def _lives(pid: int) -> bool:
-    """Say whether a daemon may run under this number now."""
-    if pid <= 0:
-        return False
-    try:
-        os.kill(pid, 0)
-    except PermissionError:
-        pass
-    except (OSError, OverflowError):
-        return False
-    return may_be_daemon(pid)
+@cache
+def get_data_infrastructure() -> DataInfrastructure:
+    """Return who stores and finds data of the manager's environment."""
+    return DataInfrastructure(get_infrastructure_manager())
 
 
-def _draw() -> str:
-    return "".join(secrets.choice(_LETTERS) for _ in range(3))
+@cache
+def get_order_manager() -> OrderManager:
+    """Return who places orders with the manager's daemon."""
+    return OrderManager(get_infrastructure_manager())
 
 
-def _numbered(path: Path, number: int) -> Path:
-    return path.with_name(f"{path.stem}-{number}{path.suffix}")
+@cache
+def get_monitoring_system() -> MonitoringSystem:
+    """Return this process's own metrics and alerts."""
+    return MonitoringSystem(lambda: get_infrastructure_manager().cache_counts)
 
 
-def write_whole(path: Path, text: str, mode: int = 0o644) -> None:
-    """Write a file that is never seen half, not even after a power loss."""
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    try:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(descriptor)
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+def _start(environment: Environment) -> subprocess.Popen[bytes]:
+    """Start a daemon that stops in order when our end of its input is closed, however we end."""
+    words = ["run", "-e", environment.name, "--config", str(environment.folder), "--tied"]
+    words += [word for one in (*environment.sets, "logs.console=false") for word in ("--set", one)]
+    command = [sys.executable, "-m", "tradefan", *words]
+    out = subprocess.DEVNULL
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=out, stderr=out)  # noqa: S603 our own

@@ -11,15 +11,21 @@ import typer
 from tradefan.commands import until_the_reader_leaves
 from tradefan.data_commands import data_import
 from tradefan.errors import Refused
+from tradefan.query_commands import data_export, data_show
 from tradefan.terminal import AsJson, ConfigDir, Env, Sets
 
-data = typer.Typer(no_args_is_help=True, help="Market data: recordings and what is made of them.")
+data = typer.Typer(
+    no_args_is_help=True,
+    help="What is stored: shown, exported, imported; recordings and what is made of them.",
+)
 
 
 def register(app: typer.Typer) -> None:
     """Add these commands to the command line."""
     app.command()(replay)
     data.command("import")(data_import)
+    data.command("show")(data_show)
+    data.command("export")(data_export)
     app.add_typer(data, name="data")
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from tradefan import __version__
 from tradefan.actors.market_state import FeedView
@@ -14,12 +14,14 @@ from tradefan.config.check import PAPER
 from tradefan.config.schema import Config
 from tradefan.contracts import suggest
 from tradefan.core.order import Order
+from tradefan.core.symbols import resolve_symbol
 from tradefan.core.updates import order_update, parent_update
 from tradefan.drivers.latch import ALL, Latch
 from tradefan.drivers.watchdog import Watchdog
 from tradefan.environment import Environment
 from tradefan.errors import Refused
-from tradefan.messages.account import MODES, Mode
+from tradefan.host import rss_bytes
+from tradefan.messages.account import MODES, HealthPoint, Mode
 from tradefan.messages.orders import OrderUpdate, ParentUpdate, PositionUpdate, Refusal
 from tradefan.messages.records import Fill, Kill
 from tradefan.metrics import Metrics
@@ -43,7 +45,7 @@ from tradefan.tca_store import costs_since, detail_of, read_store
 from tradefan.telemetry import Logging
 from tradefan.units import EXTERNAL, SECOND, AccountId, InstrumentId, ParentId, iso, plain
 from tradefan.views import DOWN, Part, Views
-from tradefan.wiring import Plan, resolve_symbol
+from tradefan.wiring import Plan
 
 SCHEMA = 1
 OPERATORS = ("api", "cli")
@@ -65,17 +67,30 @@ class Picture:
         latch: Latch | None = None,
         recorder: FlightRecorder | None = None,
     ) -> None:
-        """Remember where to look; `url` is set by whoever listens."""
+        """Remember where to look; `url` is set by whoever listens, `config_files` by whoever reads them."""
         self.url = ""
+        self.config_files: Callable[[], tuple[int, str]] = lambda: (0, "")
+        """Who knows the number of the version in force, and which state of the files was judged last."""
+        self.notices: Callable[[], Mapping[str, Any]] = dict
+        """Who knows what became of messages, by notifier."""
         self._environment = environment
         self._kernel = kernel
-        self._plan = plan
         self._now_ns = now_ns
         self._started_ns = now_ns()
-        self._views = Views(kernel, plan)
-        self._views.recorder = recorder
+        self._watchdog = watchdog
+        self.views = Views(kernel, plan)
+        self.views.recorder = recorder
         self._latch = Latch() if latch is None else latch
-        self._metrics = Metrics(self._views, watchdog, log, environment.name, now_ns, self._latch)
+        self._metrics = Metrics(
+            self.views,
+            watchdog,
+            log,
+            environment.name,
+            now_ns,
+            self._latch,
+            lambda: self.config_files()[0],
+            lambda: {**self.notices()},
+        )
 
     @property
     def _config(self) -> Config:
@@ -87,7 +102,7 @@ class Picture:
 
     def health(self) -> JSON:
         """Return what runs; `down` when a critical part does not."""
-        parts = self._views.parts()
+        parts = self.views.parts()
         down = any(part.critical and part.state == DOWN for part in parts)
         return {
             "status": "down" if down else "ok",
@@ -97,8 +112,22 @@ class Picture:
 
     def ready(self) -> JSON:
         """Return whether orders can be placed on every feed, and what is waited for."""
-        waiting = self._views.waiting()
+        waiting = self.views.waiting()
         return {"ready": not waiting, "waiting": waiting}
+
+    def health_point(self) -> HealthPoint:
+        """Return how the daemon is, for the stores."""
+        kernel, now_ns = self._kernel, self._now_ns()
+        return HealthPoint(
+            now_ns,
+            _mode(self.views.oms(), self._latch)["mode"],
+            not self.views.waiting(),
+            round(self._watchdog.lag_s, 6),
+            rss_bytes(),
+            kernel.state.steps,
+            kernel.state.messages,
+            sum(part.restarts for part in self.views.parts()),
+        )
 
     def metrics(self) -> bytes:
         """Return the Prometheus exposition text."""
@@ -108,7 +137,7 @@ class Picture:
 
     def status(self) -> JSON:
         """Return everything that one screen shows; `more` counts what its lists of open things leave out."""
-        now_ns, oms, risk, feeds = self._now_ns(), self._views.oms(), self._views.risk(), self._views.feeds()
+        now_ns, oms, risk, feeds = self._now_ns(), self.views.oms(), self.views.risk(), self.views.feeds()
         accounts, working, holdings = risk.accounts if risk else (), _working(oms), self._holdings()
         positions = self._top(oms.positions, lambda one: bool(one.qty)) if oms else ()
         return {
@@ -122,7 +151,8 @@ class Picture:
             "now": iso(now_ns),
             "uptime_s": round((now_ns - self._started_ns) / SECOND, 1),
             "config_id": self._kernel.state.config_id,
-            "ready": not self._views.waiting(),
+            "config": self._configuration(),
+            "ready": not self.views.waiting(),
             "mode": _mode(oms, self._latch),
             "equity": [equity_row(one) for one in accounts],
             "today": [today_row(one) for one in accounts],
@@ -147,9 +177,22 @@ class Picture:
             "stores": self._stores(oms),
         }
 
+    def _configuration(self) -> JSON:
+        """Return which version is in force, and the last edit that was refused, with all reasons."""
+        seen, (version, files) = self.views.configurator(), self.config_files()
+        return {
+            "config_id": self._kernel.state.config_id,
+            "version": version or None,
+            "files": files,
+            "swaps": seen.swaps if seen else None,
+            "refused": seen.refused if seen else None,
+            "refused_id": seen.refused_id if seen else None,
+            "refused_errors": list(seen.refused_errors) if seen else [],
+        }
+
     def _costs(self, now_ns: int) -> JSON:
         """Return what open parents have cost so far, and what the newest final ones did."""
-        live, final = self._views.costs(now_ns)
+        live, final = self.views.costs(now_ns)
         return {"live": [*map(cost_summary, live)], "final": [*map(cost_summary, final)]}
 
     def _top(self, rows: Sequence[T], is_open: Callable[[T], bool] = lambda _: False) -> Sequence[T]:
@@ -161,7 +204,7 @@ class Picture:
         return [self._position(one, marks.get(one.instrument)) for one in rows]
 
     def _position(self, one: PositionUpdate, mark: Decimal | None) -> JSON:
-        instrument = self._plan.instruments.get(one.instrument)
+        instrument = self.views.plan.instruments.get(one.instrument)
         unrealised = None
         if mark is not None and one.avg_px is not None and instrument is not None:
             unrealised = instrument.pnl(one.qty, one.avg_px, mark)
@@ -181,7 +224,7 @@ class Picture:
 
     def _holdings(self) -> list[JSON]:
         """Return what accounts held before us, or got by transfers: `external`'s, by asset; money is none."""
-        trading, money = self._views.trading(), self._config.portfolio.numeraire
+        trading, money = self.views.trading(), self._config.portfolio.numeraire
         held = {} if trading is None else trading.ledger.external
         return [
             {"account": account, "owner": EXTERNAL, "asset": asset, "qty": one.qty}
@@ -206,7 +249,7 @@ class Picture:
         turns = {cell.spec.name: cell.turns for cell in self._kernel.cells if cell is not None}
         actors: list[JSON] = []
         links: list[JSON] = []
-        for part in self._views.parts():
+        for part in self.views.parts():
             row = {"name": part.name, "state": part.state, "text": part.text, "restarts": part.restarts}
             if part.kind == "link":
                 links.append(row)
@@ -217,7 +260,7 @@ class Picture:
         return {"actors": actors, "links": links}
 
     def _stores(self, oms: OmsView | None) -> list[JSON]:
-        writer, journal, store = self._views.writer(), self._views.part("journal"), self._views.part("store")
+        writer, journal, store = self.views.writer(), self.views.part("journal"), self.views.part("store")
         return [
             {
                 "name": "journal",
@@ -226,15 +269,21 @@ class Picture:
                 "durable_lsn": oms.durable_lsn if oms else None,
             },
             {"name": "store", "state": store.state, **({} if writer is None else fields_of(writer))},
-            *(() if self._views.recorder is None else (recorder_row(self._views.recorder.view()),)),
+            *map(self._server, self.views.plan.point_writers),
+            *(() if self.views.recorder is None else (recorder_row(self.views.recorder.view()),)),
         ]
+
+    def _server(self, port: str) -> JSON:
+        writer = self.views.points(port)
+        known = {} if writer is None else fields_of(writer)
+        return {"name": port, "state": self.views.part(port).state, **known}
 
     def strategies(self) -> list[JSON]:
         """Return the strategy instances."""
-        return [self._strategy(owner) for owner in self._plan.strategies]
+        return [self._strategy(owner) for owner in self.views.plan.strategies]
 
     def _strategy(self, owner: str) -> JSON:
-        one, view = self._config.strategies[owner], self._views.trader(owner)
+        one, view = self._config.strategies[owner], self.views.trader(owner)
         known: JSON = {"bars": None, "commands": None, "refusals": None, "decision": None, "refusal": None}
         if view is not None:
             known = {key: getattr(view, key) for key in known}
@@ -253,7 +302,7 @@ class Picture:
 
         A line for each own order, and for each position that `on_stop: flatten` did not sell.
         """
-        trading, stopping = self._views.trading(), self._kernel.life.stopping
+        trading, stopping = self.views.trading(), self._kernel.life.stopping
         if trading is None:
             return ["left at the venue: unknown, the order manager was down"]
         orders = [order for name in trading.orders_live if not (order := trading.orders[name]).external]
@@ -273,7 +322,7 @@ class Picture:
 
     def orders(self) -> JSON:
         """Return the open parents and the newest done ones, and how many of each are left out."""
-        oms = self._views.oms()
+        oms = self.views.oms()
         if oms is None:
             return {"orders": [], "more_open": 0, "more_done": 0}
         shown, working = self._top(oms.parents, _is_working), len(_working(oms))
@@ -283,7 +332,7 @@ class Picture:
 
     def order(self, parent_id: str) -> JSON | None:
         """Return one parent with its children, None when memory does not hold it."""
-        trading = self._views.trading()
+        trading = self.views.trading()
         parent = None if trading is None else trading.parents.get(ParentId(parent_id))
         if trading is None or parent is None:
             return None
@@ -295,9 +344,9 @@ class Picture:
         }
 
     def _parent(self, one: ParentUpdate) -> JSON:
-        trading = self._views.trading()
+        trading = self.views.trading()
         parent = None if trading is None else trading.parents.get(one.order.parent_id)
-        progress = self._views.progress(one.order.parent_id, self._now_ns())
+        progress = self.views.progress(one.order.parent_id, self._now_ns())
         return parent_row(one, progress, parent)
 
     def tca(self, parent_id: str) -> Callable[[], JSON | None]:
@@ -308,7 +357,7 @@ class Picture:
         Raises, from there:
             Outage: the store cannot be read.
         """
-        now = self._views.cost(ParentId(parent_id), self._now_ns())
+        now = self.views.cost(ParentId(parent_id), self._now_ns())
         path = self._environment.places.store
 
         def look() -> JSON | None:
@@ -335,9 +384,9 @@ class Picture:
         Raises:
             Refused: UNKNOWN_SCOPE or AMBIGUOUS_SYMBOL.
         """
-        plan, accounts = self._plan, self._config.accounts
+        plan, accounts = self.views.plan, self._config.accounts
         venues = (*plan.venues, *(accounts[name].venue for name in plan.accounts))
-        trading = self._views.trading()
+        trading = self.views.trading()
         held = () if trading is None else (*trading.kills, *trading.modes)
         known = (ALL, *plan.accounts, *plan.strategies, *OPERATORS, *venues, *held)
         if word in known:
@@ -357,8 +406,8 @@ class Picture:
         Raises:
             Refused: UNKNOWN_ACCOUNT, AMBIGUOUS_ACCOUNT, UNKNOWN_INSTRUMENT or AMBIGUOUS_SYMBOL.
         """
-        instrument = resolve_symbol(self._plan.instruments, symbol)
-        accounts = self._plan.accounts
+        instrument = resolve_symbol(self.views.plan.instruments, symbol)
+        accounts = self.views.plan.accounts
         if account is None:
             if len(accounts) != 1:
                 raise Refused("AMBIGUOUS_ACCOUNT", f"name one of {', '.join(accounts)}")

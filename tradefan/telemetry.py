@@ -60,6 +60,8 @@ class Logging:
         self._queue: deque[Line] = deque(maxlen=queue_max)
         self._wake = threading.Condition()
         self._stopping = False
+        self.listener: Callable[[str, str, dict[str, Any]], None] | None = None
+        """Hears each warning and what is graver, on the thread that says it; must neither block nor raise."""
         self._foreign = _Foreign(self)
         self._thread = threading.Thread(target=self._write_all, name="log-writer", daemon=True)
         self._thread.start()
@@ -67,7 +69,10 @@ class Logging:
 
     def log(self, level: str, event: str, /, **fields: Any) -> None:
         """Write one structured line; `fields` are ids and numbers, never secrets."""
-        if LEVELS.get(level, LEVELS["error"]) < self._level:
+        grave = LEVELS.get(level, LEVELS["error"])
+        if self.listener is not None and grave >= LEVELS["warning"]:
+            self.listener(level, event, fields)
+        if grave < self._level:
             return
         if self._short and level == "debug":
             self.spared += 1
@@ -146,12 +151,12 @@ class Logging:
     def _write(self, lines: list[Line]) -> None:
         plain = [_plain(line) for line in lines]
         try:
-            self._files.write([self._hide(_json(line)) for line in plain])
+            self._files.write([self.hide(_json(line)) for line in plain])
         except OSError:
             self.lost += len(plain)
         if self._console is not None:
             with suppress(OSError, ValueError):  # A terminal that went away does not stop the file.
-                self._console.write("".join(f"{self._hide(self._readable(line))}\n" for line in plain))
+                self._console.write("".join(f"{self.hide(self._readable(line))}\n" for line in plain))
                 self._console.flush()
 
     def _readable(self, line: Line) -> str:
@@ -162,7 +167,8 @@ class Logging:
                 shown[block] = "\n".join(_printable(text) for text in str(line[key]).splitlines())
         return str(self._render(None, "", shown))
 
-    def _hide(self, text: str) -> str:
+    def hide(self, text: str) -> str:
+        """Return a text without the secrets that must never be written."""
         for secret in self._secrets:
             text = text.replace(secret, _HIDDEN)
         return text

@@ -149,6 +149,12 @@ def ceil_step(value: Decimal, step: Decimal) -> Decimal:
     return down if down == value else down + step
 
 
+def steps_up(value: Decimal, step: Decimal) -> int:
+    """Return how many steps cover a non-negative value; `//` of Decimals cuts off, also below zero."""
+    whole = int(value // step)
+    return whole if whole * step == value else whole + 1
+
+
 def exact(value: float) -> Decimal:
     """Return the Decimal that a float prints as: the crossing from observed to exact."""
     return Decimal(repr(value))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from tradefan.actors.configurator import ConfiguratorState
 from tradefan.actors.data_writer import DataWriterView
 from tradefan.actors.gateway_state import GatewayView
 from tradefan.actors.market_state import FeedView, MarketDataView
@@ -11,6 +12,7 @@ from tradefan.actors.oms import Oms
 from tradefan.actors.oms_progress import Progress, progress_of
 from tradefan.actors.oms_tca_view import Look, costs_now, shown
 from tradefan.actors.oms_view import OmsView
+from tradefan.actors.point_writer import PointWriterView
 from tradefan.actors.risk_desk_state import RiskView
 from tradefan.actors.trader_state import TraderView
 from tradefan.core.trading import Trading
@@ -19,7 +21,16 @@ from tradefan.messages.tca import TcaUpdate
 from tradefan.runtime.kernel import Kernel
 from tradefan.stores.recorder import FlightRecorder
 from tradefan.units import ParentId, iso
-from tradefan.wiring import Plan, account_port, gateway_name, market_name, market_port, strategy_name
+from tradefan.wiring import (
+    CONFIGURATOR,
+    POINT_WRITERS,
+    Plan,
+    account_port,
+    gateway_name,
+    market_name,
+    market_port,
+    strategy_name,
+)
 
 READY = "READY"
 DOWN = "DOWN"
@@ -45,9 +56,9 @@ class Views:
         """Remember whom to ask; nothing is kept between two questions."""
         self.kernel = kernel
         self.plan = plan
+        """Who sets it says that others are there: another configuration came into force."""
         self.recorder: FlightRecorder | None = None
         """Where a daemon has one."""
-        self._owners = {strategy_name(owner): owner for owner in plan.strategies}
         self._venues = {market_name(venue): venue for venue in plan.venues}
         self._accounts = {gateway_name(account): account for account in plan.accounts}
         links = [*map(market_port, plan.venues), *map(account_port, plan.accounts)]
@@ -69,6 +80,16 @@ class Views:
         """Return the data writer's."""
         view = self.kernel.view("data_writer")
         return view if isinstance(view, DataWriterView) else None
+
+    def configurator(self) -> ConfiguratorState | None:
+        """Return the configurator's."""
+        view = self.kernel.view(CONFIGURATOR)
+        return view if isinstance(view, ConfiguratorState) else None
+
+    def points(self, port: str) -> PointWriterView | None:
+        """Return that of whoever writes to InfluxDB or Redis; None also where none is configured."""
+        view = self.kernel.view(POINT_WRITERS[port]) if port in self.plan.refs else None
+        return view if isinstance(view, PointWriterView) else None
 
     def market(self, venue: str) -> MarketDataView | None:
         """Return a venue's public market's."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 from msgspec import Struct
@@ -18,18 +18,21 @@ from tradefan.actors.market_state import Fanout, FeedSpec, MarketState, MarketWi
 from tradefan.actors.oms import Oms
 from tradefan.actors.oms_kill import last_resort
 from tradefan.actors.oms_state import OmsState, OmsWiring
+from tradefan.actors.point_writer import PointWriter, PointWriterState, PointWriterWiring
 from tradefan.actors.risk_desk import RiskDesk
 from tradefan.actors.risk_desk_state import RiskDeskState, RiskDeskWiring
 from tradefan.actors.trader import Trader
 from tradefan.actors.trader_state import TraderState, TraderWiring
 from tradefan.config.check import validate_swap
 from tradefan.config.schema import Config, StrategyConfig, VenueConfig
-from tradefan.contracts import suggest
 from tradefan.core.connection import Timing
 from tradefan.core.declare import declare, find_strategy
 from tradefan.core.desk import Declared
+from tradefan.core.needs import depths_of, messages_of
+from tradefan.core.symbols import resolve_symbol
 from tradefan.errors import Refused
 from tradefan.messages.base import Message
+from tradefan.messages.control import SwapConfig
 from tradefan.messages.instrument import Instrument, InstrumentUpdate
 from tradefan.messages.market import (
     BarCorrected,
@@ -50,6 +53,13 @@ from tradefan.runtime.supervisor import Child, Supervisor
 from tradefan.runtime.system import ActorSpec, PortSpec, System, number_refs
 from tradefan.units import SECOND, AccountId, Asset, InstrumentId, OwnerId, Ref
 
+WRITER = "data_writer"
+INFLUX = "influx"
+REDIS = "redis"
+POINT_WRITERS = {INFLUX: "point_writer", REDIS: "publisher"}
+"""Ports that are there where such a server is configured, and the actor that writes to each."""
+WATCHER = "watcher"
+CONFIGURATOR = "configurator"
 OMS_SHUTDOWN_NS = 6 * SECOND
 """Cancel and verify own orders: 5 s with a healthy venue, and a moment for the journal."""
 FACTS_PER_TURN = 1_500
@@ -64,6 +74,16 @@ class Plan(Struct, frozen=True):
     strategies: dict[OwnerId, StrategyConfig]
     instruments: dict[InstrumentId, Instrument]
     refs: dict[str, Ref]
+
+    @property
+    def writers(self) -> tuple[str, ...]:
+        """Name who hears everything that is stored."""
+        return (WRITER, *self.point_writers.values())
+
+    @property
+    def point_writers(self) -> dict[str, str]:
+        """Name the actors that write to servers beside the daemon, by port."""
+        return {port: actor for port, actor in POINT_WRITERS.items() if port in self.refs}
 
 
 def market_name(venue: str) -> str:
@@ -86,57 +106,94 @@ def account_port(account: str) -> str:
     return f"venue:{account}"
 
 
+def notifier_port(name: str) -> str:
+    """Name the port of a notifier."""
+    return f"notifier:{name}"
+
+
 def strategy_name(owner: str) -> str:
     """Name the trader of a strategy instance."""
     return f"strategy:{owner}"
 
 
-def plan(config: Config, instruments: Mapping[InstrumentId, Instrument]) -> Plan:
-    """Number everybody: actors in the order of the tree, then ports."""
+def plan(
+    config: Config,
+    instruments: Mapping[InstrumentId, Instrument],
+    known: Mapping[str, Ref] | None = None,
+) -> Plan:
+    """Number everybody, actors in the order of the tree, then ports; who has a ref in `known` keeps it."""
     feeds = {InstrumentId(name) for name in config.feeds}
     traded = {id_: one for id_, one in sorted(instruments.items()) if id_ in feeds}
     venues = tuple(sorted({one.venue for one in traded.values()}))
     accounts = tuple(AccountId(name) for name in sorted(config.accounts))
     strategies = {OwnerId(name): one for name, one in sorted(config.strategies.items()) if one.enabled}
+    servers = [port for port, url in ((INFLUX, config.influx.url), (REDIS, config.redis.url)) if url]
     actors = [
         *(market_name(venue) for venue in venues),
         *(gateway_name(account) for account in accounts),
         "oms",
         *(strategy_name(owner) for owner in strategies),
         "risk_desk",
-        "data_writer",
-        "configurator",
+        WRITER,
+        *(POINT_WRITERS[port] for port in servers),
+        CONFIGURATOR,
     ]
     ports = [
         "journal",
         *(market_port(venue) for venue in venues),
         *(account_port(account) for account in accounts),
         "store",
+        *servers,
+        *(notifier_port(name) for name in config.notifiers),
         "api",
+        WATCHER,
     ]
-    return Plan(venues, accounts, strategies, traded, number_refs([*actors, *ports]))
+    return Plan(venues, accounts, strategies, traded, number_refs([*actors, *ports], known))
 
 
 def wire(
-    config: Config, instruments: Mapping[InstrumentId, Instrument], instance: str, version: str
+    config: Config,
+    instruments: Mapping[InstrumentId, Instrument],
+    instance: str,
+    version: str,
+    known: Mapping[str, Ref] | None = None,
 ) -> System:
-    """Wire a system for a configuration.
+    """Wire a system for a configuration; `known` are the refs of a run that wires itself anew.
 
     Raises:
         Refused: a strategy of the configuration cannot be declared.
     """
-    names = plan(config, instruments)
-    declared = {owner: _declared(one, names) for owner, one in names.strategies.items()}
+    names = plan(config, instruments, known)
+    declared = {owner: _declared(owner, one, names) for owner, one in names.strategies.items()}
     return System(
         actors=tuple(_actors(config, names, declared, instance, version)),
-        ports=tuple(_ports(names)),
+        ports=tuple(_ports(config, names)),
         tree=_tree(config, names),
         decode_message=decode,
         decode_config=partial(msgspec.msgpack.decode, type=Config),
         validators=(validate_swap,),
-        configurator="configurator",
+        configurator=CONFIGURATOR,
         last_resort=partial(last_resort, names.refs["journal"]),
+        known={} if known is None else dict(known),
+        rewire=partial(_rewire, config, instruments, instance, version),
+        made_of=instruments,
     )
+
+
+def _rewire(
+    old: Config,
+    instruments: Mapping[InstrumentId, Instrument],
+    instance: str,
+    version: str,
+    new: Config,
+    swap: SwapConfig,
+    known: Mapping[str, Ref],
+) -> System | None:
+    """Wire anew where others trade, or observe other things."""
+    if (old.strategies, old.feeds) == (new.strategies, new.feeds):
+        return None
+    told = {one.id: one for one in swap.instruments}
+    return wire(new, {**instruments, **told}, instance, version, known)
 
 
 def encode_config(config: Config) -> bytes:
@@ -166,8 +223,9 @@ def _actors(
         *,
         breakable: bool = False,
         warned: bool = False,
+        kind: object = None,
     ) -> ActorSpec:
-        return ActorSpec(name, factory, state, limits, watchers, breakable, warned)
+        return ActorSpec(name, factory, state, limits, watchers, breakable, warned, kind)
 
     fanout = _fanout(names, declared)
     return [
@@ -191,8 +249,9 @@ def _actors(
                 TraderState,
                 ("oms",),
                 breakable=True,
+                kind=(one.use, one.settings, one.capital),
             )
-            for owner in names.strategies
+            for owner, one in names.strategies.items()
         ),
         spec(
             "risk_desk",
@@ -200,7 +259,7 @@ def _actors(
                 RiskDesk,
                 RiskDeskWiring(
                     oms=refs["oms"],
-                    store=refs["data_writer"],
+                    stores=tuple(refs[name] for name in names.writers),
                     markets=tuple(refs[market_name(venue)] for venue in names.venues),
                     accounts=names.accounts,
                     instruments=names.instruments,
@@ -211,7 +270,7 @@ def _actors(
             ("oms",),
         ),
         spec(
-            "data_writer",
+            WRITER,
             partial(
                 DataWriter,
                 DataWriterWiring(
@@ -222,7 +281,11 @@ def _actors(
             ),
             DataWriterState,
         ),
-        spec("configurator", partial(Configurator, "configurator"), ConfiguratorState),
+        *(
+            spec(name, partial(PointWriter, _point_writer(names, port)), PointWriterState)
+            for port, name in names.point_writers.items()
+        ),
+        spec(CONFIGURATOR, partial(Configurator, CONFIGURATOR), ConfiguratorState),
     ]
 
 
@@ -232,7 +295,7 @@ def _market(config: Config, names: Plan, declared: Mapping[OwnerId, Declared], v
     for id_, instrument in names.instruments.items():
         if instrument.venue != venue:
             continue
-        depths = _depths(declared, id_)
+        depths = depths_of(declared, id_)
         wanted = {*config.feeds[id_].timeframes(), *depths}
         feeds.append(FeedSpec(instrument, config.feeds[id_].streams.names(), tuple(sorted(wanted)), depths))
     return MarketWiring(
@@ -244,7 +307,7 @@ def _market(config: Config, names: Plan, declared: Mapping[OwnerId, Declared], v
         timing=_timing(settings),
         bar_grace_ns=config.time.bar_grace,
         klines=settings.source == "live",
-        store=names.refs["data_writer"],
+        store=names.refs[WRITER],
     )
 
 
@@ -267,8 +330,9 @@ def _fanout(names: Plan, declared: Mapping[OwnerId, Declared]) -> Fanout:
         hearers: list[tuple[Ref, Sequence[type[Message]]]] = [
             (refs["oms"], (Quote, FeedQuality, SessionBreak, InstrumentUpdate, VolumeTick, FollowTrades)),
             (refs["risk_desk"], (Quote, FeedQuality, SessionBreak, InstrumentUpdate)),
-            *((ref, _needs(declared[owner], id_)) for owner, ref in traders.items()),
-            (refs["data_writer"], (Trade, BarsClosed, BarCorrected, Gap)),
+            *((ref, messages_of(declared[owner], id_)) for owner, ref in traders.items()),
+            (refs[WRITER], (Trade, BarsClosed, BarCorrected, Gap)),
+            *((refs[name], (Trade, Quote, BarsClosed, BarCorrected, Gap)) for name in names.writers[1:]),
             *(
                 (refs[account_port(name)], (Trade, BookDelta, BookSnapshot, SessionBreak))
                 for name in names.accounts
@@ -305,11 +369,19 @@ def _oms(config: Config, names: Plan, instance: str, version: str) -> OmsWiring:
         numeraire=Asset(config.portfolio.numeraire),
         risk_desk=refs["risk_desk"],
         markets=tuple(refs[market_name(venue)] for venue in names.venues),
-        observers=(refs["data_writer"],),
+        observers=tuple(refs[name] for name in names.writers),
+        followers=tuple(refs[name] for port, name in names.point_writers.items() if port == INFLUX),
         api=refs["api"],
         version=version,
         own_fills_in_feed={account: config.accounts[account].venue != "paper" for account in names.accounts},
     )
+
+
+def _point_writer(names: Plan, port: str) -> PointWriterWiring:
+    section: Literal["influx", "redis"] = "redis" if port == REDIS else "influx"
+    # Entries of a stream have an order: one batch follows the other.
+    under_way = 1 if port == REDIS else 2
+    return PointWriterWiring(names.refs[port], POINT_WRITERS[port], section, under_way, port == INFLUX)
 
 
 def _trader(config: Config, names: Plan, owner: OwnerId) -> TraderWiring:
@@ -326,76 +398,41 @@ def _trader(config: Config, names: Plan, owner: OwnerId) -> TraderWiring:
         venue=venue,
         name=strategy_name(owner),
         numeraire=Asset(config.portfolio.numeraire),
-        on_stop=one.on_stop,
         market=names.refs[market_name(venue)],
+        stores=tuple(names.refs[name] for name in names.writers),
     )
 
 
 # --- what strategies declare ------------------------------------------------------------------------
 
 
-def _declared(one: StrategyConfig, names: Plan) -> Declared:
-    strategy, settings = find_strategy(one.use, one.settings)
-    return declare(strategy, settings, partial(_resolve, names)).declared
-
-
-def _needs(declared: Declared, instrument: InstrumentId) -> list[type[Message]]:
-    """Return what a trader hears of an instrument, in the order of sending."""
-    if instrument not in declared.instruments:
-        return []
-    needs: list[type[Message]] = [FeedQuality, SessionBreak, InstrumentUpdate, Quote]
-    if instrument in declared.trades:
-        needs.append(Trade)
-    if any(need.instrument == instrument for need in declared.bars):
-        needs.append(BarsClosed)
-    return needs
-
-
-def _depths(declared: Mapping[OwnerId, Declared], instrument: InstrumentId) -> dict[str, int]:
-    """Return the timeframes that strategies follow, and how many bars the deepest wants."""
-    depths: dict[str, int] = {}
-    for need in (need for one in declared.values() for need in one.bars):
-        if need.instrument == instrument:
-            depths[need.timeframe] = max(depths.get(need.timeframe, 0), need.depth)
-    return depths
+def _declared(owner: OwnerId, one: StrategyConfig, names: Plan) -> Declared:
+    try:
+        strategy, settings = find_strategy(one.use, one.settings)
+        return declare(strategy, settings, partial(_resolve, names)).declared
+    except Refused as no:
+        raise Refused(no.code, f"strategies.{owner}: {no.text}") from no
+    except Exception as error:
+        raise Refused("BAD_STRATEGY", f"strategies.{owner}: its setup fails: {error!r}") from error
 
 
 def _resolve(names: Plan, symbol: str) -> InstrumentId:
     return resolve_symbol(names.instruments, symbol)
 
 
-def resolve_symbol(instruments: Mapping[InstrumentId, Instrument], symbol: str) -> InstrumentId:
-    """Return the instrument that a user's word names: an id, or a symbol that one venue carries.
-
-    Raises:
-        Refused: UNKNOWN_INSTRUMENT, or AMBIGUOUS_SYMBOL with the ids to choose from.
-    """
-    if symbol in instruments:
-        return InstrumentId(symbol)
-    found = [id_ for id_, one in instruments.items() if one.symbol == symbol]
-    if not found:
-        raise Refused(
-            "UNKNOWN_INSTRUMENT", f"no feed carries {symbol!r}{suggest(symbol, _words(instruments))}"
-        )
-    if len(found) > 1:
-        raise Refused("AMBIGUOUS_SYMBOL", f"{symbol} is traded as {' and '.join(found)}; name one of them")
-    return found[0]
-
-
-def _words(instruments: Mapping[InstrumentId, Instrument]) -> list[str]:
-    return sorted({one.symbol for one in instruments.values()})
-
-
 # --- ports and tree ---------------------------------------------------------------------------------
 
 
-def _ports(names: Plan) -> list[PortSpec]:
+def _ports(config: Config, names: Plan) -> list[PortSpec]:
     return [
         PortSpec("journal", "oms"),
         *(PortSpec(market_port(venue), market_name(venue)) for venue in names.venues),
         *(PortSpec(account_port(account), gateway_name(account)) for account in names.accounts),
-        PortSpec("store", "data_writer", credit=True),
+        PortSpec("store", WRITER, credit=True),
+        *(PortSpec(port, name, credit=True) for port, name in names.point_writers.items()),
+        *(PortSpec(notifier_port(name), None) for name in config.notifiers),
         PortSpec("api", None),
+        PortSpec(WATCHER, CONFIGURATOR),
     ]
 
 
@@ -424,11 +461,15 @@ def _tree(config: Config, names: Plan) -> Supervisor:
         for account in names.accounts
     ]
     traders = tuple(Child(strategy_name(owner), "actor", "transient") for owner in names.strategies)
+    servers = names.point_writers.items()
     services = (
         Child("store", "link"),
-        Child("data_writer", "actor"),
+        Child(WRITER, "actor"),
+        *(child for port, name in servers for child in (Child(port, "link"), Child(name, "actor"))),
+        *(Child(notifier_port(name), "link") for name in config.notifiers),
         Child("api", "link"),
-        Child("configurator", "actor"),
+        Child(CONFIGURATOR, "actor"),
+        Child(WATCHER, "link"),
     )
     return Supervisor(
         "root",

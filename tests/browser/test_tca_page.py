@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import struct
 import subprocess
 import zlib
@@ -12,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.services.server import require
 from tests.unit.test_tca_faces import detail
 from tradefan.tca_html import page
 
@@ -33,13 +32,7 @@ DRAWN = {
 @pytest.fixture(scope="module")
 def browser() -> str:
     """Return a Chromium; a machine without one skips, one that promises servers fails."""
-    found = next((path for name in NAMES if (path := shutil.which(name))), None)
-    if found is None:
-        reason = f"no Chromium on this machine: none of {', '.join(NAMES)}"
-        if os.environ.get("TRADEFAN_REQUIRE_SERVICES") == "1":
-            pytest.fail(reason)
-        pytest.skip(reason)
-    return found
+    return require(*NAMES)
 
 
 def pixels(path: Path) -> Counter[tuple[int, int, int]]:

@@ -95,9 +95,18 @@ class DaemonProcess:
         return (self.folder / "console.txt").read_text()
 
     def log(self) -> list[dict[str, Any]]:
-        """Return the lines of the log file."""
-        lines = (self.data / "logs" / "tradefan.log").read_text().splitlines()
-        return [json.loads(line) for line in lines]
+        """Return the lines of the log file; one that is being written is not there yet."""
+        whole, _, _ = (self.data / "logs" / "tradefan.log").read_text().rpartition("\n")
+        return [json.loads(line) for line in whole.splitlines()]
+
+    def logged(self, event: str, limit_s: float = 10) -> list[dict[str, Any]]:
+        """Wait until the log tells of an event, whose writer is a thread of its own; return its lines."""
+
+        def lines() -> list[dict[str, Any]]:
+            return [line for line in self.log() if line["event"] == event]
+
+        self.until(lambda: bool(lines()), limit_s)
+        return lines()
 
     # --- its faces ----------------------------------------------------------------------------------
 
@@ -118,8 +127,11 @@ class DaemonProcess:
             return 0, None
 
     def status(self) -> dict[str, Any]:
-        code, status = self.ask("/status")
-        assert code == 200
+        while (said := self.ask("/status"))[0] == 429:
+            # Who waits for something asks more often than the daemon lets anybody.
+            time.sleep(0.1)
+        code, status = said
+        assert code == 200, (code, status)
         found: dict[str, Any] = status
         return found
 

@@ -90,7 +90,7 @@ def test_vwap_when_klines_were_imported_then_it_follows_them(daemon: DaemonProce
 WARM = (
     "strategies.rebalance_btc=null",
     "strategies.ema_cross_eth.settings.timeframe=1m",
-    "venues.binance.tape.history=2m",
+    "venues.binance.tape.history=4m",
     "logs.console=false",
 )
 

@@ -149,7 +149,7 @@ def test_strategy_when_it_crashes_then_it_alone_is_restarted_and_seen_to_be(daem
         return {one["name"]: one for one in daemon.status()["actors"]}["strategy:mine"]
 
     daemon.until(lambda: mine()["restarts"] >= 1, 60)
-    crashes = [line for line in daemon.log() if line["event"] == "actor_crashed"]
+    crashes = daemon.logged("actor_crashed")
     assert {line["actor"] for line in crashes} == {"strategy:mine"}
     assert "RuntimeError: boom" in crashes[0]["traceback"]
     others = [one for one in daemon.status()["actors"] if one["name"] != "strategy:mine"]
@@ -337,7 +337,14 @@ async def test_link_when_it_dies_then_ready_names_it_and_the_feed_recovers(tmp_p
             assert await until(daemon, ready=True) == {}
             assert server.connections == 2
             links = {one["name"]: one["restarts"] for one in daemon.picture.status()["links"]}
-            assert links == {"journal": 0, "market:binance": 1, "venue:paper:main": 0, "store": 0, "api": 0}
+            assert links == {
+                "journal": 0,
+                "market:binance": 1,
+                "venue:paper:main": 0,
+                "store": 0,
+                "api": 0,
+                "watcher": 0,
+            }
         finally:
             daemon.driver.stop()
             assert await running == 0

@@ -6,67 +6,34 @@ checkout on a free port with its data in a temporary folder.
 
 from __future__ import annotations
 
-import json
 import os
-import pty
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.integration.deploying import (
+    ROOT,
+    RUN,
+    Daemon,
+    StandIns,
+    call,
+    deploy,
+    done_well,
+    function,
+    gone,
+    make_checkout,
+    put_program,
+)
+
 TOOLS = ("awk", "basename", "bash", "cat", "dirname", "grep", "id", "mkdir", "readlink", "sed", "tr")
 NOBODY = 65534
-
-Done = subprocess.CompletedProcess[str]
-
-
-def call(*command: str | Path, env: Mapping[str, str] | None = None, cwd: Path | None = None) -> Done:
-    """Run a command as a machine would: no terminal, no standard input, a session of its own."""
-    return subprocess.run(
-        [str(part) for part in command],
-        env={**os.environ, **(env or {})},
-        cwd=cwd,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=240,
-        start_new_session=True,
-        check=False,
-    )
-
-
-def deploy(checkout: Path, *arguments: str, env: Mapping[str, str] | None = None) -> Done:
-    return call("bash", checkout / "scripts" / "deploy.sh", *arguments, env=env)
-
-
-def function(checkout: Path, code: str, env: Mapping[str, str] | None = None) -> Done:
-    """Run functions of deploy.sh without its main."""
-    return call("bash", "-c", f"source '{checkout}/scripts/deploy.sh'; {code}", env=env)
-
-
-def make_checkout(folder: Path) -> Path:
-    """Copy what the script itself reads: of the configuration only the names of the environments."""
-    shutil.copytree(ROOT / "scripts", folder / "scripts")
-    for name in ("pyproject.toml", "requirements.txt", "requirements-dev.txt"):
-        shutil.copy(ROOT / name, folder / name)
-    (folder / "config" / "environments").mkdir(parents=True)
-    for name in ("development", "testing", "staging", "production"):
-        (folder / "config" / "environments" / f"{name}.yaml").touch()
-    return folder
-
-
-@pytest.fixture
-def checkout(tmp_path: Path) -> Path:
-    return make_checkout(tmp_path / "checkout")
 
 
 @pytest.fixture
@@ -79,11 +46,6 @@ def bare_path(tmp_path: Path) -> Path:
         assert found is not None, tool
         (folder / tool).symlink_to(found)
     return folder
-
-
-def put_program(path: Path, text: str) -> None:
-    path.write_text(f"#!/bin/sh\n{text}\n")
-    path.chmod(0o755)
 
 
 # Usage.
@@ -120,10 +82,10 @@ def test_help_when_asked_then_names_every_action(checkout: Path) -> None:
         assert f"\n  {action} " in done.stdout
 
 
-@pytest.mark.parametrize("script", ["scripts/deploy.sh", "scripts/tradefan", ".ci/run"])
+@pytest.mark.parametrize("script", ["scripts/deploy.sh", "scripts/image.sh", "scripts/tradefan", ".ci/run"])
 def test_script_when_checked_then_shellcheck_is_quiet(script: str) -> None:
     """The scripts are held to a linter like the Python."""
-    done = call(Path(sys.executable).parent / "shellcheck", "-x", script, cwd=ROOT)
+    done = call(Path(sys.executable).parent / "shellcheck", "-x", "-a", script, cwd=ROOT)
     assert (done.returncode, done.stdout) == (0, "")
 
 
@@ -161,15 +123,6 @@ def test_deploy_when_python_has_no_venv_then_exit_69_names_the_package(
 
 
 # The environment.
-
-
-@pytest.fixture
-def small_venv(checkout: Path) -> Path:
-    """An environment without packages whose stamps say that it is complete."""
-    call(sys.executable, "-m", "venv", "--without-pip", checkout / ".venv")
-    stamps = "for kind in runtime dev; do stamp_of $kind >$VENV/.tradefan-$kind; done"
-    assert function(checkout, stamps).returncode == 0
-    return checkout
 
 
 def current(checkout: Path, kind: str) -> bool:
@@ -276,161 +229,7 @@ def test_start_when_data_directory_is_not_writable_then_exit_69_names_it(small_v
     assert "cannot write to /proc/nowhere/data." in done.stderr
 
 
-# Cleaning up.
-
-
-@pytest.fixture
-def used_checkout(checkout: Path) -> Path:
-    for name in (".venv/bin", "tradefan/__pycache__", "data/development", "logs", "config"):
-        (checkout / name).mkdir(parents=True, exist_ok=True)
-    (checkout / "config" / "local.yaml").touch()
-    return checkout
-
-
-def left(checkout: Path) -> set[str]:
-    names = (".venv", "tradefan/__pycache__", "data", "logs", "config/local.yaml")
-    return {name for name in names if (checkout / name).exists()}
-
-
-EVERYTHING = {".venv", "tradefan/__pycache__", "data", "logs", "config/local.yaml"}
-
-
-@pytest.mark.parametrize("arguments", [(), ("--all",)])
-def test_cleanup_when_nobody_can_be_asked_then_removes_nothing(
-    used_checkout: Path, arguments: tuple[str, ...]
-) -> None:
-    """Without a terminal only --yes is a yes; what --all removes is worth the extra word at any time."""
-    done = deploy(used_checkout, "-a", "cleanup", *arguments)
-    assert done.returncode == 2
-    assert "\n  .venv\n  tradefan/__pycache__\n" in done.stdout.replace("  data\n  logs\n", "")
-    assert "--yes" in done.stderr
-    assert left(used_checkout) == EVERYTHING
-
-
-def test_cleanup_when_yes_then_spares_data_and_logs(used_checkout: Path) -> None:
-    """What was built goes, what was earned stays."""
-    assert deploy(used_checkout, "-a", "cleanup", "--yes").returncode == 0
-    assert left(used_checkout) == {"data", "logs", "config/local.yaml"}
-    assert deploy(used_checkout, "-a", "cleanup", "--yes").stdout == "There is nothing to remove.\n"
-
-
-def test_cleanup_when_all_and_yes_then_spares_the_users_own_files(used_checkout: Path) -> None:
-    """The local configuration is the user's work, not the program's."""
-    assert deploy(used_checkout, "-a", "cleanup", "--all", "--yes").returncode == 0
-    assert left(used_checkout) == {"config/local.yaml"}
-
-
-@pytest.mark.parametrize(("answer", "code", "kept"), [("n\n", 1, True), ("\n", 1, True), ("y\n", 0, False)])
-def test_cleanup_when_at_a_terminal_then_obeys_the_answer(
-    used_checkout: Path, answer: str, code: int, kept: bool
-) -> None:
-    """Only a yes is a yes."""
-    controller, terminal = pty.openpty()
-    os.write(controller, answer.encode())
-    try:
-        done = subprocess.run(
-            ["bash", used_checkout / "scripts" / "deploy.sh", "-a", "cleanup"],
-            stdin=terminal,
-            capture_output=True,
-            timeout=60,
-            check=False,
-        )
-    finally:
-        os.close(terminal)
-        os.close(controller)
-    assert done.returncode == code
-    assert (used_checkout / ".venv").exists() is kept
-
-
 # Processes that look like daemons: a small environment, and a package that only sleeps or answers `check`.
-
-STAND_IN = """
-import os, sys, time
-if sys.argv[1] == "run":
-    time.sleep(300)
-print("# what is in force")
-print(os.environ["SAYS"], file=sys.stderr)
-sys.exit(int(os.environ["CODE"]))
-"""
-
-
-class StandIns:
-    """Starts them, and ends each by its own pid."""
-
-    def __init__(self, folder: Path) -> None:
-        (folder / "tradefan").mkdir(parents=True)
-        (folder / "tradefan" / "__main__.py").write_text(STAND_IN)
-        self.env = {"PYTHONPATH": str(folder)}
-        self.started: list[subprocess.Popen[bytes]] = []
-
-    def start(
-        self, *words: str | Path, program: Path, cwd: Path, env: Mapping[str, str] | None = None
-    ) -> subprocess.Popen[bytes]:
-        """Run `program` with `words` as its command line; it is to be seen there when this returns."""
-        process = subprocess.Popen(
-            [str(word) for word in words],
-            executable=program,
-            cwd=cwd,
-            env={**os.environ, **self.env, **(env or {})},
-        )
-        self.started.append(process)
-        return process
-
-
-@pytest.fixture
-def stand_ins(tmp_path: Path) -> Iterator[StandIns]:
-    made = StandIns(tmp_path / "stand-in")
-    yield made
-    for process in made.started:
-        process.kill()
-        process.wait(10)
-
-
-RUN = ("-m", "tradefan", "run", "-e", "testing")
-
-
-@pytest.mark.parametrize(
-    "words",
-    [
-        ("{root}/.venv/bin/python", *RUN),
-        ("{root}/.venv/bin/python3", "-P", "-m", "tradefan", "run"),
-        (".venv/bin/python", *RUN),
-        ("../checkout/.venv/bin/python", *RUN),
-        ("python", *RUN),
-    ],
-)
-def test_cleanup_when_a_daemon_runs_with_data_elsewhere_then_refuses_by_pid(
-    small_venv: Path, stand_ins: StandIns, words: tuple[str, ...]
-) -> None:
-    """What counts is whose environment a daemon runs in, not where its record lies or how it was called."""
-    process = stand_ins.start(
-        *(word.format(root=small_venv) for word in words),
-        program=small_venv / ".venv" / "bin" / "python",
-        cwd=small_venv,
-        env={"TRADEFAN__DATA_DIR": "/tmp/elsewhere", "VIRTUAL_ENV": str(small_venv / ".venv")},
-    )
-    done = deploy(small_venv, "-a", "cleanup", "--all", "--yes")
-    assert (done.returncode, done.stdout) == (1, "")
-    assert f"still runs: pid {process.pid}, " in done.stderr
-    assert (small_venv / ".venv" / "bin" / "python").exists()
-    assert process.poll() is None
-
-
-def test_cleanup_when_only_others_run_then_is_not_in_their_way(small_venv: Path, stand_ins: StandIns) -> None:
-    """The daemon of another checkout, or another command of this one, is no reason to keep anything."""
-    python = small_venv / ".venv" / "bin" / "python"
-    elsewhere = Path(sys.executable)
-    others = [
-        stand_ins.start(elsewhere, *RUN, program=elsewhere, cwd=small_venv),
-        stand_ins.start("python", *RUN, program=elsewhere, cwd=small_venv, env={"VIRTUAL_ENV": "/other"}),
-        stand_ins.start(
-            python, "-c", "import time; time.sleep(300)", "tradefan", program=python, cwd=small_venv
-        ),
-    ]
-    done = deploy(small_venv, "-a", "cleanup", "--yes")
-    assert (done.returncode, done.stderr) == (0, "")
-    assert not (small_venv / ".venv").exists()
-    assert [other.poll() for other in others] == [None, None, None]
 
 
 @pytest.mark.parametrize("action", ["deploy", "restart"])
@@ -534,33 +333,15 @@ def test_places_when_data_dir_is_configured_then_are_the_daemons(
     assert done.stdout == expected.format(root=checkout) + "\n"
 
 
+def test_places_when_dotenv_says_the_data_directory_then_the_script_looks_there(checkout: Path) -> None:
+    """The daemon is started with what .env says, so that is where it is looked for."""
+    (checkout / ".env").write_text("TRADEFAN__DATA_DIR=/srv/said\n")
+    done = deploy(checkout, "-e", "testing", "-a", "stop")
+    assert done.returncode == 3
+    assert "in /srv/said)" in done.stderr
+
+
 # The real daemon.
-
-
-@dataclass
-class Daemon:
-    """A place where one daemon of this checkout runs, side by side with any other."""
-
-    port: int
-    data: Path
-    before: tuple[str, ...] = ()
-
-    @property
-    def env(self) -> dict[str, str]:
-        return {"TRADEFAN__API__PORT": str(self.port), "TRADEFAN__DATA_DIR": str(self.data)}
-
-    def act(self, action: str, *arguments: str, env: Mapping[str, str] | None = None) -> Done:
-        script = ROOT / "scripts" / "deploy.sh"
-        words: tuple[str | Path, ...] = (*self.before, script, "-e", "development", "-a", action, *arguments)
-        return call(*words, env={**self.env, **(env or {})})
-
-    def pid(self) -> int:
-        return int((self.data / "deploy.pid").read_text())
-
-    def status(self) -> dict[str, object]:
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/status", timeout=10) as answer:
-            found: dict[str, object] = json.load(answer)
-        return found
 
 
 @pytest.fixture
@@ -568,19 +349,6 @@ def daemon(tmp_path: Path, free_port: Callable[[], int]) -> Iterator[Daemon]:
     place = Daemon(free_port(), tmp_path / "data")
     yield place
     place.act("stop")
-
-
-def gone(pid: int) -> bool:
-    """Tell whether a process has ended, also where nobody has asked for its exit code yet."""
-    try:
-        return not Path(f"/proc/{pid}/cmdline").read_bytes()
-    except (FileNotFoundError, ProcessLookupError):
-        return True
-
-
-def done_well(done: Done) -> str:
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
 
 
 @pytest.mark.slow

@@ -8,8 +8,19 @@ from tests.mutants.catalogue_execution import EXECUTION
 from tests.mutants.catalogue_journal import JOURNAL
 from tests.mutants.catalogue_kernel import KERNEL
 from tests.mutants.catalogue_orders import ORDERS
+from tests.mutants.catalogue_points import POINTS
 from tests.mutants.catalogue_safety import SAFETY
 from tests.mutants.catalogue_venue import VENUE
 from tests.mutants.mutant import Mutant
 
-MUTANTS: tuple[Mutant, ...] = (*ORDERS, *VENUE, *BOOKS, *JOURNAL, *SAFETY, *KERNEL, *CONTINGENT, *EXECUTION)
+MUTANTS: tuple[Mutant, ...] = (
+    *ORDERS,
+    *VENUE,
+    *BOOKS,
+    *JOURNAL,
+    *SAFETY,
+    *KERNEL,
+    *CONTINGENT,
+    *EXECUTION,
+    *POINTS,
+)

@@ -222,9 +222,9 @@ BOOKS: tuple[Mutant, ...] = (
             Change(
                 "actors/data_writer.py",
                 """\
-        state.own = _journaled(state.own, msg.lsn)
+        state.own = journaled(state.own, msg.lsn)
         for batch_id, batch in state.under_way.items():
-            state.under_way[batch_id] = replace(batch, rows=tuple(_journaled(batch.rows, msg.lsn)))
+            state.under_way[batch_id] = replace(batch, rows=tuple(journaled(batch.rows, msg.lsn)))
         state.missing_lsn = min(state.missing_lsn, msg.lsn)
         state.forget(msg.lsn)
 """,

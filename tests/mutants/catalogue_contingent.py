@@ -20,7 +20,7 @@ def _entry(counted: str) -> Change:
 
 
 _TRADED_OF_OTHERS = _done("one.done_qty if one is parent else one.cum_qty")
-_RISES = 'return (self.side == "buy") != (self.kind == "take_profit")'
+_RISES = 'return (side == "buy") != (kind == "take_profit")'
 
 CONTINGENT: tuple[Mutant, ...] = (
     Mutant(
@@ -39,7 +39,7 @@ CONTINGENT: tuple[Mutant, ...] = (
     Mutant(
         "stop-fires-on-the-wrong-side",
         "A stop fires where a take profit does: a sale above its level.",
-        (Change("core/trigger.py", _RISES, 'return (self.side == "buy") != (self.kind != "trailing")'),),
+        (Change("core/trigger.py", _RISES, 'return (side == "buy") != (kind != "trailing")'),),
         ("THEN",),
         shows_always=True,
     ),
@@ -225,7 +225,7 @@ CONTINGENT: tuple[Mutant, ...] = (
         (
             Change(
                 "actors/oms_watch.py",
-                "    mark = None if trigger.watermark is None else int(trigger.watermark // tick)",
+                "    mark = None if known is None else steps_beyond(known, tick, rises=condition.rises)",
                 "    mark = None",
             ),
         ),

@@ -169,8 +169,8 @@ _POV = (
         "own-volume-twice",
         "Own trades count twice in all that trades.",
         "actors/oms_executor.py",
-        "window, total = window + own_window, total + own\n",
-        "window, total = window + 2 * own_window, total + 2 * own\n",
+        "window, total = window + int(filled // lot), total + own\n",
+        "window, total = window + 2 * int(filled // lot), total + 2 * own\n",
         "I-31",
     ),
     _one(

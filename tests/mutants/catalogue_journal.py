@@ -231,9 +231,9 @@ JOURNAL: tuple[Mutant, ...] = (
                 "actors/oms_owners.py",
                 """\
     lose_wishes(turn)
-    for place, wish in""",
+    lost, turn.live.lost""",
                 """\
-    for place, wish in""",
+    lost, turn.live.lost""",
             ),
         ),
         ("I-43",),

@@ -243,11 +243,11 @@ SAFETY: tuple[Mutant, ...] = (
             Change(
                 "actors/oms.py",
                 """\
-        turn.emit(ConfigChange(turn.now, msg.config_id))
+        end_strangers(turn)
         suspect_all(turn)
 """,
                 """\
-        turn.emit(ConfigChange(turn.now, msg.config_id))
+        end_strangers(turn)
 """,
             ),
         ),
@@ -359,12 +359,12 @@ SAFETY: tuple[Mutant, ...] = (
             Change(
                 "runtime/life.py",
                 """\
-        errors, config = self._check_config(msg)
+        errors, config, system = self._check_config(msg)
         if not errors:
             kernel.config = config
 """,
                 """\
-        errors, config = self._check_config(msg)
+        errors, config, system = self._check_config(msg)
         kernel.config = kernel.config if config is None else config
         if not errors:
 """,

@@ -77,7 +77,6 @@ def record(
     recorder = make_recorder(
         environment,
         world.kernel,
-        tuple(world.plan.instruments.values()),
         world.machines,
         turns.noted,
         log=lambda level, event, **_fields: logged.append((level, event)),

@@ -8,9 +8,9 @@ import apsw
 import pytest
 
 from tests.simulation.world import ACCOUNT, ROOT, World, recordings
+from tradefan.data_dir import write_whole
 from tradefan.environment import Environment
 from tradefan.errors import Outage
-from tradefan.infra import write_whole
 from tradefan.stores.journal import JournalFile
 from tradefan.units import SECOND
 

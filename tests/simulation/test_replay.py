@@ -196,7 +196,7 @@ def test_replay_when_its_beginning_is_of_another_version_then_said_so(
     first = Segment(run.segments[0])
     head, snapshot = (msgspec.msgpack.decode(first._content(place)) for place in first._places[:2])
     if other == "config":
-        head["config"] = msgspec.msgpack.encode({"of_another_version": 1})
+        snapshot["config"] = msgspec.msgpack.encode({"of_another_version": 1})
     else:
         del snapshot["kernel"]["steps"], snapshot["cells"]
     written = tmp_path / run.segments[0].name

@@ -17,7 +17,7 @@ import pytest
 
 import tradefan.strategies
 from tradefan import cli, contracts
-from tradefan.infra import DataDir
+from tradefan.data_dir import DataDir
 
 _ = tradefan.strategies  # Registered for good, before a test puts another registry in its place.
 ROOT = Path(__file__).resolve().parents[2]

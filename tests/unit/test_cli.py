@@ -14,7 +14,7 @@ from tests.unit.actors.oms_wired import ETH
 from tests.unit.shell import Daemon, Done, Shell
 from tests.unit.stores.made import transfers
 from tradefan import __version__, cli
-from tradefan.infra import DaemonFile
+from tradefan.data_dir import DaemonFile
 from tradefan.logs import follow_log, read_log
 from tradefan.messages.control import VolumesAsked
 from tradefan.messages.records import RECORD_VERSION

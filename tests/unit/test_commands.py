@@ -16,14 +16,14 @@ from typing import Any
 import pytest
 
 from tests.unit.shell import Daemon, Shell
-from tradefan.infra import DaemonFile
+from tradefan.data_dir import DaemonFile
 
 KILLED = {"scope": "all", "closed": True, "persisted": True, "naked": [], "text": None}
 CALLER = {"owner": "cli", "user": getpass.getuser()}
 HOLDER = """
 import sys, signal
 from pathlib import Path
-from tradefan.infra import DataDir
+from tradefan.data_dir import DataDir
 heard = []
 signal.signal(signal.SIGUSR2, lambda *_: heard.append(1))
 places = DataDir(Path(sys.argv[1]), Path(sys.argv[2]))
@@ -200,12 +200,25 @@ def test_kill_when_no_daemon_runs_then_3(shell: Shell) -> None:
     assert f"no daemon runs in {shell.data.root}" in done.err
 
 
-def test_kill_when_the_configuration_is_broken_then_2_and_says_what_still_kills(shell: Shell) -> None:
-    """Not the moment to mend a file first."""
+@pytest.mark.slow
+def test_kill_when_the_configuration_is_broken_then_the_daemon_is_found_all_the_same(
+    shell: Shell, daemon: Daemon, holder: Holder
+) -> None:
+    """Not the moment to mend a file first: `data_dir` is read of what can be read."""
+    announce(shell, daemon.url)
+    (shell.config / "local.yaml").write_text(f"data_dir: {shell.data.root}\napi: [")
+    daemon.answers["/api/v1/kill"] = (200, KILLED)
+    assert shell.ours("kill").code == 0
+
+
+def test_kill_when_the_configuration_is_broken_and_nobody_is_there_then_says_what_still_kills(
+    shell: Shell,
+) -> None:
+    """The daemon's data may lie where only a broken file says."""
     (shell.config / "local.yaml").write_text("api: [")
     done = shell.ours("kill")
-    assert (done.code, done.out) == (2, "")
-    assert "kill -USR2 $(cat DATA_DIR/lock) kills it" in done.err
+    assert (done.code, done.out) == (3, "")
+    assert "kill -USR2 $(cat DATA_DIR/lock) kills one whose data lies elsewhere" in done.err
 
 
 @pytest.mark.slow

@@ -17,10 +17,10 @@ from tests.unit.actors.oms_bench import Bench
 from tests.unit.actors.oms_wired import ETH
 from tests.unit.stores.made import transfers
 from tradefan.daemon import Daemon, close_if_killed, holding, run_daemon
+from tradefan.data_dir import DaemonFile, DataDir
 from tradefan.drivers.latch import Latch
 from tradefan.environment import Environment
 from tradefan.errors import Refused
-from tradefan.infra import DaemonFile, DataDir
 from tradefan.messages.control import Append
 from tradefan.messages.records import CleanStop, Epoch
 from tradefan.stores.disk import REAL
@@ -121,7 +121,9 @@ async def test_address_when_the_disk_is_full_then_it_is_written_as_soon_as_there
     environment = Environment.load("development", None, (f"data_dir={tmp_path}", "strategies=null"))
     lines: list[tuple[str, str, dict[str, Any]]] = []
     log = SimpleNamespace(
-        log=lambda level, event, **fields: lines.append((level, event, fields)), watch_space=lambda *_: None
+        log=lambda level, event, **fields: lines.append((level, event, fields)),
+        watch_space=lambda *_: None,
+        redact=lambda _: None,
     )
     daemon = Daemon(environment, cast("Logging", log))
     announce, tries = type(environment.places).announce, iter((True, True, False, False))
@@ -131,7 +133,7 @@ async def test_address_when_the_disk_is_full_then_it_is_written_as_soon_as_there
             raise OSError(errno.ENOSPC, "No space left on device")
         announce(places, record)
 
-    monkeypatch.setattr("tradefan.infra.DataDir.announce", write)
+    monkeypatch.setattr("tradefan.data_dir.DataDir.announce", write)
     daemon._on_listening(8123)
     async with asyncio.timeout(5):
         while not environment.places.daemon_file.exists():

@@ -9,8 +9,9 @@ import pytest
 
 from tradefan import contracts
 from tradefan.config.mistakes import ConfigInvalid
-from tradefan.environment import Environment, find_places, own_strategies, secret_is_set
+from tradefan.environment import Environment, find_places, own_strategies
 from tradefan.errors import Refused
+from tradefan.links.secret import secret_is_set
 
 CONFIG = Path(__file__).resolve().parents[2] / "config"
 OWN = '''"""A strategy of one's own."""
@@ -101,6 +102,33 @@ def test_secret_when_its_reference_leads_nowhere_then_not_set(
     assert [secret_is_set(text) for text in references] == [True, False, False, True, False, False]
 
 
+def test_production_when_secrets_are_known_or_readable_then_says_which_and_no_value(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Key, kind and what is expected; elsewhere the same secrets will do."""
+    monkeypatch.setenv("BINANCE_API_KEY", "tradefan123")
+    (tmp_path / "secret").write_text("hush-hush")
+    (tmp_path / "secret").chmod(0o640)
+    reference = f"${{file:{tmp_path}/secret}}"
+    (config / "local.yaml").write_text(
+        f"accounts: {{'binance:main': {{venue: binance, api_secret: '{reference}'}}}}\n"
+        f"influx: {{url: 'http://127.0.0.1:1', password: '{reference}'}}\n"
+    )
+    lacks = Environment.load("production", config, ()).missing_to_run()
+    readable = f"{reference} may be read by others, its mode is 0640; expected 0600"
+    known = "${BINANCE_API_KEY} is a default password; expected one of its own"
+    assert [one for one in lacks if "safe" in one] == [
+        f"a safe secret (influx.password: {readable})",
+        f"a safe secret (accounts.binance:main.api_key: {known})",
+        f"a safe secret (accounts.binance:main.api_secret: {readable})",
+    ]
+    assert "hush" not in str(lacks)
+    (tmp_path / "secret").chmod(0o600)
+    monkeypatch.setenv("BINANCE_API_KEY", "a-key-of-its-own")
+    lacks = Environment.load("production", config, ()).missing_to_run()
+    assert [one for one in lacks if "safe" in one] == []
+
+
 def test_own_code_when_it_changes_then_the_id_of_the_configuration_does(config: Path) -> None:
     """Two runs with one id ran the same code; tests are no part of it."""
     folder = own_strategies(config)
@@ -155,3 +183,21 @@ def test_paper_reset_when_the_account_is_none_or_the_daemon_runs_then_refused(co
     with pytest.raises(Refused, match="DATA_DIR_IN_USE"):
         Environment.load("development", config, ()).reset_paper("paper:main", None)
     environment.places.release()
+
+
+def test_environment_when_a_file_may_not_be_read_then_says_which_and_who(
+    config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A container's user is nobody that the owner of a private file knows; its daemon is still found."""
+    read = Path.read_bytes
+
+    def refuse(path: Path) -> bytes:
+        if path.name == "local.yaml":
+            raise PermissionError(13, "Permission denied", str(path))
+        return read(path)
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    with pytest.raises(ConfigInvalid) as refused:
+        Environment.load("development", config, ())
+    assert f"{config}/local.yaml: expected a file that user " in str(refused.value)
+    assert find_places("development", config).root == config.parent / "data" / "development"

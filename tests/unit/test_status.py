@@ -12,6 +12,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from rich.console import Console
 
+from tests.metric_page import PAGE, page
 from tests.simulation.world import T0, World, development, recordings
 from tradefan.drivers.watchdog import Watchdog
 from tradefan.environment import Environment
@@ -20,6 +21,7 @@ from tradefan.messages.account import SetMode
 from tradefan.messages.control import KillSwitch
 from tradefan.messages.orders import SubmitOrder
 from tradefan.messages.wire import LinkDown
+from tradefan.metric_registry import METRICS, ONLY_WITH
 from tradefan.runtime.life import Stopping
 from tradefan.runtime.system import RIM
 from tradefan.screen import status_screen
@@ -227,20 +229,82 @@ def test_metrics_when_scraped_then_names_and_labels_keep_the_rules(trading: Seen
     assert len(families) > 40
     for family in families:
         labels = {label for sample in family.samples for label in sample.labels}
-        assert family.name.startswith(("tradefan_", "process_")), family.name
+        assert family.name.startswith(("tradefan_", "process_", "python_gc_")), family.name
         assert family.type in ("counter", "gauge", "histogram")
         assert family.documentation
         if family.type == "counter":
             assert {sample.name for sample in family.samples} == {f"{family.name}_total"}, family.name
         known = {*LABELS.split(), *(("le",) if family.type == "histogram" else ())}
-        assert labels <= known or family.name == "tradefan_build_info", family.name
+        named_by_others = family.name == "tradefan_build_info" or family.name.startswith("python_gc_")
+        assert labels <= known or named_by_others, family.name
+
+
+def test_metrics_when_scraped_then_are_those_of_the_registry(trading: Seen) -> None:
+    """One that is not registered cannot be emitted, and one that nobody emits is no promise."""
+    text = trading.picture.metrics().decode()
+    names = {family.name for family in text_string_to_metric_families(text)}
+    ours = {name.removeprefix("tradefan_") for name in names if name.startswith("tradefan_")}
+    assert ours == METRICS.keys() - ONLY_WITH.keys()
+
+
+def test_page_of_metrics_then_is_that_of_the_registry() -> None:
+    """`python -m tests.metric_page` writes it."""
+    assert PAGE.read_text() == page()
+
+
+def test_metrics_when_limits_are_used_then_say_how_much(trading: Seen) -> None:
+    """Of 20 % drawdown and so on; a dashboard need not know the limits."""
+    metrics = [
+        sample
+        for family in text_string_to_metric_families(trading.picture.metrics().decode())
+        for sample in family.samples
+        if sample.name == "tradefan_limit_used_ratio"
+    ]
+    used = {sample.labels["limit"]: sample.value for sample in metrics}
+    assert used.keys() == {"max_drawdown", "max_daily_loss", "max_exposure", "max_concentration"}
+    assert 0 < used["max_exposure"] < 1
+
+
+def test_metrics_when_orders_were_sent_then_say_what_the_venue_was_asked_and_how_fast_it_was(
+    trading: Seen,
+) -> None:
+    """The paper venue answers 40 ms behind a request and refuses nothing."""
+    families = [*text_string_to_metric_families(trading.picture.metrics().decode())]
+    asked = {
+        (sample.name, *sample.labels.values()): sample.value
+        for family in families
+        for sample in family.samples
+        if family.name.startswith(("tradefan_venue", "tradefan_order_ack"))
+    }
+    sent = values(trading)["tradefan_orders_total", ""]
+    assert asked["tradefan_venue_requests_total", "paper:main", "create"] == sent > 0
+    assert asked["tradefan_order_ack_seconds_count", "paper:main"] == sent
+    assert 0.02 <= asked["tradefan_order_ack_seconds_sum", "paper:main"] / sent < 0.1
+    failures = {key[2]: value for key, value in asked.items() if key[0] == "tradefan_venue_failures_total"}
+    assert failures == dict.fromkeys(
+        ("rejected", "not_sent", "in_doubt", "timeout", "rate_limit", "garbage"), 0
+    )
+
+
+def test_metrics_when_something_is_down_then_not_ready(seen: Seen) -> None:
+    """What /ready says with its status, a panel shows as 0 and 1."""
+    assert values(seen)["tradefan_ready", ""] == 0
+    seen.world.run_until(seen.world.ready)
+    assert values(seen)["tradefan_ready", ""] == 1
 
 
 def test_metrics_when_nothing_has_happened_then_the_children_are_there(seen: Seen, trading: Seen) -> None:
     """A rate over the first crash, gap or lost row needs the zero before it."""
     started = values(seen)
     counters = {key for key in values(trading) if key[0].endswith("_total")}
-    of_orders = ("tradefan_fills", "tradefan_orders", "tradefan_refusals", "tradefan_order_")
+    of_orders = (
+        "tradefan_fills",
+        "tradefan_orders",
+        "tradefan_refusals",
+        "tradefan_order_",
+        "tradefan_overfills",
+        "tradefan_parents_failed",
+    )
     missing = [key for key in counters - started.keys() if not key[0].startswith(of_orders)]
     assert missing == []
     assert started["tradefan_feed_gaps_total", "binance:ETH/USDT"] == 0

@@ -430,3 +430,23 @@ def test_conform_when_two_timeframes_and_state_are_used_then_every_check_holds()
     outcome = make_case(Trend).scenario().run()
     assert len(outcome.commands) == 200
     assert len(outcome.fills) > 2
+
+
+class QuotingSettings(Settings, frozen=True):
+    symbol: str = "ETH/USDT"
+
+
+class Quoting(Strategy[QuotingSettings, State]):
+    """Follows bars of one symbol, and trades another one, of which it asks for quotes alone."""
+
+    def setup(self) -> None:
+        self.bars("5s")
+        self.quotes("BTC/USDT")
+
+    def on_bar(self, bar: Bar, view: View) -> Commands:
+        return target("BTC/USDT", qty=1)
+
+
+def test_conform_when_a_symbol_is_only_quoted_then_it_is_known_without_bars() -> None:
+    """What `setup` names exists in every scenario, also in those that take the bars away."""
+    conform(Quoting)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 import pytest
 
 from tradefan.errors import Refused
 from tradefan.spans import Instant, Span, read_special
-from tradefan.units import DAY, SECOND, iso, parse_duration, parse_iso, since_ns
+from tradefan.units import DAY, SECOND, iso, parse_duration, parse_iso, since_ns, steps_up
 
 
 @pytest.mark.parametrize(
@@ -57,3 +59,12 @@ def test_since_when_so_long_ago_that_no_record_holds_it_then_refused() -> None:
     for text in ("200000d", "9999-12-31T23:59:59Z", "0001-01-01"):
         with pytest.raises(Refused, match="BAD_"):
             since_ns(text, 1_800_000_000 * SECOND)
+
+
+@pytest.mark.parametrize(
+    ("value", "steps"),
+    [("0", 0), ("0E-8", 0), ("0.00266", 3), ("0.003", 3), ("0.0030000001", 4), ("2.5", 2500)],
+)
+def test_steps_up_when_a_step_has_begun_then_it_counts(value: str, steps: int) -> None:
+    """`//` of Decimals cuts towards zero, so that turning the sign twice rounds nothing up."""
+    assert steps_up(Decimal(value), Decimal("0.001")) == steps

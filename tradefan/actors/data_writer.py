@@ -1,7 +1,7 @@
 """Collects what is worth keeping and hands it to the store in batches, by size and by age.
 
 Nothing that trades waits for it. While the store has no room rows wait here, bounded: the oldest
-market rows go first and are counted, then equity points and refusals, then orders, parents, fills and
+market rows go first and are counted, then equity, indicators and refusals, then orders, parents, fills and
 positions, which the journal has too. What a crash or want of room takes from this actor the store's link
 finds there: an empty batch, sent at every start and behind every such loss, asks it to look.
 """
@@ -9,7 +9,7 @@ finds there: an empty batch, sent at every start and behind every such loss, ask
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, TypeAlias, TypeVar, get_args
 
 from msgspec import Struct, field
 from msgspec.structs import replace
@@ -19,7 +19,7 @@ from tradefan.actors.stored_bars import Questions
 from tradefan.actors.volume_days import DAY_OVER, Inquiry
 from tradefan.config.schema import Config
 from tradefan.errors import Defect
-from tradefan.messages.account import EquityPoint
+from tradefan.messages.account import EquityPoint, HealthPoint, IndicatorPoint, RiskPoint
 from tradefan.messages.base import Message
 from tradefan.messages.control import (
     ConfigChanged,
@@ -54,7 +54,9 @@ LAST_WORD_NS = 50 * MS
 """How long before the stop's deadline it gives up on the store."""
 GREETING = 0
 """The batch id with which a link that has just started says where it stands."""
-DROPPABLE: tuple[type[Any], ...] = (Trade, Bar, Gap, EquityPoint, Refusal)
+Note: TypeAlias = EquityPoint | RiskPoint | HealthPoint | IndicatorPoint | Refusal
+DROPPABLE: tuple[type[Any], ...] = (Trade, Bar, Gap, *get_args(Note))
+R = TypeVar("R", bound=Message)
 OWN: tuple[type[Any], ...] = (OrderUpdate, ParentUpdate, FillUpdate, PositionUpdate, TcaUpdate)
 
 
@@ -179,7 +181,7 @@ class DataWriter:
             self.state.market.extend(kept)
             self._added(ctx)
 
-    def _on_note(self, msg: EquityPoint | Refusal, ctx: Context) -> None:
+    def _on_note(self, msg: Note, ctx: Context) -> None:
         self.state.notes.append(msg)
         self._added(ctx)
 
@@ -268,14 +270,14 @@ class DataWriter:
         rows: list[Stored] = []
         for batch in state.under_way.values():
             if batch.forget_lsn is not None:
-                rows = _journaled(rows, batch.forget_lsn)
+                rows = journaled(rows, batch.forget_lsn)
                 state.forget(batch.forget_lsn)
             rows += batch.rows
         state.under_way.clear()
         volume_days.lost(state.volumes)
         stored_bars.lost(state.questions)
         state.own[:0] = [row for row in rows if isinstance(row, OWN)]
-        state.notes[:0] = [row for row in rows if isinstance(row, EquityPoint | Refusal)]
+        state.notes[:0] = [row for row in rows if isinstance(row, Note)]
         state.market[:0] = [row for row in rows if isinstance(row, Trade | Bar | Gap)]
 
     # --- the link -------------------------------------------------------------------------------------
@@ -298,9 +300,9 @@ class DataWriter:
         Other records take its numbers, so later nobody could tell the ones from the others.
         """
         state = self.state
-        state.own = _journaled(state.own, msg.lsn)
+        state.own = journaled(state.own, msg.lsn)
         for batch_id, batch in state.under_way.items():
-            state.under_way[batch_id] = replace(batch, rows=tuple(_journaled(batch.rows, msg.lsn)))
+            state.under_way[batch_id] = replace(batch, rows=tuple(journaled(batch.rows, msg.lsn)))
         state.missing_lsn = min(state.missing_lsn, msg.lsn)
         state.forget(msg.lsn)
         self._send(ctx)
@@ -442,11 +444,17 @@ class DataWriter:
             ctx.log("warning", "store_left_behind", rows=state.waiting, batches=len(state.under_way))
         ctx.send(self.wiring.supervisor, Stopped(self.wiring.name))
 
+    def _on_config(self, msg: ConfigChanged, ctx: Context) -> None:
+        if self.wiring.oms is not None and not self.state.stopping:
+            volume_days.want_more(self.state.volumes, _config(ctx).feeds)
+            self._ask_store(ctx)
+
     def _on_nothing(self, msg: Message, ctx: Context) -> None:
         """The configuration is read anew at every use, and what the OMS folds the store finds itself."""
 
 
-def _journaled(rows: Iterable[Stored], lsn: int) -> list[Stored]:
+def journaled(rows: Iterable[R], lsn: int) -> list[R]:
+    """Return the rows that are no news of one's own beyond this number of the journal."""
     return [row for row in rows if not isinstance(row, OWN) or row.lsn <= lsn]
 
 
@@ -461,8 +469,7 @@ _HANDLERS: dict[type[Any], Callable[[DataWriter, Any, Context], None]] = {
     AskStored: DataWriter._on_ask_stored,
     BarsClosed: DataWriter._on_bars,
     BarCorrected: DataWriter._on_correction,
-    EquityPoint: DataWriter._on_note,
-    Refusal: DataWriter._on_note,
+    **dict.fromkeys(get_args(Note), DataWriter._on_note),
     OrderUpdate: DataWriter._on_own,
     ParentUpdate: DataWriter._on_own,
     FillUpdate: DataWriter._on_own,
@@ -476,6 +483,6 @@ _HANDLERS: dict[type[Any], Callable[[DataWriter, Any, Context], None]] = {
     Folded: DataWriter._on_folded,
     LinkDown: DataWriter._on_link_down,
     Credit: DataWriter._on_credit,
-    ConfigChanged: DataWriter._on_nothing,
+    ConfigChanged: DataWriter._on_config,
     Ready: DataWriter._on_nothing,
 }

@@ -13,7 +13,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from tradefan.actors.market_book import SNAPSHOT_TIMER
-from tradefan.actors.market_feed import Feed, new_feed
+from tradefan.actors.market_feed import Feed, follow, new_feed
 from tradefan.actors.market_history import KLINES_TIMER, STORED_TIMER, History
 from tradefan.actors.market_state import (
     Fanout,
@@ -66,6 +66,12 @@ class MarketData:
         self.wiring = wiring
         self.state = state or _new_state(wiring)
         self.fanout = fanout
+        for spec in wiring.feeds:
+            if spec.instrument.id not in self.state.feeds:
+                self.state.feeds[spec.instrument.id] = new_feed(spec, wiring.bar_grace_ns)
+                self.state.instruments[spec.instrument.id] = spec.instrument
+            follow(spec, self.state.feeds[spec.instrument.id])
+        self.state.awaited = [one for one in self.state.awaited if fanout.knows(one.owner)]
         self._codec = BinanceSpot(self.state.instruments.values())
         plan = self._codec.plan(wiring.url, {spec.instrument.id: spec.streams for spec in wiring.feeds})
         self.connection = Connection(
@@ -126,7 +132,16 @@ class MarketData:
         ctx.send(RIM, Stopped(self.wiring.name))
 
     def _on_config(self, msg: ConfigChanged, ctx: Context) -> None:
-        """Feeds and bars are read at the start."""
+        """Subscribe what is observed from now on, too."""
+        turn = self.connection.subscribe_more(ctx)
+        if not turn.moves:
+            return
+        for feed in self._feeds.values():
+            if not feed.state.session:
+                feed.state.watch.since_ns = ctx.now_ns
+                feed.opened(self.state.connection.gen, ctx)
+        self._obey(turn, ctx)
+        self._look(ctx)
 
     def _on_timer(self, msg: Timer, ctx: Context) -> None:
         if self.state.stopping:
@@ -292,7 +307,8 @@ class MarketData:
         self._history.on_klines(event, ctx)
 
     def _on_ask_bars(self, msg: AskBars, ctx: Context) -> None:
-        self._history.on_ask(msg, ctx)
+        if self.fanout.knows(msg.owner):
+            self._history.on_ask(msg, ctx)
 
     def _on_stored(self, msg: StoredBars, ctx: Context) -> None:
         self._history.on_stored(msg, ctx)

@@ -51,6 +51,16 @@ def new_feed(spec: FeedSpec, bar_grace_ns: int) -> FeedState:
     return FeedState(Book(), new_bars(spec.instrument.id, spec.timeframes, lot, bar_grace_ns), watch)
 
 
+def follow(spec: FeedSpec, state: FeedState) -> None:
+    """Make the bars of a specification from now on; of one that comes back nothing is remembered.
+
+    Between its last bar and the next one lies what nobody has followed.
+    """
+    state.bars.follow(spec.timeframes, state.last_trade_ns)
+    state.kept = {name: bars for name, bars in state.kept.items() if name in spec.timeframes}
+    state.short = [name for name in state.short if name in spec.timeframes]
+
+
 def kept_max(depth: int) -> int:
     """Return how many bars are remembered where a strategy wants so many."""
     return min(max(BARS_KEPT, depth), DEPTH_MAX)

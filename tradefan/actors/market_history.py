@@ -169,8 +169,10 @@ class History:
         for name in short:
             until_ns = _begin_ns(feed, name)
             if until_ns is None:
-                now_ns = self._venue_ns(awaited.instrument, ctx.now_ns)
-                until_ns = now_ns - now_ns % parse_duration(name)
+                # A bar whose time is over is open until its grace has passed: the clock would skip it.
+                begun = feed.bars.begun_ns is not None
+                at_ns = feed.bars.open_ns if begun else self._venue_ns(awaited.instrument, ctx.now_ns)
+                until_ns = at_ns - at_ns % parse_duration(name)
             ask = AskStored(awaited.instrument, name, until_ns, depths[name], feed.bars.lot)
             if again or awaited.asked.get(name) != ask:
                 awaited.asked[name] = ask

@@ -68,9 +68,20 @@ class Fanout:
         """Say where the answer to this owner's `AskBars` goes."""
         self._owners[owner] = ref
 
+    def __eq__(self, other: object) -> bool:
+        """Say whether the same hear the same, in the same order."""
+        mine = (self._refs, self._owners)
+        return isinstance(other, Fanout) and mine == (other._refs, other._owners)
+
+    __hash__ = None  # type: ignore[assignment]  # it grows
+
     def refs(self, kind: type[Message], instrument: InstrumentId) -> tuple[Ref, ...]:
         """Return the receivers in order."""
         return self._refs.get((kind, instrument), ())
+
+    def knows(self, owner: OwnerId) -> bool:
+        """Say whether this owner lives: one that asked may have been taken out meanwhile."""
+        return owner in self._owners
 
     def owner(self, owner: OwnerId) -> Ref:
         """Return the receiver of an owner's answers."""

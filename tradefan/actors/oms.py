@@ -43,7 +43,7 @@ from tradefan.actors.oms_modes import (
     on_set_mode,
     suspect_all,
 )
-from tradefan.actors.oms_owners import on_owner_state, on_owner_turn
+from tradefan.actors.oms_owners import end_strangers, on_owner_state, on_owner_turn
 from tradefan.actors.oms_pause import on_pause, on_resume_order
 from tradefan.actors.oms_plan import on_ask_plan
 from tradefan.actors.oms_policy import on_alive_timer, on_policy_timer, wake_parents
@@ -341,6 +341,7 @@ def _on_config(turn: Turn, msg: ConfigChanged) -> None:
     """Journal which configuration decides from now on; a limit may have been lowered below what is held."""
     if turn.live.running:
         turn.emit(ConfigChange(turn.now, msg.config_id))
+        end_strangers(turn)
         suspect_all(turn)
 
 

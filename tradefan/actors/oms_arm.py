@@ -7,7 +7,7 @@ from decimal import Decimal
 from tradefan.actors.oms_state import Turn
 from tradefan.actors.oms_trigger import quoted_ticks
 from tradefan.actors.oms_watch import watch
-from tradefan.core.contingent import TriggerSettings, condition_of, good_till_ns
+from tradefan.core.contingent import TriggerSettings, condition_of, good_till_ns, step_of
 from tradefan.core.equity import day_start, parse_roll
 from tradefan.core.trading import ParentState
 from tradefan.core.trigger import Condition
@@ -25,7 +25,7 @@ def arm(turn: Turn, parent: ParentState, settings: TriggerSettings, level: Decim
     assert instrument is not None
     condition, mark = condition_of(order, settings, instrument, level), None
     if condition.kind == "trailing" and condition.activation is None:
-        mark = seen_ticks(turn, condition, settings, instrument) * instrument.price_tick
+        mark = seen_ticks(turn, condition, settings, instrument) * step_of(settings, instrument)
     turn.emit(Armed(turn.now, order.parent_id, level, mark, expires(turn, settings)))
     turn.parents[order.parent_id] = None
     turn.log(
@@ -45,13 +45,13 @@ def arm(turn: Turn, parent: ParentState, settings: TriggerSettings, level: Decim
 
 
 def seen_ticks(turn: Turn, condition: Condition, settings: TriggerSettings, instrument: Instrument) -> int:
-    """Return where the market stands by a trigger's source, rounded away from firing.
+    """Return where the market stands by a trigger's source, in its steps, rounded away from firing.
 
     Nobody has told the last price before somebody waits for it: the mid stands for it.
     """
     quote = turn.live.quotes[instrument.id]
-    bid, ask, tick = exact(quote.bid), exact(quote.ask), instrument.price_tick
-    return quoted_ticks(settings.source, condition, (bid, ask), tick)
+    sides = (exact(quote.bid), exact(quote.ask))
+    return quoted_ticks(settings.source, condition, sides, step_of(settings, instrument))
 
 
 def expires(turn: Turn, settings: TriggerSettings) -> int | None:

@@ -22,6 +22,7 @@ from tradefan.core.contingent import (
     check_names,
     check_trigger,
     condition_of,
+    step_of,
     trigger_settings,
     worked,
     worst_of,
@@ -31,7 +32,7 @@ from tradefan.messages.instrument import Instrument
 from tradefan.messages.orders import ParentOrder
 from tradefan.messages.records import Parent
 from tradefan.risk import check, reduces
-from tradefan.units import ZERO, plain
+from tradefan.units import ZERO, plain, steps_up
 
 ENOUGH = Decimal(10) ** 15
 """What an armed order is taken to have at its disposal: it holds nothing, its children are asked for it."""
@@ -70,7 +71,7 @@ def begin_trigger(turn: Turn, order: ParentOrder, instrument: Instrument, settin
     ticks = seen_ticks(turn, condition, settings, instrument)
     arm(turn, turn.trading.parents[order.parent_id], settings, settings.trigger_price)
     if trigger.is_true(condition, ticks):
-        _fire_now(turn, order, ticks * instrument.price_tick, settings)
+        _fire_now(turn, order, ticks * step_of(settings, instrument), settings)
 
 
 def check_trigger_now(turn: Turn, order: ParentOrder, instrument: Instrument) -> TriggerSettings:
@@ -158,8 +159,9 @@ def _would_trigger(
     """Refuse what is true already, and name the nearest level that is not."""
     assert settings.trigger_price is not None
     condition = condition_of(order, settings, instrument, settings.trigger_price)
-    near = (ticks + 1 if condition.rises else ticks - 1) * instrument.price_tick
-    seen, level = plain(ticks * instrument.price_tick), plain(settings.trigger_price)
+    price, tick = ticks * step_of(settings, instrument), instrument.price_tick
+    near = (int(price // tick) + 1 if condition.rises else steps_up(price, tick) - 1) * tick
+    seen, level = plain(price), plain(settings.trigger_price)
     text = f"{order.algo} to {order.side} at {level} is true already at {seen}"
     return RiskRefused("WOULD_TRIGGER_NOW", text, level, seen, f"trigger_price {plain(near)}")
 

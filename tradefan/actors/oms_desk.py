@@ -53,6 +53,9 @@ def on_ask_positions(turn: Turn, msg: AskPositions) -> None:
     """Answer with all that an owner holds and works on; before READY the question comes again."""
     if not any(here.announced for here in turn.live.accounts.values()):
         return
+    if msg.owner is not None and msg.owner not in turn.wiring.owners:
+        # It was taken out of the configuration while it asked.
+        return
     if msg.owner is not None:
         turn.live.asked[msg.owner] = msg.asked
     ref = turn.wiring.risk_desk if msg.owner is None else turn.wiring.owners.get(msg.owner)

@@ -51,7 +51,7 @@ from tradefan.messages.work import (
     Decision,
     PlanChange,
 )
-from tradefan.units import SECOND, ParentId
+from tradefan.units import SECOND, ParentId, steps_up
 
 QUESTIONS_MAX = 6
 """In one turn a parent plans, decides and acts."""
@@ -152,7 +152,7 @@ def _decide(turn: Turn, parent: ParentState, command: Decide) -> None:
         command.lots,
         turn.now,
         command.deadline_ns,
-        int(-(-parent.done_qty // instrument.qty_lot)),
+        steps_up(parent.done_qty, instrument.qty_lot),
         parent.attempts,
         command.reason,
         command.before,

@@ -48,7 +48,7 @@ from tradefan.messages.instrument import Instrument
 from tradefan.messages.market import Quality
 from tradefan.messages.orders import TERMINAL, OrderStatus, ParentOrder
 from tradefan.messages.plan import Plan, Volume
-from tradefan.units import DAY, MINUTE, ZERO, clean, is_number
+from tradefan.units import DAY, MINUTE, ZERO, clean, is_number, steps_up
 
 WAKE_MAX = 30 * DAY
 COMMANDS_MAX = 1_000
@@ -114,14 +114,16 @@ def entry_of(
     if isinstance(market, RiskRefused):
         raise Refused(market.code, market.text)
     volume = Volume() if parent is None else volume_of(turn, parent)
-    # Beside a fill, what is in doubt may count for more than there is: its rest is nothing then, not less.
-    done = ZERO if parent is None else min(parent.done_qty, order.order_qty)
+    # Beside a fill, what is in doubt may count for more than there is, and so may a lot that has grown and is
+    # counted as a whole one: its rest is nothing then, not less.
+    whole = int(order.order_qty // instrument.qty_lot)
+    done = 0 if parent is None else min(steps_up(parent.done_qty, instrument.qty_lot), whole)
     return Entry(
         worked(order),
         instrument,
         turn.now,
         market.mid,
-        int(-(-done // instrument.qty_lot)),
+        done,
         volume=volume.total,
         volume_own=volume.own,
         old=old if parent is None or old is not None else parent.plan,
@@ -250,17 +252,18 @@ def volume_at(
     if seen is None:
         return Volume(fresh=False)
     fills = live.own_fills.get(order.parent_id, ())
-    own_window = int(sum((qty for at_ns, qty in fills if at_ns > now_ns - window_ns), ZERO) // lot)
+    filled = sum((qty for at_ns, qty in fills if at_ns > now_ns - window_ns), ZERO)
     window = tape.window(seen, now_ns, window_ns)
     total, own = seen.lots - live.arrivals.get(order.parent_id, seen.lots), 0
     if not wiring.own_fills_in_feed.get(order.account, True):
         own = int(parent.cum_qty // lot)
-        window, total = window + own_window, total + own
+        window, total = window + int(filled // lot), total + own
     quality = live.qualities.get(order.instrument)
     fresh = quality is not None and quality.quality is Quality.LIVE
     # Without any word of a trade nobody knows whether there is a stream of them.
     whole = seen.generation != 0 and now_ns - seen.since_ns >= window_ns
-    return Volume(total, window, own_window, whole, fresh, own)
+    # Of a lot that has grown a part counts as a whole one, where it is taken from what may still be done.
+    return Volume(total, window, steps_up(filled, lot), whole, fresh, own)
 
 
 def _child_view(child: Order) -> ChildView:

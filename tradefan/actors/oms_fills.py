@@ -120,7 +120,9 @@ def _book(turn: Turn, msg: VenueFill, instrument: Instrument, order: Order | Non
         liquidity=msg.liquidity,
         event_ns=msg.event_ns,
         kind="linear" if instrument.kind == "linear" else "spot",
-        ack_ns=None if name is None else acknowledged(turn, name, msg.recv_ns, looked=msg.source == "look"),
+        ack_ns=None
+        if name is None
+        else acknowledged(turn, msg.account, name, msg.recv_ns, looked=msg.source == "look"),
     )
     _replace_inferred(turn, fill, fill.qty, order)
     if not _emit(turn, seen(turn, fill), order):

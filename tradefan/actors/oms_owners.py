@@ -115,19 +115,35 @@ def act_on_losses(turn: Turn) -> None:
     Nothing is sent without a new decision: a wish that has waited is for its owner to decide again.
     """
     lose_wishes(turn)
-    for place, wish in tuple(turn.live.lost_wishes.items()):
-        if wish.owner not in turn.wiring.owners:
-            end_wish(turn, place)
-            refuse(turn, wish, _LOST_WISH)
     lost, turn.live.lost = turn.live.lost, {}
-    for parent in turn.open_parents(lambda item: item.order.owner not in turn.wiring.owners):
-        if parent.order.owner not in HUMANS:
-            lost.setdefault(parent.order.owner, "not in the configuration any more")
     for owner, why in lost.items():
         _lost(turn, owner, why)
+    end_strangers(turn)
 
 
-def _lost(turn: Turn, owner: OwnerId, why: str) -> None:
+def end_strangers(turn: Turn) -> None:
+    """End what owners worked on that the configuration has no more: nobody is left to decide."""
+
+    def is_stranger(owner: OwnerId) -> bool:
+        return owner not in turn.wiring.owners and owner not in HUMANS
+
+    for owner in [owner for owner in turn.live.asked if is_stranger(owner)]:
+        # A turn that is still on its way comes from nobody.
+        del turn.live.asked[owner]
+    for place, wish in tuple(turn.trading.wishes.items()):
+        if is_stranger(wish.owner):
+            end_wish(turn, place)
+            refuse(turn, wish, _LOST_WISH)
+    parents = turn.open_parents(lambda item: is_stranger(item.order.owner))
+    owners = dict.fromkeys(parent.order.owner for parent in parents)
+    for owner in owners:
+        # Who kept an order is spoken of once, not at each edit.
+        known = owner in turn.live.strangers
+        _lost(turn, owner, "not in the configuration any more", "debug" if known else "warning")
+    turn.live.strangers = owners
+
+
+def _lost(turn: Turn, owner: OwnerId, why: str, level: str = "error") -> None:
     """Let parents end by their owner's policy; protection is always kept."""
     config = turn.config.strategies.get(owner)
     policy = "cancel" if config is None else config.on_owner_loss
@@ -139,6 +155,6 @@ def _lost(turn: Turn, owner: OwnerId, why: str) -> None:
             protected.append(parent.order.parent_id)
         elif policy == "cancel":
             complete(turn, parent, OrderStatus.CANCELED, "owner lost")
-    turn.log("error", "owner_lost", owner=owner, policy=policy, reason=why)
-    if protected:
+    turn.log(level, "owner_lost", owner=owner, policy=policy, reason=why)
+    if protected and level != "debug":
         turn.log("critical", "unowned_protection", owner=owner, parents=protected)

@@ -32,6 +32,7 @@ from tradefan.messages.control import (
     Durable,
     Fold,
     Folded,
+    Journaled,
     JournalFailed,
     JournalWorks,
     Rows,
@@ -264,6 +265,10 @@ def on_durable(turn: Turn, msg: Durable) -> None:
     live = turn.live
     outbox.confirm(live.outbox, msg.lsn)
     live.durable_due_ns = 0
+    if live.running:
+        # A repair at the start says this before the fold: nothing is known yet of what was made.
+        for ref in turn.wiring.followers:
+            turn.send(ref, Journaled(live.outbox.durable, turn.trading.lsn))
     if live.killing or live.resuming or live.unheard:
         progress(turn)
     if msg.lsn < turn.trading.lsn:

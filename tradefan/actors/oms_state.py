@@ -75,8 +75,8 @@ class OmsWiring(Struct, frozen=True):
     """Who the OMS talks to, and what it may trade.
 
     `accounts` maps each account to its instruments. `risk_desk` hears of fills and positions before
-    the owner, `observers` (data writer) after it. `markets` answer `AskFeeds`, and `supervisor` takes
-    `Stopped`.
+    the owner, `observers` (data writer) after it; `followers` of the journal hear what is durable.
+    `markets` answer `AskFeeds`, and `supervisor` takes `Stopped`.
     `instance` is three characters `a-z2-7`, the beginning of every id.
     """
 
@@ -89,6 +89,7 @@ class OmsWiring(Struct, frozen=True):
     numeraire: Asset
     risk_desk: Ref | None = None
     observers: tuple[Ref, ...] = ()
+    followers: tuple[Ref, ...] = ()
     markets: tuple[Ref, ...] = ()
     api: Ref | None = None
     supervisor: Ref = RIM
@@ -271,6 +272,8 @@ class Live(Struct):
     """The question of each owner that was answered last."""
     lost: dict[OwnerId, str] = field(default_factory=dict)
     """Owners that were lost before the fold, and why."""
+    strangers: dict[OwnerId, None] = field(default_factory=dict)
+    """Owners of kept orders that the configuration has no more."""
     lag_ns: int = 0
     chain_broken: str | None = None
     safe: str | None = None

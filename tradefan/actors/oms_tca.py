@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from tradefan.actors import oms_tca_market as market
 from tradefan.actors.oms_state import Turn
-from tradefan.actors.oms_tca_view import costs_as, count_costs, lines_as, quote_of
+from tradefan.actors.oms_tca_view import costs_as, count_ack, count_costs, lines_as, quote_of
 from tradefan.core import track as of
 from tradefan.core.costs import sample
 from tradefan.core.track import Track
@@ -23,7 +23,7 @@ from tradefan.messages.control import Timer
 from tradefan.messages.orders import Phase
 from tradefan.messages.records import Fill, Parent
 from tradefan.messages.tca import Arrived, Lines, Mark, State, Tca
-from tradefan.units import ClientOrderId, InstrumentId, ParentId
+from tradefan.units import AccountId, ClientOrderId, InstrumentId, ParentId
 
 UNFINAL_MAX = 500
 """Ended parents that wait for their final record; of more the oldest gets it at once (flag `early`)."""
@@ -84,10 +84,16 @@ def on_written(turn: Turn, name: ClientOrderId) -> None:
         del written[next(iter(written))]
 
 
-def acknowledged(turn: Turn, name: ClientOrderId, recv_ns: int, *, looked: bool) -> int | None:
+def acknowledged(
+    turn: Turn, account: AccountId, name: ClientOrderId, recv_ns: int, *, looked: bool
+) -> int | None:
     """Return how long the first word of an order took, None where this is not it, or was asked for."""
     written_ns = turn.live.tca.written.pop(name, None)
-    return None if written_ns is None or looked else max(recv_ns - written_ns, 0)
+    if written_ns is None or looked:
+        return None
+    took_ns = max(recv_ns - written_ns, 0)
+    count_ack(turn.live.tca, account, took_ns)
+    return took_ns
 
 
 def on_break(turn: Turn, instrument: InstrumentId, flag: str = "seam") -> None:

@@ -9,10 +9,12 @@ from msgspec import Struct, field
 from tradefan.core.mids import Mids, Since
 from tradefan.core.track import Error
 from tradefan.core.volatility import Moves
-from tradefan.units import ClientOrderId, InstrumentId, ParentId
+from tradefan.units import MS, AccountId, ClientOrderId, InstrumentId, ParentId
 
 BPS_BUCKETS = (-50.0, -20.0, -10.0, -5.0, -2.0, -1.0, 0.0, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0)
 """Upper bounds in which costs are counted."""
+ACK_BUCKETS_NS = tuple(ms * MS for ms in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000))
+"""Upper bounds in which acknowledgements are counted."""
 
 
 class Base(Struct, frozen=True):
@@ -68,6 +70,16 @@ class CostCounts(Struct):
     spread_capture: float | None = None
 
 
+class AckCounts(Struct):
+    """Acknowledgements of an account's orders by what they took (`ACK_BUCKETS_NS`, one beyond), for metrics.
+
+    Since the start of this OMS.
+    """
+
+    buckets: list[int] = field(default_factory=lambda: [0] * (len(ACK_BUCKETS_NS) + 1))
+    sum_ns: int = 0
+
+
 class TcaLive(Struct):
     """What the analysis of costs sees of the market, where a parent is at work; a restart begins anew.
 
@@ -88,3 +100,4 @@ class TcaLive(Struct):
     due: list[tuple[int, str, str]] = field(default_factory=list)
     timer_ns: int = 0
     counts: dict[str, dict[InstrumentId, CostCounts]] = field(default_factory=dict)
+    acks: dict[AccountId, AckCounts] = field(default_factory=dict)

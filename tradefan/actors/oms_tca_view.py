@@ -12,7 +12,7 @@ from tradefan.actors.oms_state import Live, OmsState, OmsWiring
 from tradefan.actors.oms_tca_curve import curve_error
 from tradefan.actors.oms_tca_market import Sight, pace_now
 from tradefan.actors.oms_tca_market import met as met_since
-from tradefan.actors.oms_tca_state import BPS_BUCKETS, CostCounts, TcaLive
+from tradefan.actors.oms_tca_state import ACK_BUCKETS_NS, BPS_BUCKETS, AckCounts, CostCounts, TcaLive
 from tradefan.core import track as of
 from tradefan.core.costs import costs_of, lines_of
 from tradefan.core.mids import path_between
@@ -21,7 +21,7 @@ from tradefan.core.track import Track
 from tradefan.core.trading import ParentState, Trading
 from tradefan.messages.instrument import Instrument
 from tradefan.messages.tca import Costs, Lines, Met, State, TcaUpdate
-from tradefan.units import Asset, InstrumentId, ParentId
+from tradefan.units import AccountId, Asset, InstrumentId, ParentId
 
 MIDS_SHOWN = 200
 SHOWN = 20
@@ -143,6 +143,13 @@ def count_costs(live: TcaLive, algo: str, instrument: InstrumentId, costs: Costs
     for name, value in newest.items():
         if value is not None:
             setattr(count, name, float(value))
+
+
+def count_ack(live: TcaLive, account: AccountId, took_ns: int) -> None:
+    """Count an acknowledgement for metrics."""
+    count = live.acks.setdefault(account, AckCounts())
+    count.buckets[bisect_left(ACK_BUCKETS_NS, took_ns)] += 1
+    count.sum_ns += took_ns
 
 
 def shown(state: OmsState, wiring: OmsWiring, now_ns: int) -> tuple[list[TcaUpdate], list[TcaUpdate]]:

@@ -14,6 +14,7 @@ from tradefan.actors.oms_room import is_taken
 from tradefan.actors.oms_state import Turn, Watched
 from tradefan.actors.oms_watch import LAST, begin_anew, mark_watermark, unwatch
 from tradefan.core import trigger
+from tradefan.core.contingent import steps_beyond
 from tradefan.core.group import ENTRY
 from tradefan.core.trading import ParentState
 from tradefan.core.trigger import BPS, Condition
@@ -57,11 +58,11 @@ def on_quote(turn: Turn, quote: Quote) -> None:
 
 
 def quoted_ticks(source: str, condition: Condition, sides: tuple[Decimal, Decimal], tick: Decimal) -> int:
-    """Return what bid and ask say in ticks, rounded away from firing: half a tick is not there yet."""
+    """Return what bid and ask say in steps of `tick`; what is off that grid is rounded away from firing."""
     bid, ask = sides
     own = ask if condition.side == "buy" else bid
     price = own if source == "bid_ask" else (bid + ask) / 2
-    return int(price // tick) if condition.rises else int(-(-price // tick))
+    return steps_beyond(price, tick, rises=not condition.rises)
 
 
 def is_live(turn: Turn, instrument: InstrumentId) -> bool:

@@ -133,7 +133,9 @@ def _merge(turn: Turn, order: Order, msg: ExecutionReport, order_qty: Decimal | 
             reason=msg.reason,
             event_ns=msg.event_ns,
             order_qty=order_qty,
-            ack_ns=acknowledged(turn, order.client_order_id, msg.recv_ns, looked=msg.source == "look"),
+            ack_ns=acknowledged(
+                turn, msg.account, order.client_order_id, msg.recv_ns, looked=msg.source == "look"
+            ),
         )
     )
     turn.touch(order)

@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from tradefan.actors.oms_gate import mode_shown
 from tradefan.actors.oms_state import Counters, Live, ModeNow, OmsState, OmsWiring, Turn
-from tradefan.actors.oms_tca_state import CostCounts
+from tradefan.actors.oms_tca_state import AckCounts, CostCounts
 from tradefan.core.outbox import creates
 from tradefan.core.trading import Trading
 from tradefan.core.trading_state import ParentState
@@ -75,6 +75,7 @@ class OmsView(Struct, frozen=True):
     counters: Counters
     costs: dict[str, dict[InstrumentId, CostCounts]]
     """By algorithm."""
+    acks: dict[AccountId, AckCounts]
 
 
 def publish(turn: Turn) -> None:
@@ -149,6 +150,7 @@ def oms_view(state: OmsState, wiring: OmsWiring) -> OmsView:
         last_fills=tuple(reversed(live.fills)),
         unapplied=trading.unapplied,
         costs=live.tca.counts,
+        acks=live.tca.acks,
         counters=msgspec.structs.replace(live.counters),
     )
 

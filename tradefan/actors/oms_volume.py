@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+from msgspec.structs import replace
+
 from tradefan.actors.oms_state import Turn
 from tradefan.core import tape
 from tradefan.core.trading import ParentState
@@ -68,6 +70,11 @@ def recount(turn: Turn, before: Instrument, now: Instrument) -> None:
     for name in turn.trading.parents_open:
         if name in turn.live.arrivals and turn.trading.parents[name].order.instrument == now.id:
             turn.live.arrivals[name] = turn.live.arrivals[name] * num // den
+    for name, base in turn.live.tca.bases.items():
+        parent = turn.trading.parents.get(name)
+        if parent is not None and parent.order.instrument == now.id:
+            lots, value = base.lots * num // den, base.value * num / den
+            turn.live.tca.bases[name] = replace(base, lots=lots, value=value)
 
 
 def on_volume(turn: Turn, msg: VolumeTick) -> None:

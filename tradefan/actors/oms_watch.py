@@ -9,7 +9,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 from tradefan.actors.oms_state import Turn, Watched
-from tradefan.core.contingent import condition_of, trigger_settings
+from tradefan.core.contingent import condition_of, step_of, steps_beyond, trigger_settings
 from tradefan.core.trading import ParentState
 from tradefan.core.trigger import Armed
 from tradefan.messages.contingent import TriggerPause, Watermark
@@ -29,9 +29,10 @@ def watch(turn: Turn, parent: ParentState) -> None:
     instrument = turn.instrument(order.instrument)
     if order.parent_id in live.watched or trigger is None or instrument is None:
         return
-    settings, tick = trigger_settings(order), instrument.price_tick
-    mark = None if trigger.watermark is None else int(trigger.watermark // tick)
-    condition = condition_of(order, settings, instrument, trigger.level)
+    settings = trigger_settings(order)
+    tick, condition = step_of(settings, instrument), condition_of(order, settings, instrument, trigger.level)
+    known = trigger.watermark
+    mark = None if known is None else steps_beyond(known, tick, rises=condition.rises)
     live.watched[order.parent_id] = Watched(condition, Armed(mark), settings.source, tick, mark)
     if trigger.expires_ns is not None:
         turn.ctx.after(
@@ -93,7 +94,7 @@ def rescale(turn: Turn, instrument: InstrumentId) -> None:
     found = turn.instrument(instrument)
     for name in tuple(turn.live.watchers.get(instrument, {})):
         parent, watched = turn.trading.parents[name], turn.live.watched[name]
-        if found is None or watched.tick == found.price_tick:
+        if found is None or watched.tick == step_of(trigger_settings(parent.order), found):
             continue
         mark_watermark(turn, name, watched)
         unwatch(turn, parent)

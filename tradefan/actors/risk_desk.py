@@ -26,7 +26,7 @@ from tradefan.actors.risk_desk_limits import (
     set_mode,
 )
 from tradefan.actors.risk_desk_state import Account, Desk, RiskDeskState, RiskDeskWiring, RiskView, Told
-from tradefan.actors.risk_desk_view import equity_point, risk_view
+from tradefan.actors.risk_desk_view import equity_point, risk_point, risk_view
 from tradefan.core.equity import Curve, Valuer, book_fill
 from tradefan.errors import Defect
 from tradefan.messages.account import EquityMark, OwnBook, SetMode
@@ -52,8 +52,9 @@ class RiskDesk:
         self.wiring = wiring
         self.state = state or RiskDeskState(
             accounts={account: Account() for account in wiring.accounts},
-            instruments=dict(wiring.instruments),
         )
+        # What is observed since the snapshot was taken; of all others it may have heard newer rules.
+        self.state.instruments = {**wiring.instruments, **self.state.instruments}
         self.valuer = Valuer(self.state.instruments, wiring.numeraire)
 
     def handle(self, msg: Any, ctx: Context) -> None:
@@ -85,10 +86,13 @@ class RiskDesk:
         self._evaluate_all(ctx)
 
     def _ask(self, ctx: Context) -> None:
-        self.state.asked_ns = ctx.now_ns
+        self.state.asked_ns, self.state.asked = ctx.now_ns, ctx.next_id()
+        self._forget_told()
+        ctx.send(self.wiring.oms, AskPositions(None, self.state.asked))
+
+    def _forget_told(self) -> None:
         for account in self.state.accounts.values():
             account.told = None
-        ctx.send(self.wiring.oms, AskPositions(None))
 
     def _on_own_book(self, msg: OwnBook, ctx: Context) -> None:
         account = self.state.accounts.get(msg.account)
@@ -117,8 +121,13 @@ class RiskDesk:
             account.gone = dict(msg.gone)
 
     def _on_positions_sent(self, msg: PositionsSent, ctx: Context) -> None:
-        """The OMS's answer is whole: take its book over where we have none, else compare."""
-        if msg.owner is None:
+        """The OMS's answer is whole: take its book over where we have none, else compare.
+
+        One to a question of a predecessor, or of ours before the newest, may have begun before we listened.
+        """
+        if msg.owner is None and msg.asked not in {0, self.state.asked}:
+            self._forget_told()
+        elif msg.owner is None:
             self.state.counters.looks += 1
             books.compare(self._desk(ctx), msg.generation)
             for name, account in self.state.accounts.items():
@@ -256,9 +265,11 @@ class RiskDesk:
 
     def _send_points(self, ctx: Context) -> None:
         for name, account in self.state.accounts.items():
-            point = equity_point(name, account, self._desk(ctx))
-            if point is not None and self.wiring.store is not None:
-                ctx.send(self.wiring.store, point)
+            points = equity_point(name, account, self._desk(ctx)), risk_point(name, account, ctx.now_ns)
+            for point in points:
+                if point is not None:
+                    for ref in self.wiring.stores:
+                        ctx.send(ref, point)
 
     def _on_stop(self, msg: Stop, ctx: Context) -> None:
         """Tell what was not yet told, answer, and go on watching until the end."""
@@ -267,7 +278,12 @@ class RiskDesk:
         ctx.send(self.wiring.supervisor, Stopped(self.wiring.name))
 
     def _on_config(self, msg: ConfigChanged, ctx: Context) -> None:
-        """A limit that was lowered below what is held counts in this very step."""
+        """A limit that was lowered below what is held counts in this very step.
+
+        What a feed that comes prices again is day start's, too, before equity has it.
+        """
+        for name, account in self.state.accounts.items():
+            book_back(self._desk(ctx), name, account)
         self._evaluate_all(ctx)
 
 

@@ -24,7 +24,7 @@ class RiskDeskWiring(Struct, frozen=True):
     oms: Ref
     accounts: tuple[AccountId, ...]
     instruments: dict[InstrumentId, Instrument]
-    store: Ref | None = None
+    stores: tuple[Ref, ...] = ()
     markets: tuple[Ref, ...] = ()
     numeraire: Asset = Asset("USDT")
     name: str = "risk_desk"
@@ -119,6 +119,8 @@ class RiskDeskState(Struct):
     said: str = ""
     reason: str = ""
     asked_ns: int = 0
+    asked: int = 0
+    """The number of the newest question."""
     point_ns: int = 0
     stopping: bool = False
     counters: Counters = field(default_factory=Counters)

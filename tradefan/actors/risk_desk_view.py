@@ -16,7 +16,7 @@ from tradefan.actors.risk_desk_state import (
     Room,
 )
 from tradefan.core.equity import Curve, Limits, Marks, Valuer, Worth
-from tradefan.messages.account import EquityPoint
+from tradefan.messages.account import EquityPoint, RiskPoint
 from tradefan.units import EXTERNAL, ZERO, AccountId, Asset, InstrumentId
 
 MARKS_SHOWN = 50
@@ -79,6 +79,21 @@ def equity_point(name: AccountId, account: Account, desk: Desk) -> EquityPoint |
         seam=curve.seam,
         drawdown=curve.drawdown(worth.equity),
         exposure=worth.exposure,
+    )
+
+
+def risk_point(name: AccountId, account: Account, now_ns: int) -> RiskPoint | None:
+    """Return how near an account is to its limits; None while it cannot be valued."""
+    worth, curve = account.worth, account.curve
+    if worth is None or worth.missing or curve is None:
+        return None
+    return RiskPoint(
+        name,
+        now_ns,
+        curve.drawdown(worth.equity),
+        curve.daily_loss(worth.equity),
+        worth.exposure,
+        worth.concentration,
     )
 
 

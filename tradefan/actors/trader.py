@@ -34,6 +34,7 @@ from tradefan.actors.trader_turn import (
     note_refusal,
     part_of,
     refusal_of,
+    say,
     send_turn,
     wishes_of,
 )
@@ -69,8 +70,8 @@ from tradefan.messages.orders import (
 )
 from tradefan.runtime.actor import Context
 from tradefan.runtime.system import RIM
-from tradefan.strategy.view import Picture, View
-from tradefan.strategy.wishes import Commands, Wish
+from tradefan.strategy.view import View
+from tradefan.strategy.wishes import AnyWish, Commands, SayWish
 from tradefan.units import SECOND
 
 __all__ = ["Trader", "TraderState", "TraderView", "TraderWiring", "needs"]
@@ -97,8 +98,10 @@ class Trader:
         self.wiring = wiring
         self._made = make_strategy(wiring, state, strategy)
         if state is None:
-            state = TraderState(Picture(instruments=dict(wiring.instruments)))
+            state = TraderState()
             state.quotes_awaited = dict.fromkeys(self._made.declared.instruments, True)
+        # What is observed since; of all others it may have heard newer rules.
+        state.picture.instruments = {**wiring.instruments, **state.picture.instruments}
         self.state = state
         state.series, state.indicators = self._made.series_states, self._made.indicators
         self._strategy = self._made.strategy
@@ -374,10 +377,10 @@ class Trader:
         wishes = wishes_of(type(self._strategy).__name__, self._strategy.on_start(self._view))
         self._keep((*wishes, *self._hear_lost(ctx)), ctx)
 
-    def _hear_lost(self, ctx: Context) -> tuple[Wish, ...]:
+    def _hear_lost(self, ctx: Context) -> tuple[AnyWish, ...]:
         """Tell the strategy all that an OMS lost, before a turn carries its State; return its wishes."""
         lost, self.state.lost = self.state.lost, []
-        wishes: list[Wish] = []
+        wishes: list[AnyWish] = []
         for refusal in lost:
             note_refusal(self.state, refusal)
             event = "command_lost" if refusal.code == RESTARTING else "refusal_heard_late"
@@ -401,10 +404,12 @@ class Trader:
         A wish that is refused here is told to the strategy, once; without room all of them are.
         """
         wiring, state = self.wiring, self.state
-        parts = [
-            part_of(wish, new_ref(state, ctx), wiring, state.picture)
-            for wish in wishes_of(type(self._strategy).__name__, wishes)
-        ]
+        parts = []
+        for wish in wishes_of(type(self._strategy).__name__, wishes):
+            if isinstance(wish, SayWish):
+                say(wish, state, wiring, ctx)
+            else:
+                parts.append(part_of(wish, new_ref(state, ctx), wiring, state.picture))
         commands = [part.command for part in parts if part.command is not None]
         # A strategy that has not begun has no State to journal, and at a stop one may not have heard yet what
         # an OMS has lost: its State would stand on record as if it had.

@@ -42,6 +42,8 @@ class TraderWiring(Struct, frozen=True):
     numeraire: Asset = Asset("USDT")
     on_stop: OnStop = "cancel"
     market: Ref | None = None
+    stores: tuple[Ref, ...] = ()
+    """Who keeps what the strategy records."""
 
 
 class TraderCounters(Struct):
@@ -103,6 +105,8 @@ class TraderState(Struct):
     forgotten: int = 0
     lost: list[Refusal] = []
     told: dict[str, None] = {}
+    recorded: dict[str, None] = {}
+    """Names of numbers that were kept."""
 
 
 class TraderView(Struct, frozen=True):

@@ -13,13 +13,16 @@ from tradefan.config.schema import Config
 from tradefan.core.mids import FRESH_NS
 from tradefan.core.wish import Order, Sender, decision_text, message_of
 from tradefan.errors import Defect, Refused
+from tradefan.messages.account import IndicatorPoint
 from tradefan.messages.market import Quality
 from tradefan.messages.orders import CancelAll, OwnerTurn, Refusal, SetTarget, SubmitOrder
 from tradefan.runtime.actor import Context
 from tradefan.strategy.view import Picture, find_instrument
-from tradefan.strategy.wishes import CancelWish, Wish
-from tradefan.units import InstrumentId, exact
+from tradefan.strategy.wishes import AlertWish, AnyWish, CancelWish, NoteWish, RecordWish, SayWish, Wish
+from tradefan.units import InstrumentId, clean, exact
 
+NAMES_MAX = 64
+"""Names under which one strategy records: each is a series of its own for ever."""
 WISHES_MAX = 256
 """Wishes of one turn, which is one message: a flood must not get past the OMS's commands lane in it."""
 SENT_MAX = WISHES_MAX
@@ -37,7 +40,7 @@ class Part(Struct, frozen=True):
     no: Refused | None = None
 
 
-def wishes_of(name: str, answer: object) -> tuple[Wish, ...]:
+def wishes_of(name: str, answer: object) -> tuple[AnyWish, ...]:
     """Return what a handler of the strategy `name` returned as wishes.
 
     Raises:
@@ -46,10 +49,11 @@ def wishes_of(name: str, answer: object) -> tuple[Wish, ...]:
     listed: tuple[object, ...] = tuple(answer) if isinstance(answer, tuple | list) else (answer,)
     if len(listed) > WISHES_MAX:
         raise Defect(f"{name}: a handler returns at most {WISHES_MAX} wishes, not {len(listed)}")
-    wishes: list[Wish] = []
+    wishes: list[AnyWish] = []
     for wish in listed:
-        if not isinstance(wish, Wish):
-            raise Defect(f"{name}: a handler returns wishes (target, buy, sell, cancel) or (), not {wish!r}")
+        if not isinstance(wish, Wish | SayWish):
+            known = "target, buy, sell, cancel, record, note, alert"
+            raise Defect(f"{name}: a handler returns wishes ({known}) or (), not {wish!r}")
         wishes.append(wish)
     return tuple(wishes)
 
@@ -131,6 +135,35 @@ def last_orders(wiring: TraderWiring, ctx: Context) -> tuple[Order, ...]:
     if policy == "leave":
         return ()
     return (CancelAll(wiring.owner),)
+
+
+# --- what is said beside it ---------------------------------------------------------------------------
+
+
+def say(wish: SayWish, state: TraderState, wiring: TraderWiring, ctx: Context) -> None:
+    """Keep a number, or write a sentence into the log; what cannot be is written there as well."""
+    match wish:
+        case RecordWish(name, value, symbol):
+            try:
+                instrument = _instrument_of(symbol, name, state, wiring)
+            except Refused as no:
+                ctx.log("warning", "not_recorded", owner=wiring.owner, name=name, code=no.code, text=no.text)
+                return
+            state.recorded[name] = None
+            for store in wiring.stores:
+                ctx.send(store, IndicatorPoint(wiring.owner, instrument, name, ctx.now_ns, value))
+        case NoteWish(text):
+            ctx.log("info", "strategy_note", owner=wiring.owner, text=clean(text))
+        case AlertWish(text, severity):
+            ctx.log(severity, "strategy_alert", owner=wiring.owner, text=clean(text))
+
+
+def _instrument_of(symbol: str | None, name: str, state: TraderState, wiring: TraderWiring) -> InstrumentId:
+    if name not in state.recorded and len(state.recorded) >= NAMES_MAX:
+        raise Refused("TOO_MANY_NAMES", f"expected at most {NAMES_MAX} names, {name!r} is one more")
+    if symbol is None:
+        return InstrumentId("")
+    return find_instrument(state.picture.instruments, wiring.venue, symbol)
 
 
 # --- what is shown of it ------------------------------------------------------------------------------

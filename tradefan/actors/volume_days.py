@@ -24,6 +24,7 @@ class Inquiry(Struct):
     """Whose volumes are still wanted. Numbers of questions are below zero: those of batches are not."""
 
     wanted: list[InstrumentId] = field(default_factory=list)
+    known: list[InstrumentId] = field(default_factory=list)
     asked: InstrumentId | None = None
     number: int = 0
     armed: bool = False
@@ -32,10 +33,18 @@ class Inquiry(Struct):
 def want(inquiry: Inquiry, instruments: Iterable[str], ctx: Context) -> None:
     """Begin anew with all of them; ask again when this day has ended."""
     inquiry.wanted = [InstrumentId(name) for name in instruments]
+    inquiry.known = [*inquiry.wanted]
     inquiry.asked = None
     if not inquiry.armed:
         inquiry.armed = True
         ctx.after(DAY - ctx.now_ns % DAY + GRACE_NS, Timer(DAY_OVER))
+
+
+def want_more(inquiry: Inquiry, instruments: Iterable[str]) -> None:
+    """Want those, too, that nobody has wanted before: they are observed from now on."""
+    more = [InstrumentId(name) for name in instruments if name not in inquiry.known]
+    inquiry.wanted += more
+    inquiry.known += more
 
 
 def ask_next(inquiry: Inquiry, store: Ref, ctx: Context) -> None:

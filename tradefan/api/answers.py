@@ -254,6 +254,7 @@ class Status(Struct, frozen=True, kw_only=True):
     now: str
     uptime_s: float
     config_id: str
+    config: dict[str, Any]
     ready: bool
     mode: dict[str, Any]
     equity: list[dict[str, Any]]

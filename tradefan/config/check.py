@@ -63,6 +63,11 @@ def problems(config: Config) -> Iterator[Problem]:
             yield Problem(
                 f"risk.instruments.{name}", None, "an instrument under feeds", meant(name, config.feeds)
             )
+    for name, notifier in config.notifiers.items():
+        if not notifier.url:
+            yield Problem(f"notifiers.{name}.url", None, "a reference to its address, such as ${OPS_URL}")
+        if notifier.kind == "telegram" and not notifier.chat:
+            yield Problem(f"notifiers.{name}.chat", None, "the chat's id, because telegram needs one")
     yield from _orders(config)
     yield from _zone(config.time.zone)
 
@@ -79,9 +84,23 @@ def diff(old: Config, new: Config) -> tuple[Difference, ...]:
     for key in (*before, *(key for key in after if key not in before)):
         one, two = before.get(key), after.get(key)
         if one is None or two is None or one.value != two.value:
-            change = (two or one).change  # type: ignore[union-attr]  # one of them is there
+            slot = two or one
+            assert slot is not None, "one of them is there"
+            change = "live" if _comes_or_goes(slot, old, new) else slot.change
             found.append(Difference(key, _text(one), _text(two), change))
     return tuple(found)
+
+
+def _comes_or_goes(slot: Slot, old: Config, new: Config) -> bool:
+    """Say whether a value is that of a strategy instance that only one of them has, or of a new feed.
+
+    A feed goes at a restart: who has an order or a position there needs its market until then.
+    """
+    section, *rest = slot.path
+    if not rest or section not in ("strategies", "feeds"):
+        return False
+    had, has = rest[0] in getattr(old, section), rest[0] in getattr(new, section)
+    return has and not had if section == "feeds" else has != had
 
 
 def validate_swap(old: Config, new: Config) -> tuple[str, ...]:
@@ -108,6 +127,18 @@ def missing_to_run(config: Config, is_set: Callable[[str], bool]) -> tuple[str, 
         missing.append(
             f"a connection to {account.venue} accounts: this version trades on paper only ({name})"
         )
+    missing += [
+        f"the {what} of a notifier (notifiers.{name}.{what}: {reference} is not set)"
+        for name, one in config.notifiers.items()
+        for what, reference in (("url", one.url), ("secret", one.secret))
+        if reference and not is_set(reference)
+    ]
+    missing += [
+        f"the {what} of {server} ({section}.{what}: {reference} is not set)"
+        for server, section, one in (("InfluxDB", "influx", config.influx), ("Redis", "redis", config.redis))
+        for what, reference in (("username", one.username), ("password", one.password))
+        if reference and not is_set(reference)
+    ]
     if real and not config.production.confirm:
         missing.append("your word that real money is wanted (production.confirm: true)")
     return tuple(missing)

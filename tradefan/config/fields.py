@@ -75,6 +75,7 @@ FeedName: TypeAlias = Annotated[
     str,
     named("an instrument id such as binance:BTC/USDT", rf"{NAME}:[A-Z0-9]{{1,20}}/[A-Z0-9:-]{{1,40}}"),
 ]
+NotifierName: TypeAlias = Annotated[str, named("a notifier's name such as ops", NAME)]
 StrategyName: TypeAlias = Annotated[str, named("a strategy name such as trend_btc", NAME)]
 Timeframe: TypeAlias = Annotated[str, named("a timeframe such as 1s, 5s, 1m or 1h", r"[1-9][0-9]{0,4}[smhd]")]
 AssetName: TypeAlias = Annotated[str, named("an asset such as USDT", r"[A-Z0-9]{1,20}")]

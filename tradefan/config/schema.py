@@ -9,7 +9,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Annotated, Any, Literal
 
-from msgspec import Struct, field
+from msgspec import field
 
 from tradefan.config.fields import (
     FILE,
@@ -18,6 +18,7 @@ from tradefan.config.fields import (
     AssetName,
     Duration,
     FeedName,
+    NotifierName,
     Secret,
     SettingName,
     Share,
@@ -28,11 +29,18 @@ from tradefan.config.fields import (
     live,
     restart,
 )
-from tradefan.units import DAY, MINUTE, MS, SECOND
-
-
-class Section(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Base of all sections."""
+from tradefan.config.services import (
+    ApiConfig,
+    InfluxConfig,
+    LogsConfig,
+    NotifierConfig,
+    RecorderConfig,
+    RedisConfig,
+    Section,
+    StoreConfig,
+    TelemetryConfig,
+)
+from tradefan.units import MINUTE, MS, SECOND
 
 
 class AccountConfig(Section, frozen=True, kw_only=True):
@@ -130,8 +138,8 @@ class FeedConfig(Section, frozen=True, kw_only=True):
 
     streams: Annotated[StreamsConfig, restart("subscriptions")] = StreamsConfig()
     bars: Annotated[
-        dict[Timeframe, Annotated[bool, restart("kept in the store")]],
-        restart("bars that are stored, whatever strategies ask for"),
+        dict[Timeframe, Annotated[bool, live("kept in the store")]],
+        live("bars that are stored, whatever strategies ask for"),
     ] = field(default_factory=lambda: {"1m": True})
 
     tape: Annotated[
@@ -145,14 +153,20 @@ class FeedConfig(Section, frozen=True, kw_only=True):
 
 
 class StrategyConfig(Section, frozen=True, kw_only=True):
-    """One instance of a strategy; its name is the owner of its orders."""
+    """One instance of a strategy; its name is the owner of its orders.
+
+    While the daemon runs it comes or goes as a whole, and begins again with what it remembers where its
+    capital or its settings change.
+    """
 
     use: Annotated[str, restart("the registered strategy that this is an instance of")] = ""
     account: Annotated[str, restart("the account that it trades on")] = "paper:main"
-    capital: Annotated[Decimal, restart("what its weights refer to", unit="numeraire", gt=0, le="1e15")] = (
+    capital: Annotated[Decimal, live("what its weights refer to", unit="numeraire", gt=0, le="1e15")] = (
         Decimal(100_000)
     )
-    settings: Annotated[dict[SettingName, Any], restart("the strategy's own settings")] = {}
+    settings: Annotated[
+        dict[SettingName, Annotated[Any, live("a setting")]], live("the strategy's own settings")
+    ] = {}
     on_stop: Annotated[
         Literal["cancel", "leave", "flatten"],
         live("its resting orders at a stop: cancelled, left, or cancelled and the position sold"),
@@ -161,7 +175,7 @@ class StrategyConfig(Section, frozen=True, kw_only=True):
         Literal["cancel", "keep"],
         live("its orders when it stays down: cancelled, or kept; protective ones are always kept"),
     ] = "cancel"
-    enabled: Annotated[bool, restart("false keeps the block and starts nothing")] = True
+    enabled: Annotated[bool, live("false keeps the block and starts nothing")] = True
 
 
 class Limits(Section, frozen=True, kw_only=True):
@@ -330,103 +344,6 @@ class JournalConfig(Section, frozen=True, kw_only=True):
     ] = 1_073_741_824
 
 
-class StoreConfig(Section, frozen=True, kw_only=True):
-    """The embedded store: a projection that may be deleted."""
-
-    path: Annotated[str, restart("file in the data directory", pattern=FILE, such_as="a file name")] = (
-        "store.db"
-    )
-    flush_interval: Annotated[Duration, restart("a row waits at most this long for its batch", le=MINUTE)] = (
-        500 * MS
-    )
-    batch_size: Annotated[int, restart("a full batch is written at once", unit="rows", ge=1, le=10**5)] = 1000
-    queue_max: Annotated[
-        int,
-        restart(
-            "rows that wait; beyond it the oldest market rows go, and are counted; the journal has the rest",
-            unit="rows",
-            ge=1,
-            le=10**7,
-        ),
-    ] = 50_000
-
-
-class RecorderConfig(Section, frozen=True, kw_only=True):
-    """The flight recorder: every input of the daemon, for replay."""
-
-    enabled: Annotated[
-        bool, restart("record every step into DATA_DIR/logs/recorder, or logs/recorder/ENVIRONMENT")
-    ] = True
-    segment_size: Annotated[int, live("then a new file is begun", unit="bytes", ge=65_536, le=2**32)] = 2**26
-    segment_time: Annotated[
-        Duration, live("then a new file is begun, with a snapshot", ge=SECOND, le=DAY)
-    ] = 10 * MINUTE
-    size_max: Annotated[
-        int, live("all files together; the oldest go", unit="bytes", ge=131_072, le=2**50)
-    ] = 2**30
-    age_max: Annotated[Duration, live("older files go", ge=MINUTE, le=365 * DAY)] = 7 * DAY
-    flush_interval: Annotated[Duration, live("a step waits at most this long for its chunk", le=MINUTE)] = (
-        1 * SECOND
-    )
-    queue_max: Annotated[
-        int,
-        live(
-            "bytes that wait for the disk; with more, recording pauses and begins a new file",
-            unit="bytes",
-            ge=2**20,
-            le=2**32,
-        ),
-    ] = 2**25
-
-
-class ApiConfig(Section, frozen=True, kw_only=True):
-    """The HTTP face. Beyond 127.0.0.1 put a proxy with TLS in front of it."""
-
-    host: Annotated[
-        str, restart("address that it listens on", pattern=r"[0-9A-Za-z.:-]{1,253}", such_as="a host")
-    ] = "127.0.0.1"
-    port: Annotated[int, restart("0 takes a free one", ge=0, le=65535)] = 8000
-    requests_per_second: Annotated[
-        int, restart("of control, and as many of open pages", unit="requests per second", ge=1, le=10**5)
-    ] = 20
-    connections_max: Annotated[int, restart("at one time", unit="connections", ge=1, le=10**5)] = 64
-    body_max: Annotated[int, restart("of a request", unit="bytes", ge=1024, le=2**24)] = 65_536
-
-
-class LogsConfig(Section, frozen=True, kw_only=True):
-    """The log file and the console."""
-
-    level: Annotated[Literal["debug", "info", "warning", "error"], live("least severity that is written")] = (
-        "info"
-    )
-    file_max: Annotated[int, restart("then a new file is begun", unit="bytes", ge=65_536, le=2**31)] = (
-        10_485_760
-    )
-    files: Annotated[int, restart("kept in all", unit="files", ge=1, le=1000)] = 5
-    console: Annotated[bool, restart("also for people, on standard error")] = True
-    queue_max: Annotated[
-        int,
-        restart(
-            "lines that wait for the writer; the oldest are dropped, and counted",
-            unit="lines",
-            ge=16,
-            le=10**6,
-        ),
-    ] = 10_000
-
-
-class TelemetryConfig(Section, frozen=True, kw_only=True):
-    """What the faces show."""
-
-    metrics: Annotated[bool, restart("serve Prometheus metrics under /metrics")] = True
-    top: Annotated[
-        int,
-        live(
-            "most rows of one list in /status; of open orders and positions 200", unit="rows", ge=1, le=1000
-        ),
-    ] = 50
-
-
 class TimeConfig(Section, frozen=True, kw_only=True):
     """Days, and when a bar is over. Everything stored is UTC."""
 
@@ -475,11 +392,14 @@ class Config(Section, frozen=True, kw_only=True):
     accounts: Annotated[dict[AccountName, AccountConfig], restart("accounts by name")] = {}
     venues: Annotated[dict[VenueName, VenueConfig], restart("venues by name")] = {}
     feeds: Annotated[dict[FeedName, FeedConfig], restart("observed instruments by id")] = {}
-    strategies: Annotated[dict[StrategyName, StrategyConfig], restart("strategy instances by name")] = {}
+    strategies: Annotated[dict[StrategyName, StrategyConfig], live("strategy instances by name")] = {}
     risk: Annotated[RiskConfig, live("limits")] = RiskConfig()
     runtime: Annotated[RuntimeConfig, restart("kernel and supervision")] = RuntimeConfig()
     journal: Annotated[JournalConfig, restart("journal")] = JournalConfig()
     store: Annotated[StoreConfig, restart("embedded store")] = StoreConfig()
+    influx: Annotated[InfluxConfig, restart("InfluxDB")] = InfluxConfig()
+    redis: Annotated[RedisConfig, restart("Redis")] = RedisConfig()
+    notifiers: Annotated[dict[NotifierName, NotifierConfig], restart("who is told, by name")] = {}
     recorder: Annotated[RecorderConfig, live("flight recorder")] = RecorderConfig()
     api: Annotated[ApiConfig, restart("HTTP face")] = ApiConfig()
     logs: Annotated[LogsConfig, restart("logs")] = LogsConfig()

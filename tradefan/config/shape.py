@@ -51,7 +51,7 @@ Shape: TypeAlias = Leaf | Table | Map
 
 SETTING = Leaf("text", pattern=r"[A-Za-z_][A-Za-z0-9_]{0,63}", such_as="a setting's name such as symbol")
 ANY = Leaf("any")
-FREE = Map(SETTING, Field("", ANY, "restart", "", "", NODEFAULT))
+FREE = Map(SETTING, Field("", ANY, "live", "", "", NODEFAULT))
 """Settings of a strategy whose own Struct is not known."""
 
 

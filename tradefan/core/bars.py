@@ -48,6 +48,8 @@ class Growing(Struct):
     lots: int = 0
     trades: int = 0
     exact: bool = True
+    since_ns: int = 0
+    """Bars that open before are partial: nobody followed them from their beginning."""
 
 
 class Bars(Struct):
@@ -126,6 +128,34 @@ class Bars(Struct):
         """Say where an open hole ended; at 0 it was none."""
         self.hole_to_ns = min(self.hole_to_ns, at_ns)
 
+    def follow(self, timeframes: Sequence[str], traded_ns: int) -> None:
+        """Make bars of these timeframes from now on; one that is new begins with its next whole bar.
+
+        That opens behind the newest trade, of `traded_ns`. The open base bar becomes the first one of
+        a finer base: it is rolled into the same bars as before.
+        """
+        sizes = sorted((parse_duration(name), name) for name in timeframes)
+        if [name for _, name in sizes] == [growing.timeframe for growing in self.frames]:
+            return
+        known = {growing.timeframe: growing for growing in self.frames}
+        if not known:
+            # So far there were only trades, which connect to no bar.
+            self.begin_anew()
+        since_ns = max(traded_ns + 1, self.open_ns)
+        self.frames = [known.get(name) or Growing(name, size, since_ns=since_ns) for size, name in sizes]
+        base_ns = gcd(self.base_ns % FOREVER, *(size for size, _ in sizes)) or FOREVER
+        self.base_ns = self.base.size_ns = base_ns
+        if self.begun_ns is not None:
+            self._refine(traded_ns)
+
+    def _refine(self, traded_ns: int) -> None:
+        """Let the open base bar be the fine one of the newest trade; a hole before it is not forgotten."""
+        open_ns = max(self.open_ns, traded_ns - traded_ns % self.base_ns)
+        if self.hole_from_ns < open_ns and self.hole_to_ns >= self.open_ns:
+            for growing in self.frames:
+                growing.exact = False
+        self.open_ns, self.close_ns = open_ns, open_ns + self.base_ns
+
     @property
     def last_price(self) -> float | None:
         """The last trade's price in this session."""
@@ -160,7 +190,9 @@ class Bars(Struct):
         for growing in self.frames:
             _roll(base, growing)
             if close_ns % growing.size_ns == 0:
-                if close_ns - growing.size_ns > begun_ns and (growing.trades or growing.exact):
+                open_ns = close_ns - growing.size_ns
+                whole_bar = open_ns > begun_ns and open_ns >= growing.since_ns
+                if whole_bar and (growing.trades or growing.exact):
                     bars.append(self._bar(growing, close_ns))
                     whole = whole and growing.exact
                 _clear(growing)

@@ -158,6 +158,18 @@ class Connection:
         self._settle(world)
         return self._turn()
 
+    def subscribe_more(self, world: World) -> Turn:
+        """Subscribe the streams of the specification that this generation has not asked for yet."""
+        state = self.state
+        more = tuple(stream for stream in self.spec.streams if stream not in state.asked)
+        if more and state.phase in (Phase.SUBSCRIBING, Phase.LIVE):
+            state.mute += [stream for stream in self.spec.busy if stream in more]
+            state.mute_due_ns = world.now_ns + self.timing.first_frame_ns
+            state.mute_retried = False
+            self._move(world, Phase.SUBSCRIBING, "more streams")
+            self._ask(world, more)
+        return self._turn()
+
     def received(self, msg: Received, world: World) -> Turn:
         """Take a frame or an answer; only where `Turn.mine` its body may be read."""
         state = self.state
@@ -304,7 +316,7 @@ class Connection:
             state.remember(state.gen)
         self._lost.extend(Lost(request, "closed") for request in state.requests.values())
         state.gen = 0
-        state.requests, state.acks, state.mute = {}, {}, []
+        state.requests, state.acks, state.asked, state.mute = {}, {}, [], []
 
     # --- leaves -----------------------------------------------------------------------------------
 
@@ -333,6 +345,7 @@ class Connection:
         for start in range(0, len(streams), STREAMS_PER_SUBSCRIBE):
             req, names = world.next_id(), streams[start : start + STREAMS_PER_SUBSCRIBE]
             self.state.acks[req] = world.now_ns + self.timing.ack_ns
+            self.state.asked += [name for name in names if name not in self.state.asked]
             self._write(req, "subscribe", self._subscribe(req, names))
 
     def _write(

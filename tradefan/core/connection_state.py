@@ -147,6 +147,8 @@ class ConnectionState(Struct):
     retry_ns: int = 0
     acks: dict[int, int] = {}
     """Subscriptions not acknowledged yet: request -> instant by which they must be."""
+    asked: list[str] = []
+    """Streams that were subscribed on this generation."""
     mute: list[str] = []
     """Busy streams not heard yet, due at `mute_due_ns`."""
     mute_due_ns: int = 0

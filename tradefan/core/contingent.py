@@ -12,12 +12,12 @@ from typing import Annotated, Any, Literal
 from msgspec.structs import replace
 
 from tradefan.contracts import Settings, lookup, read_settings, register, suggest
-from tradefan.core.trigger import Condition, Confirm, Kind, read_confirm
+from tradefan.core.trigger import Condition, Confirm, Kind, read_confirm, trigger_rises
 from tradefan.errors import Refused, naming
 from tradefan.messages.instrument import Instrument
 from tradefan.messages.orders import ParentOrder
 from tradefan.setting import unit
-from tradefan.units import is_number, parse_iso, plain, sign
+from tradefan.units import is_number, parse_iso, plain, sign, steps_up
 
 TRIGGERS: dict[str, Kind] = {
     "stop": "stop",
@@ -182,18 +182,33 @@ def confirm_of(settings: TriggerSettings) -> Confirm:
 def condition_of(
     order: ParentOrder, settings: TriggerSettings, instrument: Instrument, level: Decimal | None
 ) -> Condition:
-    """Return the condition of an order in the instrument's ticks; `level` is its resolved trigger price."""
-    tick = instrument.price_tick
+    """Return the condition of an order in steps of `step_of`; `level` is its resolved trigger price.
+
+    What a venue has put off its grid since is rounded so that it fires later, not sooner.
+    """
+    step, kind = step_of(settings, instrument), TRIGGERS[order.algo]
+    rises = trigger_rises(kind, order.side)
+    active = settings.activation
     return Condition(
-        kind=TRIGGERS[order.algo],
+        kind=kind,
         side=order.side,
         confirm=confirm_of(settings),
-        trigger=None if level is None else int(level // tick),
+        trigger=None if level is None else steps_beyond(level, step, rises=rises),
         callback_bps=settings.callback_bps,
-        callback_ticks=None if settings.callback_abs is None else int(settings.callback_abs // tick),
-        activation=None if settings.activation is None else int(settings.activation // tick),
+        callback_ticks=None if settings.callback_abs is None else steps_up(settings.callback_abs, step),
+        activation=None if active is None else steps_beyond(active, step, rises=not rises),
         gap_limit_bps=settings.gap_limit_bps,
     )
+
+
+def step_of(settings: TriggerSettings, instrument: Instrument) -> Decimal:
+    """Return the step in which a trigger counts prices: the tick, and half of it where a mid is looked at."""
+    return instrument.price_tick / 2 if settings.source == "mid" else instrument.price_tick
+
+
+def steps_beyond(price: Decimal, step: Decimal, *, rises: bool) -> int:
+    """Return a price in steps, rounded to where whoever waits for it from below (`rises`) has it later."""
+    return steps_up(price, step) if rises else int(price // step)
 
 
 def check_trigger(order: ParentOrder, settings: TriggerSettings, instrument: Instrument) -> None:

@@ -49,7 +49,12 @@ class Condition(Struct, frozen=True, array_like=True):
     @property
     def rises(self) -> bool:
         """Whether it fires at prices at or above its level."""
-        return (self.side == "buy") != (self.kind == "take_profit")
+        return trigger_rises(self.kind, self.side)
+
+
+def trigger_rises(kind: Kind, side: Side) -> bool:
+    """Say whether a trigger fires at prices at or above its level."""
+    return (side == "buy") != (kind == "take_profit")
 
 
 class Seen(Struct, frozen=True, array_like=True):

@@ -17,7 +17,7 @@ from tradefan.drivers.machines import Hosted, TimedMachine
 from tradefan.drivers.stop_signals import EXIT_INTERRUPTED, NUMBERS
 from tradefan.drivers.watchdog import Watchdog
 from tradefan.messages.base import Message
-from tradefan.messages.control import Exit, LogLine, Rejected, StartLink, StopAll, StopLink
+from tradefan.messages.control import ConfigResult, Exit, LogLine, Rejected, StartLink, StopAll, StopLink
 from tradefan.messages.wire import FOR_THE_KERNEL, Closed, LinkDown, NotWritten, Open, Opened, Write
 from tradefan.runtime.kernel import Kernel
 from tradefan.runtime.recording import Recorder
@@ -191,10 +191,12 @@ class LiveDriver:
         stop_deadline_ns: int = 10 * SECOND,
         watchdog: Watchdog | None = None,
         interrupted: Callable[[], bool] = lambda: False,
+        on_config: Callable[[ConfigResult], None] = lambda _result: None,
     ) -> None:
         """Bind links to the ports of their names; nothing starts before `run`.
 
         `interrupted` says whether a signal came before `run` could listen: then it begins with the stop.
+        `on_config` hears how each swap of the configuration ended.
         """
         self.kernel = kernel
         self.hosted = Hosted(kernel, machines, recorder, latch)
@@ -203,6 +205,7 @@ class LiveDriver:
         self._stop_deadline_ns = stop_deadline_ns
         self._watchdog = watchdog
         self._interrupted = interrupted
+        self._on_config = on_config
         if watchdog is not None and watchdog.turns is not None:
             watchdog.turns.watch(kernel)
         self._runners: dict[Ref, _Runner] = {}
@@ -305,6 +308,8 @@ class LiveDriver:
             self._log(now_ns, effect)
         elif isinstance(effect, StartLink | StopLink):
             self._start_or_stop(effect)
+        elif isinstance(effect, ConfigResult):
+            self._on_config(effect)
         elif isinstance(effect, Exit):
             self._finish(effect.code)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import threading
 from types import FrameType, TracebackType
 from typing import Any, Self
 
@@ -26,6 +28,16 @@ class StopSignals:
         """Listen; only the main thread may."""
         self._before = {number: signal.signal(number, self._on_signal) for number in NUMBERS}
         return self
+
+    def with_input(self) -> None:
+        """Stop as by a signal when standard input ends: who holds its other end is gone, however it went."""
+
+        def wait() -> None:
+            while os.read(0, 4096):
+                pass
+            os.kill(os.getpid(), signal.SIGTERM)
+
+        threading.Thread(target=wait, name="tied", daemon=True).start()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

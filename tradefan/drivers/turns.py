@@ -89,11 +89,17 @@ class TurnBreaker:
 
     def watch(self, kernel: Kernel) -> None:
         """Stand around the turns of a kernel's breakable actors: of a new one, or of one just restored."""
-        for cell in kernel.cells:
-            if cell is not None and cell.spec.breakable:
+
+        def stand_around(cell: Cell) -> None:
+            if cell.spec.breakable:
                 cell.guard = self._guard(kernel, cell)
                 # An actor that is there already takes its place once more, behind the guard.
                 cell.place(cell.actor)
+
+        for cell in kernel.cells:
+            if cell is not None:
+                stand_around(cell)
+        kernel.on_cell = stand_around
 
     def _guard(self, kernel: Kernel, cell: Cell) -> Callable[[Handle], Handle]:
         number = cell.turns

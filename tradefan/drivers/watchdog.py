@@ -7,6 +7,8 @@ import sys
 import threading
 import time
 import traceback
+from bisect import bisect_left
+from collections import deque
 from collections.abc import Callable
 
 from tradefan.drivers.turns import TurnBreaker
@@ -15,8 +17,11 @@ from tradefan.units import SECOND
 _BEAT_S = 0.1
 _LOOK_S = 0.05
 _STACK_MAX = 4_000
+LAGS_KEPT = 100
+"""More than two scrapes, so that none misses a delay."""
 LAG_CLEAR_S = 0.25
 """A loop that is this punctual again keeps time."""
+LAG_BUCKETS_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 1.0)
 
 
 class Watchdog:
@@ -37,6 +42,9 @@ class Watchdog:
         when it keeps time again. `turns` are looked at every 50 ms.
         """
         self.worst_lag_s = 0.0
+        self.lag_sum_s = 0.0
+        self.lags = [0] * (len(LAG_BUCKETS_S) + 1)
+        """Beats by how late they were, those beyond the last bound behind them."""
         self.stalls = 0
         self.turns = turns
         self._warn_s = warn_s
@@ -44,10 +52,16 @@ class Watchdog:
         self._lag_max_s = lag_max_s
         self._on_lag = on_lag
         self._late = False
+        self._lags = deque[float](maxlen=LAGS_KEPT)
         self._beat = time.monotonic()
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
         self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def lag_s(self) -> float:
+        """The longest delay of the last `LAGS_KEPT` beats, 10 s of a loop that keeps time."""
+        return max((0.0, *self._lags))
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         """Begin to watch the loop of the calling thread."""
@@ -73,7 +87,10 @@ class Watchdog:
     def _tick(self, loop: asyncio.AbstractEventLoop) -> None:
         now = time.monotonic()
         lag_s = now - self._beat - _BEAT_S
+        self._lags.append(lag_s)
         self.worst_lag_s = max(self.worst_lag_s, lag_s)
+        self.lag_sum_s += max(lag_s, 0.0)
+        self.lags[bisect_left(LAG_BUCKETS_S, lag_s)] += 1
         self._beat = now
         self._timer = loop.call_later(_BEAT_S, self._tick, loop)
         if lag_s > self._lag_max_s():

@@ -43,7 +43,7 @@ from tradefan.executors.engine import step
 from tradefan.executors.entry import Entry, make_plan
 from tradefan.messages.orders import OrderStatus
 from tradefan.messages.plan import Plan
-from tradefan.units import ceil_step, exact, floor_step
+from tradefan.units import ceil_step, exact, floor_step, steps_up
 
 S = TypeVar("S", bound=Common)
 
@@ -110,9 +110,9 @@ def lots_of(view: ParentView, plan: Plan) -> View:
         name=order.parent_id,
         side=order.side,
         order_lots=int(order.order_qty // lot),
-        cum=_up(view.cum_qty, lot),
-        working=_up(view.working_qty, lot),
-        doubt=_up(view.in_doubt_qty, lot),
+        cum=steps_up(view.cum_qty, lot),
+        working=steps_up(view.working_qty, lot),
+        doubt=steps_up(view.in_doubt_qty, lot),
         limit=limit,
         plan=plan,
         plans=view.plans,
@@ -125,10 +125,6 @@ def lots_of(view: ParentView, plan: Plan) -> View:
         last_end_ns=view.last_end_ns,
         volume=view.volume,
     )
-
-
-def _up(qty: Decimal, lot: Decimal) -> int:
-    return int(-(-qty // lot))
 
 
 def _inward(price: Decimal | None, tick: Decimal, *, buys: bool) -> int | None:
@@ -157,7 +153,7 @@ def _child(child: ChildView, lot: Decimal, tick: Decimal) -> Child:
         child.in_doubt,
         child.live,
         child.ending,
-        _up(child.order_qty, lot),
+        steps_up(child.order_qty, lot),
         int(child.cum_qty // lot),
         0 if child.limit_price is None else int(child.limit_price // tick),
         child.time_in_force,

@@ -116,6 +116,40 @@ class EquityPoint(Fact, frozen=True, array_like=True, tag=True):
     exposure: Decimal
 
 
+class RiskPoint(Fact, frozen=True, array_like=True, tag=True):
+    """How near an account is to its limits, as shares: of its peak, its day, its equity."""
+
+    account: AccountId
+    at_ns: int
+    drawdown: Decimal
+    daily_loss: Decimal
+    exposure: Decimal
+    concentration: Decimal
+
+
+class HealthPoint(Fact, frozen=True, array_like=True, tag=True):
+    """How the daemon itself is, as its rim sees it; `lag_s` is the worst delay of the loop of late."""
+
+    at_ns: int
+    mode: str
+    ready: bool
+    lag_s: float
+    rss_bytes: int
+    steps: int
+    messages: int
+    restarts: int
+
+
+class IndicatorPoint(Fact, frozen=True, array_like=True, tag=True):
+    """A number that a strategy recorded, for store and panels; `instrument` is empty where it is of none."""
+
+    owner: OwnerId
+    instrument: InstrumentId
+    name: str
+    at_ns: int
+    value: float
+
+
 class OwnBook(Fact, frozen=True, array_like=True, tag=True):
     """What the OMS's book says; the risk desk starts its own book from it, and compares it later.
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any, ClassVar, TypeAlias
 
-from msgspec import Raw, Struct
+from msgspec import Raw, Struct, field
 
-from tradefan.messages.account import EquityPoint
+from tradefan.messages.account import EquityPoint, HealthPoint, IndicatorPoint, RiskPoint
 from tradefan.messages.base import Control, Fact, Message
 from tradefan.messages.gateway import CreateOrder, ReplaceOrder
-from tradefan.messages.market import AskStored, Bar, Gap, StoredBars, Trade, VolumeDays
+from tradefan.messages.instrument import Instrument
+from tradefan.messages.market import AskStored, Bar, Gap, Quote, StoredBars, Trade, VolumeDays
 from tradefan.messages.orders import (
     AmendOrder,
     Asked,
@@ -61,6 +62,9 @@ Stored: TypeAlias = (
     | FillUpdate
     | PositionUpdate
     | EquityPoint
+    | IndicatorPoint
+    | RiskPoint
+    | HealthPoint
     | Refusal
     | TcaUpdate
 )
@@ -274,6 +278,16 @@ class Folded(Fact, frozen=True, array_like=True, tag=True):
     lsn: int
 
 
+class Journaled(Fact, frozen=True, array_like=True, tag=True):
+    """Everything up to `lsn` is on the disk; `last` is the newest record that was made.
+
+    It comes behind the news of all these records, for whoever may tell outside only what lasts.
+    """
+
+    lsn: int
+    last: int
+
+
 class VolumesAsked(Struct, frozen=True, array_like=True):
     """Which days of an instrument are asked for: from <= day < until, counted from 1970-01-01."""
 
@@ -312,6 +326,37 @@ class StoreFailed(Control, frozen=True, array_like=True, tag=True):
     """A store cannot write; batches wait in its link and are tried again."""
 
     reason: str
+
+
+# --- points for InfluxDB --------------------------------------------------------------------------
+
+
+class PointBatch(Fact, frozen=True, array_like=True, tag=True):
+    """Messages that become points, in order.
+
+    The first `own` of them follow from the journal: with them the server has all of it up to `place`, which
+    is noted there. One with `up_to` has no rows: it asks to write what the server lacks of the journal up to
+    that number. One with neither asks for an answer.
+    """
+
+    batch_id: int
+    rows: tuple[Stored | Quote, ...]
+    own: int = 0
+    place: int | None = None
+    up_to: int | None = None
+
+
+class PointsWritten(Fact, frozen=True, array_like=True, tag=True):
+    """A batch has been dealt with: how many points were written, and set aside by message class.
+
+    A `batch_id` of 0 greets: the link has found its database.
+    """
+
+    batch_id: int
+    written: int
+    aside: dict[str, int] = field(default_factory=dict)
+    reason: str = ""
+    """Why the first one was set aside."""
 
 
 # --- kill and human modes -------------------------------------------------------------------------
@@ -415,10 +460,14 @@ class DeadLetter(Struct, frozen=True, array_like=True):
 
 
 class SwapConfig(Control, frozen=True, array_like=True, tag=True):
-    """One ingress to the kernel: replace the configuration snapshot, all or nothing."""
+    """One ingress to the kernel: replace the configuration snapshot, all or nothing.
+
+    `instruments` are the rules of those that it names and that this run does not know yet.
+    """
 
     config_id: str
     payload: bytes
+    instruments: tuple[Instrument, ...] = ()
 
 
 class StopAll(Control, frozen=True, array_like=True, tag=True):

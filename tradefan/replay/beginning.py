@@ -20,13 +20,15 @@ class Beginning:
         self.head = head = segment.head
         self._raw = segment.snapshot()
         self.saved = msgspec.msgpack.decode(self._raw, type=KernelSnapshot)
-        self.config = msgspec.msgpack.decode(head.config, type=Config)
-        """That of the daemon's start."""
+        self.config = msgspec.msgpack.decode(self.saved.config, type=Config)
+        """That in force where the segment begins."""
         self.instruments = {one.id: one for one in head.instruments}
+        # What has not begun may have other actors, and refs of its own.
+        self._known = self.saved.refs if self.saved.kernel.begun else None
 
     def wire(self, config: Config) -> System:
         """Return a system as it was, or with another configuration."""
-        return wire(config, self.instruments, self.head.instance, self.head.version)
+        return wire(config, self.instruments, self.head.instance, self.head.version, self._known)
 
     def restore(self, system: System) -> Kernel:
         """Return the kernel as it was."""

@@ -210,6 +210,9 @@ class Player:
         except Exception as error:
             raise Raised(number, traceback.format_exc()) from error
         self.steps += 1
+        if len(self.names) < len(kernel.refs):
+            # Wired anew: names stay, and there are more of them.
+            self.names.update((ref, name) for name, ref in kernel.refs.items())
         self.played = played = Played(number, step.now_ns, ingress, stepped.effects, list(heard))
         if stepped.admitted != len(ingress) and self._checks:
             raise self._diverged("admitted ingress", str(len(ingress)), str(stepped.admitted), played)

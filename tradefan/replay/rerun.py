@@ -253,7 +253,9 @@ class Rerun:
     def _to_kernel(self, msg: Message) -> Ingress | None:
         if isinstance(msg, SwapConfig):
             config = self.change(msgspec.msgpack.decode(msg.payload, type=Config))
-            return RIM, SwapConfig(msg.config_id, encode_config(config))
+            for paper in self.papers.values():
+                paper.know(msg.instruments)
+            return RIM, SwapConfig(msg.config_id, encode_config(config), msg.instruments)
         if isinstance(msg, LinkDown):
             port = self.kernel.ports.get(self.kernel.refs.get(msg.link, RIM))
             if port is None or msg.link not in map(market_port, self.plan.venues):

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from msgspec import Struct
@@ -23,7 +23,7 @@ from tradefan.messages.wire import Received
 from tradefan.runtime.context import TurnContext
 from tradefan.runtime.life import Life
 from tradefan.runtime.mailbox import LaneStatistics
-from tradefan.runtime.system import RIM, Cell, Ingress, Port, System
+from tradefan.runtime.system import RIM, ActorSpec, Cell, Ingress, Port, System, gone
 from tradefan.runtime.trace import Trace
 from tradefan.units import Ref
 
@@ -55,6 +55,8 @@ class KernelState(Struct):
     steps: int = 0
     messages: int = 0
     lost_to_down: int = 0
+    seed: int = 0
+    """Of the actors' chance."""
 
 
 Timed = tuple[int, int, Ref, int, Message]
@@ -84,7 +86,7 @@ class Kernel:
         self.per_visit = per_visit
         self.system = system
         self.config = config
-        self.state = KernelState(now_ns, config_id)
+        self.state = KernelState(now_ns, config_id, seed=seed)
         self.refs = system.refs()
         self.trace = Trace() if trace else None
         self.timers: list[Timed] = []
@@ -92,17 +94,29 @@ class Kernel:
         self.staged: list[Ingress] = []
         self.effects: list[Ingress] = []
         self.ready: deque[Cell] = deque()
-        self.cells: list[Cell | None] = [None]
-        self.ports: dict[Ref, Port] = {}
-        for spec in system.actors:
-            ref = self.refs[spec.name]
-            self.cells.append(Cell(spec, ref, (seed * _GOLDEN + ref) & _MASK))
-        for port in system.ports:
-            self.ports[self.refs[port.name]] = Port(port)
-            self.cells.append(None)
+        self.cells: list[Cell | None] = [None] * (len(self.refs) + 1)
+        self.on_cell: Callable[[Cell], None] = lambda _cell: None
+        """Who wants to know of a new actor's place, before anybody takes it."""
+        self.ports: dict[Ref, Port] = {self.refs[spec.name]: Port(spec) for spec in system.ports}
+        wired = {spec.name: spec for spec in system.actors}
+        limits = system.actors[0].limits if system.actors else None
+        for name, ref in self.refs.items():
+            if name in wired:
+                self.new_cell(wired[name])
+            elif ref not in self.ports and limits is not None:
+                self.new_cell(gone(name, limits))
         self.credited = frozenset(ref for ref, port in self.ports.items() if port.spec.credit)
         self.context = TurnContext(self)
         self.life = Life(self)
+
+    def new_cell(self, spec: ActorSpec) -> Cell:
+        """Make an actor's place; its chance follows from the seed and from the place."""
+        ref = self.refs[spec.name]
+        cell = Cell(spec, ref, (self.state.seed * _GOLDEN + ref) & _MASK)
+        self.cells += [None] * (ref + 1 - len(self.cells))
+        self.cells[ref] = cell
+        self.on_cell(cell)
+        return cell
 
     # --- the step -------------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from msgspec import Struct
 
-from tradefan.errors import Defect, TurnOverrun, traceback_of
+from tradefan.errors import Defect, Refused, TurnOverrun, traceback_of
 from tradefan.messages.base import Message
 from tradefan.messages.control import (
     LAST_RESORT,
@@ -32,8 +32,9 @@ from tradefan.messages.control import (
     Timer,
 )
 from tradefan.messages.wire import Credit, LinkDown, Overflow
+from tradefan.runtime import rewire
 from tradefan.runtime.supervisor import Child, Tree, Verdict
-from tradefan.runtime.system import RIM, Cell
+from tradefan.runtime.system import RIM, Cell, System
 from tradefan.units import SECOND, AccountId, InstrumentId, OwnerId, clean
 
 if TYPE_CHECKING:
@@ -94,9 +95,9 @@ class Life:
     def begin(self) -> None:
         """Start every child in the order of the tree."""
         for child in self.tree.order:
-            self._start(child.id)
+            self.start(child.id)
 
-    def _start(self, child_id: str) -> None:
+    def start(self, child_id: str) -> None:
         """Spawn an actor or ask the driver for a link; readiness is never waited for."""
         kernel = self.kernel
         ref = kernel.refs[child_id]
@@ -205,11 +206,15 @@ class Life:
             self._end(child_id)
         for child_id in verdict.start:
             if stopping is None or child_id in stopping.queue or child_id == stopping.waiting:
-                self._start(child_id)
+                self.start(child_id)
         if verdict.escalate is not None and stopping is None:
             kernel.effects.append((RIM, CloseLatch("all", verdict.escalate)))
             kernel.log("critical", "supervisor_exhausted", "kernel", {"reason": verdict.escalate})
             self._on_stop_all(StopAll(kernel.state.now_ns + 5 * SECOND, EXIT_DEFECT))
+        self._await_retry()
+
+    def _await_retry(self) -> None:
+        """Come back when the first of those that stay down is to be tried."""
         retry_ns = self.tree.next_ns()
         if retry_ns is not None:
             self._timer(retry_ns, "retry")
@@ -266,28 +271,36 @@ class Life:
     def _on_swap(self, msg: SwapConfig) -> None:
         """Swap the configuration between turns: every validator passes, or nothing changes."""
         kernel = self.kernel
-        errors, config = self._check_config(msg)
+        errors, config, system = self._check_config(msg)
         if not errors:
             kernel.config = config
             kernel.state.config_id = msg.config_id
+            if system is not None:
+                rewire.carry_out(kernel, system)
             for spec in kernel.system.actors:
                 self._tell(spec.name, ConfigChanged(msg.config_id))
+        result = ConfigResult(msg.config_id, errors)
+        kernel.effects.append((RIM, result))
         if kernel.system.configurator is not None:
-            self._tell(kernel.system.configurator, ConfigResult(msg.config_id, errors))
+            self._tell(kernel.system.configurator, result)
 
-    def _check_config(self, msg: SwapConfig) -> tuple[tuple[str, ...], Any]:
+    def _check_config(self, msg: SwapConfig) -> tuple[tuple[str, ...], Any, System | None]:
+        """Return what is wrong, else the configuration and, where others work by it, their system."""
         kernel = self.kernel
         try:
             config = kernel.system.decode_config(msg.payload)
             errors = [text for check in kernel.system.validators for text in check(kernel.config, config)]
+            return tuple(errors), config, None if errors else rewire.prepare(kernel, config, msg)
+        except Refused as no:
+            return (no.text,), None, None
         except Exception as error:  # noqa: BLE001 a validator that raises refuses
-            return (f"validation failed: {error!r}",), None
-        return tuple(errors), config
+            return (f"validation failed: {error!r}",), None, None
 
     def _on_timer(self, msg: Timer) -> None:
         if msg.name == "retry":
             for child_id in self.tree.due(self.kernel.state.now_ns):
-                self._start(child_id)
+                self.start(child_id)
+            self._await_retry()
         else:
             self._give_up_stopping(msg.subject)
 

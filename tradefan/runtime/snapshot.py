@@ -23,7 +23,7 @@ from tradefan.runtime.supervisor import TreeState
 from tradefan.runtime.system import Cell, System
 from tradefan.units import Ref
 
-SNAPSHOT_VERSION = 3
+SNAPSHOT_VERSION = 4
 
 
 class MailSnapshot(Struct):
@@ -72,6 +72,8 @@ class KernelSnapshot(Struct):
     timers: list[tuple[int, int, Ref, int, bytes]]
     dead_letters: list[DeadLetter]
     digest: bytes | None
+    refs: dict[str, Ref]
+    """Of all names that this run has had: `System.known` of the system that goes on from here."""
 
 
 _COUNTERS = ("facts_peak", "commands_peak", "market_peak", "conflated", "refused", "dropped")
@@ -99,6 +101,7 @@ def take(kernel: Kernel, config: bytes, code: str) -> bytes:
             timers=[(at, number, ref, gen, _encode(msg)) for at, number, ref, gen, msg in live],
             dead_letters=list(kernel.life.dead_letters),
             digest=digest,
+            refs=dict(kernel.refs),
         )
     )
 
@@ -109,7 +112,8 @@ def restore(
     """Return a kernel that goes on exactly where `take` was called; its budgets are those of then.
 
     Raises:
-        Refused: SNAPSHOT_VERSION or SNAPSHOT_CODE when another program wrote it.
+        Refused: SNAPSHOT_VERSION or SNAPSHOT_CODE when another program wrote it, SNAPSHOT_SYSTEM when
+            another system than this one did.
     """
     snapshot = msgspec.msgpack.decode(data, type=KernelSnapshot)
     if snapshot.version != SNAPSHOT_VERSION:
@@ -125,6 +129,9 @@ def restore(
         per_step=per_step,
         per_visit=per_visit,
     )
+    if kernel.refs != snapshot.refs:
+        odd = sorted(kernel.refs.items() ^ snapshot.refs.items())
+        raise Refused("SNAPSHOT_SYSTEM", f"expected the actors of the snapshot, these differ: {odd}")
     kernel.state = snapshot.kernel
     if snapshot.digest is not None and kernel.trace is not None:
         kernel.trace.restart(snapshot.digest)

@@ -11,6 +11,7 @@ within `window_ns` exhaust its supervisor, which then acts by `on_exhausted`:
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Literal
 
 from msgspec import Struct, field
@@ -82,6 +83,12 @@ class Tree:
     def spec(self, child_id: str) -> Child:
         """Return the specification of one child."""
         return self._specs[child_id]
+
+    def forget(self, child_ids: Iterable[str]) -> None:
+        """Know nothing of who begins anew, nor of who is no child of this tree any more."""
+        known = self.state.children
+        self.state.children = {leaf.id: known.get(leaf.id, ChildState()) for leaf in self.order}
+        self.state.children.update((child_id, ChildState()) for child_id in child_ids)
 
     def started(self, child_id: str) -> None:
         """Note that a child was spawned; readiness is its own business."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from tradefan.errors import Defect
 from tradefan.messages.base import Message
+from tradefan.messages.control import SwapConfig
 from tradefan.runtime.actor import Actor, Context
 from tradefan.runtime.mailbox import Limits, Mailbox
 from tradefan.runtime.supervisor import Supervisor
@@ -26,6 +27,8 @@ class ActorSpec:
     `watchers` hear `ActorState(name, "DOWN")` when it dies and `"LOST"` when it stays down; that it is
     well again it says itself. A `breakable` actor runs code that may never end: its turns may be broken.
     A `warned` one hears `StopBegun` as soon as a stop begins, however many are asked to end before it.
+    Wired anew with another `kind`, an actor begins again as a new instance; else it is built of the state
+    that it has.
     """
 
     name: str
@@ -35,6 +38,7 @@ class ActorSpec:
     watchers: tuple[str, ...] = ()
     breakable: bool = False
     warned: bool = False
+    kind: Any = None
 
 
 @dataclass(frozen=True)
@@ -62,23 +66,43 @@ class System:
     configurator: str | None = None
     last_resort: Callable[[Message], tuple[Ingress, ...]] = lambda _kept: ()
     """What goes to the rim and to ports (without credit) for a `kept` message that nobody can be told."""
+    known: Mapping[str, Ref] = field(default_factory=dict)
+    """Refs that names have had in this run: they keep them, also those of actors that are gone."""
+    rewire: Callable[[Any, SwapConfig, Mapping[str, Ref]], System | None] | None = None
+    """The system of another configuration, of the swap that brings it, for known refs; raises `Refused`.
+    None where that is this one; without it always."""
+    made_of: Any = None
+    """What it was wired of beside the configuration, for who wires the same again."""
 
     def refs(self) -> dict[str, Ref]:
-        """Number actors and ports: refs are positions, so wiring can know them beforehand."""
-        return number_refs([*(spec.name for spec in self.actors), *(spec.name for spec in self.ports)])
+        """Number actors and ports: wiring can know refs beforehand."""
+        names = [*(spec.name for spec in self.actors), *(spec.name for spec in self.ports)]
+        return number_refs(names, self.known)
 
 
-def number_refs(names: Iterable[str]) -> dict[str, Ref]:
-    """Give every name its ref, in order, from 1 (0 is the rim).
+def number_refs(names: Iterable[str], known: Mapping[str, Ref] | None = None) -> dict[str, Ref]:
+    """Give every name its ref, in order, from 1 (0 is the rim); a known one keeps its own.
+
+    Names that are known and not among these keep theirs, too: nobody else may get what is meant for them.
 
     Raises:
         Defect: when a name occurs twice.
     """
-    listed = list(names)
-    refs = {name: Ref(number) for number, name in enumerate(listed, 1)}
-    if len(refs) != len(listed):
+    listed, refs = list(names), {} if known is None else dict(known)
+    if len(set(listed)) != len(listed):
         raise Defect(f"expected unique names of actors and ports, got {listed}")
+    for name in listed:
+        refs.setdefault(name, Ref(len(refs) + 1))
     return refs
+
+
+def gone(name: str, limits: Limits) -> ActorSpec:
+    """Return the place of an actor that is not wired any more."""
+    return ActorSpec(name, _nobody, None, limits)
+
+
+def _nobody(_state: object) -> Actor:
+    raise Defect("an actor that is not wired any more cannot be built")
 
 
 class Cell:

@@ -55,16 +55,22 @@ WORLD_KINDS: dict[str, str] = {
     "config_truncated": "half a configuration is handed in",
     "config_limit": "a limit is lowered under what is held",
     "config_swap": "a valid configuration is swapped in",
+    "config_strategies": "a strategy is taken out, disabled, or given other settings, and brought back later",
     "store_slow": "the store takes a second for each batch",
     "store_hung": "the store answers nothing for up to a minute",
     "store_fails": "the store's disk fails for up to a minute, or fails behind what it has done",
     "store_partial": "the store takes a part of a batch before its disk fails",
+    "influx_away": "InfluxDB refuses for up to two minutes, and is as it was",
+    "influx_slow": "InfluxDB takes up to 3 s for each request",
+    "influx_unheard": "InfluxDB's answers are lost; it has done what was asked, does it later, or never",
+    "influx_poison": "InfluxDB takes no line of one measurement for a while, and does not say of which",
+    "influx_death": "the link to InfluxDB ends by an exception, or the actor that writes to it",
     "kill": "the operator kills a scope, often where a create waits or a stop is near, and resumes it later",
     "cancel_storm": "the operator cancels everything, again and again",
     "resolve": "the operator resolves what is in doubt or poisoned",
     "assign": "the operator moves a position to another owner",
 }
-"""Of process, disk, clock, actors, plug-ins, configuration, store and operator."""
+"""Of process, disk, clock, actors, plug-ins, configuration, stores and operator."""
 
 KINDS: dict[str, str] = {**VENUE_KINDS, **MARKET_KINDS, **WORLD_KINDS}
 CRASHES = ("crash_effect", "crash_disk", "crash_take")
@@ -108,10 +114,16 @@ PER_MINUTE: dict[str, float] = {
     "config_truncated": 0.3,
     "config_limit": 0.2,
     "config_swap": 0.3,
+    "config_strategies": 0.25,
     "store_slow": 0.15,
     "store_hung": 0.1,
     "store_fails": 0.1,
     "store_partial": 0.1,
+    "influx_away": 0.2,
+    "influx_slow": 0.3,
+    "influx_unheard": 0.2,
+    "influx_poison": 0.2,
+    "influx_death": 0.3,
     "kill": 0.4,
     "cancel_storm": 0.2,
     "resolve": 0.3,

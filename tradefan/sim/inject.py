@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from decimal import Decimal
 from functools import partial
 from random import Random
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from msgspec.structs import replace
-
 from tradefan.actors.oms_kill import KERNEL
-from tradefan.config.schema import Config, InstrumentRisk
 from tradefan.contracts import plugins
 from tradefan.drivers.latch import ALL
-from tradefan.messages.control import KillSwitch, LoopLag, Stop, SwapConfig
+from tradefan.messages.control import KillSwitch, LoopLag, Stop
 from tradefan.messages.gateway import ExecutionReport, VenueFill
 from tradefan.messages.orders import Doubt
 from tradefan.runtime.kernel import PER_STEP
+from tradefan.sim import edits
 from tradefan.sim.falls import break_heirs, break_line, break_one, orphan_turn
 from tradefan.sim.faults import CRASH, CRASHES, EXECUTOR, STRATEGY, Planned
+from tradefan.sim.influx_faults import INFLUX_ACTS
 from tradefan.sim.only import COMES_WITH
 from tradefan.sim.operator import GATEWAY, JOURNAL, LEVEL, LINK, OMS
 from tradefan.sim.options import ACCOUNT, T0, VENUE
@@ -27,7 +25,7 @@ from tradefan.sim.plugins import Mode
 from tradefan.sim.process import Life, draw_crash
 from tradefan.stores.kill_byte import KILL_END
 from tradefan.units import SECOND, ZERO, OwnerId
-from tradefan.wiring import account_port, encode_config, market_port, strategy_name
+from tradefan.wiring import account_port, market_port, strategy_name
 
 if TYPE_CHECKING:
     from tradefan.sim.world import World
@@ -273,7 +271,8 @@ def _strategy(world: World, life: Life, kind: str, rng: Random) -> bool:
     if life.skew_ns:
         return False
     names = [strategy_name(name) for name in world.options.config.strategies]
-    cells = [life.kernel.cells[life.kernel.refs[name]] for name in names]
+    refs = life.kernel.refs
+    cells = [life.kernel.cells[refs[name]] for name in names if name in refs]
     return any(cell is not None and cell.actor is not None for cell in cells)
 
 
@@ -305,87 +304,13 @@ def _rule(world: World, life: Life, kind: str, rng: Random) -> bool:
     return True
 
 
-# --- configuration --------------------------------------------------------------------------------------
-
-
-def _swap(world: World, life: Life, config: Config | None, payload: bytes | None = None) -> None:
-    world.configs += 1
-    config_id = f"cfg-{world.configs}"
-    if config is not None:
-        world.witness.configs[config_id] = config
-    body = payload if payload is not None else encode_config(config or life.kernel.config)
-    life.inject("", SwapConfig(config_id, body))
-
-
-def _config_invalid(world: World, life: Life, kind: str, rng: Random) -> bool:
-    """Hand in what contradicts itself, or what only a restart may change."""
-    config = life.kernel.config
-    wrong = rng.choice(
-        (
-            replace(config, portfolio=replace(config.portfolio, numeraire="EUR")),
-            replace(
-                config, runtime=replace(config.runtime, facts_high_water=config.runtime.facts_high_water + 1)
-            ),
-            replace(config, risk=replace(config.risk, max_order_notional=Decimal(-1))),
-            replace(config, feeds={}),
-        )
-    )
-    _swap(world, life, None, encode_config(wrong))
-    return True
-
-
-def _config_truncated(world: World, life: Life, kind: str, rng: Random) -> bool:
-    payload = encode_config(life.kernel.config)
-    _swap(world, life, None, payload[: int(len(payload) * rng.random())])
-    return True
-
-
-def _config_limit(world: World, life: Life, kind: str, rng: Random) -> bool:
-    """Lower the limits of one instrument under what is held or working there."""
-    risk = life.kernel.config.risk
-    name = rng.choice(world.options.instruments).id
-    limits, part = risk.limits(name), Decimal(str(round(0.05 + 0.5 * rng.random(), 2)))
-    lower = InstrumentRisk(
-        max_order_qty=limits.max_order_qty,
-        max_position=limits.max_position * part,
-        max_position_notional=(limits.max_position_notional * part).quantize(Decimal("0.01")),
-    )
-    instruments = {**risk.instruments, str(name): lower}
-    _swap(world, life, replace(life.kernel.config, risk=replace(risk, instruments=instruments)))
-    world.later(world.now_ns + int(40 * SECOND * rng.random()), lambda: _restore(world))
-    return True
-
-
-def _restore(world: World) -> None:
-    """Bring the limits of the beginning back, if a process lives to hear it."""
-    life = world.life
-    if life is not None:
-        _swap(world, life, replace(life.kernel.config, risk=world.options.config.risk))
-
-
-def _config_swap(world: World, life: Life, kind: str, rng: Random) -> bool:
-    """Swap in the limits of the beginning, with another price band and rate."""
-    risk = replace(
-        world.options.config.risk,
-        price_band_bps=Decimal(rng.choice((100, 200, 500))),
-        orders_per_second=rng.choice((2, 5, 20)),
-    )
-    _swap(world, life, replace(life.kernel.config, risk=risk))
-    return True
-
-
 # --- store and operator ---------------------------------------------------------------------------------
 
 
 def _store(world: World, life: Life, kind: str, rng: Random) -> bool:
     until_ns = world.now_ns + int(60 * SECOND * rng.random())
-    setattr(
-        world.rack.trouble,
-        {"store_slow": "slow_ns", "store_hung": "hung_ns", "store_partial": "partial_ns"}.get(
-            kind, "failing_ns"
-        ),
-        until_ns,
-    )
+    words = {"store_slow": "slow_ns", "store_hung": "hung_ns", "store_partial": "partial_ns"}
+    setattr(world.rack.trouble, words.get(kind, "failing_ns"), until_ns)
     return True
 
 
@@ -482,14 +407,16 @@ _ACTS: dict[str, Act] = {
     "actor_raise": _actor,
     "poison_fact": _poison,
     "rule_raise": _rule,
-    "config_invalid": _config_invalid,
-    "config_truncated": _config_truncated,
-    "config_limit": _config_limit,
-    "config_swap": _config_swap,
+    "config_invalid": edits.invalid,
+    "config_truncated": edits.truncated,
+    "config_limit": edits.limit,
+    "config_swap": edits.other_limits,
+    "config_strategies": edits.other_strategies,
     "store_slow": _store,
     "store_hung": _store,
     "store_fails": _store,
     "store_partial": _store,
+    **INFLUX_ACTS,
 }
 _SAID: dict[str, Said] = {
     "book_differs": _book,

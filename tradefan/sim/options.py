@@ -19,10 +19,10 @@ from tradefan.config.schema import (
     JournalConfig,
     RiskConfig,
     RuntimeConfig,
-    StoreConfig,
     StrategyConfig,
     VenueConfig,
 )
+from tradefan.config.services import InfluxConfig, StoreConfig
 from tradefan.messages.instrument import Instrument
 from tradefan.sim.faults import Faults, misdeeds
 from tradefan.sim.only import Only
@@ -46,6 +46,9 @@ processes. A storm of fills alone comes up to them, too."""
 
 QUEUES = (40, 50_000)
 """Rows that wait for the store: in half of the seeds so few that some are left to the journal."""
+
+INFLUX_SHARE = 0.25
+"""So many of the seeds have an InfluxDB beside the daemon, which is about a twelfth of their work."""
 
 
 class Traded(Struct, frozen=True):
@@ -204,6 +207,20 @@ def _config(
         store=StoreConfig(
             flush_interval=rng.choice((1, 2, 5)) * SECOND, queue_max=chance(seed, "queue").choice(QUEUES)
         ),
+        influx=_influx(seed),
+    )
+
+
+def _influx(seed: int) -> InfluxConfig:
+    """Draw whether there is an InfluxDB, and how much may wait for it: in half of the seeds too little."""
+    rng = chance(seed, "influx")
+    if rng.random() >= INFLUX_SHARE:
+        return InfluxConfig()
+    return InfluxConfig(
+        url="http://influx",
+        batch_size=rng.choice((20, 1_000)),
+        flush_interval=rng.choice((1, 2)) * SECOND,
+        queue_max=rng.choice(QUEUES),
     )
 
 

@@ -15,6 +15,7 @@ from tradefan.errors import Outage, Refused
 from tradefan.messages.records import Record
 from tradefan.sim.damage import probe
 from tradefan.sim.disk import ErrorKind, SimDisk
+from tradefan.sim.influx import SimInflux, SimInfluxd
 from tradefan.sim.market import SimMarket
 from tradefan.sim.observer import Observer
 from tradefan.sim.options import ACCOUNT, VENUE, Options
@@ -29,7 +30,7 @@ from tradefan.stores.journal_layout import SUBJECTS_AT_ONCE
 from tradefan.stores.journal_link import JournalMachine
 from tradefan.stores.kill_byte import KILL_END
 from tradefan.units import SECOND
-from tradefan.wiring import account_port, market_port
+from tradefan.wiring import INFLUX, account_port, market_port
 
 JOURNAL = "journal.db"
 JOURNAL_PORT, STORE_PORT = "journal", "store"
@@ -55,6 +56,8 @@ class Rack:
         self.market = market
         self.venue = venue
         self.trouble = StoreTrouble()
+        self.influxd = SimInfluxd(chance(options.seed, "influxd")) if options.config.influx.url else None
+        observer.witness.influx = None if self.influxd is None else self.influxd.truth
         self.journal: JournalMachine | None = None
         self.store: SimStore | None = None
         self._following: Following | None = None
@@ -101,20 +104,29 @@ class Rack:
             raise
         symbols = {one.symbol.replace("/", "").lower().encode(): one.id for one in self.options.instruments}
         seen = observer.witness
-        return {
+        machines: dict[str, TimedMachine] = {
             JOURNAL_PORT: JournalTap(self.journal, countdown, skew_ns, observer, self.failures),
             market_port(VENUE): MarketTap(self.market, countdown, skew_ns, seen, symbols),
             account_port(ACCOUNT): Tap(self.venue, countdown, skew_ns),
             STORE_PORT: DiskTap(self.store, countdown, skew_ns),
             "api": ApiPort(countdown, skew_ns, observer.answered),
         }
+        if self.influxd is not None:
+            machines[INFLUX] = DiskTap(self._open_influx(self.influxd, now_ns), countdown, skew_ns)
+        return machines
 
-    def renew(self, port: str, machines: Mapping[str, TimedMachine]) -> None:
+    def renew(self, port: str, machines: Mapping[str, TimedMachine], now_ns: int = 0) -> None:
         """Do what the death of a port's link means for what lies behind it.
 
         Raises:
             Crash: a file that cannot be opened again ends the process.
         """
+        if port == INFLUX:
+            tap = machines[port]
+            assert isinstance(tap, Tap)
+            assert self.influxd is not None
+            tap.renew(self._open_influx(self.influxd, now_ns))
+            return
         if port not in (JOURNAL_PORT, STORE_PORT):
             (self.market if port == market_port(VENUE) else self.venue).crash()
             return
@@ -161,6 +173,8 @@ class Rack:
         """Let nothing new go wrong."""
         self.disk.heal()
         self.trouble.heal()
+        if self.influxd is not None:
+            self.influxd.trouble.heal()
         self.market.heal(now_ns)
         self.venue.heal(now_ns)
         if self.journal is not None:
@@ -201,6 +215,9 @@ class Rack:
         """
         assert self.journal is not None
         return contextlib.nullcontext(self.journal.file)
+
+    def _open_influx(self, server: SimInfluxd, now_ns: int) -> SimInflux:
+        return SimInflux(server, lambda: None if self.journal is None else self._read_journal(), now_ns)
 
     def _open_store(self, greet_ns: int) -> SimStore:
         assert self._following is not None

@@ -18,6 +18,7 @@ from tradefan.messages.control import KillAnswer, LogLine
 from tradefan.messages.orders import FillUpdate, OrderUpdate
 from tradefan.messages.records import Record
 from tradefan.runtime.kernel import Kernel
+from tradefan.sim.influx_truth import InfluxTruth
 from tradefan.units import ClientOrderId, InstrumentId, Side
 
 Kind = Literal["V", "T", "Q"]
@@ -249,6 +250,8 @@ class Witness:
 
     store: StoreTruth | None = None
     """The store at rest, None while it cannot be asked."""
+    influx: InfluxTruth | None = None
+    """The InfluxDB beside the daemon, None in a world without one."""
 
 
 class Checker(Protocol):

@@ -29,6 +29,7 @@ from tradefan.messages.wire import Text, Write
 from tradefan.runtime.system import System
 from tradefan.sim.disk import SimDisk
 from tradefan.sim.faults import KINDS, on_in, schedule
+from tradefan.sim.influx_truth import watched
 from tradefan.sim.inject import inject
 from tradefan.sim.market import SimMarket
 from tradefan.sim.observer import Broken, Observer
@@ -317,7 +318,8 @@ class World:
         # A daemon asks for the rules before it starts, and begins to count their versions anew.
         rules = {one.id: replace(self.market.rules(one.id), version=1) for one in self.options.instruments}
         if self._wired is None or self._wired[:2] != (self.config, rules):
-            self._wired = self.config, rules, wire(self.config, rules, INSTANCE, "sim")
+            system, truth = wire(self.config, rules, INSTANCE, "sim"), self.witness.influx
+            self._wired = self.config, rules, system if truth is None else watched(system, truth)
         latch = Latch()
         self.venue.latched = partial(self._latched, latch)
         self.life = life = Life(

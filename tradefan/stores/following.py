@@ -106,10 +106,15 @@ class Following:
 
 def follow(journal: str | None) -> Following:
     """Return how a store follows the journal at a path, to be read beside its writer."""
+    return Following(reading(journal))
+
+
+def reading(journal: str | None) -> Source:
+    """Return what opens the journal at a path, to be read beside its writer."""
 
     def open_journal() -> contextlib.AbstractContextManager[JournalFile] | None:
         if journal is None or not Path(journal).exists():
             return None
         return contextlib.closing(JournalFile(journal, read_only=True))
 
-    return Following(open_journal)
+    return open_journal

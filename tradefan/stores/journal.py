@@ -315,6 +315,10 @@ class JournalFile:
         rows = range(self.last_lsn + 1)
         return bisect_right(rows, self.epoch_at(lsn), lo=lsn, key=self.epoch_at) - 1
 
+    def end_of(self, epoch: int) -> int:
+        """Return the last row of all epochs up to one."""
+        return bisect_right(range(self.last_lsn + 1), epoch, key=self.epoch_at) - 1
+
     def beside(self) -> str:
         """Say what is wrong with what lies beside the rows, "" when nothing is."""
         if self._base.layout < SIDE_TABLES_SINCE:

@@ -117,7 +117,7 @@ def catch_up(store: StoreFile, journal: JournalFile) -> int:
     elif known != journal_id:
         store.make_history(journal_id)
     after_lsn = max(0, min(store.applied_lsn, journal.last_lsn) - MARGIN)
-    state, begin_lsn = _begin(journal, after_lsn)
+    state, begin_lsn = state_at(journal, after_lsn)
     forgot = store.forgot
     project(state, journal.rows(begin_lsn), store, after_lsn, whole=forgot or begin_lsn > after_lsn)
     if forgot:
@@ -125,7 +125,7 @@ def catch_up(store: StoreFile, journal: JournalFile) -> int:
     return store.applied_lsn
 
 
-def _begin(journal: JournalFile, up_to: int) -> tuple[Trading, int]:
+def state_at(journal: JournalFile, up_to: int) -> tuple[Trading, int]:
     """Return the newest state that the journal kept up to an lsn, and its lsn; at worst nothing at 0.
 
     A journal whose first rows are accepted as lost has a state instead of them, the oldest one.

@@ -1,26 +1,29 @@
-"""The embedded store's tables, their numbered migrations, and how a message becomes a row.
+"""What is kept, by message class: tables of the embedded store, measurements of InfluxDB, their columns.
 
 One table per kind of message, keyed so that a row that comes twice is one row. Decimals are text
 (exact), maps are JSON, times are kernel nanoseconds. Where a message is a picture (order, parent,
-position), only a newer picture replaces an older one.
+position), only a newer picture replaces an older one; InfluxDB has a point of each (docs/influx.md).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from decimal import Decimal
-from typing import Any, NamedTuple, TypeVar
+from enum import StrEnum
+from types import NoneType, UnionType
+from typing import Any, Literal, NamedTuple, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 from msgspec.structs import astuple
 
-from tradefan.messages.account import EquityPoint
-from tradefan.messages.market import Bar, Gap, Trade
+from tradefan.messages.account import EquityPoint, HealthPoint, IndicatorPoint, RiskPoint
+from tradefan.messages.market import Bar, Gap, Quote, Trade
 from tradefan.messages.orders import (
     Doubt,
     FillUpdate,
     OrderStatus,
     OrderUpdate,
+    ParentOrder,
     ParentUpdate,
     Phase,
     PositionUpdate,
@@ -29,111 +32,6 @@ from tradefan.messages.orders import (
 from tradefan.messages.tca import Costs, Lines, TcaUpdate
 
 M = TypeVar("M", bound=msgspec.Struct)
-
-_FIRST = """
-CREATE TABLE meta (name TEXT PRIMARY KEY, value ANY) STRICT, WITHOUT ROWID;
-CREATE TABLE trades (
-    instrument TEXT NOT NULL, trade_id INTEGER NOT NULL, price REAL NOT NULL, qty REAL NOT NULL,
-    taker_side TEXT NOT NULL, event_ns INTEGER NOT NULL, recv_ns INTEGER NOT NULL,
-    PRIMARY KEY (instrument, trade_id)
-) STRICT, WITHOUT ROWID;
-CREATE INDEX trades_at ON trades (instrument, event_ns);
-CREATE TABLE bars (
-    instrument TEXT NOT NULL, timeframe TEXT NOT NULL, open_ns INTEGER NOT NULL, close_ns INTEGER NOT NULL,
-    open REAL NOT NULL, high REAL NOT NULL, low REAL NOT NULL, close REAL NOT NULL,
-    volume REAL NOT NULL, volume_lots INTEGER NOT NULL, trades INTEGER NOT NULL,
-    PRIMARY KEY (instrument, timeframe, open_ns)
-) STRICT, WITHOUT ROWID;
-CREATE TABLE gaps (
-    instrument TEXT NOT NULL, kind TEXT NOT NULL, from_ns INTEGER NOT NULL, to_ns INTEGER NOT NULL,
-    from_id INTEGER, to_id INTEGER, cause TEXT NOT NULL,
-    PRIMARY KEY (instrument, kind, from_ns)
-) STRICT, WITHOUT ROWID;
-CREATE TABLE orders (
-    account TEXT NOT NULL, instrument TEXT NOT NULL, owner TEXT NOT NULL, parent_id TEXT NOT NULL,
-    client_order_id TEXT NOT NULL, venue_order_id TEXT, side TEXT NOT NULL, order_type TEXT NOT NULL,
-    time_in_force TEXT NOT NULL, order_qty TEXT NOT NULL, limit_price TEXT, status TEXT NOT NULL,
-    in_doubt TEXT, cum_qty TEXT NOT NULL, avg_px TEXT, reason TEXT NOT NULL,
-    created_ns INTEGER NOT NULL, updated_ns INTEGER NOT NULL,
-    PRIMARY KEY (account, client_order_id)
-) STRICT, WITHOUT ROWID;
-CREATE INDEX orders_at ON orders (created_ns);
-CREATE TABLE parents (
-    parent_id TEXT PRIMARY KEY, account TEXT NOT NULL, instrument TEXT NOT NULL, owner TEXT NOT NULL,
-    ref TEXT NOT NULL, side TEXT NOT NULL, order_qty TEXT NOT NULL, algo TEXT NOT NULL,
-    settings TEXT NOT NULL, limit_price TEXT, intent_id TEXT NOT NULL, wish TEXT NOT NULL,
-    reduce_only INTEGER NOT NULL, position_side TEXT NOT NULL, protective INTEGER NOT NULL,
-    created_ns INTEGER NOT NULL, status TEXT NOT NULL, phase TEXT NOT NULL, reason TEXT NOT NULL,
-    cum_qty TEXT NOT NULL, working_qty TEXT NOT NULL, in_doubt_qty TEXT NOT NULL, avg_px TEXT,
-    children INTEGER NOT NULL, updated_ns INTEGER NOT NULL
-) STRICT, WITHOUT ROWID;
-CREATE INDEX parents_at ON parents (created_ns);
-CREATE TABLE fills (
-    account TEXT NOT NULL, instrument TEXT NOT NULL, owner TEXT NOT NULL, parent_id TEXT,
-    client_order_id TEXT, trade_id TEXT NOT NULL, side TEXT NOT NULL, qty TEXT NOT NULL,
-    price TEXT NOT NULL, fee TEXT NOT NULL, fee_asset TEXT NOT NULL, liquidity TEXT NOT NULL,
-    event_ns INTEGER NOT NULL, lsn INTEGER NOT NULL, realised TEXT NOT NULL,
-    PRIMARY KEY (account, instrument, trade_id)
-) STRICT, WITHOUT ROWID;
-CREATE INDEX fills_at ON fills (event_ns);
-CREATE TABLE positions (
-    account TEXT NOT NULL, owner TEXT NOT NULL, instrument TEXT NOT NULL, qty TEXT NOT NULL, avg_px TEXT,
-    realised TEXT NOT NULL, fees TEXT NOT NULL, working_qty TEXT NOT NULL, in_doubt_qty TEXT NOT NULL,
-    updated_ns INTEGER NOT NULL,
-    PRIMARY KEY (account, owner, instrument)
-) STRICT, WITHOUT ROWID;
-CREATE TABLE equity (
-    account TEXT NOT NULL, numeraire TEXT NOT NULL, at_ns INTEGER NOT NULL, equity TEXT NOT NULL,
-    realised TEXT NOT NULL, unrealised TEXT NOT NULL, fees TEXT NOT NULL, seam TEXT NOT NULL,
-    drawdown TEXT NOT NULL, exposure TEXT NOT NULL,
-    PRIMARY KEY (account, at_ns)
-) STRICT, WITHOUT ROWID;
-CREATE TABLE refusals (
-    account TEXT, instrument TEXT, owner TEXT NOT NULL, ref TEXT NOT NULL, code TEXT NOT NULL,
-    text TEXT NOT NULL, limit_ TEXT, used TEXT, would_pass TEXT, at_ns INTEGER NOT NULL, req INTEGER,
-    PRIMARY KEY (at_ns, owner, ref, code)
-) STRICT, WITHOUT ROWID;
-"""
-
-_LSN_OF_PICTURES = """
-ALTER TABLE orders ADD COLUMN lsn INTEGER NOT NULL DEFAULT 0;
-ALTER TABLE parents ADD COLUMN lsn INTEGER NOT NULL DEFAULT 0;
-ALTER TABLE positions ADD COLUMN lsn INTEGER NOT NULL DEFAULT 0;
-"""
-"""The wall clock may go back between two starts, the journal's numbers never do."""
-
-_COSTS = """
-CREATE TABLE tca (
-    parent_id TEXT PRIMARY KEY, account TEXT NOT NULL, instrument TEXT NOT NULL, owner TEXT NOT NULL,
-    side TEXT NOT NULL, algo TEXT NOT NULL, quote TEXT NOT NULL, created_ns INTEGER NOT NULL,
-    at_ns INTEGER NOT NULL,
-    state TEXT NOT NULL, order_qty TEXT NOT NULL, filled TEXT NOT NULL, avg_px TEXT, fees TEXT,
-    arrived_ns INTEGER, ended_ns INTEGER, decision_px TEXT, arrival_px TEXT, end_px TEXT, vwap TEXT,
-    twap TEXT, arrival_slippage_bps TEXT, vwap_slippage_bps TEXT, twap_slippage_bps TEXT, is_bps TEXT,
-    is_delay_bps TEXT, is_trading_bps TEXT, is_opportunity_bps TEXT, is_fees_bps TEXT,
-    markout_1s_bps TEXT, markout_5s_bps TEXT, markout_30s_bps TEXT, markout_300s_bps TEXT,
-    spread_capture TEXT, maker_share TEXT, fill_ratio TEXT NOT NULL, participation TEXT,
-    schedule_error_mean REAL, schedule_error_max REAL, ack_p50_ms REAL, ack_p95_ms REAL, ack_p99_ms REAL,
-    estimate_bps REAL, flags TEXT NOT NULL, lines TEXT NOT NULL, lsn INTEGER NOT NULL
-) STRICT, WITHOUT ROWID;
-CREATE INDEX tca_at ON tca (ended_ns);
-CREATE INDEX fills_of ON fills (parent_id) WHERE parent_id IS NOT NULL;
-"""
-
-_KLINES = """
-CREATE TABLE klines (
-    instrument TEXT NOT NULL, timeframe TEXT NOT NULL, open_ns INTEGER NOT NULL,
-    open REAL NOT NULL, high REAL NOT NULL, low REAL NOT NULL, close REAL NOT NULL, volume REAL NOT NULL,
-    PRIMARY KEY (instrument, timeframe, open_ns)
-) STRICT, WITHOUT ROWID;
-"""
-"""The venue's bars; `bars` are those that we made of what we saw ourselves."""
-
-_CURVE_ERROR = "ALTER TABLE tca ADD COLUMN curve_error REAL;"
-
-MIGRATIONS: tuple[str, ...] = (_FIRST, _LSN_OF_PICTURES, _COSTS, _KLINES, _CURVE_ERROR)
-"""Script n leads from `user_version` n to n + 1. A script that was released is never edited."""
-STORE_VERSION = len(MIGRATIONS)
 
 
 class Table(NamedTuple):
@@ -146,6 +44,14 @@ class Table(NamedTuple):
     """Only a row that is not older replaces the one that is there."""
     kept: str | None = None
     """The column in which an empty text lets what is there stand."""
+    tags: tuple[str, ...] = ()
+    """What points are grouped by: names of few values, never ids."""
+    time: str = ""
+    """The column of a point's instant."""
+    apart: tuple[str, ...] = ()
+    """Numbers and ids that tell points of one series and millisecond apart."""
+    unsent: tuple[str, ...] = ()
+    """Columns that the embedded store alone has."""
 
     @property
     def upsert(self) -> str:
@@ -164,10 +70,27 @@ class Table(NamedTuple):
         return f"{name} = excluded.{name}"
 
 
-def _table(kind: type[msgspec.Struct], name: str, *key: str, picture: bool = False) -> Table:
+def _table(kind: type[msgspec.Struct], name: str, key: str, *, picture: bool = False, **rest: Any) -> Table:
     # `limit` is a word of SQL.
     columns = tuple("limit_" if field == "limit" else field for field in kind.__struct_fields__)
-    return Table(name, columns, key, picture)
+    return _named(name, columns, key, picture=picture, **rest)
+
+
+def _named(
+    name: str,
+    columns: Sequence[str],
+    key: str,
+    *,
+    tags: str,
+    time: str,
+    apart: str = "",
+    picture: bool = False,
+    kept: str | None = None,
+    unsent: str = "",
+) -> Table:
+    split = (text.split() for text in (tags, apart, unsent))
+    grouped, numbered, left_out = (tuple(names) for names in split)
+    return Table(name, tuple(columns), tuple(key.split()), picture, kept, grouped, time, numbered, left_out)
 
 
 _PARENT_COLUMNS = (
@@ -182,19 +105,92 @@ _TCA_COLUMNS = (*_TCA[:_TCA_HEAD], *Costs.__struct_fields__, *_TCA[_TCA_HEAD + 1
 _FLAGS = Costs.__struct_fields__.index("flags")
 _NO_LINES = Lines()
 
+_OWN = "account instrument owner side"
+
 TABLES: dict[type[msgspec.Struct], Table] = {
-    Trade: _table(Trade, "trades", "instrument", "trade_id"),
-    Bar: _table(Bar, "bars", "instrument", "timeframe", "open_ns"),
-    Gap: _table(Gap, "gaps", "instrument", "kind", "from_ns"),
-    OrderUpdate: _table(OrderUpdate, "orders", "account", "client_order_id", picture=True),
-    ParentUpdate: Table("parents", tuple(_PARENT_COLUMNS.split()), ("parent_id",), picture=True),
-    FillUpdate: _table(FillUpdate, "fills", "account", "instrument", "trade_id"),
-    PositionUpdate: _table(PositionUpdate, "positions", "account", "owner", "instrument", picture=True),
-    EquityPoint: _table(EquityPoint, "equity", "account", "at_ns"),
-    TcaUpdate: Table("tca", _TCA_COLUMNS, ("parent_id",), picture=True, kept="lines"),
-    Refusal: _table(Refusal, "refusals", "at_ns", "owner", "ref", "code"),
+    Trade: _table(
+        Trade,
+        "trades",
+        "instrument trade_id",
+        tags="instrument taker_side",
+        time="event_ns",
+        apart="trade_id",
+    ),
+    Bar: _table(Bar, "bars", "instrument timeframe open_ns", tags="instrument timeframe", time="open_ns"),
+    Gap: _table(Gap, "gaps", "instrument kind from_ns", tags="instrument kind", time="from_ns"),
+    OrderUpdate: _table(
+        OrderUpdate,
+        "orders",
+        "account client_order_id",
+        picture=True,
+        tags=f"{_OWN} status",
+        time="updated_ns",
+        apart="client_order_id lsn",
+    ),
+    ParentUpdate: _named(
+        "parents",
+        _PARENT_COLUMNS.split(),
+        "parent_id",
+        picture=True,
+        tags=f"{_OWN} algo status",
+        time="updated_ns",
+        apart="parent_id lsn",
+    ),
+    FillUpdate: _table(
+        FillUpdate,
+        "fills",
+        "account instrument trade_id",
+        tags=f"{_OWN} liquidity",
+        time="event_ns",
+        # A correction takes a trade back and tells another one, both in one record.
+        apart="qty lsn",
+    ),
+    PositionUpdate: _table(
+        PositionUpdate,
+        "positions",
+        "account owner instrument",
+        picture=True,
+        tags="account owner instrument",
+        time="updated_ns",
+        apart="lsn",
+    ),
+    EquityPoint: _table(EquityPoint, "equity", "account at_ns", tags="account numeraire", time="at_ns"),
+    RiskPoint: _table(RiskPoint, "risk", "account at_ns", tags="account", time="at_ns"),
+    HealthPoint: _table(HealthPoint, "health", "at_ns", tags="mode", time="at_ns"),
+    IndicatorPoint: _table(
+        IndicatorPoint,
+        "indicators",
+        "owner name instrument at_ns",
+        tags="owner instrument name",
+        time="at_ns",
+    ),
+    TcaUpdate: _named(
+        "tca",
+        _TCA_COLUMNS,
+        "parent_id",
+        picture=True,
+        kept="lines",
+        tags=f"{_OWN} algo state",
+        time="at_ns",
+        apart="parent_id lsn",
+        unsent="lines",
+    ),
+    Refusal: _table(
+        Refusal,
+        "refusals",
+        "at_ns owner ref code",
+        tags="account instrument owner code",
+        time="at_ns",
+        apart="ref req",
+    ),
 }
-"""What is kept, by message class."""
+"""What the embedded store keeps, by message class."""
+
+MEASUREMENTS: dict[type[msgspec.Struct], Table] = {
+    **TABLES,
+    Quote: _table(Quote, "quotes", "instrument recv_ns", tags="instrument", time="recv_ns"),
+}
+"""What InfluxDB keeps: quotes, too, the newest of each flush."""
 
 
 def _json(value: dict[str, Any] | tuple[str, ...] | Lines) -> str:
@@ -210,7 +206,7 @@ _PLAIN: dict[type[Any], Callable[[Any], Any]] = {
     tuple: _json,
     bool: int,
 }
-_AS_THEY_ARE = (Trade, Bar, Gap)
+_AS_THEY_ARE = (Trade, Bar, Gap, Quote)
 """Hot and made of numbers and strings only."""
 
 
@@ -218,14 +214,17 @@ def to_row(message: msgspec.Struct) -> tuple[Any, ...]:
     """Return a message as the values of its table's columns."""
     if isinstance(message, _AS_THEY_ARE):
         return astuple(message)
+    return tuple(_PLAIN[type(value)](value) if type(value) in _PLAIN else value for value in flat(message))
+
+
+def flat(message: msgspec.Struct) -> tuple[Any, ...]:
+    """Return the values of a message's columns in its own types, the lines of a drawing as JSON."""
     if isinstance(message, ParentUpdate):
-        values = (*astuple(message.order), *astuple(message)[1:])
-    elif isinstance(message, TcaUpdate):
+        return (*astuple(message.order), *astuple(message)[1:])
+    if isinstance(message, TcaUpdate):
         lines = "" if message.lines == _NO_LINES else _json(message.lines)
-        values = (*astuple(message)[:_TCA_HEAD], *astuple(message.costs), lines, message.lsn)
-    else:
-        values = astuple(message)
-    return tuple(_PLAIN[type(value)](value) if type(value) in _PLAIN else value for value in values)
+        return (*astuple(message)[:_TCA_HEAD], *astuple(message.costs), lines, message.lsn)
+    return astuple(message)
 
 
 def from_row(kind: type[M], row: tuple[Any, ...]) -> M:
@@ -252,3 +251,51 @@ def _tagged(name: str, row: tuple[Any, ...], *, settings: int) -> tuple[Any, ...
 def _convert(kind: type[M], row: tuple[Any, ...]) -> M:
     # Lax mode takes SQLite's 0 and 1 for bool and text for Decimal; the types stand in the tables.
     return msgspec.convert((kind.__name__, *row), kind, strict=False)
+
+
+# --- what a column holds ----------------------------------------------------------------------------
+
+Kind = Literal["int", "float", "decimal", "bool", "text", "json"]
+_KINDS: dict[Any, Kind] = {int: "int", float: "float", Decimal: "decimal", bool: "bool", str: "text"}
+
+
+def kinds(kind: type[msgspec.Struct]) -> tuple[Kind, ...]:
+    """Return what each column of a class's table holds, in the order of `flat`."""
+    return tuple(_kind(hint) for hint in _hints(kind).values())
+
+
+def is_optional(kind: type[msgspec.Struct], column: str) -> bool:
+    """Say whether a column may be absent."""
+    names = MEASUREMENTS[kind].columns
+    hint = list(_hints(kind).values())[names.index(column)]
+    return NoneType in get_args(hint)
+
+
+def _hints(kind: type[msgspec.Struct]) -> dict[str, Any]:
+    """Return the types of columns; those of a part that is laid open stand in its place."""
+    hints = get_type_hints(kind)
+    found: dict[str, Any] = {}
+    for name in kind.__struct_fields__:
+        opened = _OPENED.get(hints[name])
+        if opened is None:
+            found[name] = hints[name]
+        else:
+            inner = get_type_hints(hints[name])
+            found |= {f"{opened}{part}": inner[part] for part in hints[name].__struct_fields__}
+    return found
+
+
+_OPENED: dict[Any, str] = {ParentOrder: "order.", Costs: "costs."}
+"""Parts whose fields are columns, told apart by this where both have one of that name."""
+
+
+def _kind(hint: Any) -> Kind:  # noqa: ANN401 a type as the annotations give it
+    members = [member for member in get_args(hint) if member is not NoneType]
+    if get_origin(hint) in (Union, UnionType) and len(members) == 1:
+        return _kind(members[0])
+    if get_origin(hint) is Literal:
+        return "text"
+    bare = getattr(hint, "__supertype__", hint)
+    if isinstance(bare, type) and issubclass(bare, StrEnum):
+        return "text"
+    return _KINDS.get(bare, "json")

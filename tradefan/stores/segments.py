@@ -41,9 +41,9 @@ T = TypeVar("T")
 
 
 class Head(Struct, frozen=True, kw_only=True):
-    """What a replay needs to wire the same system, and to say what recorded it.
+    """What a replay needs to wire the same system beside the snapshot, and to say what recorded it.
 
-    `config` is the one that the daemon was wired with at its start; a swap since is in the snapshot.
+    `config_id` names the configuration that the daemon started with; that in force is in the snapshot.
     """
 
     format: int
@@ -58,7 +58,6 @@ class Head(Struct, frozen=True, kw_only=True):
     """Hash of the user's strategy files; empty without any."""
     environment: str
     config_id: str
-    config: bytes
     instruments: tuple[Instrument, ...]
     instance: str
     journal: str

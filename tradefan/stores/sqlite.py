@@ -22,7 +22,8 @@ from tradefan.messages.tca import TcaUpdate
 from tradefan.stores.disk import BUSY_MS, Connect, Trouble, open_flags
 from tradefan.stores.joining import joining
 from tradefan.stores.klines import Kline
-from tradefan.stores.schema import MIGRATIONS, STORE_VERSION, TABLES, from_row, to_row
+from tradefan.stores.migrations import MIGRATIONS, STORE_VERSION
+from tradefan.stores.schema import TABLES, from_row, to_row
 from tradefan.stores.volumes import volume_days
 from tradefan.units import DAY
 

@@ -10,7 +10,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from tradefan.strategy import Bar, Commands, Settings, State, Strategy, View, register, target
+from tradefan.strategy import Bar, Commands, Settings, State, Strategy, View, record, register, target
 
 
 class EmaCrossSettings(Settings, frozen=True):
@@ -40,4 +40,8 @@ class EmaCross(Strategy[EmaCrossSettings, State]):
     def on_bar(self, bar: Bar, view: View) -> Commands:
         """Wish for the position that the averages ask for; only a cross changes it."""
         weight = self.s.weight if self.fast > self.slow else 0
-        return target(self.s.symbol, weight=weight, band=self.s.band, reason="ema_cross")
+        return (
+            record("fast", self.fast, bar.symbol),
+            record("slow", self.slow, bar.symbol),
+            target(self.s.symbol, weight=weight, band=self.s.band, reason="ema_cross"),
+        )

@@ -22,7 +22,7 @@ from tradefan.messages.orders import FillUpdate, ParentUpdate, Refusal
 from tradefan.strategy.author import State, Strategy
 from tradefan.strategy.indicator import Indicator
 from tradefan.strategy.view import View
-from tradefan.strategy.wishes import Commands, buy, cancel, cancel_all, sell, target
+from tradefan.strategy.wishes import Commands, alert, buy, cancel, cancel_all, note, record, sell, target
 
 __all__ = [
     "Bar",
@@ -39,9 +39,12 @@ __all__ = [
     "Timer",
     "Trade",
     "View",
+    "alert",
     "buy",
     "cancel",
     "cancel_all",
+    "note",
+    "record",
     "register",
     "sell",
     "target",

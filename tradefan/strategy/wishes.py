@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Any, SupportsFloat, TypeAlias
+import re
+from typing import Any, Literal, SupportsFloat, TypeAlias, get_args
 
 from msgspec import Struct
 
@@ -51,9 +52,36 @@ class CancelAllWish(Struct, frozen=True):
     symbol: str | None
 
 
+class RecordWish(Struct, frozen=True):
+    """A number is to be kept, and may be drawn."""
+
+    name: str
+    value: float
+    symbol: str | None
+
+
+class NoteWish(Struct, frozen=True):
+    """A sentence is to stand in the log."""
+
+    text: str
+
+
+class AlertWish(Struct, frozen=True):
+    """A sentence is to reach people."""
+
+    text: str
+    severity: Severity
+
+
+Severity: TypeAlias = Literal["warning", "error", "critical"]
+SayWish: TypeAlias = RecordWish | NoteWish | AlertWish
+"""What changes no order."""
 Wish: TypeAlias = TargetWish | OrderWish | CancelWish | CancelAllWish
-Commands: TypeAlias = Wish | tuple[Wish, ...] | list[Wish]
+AnyWish: TypeAlias = Wish | SayWish
+Commands: TypeAlias = AnyWish | tuple[AnyWish, ...] | list[AnyWish]
 """What a handler returns: one wish, several in order, or `()`."""
+NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,39}")
+TEXT_MAX = 500
 
 
 def target(
@@ -136,6 +164,30 @@ def cancel(parent: ParentId | ParentUpdate) -> CancelWish:
 def cancel_all(symbol: str | None = None) -> CancelAllWish:
     """Wish to end all own parents, of one symbol or of all."""
     return CancelAllWish(symbol)
+
+
+def record(name: str, value: SupportsFloat, symbol: str | None = None) -> RecordWish:
+    """Keep a number under a name, in the stores that are configured; `tradefan data show indicators` has it.
+
+    A name is a word of at most 40 letters, digits, `_ . -`, and there are few of them: panels draw one line
+    for each. The instant is that of the event. Two of one name, symbol and instant are one: the last.
+    """
+    if not NAME.fullmatch(name):
+        raise Defect(f"record({name!r}): expected a word of at most 40 letters, digits, _ . -")
+    return RecordWish(name, _number("value", value), symbol)
+
+
+def note(text: str) -> NoteWish:
+    """Write a sentence into the log, at most 500 characters of it."""
+    return NoteWish(text[:TEXT_MAX])
+
+
+def alert(text: str, severity: Severity = "warning") -> AlertWish:
+    """Tell people: into the log with this severity, from where notifiers take it (docs/alerts.md)."""
+    if severity not in get_args(Severity):
+        expected = ", ".join(get_args(Severity))
+        raise Defect(f"alert({text!r}): expected a severity of {expected}, got {severity!r}")
+    return AlertWish(text[:TEXT_MAX], severity)
 
 
 def _price(limit_price: SupportsFloat | None) -> float | None:

@@ -16,7 +16,7 @@ import msgspec
 
 from tradefan.actors.trader import Trader, TraderState, TraderView, TraderWiring
 from tradefan.core.bars import fold
-from tradefan.core.declare import AnyStrategy, find_strategy
+from tradefan.core.declare import AnyStrategy, declare, find_strategy
 from tradefan.core.wish import Order
 from tradefan.errors import Defect
 from tradefan.messages.base import Message
@@ -26,7 +26,7 @@ from tradefan.messages.market import Bar, BarsClosed, FeedQuality, Quality, Quot
 from tradefan.messages.orders import AskPositions, FillUpdate, OwnerTurn, PositionUpdate, Refusal
 from tradefan.runtime.actor import Context
 from tradefan.runtime.system import RIM
-from tradefan.strategy.wishes import Commands, Wish
+from tradefan.strategy.wishes import AnyWish, Commands, SayWish, Wish
 from tradefan.testing.broker import GENERATION, Broker
 from tradefan.testing.build import VENUE, make_instrument
 from tradefan.testing.heard import Heard
@@ -49,9 +49,9 @@ class Outcome:
 
     def __init__(self) -> None:
         """Begin empty."""
-        self.decided: list[tuple[int, Wish]] = []
-        self.begun: list[tuple[int, Wish]] = []
-        self.handled: list[tuple[int, Wish]] = []
+        self.decided: list[tuple[int, AnyWish]] = []
+        self.begun: list[tuple[int, AnyWish]] = []
+        self.handled: list[tuple[int, AnyWish]] = []
         self.sent: list[Message] = []
         self.turns: list[OwnerTurn] = []
         self.fills: list[FillUpdate] = []
@@ -65,7 +65,12 @@ class Outcome:
     @property
     def commands(self) -> list[Wish]:
         """All wishes in order: compare them with `target(...)`, `buy(...)` and so on."""
-        return [wish for _, wish in self.decided]
+        return [wish for _, wish in self.decided if not isinstance(wish, SayWish)]
+
+    @property
+    def said(self) -> list[SayWish]:
+        """What was recorded, noted and alerted, in order: compare it with `record(...)` and so on."""
+        return [wish for _, wish in self.decided if isinstance(wish, SayWish)]
 
 
 class Scenario:
@@ -146,10 +151,11 @@ class Scenario:
         )
 
     def _all_named(self) -> list[str]:
-        """Return instruments and symbols that this scenario speaks of."""
-        _, settings = find_strategy(self._name, self._settings, self._strategy)
+        """Return instruments and symbols that this scenario, or the strategy's `setup`, speaks of."""
+        made, settings = find_strategy(self._name, self._settings, self._strategy)
         symbol = getattr(settings, "symbol", None)
         named = [symbol] if isinstance(symbol, str) else []
+        named += declare(made, settings, _instrument).declared.instruments
         named += [bar.instrument for bar in (*self._history, *self._bars)]
         named += [quote.instrument for quote in self._quotes]
         return [*named, *(trade.instrument for trade in self._trades)]
@@ -338,6 +344,10 @@ class _Stage:
     def log(self, level: str, event: str, **fields: Any) -> None:
         """Keep a log line."""
         self._outcome.log.append((event, fields))
+
+
+def _instrument(symbol: str) -> InstrumentId:
+    return InstrumentId(f"{VENUE}:{symbol.removeprefix(f'{VENUE}:')}")
 
 
 def _instruments(given: Sequence[Instrument] | None, named: list[str]) -> dict[InstrumentId, Instrument]:

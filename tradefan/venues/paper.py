@@ -88,6 +88,18 @@ class PaperVenue:
         self._broken = False
         self.requests = self.refusals = self.failures = 0
 
+    def know(self, instruments: tuple[Instrument, ...]) -> None:
+        """Trade these, too, from now on; those that it trades already stay as they are.
+
+        Raises:
+            Refused: UNSUPPORTED_KIND.
+        """
+        new = tuple(item for item in instruments if item.id not in self._symbols)
+        self.account.know(new)
+        self._instruments += new
+        self._symbols |= {item.id: venue_symbol(item) for item in new}
+        self._ids |= {venue_symbol(item): item.id for item in new}
+
     # --- timed machine ------------------------------------------------------------------------------
 
     def apply(self, now_ns: int, effect: Message) -> None:

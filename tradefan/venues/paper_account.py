@@ -108,6 +108,11 @@ class PaperAccount:
         for order in self.state.orders.values():
             self._restore(order)
 
+    def know(self, instruments: tuple[Instrument, ...]) -> None:
+        """Trade these, too, from now on."""
+        for item in instruments:
+            self.markets.setdefault(item.id, _market(item, None))
+
     def forget_orders(self) -> None:
         """Let nothing fill any more: the store refused, so a successor starts from what it holds."""
         for market in self.markets.values():

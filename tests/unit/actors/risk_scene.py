@@ -26,7 +26,7 @@ ME = OwnerId("me")
 ETHER = instrument("ETH/USDT", ETH, USDT)
 T0 = parse_iso("2026-03-05T10:00:00Z")
 TODAY = parse_iso("2026-03-05T00:00:00Z")
-WIRING = RiskDeskWiring(OMS, (MAIN,), {one.id: one for one in (SPOT, ETHER)}, STORE)
+WIRING = RiskDeskWiring(OMS, (MAIN,), {one.id: one for one in (SPOT, ETHER)}, (STORE,))
 
 
 def quote(where: Instrument, price: float, at_ns: int) -> Quote:

@@ -9,7 +9,8 @@ import pytest
 from tests.unit.actors.turns import Turns, copied
 from tests.unit.stores.made import bar, equity, fill, gap, order, parent, position, refusal, trade
 from tradefan.actors.data_writer import HELLO_NS, LAST_HELLO_NS, DataWriter, DataWriterState, DataWriterWiring
-from tradefan.config.schema import Config, FeedConfig, StoreConfig
+from tradefan.config.schema import Config, FeedConfig
+from tradefan.config.services import StoreConfig
 from tradefan.errors import Defect
 from tradefan.messages.base import Message
 from tradefan.messages.control import (
@@ -172,7 +173,16 @@ def test_queue_when_over_its_bound_then_the_oldest_market_rows_go_first_and_are_
     turns.give(writer, position("1"))
     assert (writer.view().dropped["Trade"], writer.view().waiting) == (1, 6)
     turns.give(writer, fill(2, 2), fill(3, 3))
-    assert writer.view().dropped == {"Trade": 1, "Bar": 0, "Gap": 1, "EquityPoint": 1, "Refusal": 0}
+    assert writer.view().dropped == {
+        "Trade": 1,
+        "Bar": 0,
+        "Gap": 1,
+        "EquityPoint": 1,
+        "IndicatorPoint": 0,
+        "RiskPoint": 0,
+        "HealthPoint": 0,
+        "Refusal": 0,
+    }
     turns.give(writer, trade(2))
     assert (writer.view().waiting, writer.view().dropped["Trade"]) == (6, 2)
 

@@ -7,7 +7,8 @@ from typing import Any
 
 from tests.unit.stores.made import BTC, fill, trade
 from tradefan.actors.data_writer import DataWriter, DataWriterState, DataWriterView, DataWriterWiring
-from tradefan.config.schema import Config, StoreConfig
+from tradefan.config.schema import Config
+from tradefan.config.services import StoreConfig
 from tradefan.drivers.virtual import VirtualDriver
 from tradefan.messages.control import LogLine, StopAll
 from tradefan.messages.orders import AskPositions

@@ -9,6 +9,7 @@ import pytest
 
 from tests.unit.actors.market_world import ALL, LINK, OWNER, T0, TRADER, World, fanout, wiring
 from tests.unit.core.recorded import BTC, ETH, instruments
+from tradefan.actors.market_data import MarketData
 from tradefan.actors.market_state import Fanout
 from tradefan.core.connection import Phase
 from tradefan.core.quality import SUSPECT
@@ -758,3 +759,18 @@ def test_answer_when_nobody_asked_then_ignored() -> None:
     world.sent.clear()
     world.give(Received("binance", world.gen, world.now_ns, b"{}", 9_999, 200))
     assert world.sent == []
+
+
+def test_bars_when_a_timeframe_goes_and_comes_back_then_what_was_remembered_is_not_told() -> None:
+    """Between its last bar and the next one lies what nobody has followed."""
+    world = World(wiring(timeframes=("5s", "1m")))
+    kept = world.actor.state.feeds[BTC].kept
+    kept["5s"], kept["1m"] = [_bar_of("5s")], [_bar_of("1m")]
+    for timeframes in (("1m",), ("5s", "1m")):
+        wired = wiring(timeframes=timeframes)
+        world.actor = MarketData(wired, fanout(wired), world.actor.state)
+    assert list(world.actor.state.feeds[BTC].kept) == ["1m"]
+
+
+def _bar_of(timeframe: str) -> Bar:
+    return Bar(BTC, timeframe, 0, 5, 1.0, 1.0, 1.0, 1.0, 0.0, 0, 0)

@@ -355,6 +355,22 @@ def test_resume_when_a_restart_waits_for_a_human_then_it_goes_on(bench: Bench) -
     again.check()
 
 
+def test_twap_when_the_lot_grows_over_all_that_is_in_doubt_then_its_plan_ends_where_it_begins(
+    bench: Bench,
+) -> None:
+    """4.62 in doubt are a part of five lots, and the whole is four."""
+    settings = {"duration": "60s", "i_would_price": 102}
+    bench.submit("4.62", algo="twap", settings=settings)
+    create = bench.one(GATEWAY, CreateOrder)
+    assert create.order_qty == D("4.62")
+    bench.doubt(create)
+    bench.tell(InstrumentUpdate(replace(bench.wiring.instruments[BTC], qty_lot=D(1), version=2)))
+    alive(bench, 3)
+    plan = bench.made(PlanChange)[-1].plan
+    assert (plan.base, plan.taus[-1]) == (4, 4)
+    bench.check()
+
+
 @pytest.mark.parametrize(("display", "shown"), [("0.5", "0.4"), ("0.3", None)])
 def test_iceberg_when_the_lot_grows_then_it_never_shows_more_than_its_display(
     bench: Bench, display: str, shown: str | None

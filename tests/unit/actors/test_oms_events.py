@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from tests.unit.actors.oms_bench import Bench
 from tests.unit.actors.oms_wired import ACCOUNT, API, BTC, CLI, GATEWAY, TRADER, TREND
 from tests.unit.actors.test_oms_algorithms import parent_of, quoted, scheduled
+from tradefan.actors.oms_executor import volume_at
 from tradefan.messages.account import AccountState
 from tradefan.messages.gateway import CancelOrder, CreateOrder
 from tradefan.messages.instrument import InstrumentUpdate
@@ -19,7 +20,7 @@ from tradefan.messages.orders import AmendOrder, OrderStatus, PauseOrder, Phase,
 from tradefan.messages.work import (
     PlanChange,
 )
-from tradefan.units import HOUR, MS, SECOND, iso
+from tradefan.units import HOUR, MINUTE, MS, SECOND, iso
 
 D = Decimal
 S = OrderStatus
@@ -410,6 +411,20 @@ def test_lot_when_it_changes_then_what_has_traded_is_counted_in_the_new_one(benc
     (created,) = bench.take(GATEWAY, CreateOrder)
     assert created.order_qty % D("0.1") == 0
     bench.check()
+
+
+def test_share_of_the_market_when_the_lot_grows_then_what_was_done_counts_as_a_whole_lot(
+    bench: Bench,
+) -> None:
+    """0.068 done and a tenth of 1.5 allowed: one lot of 0.1 more would be 0.168."""
+    bench.submit(5, algo="pov", settings={"duration": "100s"})
+    bench.tell(VolumeTick(BTC, 1, 1_500, 0.0, 100.0, bench.now_ns))
+    create = bench.one(GATEWAY, CreateOrder)
+    bench.fill(create, "0.068")
+    bench.tell(InstrumentUpdate(replace(bench.wiring.instruments[BTC], qty_lot=D("0.1"), version=2)))
+    (parent,) = bench.trading.parents.values()
+    found = volume_at(bench.oms.state.live, bench.wiring, bench.now_ns, parent, D("0.1"), MINUTE)
+    assert (found.window, found.own_window) == (15, 1)
 
 
 # --- own orders -----------------------------------------------------------------------------------------

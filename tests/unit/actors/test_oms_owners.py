@@ -21,11 +21,13 @@ from tests.unit.actors.oms_wired import (
     TREND,
     submit,
     target,
+    wiring,
 )
+from tradefan.actors.oms import Oms
 from tradefan.config.schema import Config, StrategyConfig
 from tradefan.core.trading import place_key
 from tradefan.messages.account import AccountState
-from tradefan.messages.control import ActorState, Append, Started, StopBegun
+from tradefan.messages.control import ActorState, Append, ConfigChanged, Started, StopBegun
 from tradefan.messages.gateway import CancelOrder, CreateOrder
 from tradefan.messages.orders import (
     AskPositions,
@@ -359,3 +361,76 @@ def test_owner_when_removed_from_the_configuration_then_its_parents_are_cancelle
     live = again.trading.orders_live
     assert human.client_order_id in live
     assert stop.client_order_id in live
+
+
+# --- taken out while the daemon trades --------------------------------------------------------------------
+
+
+def take_out(bench: Bench) -> None:
+    """Wire the order manager anew without strategies, as an edit does, and say so."""
+    bench.oms = Oms(wiring(owners={}), bench.oms.state)
+    bench.tell(ConfigChanged("cfg-2"))
+
+
+@pytest.mark.parametrize("policy", ["cancel", "keep"])
+def test_owner_when_taken_out_then_its_policy_decides_and_no_wish_waits_for_it(policy: str) -> None:
+    """`keep` is that of a block which is there and disabled; what waited has nobody who decides it again."""
+    bench = Bench(config=keeping(policy)).ready()
+    create, human = bench.resting(1, 98), bench.resting(1, 97, owner=API)
+    bench.target(5, algo="limit", limit_price=D(96))
+    bench.report(bench.one(GATEWAY, CreateOrder), S.NEW)
+    bench.target(9, algo="limit", limit_price=D(95))
+    bench.take(GATEWAY, CancelOrder)
+    assert len(bench.trading.wishes) == 1
+    take_out(bench)
+    assert not bench.trading.wishes
+    assert [one.code for one in bench.take(STORE, Refusal)] == ["RESTARTING"]
+    gone = [one.client_order_id for one in bench.take(GATEWAY, CancelOrder)]
+    assert gone == ([create.client_order_id] if policy == "cancel" else [])
+    assert bench.trading.parents[ParentId(human.parent_id)].phase is Phase.WORKING
+    bench.check()
+
+
+def test_owner_when_taken_out_then_what_it_had_sent_places_nothing(bench: Bench) -> None:
+    """Its turn lay in the mail when the configuration changed: cancels hold, orders are refused."""
+    create = bench.resting()
+    bench.tell(AskPositions(TREND, 5))
+    take_out(bench)
+    bench.take(GATEWAY, CreateOrder)
+    bench.tell(OwnerTurn(TREND, 9, None, (submit(1), CancelAll(TREND)), 5))
+    assert bench.take(GATEWAY, CreateOrder) == []
+    assert "turn_out_of_date" in bench.logs
+    assert create.client_order_id in bench.trading.orders_live
+    bench.sent.clear()
+    bench.tell(AskPositions(TREND, 6))
+    assert bench.sent == []
+
+
+def test_owner_when_it_comes_back_then_hears_what_it_still_has(bench: Bench) -> None:
+    """The same name is the same owner: its position and its memory are there."""
+    bench.bought(2)
+    take_out(bench)
+    bench.oms = Oms(wiring(), bench.oms.state)
+    bench.tell(ConfigChanged("cfg-3"), AskPositions(TREND, 7))
+    (position,) = bench.take(TRADER, PositionUpdate)
+    assert position.qty == D(2)
+
+
+def test_owner_when_taken_out_then_spoken_of_once_and_not_at_each_edit(bench: Bench) -> None:
+    """A protective order stays, and so does who is alarmed by it."""
+    bench.bought(2)
+    bench.resting(2, 101, side="sell", protective=True, reduce_only=True)
+    take_out(bench)
+    bench.tell(ConfigChanged("cfg-3"), ConfigChanged("cfg-4"))
+    assert bench.alarms == ["unowned_protection"]
+
+
+def test_owner_when_a_disabled_block_says_cancel_later_then_what_it_kept_ends() -> None:
+    """The policy of the block that is there now is the one that counts."""
+    bench = Bench(config=keeping("keep")).ready()
+    create = bench.resting()
+    take_out(bench)
+    assert bench.take(GATEWAY, CancelOrder) == []
+    bench.config = keeping("cancel")
+    bench.tell(ConfigChanged("cfg-3"))
+    assert [one.client_order_id for one in bench.take(GATEWAY, CancelOrder)] == [create.client_order_id]

@@ -13,12 +13,14 @@ from tests.unit.actors.oms_wired import ACCOUNT, BTC, CLI, CONFIG, ETH, GATEWAY,
 from tests.unit.actors.test_oms_trigger import Prints, armed
 from tradefan.actors import oms_tca
 from tradefan.actors.oms_progress import Progress
+from tradefan.actors.oms_tca_state import ACK_BUCKETS_NS
 from tradefan.actors.oms_tca_view import Look, costs_now, count_costs
 from tradefan.config.schema import RiskConfig
 from tradefan.core import apply_tca
 from tradefan.core.costs import half_spread_bps
 from tradefan.messages.account import AccountState
 from tradefan.messages.gateway import CreateOrder
+from tradefan.messages.instrument import InstrumentUpdate
 from tradefan.messages.market import FeedQuality, Quality, Quote, SessionBreak, VolumeTick
 from tradefan.messages.orders import AmendOrder, CancelParent, OrderStatus, ParentUpdate, Phase
 from tradefan.messages.records import Fill, Parent, PhaseChange
@@ -263,6 +265,9 @@ def test_acknowledgement_when_a_fill_is_the_first_word_then_it_counts(bench: Ben
     assert bench.oms.state.live.tca.written == {}
     again = Bench(records=bench.records, now_ns=bench.now_ns + SECOND, config=bench.config).ready()
     assert again.trading.tracks[create.parent_id].acks == {25_000: 1}
+    (counted,) = bench.oms.view().acks.values()
+    assert (counted.buckets[ACK_BUCKETS_NS.index(50 * MS)], counted.sum_ns) == (1, 25 * MS)
+    assert sum(counted.buckets) == 1
 
 
 def test_acknowledgement_when_the_venue_speaks_first_then_the_time_since_the_write_counts(
@@ -294,6 +299,21 @@ def test_benchmarks_when_the_market_moves_then_time_average_and_vwap_are_those_o
     found = last(bench)
     assert (found.twap, found.vwap, found.participation) == (D(102), D(103), D("0.2"))
     assert found.vwap_slippage_bps == D(2) / 103 * 10_000
+    bench.check()
+
+
+def test_benchmarks_when_the_lot_grows_then_what_has_traded_is_the_same(bench: Bench) -> None:
+    """4 have traded before it came and 5 since, of which 1 is ours; a lot is a hundred of before."""
+    resting(bench, 2, 99)
+    bench.tell(VolumeTick(BTC, 1, 4_000, 400_000.0, 100.0, bench.now_ns))
+    create = resting(bench, 2, 105)
+    bench.tell(VolumeTick(BTC, 1, 9_000, 900_000.0, 100.0, bench.now_ns))
+    bench.fill(create, 1, price=D(100))
+    bench.tell(InstrumentUpdate(replace(bench.wiring.instruments[BTC], qty_lot=D("0.1"), version=2)))
+    bench.tell(CancelParent(TREND, create.parent_id))
+    bench.report(create, S.CANCELED, 1)
+    found = last(bench)
+    assert (found.vwap, found.participation) == (D(100), D("0.2"))
     bench.check()
 
 

@@ -510,6 +510,31 @@ def test_stop_when_quotes_are_its_source_then_they_have_to_hold(bench: Bench, so
     assert FollowTrades(BTC, on=True) not in bench.take(MARKET, FollowTrades)
 
 
+def test_stop_on_the_mid_when_it_is_half_a_tick_short_then_waits(bench: Bench) -> None:
+    """A mid lies between two ticks half of the time, and is not rounded to where a stop would fire."""
+    armed(bench, source="mid")
+    bench.tell(Quote(BTC, 95.0, 9, 95.01, 9, 1, bench.now_ns))
+    bench.advance(SECOND)
+    assert fired(bench) == []
+    bench.tell(Quote(BTC, 94.99, 9, 95.01, 9, 2, bench.now_ns))
+    bench.advance(500 * MS)
+    assert [one.price for one in bench.made(Triggered)] == [D(95)]
+
+
+def test_trailing_on_the_mid_when_its_best_lies_between_two_ticks_then_trails_from_there(
+    bench: Bench,
+) -> None:
+    """100.005 - 1 is 99.005: neither 99.01 nor a tick later."""
+    bench.tell(Quote(BTC, 100.0, 9, 100.01, 9, 1, bench.now_ns))
+    armed(bench, "trailing", callback_abs="1", source="mid")
+    bench.tell(Quote(BTC, 99.0, 9, 99.02, 9, 2, bench.now_ns))
+    bench.advance(SECOND)
+    assert fired(bench) == []
+    bench.tell(Quote(BTC, 99.0, 9, 99.01, 9, 3, bench.now_ns))
+    bench.advance(500 * MS)
+    assert [one.price for one in bench.made(Triggered)] == [D("99.005")]
+
+
 def test_stop_when_the_venue_is_away_then_it_waits_alarms_and_fires_when_it_is_back(bench: Bench) -> None:
     """What should fire and cannot is SEV1, said once; the first price that still says so fires it."""
     armed(bench)

@@ -46,10 +46,11 @@ def test_start_when_new_then_asks_and_says_that_it_does_not_see_yet() -> None:
     desk = RiskDesk(WIRING)
     sent = turns.give(desk, Started(0))
     assert sent == [
-        (OMS, AskPositions(None)),
+        (OMS, AskPositions(None, 1)),
         (OMS, ActorState("risk_desk", "STARTING", f"the book of {MAIN} is not known yet")),
     ]
-    assert turns.until(desk, T0 + 2 * SECOND) == [(OMS, AskPositions(None))] * 2
+    asked = turns.until(desk, T0 + 2 * SECOND)
+    assert [(ref, type(msg)) for ref, msg in asked] == [(OMS, AskPositions)] * 2
     sent = turns.give(desk, *RICH, SENT)
     assert sent == [(OMS, ActorState("risk_desk", "WARMING", "no mark yet of binance:BTC/USDT"))]
     turns.give(desk, quote(SPOT, 100, T0 + 2 * SECOND))
@@ -243,7 +244,7 @@ def test_ready_when_the_oms_began_anew_then_everything_is_said_again() -> None:
     scene = Scene(rest(USDT, "500"), held(SPOT, "5"), max_concentration=Decimal("0.3"))
     scene.price(BTC=90.0)
     sent = scene.give(Ready(2))
-    assert AskPositions(None) in sent
+    assert AskPositions in map(type, sent)
     assert ActorState("risk_desk", "READY", "") in sent
     assert scene.modes(sent) == [
         (MAIN, "daily_loss", "REDUCE_ONLY", "RISK_DAILY_LOSS"),

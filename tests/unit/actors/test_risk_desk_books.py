@@ -25,6 +25,7 @@ from tests.unit.actors.turns import Turns
 from tests.unit.core.test_equity import BTC, PERP, SPOT, USDT
 from tradefan.actors.risk_desk import RiskDesk
 from tradefan.actors.risk_desk_books import HOLD
+from tradefan.config.schema import Config
 from tradefan.errors import Defect
 from tradefan.messages.account import SetMode
 from tradefan.messages.control import Started
@@ -39,6 +40,19 @@ def test_look_when_due_then_asks_every_fifteen_seconds() -> None:
     scene = Scene(*RICH)
     asked = [msg for msg in scene.wait(60 * SECOND) if isinstance(msg, AskPositions)]
     assert len(asked) == 4
+
+
+def test_answer_when_a_predecessor_asked_then_its_rest_is_no_book() -> None:
+    """A desk that died between two lines of an answer leaves the lines behind it to its successor."""
+    turns = Turns(Config(), T0)
+    desk = RiskDesk(WIRING)
+    turns.ids = 7
+    turns.give(desk, Started(1), held(SPOT, "1", "100"), PositionsSent(None, 1, asked=3))
+    assert desk.state.accounts[MAIN].book is None
+    turns.give(desk, *RICH, PositionsSent(None, 1, asked=8))
+    book = desk.state.accounts[MAIN].book
+    assert book is not None
+    assert (book.assets[USDT], book.held) == (Decimal(900), {ME: {SPOT.id: Decimal(1)}})
 
 
 @pytest.mark.failure("ST-09")

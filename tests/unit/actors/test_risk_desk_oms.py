@@ -31,7 +31,7 @@ class Both:
     def __init__(self, bench: Bench) -> None:
         self.bench = bench
         self.turns = Turns(bench.config, bench.now_ns)
-        self.desk = RiskDesk(RiskDeskWiring(OMS, (ACCOUNT,), dict(bench.wiring.instruments), STORE))
+        self.desk = RiskDesk(RiskDeskWiring(OMS, (ACCOUNT,), dict(bench.wiring.instruments), (STORE,)))
         self.give(Started(0))
 
     def give(self, *messages: Message) -> None:

@@ -78,6 +78,18 @@ def test_ask_bars_when_none_of_ours_has_closed_then_up_to_the_open_one() -> None
     assert opens(one) == [[-180, -120, -60]]
 
 
+def test_ask_bars_when_the_open_bar_is_over_and_not_closed_then_up_to_its_begin() -> None:
+    """Within its grace and without a later trade: up to its end the store can never have bars."""
+    one = world(timeframes=("1m",)).live()
+    one.busy(108.4)
+    assert one.now_ns == T0 + 2 * MINUTE + SECOND // 2
+    one.give(AskBars(OWNER, BTC, {"1m": 3}))
+    (ask,) = asked(one)
+    assert ask.until_ns == T0 + MINUTE
+    one.give(stored(ask, 3, MINUTE))
+    assert opens(one) == [[-120, -60, 0]]
+
+
 def test_ask_bars_when_the_store_has_what_does_not_connect_then_it_is_said_once() -> None:
     """With instrument, timeframe and the instants; the trader gets what there is, and does not wait."""
     one = world().live()

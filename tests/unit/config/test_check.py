@@ -186,11 +186,11 @@ def test_diff_then_every_key_with_when_it_takes_effect() -> None:
     assert diff(old, old) == ()
     assert diff(old, new) == (
         Difference("accounts.paper:main.api_key", "***", "***", "restart"),
-        Difference("feeds.binance:BTC/USDT.bars.5s", "true", None, "restart"),
+        Difference("feeds.binance:BTC/USDT.bars.5s", "true", None, "live"),
         Difference("risk.max_drawdown", "0.2", "0.1", "live"),
         Difference("api.port", "8000", "1", "restart"),
     )
-    assert diff(new, old)[-1] == Difference("feeds.binance:BTC/USDT.bars.5s", None, "true", "restart")
+    assert diff(new, old)[-1] == Difference("feeds.binance:BTC/USDT.bars.5s", None, "true", "live")
 
 
 def test_validate_swap_live_keys_then_allowed_others_refused_by_name() -> None:
@@ -204,7 +204,12 @@ def test_validate_swap_live_keys_then_allowed_others_refused_by_name() -> None:
         "portfolio.numeraire: from USDT to USDC takes effect never in this data directory",
     )
     added = load("strategies: {t: {use: x}}").config
-    assert validate_swap(old, added)[0] == "strategies: from {} to None takes effect at a restart"
+    assert validate_swap(old, added) == validate_swap(added, old) == ()
+    more = load("feeds: {binance:SOL/USDT: {}, binance:BTC/USDT: {bars: {5s: true}}}").config
+    assert validate_swap(old, more) == ()
+    assert "feeds.binance:SOL/USDT.streams.trade: from true to None" in validate_swap(more, old)[0]
+    other = load("strategies: {t: {use: y, capital: 5, settings: {depth: 3}}}").config
+    assert validate_swap(added, other) == ("strategies.t.use: from x to y takes effect at a restart",)
 
 
 @pytest.mark.parametrize("live", [True, False])

@@ -222,8 +222,8 @@ def test_load_many_mistakes_then_all_at_once_in_order() -> None:
         "--set api..x: expected KEY=VALUE such as api.port=8001",
         (
             "--set nothing.at.all: nothing: expected a key that exists; known here: accounts, api, data_dir,"
-            " environment, feeds, journal, logs, portfolio, production, recorder, risk, runtime, store,"
-            " strategies, telemetry, time, venues"
+            " environment, feeds, influx, journal, logs, notifiers, portfolio, production, recorder, redis,"
+            " risk, runtime, store, strategies, telemetry, time, venues"
         ),
         "--set logs.level: expected debug, info, warning or error, got loud",
         "--set data_dir: expected YAML; mapping values are not allowed here",

@@ -49,8 +49,8 @@ from tradefan.config.nodes import DEPTH_MAX, SIZE_MAX, parse
 def test_load_yaml_that_is_not_wanted_then_named_with_its_line(text: str, lines: list[str]) -> None:
     """Aliases, anchors, tags, tabs, second documents and broken syntax are mistakes with line and key."""
     sections = (
-        "accounts, api, data_dir, environment, feeds, journal, logs, portfolio, production, recorder, risk,"
-        " runtime, store, strategies, telemetry, time, venues"
+        "accounts, api, data_dir, environment, feeds, influx, journal, logs, notifiers, portfolio,"
+        " production, recorder, redis, risk, runtime, store, strategies, telemetry, time, venues"
     )
     assert mistakes(text) == [line.replace("{sections}", sections) for line in lines]
 

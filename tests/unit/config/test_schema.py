@@ -73,7 +73,7 @@ LINES = DOCUMENTED.splitlines()
 KEYS = {key: (value, LINES[line]) for key, value, line in said(TREE)}
 
 
-_NAMES = ("paper:main", "binance:BTC/USDT", "binance:ETH/USDT", "trend_btc", "binance", "1m", "USDT")
+_NAMES = ("paper:main", "binance:BTC/USDT", "binance:ETH/USDT", "trend_btc", "ops", "binance", "1m", "USDT")
 
 
 def generic(key: str) -> str:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.unit.core.recorded import BTC, ETH, SYMBOLS, events, instruments
 from tradefan.core.bars import FLAT_MAX, Bars, Closing, fold, new_bars
@@ -293,3 +295,75 @@ def test_late_trade_when_a_longer_bar_is_open_then_that_bar_takes_it() -> None:
     (five,) = [bar for bar in closed if bar.timeframe == "5s"]
     assert (five.open_ns, five.high, five.volume_lots, five.trades) == (start + 5 * SECOND, 130.0, 7, 6)
     assert bars.late == 2
+
+
+# --- timeframes that come and go --------------------------------------------------------------------------
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 4_000), st.integers(1, 9)), min_size=1, max_size=80),
+    st.lists(st.sampled_from(("5s", "7s", "30s", "1m", "90s", "2m")), min_size=1, max_size=3, unique=True),
+    st.lists(st.sampled_from(("1s", "5s", "12s", "1m", "2m", "5m")), min_size=1, max_size=3, unique=True),
+    st.integers(0, 80),
+)
+def test_follow_when_timeframes_change_then_each_bar_is_as_if_it_had_always_been_followed(
+    steps: list[tuple[int, int]], before: list[str], after: list[str], place: int
+) -> None:
+    """What stays misses nothing; what is new begins with the first whole bar behind the change."""
+    trades: list[tuple[float, float]] = []
+    for tenths, price in steps:
+        trades.append(((trades[-1][0] if trades else 0.0) + tenths / 100, float(price)))
+    always, changed = made(*{*before, *after}), made(*before)
+    wanted = [one for closing in feed(always, *trades) for one in closing.bars]
+    got = [one for closing in feed(changed, *trades[:place]) for one in closing.bars]
+    traded_ns = T0 + round(trades[place - 1][0] * SECOND) if 0 < place <= len(trades) else 0
+    if place > len(trades):
+        traded_ns = T0 + round(trades[-1][0] * SECOND)
+    changed.follow(after, traded_ns)
+    got += [one for closing in feed(changed, *trades[place:]) for one in closing.bars]
+    for name in after:
+        mine = [one for one in got if one.timeframe == name]
+        theirs = [one for one in wanted if one.timeframe == name]
+        assert mine == (theirs if name in before else [one for one in theirs if one.open_ns > traded_ns])
+
+
+def test_follow_when_there_were_no_bars_then_begins_with_the_next_trade() -> None:
+    """Only the last price was kept."""
+    bars = made()
+    feed(bars, (1, 10))
+    bars.follow(("5s",), T0 + SECOND)
+    closed = feed(bars, (3, 11), (6, 12), (11, 13))
+    assert closed == [Closing((bar("5s", 5, 5, "12 12 12 12", 100, 1),), exact=True)]
+
+
+def test_follow_when_nothing_changes_then_nothing_does() -> None:
+    """An actor that is built anew of its state says the same again."""
+    bars = made("5s", "1m")
+    feed(bars, (1, 10), (7, 11))
+    before = msgspec.msgpack.encode(bars)
+    bars.follow(("1m", "5s"), T0 + 7 * SECOND)
+    assert msgspec.msgpack.encode(bars) == before
+
+
+def test_follow_when_a_fine_bar_comes_in_a_long_quiet_one_then_the_long_one_goes_on() -> None:
+    """The fine base begins at the newest trade: what lies between is no silence without end."""
+    bars = made("1h")
+    feed(bars, (-10, 9), (60, 10), (1700, 12))
+    bars.follow(("1s", "1h"), T0 + 1700 * SECOND)
+    closed = [
+        one for closing in feed(bars, (2290, 8), (2800, 8), (3300, 8), (3601, 11)) for one in closing.bars
+    ]
+    (hour,) = [one for one in closed if one.timeframe == "1h"]
+    assert hour == bar("1h", 0, 3600, "10 12 8 8", 500, 5)
+    assert closed[0].open_ns == T0 + 1701 * SECOND
+
+
+def test_follow_when_trades_are_missing_in_the_open_bar_then_it_stays_inexact() -> None:
+    """A hole before the newest trade is behind the fine base bar."""
+    bars = made("1m")
+    feed(bars, (-10, 9), (5, 10))
+    bars.hole(T0 + 5 * SECOND, T0 + 20 * SECOND)
+    feed(bars, (20, 12))
+    bars.follow(("1s", "1m"), T0 + 20 * SECOND)
+    closings = feed(bars, (61, 8))
+    assert [closing.exact for closing in closings if closing.bars[-1].timeframe == "1m"] == [False]

@@ -463,3 +463,34 @@ def test_may_write_names_the_first_reason_against(
 ) -> None:
     """The deadline itself is still in time."""
     assert may_write(latched, generation, not_after_ns, 100) == verdict
+
+
+# --- more streams -----------------------------------------------------------------------------------------
+
+
+def test_connection_when_more_is_wanted_subscribes_that_alone_and_waits_for_it() -> None:
+    """The generation stays, what is heard already is not asked for again."""
+    rig = Rig().to(Phase.LIVE)
+    gen = rig.state.gen
+    rig.machine.spec = ConnectionSpec("pub", "ws://venue", (*SPEC.streams, "eth@depth"), (DEPTH, "eth@depth"))
+    turn = rig.machine.subscribe_more(rig.world)
+    (write,) = [effect for effect in turn.effects if isinstance(effect, Write)]
+    assert (write.body, write.gen) == (subscribe(write.req, ("eth@depth",)), gen)
+    assert [move.target for move in turn.moves] == [Phase.SUBSCRIBING]
+    rig.machine.acknowledged(write.req, rig.world)
+    assert rig.state.phase is Phase.SUBSCRIBING
+    rig.machine.heard("eth@depth", rig.world)
+    assert (rig.state.phase, rig.state.gen, rig.state.opens) == (Phase.LIVE, gen, 1)
+
+
+def test_connection_when_nothing_more_is_wanted_does_nothing() -> None:
+    """Nor does it while it is not open: then all is subscribed as soon as it is."""
+    rig = Rig().to(Phase.LIVE)
+    assert rig.machine.subscribe_more(rig.world) == Turn()
+    rig.closed()
+    rig.machine.spec = ConnectionSpec("pub", "ws://venue", (*SPEC.streams, "eth@depth"), ())
+    assert rig.machine.subscribe_more(rig.world).effects == ()
+    while rig.state.phase is not Phase.OPENING:
+        rig.alarm()
+    bodies = [effect.body for effect in rig.opened().effects if isinstance(effect, Write)]
+    assert [body.text.endswith("eth@depth") for body in bodies if isinstance(body, Text)] == [True]

@@ -9,7 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.unit.core.order_builders import parent_order
+from tests.unit.risk.test_limits import instrument
+from tradefan.actors.oms_trigger import quoted_ticks
 from tradefan.core import trigger
+from tradefan.core.contingent import condition_of, trigger_settings
 from tradefan.core.trigger import Armed, Condition, Confirm, Kind
 from tradefan.errors import Refused
 from tradefan.units import MS, Side
@@ -192,3 +196,35 @@ def test_trailing_when_compared_with_a_scan_then_it_fires_at_the_same_print(
         assert found[i].watermark == mark
     fired: list[Any] = [one.fired for one in found if one.fired is not None]
     assert fired[:1] == ([] if expected is None else [expected])
+
+
+@pytest.mark.parametrize(("side", "ticks"), [("buy", 6_006_610), ("sell", 6_006_611)])
+def test_quoted_ticks_when_the_mid_lies_between_two_then_rounded_away_from_firing(
+    side: Side, ticks: int
+) -> None:
+    """Half a tick is not there yet: a stop that buys waits for a higher price, one that sells for a lower."""
+    sides = (D("60066.10"), D("60066.11"))
+    assert quoted_ticks("mid", Condition("stop", side, TWO, 1), sides, D("0.01")) == ticks
+
+
+@pytest.mark.parametrize(
+    ("algo", "side", "source", "settings", "expected"),
+    [
+        ("stop", "sell", "last", {}, ("trigger", 546)),
+        ("stop", "buy", "last", {}, ("trigger", 547)),
+        ("take_profit", "sell", "last", {}, ("trigger", 547)),
+        ("stop", "sell", "mid", {}, ("trigger", 1093)),
+        ("trailing", "sell", "last", {"callback_abs": "1.2"}, ("callback_ticks", 2)),
+        ("trailing", "sell", "mid", {"callback_abs": "1.2"}, ("callback_ticks", 3)),
+        ("trailing", "sell", "last", {"callback_abs": "2", "activation": "546.9"}, ("activation", 547)),
+        ("trailing", "buy", "last", {"callback_abs": "2", "activation": "546.9"}, ("activation", 546)),
+    ],
+)
+def test_condition_of_when_the_tick_has_grown_then_fires_later_and_not_sooner(
+    algo: str, side: Side, source: str, settings: dict[str, str], expected: tuple[str, int]
+) -> None:
+    """A level of 546.93 is off the grid of a tick of 1; a mid counts in halves of it."""
+    order = parent_order(algo=algo, side=side, settings={"source": source, **settings})
+    level = None if algo == "trailing" else D("546.93")
+    found = condition_of(order, trigger_settings(order), instrument(price_tick=D(1)), level)
+    assert getattr(found, expected[0]) == expected[1]

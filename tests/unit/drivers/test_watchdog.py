@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
+from typing import cast
 
 import pytest
 import uvloop
 
-from tradefan.drivers.watchdog import Watchdog
+from tradefan.drivers.watchdog import LAGS_KEPT, Watchdog
 
 
 def stand_still(seconds: float) -> None:
@@ -38,6 +39,23 @@ def test_watchdog_when_the_loop_stalls_then_one_report_with_its_stack() -> None:
     assert seconds >= 0.5
     assert "stand_still" in stack
     assert watchdog.worst_lag_s >= 1.0
+    assert watchdog.lag_s == watchdog.worst_lag_s
+
+
+def test_lag_when_it_lies_back_far_enough_then_is_forgotten_and_the_worst_is_kept() -> None:
+    """What the loop was late by in its last hundred beats says how it is now."""
+
+    class Idle:
+        def call_later(self, *_: object) -> None: ...
+
+    watchdog = Watchdog(60, lambda *_: None)
+    assert watchdog.lag_s == 0
+    watchdog._beat -= 1.1
+    for _ in range(LAGS_KEPT):
+        watchdog._tick(cast("asyncio.AbstractEventLoop", Idle()))
+    assert watchdog.lag_s > 0.9
+    watchdog._tick(cast("asyncio.AbstractEventLoop", Idle()))
+    assert watchdog.lag_s < 0.9 < watchdog.worst_lag_s
 
 
 @pytest.mark.slow

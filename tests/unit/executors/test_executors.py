@@ -254,3 +254,14 @@ def test_settings_when_written_as_text_then_they_are_read() -> None:
         chase=Chase(max_steps=1),
         end_grace=Span(7_000 * MS),
     )
+
+
+def test_market_when_the_lot_has_grown_under_it_then_what_is_left_of_a_lot_is_dust() -> None:
+    """What is done counts as whole lots, the begun one with it: nothing beyond the order is decided."""
+    market = Market(MarketSettings())
+    parts = {
+        "cum_qty": D("2.66"),
+        "open_qty": D("0.48"),
+        "order": replace(parent_order(), order_qty=D("3.14")),
+    }
+    assert market.decide(view(market, begun=False, **parts)) == (EndParent(S.EXPIRED, "dust"),)

@@ -54,7 +54,7 @@ def test_page_when_everything_has_run_then_has_every_figure() -> None:
         "Fills": "4,000",
         "Crashes": "500",
         "Starts ": "1,000",
-        "Faults": "500, 1 of 100 kinds",
+        "Faults": "500, 1 of 106 kinds",
         "Mutants killed": "1 of 2 (50.0 %)",
         "of these acknowledged": "199 of 200",
         "Orders decided": "**0**, of 400 orders around 202 kills",

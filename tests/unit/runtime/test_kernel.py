@@ -216,6 +216,19 @@ def test_crash_when_restarts_are_exhausted_then_stays_down_and_is_tried_again() 
     assert kernel.view("a") is None
 
 
+def test_crash_when_two_stay_down_then_each_is_tried_at_its_own_time() -> None:
+    """The try of the first is not the last one."""
+    kernel = kernel_of(build({"a": {"boom": fail}, "b": {"boom": fail}}, restarts_max=0))
+    kernel.step(T0)
+    kernel.step(T0, [(A, say("boom"))])
+    kernel.step(T0 + 1_000_000_000, [(B, say("boom"))])
+    kernel.step(T0 + 5_000_000_000)
+    assert seen(kernel, "a") == ["Started"]
+    assert kernel.view("b") is None
+    kernel.step(T0 + 6_000_000_000)
+    assert seen(kernel, "b") == ["Started"]
+
+
 def test_crash_when_restarts_are_exhausted_then_watchers_hear_that_it_is_lost() -> None:
     """DOWN at each crash, LOST when nobody starts it again soon: only then its orders are an orphan's."""
     told: list[tuple[str, str, str]] = []

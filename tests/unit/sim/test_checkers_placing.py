@@ -157,6 +157,15 @@ def test_plan_when_a_human_has_paused_then_its_end_moves_by_that() -> None:
             broken(found, "E-04", f"{PID} to end at [", str(END + moved * SECOND))
 
 
+def test_plan_when_it_has_not_begun_then_a_pause_takes_nothing_of_it() -> None:
+    """E-04: nor where the clock was set back behind it; one that began in the pause moves by the rest."""
+    for on_ns, moved_ns in ((START - 2 * SECOND, 0), (START + 2 * SECOND, 2 * SECOND)):
+        bench = Bench(WithinWindow())
+        assert bench.step(planned(), phase(Phase.PAUSED, "user", START - 5 * SECOND)) is None
+        back = phase(Phase.WORKING, at_ns=on_ns)
+        assert bench.step(back, PlanChange(on_ns, PID, plan(end_ns=END + moved_ns))) is None
+
+
 def test_plan_when_a_halt_stops_its_clock_then_its_end_moves_by_that() -> None:
     """E-04: where its settings say so, and only there."""
     for settings, quiet in (({"halt": "extend"}, True), ({}, False)):

@@ -11,7 +11,7 @@ from typing import Any
 import apsw
 import msgspec
 
-from tradefan.messages.account import EquityPoint
+from tradefan.messages.account import EquityPoint, HealthPoint, IndicatorPoint, RiskPoint
 from tradefan.messages.market import Bar, Gap, Trade
 from tradefan.messages.orders import (
     FillUpdate,
@@ -57,7 +57,6 @@ def head(number: int, step: int) -> Callable[[], bytes]:
         strategies="",
         environment="development",
         config_id="x",
-        config=b"",
         instruments=(),
         instance="abc",
         journal="journal.db",
@@ -236,6 +235,19 @@ def equity(at_ns: int, amount: str = "1000000") -> EquityPoint:
         drawdown=Decimal("0.01"),
         exposure=Decimal("0.15"),
     )
+
+
+def indicator(at_ns: int, value: float = 1.5, name: str = "fast") -> IndicatorPoint:
+    return IndicatorPoint(OWNER, BTC, name, at_ns, value)
+
+
+def risk(at_ns: int, drawdown: str = "0.01") -> RiskPoint:
+    share = Decimal("0.125")
+    return RiskPoint(ACCOUNT, at_ns, Decimal(drawdown), share, share, share)
+
+
+def health(at_ns: int, *, ready: bool = True) -> HealthPoint:
+    return HealthPoint(at_ns, "NORMAL", ready, 0.001, 90_000_000, 17, 99, 0)
 
 
 def refusal(at_ns: int, ref: str = "r1") -> Refusal:

@@ -19,19 +19,24 @@ from tests.unit.stores.made import (
     equity,
     fill,
     gap,
+    health,
+    indicator,
     order,
     parent,
     position,
     refusal,
+    risk,
     tca,
     trade,
 )
 from tradefan.errors import Outage, Refused
+from tradefan.messages.account import HealthPoint, IndicatorPoint, RiskPoint
 from tradefan.messages.control import StoreAck, StoreBatch, Stored, VolumesAsked
 from tradefan.messages.market import Gap
 from tradefan.messages.orders import Doubt, OrderStatus, Phase
 from tradefan.messages.tca import Lines
-from tradefan.stores.schema import STORE_VERSION, TABLES, from_row, to_row
+from tradefan.stores.migrations import STORE_VERSION
+from tradefan.stores.schema import TABLES, from_row, to_row
 from tradefan.stores.sqlite import StoreFile
 from tradefan.units import DAY, MINUTE, OwnerId
 
@@ -62,6 +67,9 @@ ALL: tuple[Stored, ...] = (
     position("0.4995"),
     equity(5),
     refusal(6),
+    indicator(8),
+    risk(11),
+    health(12),
     tca(1, lines=LINES),
 )
 
@@ -91,6 +99,9 @@ def test_write_when_every_kind_comes_then_every_query_gives_it_back(store: Store
     assert again.positions() == (position("0.4995"),)
     assert again.refusals() == (refusal(6),)
     assert again._ask(Gap, "1", (), 9) == (gap(7),)
+    assert again._ask(IndicatorPoint, "1", (), 9) == (indicator(8),)
+    assert again._ask(RiskPoint, "1", (), 9) == (risk(11),)
+    assert again._ask(HealthPoint, "1", (), 9) == (health(12),)
     assert (again.tca("p1"), again.tcas(9), again.tcas(10)) == (tca(1, lines=LINES), (ALL[-1],), ())
     assert (again.parent("p1"), again.parent("p2"), again.tca("p2")) == (parent(1), None, None)
     assert again.fills_of("p1") == (fill(1, 4),)

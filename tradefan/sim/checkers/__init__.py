@@ -21,6 +21,7 @@ from tradefan.sim.checkers.market import FittingOrders, FreshReference, WithinCo
 from tradefan.sim.checkers.modes import FewChanges, Obeyed
 from tradefan.sim.checkers.parents import ParentBudget, RoomLeft
 from tradefan.sim.checkers.placing import WithinBounds, WithinWindow, WorkingOnly
+from tradefan.sim.checkers.points import InfluxFollows, PointsCounted
 from tradefan.sim.checkers.runtime import BoundedLanes, BoundedRestarts, TimersOnTime
 from tradefan.sim.checkers.schedules import DecisionsInTime, SoundPlans
 from tradefan.sim.checkers.sends import DurableIntent, OneCreate, OwnTarget, RisingEpoch
@@ -50,7 +51,9 @@ CHECKERS: tuple[type[Watch], ...] = (
     NotPlaced,
     OwnTarget,
     RisingEpoch,
+    PointsCounted,
     StoreFollows,
+    InfluxFollows,
     OneConfig,
     ValidConfig,
     BoundedLanes,

@@ -9,7 +9,7 @@ _CRASH = (
     *("crash_effect", "crash_disk", "crash_take", "crash_start", "power_loss", "stall", "stop"),
     "link_death",
 )
-_ACTOR = ("actor_raise", "poison_fact", "strategy_", "executor_")
+_ACTOR = ("actor_raise", "influx_death", "poison_fact", "strategy_", "executor_")
 _DISK = ("disk_full", "disk_error", "sync_slow", "crash_disk", "power_loss")
 _LINE = (
     *("ack_delay", "answer_lost", "answer_duplicated", "late_accept", "request_lost", "malformed"),
@@ -23,7 +23,7 @@ _HUMAN = ("kill", "cancel_storm", "config_", "assign", "resolve")
 
 CAUSES: dict[str, tuple[str, ...]] = {
     "owner_lost": _ACTOR,
-    "unowned_protection": _ACTOR,
+    "unowned_protection": (*_ACTOR, "config_strategies"),
     "doubt_alarm": (*_LINE, *_CRASH, *_ACTOR, *_DISK),
     "bad_frames": ("market_garbage",),
     "overfill": ("overfill", "bust", "correction"),
@@ -49,6 +49,7 @@ CAUSES: dict[str, tuple[str, ...]] = {
     "order_adopted": ("late_accept", "not_found", "query_lag", "resolve"),
     "books_differ": ("book_differs", *_ACTOR, *_CRASH, *_MONEY, "assign"),
     "records_unwritten": (*_DISK, "stall"),
+    "influx_failing": ("influx_", *_DISK),
     "store_failing": ("store_fails", "store_partial", *_DISK),
     "actor_crashed": (*_ACTOR, *_DISK, "link_death"),
     "child_stays_down": (*_ACTOR, *_DISK, "link_death"),

@@ -110,7 +110,7 @@ class WithinWindow(OverParents):
         if old is None:
             wanted = {plan.end_ns if duration is None else plan.start_ns + duration_of(duration)}
         else:
-            wanted = self._ends(one, old.end_ns, at_ns)
+            wanted = self._ends(one, old, at_ns)
         if plan.end_ns not in wanted:
             self._moved.append((one, wanted))
         return None
@@ -123,15 +123,16 @@ class WithinWindow(OverParents):
                 return self.broken(seen, expected, one.plan.end_ns)
         return None
 
-    def _ends(self, one: Worked, end_ns: int | None, at_ns: int) -> set[int | None]:
-        """Return where its end may lie now."""
+    def _ends(self, one: Worked, old: Plan, at_ns: int) -> set[int | None]:
+        """Return where its end may lie now; what stood before its window has begun takes nothing of it."""
+        end_ns = old.end_ns
         # A clock that runs again within a pause has stood until then.
         reason, since_ns = (one.reason, one.paused_ns) if one.phase is Phase.PAUSED else one.left
         if end_ns is None:
             return {None}
         stands = reason == "halt" and one.setting("halt", "run") == "extend"
         if reason == USER or stands:
-            return {end_ns + at_ns - since_ns}
+            return {end_ns + max(at_ns - max(since_ns, old.start_ns), 0)}
         return {end_ns, at_ns} if end_ns <= at_ns else {end_ns}
 
 

@@ -42,7 +42,10 @@ class BoundedLanes(Watch):
         for cell in kernel.cells:
             if cell is not None and (broken := self._lanes(seen, cell)):
                 return broken
-        down = any(not child.up for child in kernel.life.tree.state.children.values())
+        places = sum(cell is not None for cell in kernel.cells)
+        # Mail for an actor that was taken out is lost, too.
+        gone = places > len(kernel.system.actors)
+        down = gone or any(not child.up for child in kernel.life.tree.state.children.values())
         was, self._down = self._down, down
         lost, self._lost = self._lost, kernel.state.lost_to_down
         if self._lost > lost and not (was or down or kernel.life.stopping is not None):
@@ -86,6 +89,7 @@ class BoundedRestarts(Watch):
     def __init__(self) -> None:
         """Begin with a kernel that has started nothing."""
         self._kernel: Any = None
+        self._system: Any = None
         self._logs = Newer()
         self._limits: dict[str, Supervisor] = {}
         self._counted: dict[str, int] = {}
@@ -100,6 +104,8 @@ class BoundedRestarts(Watch):
             return None
         if kernel is not self._kernel:
             self._begin(kernel)
+        elif kernel.system is not self._system:
+            self._go_on(kernel)
         ended = dict.fromkeys(line.actor for _, line in fresh if line.event in ENDS)
         broken = self._count(seen, kernel.life) or self._exhausted(seen, kernel, ended)
         children = kernel.life.tree.state.children.items()
@@ -108,8 +114,16 @@ class BoundedRestarts(Watch):
         self.due_ns = min(retries.values(), default=None)
         return broken
 
+    def _go_on(self, kernel: Any) -> None:  # noqa: ANN401 a Kernel
+        """Take note that it was wired anew: of whom it knows no restart, a new instance has begun."""
+        self._system = kernel.system
+        self._limits = dict(_children(kernel.system.tree))
+        for name in self._limits:
+            if kernel.life.tree.state.children[name].restarts < self._counted.get(name, 1):
+                self._counted[name], self._restarts[name] = 0, []
+
     def _begin(self, kernel: Any) -> None:  # noqa: ANN401 a Kernel, which this module only reads
-        self._kernel = kernel
+        self._kernel, self._system = kernel, kernel.system
         self._limits = dict(_children(kernel.system.tree))
         self._counted = dict.fromkeys(self._limits, 0)
         self._restarts = {name: [] for name in self._limits}

@@ -12,9 +12,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from tradefan.config.schema import Config, JournalConfig, StoreConfig
+from tradefan.config.schema import Config, JournalConfig
+from tradefan.config.services import StoreConfig
+from tradefan.data_dir import DaemonFile, DataDir, write_whole
 from tradefan.errors import Outage, Refused
-from tradefan.infra import DaemonFile, DataDir, write_whole
 from tradefan.messages.records import CleanStop, Epoch
 from tradefan.stores.journal import JournalFile
 from tradefan.stores.kill_byte import KILL_END
@@ -111,7 +112,7 @@ def test_holder_when_no_lock_can_be_looked_at_then_the_live_daemon_that_announce
         # A link stands for a file without the right to read: these tests may run as root.
         (places.root / "lock").symlink_to(places.root / "elsewhere")
     assert places.holder() is None
-    monkeypatch.setattr("tradefan.infra.may_be_daemon", lambda _pid: True)
+    monkeypatch.setattr("tradefan.data_dir.may_be_daemon", lambda _pid: True)
     assert places.holder() == os.getpid()
     assert places.running() is not None
     places.announce(msgspec.structs.replace(RECORD, pid=2**22 + 1))
@@ -169,7 +170,7 @@ def test_write_when_the_disk_is_full_then_nothing_is_left_of_the_attempt(
     def no_room(_: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("tradefan.infra.os.fsync", no_room)
+    monkeypatch.setattr("tradefan.data_dir.os.fsync", no_room)
     with pytest.raises(OSError, match="No space left"):
         write_whole(path, "two")
     assert (path.read_text(), [one.name for one in tmp_path.iterdir()]) == ("one", ["file"])

@@ -1,0 +1,187 @@
+"""C-05: InfluxDB and Redis freeze, die, fill up and refuse while a client trades; trading does not notice.
+
+What each server holds at the end is held against what the daemon counts: written, and lost for want of room.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.chaos.load import Load
+from tests.integration.daemon_process import DaemonProcess
+from tests.services.influx import Influxd
+from tests.services.redis import RedisServer
+from tradefan.stores.schema import MEASUREMENTS
+
+pytestmark = [pytest.mark.slow, pytest.mark.chaos]
+
+WHOLE = os.environ.get("TRADEFAN_CHAOS") == "whole"
+INFLUX_S, REDIS_S, TROUBLE_S = (120.0, 60.0, 10.0) if WHOLE else (6.0, 5.0, 2.0)
+BACK_S = 5.0
+RSS_MAX_MB = 300
+LAG_MAX_S, LATE_MAX = 0.02, 0.001
+"""At most that share of the loop's heartbeats is later."""
+
+
+@pytest.fixture
+def influx(tmp_path: Path) -> Iterator[Influxd]:
+    with Influxd(tmp_path / "influx") as made:
+        yield made
+
+
+@pytest.fixture
+def redis(tmp_path: Path) -> Iterator[RedisServer]:
+    with RedisServer(tmp_path / "redis") as made:
+        yield made
+
+
+@pytest.fixture
+def daemon(tmp_path: Path, influx: Influxd, redis: RedisServer) -> Iterator[DaemonProcess]:
+    folder = tmp_path / "daemon"
+    folder.mkdir()
+    made = DaemonProcess(
+        folder,
+        f"influx.url={influx.url}",
+        "influx.queue_max=500",
+        "influx.timeout=1s",
+        f"redis.url={redis.url}",
+        "redis.queue_max=500",
+        "redis.stream_max=10000000",
+        "risk.orders_per_second=1000",
+        "api.requests_per_second=1000",
+    )
+    made.start()
+    made.until_ready()
+    yield made
+    made.close()
+
+
+def test_servers_when_away_then_trading_goes_on_and_what_is_lost_is_counted(
+    daemon: DaemonProcess, influx: Influxd, redis: RedisServer
+) -> None:
+    """Stopped and frozen beside each other, then Redis dead, full and read-only, one after the other."""
+    load = Load(daemon, 5).start()
+    try:
+        daemon.until(lambda: bool(redis.entries("fills.binance")) and bool(influx.points("fills")), 60)
+        _frozen(daemon, influx, redis, load)
+        _troubled(daemon, redis, load)
+    finally:
+        load.stop()
+    load.settle()
+    daemon.until(lambda: all(_is_idle(_store(daemon, name)) for name in ("influx", "redis")), 30)
+    assert _rss_mb(daemon) < RSS_MAX_MB
+    if WHOLE:
+        # Beside other tests the loop waits for a core, too.
+        beats = _metric(daemon, "tradefan_loop_delay_seconds_count")
+        late = beats - _metric(daemon, f'tradefan_loop_delay_seconds_bucket{{le="{LAG_MAX_S}"}}')
+        assert late / beats <= LATE_MAX
+    assert daemon.end()[0] == 0
+    events = {line["event"] for line in daemon.log()}
+    assert {"influx_failing", "influx_recovered", "redis_failing", "redis_recovered"} <= events
+    assert not events & {"actor_crashed", "link_down"}
+
+
+def _frozen(daemon: DaemonProcess, influx: Influxd, redis: RedisServer, load: Load) -> None:
+    influx.freeze()
+    redis.freeze()
+    began = time.monotonic()
+    try:
+        _trade_for(daemon, load, REDIS_S)
+        daemon.until(lambda: _lost(daemon, "redis") > 0, 60)
+    finally:
+        redis.thaw()
+    _told_again(daemon, "redis")
+    try:
+        _trade_for(daemon, load, INFLUX_S - (time.monotonic() - began))
+        daemon.until(lambda: _lost(daemon, "influx") > 0, 60)
+    finally:
+        influx.thaw()
+    # A request that timed out is tried again behind a wait of up to 10 s.
+    daemon.until(lambda: not _store(daemon, "influx")["failing"], 20)
+    _hold_against(daemon, influx, redis)
+
+
+def _troubled(daemon: DaemonProcess, redis: RedisServer, load: Load) -> None:
+    redis.ask("CONFIG", "SET", "maxmemory", 1)
+    _trade_for(daemon, load, TROUBLE_S)
+    redis.ask("CONFIG", "SET", "maxmemory", 0)
+    _told_again(daemon, "redis")
+    redis.ask("REPLICAOF", "127.0.0.1", 1)
+    _trade_for(daemon, load, TROUBLE_S)
+    redis.ask("REPLICAOF", "NO", "ONE")
+    _told_again(daemon, "redis")
+    redis.ask("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
+    redis.ask("CONFIG", "SET", "maxmemory", "1mb")
+    _trade_for(daemon, load, TROUBLE_S)
+    redis.ask("CONFIG", "SET", "maxmemory", 0)
+    redis.kill()
+    _trade_for(daemon, load, TROUBLE_S)
+    redis.start()
+    _told_again(daemon, "redis")
+
+
+def _trade_for(daemon: DaemonProcess, load: Load, seconds: float) -> None:
+    """Let the client trade; every second orders are answered, and the daemon is ready."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        answered = len(load.answered)
+        time.sleep(1.0)
+        assert len(load.answered) > answered
+        assert daemon.ask("/ready")[0] == 200
+
+
+def _told_again(daemon: DaemonProcess, name: str) -> None:
+    written = _store(daemon, name)["written"]
+    daemon.until(
+        lambda: not _store(daemon, name)["failing"] and _store(daemon, name)["written"] > written, BACK_S
+    )
+
+
+def _hold_against(daemon: DaemonProcess, influx: Influxd, redis: RedisServer) -> None:
+    """Compare what the servers hold with the daemon's own counts, to the entry."""
+    until = time.monotonic() + BACK_S * 4
+    while True:
+        # What was applied as its answer got lost counts when it has been sent once more.
+        row = _store(daemon, "influx")
+        found = sum(influx.count(table.name, table.time) for table in MEASUREMENTS.values())
+        if found == row["written"] == _store(daemon, "influx")["written"]:
+            break
+        assert time.monotonic() < until, f"InfluxDB has {found} points, {row}"
+        time.sleep(0.05)
+    for symbol in ("BTC/USDT", "ETH/USDT"):
+        ids = [one["trade_id"] for one in redis.entries(f"market.binance.{symbol}") if one["type"] == "Trade"]
+        assert len(ids) == len(set(ids)) > 0
+    dropped = _store(daemon, "redis")["dropped"]
+    fills = {one["trade_id"] for one in redis.entries("fills.binance")}
+    told = daemon.status()["fills"]["total"]
+    # Fills that wait for their batch are younger than this look.
+    assert told - 50 <= len(fills) + dropped["FillUpdate"] <= told + 50
+
+
+def _store(daemon: DaemonProcess, name: str) -> dict[str, Any]:
+    return next(one for one in daemon.status()["stores"] if one["name"] == name)
+
+
+def _lost(daemon: DaemonProcess, name: str) -> int:
+    return sum(_store(daemon, name)["dropped"].values())
+
+
+def _is_idle(row: dict[str, Any]) -> bool:
+    return not row["failing"] and row["waiting"] < 500
+
+
+def _rss_mb(daemon: DaemonProcess) -> float:
+    assert daemon.process is not None
+    status = Path(f"/proc/{daemon.process.pid}/status").read_text()
+    return int(status.split("VmRSS:")[1].split()[0]) / 1024
+
+
+def _metric(daemon: DaemonProcess, name: str) -> float:
+    text = daemon.ask("/metrics")[1]
+    return float(next(line.split()[-1] for line in text.splitlines() if line.startswith(f"{name} ")))

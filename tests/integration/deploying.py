@@ -1,0 +1,135 @@
+"""scripts/deploy.sh run as its users run it: in copies of the checkout, or from this one beside others."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import urllib.request
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+Done = subprocess.CompletedProcess[str]
+
+
+def call(*command: str | Path, env: Mapping[str, str] | None = None, cwd: Path | None = None) -> Done:
+    """Run a command as a machine would: no terminal, no standard input, a session of its own."""
+    return subprocess.run(
+        [str(part) for part in command],
+        env={**os.environ, **(env or {})},
+        cwd=cwd,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        start_new_session=True,
+        check=False,
+    )
+
+
+def deploy(checkout: Path, *arguments: str, env: Mapping[str, str] | None = None) -> Done:
+    return call("bash", checkout / "scripts" / "deploy.sh", *arguments, env=env)
+
+
+def function(checkout: Path, code: str, env: Mapping[str, str] | None = None) -> Done:
+    """Run functions of deploy.sh without its main."""
+    return call("bash", "-c", f"source '{checkout}/scripts/deploy.sh'; {code}", env=env)
+
+
+def make_checkout(folder: Path) -> Path:
+    """Copy what the script itself reads: of the configuration only the names of the environments."""
+    shutil.copytree(ROOT / "scripts", folder / "scripts")
+    for name in ("pyproject.toml", "requirements.txt", "requirements-dev.txt"):
+        shutil.copy(ROOT / name, folder / name)
+    (folder / "config" / "environments").mkdir(parents=True)
+    for name in ("development", "testing", "staging", "production"):
+        (folder / "config" / "environments" / f"{name}.yaml").touch()
+    return folder
+
+
+def put_program(path: Path, text: str) -> None:
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+
+
+STAND_IN = """
+import os, sys, time
+if sys.argv[1] == "run":
+    time.sleep(300)
+if sys.argv[1] == "self-test":
+    with open(os.path.join(os.environ["PYTHONPATH"], "told"), "a") as told:
+        print(*sys.argv, file=told)
+    sys.exit(int(os.environ["SELF_TEST_CODE"]))
+print("# what is in force")
+print(os.environ["SAYS"], file=sys.stderr)
+sys.exit(int(os.environ["CODE"]))
+"""
+
+
+class StandIns:
+    """Starts them, and ends each by its own pid."""
+
+    def __init__(self, folder: Path) -> None:
+        (folder / "tradefan").mkdir(parents=True)
+        (folder / "tradefan" / "__main__.py").write_text(STAND_IN)
+        self.folder = folder
+        self.env = {"PYTHONPATH": str(folder)}
+        self.started: list[subprocess.Popen[bytes]] = []
+
+    def start(
+        self, *words: str | Path, program: Path, cwd: Path, env: Mapping[str, str] | None = None
+    ) -> subprocess.Popen[bytes]:
+        """Run `program` with `words` as its command line; it is to be seen there when this returns."""
+        process = subprocess.Popen(
+            [str(word) for word in words],
+            executable=program,
+            cwd=cwd,
+            env={**os.environ, **self.env, **(env or {})},
+        )
+        self.started.append(process)
+        return process
+
+
+RUN = ("-m", "tradefan", "run", "-e", "testing")
+
+
+@dataclass
+class Daemon:
+    """A place where one daemon of this checkout runs, side by side with any other."""
+
+    port: int
+    data: Path
+    before: tuple[str, ...] = ()
+
+    @property
+    def env(self) -> dict[str, str]:
+        return {"TRADEFAN__API__PORT": str(self.port), "TRADEFAN__DATA_DIR": str(self.data)}
+
+    def act(self, action: str, *arguments: str, env: Mapping[str, str] | None = None) -> Done:
+        script = ROOT / "scripts" / "deploy.sh"
+        words: tuple[str | Path, ...] = (*self.before, script, "-e", "development", "-a", action, *arguments)
+        return call(*words, env={**self.env, **(env or {})})
+
+    def pid(self) -> int:
+        return int((self.data / "deploy.pid").read_text())
+
+    def status(self) -> dict[str, object]:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/status", timeout=10) as answer:
+            found: dict[str, object] = json.load(answer)
+        return found
+
+
+def gone(pid: int) -> bool:
+    """Tell whether a process has ended, also where nobody has asked for its exit code yet."""
+    try:
+        return not Path(f"/proc/{pid}/cmdline").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+
+
+def done_well(done: Done) -> str:
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout

@@ -1,0 +1,175 @@
+"""The same answer from every store: what a daemon wrote into its own file and into a real InfluxDB."""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import json
+from collections.abc import Iterator
+from decimal import Decimal
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.integration.daemon_process import DaemonProcess
+from tests.services.influx import Influxd
+from tradefan.stores.influx import InfluxSettings
+from tradefan.stores.influx_rows import InfluxRows
+from tradefan.stores.queries import Cache, Queries, Question
+from tradefan.stores.sqlite_rows import SqliteRows
+
+pytestmark = pytest.mark.slow
+
+KINDS = (
+    Question("bars", "binance:BTC/USDT", "1s"),
+    Question("trades", "binance:BTC/USDT"),
+    Question("trades", "binance:ETH/USDT", limit=7),
+    Question("fills"),
+    Question("fills", owner="api"),
+    Question("equity", account="paper:main"),
+    Question("indicators", owner="ema_cross_eth"),
+    Question("indicators", name="slow", limit=3),
+)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Influxd]:
+    with Influxd(tmp_path_factory.mktemp("influx")) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def daemon(server: Influxd, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaemonProcess]:
+    """A daemon that has traded for a while, and has ended in order: both stores have all."""
+    made = DaemonProcess(
+        tmp_path_factory.mktemp("daemon"),
+        f"influx.url={server.url}",
+        "feeds={binance:BTC/USDT: {bars: {1s: true}}}",
+    )
+    try:
+        made.start().until_ready()
+        for quantity in ("0.01", "0.002"):
+            words = {"symbol": "BTC/USDT", "side": "buy", "quantity": quantity}
+            assert made.ask("/api/v1/orders", words)[0] < 300
+        made.until(lambda: made.status()["fills"]["total"] >= 3, 60)
+        made.until(lambda: len(server.points("indicators")) > 8, 60)
+        assert made.end()[0] == 0
+        yield made
+    finally:
+        made.close()
+
+
+def stores(daemon: DaemonProcess, server: Influxd) -> tuple[Queries, Queries]:
+    local = SqliteRows(daemon.data / "store.db", daemon.data / "user.db")
+    remote = InfluxRows(InfluxSettings(server.url, "tradefan", 5.0))
+    return Queries(local, Cache(lambda: 0.0)), Queries(remote, Cache(lambda: 0.0))
+
+
+@pytest.mark.parametrize("question", KINDS, ids=lambda one: f"{one.kind}-{one.limit}")
+def test_question_when_both_stores_are_asked_then_the_answer_is_the_same(
+    daemon: DaemonProcess, server: Influxd, question: Question
+) -> None:
+    """Column by column, number by number, exact money included."""
+
+    async def both(one: Question, *, exact: bool) -> tuple[Any, Any]:
+        local, remote = stores(daemon, server)
+        return await local.ask(one, exact=exact), await remote.ask(one, exact=exact)
+
+    for exact in (False, True):
+        here, there = asyncio.run(both(question, exact=exact))
+        assert len(here) > 0
+        assert len(here) <= question.limit
+        assert here == there, [*zip(here.rows(), there.rows(), strict=False)][:3]
+
+
+def test_question_when_its_edge_lies_within_a_millisecond_then_the_same(
+    daemon: DaemonProcess, server: Influxd
+) -> None:
+    """Start, end and limit cut between trades of one millisecond alike."""
+
+    async def compare() -> int:
+        local, remote = stores(daemon, server)
+        whole = await local.ask(Question("trades", "binance:BTC/USDT", limit=100_000))
+        at = whole["event_ns"].tolist()
+        for number in range(0, len(at) - 3, max(len(at) // 40, 1)):
+            one = Question("trades", "binance:BTC/USDT", start_ns=at[number], end_ns=at[number + 2] + 1)
+            assert await local.ask(one) == await remote.ask(one)
+            few = Question("trades", "binance:BTC/USDT", end_ns=at[number + 2], limit=number % 5 + 1)
+            assert await local.ask(few) == await remote.ask(few)
+        return len(at)
+
+    assert asyncio.run(compare()) > 20
+
+
+def test_influx_when_asked_for_what_it_never_has_then_refused_and_market_data_goes_without(
+    daemon: DaemonProcess, server: Influxd
+) -> None:
+    """The venue's bars are imported into the embedded store alone."""
+
+    async def ask() -> tuple[Any, Any]:
+        local, remote = stores(daemon, server)
+        return (
+            await local.market_data("BTC/USDT", "1s", limit=50),
+            await remote.market_data("BTC/USDT", "1s", limit=50),
+        )
+
+    here, there = asyncio.run(ask())
+    assert here == there
+    assert len(here) > 3
+
+
+def test_show_when_it_runs_beside_nothing_then_the_newest_rows(daemon: DaemonProcess) -> None:
+    """As a table and as JSON; wrong words are named."""
+    done = daemon.run("data", "show", "fills", "--owner", "api", "--json")
+    assert done.returncode == 0, done.stderr
+    rows = json.loads(done.stdout)
+    assert sum(Decimal(row["qty"]) for row in rows) == Decimal("0.012")
+    done = daemon.run("data", "show", "bars", "--symbol", "BTC/USDT", "--timeframe", "1s", "--limit", "3")
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) == 4
+    for words, text in (
+        (("bars", "--symbol", "BTC/USDT"), "--timeframe: expected one"),
+        (("equity", "--symbol", "BTC/USDT"), "--symbol: equity are chosen by --account"),
+        (("trades", "--symbol", "NONE/USDT"), "nothing is stored of 'NONE/USDT'"),
+        (("fills", "--store", "influx", "--set", "influx.url="), "influx.url of development is empty"),
+    ):
+        done = daemon.run("data", "show", *words)
+        assert (done.returncode, text in done.stderr) == (2, True), done.stderr
+
+
+def test_show_when_influx_is_asked_then_the_same(daemon: DaemonProcess, server: Influxd) -> None:
+    """By the address of the configuration."""
+    words = ("data", "show", "fills", "--json", "--set", f"influx.url={server.url}")
+    here, there = daemon.run(*words), daemon.run(*words, "--store", "influx")
+    assert here.returncode == there.returncode == 0, there.stderr
+    assert json.loads(here.stdout) == json.loads(there.stdout) != []
+
+
+def test_export_when_written_then_every_row_is_exact_and_no_file_is_overwritten(
+    daemon: DaemonProcess, tmp_path: Path
+) -> None:
+    """CSV and JSON lines with money as text; parquet says what it needs."""
+    out = tmp_path / "fills.csv"
+    done = daemon.run("data", "export", "fills", "--out", str(out))
+    assert done.returncode == 0, done.stderr
+    with out.open() as file:
+        rows = [*csv.DictReader(file)]
+    shown = json.loads(daemon.run("data", "show", "fills", "--limit", "1000", "--json").stdout)
+    assert [row["qty"] for row in rows] == [row["qty"] for row in shown]
+    assert [int(row["event_ns"]) for row in rows] == [row["event_ns"] for row in shown]
+    again = daemon.run("data", "export", "fills", "--out", str(out))
+    assert (again.returncode, "is there already" in again.stderr) == (2, True)
+    lines = daemon.run("data", "export", "equity", "--format", "jsonl", "--out", "-")
+    assert lines.returncode == 0
+    assert all(Decimal(json.loads(line)["equity"]) > 0 for line in lines.stdout.splitlines())
+    packed = daemon.run(
+        "data", "export", "fills", "--format", "parquet", "--out", str(tmp_path / "f.parquet")
+    )
+    if find_spec("polars") is None:
+        assert (packed.returncode, "pip install polars" in packed.stderr) == (69, True)
+    else:
+        assert packed.returncode == 0, packed.stderr
+        assert len(import_module("polars").read_parquet(tmp_path / "f.parquet")) == len(rows)

@@ -1,0 +1,228 @@
+"""Questions to the stores: what fits, the newest of it, in order; each bar once; answers kept a moment."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from msgspec.structs import replace
+
+from tests.unit.stores.made import ACCOUNT, BTC, bar, equity, fill, indicator, trade
+from tradefan.errors import Outage, Refused
+from tradefan.messages.control import StoreBatch, Stored
+from tradefan.stores.columns import Columns, columns_of
+from tradefan.stores.klines import Kline
+from tradefan.stores.queries import LIMIT_MAX, Cache, Queries, Question
+from tradefan.stores.sqlite import StoreFile
+from tradefan.stores.sqlite_rows import SqliteRows
+from tradefan.units import MINUTE
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now_s = 100.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    store = StoreFile(str(tmp_path / "store.db"))
+    rows: list[Stored] = [
+        *(trade(number) for number in range(1, 6)),
+        *(
+            replace(bar(0), open_ns=at * MINUTE, close_ns=(at + 1) * MINUTE, close=float(at))
+            for at in (3, 4, 5)
+        ),
+        fill(1, 4),
+        fill(2, 5),
+        equity(5),
+        indicator(8),
+        indicator(9, 2.5),
+        indicator(9, 7.0, "slow"),
+    ]
+    store.write(StoreBatch(1, tuple(rows), 5))
+    klines = [Kline(at * MINUTE, 1.0, 2.0, 0.5, 100.0 + at, 9.0) for at in (1, 2, 3)]
+    store.put_klines(BTC, "1m", klines)
+    store.close()
+    return tmp_path
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def queries(folder: Path, clock: Clock) -> Queries:
+    return Queries(SqliteRows(folder / "store.db", folder / "user.db"), Cache(clock))
+
+
+def run(what: Any) -> Any:
+    return asyncio.run(what)
+
+
+def closes(found: Columns) -> list[tuple[int, float, str]]:
+    return [(row["open_ns"] // MINUTE, row["close"], row["source"]) for row in found.rows()]
+
+
+# --- bars ---------------------------------------------------------------------------------------------
+
+
+def test_market_data_when_several_sources_have_a_bar_then_it_is_there_once(queries: Queries) -> None:
+    """The venue's own before ours; in order of time."""
+    found = run(queries.market_data("BTC/USDT", "1m"))
+    assert closes(found) == [
+        (1, 101.0, "venue"),
+        (2, 102.0, "venue"),
+        (3, 103.0, "venue"),
+        (4, 4.0, "feed"),
+        (5, 5.0, "feed"),
+    ]
+    assert found["close"].dtype == np.float64
+    assert found["open_ns"].dtype == np.int64
+
+
+def test_market_data_when_bounded_then_the_newest_that_fit(queries: Queries) -> None:
+    """The start belongs to it, the end does not; a limit cuts off the oldest."""
+    found = run(queries.market_data(BTC, "1m", 2 * MINUTE, 5 * MINUTE))
+    assert [at for at, _, _ in closes(found)] == [2, 3, 4]
+    assert [at for at, _, _ in closes(run(queries.market_data(BTC, "1m", limit=2)))] == [4, 5]
+    assert closes(run(queries.market_data(BTC, "1m", source="feed")))[0] == (3, 3.0, "feed")
+    assert len(run(queries.market_data(BTC, "5m"))) == 0
+
+
+@pytest.mark.parametrize(
+    ("ask", "code"),
+    [
+        (lambda q: q.market_data("XYZ/USDT", "1m"), "UNKNOWN_INSTRUMENT"),
+        (lambda q: q.market_data(BTC, "1m", limit=0), "BAD_LIMIT"),
+        (lambda q: q.market_data(BTC, "1m", limit=LIMIT_MAX + 1), "BAD_LIMIT"),
+        (lambda q: q.market_data(BTC, "1m", 5, 5), "BAD_RANGE"),
+    ],
+)
+def test_question_when_it_cannot_be_answered_then_refused(queries: Queries, ask: Any, code: str) -> None:
+    """With what was expected."""
+    with pytest.raises(Refused) as no:
+        run(ask(queries))
+    assert no.value.code == code
+
+
+def test_symbol_when_two_venues_carry_it_then_one_has_to_be_named(folder: Path, queries: Queries) -> None:
+    """Nothing is guessed."""
+    store = StoreFile(str(folder / "store.db"))
+    store.put_klines("okx:BTC/USDT", "1m", [Kline(MINUTE, 1.0, 1.0, 1.0, 1.0, 1.0)])
+    store.close()
+    with pytest.raises(Refused, match="binance:BTC/USDT and okx:BTC/USDT"):
+        run(queries.market_data("BTC/USDT", "1m"))
+    assert len(run(queries.market_data("okx:BTC/USDT", "1m"))) == 1
+
+
+# --- the rest -------------------------------------------------------------------------------------------
+
+
+def test_rows_when_asked_then_each_kind_in_its_columns(queries: Queries) -> None:
+    """Money computes as floats, and is exact where that is wanted."""
+    fills = run(queries.ask(Question("fills", owner=fill(1, 4).owner)))
+    assert fills["trade_id"].tolist() == ["1", "2"]
+    assert fills["qty"].dtype == np.float64
+    exact = run(queries.ask(Question("fills"), exact=True))
+    assert exact["qty"].tolist() == [fill(1, 4).qty, fill(2, 5).qty]
+    assert [type(one) for one in exact["fee"]] == [Decimal, Decimal]
+    assert run(queries.ask(Question("equity", account=ACCOUNT)))["equity"].tolist() == [1_000_000.0]
+    trades = run(queries.ask(Question("trades", "BTC/USDT", limit=2)))
+    assert trades["trade_id"].tolist() == [4, 5]
+    indicators = run(queries.ask(Question("indicators", name="fast")))
+    assert indicators["value"].tolist() == [1.5, 2.5]
+
+
+def test_rows_when_nothing_was_ever_stored_then_none(tmp_path: Path, clock: Clock) -> None:
+    """No file is made by a question."""
+    queries = Queries(SqliteRows(tmp_path / "store.db", tmp_path / "user.db"), Cache(clock))
+    assert len(run(queries.ask(Question("fills")))) == 0
+    assert [*tmp_path.iterdir()] == []
+
+
+def test_rows_when_the_file_is_no_store_then_an_outage_names_it(tmp_path: Path, clock: Clock) -> None:
+    """Somebody else's file, or a broken one."""
+    (tmp_path / "store.db").write_bytes(b"no database at all" * 100)
+    queries = Queries(SqliteRows(tmp_path / "store.db", tmp_path / "user.db"), Cache(clock))
+    with pytest.raises(Outage, match=r"store\.db"):
+        run(queries.ask(Question("fills")))
+
+
+# --- the cache ------------------------------------------------------------------------------------------
+
+
+def test_cache_when_asked_again_then_answers_for_a_moment(
+    folder: Path, queries: Queries, clock: Clock
+) -> None:
+    """The same object; behind the moment the store is asked anew, and at once where it is cleared."""
+    first = run(queries.market_data(BTC, "1m"))
+    assert run(queries.market_data(BTC, "1m")) is first
+    hits, misses = queries.cache.hits, queries.cache.misses
+    clock.now_s += 1.1
+    assert run(queries.market_data(BTC, "1m")) is not first
+    assert (queries.cache.hits, queries.cache.misses > misses) == (hits, True)
+    assert queries.cache.hit_rate == pytest.approx(hits / (hits + queries.cache.misses))
+    queries.cache.clear()
+    again = run(queries.market_data(BTC, "1m"))
+    assert again is not first
+    assert again == first
+
+
+def test_cache_when_full_then_the_least_used_goes(clock: Clock) -> None:
+    """What was asked for of late stays."""
+    cache = Cache(clock, most=2)
+    assert cache.hit_rate is None
+    cache.put("a", 1)
+    cache.put("b", 2)
+    assert cache.get("a") == 1
+    cache.put("c", 3)
+    assert (cache.get("a"), cache.get("b"), cache.get("c")) == (1, None, 3)
+
+
+# --- columns --------------------------------------------------------------------------------------------
+
+
+def test_columns_when_values_are_absent_then_nan_and_none() -> None:
+    """An absent whole number makes its column float: NaN says absent, 0 would not."""
+    found = columns_of(
+        ("a", "b", "c", "d"),
+        ("int", "decimal", "text", "bool"),
+        [(1, "2.5", "x", 1), (None, None, None, 0)],
+        exact=False,
+    )
+    assert math.isnan(found["a"][1])
+    assert math.isnan(found["b"][1])
+    assert found["c"].tolist() == ["x", None]
+    assert found["d"].tolist() == [True, False]
+    assert repr(found) == "<2 rows of a, b, c, d>"
+    assert found == columns_of(
+        [*found], ("float", "float", "text", "bool"), [(1, 2.5, "x", 1), (None, None, None, 0)], exact=False
+    )
+    with pytest.raises(ValueError, match="one length"):
+        Columns({"a": np.zeros(1), "b": np.zeros(2)})
+
+
+def test_columns_when_a_library_is_there_then_they_are_its_frame() -> None:
+    """Where it is not, the words name what to install."""
+    found = columns_of(
+        ("at_ns", "name", "value"), ("int", "text", "float"), [(1, "x", 0.5), (2, None, 1.5)], exact=False
+    )
+    for name, make in (("pandas", lambda: found.df), ("polars", found.to_polars)):
+        try:
+            __import__(name)
+        except ImportError:
+            with pytest.raises(Outage, match=f"pip install {name}"):
+                make()
+        else:
+            frame = make()
+            assert [*frame.columns] == ["at_ns", "name", "value"]
+            assert frame["value"].sum() == 2.0

@@ -1,0 +1,68 @@
+"""Rules of instruments that are observed from now on, and the machines that have to know them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from tests.simulation.world import World, development, recordings
+from tradefan.config.schema import Config, FeedConfig
+from tradefan.errors import Refused
+from tradefan.messages.control import SwapConfig
+from tradefan.new_feeds import NewFeeds
+from tradefan.runtime.system import RIM
+from tradefan.units import SECOND, InstrumentId
+from tradefan.wiring import encode_config
+
+BTC, ETH = "binance:BTC/USDT", "binance:ETH/USDT"
+ONE = ("strategies.ema_cross_eth=null", f"risk.instruments.{ETH}=null", f"feeds.{ETH}=null")
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    """A system that observes BTC alone; its recordings have ETH, too."""
+    made = World(development(*ONE), tmp_path, recordings(120 * SECOND), history_ns=5 * SECOND)
+    yield made
+    made.crash()
+
+
+def with_feed(config: Config, name: str) -> Config:
+    return msgspec.structs.replace(config, feeds={**config.feeds, name: FeedConfig()})
+
+
+def test_rules_when_a_feed_is_new_then_those_of_the_recording(world: World) -> None:
+    """Those that are known are not told again."""
+    feeds = NewFeeds(world.kernel, world.machines)
+    assert feeds.rules(world.config) == ()
+    assert [one.id for one in feeds.rules(with_feed(world.config, ETH))] == [ETH]
+
+
+def test_rules_when_the_tape_has_no_frames_of_it_then_refused(tmp_path: Path) -> None:
+    """It would be silent for ever."""
+    alone = {name: one for name, one in recordings(60 * SECOND).items() if name == "BTCUSDT"}
+    world = World(development(*ONE), tmp_path, alone)
+    with pytest.raises(Refused, match=f"feeds.{ETH}: expected recorded frames, the tape has"):
+        NewFeeds(world.kernel, world.machines).rules(with_feed(world.config, ETH))
+    world.crash()
+
+
+def test_instrument_when_it_comes_then_is_observed_valued_and_traded_on_paper(world: World) -> None:
+    """In virtual time: the swap, the rim's part of it, then a LIVE feed and a quote at the order manager."""
+    feeds = NewFeeds(world.kernel, world.machines)
+    world.run_until(world.ready, 60)
+    config = with_feed(world.config, ETH)
+    world.driver.inject(RIM, SwapConfig("more", encode_config(config), feeds.rules(config)))
+    world.driver.settle()
+    found = feeds.plan()
+    assert (list(found.instruments), found.refs) == ([BTC, ETH], world.kernel.refs)
+    world.run_until(
+        lambda: [one.quality for one in world.view("market_data:binance").feeds] == ["LIVE"] * 2, 30
+    )
+    assert world.view("market_data:binance").opens == 1
+    assert world.paper.account.markets[InstrumentId(ETH)].matching.open
+    desk: Any = world.kernel.cells[world.kernel.refs["risk_desk"]]
+    assert ETH in desk.actor.state.quotes

@@ -1,0 +1,192 @@
+"""`tradefan config`: which configurations were active, how they differ, and the way back to one of them."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from tradefan.errors import Outage, Refused
+from tradefan.terminal import AsJson, ConfigDir, Env, fail, print_json, program
+from tradefan.units import iso
+
+if TYPE_CHECKING:
+    from tradefan.client import Client
+    from tradefan.config.history import Version
+    from tradefan.config.loader import Loaded
+    from tradefan.config_versions import ConfigVersions
+
+config_app = typer.Typer(no_args_is_help=True, help="Versions of the configuration.")
+ANSWER_S = 10.0
+"""For so long a running daemon is waited for behind a rollback."""
+Number = Annotated[int, typer.Argument(min=1, metavar="N", help="a version's number")]
+
+
+@config_app.command("history")
+def history(env: Env = "development", config: ConfigDir = None, as_json: AsJson = False) -> None:
+    """List the configurations that were active, the newest last."""
+    versions = _versions(env, config)
+    rows = [versions.read(number) for number in versions.numbers()]
+    if as_json:
+        print_json([{**_head(one), "changed": one.changed} for one in rows])
+        return
+    for one in rows:
+        more = f" and {len(one.changed) - 1} more" if len(one.changed) > 1 else ""
+        head = f"{one.number:5}  {iso(one.at_ns)}  {one.config_id:12}  {one.cause:8}"
+        print(f"{head}  {''.join(one.changed[:1])}{more}".rstrip())
+    if not rows:
+        print("none is kept yet: the first is that of the first start")
+
+
+@config_app.command("show")
+def show(
+    number: Annotated[int | None, typer.Argument(min=1, metavar="[N]", help="else the newest")] = None,
+    env: Env = "development",
+    config: ConfigDir = None,
+) -> None:
+    """Print a whole configuration as it was in force, each value with its origin."""
+    from tradefan.config.render import render
+
+    print(render(_loaded(_version(env, config, number), env, config)), end="")
+
+
+@config_app.command("diff")
+def diff_versions(
+    first: Number,
+    second: Annotated[int | None, typer.Argument(min=1, metavar="[M]", help="else the newest")] = None,
+    env: Env = "development",
+    config: ConfigDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Print the keys that differ between two versions, and when such a change takes effect."""
+    from tradefan.config.check import diff
+
+    one, other = (_loaded(_version(env, config, number), env, config) for number in (first, second))
+    found = diff(one.config, other.config)
+    if as_json:
+        print_json([{"key": d.key, "old": d.old, "new": d.new, "change": d.change} for d in found])
+        return
+    for line in found:
+        print(line)
+    if not found:
+        print("nothing differs")
+
+
+@config_app.command("rollback")
+def rollback(number: Number, env: Env = "development", config: ConfigDir = None) -> None:
+    """Write the files of a version back; a running daemon takes them as it takes any edit.
+
+    What stands in the files now is kept as a version of its own before.
+    """
+    from tradefan.config.check import diff
+    from tradefan.config.mistakes import ConfigInvalid
+    from tradefan.environment import Environment, config_folder
+
+    version, folder = _version(env, config, number), config_folder(config)
+    wanted = _loaded(version, env, config)
+    before = {name: _text(folder / name) for name in (*version.files, "local.yaml")}
+    if all(version.files.get(name, "") == (text or "") for name, text in before.items()):
+        print(f"the files are those of version {number} already")
+        return
+    versions = _versions(env, config)
+    there = {name: text for name, text in before.items() if text is not None}
+    newest = versions.newest()
+    kept = newest.number if newest is not None and newest.files == there else _keep(versions, there)
+    try:
+        changed = diff(Environment.load(env, config, ()).loaded.config, wanted.config)
+    except ConfigInvalid:
+        changed = ()
+    daemon = _daemon(env, config)
+    refused = None if daemon is None else daemon.get("/status")["config"]["refused"]
+    for name in before:
+        _write(folder / name, version.files.get(name))
+    for line in changed:
+        print(line)
+    print(f"wrote the files of version {number}; those of before are version {kept}")
+    if daemon is None:
+        print("no daemon runs; the next start takes them")
+    else:
+        _await(daemon, refused, env, config)
+
+
+def _daemon(env: str, config: Path | None) -> Client | None:
+    from tradefan.client import Client
+    from tradefan.environment import find_places
+
+    running = find_places(env, config).running()
+    return None if running is None else Client(running.url, lambda: "")
+
+
+def _await(daemon: Client, refused: int | None, env: str, config: Path | None) -> None:
+    """Say what a running daemon makes of the files; it had refused so many edits before."""
+    from tradefan.environment import read_files
+    from tradefan.reload import fingerprint
+
+    files, deadline = fingerprint(read_files(env, config)).hex(), time.monotonic() + ANSWER_S
+    while time.monotonic() < deadline:
+        found = daemon.get("/status")["config"]
+        if found["files"] == files:
+            if found["refused"] != refused:
+                fail("the daemon refuses them; it goes on as before", 1, found["refused_errors"])
+            print(f"the daemon has them in force as version {found['version']}")
+            return
+        time.sleep(0.1)
+    fail(f"the daemon has not answered within {ANSWER_S:.0f} s; see {program()} logs -e {env}", 1)
+
+
+def _keep(versions: ConfigVersions, files: dict[str, str]) -> int:
+    try:
+        return versions.add("", time.time_ns(), "replaced", files)
+    except OSError as error:
+        raise Outage(
+            f"expected to keep the present files in {error.filename}, got {error.strerror}"
+        ) from error
+
+
+def _write(path: Path, text: str | None) -> None:
+    """Write a file whole, through a link to where it leads; None: there was no such file."""
+    from tradefan.data_dir import write_whole
+
+    try:
+        if text is None:
+            path.unlink(missing_ok=True)
+        elif _text(path) != text:
+            write_whole(path.resolve(), text)
+    except OSError as error:
+        text = f"expected to write {path}, got {error.strerror}; others of the files may be written already"
+        raise Outage(text) from error
+
+
+def _text(path: Path) -> str | None:
+    try:
+        return path.read_text(encoding="utf-8", errors="backslashreplace")
+    except FileNotFoundError:
+        return None
+
+
+def _versions(env: str, config: Path | None) -> ConfigVersions:
+    from tradefan.config_versions import ConfigVersions
+    from tradefan.environment import find_places
+
+    return ConfigVersions(find_places(env, config).versions)
+
+
+def _version(env: str, config: Path | None, number: int | None) -> Version:
+    versions = _versions(env, config)
+    found = versions.newest() if number is None else versions.read(number)
+    if found is None:
+        raise Refused("NO_VERSION", "no version of the configuration is kept yet")
+    return found
+
+
+def _loaded(version: Version, env: str, config: Path | None) -> Loaded:
+    from tradefan.environment import config_folder, parse_version
+
+    return parse_version(env, config, version.layers(str(config_folder(config))))
+
+
+def _head(version: Version) -> dict[str, Any]:
+    at = iso(version.at_ns)
+    return {"number": version.number, "at": at, "config_id": version.config_id, "cause": version.cause}

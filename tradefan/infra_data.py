@@ -1,0 +1,96 @@
+"""Data of `tradefan.infra`: what an environment has stored, and what its user adds."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any, Protocol
+
+from tradefan.environment import Environment
+from tradefan.stores.columns import Columns
+from tradefan.stores.queries import FOREVER, Queries, Question, Source
+from tradefan.stores.user_store import UserStore
+from tradefan.units import since_ns
+
+
+class Manager(Protocol):
+    """Who knows an environment."""
+
+    @property
+    def environment(self) -> Environment:
+        """The environment."""
+        ...
+
+    @property
+    def queries(self) -> Queries:
+        """Who answers about its data."""
+        ...
+
+
+class DataInfrastructure:
+    """What is stored: the daemon's by its own hand, yours with `source` `user`."""
+
+    def __init__(self, manager: Manager) -> None:
+        """Work on the manager's environment."""
+        self._manager = manager
+
+    async def store_market_data(self, symbol: str, timeframe: str, data: Any) -> int:  # noqa: ANN401
+        """Store bars, all or none; return how many.
+
+        `data` is a DataFrame, columns by name or a list of rows, with an instant (`time`, `timestamp`,
+        `open_ns`, or a DataFrame's index) and `open high low close volume`.
+        """
+        return await self._put(UserStore.put_bars, symbol, timeframe, data)
+
+    async def store_indicators(self, symbol: str, data: Any, owner: str = "user") -> int:  # noqa: ANN401
+        """Store numbers: an instant, and a column for each indicator; return how many."""
+        return await self._put(UserStore.put_indicators, symbol, owner, data)
+
+    async def get_market_data(
+        self,
+        symbol: str,
+        timeframe: str,
+        start: str | int | None = None,
+        end: str | int | None = None,
+        limit: int = 1000,
+        *,
+        source: Source | None = None,
+    ) -> Columns:
+        """Return the newest bars between start (with it) and end (without it): `10m`, ISO 8601 or ns."""
+        span = (_instant(start, 0), _instant(end, FOREVER))
+        return await self._manager.queries.market_data(symbol, timeframe, *span, limit, source=source)
+
+    async def get_indicators(
+        self,
+        symbol: str | None = None,
+        name: str | None = None,
+        start: str | int | None = None,
+        end: str | int | None = None,
+        limit: int = 1000,
+        *,
+        owner: str | None = None,
+    ) -> Columns:
+        """Return the newest numbers that strategies recorded or you stored."""
+        since, until = _instant(start, 0), _instant(end, FOREVER)
+        asked = Question(
+            "indicators", symbol, owner=owner, name=name, start_ns=since, end_ns=until, limit=limit
+        )
+        return await self._manager.queries.ask(asked)
+
+    async def ask(self, question: Question) -> Columns:
+        """Return trades, fills, equity: whatever a question names."""
+        return await self._manager.queries.ask(question)
+
+    async def _put(self, put: Any, symbol: str, *words: Any) -> int:  # noqa: ANN401
+        feeds = self._manager.environment.loaded.config.feeds
+        found = [name for name in feeds if symbol in (name, name.partition(":")[2])]
+        instrument = found[0] if len(found) == 1 else symbol
+        count: int = await asyncio.to_thread(
+            put, UserStore(self._manager.environment.places.user), instrument, *words
+        )
+        self._manager.queries.cache.clear()
+        return count
+
+
+def _instant(value: str | int | None, default: int) -> int:
+    return default if value is None else value if isinstance(value, int) else since_ns(value, time.time_ns())

@@ -1,0 +1,213 @@
+"""Live configuration: an edit is read when it stands still, checked as a whole, and swapped in or refused.
+
+All of it or none: one key that only a start can change keeps the whole edit out, and so does a mistake in
+any file. What was active stays, and the reasons are said with file, line and key.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from hashlib import blake2b
+
+from tradefan.config.check import Difference, diff
+from tradefan.config.history import files_of
+from tradefan.config.loader import Loaded
+from tradefan.config.mistakes import ConfigInvalid
+from tradefan.config.schema import Config
+from tradefan.config.sources import Layer
+from tradefan.config_versions import ConfigVersions
+from tradefan.environment import Environment
+from tradefan.errors import Outage, Refused
+from tradefan.messages.base import Message
+from tradefan.messages.control import ConfigResult, SwapConfig
+from tradefan.messages.instrument import Instrument
+from tradefan.wiring import encode_config
+
+STILL_S = 0.1
+"""Files stand still when they are the same so much later."""
+LOOKS_MAX = 20
+ANSWER_S = 10.0
+"""For so long a swap is waited for; the kernel answers in the step that takes it."""
+SHOWN_MAX = 50
+"""Most differences of one edit that are logged."""
+
+
+class Reloader:
+    """Looks at the files of an environment and hands what is new to the kernel."""
+
+    def __init__(
+        self,
+        environment: Environment,
+        versions: ConfigVersions,
+        *,
+        config: Callable[[], Config],
+        swap: Callable[[Message], None],
+        refuse: Callable[[Message], None],
+        log: Callable[..., None],
+        now_ns: Callable[[], int],
+        rules: Callable[[Config], tuple[Instrument, ...]] = lambda _config: (),
+    ) -> None:
+        """`swap` takes what the kernel is to decide, `refuse` what the configurator is to say was not.
+
+        `rules` are those of instruments that nobody has observed so far; it may ask, in a thread.
+        """
+        self._environment = environment
+        self._folder = str(environment.folder)
+        self._versions = versions
+        self._config = config
+        self._swap = swap
+        self._refuse = refuse
+        self._log = log
+        self._rules = rules
+        self._now_ns = now_ns
+        self._seen = fingerprint(environment.layers)
+        self._answer: asyncio.Future[ConfigResult] | None = None
+        self.number = 0
+        """That of the version in force; 0 while none could be kept."""
+        self.judged = self._seen
+        """The state of the files about which all has been said."""
+
+    def begin(self) -> None:
+        """Keep what the daemon starts with."""
+        loaded, files = self._environment.loaded, self._files(self._environment.layers)
+        newest = self._versions.newest()
+        if newest is not None and (newest.config_id, newest.files) == (loaded.config_id, files):
+            self.number = newest.number
+            return
+        before = None if newest is None else self._load(newest.layers(self._folder))
+        changed = () if before is None else tuple(map(str, diff(before.config, loaded.config)))
+        self._keep(lambda: self._versions.add(loaded.config_id, self._now_ns(), "start", files, changed))
+
+    async def look(self) -> None:
+        """Take what is new, if anything is."""
+        await self._look()
+        self.judged = self._seen
+
+    async def _look(self) -> None:
+        try:
+            layers = await self._still()
+        except (ConfigInvalid, OSError) as error:
+            self._invalid(blake2b(str(error).encode(), digest_size=16).digest(), error)
+            return
+        mark = fingerprint(layers)
+        if mark == self._seen:
+            return
+        try:
+            loaded = await asyncio.to_thread(self._environment.parse, layers)
+        except ConfigInvalid as error:
+            self._invalid(mark, error)
+            return
+        self._seen = mark
+        differences = diff(self._config(), loaded.config)
+        if not differences:
+            self._log("info", "config_unchanged", config_id=loaded.config_id)
+            return
+        fixed = [one for one in differences if one.change != "live"]
+        if fixed:
+            self._refuse(ConfigResult(loaded.config_id, tuple(_where(one, loaded) for one in fixed)))
+            return
+        await self._activate(loaded, layers, differences)
+
+    def answered(self, result: ConfigResult) -> None:
+        """Hear how a swap ended."""
+        if self._answer is not None and not self._answer.done():
+            self._answer.set_result(result)
+
+    async def _activate(
+        self, loaded: Loaded, layers: tuple[Layer, ...], differences: Sequence[Difference]
+    ) -> None:
+        try:
+            rules = await asyncio.to_thread(self._rules, loaded.config)
+        except (Refused, Outage) as no:
+            self._refuse(ConfigResult(loaded.config_id, (_placed(no, loaded),)))
+            return
+        self._answer = asyncio.get_running_loop().create_future()
+        self._swap(SwapConfig(loaded.config_id, encode_config(loaded.config), rules))
+        try:
+            async with asyncio.timeout(ANSWER_S):
+                result = await self._answer
+        except TimeoutError:
+            self._log("error", "config_swap_unanswered", config_id=loaded.config_id)
+            return
+        if result.errors:
+            # The configurator has said why.
+            return
+        changed = tuple(f"{one.key}: from {one.old} to {one.new}" for one in differences)
+        files = self._files(layers)
+        self._keep(lambda: self._versions.add(loaded.config_id, self._now_ns(), "edit", files, changed))
+        self._log(
+            "info",
+            "config_changed",
+            config_id=loaded.config_id,
+            version=self.number,
+            keys=len(changed),
+            changed=list(changed[:SHOWN_MAX]),
+        )
+
+    async def _still(self) -> tuple[Layer, ...]:
+        """Return the files when two looks that stand apart agree; the newest, where they never do."""
+        layers = await asyncio.to_thread(self._environment.read)
+        if fingerprint(layers) == self._seen:
+            return layers
+        for _ in range(LOOKS_MAX):
+            await asyncio.sleep(STILL_S)
+            before, layers = layers, await asyncio.to_thread(self._environment.read)
+            if fingerprint(before) == fingerprint(layers):
+                break
+        return layers
+
+    def _invalid(self, mark: bytes, error: ConfigInvalid | OSError) -> None:
+        """Say what is wrong with the files, once for each state of them."""
+        if mark != self._seen:
+            self._seen = mark
+            mistakes = error.mistakes if isinstance(error, ConfigInvalid) else (error,)
+            self._refuse(ConfigResult(mark.hex()[:12], tuple(map(str, mistakes))))
+
+    def _files(self, layers: tuple[Layer, ...]) -> dict[str, str]:
+        return files_of(layers, self._folder)
+
+    def _load(self, layers: tuple[Layer, ...]) -> Loaded | None:
+        """Return an older version as this program reads it, None where it cannot."""
+        try:
+            return self._environment.parse(layers)
+        except ConfigInvalid:
+            return None
+
+    def _keep(self, add: Callable[[], int]) -> None:
+        """Keep a version; a disk that does not take it is no reason to trade by another configuration."""
+        try:
+            self.number = add()
+        except OSError as error:
+            self.number = 0
+            self._log("warning", "config_version_not_kept", reason=f"{error.filename}: {error.strerror}")
+
+
+def fingerprint(layers: Sequence[Layer]) -> bytes:
+    """Return what changes with any byte of any file."""
+    digest = blake2b(digest_size=16)
+    for layer in layers:
+        digest.update(f"{layer.name} {len(layer.data)}\n".encode() + layer.data)
+    return digest.digest()
+
+
+def _where(one: Difference, loaded: Loaded) -> str:
+    """Return why a key cannot change now, with the place that says its new value."""
+    place = _place_of(one.key, loaded)
+    return f"{place}: {one}" if place else str(one)
+
+
+def _placed(no: Refused | Outage, loaded: Loaded) -> str:
+    """Return why the rest of the program refuses it, with the place of the key that it names first."""
+    text = no.text if isinstance(no, Refused) else str(no)
+    place = _place_of(text.partition(": ")[0], loaded)
+    return f"{place}: {text}" if place else str(no)
+
+
+def _place_of(key: str, loaded: Loaded) -> str | None:
+    """Return where a key was said, or the nearest one above it."""
+    place = None
+    while key and place is None:
+        found, key = loaded.origins.get(key), key.rpartition(".")[0]
+        place = None if found is None else str(found)
+    return place

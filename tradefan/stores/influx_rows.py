@@ -1,0 +1,125 @@
+"""An InfluxDB 1.x, asked: what the daemon wrote there, with columns and order of the embedded store.
+
+Several rows may share a millisecond, within which a point's own time says nothing of their order
+(docs/influx.md). So the millisecond in which the limit falls is read whole, and rows are put in order here
+by their exact instants.
+Source of the language: https://docs.influxdata.com/influxdb/v1/query_language/explore-data/
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import aiohttp
+
+from tradefan.errors import Outage
+from tradefan.stores.influx import InfluxSettings, ServerError, open_client
+from tradefan.stores.queries import FOREVER, SHAPES, NotInStore, Question, Shape
+from tradefan.stores.schema import MEASUREMENTS
+from tradefan.units import MS
+
+_NS_MAX = 9_223_372_036_854_775_806 - 2 * MS
+_WITH_INSTRUMENTS = ("bars", "trades", "fills", "indicators")
+
+
+class InfluxRows:
+    """Rows of one database."""
+
+    def __init__(self, settings: InfluxSettings) -> None:
+        """Name the server; nothing is opened before a question."""
+        self._settings = settings
+
+    async def rows(self, question: Question) -> Sequence[Sequence[Any]]:
+        """Return the rows of a question, oldest first."""
+        if question.source != "feed":
+            raise NotInStore(f"InfluxDB has {question.kind} of the feed, not of {question.source}")
+        shape = SHAPES[question.kind]
+        found = await self._read(shape, question, question.start_ns, question.end_ns, question.limit)
+        if len(found) == question.limit and MEASUREMENTS[shape.message].apart:
+            at = shape.columns.index(shape.at) if shape.at in shape.columns else 0
+            first_ns = min(row[at] for row in found) // MS * MS
+            edge = await self._read(
+                shape, question, max(first_ns, question.start_ns), min(first_ns + MS, question.end_ns), None
+            )
+            found = [row for row in found if row[at] >= first_ns + MS] + edge
+        found.sort(key=_order(shape))
+        names = len(shape.columns)
+        return [row[:names] for row in found[-question.limit :]]
+
+    async def instruments(self, symbol: str) -> Sequence[str]:
+        """Return the ids of which there are points, by symbol or id."""
+        found: set[str] = set()
+        for measurement in _WITH_INSTRUMENTS:
+            series = await self._ask(f'SHOW TAG VALUES FROM "{measurement}" WITH KEY = "instrument"')
+            found |= {row[1] for one in series for row in one["values"]}
+        return sorted(name for name in found if symbol in (name, name.partition(":")[2]))
+
+    async def _read(
+        self, shape: Shape, question: Question, start_ns: int, end_ns: int, limit: int | None
+    ) -> list[tuple[Any, ...]]:
+        """Return columns of the shape, and what orders rows of one instant behind them; in no order."""
+        table = MEASUREMENTS[shape.message]
+        names = (*shape.columns, *(() if shape.then in shape.columns else (shape.then,)))
+        forms = dict(zip(shape.columns, shape.forms, strict=True))
+        exact = [name for name, form in forms.items() if form == "decimal"]
+        fields = ", ".join(f'"{name}"' for name in (*names, *(f"{name}_exact" for name in exact)))
+        where = [f"{_quoted(name)} = {_text(value)}" for name, value in question.filters.items()]
+        # The time of a point may lie up to a millisecond from the instant of its row.
+        since, until = max(start_ns - MS, 0), min(end_ns, _NS_MAX) + MS
+        where += [f"time >= {since}", f"time < {until}"]
+        if shape.at not in table.tags and start_ns > 0:
+            where.append(f"{_quoted(shape.at)} >= {start_ns}")
+        if end_ns < FOREVER:
+            where.append(f"{_quoted(shape.at)} < {end_ns}")
+        most = "" if limit is None else f" LIMIT {limit}"
+        query = (
+            f'SELECT {fields} FROM "{table.name}" '  # noqa: S608 names are ours, texts are quoted
+            f"WHERE {' AND '.join(where)} ORDER BY time DESC{most}"
+        )
+        series = await self._ask(query)
+        rows = [dict(zip(one["columns"], row, strict=True)) for one in series for row in one["values"]]
+        return [tuple(_value(row, name, forms.get(name)) for name in names) for row in rows]
+
+    async def _ask(self, query: str) -> list[dict[str, Any]]:
+        client = open_client(self._settings)
+        try:
+            async with asyncio.timeout(self._settings.timeout_s):
+                answer = await client.query(query, epoch="ns")
+        except (aiohttp.ClientError, ServerError, TimeoutError, OSError, ValueError) as error:
+            reason = f"{type(error).__name__}: {error}".rstrip(": ")
+            raise Outage(f"{self._settings.url}: {reason}") from error
+        finally:
+            await client.close()
+        (result,) = answer["results"]
+        if "error" in result:
+            raise Outage(f"{self._settings.url}: {result['error']}")
+        series: list[dict[str, Any]] = result.get("series", [])
+        return series
+
+
+def _order(shape: Shape) -> Any:  # noqa: ANN401 a key for `sort`
+    at = shape.columns.index(shape.at)
+    then = shape.columns.index(shape.then) if shape.then in shape.columns else len(shape.columns)
+    return lambda row: (row[at], row[then])
+
+
+def _value(row: dict[str, Any], name: str, form: str | None) -> Any:  # noqa: ANN401 whatever a column holds
+    value = row.get(name)
+    if form == "text":
+        return value or ""
+    if form == "decimal" and value is not None:
+        # The float stands alone where it prints as that Decimal.
+        return row.get(f"{name}_exact") or repr(float(value))
+    if form == "float" and value is not None:
+        return float(value)
+    return value
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def _text(value: str) -> str:
+    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"

@@ -1,0 +1,274 @@
+"""What can be asked of the stores: one form of question, and the same answer whichever store gives it.
+
+A question names a kind of row, whose rows are wanted, from when (inclusive) until when (exclusive), and how
+many at most: the newest of those that fit, in order of time. Two rows of one instant stand in the order of
+their id.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any, Literal, NamedTuple, Protocol
+
+from msgspec import Struct
+
+from tradefan.errors import Refused
+from tradefan.messages.account import EquityPoint, IndicatorPoint
+from tradefan.messages.market import Bar, Trade
+from tradefan.messages.orders import FillUpdate
+from tradefan.stores.columns import Columns, Form, columns_of
+from tradefan.stores.schema import MEASUREMENTS, kinds
+
+Kind = Literal["bars", "trades", "fills", "equity", "indicators"]
+Source = Literal["venue", "feed", "user"]
+SOURCES: tuple[Source, ...] = ("venue", "feed", "user")
+"""Where bars come from: the venue's own (`tradefan data import`), ours of what the feed said, those that a
+user stored. Where several have one, the first of these is taken."""
+LIMIT_MAX = 1_000_000
+FOREVER = 2**63 - 1
+BAR_COLUMNS = ("open_ns", "open", "high", "low", "close", "volume")
+BAR_FORMS: tuple[Form, ...] = ("int", "float", "float", "float", "float", "float")
+
+
+class Shape(NamedTuple):
+    """A kind's message, the columns of its answer, its instant and the id behind it, what may be named."""
+
+    message: type[Struct]
+    columns: tuple[str, ...]
+    at: str
+    then: str
+    filters: tuple[str, ...]
+
+    @property
+    def forms(self) -> tuple[Form, ...]:
+        """Say what each column holds."""
+        table = MEASUREMENTS[self.message]
+        known = dict(zip(table.columns, kinds(self.message), strict=True))
+        return tuple(known[name] for name in self.columns)
+
+
+SHAPES: dict[Kind, Shape] = {
+    "bars": Shape(Bar, BAR_COLUMNS, "open_ns", "open_ns", ("instrument", "timeframe")),
+    "trades": Shape(
+        Trade, ("event_ns", "trade_id", "price", "qty", "taker_side"), "event_ns", "trade_id", ("instrument",)
+    ),
+    "fills": Shape(
+        FillUpdate,
+        (
+            "event_ns",
+            "account",
+            "instrument",
+            "owner",
+            "side",
+            "qty",
+            "price",
+            "fee",
+            "fee_asset",
+            "liquidity",
+            "realised",
+            "trade_id",
+            "parent_id",
+        ),
+        "event_ns",
+        "lsn",
+        ("account", "instrument", "owner"),
+    ),
+    "equity": Shape(
+        EquityPoint,
+        ("at_ns", "account", "equity", "realised", "unrealised", "fees", "drawdown", "exposure"),
+        "at_ns",
+        "account",
+        ("account",),
+    ),
+    "indicators": Shape(
+        IndicatorPoint,
+        ("at_ns", "owner", "instrument", "name", "value"),
+        "at_ns",
+        "name",
+        ("owner", "instrument", "name"),
+    ),
+}
+
+
+class Question(Struct, frozen=True):
+    """What is asked; a filter that is None lets all through."""
+
+    kind: Kind
+    instrument: str | None = None
+    timeframe: str | None = None
+    owner: str | None = None
+    account: str | None = None
+    name: str | None = None
+    source: Source = "feed"
+    start_ns: int = 0
+    end_ns: int = FOREVER
+    limit: int = 1000
+
+    @property
+    def filters(self) -> dict[str, str]:
+        """Return what rows must have."""
+        wanted = ((name, getattr(self, name)) for name in SHAPES[self.kind].filters)
+        return {name: value for name, value in wanted if value is not None}
+
+
+class NotInStore(Refused):
+    """That store never has such rows."""
+
+    def __init__(self, text: str) -> None:
+        """Say which."""
+        super().__init__("NOT_IN_STORE", text)
+
+
+class Rows(Protocol):
+    """A store that can be asked."""
+
+    async def rows(self, question: Question) -> Sequence[Sequence[Any]]:
+        """Return rows in the columns of its kind's shape, oldest first; Decimals as exact text.
+
+        Raises:
+            Outage: it does not answer.
+            NotInStore: it never has such rows.
+        """
+
+    async def instruments(self, symbol: str) -> Sequence[str]:
+        """Return the ids of that symbol, or that id, of which it has rows."""
+
+
+class Cache:
+    """Answers that were given within the last moment, in this process; the least used go first."""
+
+    def __init__(self, now_s: Callable[[], float], ttl_s: float = 1.0, most: int = 256) -> None:
+        """Keep at most so many answers, each for so long."""
+        self.hits = 0
+        self.misses = 0
+        self._now_s = now_s
+        self._ttl_s = ttl_s
+        self._most = most
+        self._kept: OrderedDict[Any, tuple[float, Any]] = OrderedDict()
+
+    def get(self, key: Any) -> Any:  # noqa: ANN401 whatever was put there
+        """Return what was put under a key, None where nothing is or it is too old; both are counted."""
+        found = self._kept.get(key)
+        if found is None or self._now_s() - found[0] > self._ttl_s:
+            self.misses += 1
+            return None
+        self.hits += 1
+        self._kept.move_to_end(key)
+        return found[1]
+
+    def put(self, key: Any, value: Any) -> None:  # noqa: ANN401
+        """Keep a value under a key from now on."""
+        self._kept[key] = (self._now_s(), value)
+        self._kept.move_to_end(key)
+        if len(self._kept) > self._most:
+            self._kept.popitem(last=False)
+
+    def clear(self) -> None:
+        """Forget everything: something was stored."""
+        self._kept.clear()
+
+    @property
+    def hit_rate(self) -> float | None:
+        """Return the share of questions that were answered from here, None before the first."""
+        asked = self.hits + self.misses
+        return self.hits / asked if asked else None
+
+
+class Queries:
+    """Asks one store, through a cache."""
+
+    def __init__(self, store: Rows, cache: Cache) -> None:
+        """Ask this store."""
+        self.cache = cache
+        self._store = store
+
+    async def market_data(
+        self,
+        symbol: str,
+        timeframe: str,
+        start_ns: int = 0,
+        end_ns: int = FOREVER,
+        limit: int = 1000,
+        *,
+        source: Source | None = None,
+    ) -> Columns:
+        """Return bars: `open_ns open high low close volume source`.
+
+        Without a `source` those of all that the store has, each instant once (`SOURCES`).
+        """
+        instrument = await self._instrument(symbol)
+        wanted = SOURCES if source is None else (source,)
+        questions = [
+            Question("bars", instrument, timeframe, source=one, start_ns=start_ns, end_ns=end_ns, limit=limit)
+            for one in wanted
+        ]
+        return await self._cached(tuple(questions), self._merged)
+
+    async def ask(self, question: Question, *, exact: bool = False) -> Columns:
+        """Return the rows of a question; its instrument may be a symbol."""
+        if question.instrument is not None:
+            known = await self._instrument(question.instrument)
+            question = Question(**{**_fields(question), "instrument": known})
+
+        async def answer(one: Question) -> Columns:
+            shape = SHAPES[one.kind]
+            rows = [*await self._store.rows(_checked(one))]
+            if one.kind == "indicators":
+                users = Question(**{**_fields(one), "source": "user"})
+                with suppress(NotInStore):
+                    rows += await self._store.rows(users)
+                at, then = (shape.columns.index(name) for name in (shape.at, shape.then))
+                rows = sorted(rows, key=lambda row: (row[at], row[then]))[-one.limit :]
+            return columns_of(shape.columns, shape.forms, rows, exact=exact)
+
+        return await self._cached(question, answer, exact)
+
+    async def _merged(self, questions: tuple[Question, ...]) -> Columns:
+        rows: dict[int, tuple[Any, ...]] = {}
+        limit = questions[0].limit
+        for question in reversed(questions):
+            try:
+                found = await self._store.rows(_checked(question))
+            except NotInStore:
+                if len(questions) == 1:
+                    raise
+                continue
+            rows |= {row[0]: (*row, question.source) for row in found}
+        newest = [rows[at] for at in sorted(rows)[-limit:]]
+        return columns_of((*BAR_COLUMNS, "source"), (*BAR_FORMS, "text"), newest, exact=False)
+
+    async def _cached(self, key: Any, answer: Callable[..., Any], *more: Any) -> Columns:  # noqa: ANN401
+        found: Columns | None = self.cache.get((key, *more))
+        if found is None:
+            found = await answer(key)
+            self.cache.put((key, *more), found)
+        return found
+
+    async def _instrument(self, symbol: str) -> str:
+        key = ("instrument", symbol)
+        known: str | None = self.cache.get(key)
+        if known is not None:
+            return known
+        found = await self._store.instruments(symbol)
+        if len(found) > 1:
+            raise Refused(
+                "AMBIGUOUS_SYMBOL", f"{symbol} is stored as {' and '.join(found)}; name one of them"
+            )
+        if not found:
+            raise Refused("UNKNOWN_INSTRUMENT", f"nothing is stored of {symbol!r}")
+        self.cache.put(key, found[0])
+        return found[0]
+
+
+def _fields(question: Question) -> dict[str, Any]:
+    return {name: getattr(question, name) for name in question.__struct_fields__}
+
+
+def _checked(question: Question) -> Question:
+    if not 1 <= question.limit <= LIMIT_MAX:
+        raise Refused("BAD_LIMIT", f"limit: expected 1 to {LIMIT_MAX}, got {question.limit}")
+    if question.start_ns >= question.end_ns:
+        raise Refused("BAD_RANGE", "expected a start before the end")
+    return question
