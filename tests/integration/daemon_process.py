@@ -111,7 +111,16 @@ class DaemonProcess:
     # --- its faces ----------------------------------------------------------------------------------
 
     def ask(self, path: str, body: dict[str, Any] | None = None, **headers: str) -> tuple[int, Any]:
-        """Return status and JSON; status 0 while nobody listens."""
+        """Return status and JSON; status 0 while nobody listens.
+
+        What only reads is asked again on 429: who waits for something asks more often than it is let.
+        """
+        while (said := self.ask_once(path, body, **headers))[0] == 429 and body is None:
+            time.sleep(0.1)
+        return said
+
+    def ask_once(self, path: str, body: dict[str, Any] | None = None, **headers: str) -> tuple[int, Any]:
+        """Return status and JSON, 429 too; status 0 while nobody listens."""
         data = None if body is None else json.dumps(body).encode()
         try:
             if path.startswith("/api/") and "Authorization" not in headers:
@@ -127,10 +136,7 @@ class DaemonProcess:
             return 0, None
 
     def status(self) -> dict[str, Any]:
-        while (said := self.ask("/status"))[0] == 429:
-            # Who waits for something asks more often than the daemon lets anybody.
-            time.sleep(0.1)
-        code, status = said
+        code, status = self.ask("/status")
         assert code == 200, (code, status)
         found: dict[str, Any] = status
         return found
