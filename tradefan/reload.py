@@ -63,6 +63,8 @@ class Reloader:
         self._now_ns = now_ns
         self._seen = fingerprint(environment.layers)
         self._answer: asyncio.Future[ConfigResult] | None = None
+        self._late: dict[str, Callable[[], None]] = {}
+        """What is still to be done for a swap that was not answered in time."""
         self.number = 0
         """That of the version in force; 0 while none could be kept."""
         self.judged = self._seen
@@ -111,7 +113,10 @@ class Reloader:
 
     def answered(self, result: ConfigResult) -> None:
         """Hear how a swap ended."""
-        if self._answer is not None and not self._answer.done():
+        late = self._late.pop(result.config_id, None)
+        if late is not None and not result.errors:
+            late()
+        elif late is None and self._answer is not None and not self._answer.done():
             self._answer.set_result(result)
 
     async def _activate(
@@ -129,10 +134,14 @@ class Reloader:
                 result = await self._answer
         except TimeoutError:
             self._log("error", "config_swap_unanswered", config_id=loaded.config_id)
+            self._late[loaded.config_id] = lambda: self._active(loaded, layers, differences)
             return
-        if result.errors:
-            # The configurator has said why.
-            return
+        if not result.errors:
+            # Otherwise the configurator has said why.
+            self._active(loaded, layers, differences)
+
+    def _active(self, loaded: Loaded, layers: tuple[Layer, ...], differences: Sequence[Difference]) -> None:
+        """Keep and tell what is in force from now on."""
         changed = tuple(f"{one.key}: from {one.old} to {one.new}" for one in differences)
         files = self._files(layers)
         self._keep(lambda: self._versions.add(loaded.config_id, self._now_ns(), "edit", files, changed))

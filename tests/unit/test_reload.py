@@ -36,6 +36,7 @@ class Desk:
         self.refused: list[tuple[str, ...]] = []
         self.rules: tuple[Instrument, ...] = ()
         self.no: Refused | Outage | None = None
+        self.silent = False
         self.logs: list[tuple[str, str, dict[str, Any]]] = []
         self.versions = ConfigVersions(folder.parent / "versions")
         self.reloader = Reloader(
@@ -63,7 +64,8 @@ class Desk:
         if not errors:
             self.config = new
             self.ids.append(msg.config_id)
-        asyncio.get_running_loop().call_soon(self.reloader.answered, ConfigResult(msg.config_id, errors))
+        if not self.silent:
+            asyncio.get_running_loop().call_soon(self.reloader.answered, ConfigResult(msg.config_id, errors))
 
     def refuse(self, msg: Message) -> None:
         assert isinstance(msg, ConfigResult)
@@ -221,6 +223,23 @@ async def test_versions_when_the_disk_does_not_take_them_then_the_edit_is_in_for
     assert desk.config.risk.max_order_notional == 1234
     assert "config_version_not_kept" in [event for _, event, _ in desk.logs]
     assert desk.reloader.number == 0
+
+
+async def test_swap_when_its_answer_is_late_then_is_kept_when_it_comes(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is in force is a version, however long the kernel took; one that it refuses is none."""
+    monkeypatch.setattr("tradefan.reload.ANSWER_S", 0.01)
+    desk.silent = True
+    await desk.edit("risk:\n  max_order_notional: 1234\n")
+    await desk.edit("risk:\n  max_order_notional: 1235\n")
+    first, second = desk.ids[-2:]
+    assert [event for _, event, _ in desk.logs][-2:] == ["config_swap_unanswered"] * 2
+    assert desk.reloader.number == 1
+    desk.reloader.answered(ConfigResult(second, ("no",)))
+    assert desk.reloader.number == 1
+    desk.reloader.answered(ConfigResult(first, ()))
+    assert (desk.reloader.number, desk.versions.read(2).config_id) == (2, first)
 
 
 def test_start_when_the_files_are_those_of_before_then_is_the_same_version(desk: Desk) -> None:
