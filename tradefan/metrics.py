@@ -231,14 +231,15 @@ class Metrics(Collector):
             yield _family(metric, counts)
 
     def _costs(self) -> Iterator[Metric]:
-        """Give what finally analysed parents have cost; each instrument has its children from the start."""
-        oms, names = self._views.oms(), tuple(self._views.plan.instruments)
-        counts = {} if oms is None else oms.costs
-        rows = {
-            (algo, name): counts.get(algo, {}).get(name, _NO_COSTS)
-            for algo in {**dict.fromkeys(registered("executor")), **counts}
-            for name in names
-        }
+        """Give what finally analysed parents have cost, as 0 where the first of its kind is followed.
+
+        All kinds for all instruments would be thousands of samples that nobody has asked for.
+        """
+        oms, trading = self._views.oms(), self._views.trading()
+        followed = () if trading is None else (trading.parents.get(name) for name in trading.tracks)
+        rows = {(one.order.algo, str(one.order.instrument)): _NO_COSTS for one in followed if one}
+        for algo, by_instrument in ({} if oms is None else oms.costs).items():
+            rows |= {(algo, str(name)): count for name, count in by_instrument.items()}
         for word, name in _COST_HISTOGRAMS.items():
             counted = (
                 (children, getattr(count, word), getattr(count, f"{word}_sum"))

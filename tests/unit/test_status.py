@@ -14,6 +14,7 @@ from rich.console import Console
 
 from tests.metric_page import PAGE, page
 from tests.simulation.world import T0, World, development, recordings
+from tradefan.actors.oms_tca_state import BPS_BUCKETS, CostCounts
 from tradefan.drivers.watchdog import Watchdog
 from tradefan.environment import Environment
 from tradefan.errors import Refused
@@ -36,6 +37,7 @@ PROMISED = """
     orders fills refusals actors stores
 """
 LABELS = "venue account instrument owner side status actor lane algo limit store measurement pool reason"
+ETH = InstrumentId("binance:ETH/USDT")
 EMA_OFF = "strategies.ema_cross_eth=null"
 
 
@@ -308,6 +310,27 @@ def test_metrics_when_nothing_has_happened_then_the_children_are_there(seen: See
     missing = [key for key in counters - started.keys() if not key[0].startswith(of_orders)]
     assert missing == []
     assert started["tradefan_feed_gaps_total", "binance:ETH/USDT"] == 0
+
+
+def test_costs_when_counted_then_only_of_algorithms_in_use(seen: Seen) -> None:
+    """Every algorithm on every instrument would be thousands of samples; zero comes before the first one."""
+
+    def counts() -> dict[tuple[str, str], float]:
+        families = text_string_to_metric_families(seen.picture.metrics().decode())
+        samples = [one for family in families for one in family.samples]
+        return {
+            (one.labels["algo"], one.labels["instrument"]): one.value
+            for one in samples
+            if one.name == "tradefan_shortfall_bps_bucket" and one.labels["le"] == "+Inf"
+        }
+
+    assert counts() == {}
+    seen.world.run_until(lambda: bool(counts()))
+    assert counts() == {("market", "binance:BTC/USDT"): 0}
+    analysed = seen.world.view("oms").costs
+    analysed["twap"] = {ETH: CostCounts(shortfall=[1] * (len(BPS_BUCKETS) + 1))}
+    seen.world.run(1)
+    assert counts() == {("market", "binance:BTC/USDT"): 0, ("twap", ETH): len(BPS_BUCKETS) + 1}
 
 
 def test_metrics_when_trading_then_equal_status(trading: Seen) -> None:
