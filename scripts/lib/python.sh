@@ -7,10 +7,11 @@ python_version() {
         2>/dev/null </dev/null
 }
 
-# Print a Python that can make the environment. Each is run: a pyenv shim exists for versions that are not there.
+# Print a Python that can make the environment: TRADEFAN_PYTHON, or the newest that is found. Each is run: a pyenv
+# shim exists for versions that are not there.
 find_python() {
     local name candidate version useless=""
-    for name in python3.14 python3.13 python3.12 python3.11 python3 python; do
+    for name in ${TRADEFAN_PYTHON:+"$TRADEFAN_PYTHON"} python3.14 python3.13 python3.12 python3.11 python3 python; do
         while IFS= read -r candidate; do
             version="$(python_version "$candidate")" || continue
             if "$candidate" -c 'import ensurepip, venv' 2>/dev/null </dev/null; then
@@ -19,6 +20,8 @@ find_python() {
             fi
             useless="$candidate ($version)"
         done < <(type -aP "$name" || true)
+        # Whoever names one gets that one or none.
+        if [[ -n "${TRADEFAN_PYTHON:-}" ]]; then break; fi
     done
     no_python "$useless"
 }
@@ -28,14 +31,24 @@ no_python() {
         fail "$MISSING" "$1 cannot make environments: its modules venv and ensurepip are missing." \
             "On Debian and Ubuntu: sudo apt install python3-venv"
     fi
+    if [[ -n "${TRADEFAN_PYTHON:-}" ]]; then
+        fail "$MISSING" "TRADEFAN_PYTHON is $TRADEFAN_PYTHON, which does not run as Python 3.11 or newer."
+    fi
     fail "$MISSING" "TradeFan needs Python 3.11 or newer; none of python3.14 ... python3.11, python3, python runs as one." \
         "On Debian 12, Ubuntu 24.04 or newer: sudo apt install python3 python3-venv" \
         "Elsewhere: pyenv install 3.13 && pyenv global 3.13, or brew install python"
 }
 
-# A moved checkout leaves scripts in .venv that name the old folder, so such an environment is made again.
+# base_of PYTHON: where the interpreter itself is installed, below any environment.
+base_of() {
+    "$1" -c 'import sys; print(sys.base_prefix, *sys.version_info[:2])' 2>/dev/null </dev/null
+}
+
+# A moved checkout leaves scripts in .venv that name the old folder, so such an environment is made again; so is
+# one of another Python than TRADEFAN_PYTHON.
 venv_is_usable() {
     python_version "$PYTHON" >/dev/null || return 1
+    if [[ -n "${TRADEFAN_PYTHON:-}" && "$(base_of "$TRADEFAN_PYTHON")" != "$(base_of "$PYTHON")" ]]; then return 1; fi
     ! grep -q '^command = ' "$VENV/pyvenv.cfg" || grep -qF -- "$VENV" "$VENV/pyvenv.cfg"
 }
 

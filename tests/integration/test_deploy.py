@@ -101,6 +101,18 @@ def test_find_python_when_shims_fail_then_takes_the_one_that_runs(checkout: Path
     assert (done.returncode, done.stdout, done.stderr) == (0, f"{bare_path}/python3\n", "")
 
 
+def test_find_python_when_one_is_named_then_takes_that_one_or_none(checkout: Path, bare_path: Path) -> None:
+    """Who knows which Python is the fast one says so, and hears when it is none."""
+    put_program(bare_path / "python3", f'exec {sys.executable} "$@"')
+    put_program(bare_path / "mine", f'exec {sys.executable} "$@"')
+    env = {"PATH": str(bare_path), "TRADEFAN_PYTHON": str(bare_path / "mine")}
+    done = function(checkout, "find_python", env=env)
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"{bare_path}/mine\n", "")
+    done = function(checkout, "find_python", env={**env, "TRADEFAN_PYTHON": "/nowhere/python3"})
+    assert (done.returncode, done.stdout) == (69, "")
+    assert "TRADEFAN_PYTHON is /nowhere/python3, which does not run" in done.stderr
+
+
 def test_deploy_when_no_python_then_exit_69_says_what_to_install(checkout: Path, bare_path: Path) -> None:
     """A machine without Python is told so before anything is written."""
     done = deploy(checkout, "-e", "development", "-a", "deploy", env={"PATH": str(bare_path)})
@@ -157,6 +169,16 @@ def test_environment_when_its_python_is_gone_then_is_made_again(small_venv: Path
     (small_venv / ".venv" / "bin" / "python").unlink()
     (small_venv / ".venv" / "bin" / "python").symlink_to("/nowhere/python3")
     assert current(small_venv, "runtime") is False
+
+
+def test_environment_when_another_python_is_named_then_is_made_again(small_venv: Path) -> None:
+    """The same Python by another name is the same; one that is installed elsewhere is not."""
+    same, other = small_venv / "same", small_venv / "other"
+    put_program(same, f'exec {sys.executable} "$@"')
+    put_program(other, "echo /elsewhere 3 11")
+    for named, code in ((same, 0), (other, 1)):
+        done = function(small_venv, "venv_is_usable", env={"TRADEFAN_PYTHON": str(named)})
+        assert done.returncode == code
 
 
 @pytest.mark.slow
