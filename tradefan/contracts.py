@@ -285,6 +285,7 @@ class Decide(Struct, frozen=True):
     share: int = 0
     factor: float = 1.0
     price: int | None = None
+    unseen: float = 0.0
 
 
 class Replan(Struct, frozen=True):

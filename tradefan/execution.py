@@ -388,6 +388,7 @@ class Decide(Struct, frozen=True):
     factor: float = 1.0
     price: int | None = None
     most: int | None = None
+    unseen: float = 0.0
 
 
 class Replan(Struct, frozen=True):
@@ -423,12 +424,13 @@ Command: TypeAlias = Place | Move | Cancel | Query | Wake | Decide | Replan | Ho
 
 
 class Target(Struct, frozen=True):
-    """What should be done behind the decision before, and behind this one, in lots; `share` as in `Clip`."""
+    """What should be done behind the decision before, and behind this one, in lots; the rest as in `Clip`."""
 
     before: int
     lots: int
     share: int = 0
     factor: float = 1.0
+    unseen: float = 0.0
 
 
 class Planned(Struct, frozen=True):

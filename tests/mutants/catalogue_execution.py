@@ -159,8 +159,22 @@ _VWAP = (
         "dynamic-counts-the-past",
         "What traded before the plan was made counts as traded in its window.",
         "executors/trajectories.py",
-        "observed = float(max(view.volume.total - plan.volume_base, 0))",
-        "observed = float(view.volume.total)",
+        "counted = float(max(view.volume.total - plan.volume_base, 0))",
+        "counted = float(view.volume.total)",
+    ),
+    _walked(
+        "dynamic-bursts",
+        "What missed decisions would have done belongs to the next one, where no cap bounds it.",
+        "executors/trajectories.py",
+        "if k > (0 if last is None else last.k + 1):",
+        "if k < 0:",
+    ),
+    _walked(
+        "dynamic-forgets-the-unseen",
+        "What traded while nobody saw it counts once, and is gone at the next decision.",
+        "executors/trajectories.py",
+        "return observed, factor, observed - counted",
+        "return observed, factor, unseen",
     ),
 )
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from tests.property import curve_oracle
+from tests.property import schedule_oracle
 from tests.property.kid import Kid
 from tradefan.core.schedule import ceil_div
 from tradefan.execution import (
@@ -85,6 +85,8 @@ class Walk:
     """Whether something has happened that asks by itself: a report, the feed's quality, another plan."""
     held_ns: int = 0
     made_for: PlanInput | None = None
+    live: tuple[int, float, float] = (0, 1.0, 0.0)
+    """Of a plan: m of its live curve, and how many lots are thought to have traded that nobody saw."""
 
     def __post_init__(self) -> None:
         self.rng = Random(self.seed)
@@ -264,8 +266,8 @@ class Walk:
         if isinstance(self.recipe.settings, Rated) and command.reason != AT_END and command.price is None:
             cap, volume = self.recipe.settings.max_rate, view.volume
             assert command.lots + volume.own_window <= cap * volume.window, "max_rate"
-        if not ahead and self.plan.taus and self.made_for is not None and self.made_for.volumes:
-            curve_oracle.hold(self, command)
+        if not ahead and self.plan.taus and self.now_ns < (self.plan.end_ns or 0):
+            schedule_oracle.hold(self, command)
         self.clip = Clip(
             self.clips,
             self.plans,
@@ -282,6 +284,9 @@ class Walk:
             command.share,
             command.factor,
             command.price,
+            view.volume.total,
+            0,
+            command.unseen,
         )
         self.clips += 1
 

@@ -40,6 +40,11 @@ CASES: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
     "twap, i would": ("twap", {"i_would_price": 9_990}, {"i_would": 9_990}),
     "vwap": ("vwap", {}, {"curve": (500, 300, 200, 400)}),
     "vwap, dynamic": ("vwap", {"mode": "dynamic"}, {"curve": (500, 300, 200, 400)}),
+    "vwap, i would": (
+        "vwap",
+        {"mode": "dynamic", "i_would_price": 9_990},
+        {"curve": (500, 300, 200, 400), "i_would": 9_990},
+    ),
     "pov": ("pov", {}, {}),
     "iceberg": ("iceberg", {"display": 30}, {"display": 30, "limit": 10_010}),
     "iceberg, limit": ("iceberg", {"display": 30, "peg": True}, {"display": 30, "limit": 10_001}),

@@ -161,6 +161,7 @@ def _decide(turn: Turn, parent: ParentState, command: Decide) -> None:
         command.price,
         volume.total,
         volume.own,
+        command.unseen,
     )
     turn.emit(Decision(turn.now, parent.order.parent_id, clip))
     turn.parents[parent.order.parent_id] = None

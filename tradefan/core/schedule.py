@@ -214,6 +214,15 @@ def live_share(volumes: Sequence[float], k: int, observed: float, factor: float,
     return min(max(round(share * SHARE_DEN), before), SHARE_DEN)
 
 
+def seen_share(volumes: Sequence[float], k: int, observed: float, factor: float) -> int:
+    """Return the numerator of what should have been done before interval k, by what has traded until now.
+
+    F = V_obs / (V_obs + m sum of v_j from k on): for decisions that nobody took.
+    """
+    whole = observed + factor * sum(volumes[k:])
+    return min(round(observed / whole * SHARE_DEN), SHARE_DEN) if whole > 0 else 0
+
+
 def ceil_div(value: int, by: int) -> int:
     """Divide and round up."""
     return -(-value // by)

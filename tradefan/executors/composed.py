@@ -201,6 +201,7 @@ def _exact(view: ParentView, sheet: View, command: Command) -> ExecutorCommand:
                 command.share,
                 command.factor,
                 command.price,
+                command.unseen,
             )
         case Hold():
             return PauseParent(command.reason)

@@ -225,11 +225,12 @@ def _would(settings: Common, view: View) -> Decide | Wake | None:
     if lots < max(view.plan.min_clip, 1):
         return at_next_quote()
     deadline_ns: int | None = view.now_ns + settings.participation_window
-    k, target, before, share, factor = -1, 0, 0, 0, 1.0
+    k, target, before, share, factor, unseen = -1, 0, 0, 0, 1.0, 0.0
     if clip is not None and clip.plan == view.plans:
         k, target, before, share, factor = clip.k, clip.target, clip.before, clip.share, clip.factor
+        unseen = clip.unseen
         deadline_ns = clip.deadline_ns if _lives(view, clip) else deadline_ns
-    return Decide(k, target, lots, lots, deadline_ns, I_WOULD, before, share, factor, price)
+    return Decide(k, target, lots, lots, deadline_ns, I_WOULD, before, share, factor, price, unseen=unseen)
 
 
 def _behind_would(view: View) -> View:

@@ -67,7 +67,18 @@ class Times:
         )
         deadline_ns = self._at(view, k + 1) if k + 1 < n else plan.end_ns
         lots = min(owed, view.rest)
-        return Decide(k, target.lots, owed, lots, deadline_ns, "", target.before, target.share, target.factor)
+        return Decide(
+            k,
+            target.lots,
+            owed,
+            lots,
+            deadline_ns,
+            "",
+            target.before,
+            target.share,
+            target.factor,
+            unseen=target.unseen,
+        )
 
     def _at(self, view: View, k: int) -> int:
         plan = view.plan

@@ -11,8 +11,8 @@ from msgspec.structs import replace
 from tradefan.contracts import Settings, register
 from tradefan.core import schedule
 from tradefan.core.schedule import Shares, ceil_div
-from tradefan.execution import Common, PlanInput, Planned, Scheduled, Target, View
-from tradefan.messages.plan import Plan
+from tradefan.execution import I_WOULD, Common, PlanInput, Planned, Scheduled, Target, View
+from tradefan.messages.plan import Clip, Plan
 from tradefan.setting import unit
 from tradefan.spans import Span
 from tradefan.units import MINUTE, SECOND
@@ -149,29 +149,46 @@ class LiveCurve:
         return replace(static, volumes=tuple(ceil_div(step, given.bucket_ns) for step in steps))
 
     def target(self, view: View, k: int) -> Target:
-        """Return F_k of what was observed, as a share of what was open when the plan was made."""
+        """Return F_k of what was observed, as a share of what was open when the plan was made.
+
+        What decisions that nobody took would have done is owed, and not part of this one.
+        """
         plan, clip = view.plan, view.clip
         if not plan.volumes:
             return planned_target(view, k)
         last = clip if clip is not None and clip.plan == view.plans else None
-        expected = float(sum(plan.volumes[:k]))
-        observed = float(max(view.volume.total - plan.volume_base, 0))
-        factor = 1.0 if last is None else last.factor
+        observed, factor, unseen = self._observed(view, k, last)
+        reached, before = 0, plan.base
+        if last is not None:
+            reached, before = last.share, last.before if last.reason == I_WOULD else last.target
+        share = schedule.live_share(plan.volumes, k, observed, factor, reached)
+        rest, den = view.order_lots - plan.base, schedule.SHARE_DEN
+        if k > (0 if last is None else last.k + 1):
+            reached = max(reached, min(schedule.seen_share(plan.volumes, k, observed, factor), share))
+            before = max(before, plan.base + rest * reached // den)
+        target = plan.base + rest * share // den
+        if k < len(plan.volumes) - 1:
+            plain = target - plan.base - rest * reached // den
+            target -= schedule.fraction(plain, self.settings.size_jitter, view.name, "size", k)
+        return Target(before, max(target, before), share, factor, unseen)
+
+    def _observed(self, view: View, k: int, last: Clip | None) -> tuple[float, float, float]:
+        """Return V_obs, m, and what of V_obs nobody has counted.
+
+        Where nobody sees what trades, both go on as they were at the last decision.
+        """
+        plan, unseen = view.plan, 0.0 if last is None else last.unseen
+        counted = float(max(view.volume.total - plan.volume_base, 0))
         if view.volume.fresh:
             prior = self.settings.prior_buckets * sum(plan.volumes) / self._buckets(plan)
-            factor = schedule.live_factor(observed, expected, prior)
-        else:
-            # Nobody sees what trades: it goes on as it was.
-            observed = max(observed, factor * expected)
-        share = schedule.live_share(plan.volumes, k, observed, factor, 0 if last is None else last.share)
-        rest, num, den = view.order_lots - plan.base, share, schedule.SHARE_DEN
-        before = plan.base if last is None else last.target
-        target = plan.base + rest * num // den
-        if k < len(plan.volumes) - 1:
-            target -= schedule.fraction(
-                max(target - before, 0), self.settings.size_jitter, view.name, "size", k
-            )
-        return Target(before, max(target, before), share, factor)
+            factor = schedule.live_factor(counted + unseen, float(sum(plan.volumes[:k])), prior)
+            return counted + unseen, factor, unseen
+        factor, begun, then = 1.0, 0, 0.0
+        if last is not None:
+            factor, begun = last.factor, max(last.k, 0)
+            then = max(last.volume - plan.volume_base, 0) + unseen
+        observed = max(counted + unseen, then + factor * sum(plan.volumes[begun:k]))
+        return observed, factor, observed - counted
 
     def _buckets(self, plan: Plan) -> float:
         """Return how many buckets the window has."""

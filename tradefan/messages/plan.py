@@ -62,7 +62,7 @@ class Clip(Struct, frozen=True, array_like=True):
     `number` counts the clips of a parent, `plan` its plans; `k` is the decision in that plan, `base` what
     was done when it was taken, `attempts` how many children there had been. `share` is F of a schedule that
     follows live volume, over 10^12, `factor` its m; `price` bounds what it takes, beside limit and collar,
-    and `volume` had traded since the arrival.
+    and `volume` had traded since the arrival; `unseen` lots more are thought to have, while nobody saw it.
     """
 
     number: int
@@ -83,6 +83,7 @@ class Clip(Struct, frozen=True, array_like=True):
     volume: int = 0
     volume_own: int = 0
     """What of `volume` its owner had traded, where the feed does not count own trades."""
+    unseen: float = 0.0
 
 
 class Volume(Struct, frozen=True, array_like=True):

@@ -246,6 +246,7 @@ class BarEngine:
             command.price,
             self._volume().total,
             self.cum,
+            command.unseen,
         )
         self._clips += 1
         self._known = [child for child in self._known if child.live]

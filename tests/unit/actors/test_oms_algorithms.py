@@ -14,7 +14,7 @@ from tradefan.core.trading import ParentState
 from tradefan.messages.account import AccountState
 from tradefan.messages.gateway import CancelOrder, CreateOrder, ReplaceOrder
 from tradefan.messages.instrument import InstrumentUpdate
-from tradefan.messages.market import FeedQuality, FollowVolume, Quality, Quote, VolumeTick
+from tradefan.messages.market import FeedQuality, FollowVolume, Quality, Quote, VolumeDays, VolumeTick
 from tradefan.messages.orders import (
     AmendOrder,
     Answer,
@@ -35,7 +35,7 @@ from tradefan.messages.work import (
     Decision,
     PlanChange,
 )
-from tradefan.units import MS, SECOND, OwnerId, ParentId
+from tradefan.units import DAY, MINUTE, MS, SECOND, OwnerId, ParentId
 
 D = Decimal
 S = OrderStatus
@@ -237,6 +237,62 @@ def test_twap_when_the_daemon_dies_then_its_end_stays_and_no_burst_follows(bench
     assert fresh.order_qty == ROOM
     assert [one.reason for one in again.made(PhaseChange)][-2:] == ["recovery", ""]
     again.check()
+
+
+def live_vwap(bench: Bench, **settings: Any) -> None:
+    """Submit a VWAP of ten clips that follows live volume, of which 2000 lots trade each second."""
+    days = tuple((bench.now_ns // DAY - 20 + day, (3_000.0,) * 288) for day in range(20))
+    bench.tell(VolumeDays(BTC, "klines", 5 * MINUTE, days))
+    given = {"duration": "100s", "slices": 10, "size_jitter": 0, "time_jitter": 0, "mode": "dynamic"}
+    bench.submit(10, algo="vwap", settings={**given, "participation_cap": "1", **settings})
+
+
+def traded(bench: Bench, seconds: int, sold: int) -> int:
+    """Let a market live that fills whatever is placed; return what has been sold in it."""
+    for _ in range(seconds):
+        bench.advance(SECOND)
+        sold += 10_000
+        bench.tell(VolumeTick(BTC, 1, sold, 0.0, 100.0, bench.now_ns))
+        quoted(bench, 100)
+        for cancel in bench.take(GATEWAY, CancelOrder):
+            bench.report(cancel, S.CANCELED, bench.trading.orders[cancel.client_order_id].cum_qty)
+        for create in bench.take(GATEWAY, CreateOrder):
+            bench.fill(create, create.order_qty)
+            bench.report(create, S.FILLED, create.order_qty)
+    return sold
+
+
+@pytest.mark.parametrize(("catch_up", "most"), [("spread", 2_600), ("immediate", 3_300), ("none", 1_100)])
+@pytest.mark.parametrize("why", ["disconnected", "data", "restart"])
+def test_vwap_when_it_could_not_act_then_its_live_schedule_makes_no_burst(
+    bench: Bench, why: str, catch_up: str, most: int
+) -> None:
+    """Away for half of its time: what is missed comes back as `catch_up` says, in at most three plain clips.
+
+    Where nobody saw what traded meanwhile, a plain clip is an even part of what is open: 7070 of 3 intervals.
+    """
+    live_vwap(bench, catch_up=catch_up)
+    sold = traded(bench, 21, 0)
+    if why == "restart":
+        bench = Bench(records=bench.records, now_ns=bench.now_ns + 50 * SECOND)
+        bench.tell(VolumeDays(BTC, "klines", 5 * MINUTE, ()))
+        bench.ready()
+    elif why == "data":
+        bench.tell(FeedQuality(BTC, Quality.STALE, "", bench.now_ns, 2))
+        bench.advance(50 * SECOND)
+        bench.tell(FeedQuality(BTC, Quality.LIVE, "", bench.now_ns, 3))
+    else:
+        bench.tell(AccountState(ACCOUNT, False, "lost"))
+        sold = traded(bench, 50, sold)
+        bench.tell(AccountState(ACCOUNT, True, ""))
+        bench.look()
+    traded(bench, 5, sold)
+    clip = next(one.clip for one in bench.made(Decision) if one.clip.k > 2)
+    assert clip.k == 7
+    plain = 1_000 if why == "disconnected" else 2_000
+    assert 0.9 * plain <= clip.lots <= max(most, 1.1 * plain)
+    assert 0.9 * plain <= clip.target - clip.before <= 1.1 * plain
+    bench.check()
 
 
 @pytest.mark.failure("ST-01")

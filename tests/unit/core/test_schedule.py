@@ -138,6 +138,17 @@ def test_live_share_when_more_or_less_trades_than_the_curve_says_then_the_schedu
     assert clips(schedule.targets(100, Shares(tuple(found), schedule.SHARE_DEN), NONE, "x")) == expected
 
 
+@pytest.mark.parametrize(
+    ("k", "observed", "expected"), [(0, 0, 0.0), (1, 200, 0.4), (2, 200, 0.5714), (2, 0, 0.0)]
+)
+def test_seen_share_when_decisions_were_missed_then_it_is_what_has_traded_of_all_that_will(
+    k: int, observed: float, expected: float
+) -> None:
+    """v 100 100 100, m 1.5: 200 of 200 and the 300 or 150 that are still to come."""
+    share = schedule.seen_share([100.0] * 3, k, observed, 1.5)
+    assert round(share / schedule.SHARE_DEN, 4) == expected
+
+
 def test_rate_when_others_trade_then_targets_follow_and_wakes_are_exact() -> None:
     """POV 10 %, min_clip 5: clips 6, 5, 10 of a volume of 221; first wake at 50, after 6 at 110."""
     volume, done, placed = 0, 0, []

@@ -165,6 +165,19 @@ def test_decision_when_beyond_its_catch_up_then_broken() -> None:
         broken(over, "I-31", f"at most {most} of {PID}", "")
 
 
+def test_decision_of_a_live_curve_when_it_makes_up_for_missed_ones_at_once_then_broken() -> None:
+    """I-31: of 40 lots of volume a decision, of which two passed unseen by it, only the third is its own."""
+    live = plan(taus=(25, 50, 75, 100), volumes=(40, 40, 40, 40))
+    seen: dict[str, Any] = {"before": 50, "volume": 80}
+    most = 3 * (25 + 1) + 1
+    assert Bench(SoundPlans()).step(planned(live, "vwap"), decision(2, most, END - 1, **seen)) is None
+    for changes in ({}, {"before": 0}):
+        over = decision(2, most + 1, END - 1, **{**seen, **changes})
+        broken(Bench(SoundPlans()).step(planned(live, "vwap"), over), "I-31", f"at most {most} of {PID}", "")
+    in_row = decision(0, 25, START, target=25), decision(1, 100, START + 1, target=70, number=1)
+    assert Bench(SoundPlans()).step(planned(live, "vwap"), *in_row) is None
+
+
 # --- shares -------------------------------------------------------------------------------------------------
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from hashlib import sha256
+from math import ceil
 from typing import Any
 
 from tradefan.messages.orders import Phase
@@ -154,15 +155,29 @@ class SoundPlans(OverParents):
             return self.broken(seen, f"a decision of {one.name} behind {last.k}: {last.target}", clip)
         if not plan.volumes and clip.target != plan.taus[clip.k]:
             return self.broken(seen, f"target {plan.taus[clip.k]} of {one.name}", clip.target)
-        most = self._most(one, plan, clip)
+        most = self._most(one, plan, clip, last)
         return None if clip.lots <= most else self.broken(seen, f"at most {most} of {one.name}", clip)
 
-    def _most(self, one: Worked, plan: Plan, clip: Clip) -> int:
+    def _most(self, one: Worked, plan: Plan, clip: Clip, last: Clip | None) -> int:
         num, den = one.share("catch_up_cap", "3")
         even = -(-(plan.taus[-1] - plan.base) // len(plan.taus))
-        most = num * max(clip.target - clip.before, even) // den
+        plain = plan.taus[clip.k] - (plan.taus[clip.k - 1] if clip.k else plan.base)
+        if plan.volumes:
+            plain = _plain_live(one, plan, clip, last)
+        most = num * max(plain, even) // den
         # A remainder that would be dust is merged into it.
         return most + plan.min_clip - 1
+
+
+def _plain_live(one: Worked, plan: Plan, clip: Clip, last: Clip | None) -> int:
+    """Return a plain clip of a live curve: what its target has moved, and of missed ones its own interval."""
+    if last is not None and last.reason == I_WOULD:
+        return clip.target - last.before
+    if clip.k == (0 if last is None else last.k + 1):
+        return clip.target - (plan.base if last is None else last.target)
+    observed = max(clip.volume - plan.volume_base, 0) + clip.unseen
+    own, whole = clip.factor * plan.volumes[clip.k], observed + clip.factor * sum(plan.volumes[clip.k :])
+    return ceil((int(one.qty // plan.qty_lot) - plan.base) * own / whole) + 1 if whole else 0
 
 
 def _rated(one: Worked, plan: Plan, clip: Clip) -> int:
