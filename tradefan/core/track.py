@@ -352,10 +352,15 @@ def ack_ms(track: Track, share: float) -> float | None:
 
 
 def draw(line: list[tuple[int, float]], at_ns: int, value: float) -> None:
-    """Add a step to a line."""
+    """Add a step to a line; where there are too many, the one goes whose going changes the drawing least."""
     line.append((at_ns, value))
     if len(line) > POINTS_MAX:
-        del line[1:-1:2]
+        least = min(range(1, len(line) - 1), key=lambda i: _spread(line[i - 1], line[i + 1]))
+        del line[least]
+
+
+def _spread(one: tuple[int, float], other: tuple[int, float]) -> tuple[float, int]:
+    return abs(other[1] - one[1]), other[0] - one[0]
 
 
 def points(line: list[tuple[int, float]]) -> Points:

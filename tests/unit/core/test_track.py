@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from itertools import pairwise
 from typing import Any
+
+import pytest
 
 from tradefan.core import track
 from tradefan.core.costs import costs_of, sample
@@ -230,10 +233,20 @@ def test_acks_when_many_come_then_percentiles_are_those_of_all() -> None:
     assert len(one.acks) < 4_000
 
 
-def test_line_when_it_grows_then_every_second_step_goes_and_the_ends_stay() -> None:
-    """At most 200 steps."""
+@pytest.mark.parametrize("steps", [1_000, 5_000])
+def test_line_when_it_grows_then_its_drawing_stays_true_everywhere(steps: int) -> None:
+    """At most 200 steps, and none of them larger than two or three of an even line."""
+    line: list[tuple[int, float]] = []
+    for at in range(steps):
+        track.draw(line, at, at / steps)
+    assert len(line) <= track.POINTS_MAX
+    assert (line[0][0], line[-1][0]) == (0, steps - 1)
+    assert max(after - before for (_, before), (_, after) in pairwise(line)) <= 3 / track.POINTS_MAX
+
+
+def test_line_when_most_of_it_is_flat_then_its_jumps_stay() -> None:
+    """A step of the drawing that nobody sees goes first."""
     line: list[tuple[int, float]] = []
     for at in range(1_000):
-        track.draw(line, at, at / 1_000)
-    assert len(line) <= track.POINTS_MAX
-    assert (line[0][0], line[-1][0]) == (0, 999)
+        track.draw(line, at, float(at >= 10) + float(at >= 500))
+    assert {9, 10, 499, 500} <= {at for at, _ in line}

@@ -1,4 +1,4 @@
-"""The schedule that follows live volume: what it thinks has traded while nobody saw it, and what it missed."""
+"""The schedule that follows live volume: what it thinks has traded unseen, and what it does of the missed."""
 
 from __future__ import annotations
 
