@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, TypeVar
@@ -20,7 +21,7 @@ from tradefan.drivers.latch import ALL, Latch
 from tradefan.drivers.watchdog import Watchdog
 from tradefan.environment import Environment
 from tradefan.errors import Refused
-from tradefan.host import rss_bytes
+from tradefan.host import read_host, rss_bytes
 from tradefan.messages.account import MODES, HealthPoint, Mode
 from tradefan.messages.orders import OrderUpdate, ParentUpdate, PositionUpdate, Refusal
 from tradefan.messages.records import Fill, Kill
@@ -78,6 +79,7 @@ class Picture:
         self._now_ns = now_ns
         self._started_ns = now_ns()
         self._watchdog = watchdog
+        self._log = log
         self.views = Views(kernel, plan)
         self.views.recorder = recorder
         self._latch = Latch() if latch is None else latch
@@ -117,7 +119,8 @@ class Picture:
 
     def health_point(self) -> HealthPoint:
         """Return how the daemon is, for the stores."""
-        kernel, now_ns = self._kernel, self._now_ns()
+        kernel, now_ns, host = self._kernel, self._now_ns(), read_host()
+        memory, network = host.get("host_memory_bytes", {}), host.get("host_network_bytes", {})
         return HealthPoint(
             now_ns,
             _mode(self.views.oms(), self._latch)["mode"],
@@ -127,6 +130,12 @@ class Picture:
             kernel.state.steps,
             kernel.state.messages,
             sum(part.restarts for part in self.views.parts()),
+            round(time.process_time(), 3),
+            round(host.get("host_load_ratio", {}).get("", 0.0), 4),
+            int(memory.get("available", 0)),
+            self._log.free_bytes or 0,
+            int(network.get("in", 0)),
+            int(network.get("out", 0)),
         )
 
     def metrics(self) -> bytes:

@@ -44,7 +44,7 @@ from tradefan.messages.account import MODES
 from tradefan.messages.market import Quality
 
 FOLDER = Path(__file__).parent
-_OF_POINTS = ("influx_overview", "influx_trading", "influx_market")
+_OF_POINTS = ("influx_overview", "influx_trading", "influx_risk", "influx_market", "influx_system")
 _ORDER = ("overview", "trading", "risk", "market", "system", *_OF_POINTS)
 _SOURCES = {"prometheus": PROMETHEUS, "influx": INFLUX}
 _VALUES = 'SHOW TAG VALUES FROM "{}" WITH KEY = "{}"'

@@ -17,6 +17,7 @@ from tests.dashboards.names import FOREIGN, labels, metric, narrowed, samples, s
 from tests.dashboards.panels import INFLUX, PROMETHEUS
 from tests.dashboards.reading import dashboards
 from tradefan.metric_registry import METRICS
+from tradefan.stores.schema import MEASUREMENTS
 
 CONFIG = FOLDER.parents[1]
 PROVISIONING = CONFIG / "grafana" / "provisioning"
@@ -145,6 +146,12 @@ def test_points_when_influx_is_asked_then_each_name_is_one_of_the_schema() -> No
     assert len(asked) > 30
     for query in asked:
         assert (strangers(query), ungrouped(query)) == (set(), set()), query
+
+
+def test_points_when_influx_is_asked_then_each_measurement_is_looked_at() -> None:
+    """What nobody looks at need not be written."""
+    asked = {name for query in influx_queries() for name in re.findall(r'FROM "(\w+)"', query)}
+    assert asked == {table.name for table in MEASUREMENTS.values()}
 
 
 def test_points_when_a_name_is_unknown_or_no_tag_then_said() -> None:

@@ -128,7 +128,11 @@ class RiskPoint(Fact, frozen=True, array_like=True, tag=True):
 
 
 class HealthPoint(Fact, frozen=True, array_like=True, tag=True):
-    """How the daemon itself is, as its rim sees it; `lag_s` is the worst delay of the loop of late."""
+    """How the daemon itself is, as its rim sees it; `lag_s` is the worst delay of the loop of late.
+
+    `cpu_s` it has used since it began. Of the machine: load per core, memory and disk in bytes that are left,
+    bytes that came and went on its network since it began; 0 where the system does not say.
+    """
 
     at_ns: int
     mode: str
@@ -138,6 +142,12 @@ class HealthPoint(Fact, frozen=True, array_like=True, tag=True):
     steps: int
     messages: int
     restarts: int
+    cpu_s: float = 0.0
+    load: float = 0.0
+    memory_available: int = 0
+    disk_free: int = 0
+    network_in: int = 0
+    network_out: int = 0
 
 
 class IndicatorPoint(Fact, frozen=True, array_like=True, tag=True):

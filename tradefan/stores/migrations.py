@@ -121,6 +121,16 @@ CREATE TABLE health (
 """
 """What strategies recorded, how near accounts are to their limits, how the daemon itself is."""
 
-MIGRATIONS: tuple[str, ...] = (_FIRST, _LSN_OF_PICTURES, _COSTS, _KLINES, _CURVE_ERROR, _POINTS)
+_MACHINE = """
+ALTER TABLE health ADD COLUMN cpu_s REAL NOT NULL DEFAULT 0;
+ALTER TABLE health ADD COLUMN load REAL NOT NULL DEFAULT 0;
+ALTER TABLE health ADD COLUMN memory_available INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE health ADD COLUMN disk_free INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE health ADD COLUMN network_in INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE health ADD COLUMN network_out INTEGER NOT NULL DEFAULT 0;
+"""
+"""What the machine under the daemon has left."""
+
+MIGRATIONS: tuple[str, ...] = (_FIRST, _LSN_OF_PICTURES, _COSTS, _KLINES, _CURVE_ERROR, _POINTS, _MACHINE)
 """Script n leads from `user_version` n to n + 1."""
 STORE_VERSION = len(MIGRATIONS)
