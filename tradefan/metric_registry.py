@@ -130,7 +130,7 @@ METRICS: dict[str, Spec] = {
     "exposure_ratio": _gauge("Positions as a share of equity", "account"),
     "concentration_ratio": _gauge("Largest position as a share of equity", "account"),
     "limit_used_ratio": _gauge("1 where a limit is reached", "account", "limit"),
-    "mode": _gauge("1 for the mode of everything", "status"),
+    "mode": _gauge("1 for the tightest mode that holds anywhere", "status"),
     "books_differ": _gauge("Instruments in which the risk desk's book is not the order manager's"),
     "position_qty": _gauge("Signed, in the base asset", "account", "owner", "instrument"),
     "position_value": _gauge("At the mark, in the quote asset", "account", "owner", "instrument"),
