@@ -32,7 +32,7 @@ from tests.proof.stamp import DIRTY, Stamp, stamp
 from tradefan.sim.witness import DEFECT
 
 BUDGET_S = 300
-HOURS = 0.14
+HOURS = 0.1
 SEEDS = range(1, 301)
 """Those that CI runs: the program as it is breaks nothing in them."""
 KILLED_LEAST = 0.95

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from tests.proof.figures import Proof
 from tests.proof.promises import Book, Invariant, Promise, checkers, place_of
+from tests.proof.seeds import HOURS
 from tests.proof.tables import kinds, mutants, ranges, starts, summary
 from tests.proof.text import rows
 
@@ -18,9 +19,9 @@ the figures in `tests/data/proof/`; a test compares this page with both. Each fi
 it was measured on, and a part that has not run says so.
 """
 
-SEEDS = """A *seed* is a simulated world of 8 minutes in which the daemon's own code trades while venue,
-market, disk, clock and process fail at random. Every invariant below is checked all the time. One seed alone:
-`tradefan simulate --seed N --hours 0.14 --faults all`.
+SEEDS = """A *seed* is a simulated world of {minutes:.0f} minutes in which the daemon's own code trades while
+venue, market, disk, clock and process fail at random. Every invariant below is checked all the time. One
+seed alone: `tradefan simulate --seed N --hours {hours:g} --faults all`.
 """
 
 INVARIANTS = """Each is a sentence that always holds. *Checkers* look at the simulated world after every step
@@ -58,7 +59,8 @@ def page(book: Book, proof: Proof) -> str:
 def _parts(book: Book, proof: Proof) -> Iterator[str]:
     yield HEAD
     yield "## Figures\n"
-    yield SEEDS
+    hours = HOURS if proof.seeds is None else proof.seeds.chunks[-1].hours
+    yield SEEDS.format(minutes=60 * hours, hours=hours)
     yield from summary(proof)
     yield "## Promises\n"
     for number, promise in enumerate(book.promises, 1):

@@ -13,7 +13,7 @@ from tradefan.errors import Refused
 from tradefan.sim.command import Wanted, simulate
 from tradefan.sim.report import Summary
 
-HOURS = 0.14
+HOURS = 0.1
 """Simulated time of a seed; CI runs the same."""
 COUNT, CHUNK = 5_000, 250
 

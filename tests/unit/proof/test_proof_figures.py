@@ -134,7 +134,7 @@ def test_seeds_when_of_another_length_then_not_among_those_that_are_kept(
     monkeypatch.setattr("tests.proof.seeds.simulate", lambda *_: (Summary(seeds=1), "ab"))
     monkeypatch.setattr(stamp, "code_of", lambda ref: ONE)
     monkeypatch.setattr(stamp, "changes", list)
-    with pytest.raises(Refused, match=r"OTHER_HOURS: expected seeds of 0.14 h, got 0.07"):
+    with pytest.raises(Refused, match=r"OTHER_HOURS: expected seeds of 0.1 h, got 0.07"):
         run(stamp.PLACE, Asked(count=1, hours=0.07), lambda _: None)
     run(tmp_path, Asked(count=1, hours=0.07), lambda _: None)
 
