@@ -7,10 +7,9 @@ class is made, so a plug-in never sees a value that it did not declare.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from decimal import Decimal
-from difflib import get_close_matches
-from typing import Any, Literal, Protocol, TypeAlias, TypeVar
+from typing import Any, ClassVar, Literal, Protocol, TypeAlias, TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -20,7 +19,7 @@ from tradefan.messages.instrument import Instrument
 from tradefan.messages.market import Quality, Quote
 from tradefan.messages.orders import Doubt, OrderStatus, OrderType, ParentOrder, TimeInForce
 from tradefan.messages.plan import Clip, Plan, Volume
-from tradefan.setting import settings_schema
+from tradefan.setting import explain, settings_schema, suggest
 from tradefan.spans import read_special
 from tradefan.units import AccountId, ClientOrderId, OwnerId, Side
 
@@ -47,6 +46,9 @@ T = TypeVar("T")
 
 class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Base of a plug-in's settings: every field has a default; an unknown key is an error."""
+
+    private: ClassVar[tuple[str, ...]] = ()
+    """Fields that only TradeFan itself sets: in no schema, and unknown where somebody else gives them."""
 
 
 class Plugin(Struct, frozen=True):
@@ -116,22 +118,13 @@ def plugins(kind: Kind) -> tuple[Plugin, ...]:
     return tuple(plugin for (known, _), plugin in _plugins.items() if known == kind)
 
 
-def suggest(word: str, candidates: Iterable[str]) -> str:
-    """Return `; did you mean 'x'?`, or what there is when nothing comes close."""
-    known = sorted(candidates)
-    near = get_close_matches(word, known, n=1)
-    if near:
-        return f"; did you mean {near[0]!r}?"
-    return f"; known are {', '.join(known)}" if known else "; there are none"
-
-
 def read_settings(settings: type[Struct], given: Mapping[str, Any], where: str) -> Struct:
     """Return given settings as their Struct; numbers may be written as strings (`--set tries=3`).
 
     `chase.max_steps` names a field of a part.
 
     Raises:
-        Refused: UNKNOWN_SETTING names the key and what was probably meant, BAD_SETTING the value.
+        Refused: UNKNOWN_SETTING names the key and what was probably meant, BAD_SETTING key and value.
     """
     # Not msgspec.structs.fields: it evaluates the annotations anew at each call, 60 us of a submit.
     known = settings.__struct_encode_fields__
@@ -149,7 +142,14 @@ def read_settings(settings: type[Struct], given: Mapping[str, Any], where: str) 
     try:
         return msgspec.convert(nested, settings, strict=False, dec_hook=read_special)
     except msgspec.ValidationError as error:
-        raise Refused("BAD_SETTING", f"{where}: {error}") from error
+        text = f"{where}: {explain(error, lambda: nested, settings)}"
+        raise Refused("BAD_SETTING", text) from error
+
+
+def public_fields(settings: type[Struct]) -> tuple[str, ...]:
+    """Return the names of settings that others than TradeFan itself may give."""
+    private = getattr(settings, "private", ())
+    return tuple(name for name in settings.__struct_encode_fields__ if name not in private)
 
 
 def _origin(make: type[Any]) -> str:

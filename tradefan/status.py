@@ -13,7 +13,6 @@ from tradefan.actors.market_state import FeedView
 from tradefan.actors.oms_view import OPEN_SHOWN, OmsView
 from tradefan.config.check import PAPER
 from tradefan.config.schema import Config
-from tradefan.contracts import suggest
 from tradefan.core.order import Order
 from tradefan.core.symbols import resolve_symbol
 from tradefan.core.updates import order_update, parent_update
@@ -27,6 +26,7 @@ from tradefan.messages.orders import OrderUpdate, ParentUpdate, PositionUpdate, 
 from tradefan.messages.records import Fill, Kill
 from tradefan.metrics import Metrics
 from tradefan.runtime.kernel import Kernel
+from tradefan.setting import suggest
 from tradefan.status_rows import (
     JSON,
     drawdown_row,

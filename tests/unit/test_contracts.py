@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from tradefan import contracts
-from tradefan.contracts import Settings, lookup, names, plugins, register, suggest
+from tradefan.contracts import Settings, lookup, names, plugins, register
 from tradefan.errors import Defect, Refused
+from tradefan.setting import suggest
 
 
 class Mine(Settings, frozen=True, kw_only=True):

@@ -372,7 +372,7 @@ def test_settings_when_wrong_then_each_mistake_has_its_code_and_words() -> None:
     cases: tuple[tuple[str, dict[str, Any], str, str], ...] = (
         ("emacross", {}, "UNKNOWN_STRATEGY", "did you mean 'ema_cross'"),
         ("ema_cross", {"fats": 3}, "UNKNOWN_SETTING", "no setting 'fats'; did you mean 'fast'"),
-        ("ema_cross", {"fast": "many"}, "BAD_SETTING", "Expected `int`"),
+        ("ema_cross", {"fast": "many"}, "BAD_SETTING", "fast: expected `int`, got 'many'"),
         ("ema_cross", {"fast": 20}, "BAD_SETTING", "expected fast < slow, got 20 and 15"),
     )
     for use, given, code, text in cases:

@@ -8,13 +8,14 @@ from tradefan.actors.oms_executor import collar_bps, make_executor, plan_of
 from tradefan.actors.oms_gate import Wanted, admit, closed, collar_price, not_ready, reference
 from tradefan.actors.oms_reduce import over_position
 from tradefan.actors.oms_state import Turn
-from tradefan.contracts import MarketView, RiskRefused, suggest
+from tradefan.contracts import MarketView, RiskRefused
 from tradefan.errors import Refused
 from tradefan.messages.instrument import Instrument
 from tradefan.messages.orders import (
     ParentOrder,
 )
 from tradefan.messages.plan import Plan
+from tradefan.setting import suggest
 from tradefan.units import (
     EXTERNAL,
     AccountId,

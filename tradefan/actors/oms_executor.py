@@ -160,13 +160,13 @@ def deadline_ns(turn: Turn, order: ParentOrder) -> int:
 
 
 def settings_of(order: ParentOrder) -> Any:
-    """Return the settings of a parent's algorithm, of a contingent one's `then`.
+    """Return the settings of a parent's algorithm, of a contingent one's `then`; refusals name the former.
 
     Raises:
         Refused: UNKNOWN_ALGO, UNKNOWN_SETTING, BAD_SETTING.
     """
     work = worked(order)
-    return read_settings(lookup("executor", work.algo).settings, work.settings, work.algo)
+    return read_settings(lookup("executor", work.algo).settings, work.settings, order.algo)
 
 
 def _fenced(order: ParentOrder, make: Callable[[], Any]) -> Any:

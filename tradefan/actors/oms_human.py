@@ -10,7 +10,7 @@ from tradefan.actors.oms_modes import suspect
 from tradefan.actors.oms_state import Turn
 from tradefan.actors.oms_submit import refuse
 from tradefan.actors.oms_waiting import ask_for, clear_holds, replaced_stays
-from tradefan.contracts import RiskRefused, suggest
+from tradefan.contracts import RiskRefused
 from tradefan.core.exposure import owner_sides
 from tradefan.core.ledger import position
 from tradefan.core.order import Order
@@ -18,6 +18,7 @@ from tradefan.errors import Refused
 from tradefan.messages.instrument import Instrument
 from tradefan.messages.orders import Answer, AssignPosition, OrderStatus, PositionMoved, ResolveOrder
 from tradefan.messages.records import Assign, CancelRefused, Difference, PoisonResolved, Report, Resolved
+from tradefan.setting import suggest
 from tradefan.units import EXTERNAL, ZERO, AccountId, ClientOrderId, OwnerId, exact, plain, require_number
 
 HUMANS = ("api", "cli")

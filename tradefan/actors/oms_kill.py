@@ -13,7 +13,7 @@ from tradefan.actors.oms_parents import complete
 from tradefan.actors.oms_state import Killing, Resuming, Turn
 from tradefan.actors.oms_submit import refuse
 from tradefan.actors.oms_waiting import REPEATS, cancel_order, drop_creates, unsent
-from tradefan.contracts import RiskRefused, suggest
+from tradefan.contracts import RiskRefused
 from tradefan.core.modes import DESK_HUMAN, waits_for_human
 from tradefan.core.order import Order
 from tradefan.core.scopes import scopes
@@ -35,6 +35,7 @@ from tradefan.messages.gateway import CreateOrder
 from tradefan.messages.orders import Answer, OrderStatus, ResumeTrading
 from tradefan.messages.records import Kill, ModeChange, Resume
 from tradefan.runtime.system import RIM, Ingress
+from tradefan.setting import suggest
 from tradefan.units import MS, SECOND, AccountId, Ref, plain
 
 ANSWER_NS = 200 * MS

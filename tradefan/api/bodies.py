@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable
-from contextlib import suppress
 from decimal import Decimal
-from typing import Annotated, Any, Literal, TypeVar, get_args
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta, Struct, field
 
 from tradefan.api.guard import Problem
-from tradefan.contracts import suggest
+from tradefan.setting import explain
 from tradefan.errors import Refused, naming
 from tradefan.messages.orders import SubmitOrder
 from tradefan.units import (
@@ -29,7 +27,6 @@ from tradefan.units import (
 )
 
 REF_MAX = 64
-_SHOWN_MAX = 60
 
 Reason = Annotated[str, Meta(max_length=REASON_MAX)]
 GivenReason = Annotated[str, Meta(min_length=1, max_length=REASON_MAX)]
@@ -211,43 +208,8 @@ def _checked(make: Callable[[], AnyBody], said: Callable[[], Any], kind: type[An
     except RecursionError as error:
         raise Problem(400, "BAD_REQUEST", "expected an object in JSON, nested less deeply") from error
     except (msgspec.MsgspecError, ValueError) as error:
-        raise Problem(400, "BAD_REQUEST", _explain(error, said, kind)) from error
+        raise Problem(400, "BAD_REQUEST", explain(error, said, kind)) from error
     return body
-
-
-_AT = re.compile(r"(?P<what>.*?)(, got `\w+`)? - at `\$\.(?P<key>\w+).*`")
-_MISSING = re.compile(r"Object missing required field `(.*)`")
-_UNKNOWN = re.compile(r"Object contains unknown field `(.*)`")
-_PLAINLY = {"Invalid decimal string": "expected a number", "Expected `str` of": "expected a text of"}
-
-
-def _explain(error: Exception, given: Callable[[], Any], kind: type[Body]) -> str:
-    """Return a mistake as `key: expected this, got that`: msgspec does not tell the value."""
-    said = str(error)
-    if found := _UNKNOWN.fullmatch(said):
-        return f"{found[1]!r}: expected a key that exists{suggest(found[1], kind.__struct_encode_fields__)}"
-    if found := _MISSING.fullmatch(said):
-        return f"{found[1]}: expected a value, the key is missing"
-    if found := _AT.fullmatch(said):
-        key, what = found["key"], found["what"]
-        for word, plainly in _PLAINLY.items():
-            what = what.replace(word, plainly)
-        if what.startswith("Invalid enum value"):
-            what = f"expected one of {', '.join(_choices(kind, key))}"
-        return f"{key}: {what[0].lower()}{what[1:]}{_value(given, key)}"
-    return said if isinstance(error, msgspec.ValidationError) else f"expected an object in JSON: {said}"
-
-
-def _choices(kind: type[Body], key: str) -> tuple[str, ...]:
-    known = {one.encode_name: get_args(one.type) for one in msgspec.structs.fields(kind)}
-    return known.get(key, ())
-
-
-def _value(given: Callable[[], Any], key: str) -> str:
-    # What lies behind the mistake was not read, and may be no JSON at all.
-    with suppress(ValueError, KeyError, RecursionError):
-        return f", got {given()[key]!r:.{_SHOWN_MAX}}"
-    return ""
 
 
 def _lenient(text: bytes, kind: type[AnyBody]) -> AnyBody:

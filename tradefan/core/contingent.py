@@ -11,12 +11,12 @@ from typing import Annotated, Any, Literal
 
 from msgspec.structs import replace
 
-from tradefan.contracts import Settings, lookup, read_settings, register, suggest
+from tradefan.contracts import Settings, lookup, read_settings, register
 from tradefan.core.trigger import Condition, Confirm, Kind, read_confirm, trigger_rises
 from tradefan.errors import Refused, naming
 from tradefan.messages.instrument import Instrument
 from tradefan.messages.orders import ParentOrder
-from tradefan.setting import unit
+from tradefan.setting import suggest, unit
 from tradefan.units import is_number, parse_iso, plain, sign, steps_up
 
 TRIGGERS: dict[str, Kind] = {

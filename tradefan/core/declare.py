@@ -12,12 +12,13 @@ from typing import Any, get_args, get_origin
 import msgspec
 from msgspec import Struct
 
-from tradefan.contracts import Settings, lookup, read_settings, suggest
+from tradefan.contracts import Settings, lookup, read_settings
 from tradefan.core.desk import Declared, Desk
 from tradefan.core.kept import require_keepable
 from tradefan.core.purity import impurities
 from tradefan.core.series import Series, SeriesState
 from tradefan.errors import Defect, Refused
+from tradefan.setting import suggest
 from tradefan.strategy.author import State, Strategy
 from tradefan.strategy.view import View
 from tradefan.strategy.wishes import Commands

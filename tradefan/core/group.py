@@ -11,11 +11,11 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Struct
 
-from tradefan.contracts import Settings, read_settings, register, suggest
+from tradefan.contracts import Settings, read_settings, register
 from tradefan.core.contingent import TRIGGERS
 from tradefan.errors import Refused
 from tradefan.messages.instrument import Instrument
-from tradefan.setting import unit
+from tradefan.setting import suggest, unit
 from tradefan.spans import Span
 from tradefan.units import MS, Side, is_number, opposite, plain, sign
 

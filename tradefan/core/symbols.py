@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from tradefan.contracts import suggest
 from tradefan.errors import Refused
 from tradefan.messages.instrument import Instrument
+from tradefan.setting import suggest
 from tradefan.units import InstrumentId
 
 

@@ -10,8 +10,8 @@ from collections.abc import Iterable
 
 from msgspec import Struct
 
-from tradefan.contracts import suggest
 from tradefan.errors import Refused
+from tradefan.setting import suggest
 from tradefan.sim.kinds import MARKET_KINDS, VENUE_KINDS
 from tradefan.sim.only import Only
 from tradefan.sim.personality import LIAR_KINDS, MODES, chance, swarm

@@ -16,10 +16,10 @@ from typing import IO, Any, get_args
 import msgspec
 from msgspec import Struct
 
-from tradefan.contracts import suggest
 from tradefan.core.trading import Trading, apply
 from tradefan.errors import Refused
 from tradefan.messages.records import TRADING_VERSION, Record
+from tradefan.setting import suggest
 from tradefan.stores.disk import Trouble
 from tradefan.stores.journal import JournalFile, Row
 from tradefan.stores.journal_layout import SIDE_TABLES_SINCE, SLICE

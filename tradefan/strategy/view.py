@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct, field
 
-from tradefan.contracts import suggest
 from tradefan.errors import Defect, Refused
 from tradefan.messages.instrument import Instrument
 from tradefan.messages.market import FeedQuality, Quality, Quote
 from tradefan.messages.orders import ParentUpdate, PositionUpdate
+from tradefan.setting import suggest
 from tradefan.units import Asset, InstrumentId, ParentId
 
 if TYPE_CHECKING:
