@@ -7,7 +7,7 @@ class is made, so a plug-in never sees a value that it did not declare.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 from typing import Any, ClassVar, Literal, Protocol, TypeAlias, TypeVar
 
@@ -144,6 +144,20 @@ def read_settings(settings: type[Struct], given: Mapping[str, Any], where: str) 
     except msgspec.ValidationError as error:
         text = f"{where}: {explain(error, lambda: nested, settings)}"
         raise Refused("BAD_SETTING", text) from error
+
+
+def refuse_private(algo: str, given: Iterable[str]) -> None:
+    """Refuse settings of an executor that only TradeFan itself gives, as names that nobody knows.
+
+    Raises:
+        Refused: UNKNOWN_SETTING.
+    """
+    plugin = _plugins.get(("executor", algo))
+    private = () if plugin is None else getattr(plugin.settings, "private", ())
+    for key in given:
+        if plugin is not None and key.partition(".")[0] in private:
+            known = public_fields(plugin.settings)
+            raise Refused("UNKNOWN_SETTING", f"{algo} has no setting {key!r}{suggest(key, known)}")
 
 
 def public_fields(settings: type[Struct]) -> tuple[str, ...]:

@@ -53,6 +53,19 @@ SLICED_ONLY = (
     "volume_source",
 )
 """Settings that only what is placed a part at a time reads."""
+UNSLICED_UNREAD = (*SLICED_ONLY, "participation_window", "halt")
+"""Settings that what is placed at once never reads: it follows no volume, and no halt pauses it."""
+PASSIVE_ONLY = (
+    "passive_share",
+    "passive_offset_ticks",
+    "reprice_after",
+    "reprice_ticks",
+    "chase",
+    "discretion",
+)
+"""Settings that only a tactic reads that rests near the market, and perhaps crosses then."""
+TAKING = ("retry_after", "collar_bps")
+"""Settings of what takes: also a tactic that never does reads them where another setting makes it."""
 EXTEND = "extend"
 """`extend:60s`: what is left at the end is worked on for so long."""
 
@@ -159,6 +172,11 @@ class Common(Settings, frozen=True, kw_only=True):
     self_cross: Annotated[
         Literal["wait", "cancel_resting"], unit("choice", "when a child would meet an own order that rests")
     ] = "wait"
+
+    @property
+    def crosses_at_end(self) -> bool:
+        """Whether what is left at the end is taken."""
+        return self.at_end in ("cross_collared", "market")
 
     @property
     def extend_ns(self) -> int:
@@ -521,7 +539,7 @@ class Recipe(Struct, frozen=True):
 
     `slices` where it places a part at a time by nature, `once` where it never places anything again,
     `goes_on` where its pacing goes on in an extension, for all that is left;
-    `unread` are common settings that mean nothing to it, and are refused.
+    `unread` are common settings that mean nothing to it, and are refused; a tactic may have some, too.
     """
 
     settings: Common

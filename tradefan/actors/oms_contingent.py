@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from tradefan.actors.oms_arm import arm, expires, seen_ticks
 from tradefan.actors.oms_engine import advance
 from tradefan.actors.oms_entry import No, check_shape, check_size, largest, tradable
-from tradefan.actors.oms_executor import collar_bps, make_executor, plan_of
+from tradefan.actors.oms_executor import collar_bps, new_executor, plan_of
 from tradefan.actors.oms_gate import closed, mode_of, not_ready, reference, risk_state
 from tradefan.actors.oms_reduce import over_position
 from tradefan.actors.oms_state import Turn
@@ -19,7 +19,8 @@ from tradefan.contracts import MarketView, RiskIntent, RiskRefused, lookup
 from tradefan.core import trigger
 from tradefan.core.contingent import (
     TriggerSettings,
-    check_names,
+    check_callback,
+    check_then,
     check_trigger,
     condition_of,
     step_of,
@@ -57,7 +58,7 @@ def checked_trigger(turn: Turn, order: ParentOrder) -> tuple[Instrument, Trigger
         Refused, No: why it may not exist.
     """
     instrument = tradable(turn, order.account, order.instrument)
-    settings = check_trigger_now(turn, order, instrument)
+    settings = check_new_trigger(turn, order, instrument)
     refused = over_position(turn, order, instrument)
     if refused is not None:
         raise No(refused)
@@ -72,6 +73,19 @@ def begin_trigger(turn: Turn, order: ParentOrder, instrument: Instrument, settin
     arm(turn, turn.trading.parents[order.parent_id], settings, settings.trigger_price)
     if trigger.is_true(condition, ticks):
         _fire_now(turn, order, ticks * step_of(settings, instrument), settings)
+
+
+def check_new_trigger(turn: Turn, order: ParentOrder, instrument: Instrument) -> TriggerSettings:
+    """Return what a contingent order that is to come in says of its trigger, which can be reached.
+
+    Raises:
+        Refused, No: why it may not exist.
+    """
+    settings = check_trigger_now(turn, order, instrument)
+    market = reference(turn, instrument, crossing=False)
+    assert isinstance(market, MarketView), "its trigger was just held against it"
+    check_callback(order, settings, market.mid, instrument)
+    return settings
 
 
 def check_trigger_now(turn: Turn, order: ParentOrder, instrument: Instrument) -> TriggerSettings:
@@ -103,8 +117,8 @@ def check_contingent(turn: Turn, order: ParentOrder, instrument: Instrument) -> 
         Refused, No.
     """
     settings, work = trigger_settings(order), worked(order)
-    check_names(order, lookup("executor", work.algo).settings.__struct_encode_fields__)
-    make_executor(order)
+    check_then(order, lookup("executor", work.algo).settings)
+    new_executor(order)
     collar_bps(order)
     check_shape(order, instrument)
     check_trigger(order, settings, instrument)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from tradefan.actors.oms_executor import collar_bps, make_executor, plan_of
+from tradefan.actors.oms_executor import collar_bps, new_executor, plan_of
 from tradefan.actors.oms_gate import Wanted, admit, closed, collar_price, not_ready, reference
 from tradefan.actors.oms_reduce import over_position
 from tradefan.actors.oms_state import Turn
@@ -48,7 +48,7 @@ def checked(turn: Turn, order: ParentOrder, *, at_stop: bool) -> Plan | None:
     if order.owner == EXTERNAL:
         raise Refused("UNKNOWN_OWNER", "external is what nobody here ordered: it has no orders")
     instrument = tradable(turn, order.account, order.instrument)
-    executor, collar = make_executor(order), collar_bps(order)
+    executor, collar = new_executor(order), collar_bps(order)
     check_shape(order, instrument)
     refused = closed(turn, at_stop=at_stop) or not_ready(turn, order.account)
     if refused is not None:

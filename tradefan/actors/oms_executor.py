@@ -37,13 +37,13 @@ from tradefan.contracts import (
     read_settings,
 )
 from tradefan.core import tape
-from tradefan.core.contingent import worked
+from tradefan.core.contingent import own_settings, worked
 from tradefan.core.curve import packaged
 from tradefan.core.order import Order
 from tradefan.core.trading import ParentState
 from tradefan.errors import Defect, Refused, traceback_of
 from tradefan.execution import Recipe
-from tradefan.executors.entry import Entry
+from tradefan.executors.entry import Entry, check_read
 from tradefan.messages.instrument import Instrument
 from tradefan.messages.market import Quality
 from tradefan.messages.orders import TERMINAL, OrderStatus, ParentOrder
@@ -68,6 +68,19 @@ def make_executor(order: ParentOrder) -> Executor:
     plugin = lookup("executor", worked(order).algo)
     made: Executor = _fenced(order, lambda: plugin.make(settings_of(order)))
     return made
+
+
+def new_executor(order: ParentOrder) -> Executor:
+    """Return the executor of an order that is to come in: it reads all that its owner says.
+
+    Raises:
+        Refused: as `make_executor`; BAD_SETTING, it would pass over something.
+    """
+    executor = make_executor(order)
+    recipe = _fenced(order, lambda: getattr(executor, "recipe", None))
+    if isinstance(recipe, Recipe):
+        _fenced(order, lambda: check_read(recipe, order.algo, own_settings(order)))
+    return executor
 
 
 def recipe_of(order: ParentOrder) -> Recipe | None:

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from decimal import Decimal
 from typing import NamedTuple
 
 from msgspec.structs import replace
 
-from tradefan.actors.oms_contingent import admit_armed, begin_trigger, check_contingent, check_trigger_now
+from tradefan.actors.oms_contingent import admit_armed, begin_trigger, check_contingent, check_new_trigger
 from tradefan.actors.oms_engine import advance
 from tradefan.actors.oms_entry import No, check_shape, checked, say_accepted, tradable
-from tradefan.actors.oms_executor import make_executor
+from tradefan.actors.oms_executor import new_executor
 from tradefan.actors.oms_gate import reference
 from tradefan.actors.oms_reduce import over_position
 from tradefan.actors.oms_room import members
 from tradefan.actors.oms_state import Turn
 from tradefan.actors.oms_tca import in_market
 from tradefan.contracts import RiskRefused
-from tradefan.core.contingent import TRIGGERS, TriggerSettings, is_protective
-from tradefan.core.group import ENTRY, Leg, bracket_settings, check_level, legs_of, oco_settings
+from tradefan.core.contingent import TRIGGERS, TriggerSettings, check_callback, is_protective
+from tradefan.core.group import ENTRY, Leg, bracket_settings, check_level, check_words, legs_of, oco_settings
 from tradefan.core.ids import parent_id
 from tradefan.core.trading import ParentState
+from tradefan.errors import naming
 from tradefan.messages.contingent import Group
 from tradefan.messages.instrument import Instrument
 from tradefan.messages.orders import ParentOrder, SubmitOrder
@@ -77,10 +79,14 @@ def checked_group(turn: Turn, wish: SubmitOrder, order: ParentOrder) -> list[Beg
     assert own is not None
     instrument = tradable(turn, order.account, order.instrument)
     check_shape(order, instrument)
+    check_words(wish)
     legs = legs_of(kind, wish.side, wish.limit_price, wish.settings)
     orders = [_order(turn, order, leg, number) for number, leg in enumerate(legs)]
     exits = kind == "bracket"
-    begins = [_check(turn, one) for one in (orders[:1] if exits else orders)]
+    begins = []
+    for leg, one in list(zip(legs, orders, strict=True))[: 1 if exits else None]:
+        with _named(leg):
+            begins.append(_check(turn, one))
     if exits:
         _check_exits(turn, list(zip(legs, orders, strict=True)), instrument)
     elif (refused := over_position(turn, orders[0], instrument)) is not None:
@@ -113,8 +119,7 @@ def _order(turn: Turn, first: ParentOrder, leg: Leg, number: int) -> ParentOrder
     """Return a leg as an order of its own."""
     trading = turn.trading
     sequence = trading.parent_sequence + 1 + number
-    bracket = first.algo == "bracket"
-    exits = bracket and leg.name != ENTRY
+    exits = first.algo == "bracket" and leg.name != ENTRY
     return replace(
         first,
         parent_id=parent_id(trading.instance or "aaa", trading.epoch, sequence),
@@ -123,15 +128,20 @@ def _order(turn: Turn, first: ParentOrder, leg: Leg, number: int) -> ParentOrder
         algo=leg.algo,
         settings=leg.settings,
         limit_price=leg.limit_price,
-        reduce_only=exits or (first.reduce_only and not bracket),
+        reduce_only=exits or first.reduce_only,
         protective=exits or first.protective or is_protective(leg.algo, leg.settings),
     )
+
+
+def _named(leg: Leg) -> AbstractContextManager[None]:
+    """Let a refusal inside say which leg it is of, where its algorithm has another name."""
+    return nullcontext() if leg.name == leg.algo else naming(leg.name)
 
 
 def _check(turn: Turn, order: ParentOrder) -> Plan | TriggerSettings | None:
     """Return what a leg begins with: its plan, or its trigger."""
     if order.algo in TRIGGERS:
-        return check_trigger_now(turn, order, tradable(turn, order.account, order.instrument))
+        return check_new_trigger(turn, order, tradable(turn, order.account, order.instrument))
     return checked(turn, order, at_stop=False)
 
 
@@ -145,14 +155,8 @@ def _check_exits(turn: Turn, legs: list[tuple[Leg, ParentOrder]], instrument: In
     there = Decimal(str(given))
     for leg, order in exits:
         level = leg.level(there, instrument)
-        if leg.waits:
-            settings = order.settings if level is None else {**order.settings, "trigger_price": level}
-            priced = replace(order, settings=settings)
-            check_contingent(turn, priced, instrument)
-        else:
-            priced = replace(order, limit_price=level)
-            make_executor(priced)
-            check_shape(priced, instrument)
+        with _named(leg):
+            priced = _check_exit(turn, leg, order, level, there)
         entered = sign(entry.side) * entry.order_qty
         refused = admit_armed(turn, priced, instrument, level or there, entered=entered)
         if refused is not None:
@@ -160,3 +164,19 @@ def _check_exits(turn: Turn, legs: list[tuple[Leg, ParentOrder]], instrument: In
             raise No(replace(refused, text=text))
         if level is not None:
             check_level(leg, level, there)
+
+
+def _check_exit(
+    turn: Turn, leg: Leg, order: ParentOrder, level: Decimal | None, there: Decimal
+) -> ParentOrder:
+    """Return an exit as it is when its entry trades at a price, held against what needs no market."""
+    instrument = tradable(turn, order.account, order.instrument)
+    if not leg.waits:
+        priced = replace(order, limit_price=level)
+        new_executor(priced)
+        check_shape(priced, instrument)
+        return priced
+    settings = order.settings if level is None else {**order.settings, "trigger_price": level}
+    priced = replace(order, settings=settings)
+    check_callback(priced, check_contingent(turn, priced, instrument), there, instrument)
+    return priced

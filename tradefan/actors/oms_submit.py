@@ -19,7 +19,7 @@ from tradefan.actors.oms_parents import cancel_children, complete
 from tradefan.actors.oms_room import flattens
 from tradefan.actors.oms_state import REFUSALS_KEPT, Turn
 from tradefan.actors.oms_tca import in_market
-from tradefan.contracts import MarketView, RiskRefused
+from tradefan.contracts import MarketView, RiskRefused, refuse_private
 from tradefan.core.contingent import TRIGGERS, is_protective
 from tradefan.core.exposure import owner_sides
 from tradefan.core.group import GROUPS
@@ -151,8 +151,10 @@ def parent_of(turn: Turn, wish: SubmitOrder) -> ParentOrder:
     """Return the parent that a wish asks for; nothing exists yet.
 
     Raises:
-        Refused: its quantity cannot be told.
+        Refused: its quantity cannot be told, or it has a setting that is nobody's to give.
     """
+    if wish.algo not in (*TRIGGERS, *GROUPS):
+        refuse_private(wish.algo, wish.settings)
     name = parent_id(turn.trading.instance or "aaa", turn.trading.epoch, turn.trading.parent_sequence + 1)
     return ParentOrder(
         parent_id=name,

@@ -11,9 +11,9 @@ import msgspec
 from msgspec import Meta, Struct, field
 
 from tradefan.api.guard import Problem
-from tradefan.setting import explain
 from tradefan.errors import Refused, naming
 from tradefan.messages.orders import SubmitOrder
+from tradefan.setting import explain
 from tradefan.units import (
     NAME_MAX,
     REASON_MAX,

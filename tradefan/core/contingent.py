@@ -9,9 +9,10 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Annotated, Any, Literal
 
+from msgspec import Struct
 from msgspec.structs import replace
 
-from tradefan.contracts import Settings, lookup, read_settings, register
+from tradefan.contracts import Settings, lookup, public_fields, read_settings, register
 from tradefan.core.trigger import Condition, Confirm, Kind, read_confirm, trigger_rises
 from tradefan.errors import Refused, naming
 from tradefan.messages.instrument import Instrument
@@ -28,6 +29,8 @@ TRIGGERS: dict[str, Kind] = {
 """Algorithms that wait for the market before they work, and what each waits for."""
 WIDE_COLLAR_BPS = Decimal(200)
 """Default of `wide_collar_bps` (`execution.Common`): a market order that a trigger fires uses it."""
+WIDE_COLLAR_BPS_MAX = Decimal(1_000)
+"""Of such a market order no more than of any that takes (`executors.bounds`)."""
 BPS_MAX = Decimal(5_000)
 GOOD_TILL = "good_till:"
 Source = Literal["last", "mid", "bid_ask", "mark"]
@@ -95,7 +98,7 @@ def worked(order: ParentOrder) -> ParentOrder:
     if order.algo not in TRIGGERS:
         return order
     algo = _then(order)
-    settings = {name: value for name, value in order.settings.items() if name not in FIELDS}
+    settings = own_settings(order)
     if algo == "market":
         settings["collar_bps"] = settings.get("wide_collar_bps", WIDE_COLLAR_BPS)
         settings.setdefault("insist", True)
@@ -108,6 +111,13 @@ def worked(order: ParentOrder) -> ParentOrder:
         # What has fired to protect a position waits for no human behind a restart.
         settings.setdefault("on_restart", "resume")
     return replace(order, algo=algo, settings=settings)
+
+
+def own_settings(order: ParentOrder) -> dict[str, Any]:
+    """Return what its owner says of how an order is worked: of a contingent one, of its `then`."""
+    if order.algo not in TRIGGERS:
+        return order.settings
+    return {name: value for name, value in order.settings.items() if name not in FIELDS}
 
 
 def at_market(order: ParentOrder) -> ParentOrder:
@@ -166,7 +176,7 @@ def is_protective(algo: str, settings: dict[str, Any]) -> bool:
     said = settings.get("protective")
     if said is None:
         return algo in ("stop", "stop_limit", "trailing")
-    return said in (True, "true", "1")
+    return str(said).lower() in ("true", "1")
 
 
 def confirm_of(settings: TriggerSettings) -> Confirm:
@@ -272,6 +282,55 @@ def _check_numbers(settings: TriggerSettings, instrument: Instrument) -> None:
         if bps is not None and not (is_number(bps) and 0 < bps <= BPS_MAX):
             text = f"{name}: expected above 0, up to {BPS_MAX}, got {str(bps)[:60]}"
             raise Refused("BAD_SETTING", text, f"{name} 100")
+
+
+def check_then(order: ParentOrder, settings: type[Struct]) -> None:
+    """Refuse what its owner says of the `then`, before anything else is added to it: wrong, or passed over.
+
+    Raises:
+        Refused: UNKNOWN_SETTING, BAD_SETTING, with what would pass.
+    """
+    check_names(order, public_fields(settings))
+    own, becomes = read_settings(settings, own_settings(order), order.algo), worked(order).algo
+    if becomes != "market":
+        if "chase_stop" in order.settings:
+            text = f"{order.algo}: chase_stop is of a market order, and this becomes {becomes}"
+            raise Refused("BAD_SETTING", text, "without chase_stop")
+        return
+    wide, given = (
+        getattr(own, "wide_collar_bps", WIDE_COLLAR_BPS),
+        getattr(own, "collar_bps", WIDE_COLLAR_BPS),
+    )
+    if "collar_bps" in order.settings:
+        text = (
+            f"{order.algo}: collar_bps: a market order that is fired has wide_collar_bps, got {given!s:.60}"
+        )
+        raise Refused("BAD_SETTING", text, f"wide_collar_bps {given if _is_wide(given) else WIDE_COLLAR_BPS}")
+    if not _is_wide(wide):
+        bounds = f"above 0, up to {WIDE_COLLAR_BPS_MAX}"
+        text = f"{order.algo}: wide_collar_bps: expected {bounds}, got {wide!s:.60}"
+        raise Refused("BAD_SETTING", text, f"wide_collar_bps {WIDE_COLLAR_BPS}")
+
+
+def _is_wide(bps: Decimal) -> bool:
+    return is_number(bps) and 0 < bps <= WIDE_COLLAR_BPS_MAX
+
+
+def check_callback(
+    order: ParentOrder, settings: TriggerSettings, price: Decimal, instrument: Instrument
+) -> None:
+    """Refuse a trailing distance above half of where it begins: its level is one that no market comes to.
+
+    Raises:
+        Refused: BAD_SETTING, with the largest that would pass.
+    """
+    begins, off = settings.activation or price, settings.callback_abs
+    most = begins * BPS_MAX / 10_000
+    if off is None or off <= most:
+        return
+    tick, asked = instrument.price_tick, f"half of the {plain(begins)} where it begins to trail"
+    text = f"{order.algo}: callback_abs: expected up to {plain(most)}, {asked}, got {plain(off)}"
+    raise Refused("BAD_SETTING", text, f"callback_abs {plain(max(most // tick * tick, tick))}")
 
 
 def check_names(order: ParentOrder, known: tuple[str, ...]) -> None:

@@ -11,10 +11,11 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Struct
 
-from tradefan.contracts import Settings, read_settings, register
-from tradefan.core.contingent import TRIGGERS
+from tradefan.contracts import Settings, read_settings, refuse_private, register
+from tradefan.core.contingent import TRIGGERS, is_protective
 from tradefan.errors import Refused
 from tradefan.messages.instrument import Instrument
+from tradefan.messages.orders import SubmitOrder
 from tradefan.setting import suggest, unit
 from tradefan.spans import Span
 from tradefan.units import MS, Side, is_number, opposite, plain, sign
@@ -118,6 +119,66 @@ def bracket_settings(settings: Mapping[str, Any]) -> BracketSettings:
 
 def _own(settings: Mapping[str, Any], kind: type[Settings]) -> dict[str, Any]:
     return {key: value for key, value in settings.items() if key in kind.__struct_encode_fields__}
+
+
+# --- what may be said of one ---------------------------------------------------------------------------
+
+
+def check_words(wish: SubmitOrder) -> None:
+    """Refuse what would not count beside what else is said: nothing of a group is passed over.
+
+    Only of a group that is to come in: what was let in once is worked on.
+
+    Raises:
+        Refused: BAD_SETTING, UNKNOWN_SETTING, with what would pass.
+    """
+    legs = {name: one for name, one in _nested(wish.settings).items() if isinstance(one, dict)}
+    if wish.algo == "oco":
+        if wish.limit_price is not None:
+            price = plain(wish.limit_price)
+            text = f"oco: limit_price: a limit belongs to one of its legs, got {price} for all of it"
+            raise Refused("BAD_SETTING", text, f"{next(iter(legs), 'take_profit')}.limit_price {price}")
+    else:
+        _check_bracket(wish, legs)
+    usual = {ENTRY: "market" if wish.limit_price is None else "limit"}
+    for name, leg in legs.items():
+        _check_leg(name, leg, leg.get("algo", usual.get(name, name)))
+
+
+def _check_bracket(wish: SubmitOrder, legs: dict[str, dict[str, Any]]) -> None:
+    if wish.reduce_only:
+        text = "bracket: reduce_only: its entry opens a position, its exits only reduce it anyway, got true"
+        raise Refused("BAD_SETTING", text, "without reduce_only")
+    limit = legs.get(ENTRY, {}).get("limit_price")
+    if limit is not None and wish.limit_price is not None:
+        price = plain(wish.limit_price)
+        text = f"bracket: limit_price {price}: its entry has a limit_price, too, {limit!r:.60}"
+        raise Refused("BAD_SETTING", text, f"limit_price {price} without entry.limit_price")
+    for name, leg in legs.items():
+        side = wish.side if name == ENTRY else opposite(wish.side)
+        if leg.get("side", side) != side:
+            text = f"{name}.side: expected {side} in a bracket to {wish.side}, got {leg['side']!r:.60}"
+            raise Refused("BAD_SETTING", text, f"without {name}.side")
+        if name != ENTRY and "protective" in leg and not is_protective(name, leg):
+            text = f"{name}.protective: an exit of a bracket always is, got {leg['protective']!r:.60}"
+            raise Refused("BAD_SETTING", text, f"without {name}.protective")
+
+
+def _check_leg(name: str, leg: dict[str, Any], algo: object) -> None:
+    """Refuse two prices of which one would win, and names that are nobody's to give."""
+    rests = algo == "take_profit" and "then" not in leg
+    levels = [key for key in ("limit_price", "trigger_price") if leg.get(key) is not None]
+    if rests and len(levels) > 1:
+        both = " and ".join(f"{key} {leg[key]!r:.60}" for key in levels)
+        text = f"{name}: expected one of limit_price and trigger_price, as it rests at its price, got {both}"
+        raise Refused("BAD_SETTING", text, f"{name}.then limit")
+    offset = next((key for key in ("offset_bps", "offset_abs") if leg.get(key) is not None), None)
+    level = next((key for key in levels if rests or key == "trigger_price"), None)
+    if offset is not None and level is not None:
+        both = f"{level} {leg[level]!r:.60} and {offset} {leg[offset]!r:.60}"
+        text = f"{name}: expected one of {level} and {offset}, got {both}"
+        raise Refused("BAD_SETTING", text, f"{name}.{level} {leg[level]!s:.60}")
+    refuse_private("limit" if rests else str(algo), leg)
 
 
 # --- legs -----------------------------------------------------------------------------------------------

@@ -5,7 +5,9 @@ No size changes silently. The code that plans is the code that runs, so `--dry-r
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from decimal import Decimal
+from typing import Any
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -18,7 +20,7 @@ from tradefan.core.curve import (
     levels_of,
 )
 from tradefan.errors import Refused
-from tradefan.execution import Common, PlanInput, Recipe, Scheduled
+from tradefan.execution import TAKING, Common, PlanInput, Recipe, Scheduled
 from tradefan.executors.bounds import check_settings, within
 from tradefan.executors.tactics import Take
 from tradefan.executors.trajectories import Curved
@@ -79,7 +81,6 @@ def make_plan(recipe: Recipe, entry: Entry) -> Plan:
     """
     settings, order, instrument = recipe.settings, entry.order, entry.instrument
     check_settings(settings)
-    _check_read(recipe, order)
     if entry.old is None and {"slices", "interval"} <= set(order.settings):
         raise Refused("BAD_SETTING", "expected interval or slices, got both", "one of them")
     start_ns, end_ns = _window(settings, entry)
@@ -185,11 +186,22 @@ def _flags(recipe: Recipe, curve: Curve) -> tuple[str, ...]:
     return () if curve.absolute else ("volume_unknown",)
 
 
-def _check_read(recipe: Recipe, order: ParentOrder) -> None:
-    """Refuse what an algorithm would pass over: whoever sets it expects that it means something."""
-    for name in recipe.unread:
-        if name in order.settings:
-            raise Refused("BAD_SETTING", f"{order.algo} does not use {name}", f"without {name}")
+def check_read(recipe: Recipe, algo: str, given: Mapping[str, Any]) -> None:
+    """Refuse what an algorithm would pass over: whoever sets it expects that it means something.
+
+    Only of an order that is to come in: what was let in once is worked on.
+    """
+    settings, of_tactic = recipe.settings, getattr(recipe.tactic, "unread", ())
+    takes = settings.crosses_at_end or settings.i_would_price is not None
+    for key, value in given.items():
+        name = key.partition(".")[0]
+        if name not in (*recipe.unread, *of_tactic) or (takes and name in TAKING):
+            continue
+        how = " unless its at_end takes" if name in TAKING else ""
+        if name not in recipe.unread and "tactic" not in recipe.unread:
+            how = f" with tactic {settings.tactic}{how}"
+        text = f"{algo} does not use {key}{how}, got {value!r:.60}"
+        raise Refused("BAD_SETTING", text, f"without {key}")
 
 
 # --- settings against order and market --------------------------------------------------------------------

@@ -17,7 +17,18 @@ class Iceberg(Composed[Shown]):
     def compose(self) -> Recipe:
         settings = self.settings
         tactic = Peg(settings) if settings.peg else Rest(settings)
-        unread = (*SCHEDULE_ONLY, "tactic", "chase", "passive_share")
+        unread = [*SCHEDULE_ONLY, "tactic"]
+        if not settings.peg:
+            # At its own limit it is out of no limit, and no feed goes stale for it.
+            unread += ["on_limit", "stale_cancel_after"]
+        if settings.i_would_price is None:
+            unread.append("participation_window")
         return Recipe(
-            settings, Whole(), Refill(settings), tactic, follows=settings.peg, goes_on=True, unread=unread
+            settings,
+            Whole(),
+            Refill(settings),
+            tactic,
+            follows=settings.peg,
+            goes_on=True,
+            unread=tuple(unread),
         )

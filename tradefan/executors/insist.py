@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from tradefan.execution import Command, Common, Spent, View, Wake
 from tradefan.executors.tactics import Take, take
@@ -11,7 +11,9 @@ from tradefan.units import SECOND
 
 
 class Insisting(Common, frozen=True, kw_only=True):
-    """How long a market order goes on where it cannot act."""
+    """How long a market order goes on where it cannot act: the word of what fires it, not of its owner."""
+
+    private: ClassVar[tuple[str, ...]] = ("insist", "tries_end")
 
     insist: Annotated[bool, unit("flag", "goes on each second where it cannot act, and behind its tries")] = (
         False

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from tradefan.contracts import register
 from tradefan.core.schedule import without_dust
 from tradefan.errors import Refused
-from tradefan.execution import SLICED_ONLY, Command, Common, Move, Place, Recipe, View, Wake
+from tradefan.execution import UNSLICED_UNREAD, Command, Common, Move, Place, Recipe, View, Wake
 from tradefan.executors.composed import Composed
 from tradefan.executors.pacings import Once
 from tradefan.executors.tactics import Rest
@@ -18,7 +18,9 @@ from tradefan.units import SECOND
 
 
 class LimitSettings(Common, frozen=True, kw_only=True):
-    """How long it may rest; `post_only` never takes."""
+    """How long it may rest; `post_only` never takes. What fires it, or an exit of a bracket, `grows`."""
+
+    private: ClassVar[tuple[str, ...]] = ("grows",)
 
     time_in_force: Annotated[
         TimeInForce,
@@ -54,7 +56,7 @@ class Limit(Composed[LimitSettings]):
             follows=False,
             slices=False,
             once=not settings.grows,
-            unread=SLICED_ONLY,
+            unread=UNSLICED_UNREAD,
         )
 
     def next(self, view: View) -> tuple[Command, ...]:

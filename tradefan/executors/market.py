@@ -6,7 +6,7 @@ from typing import Annotated
 
 from tradefan.contracts import register
 from tradefan.errors import Refused
-from tradefan.execution import SLICED_ONLY, Recipe
+from tradefan.execution import UNSLICED_UNREAD, Recipe
 from tradefan.executors.composed import Composed
 from tradefan.executors.insist import Insist, Insisting
 from tradefan.executors.pacings import Once
@@ -31,5 +31,5 @@ class Market(Composed[MarketSettings]):
             text = "native: expected a venue with a market type of its own; no venue says that it has one"
             raise Refused("BAD_SETTING", text, "native false")
         tactic = Insist(settings) if settings.insist else Take(settings)
-        unread = (*SLICED_ONLY, "post_only")
+        unread = (*UNSLICED_UNREAD, "post_only")
         return Recipe(settings, Whole(), Once(settings), tactic, follows=False, slices=False, unread=unread)

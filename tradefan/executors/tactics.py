@@ -6,10 +6,14 @@ doubt, is waited for: what it leaves is known then.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from tradefan.contracts import register
 from tradefan.core.schedule import ceil_div, without_dust
 from tradefan.execution import (
     AT_END,
+    PASSIVE_ONLY,
+    TAKING,
     Cancel,
     Child,
     Command,
@@ -81,6 +85,8 @@ def resting_price(view: View, price: int) -> int:
 class Take:
     """Immediate-or-cancel at the collar; a rest goes again after `retry_after`, `tries` in all."""
 
+    unread: ClassVar[tuple[str, ...]] = PASSIVE_ONLY
+
     def __init__(self, settings: Common) -> None:
         """Keep the settings."""
         self.settings = settings
@@ -130,6 +136,8 @@ def take(view: View, settings: Common, tries: int | None, *, wide: bool = False)
 @register("tactic", "rest", settings=Common)
 class Rest:
     """At the limit price until it is filled; in parts where `max_clip` splits it. Never placed twice."""
+
+    unread: ClassVar[tuple[str, ...]] = (*PASSIVE_ONLY, "tries", *TAKING)
 
     def __init__(self, settings: Common, time_in_force: TimeInForce = "GTC") -> None:
         """Keep the settings."""
@@ -292,6 +300,8 @@ def _stepped(view: View, settings: Common, child: Child) -> tuple[int, int | Non
 class Peg:
     """Post-only at the own best, following it; alone at the touch it stays."""
 
+    unread: ClassVar[tuple[str, ...]] = ("passive_share", "chase", "discretion", "tries", "retry_after")
+
     def __init__(self, settings: Common) -> None:
         """Keep the settings."""
         self.settings = settings
@@ -304,6 +314,8 @@ class Peg:
 class Passive:
     """As `peg`, improving step by step while it is not filled; it never crosses."""
 
+    unread: ClassVar[tuple[str, ...]] = ("discretion", "tries", "retry_after")
+
     def __init__(self, settings: Common) -> None:
         """Keep the settings."""
         self.settings = settings
@@ -315,6 +327,8 @@ class Passive:
 @register("tactic", "passive_then_cross", settings=Common)
 class PassiveThenCross:
     """Passive for `passive_share` of the clip's life; then it crosses once, if it is late or the last."""
+
+    unread: ClassVar[tuple[str, ...]] = ("tries", "retry_after")
 
     def __init__(self, settings: Common, *, always: bool = False) -> None:
         """Keep the settings; with `always` what is left is taken whatever the schedule says."""

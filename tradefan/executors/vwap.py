@@ -16,5 +16,12 @@ class Vwap(Composed[Curved]):
 
     def compose(self) -> Recipe:
         settings = self.settings
-        curve = Curve(settings) if settings.mode == "static" else LiveCurve(settings)
-        return Recipe(settings, curve, Times(settings), tactic_of(settings), (Participation(settings),))
+        static = settings.mode == "static"
+        return Recipe(
+            settings,
+            Curve(settings) if static else LiveCurve(settings),
+            Times(settings),
+            tactic_of(settings),
+            (Participation(settings),),
+            unread=("prior_buckets",) if static else (),
+        )

@@ -50,7 +50,16 @@ def settings_of(algo: str, draw: Draw, around: Around) -> dict[str, Any]:
         found["at_end"] = "cancel"
     elif draw() < 0.25:
         found["i_would_price"] = _would(draw, around)
-    return found | _OWN[algo](draw, around, found)
+    return _read(algo, found | _OWN[algo](draw, around, found))
+
+
+def _read(algo: str, found: dict[str, Any]) -> dict[str, Any]:
+    """Return settings without those that an iceberg would not read beside the others."""
+    if algo != "iceberg":
+        return found
+    unread = ["on_limit"] if not found["peg"] else []
+    unread += ["participation_window"] if "i_would_price" not in found else []
+    return {key: value for key, value in found.items() if key not in unread}
 
 
 def pick(draw: Draw, choices: tuple[T, ...]) -> T:

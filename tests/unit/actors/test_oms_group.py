@@ -416,7 +416,89 @@ REFUSALS: dict[str, tuple[str, dict[str, Any], str]] = {
     "given twice the other way": ("bracket", {"stop": {"trigger_price": "1"}, **LEGS}, "BAD_SETTING"),
     "notional of a leg": ("bracket", {**LEGS, "entry.notional": "1"}, "BAD_SETTING"),
     "no number": ("bracket", {"stop.offset_bps": "ten"}, "BAD_SETTING"),
+    "nobody's": ("bracket", {**LEGS, "entry.insist": "true"}, "UNKNOWN_SETTING"),
+    "nobody's of what rests": ("oco", {**LEGS, "take_profit.grows": "false"}, "UNKNOWN_SETTING"),
+    "nobody's of what is armed": ("bracket", {**LEGS, "stop.tries_end": "true"}, "UNKNOWN_SETTING"),
+    "unread": ("bracket", {**LEGS, "take_profit.tries": "2"}, "BAD_SETTING"),
 }
+PASSED_OVER: dict[str, tuple[str, dict[str, Any], dict[str, Any], str, dict[str, Any]]] = {
+    "limit of an oco": (
+        "oco",
+        {"limit_price": D(105)},
+        {"take_profit.trigger_price": "105", "stop.trigger_price": "95"},
+        "take_profit.limit_price 105",
+        {"take_profit.limit_price": "105", "stop.trigger_price": "95"},
+    ),
+    "reduce-only bracket": ("bracket", {"reduce_only": True}, LEGS, "without reduce_only", LEGS),
+    "level and offset": (
+        "bracket",
+        {},
+        {"stop.trigger_price": "95", "stop.offset_bps": "100"},
+        "stop.trigger_price 95",
+        {"stop.trigger_price": "95"},
+    ),
+    "limit and offset": (
+        "bracket",
+        {},
+        {"take_profit.limit_price": "110", "take_profit.offset_abs": "9"},
+        "take_profit.limit_price 110",
+        {"take_profit.limit_price": "110"},
+    ),
+    "limit and level": (
+        "oco",
+        {},
+        {"take_profit": {"limit_price": "111", "trigger_price": "110"}, "stop.trigger_price": "95"},
+        "take_profit.then limit",
+        {
+            "take_profit": {"limit_price": "111", "trigger_price": "110", "then": "limit"},
+            "stop.trigger_price": "95",
+        },
+    ),
+    "two limits of an entry": (
+        "bracket",
+        {"limit_price": D(99)},
+        {**LEGS, "entry.limit_price": "98"},
+        "limit_price 99 without entry.limit_price",
+        LEGS,
+    ),
+    "side of an entry": ("bracket", {}, {**LEGS, "entry.side": "sell"}, "without entry.side", LEGS),
+    "side of an exit": ("bracket", {}, {**LEGS, "stop.side": "buy"}, "without stop.side", LEGS),
+    "exit that does not protect": (
+        "bracket",
+        {},
+        {**LEGS, "stop.protective": "false"},
+        "without stop.protective",
+        LEGS,
+    ),
+}
+"""What would not count beside what else is said; what would pass, in words and as settings."""
+
+
+@pytest.mark.parametrize("name", PASSED_OVER)
+def test_group_when_a_word_would_not_count_then_it_is_refused_and_what_is_proposed_passes(
+    bench: Bench, name: str
+) -> None:
+    """docs/execution.md: contradictory settings refuse the order."""
+    algo, fields, settings, passes, instead = PASSED_OVER[name]
+    bench.bought(10)
+    side: Any = "sell" if algo == "oco" else "buy"
+    bench.submit(10, algo=algo, side=side, settings=settings, req=1, **fields)
+    no = bench.one(FACE, Refusal)
+    assert (no.code, no.would_pass) == ("BAD_SETTING", passes)
+    assert bench.made(Group) == []
+    bench.submit(10, algo=algo, side=side, settings=instead, req=2)
+    assert bench.take(FACE, Refusal) == []
+
+
+def test_leg_when_its_setting_is_wrong_then_the_refusal_names_it_as_it_was_given(bench: Bench) -> None:
+    """By the leg where its algorithm has another name."""
+    for settings, text in (
+        ({**LEGS, "take_profit.max_clip": "x"}, "take_profit: limit: max_clip: expected a number"),
+        ({**LEGS, "entry.tries": "x"}, "entry: market: tries: expected `int`, got 'x'"),
+        ({**LEGS, "stop.tries": "x"}, "stop: tries: expected `int`, got 'x'"),
+    ):
+        bench.submit(10, algo="bracket", owner=CLI, settings=settings, req=1)
+        assert bench.one(FACE, Refusal).text.startswith(text)
 
 
 @pytest.mark.parametrize("name", REFUSALS)

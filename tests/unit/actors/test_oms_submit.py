@@ -85,6 +85,8 @@ BAD: dict[str, tuple[dict[str, Any], str, str | None]] = {
     "algo": ({"algo": "twapp"}, "UNKNOWN_ALGO", None),
     "setting": ({"settings": {"trys": 1}}, "UNKNOWN_SETTING", None),
     "value": ({"settings": {"tries": -1}}, "BAD_SETTING", None),
+    "not for owners": ({"settings": {"insist": True}}, "UNKNOWN_SETTING", None),
+    "unread": ({"settings": {"halt": "extend"}}, "BAD_SETTING", "without halt"),
     "limit without price": ({"algo": "limit"}, "BAD_SETTING", None),
     "hedge mode": ({"position_side": "long"}, "UNSUPPORTED_KIND", None),
     "nothing": ({"order_qty": D(0)}, "BELOW_MIN_QTY", None),

@@ -278,6 +278,51 @@ REFUSALS: dict[str, tuple[str, dict[str, Any], str, str | None]] = {
         "nothing",
     ),
     "too large": ("stop", {"trigger_price": "110"}, "ABOVE_MAX_QTY", "order_qty 1000"),
+    "its collar": (
+        "stop",
+        {"trigger_price": "110", "collar_bps": "20"},
+        "BAD_SETTING",
+        "wide_collar_bps 20",
+    ),
+    "no collar": ("stop", {"trigger_price": "110", "collar_bps": "banana"}, "BAD_SETTING", None),
+    "a collar that is none": (
+        "stop",
+        {"trigger_price": "110", "collar_bps": "NaN"},
+        "BAD_SETTING",
+        "wide_collar_bps 200",
+    ),
+    "too wide": (
+        "stop",
+        {"trigger_price": "110", "wide_collar_bps": "1001"},
+        "BAD_SETTING",
+        "wide_collar_bps 200",
+    ),
+    "unread by then": (
+        "stop_limit",
+        {"trigger_price": "110", "limit_price": D(111), "halt": "extend"},
+        "BAD_SETTING",
+        "without halt",
+    ),
+    "no market order": (
+        "stop_limit",
+        {"trigger_price": "110", "limit_price": D(111), "chase_stop": "true"},
+        "BAD_SETTING",
+        "without chase_stop",
+    ),
+    "nobody's": ("stop", {"trigger_price": "110", "insist": "false"}, "UNKNOWN_SETTING", None),
+    "nobody's of a limit": (
+        "stop_limit",
+        {"trigger_price": "110", "limit_price": D(111), "grows": "false"},
+        "UNKNOWN_SETTING",
+        None,
+    ),
+    "a level below zero": ("trailing", {"callback_abs": "1000000"}, "BAD_SETTING", "callback_abs 50"),
+    "a level below zero from there": (
+        "trailing",
+        {"side": "sell", "callback_abs": "60.01", "activation": "120"},
+        "BAD_SETTING",
+        "callback_abs 60",
+    ),
 }
 
 
@@ -289,6 +334,29 @@ def test_trigger_when_it_cannot_be_then_it_is_refused_with_what_would_pass(bench
     no = refused(bench, algo, 1_001 if name == "too large" else 10, **fields)
     assert (no.code, no.would_pass) == (code, passes)
     assert len(bench.records) == before
+
+
+def test_stop_when_its_collar_is_wrong_then_each_refusal_names_what_its_owner_said(bench: Bench) -> None:
+    """Not another algorithm, nor a setting that he did not give; what the proposal says is let in."""
+    asked: tuple[dict[str, Any], ...] = ({"collar_bps": "banana"}, {"collar_bps": "20"})
+    texts = [refused(bench, trigger_price="110", **one).text for one in asked]
+    assert texts == [
+        "stop: collar_bps: expected a number, got 'banana'",
+        "stop: collar_bps: a market order that is fired has wide_collar_bps, got 20",
+    ]
+    text = refused(bench, trigger_price="110", wide_collar_bps="wide").text
+    assert text == "stop: wide_collar_bps: expected a number, got 'wide'"
+    bench.submit(1, algo="stop", settings={"trigger_price": "110", "wide_collar_bps": "20"}, req=1)
+    assert bench.take(FACE, Refusal) == []
+
+
+def test_trailing_when_its_distance_is_half_the_market_then_it_is_armed(bench: Bench) -> None:
+    """As far as `callback_bps` may be; amended after the market fell, it is not measured again."""
+    parent = armed(bench, "trailing", callback_abs="50")
+    assert parent.phase is Phase.ARMED
+    bench.quote(BTC, 80)
+    bench.tell(AmendOrder(CLI, parent.order.parent_id, D(5), None, None, None, 2))
+    assert bench.take(FACE, Refusal) == []
 
 
 def test_trigger_when_true_and_allowed_then_it_fires_at_once(bench: Bench) -> None:

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from tests.unit.core.order_builders import parent_order
 from tests.unit.risk.test_limits import instrument
-from tradefan.actors.oms_executor import make_executor
+from tradefan.actors.oms_executor import new_executor
 from tradefan.core.curve import Levels, packaged
 from tradefan.errors import Refused
 from tradefan.executors.entry import Entry, curve_of, expected_volume
@@ -42,7 +42,7 @@ def planned(algo: str, qty: Any = 100, limit: Any = None, **given: Any) -> Plan:
 
 
 def plan_of(asked: Entry) -> Plan:
-    made: Plan = make_executor(asked.order).plan(asked)  # type: ignore[attr-defined]
+    made: Plan = new_executor(asked.order).plan(asked)  # type: ignore[attr-defined]
     return made
 
 
@@ -176,6 +176,55 @@ EXTENDED = "at_end extend:60s"
         (entry("iceberg", display=5), "BAD_SETTING", "needs a limit_price", "limit_price"),
         (entry("market", tactic="peg"), "BAD_SETTING", "market does not use tactic", "without tactic"),
         (entry("pov", discretion=0), "BAD_SETTING", "pov does not use discretion", "without discretion"),
+        (entry("market", halt="run"), "BAD_SETTING", "market does not use halt, got 'run'", "without halt"),
+        (
+            entry("market", participation_window="9s"),
+            "BAD_SETTING",
+            "got '9s'",
+            "without participation_window",
+        ),
+        (
+            entry("limit", limit=99, tries=2),
+            "BAD_SETTING",
+            "limit does not use tries, got 2",
+            "without tries",
+        ),
+        (entry("limit", limit=99, halt="extend"), "BAD_SETTING", "limit does not use halt", "without halt"),
+        (
+            entry("limit", limit=99, collar_bps=20),
+            "BAD_SETTING",
+            "limit does not use collar_bps unless its at_end takes, got 20",
+            "without collar_bps",
+        ),
+        (
+            entry("limit", limit=99, retry_after=20, at_end="extend:5s"),
+            "BAD_SETTING",
+            "unless its at_end takes",
+            "without retry_after",
+        ),
+        (
+            entry("iceberg", limit=99, display=5, on_limit="finish"),
+            "BAD_SETTING",
+            "iceberg does not use on_limit",
+            "without on_limit",
+        ),
+        (
+            entry("iceberg", limit=99, display=5, **{"chase.max_steps": 1}),
+            "BAD_SETTING",
+            "iceberg does not use chase.max_steps",
+            "without chase.max_steps",
+        ),
+        (
+            entry("iceberg", display=5, peg=True, participation_window="9s"),
+            "BAD_SETTING",
+            "iceberg does not use",
+            "without participation_window",
+        ),
+        (entry("pov", tries=2), "BAD_SETTING", "pov does not use tries", "without tries"),
+        (minute(tries=2), "BAD_SETTING", "with tactic passive_then_cross, got 2", "without tries"),
+        (minute(tactic="take", discretion=0), "BAD_SETTING", "tactic take, got 0", "without discretion"),
+        (minute(tactic="peg", chase={"max_steps": 1}), "BAD_SETTING", "tactic peg", "without chase"),
+        (entry("vwap", duration="60s", prior_buckets=3), "BAD_SETTING", "", "without prior_buckets"),
         (minute(max_clip="0.2"), "BAD_SETTING", "below min_clip 0.3", "max_clip 0.3"),
         (
             minute(post_only=True, at_end="cancel", tactic="take"),
@@ -216,6 +265,24 @@ def test_plan_when_it_cannot_be_worked_then_the_refusal_says_what_would_pass(
         plan_of(asked)
     assert text in caught.value.text
     assert caught.value.would_pass == passes
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        entry("limit", limit=99, duration="60s", at_end="cross_collared", collar_bps=20, retry_after=20),
+        entry("market", tries=2, retry_after=20, collar_bps=20, max_clip=50, self_cross="wait"),
+        entry("iceberg", limit=99, display=5, i_would_price=98, participation_window="9s", collar_bps=20),
+        entry("iceberg", display=5, peg=True, reprice_ticks=2, passive_offset_ticks=1, stale_cancel_after=1),
+        entry("pov", chase={"max_steps": 1}, passive_share="0.5", participation_window="9s", halt="extend"),
+        minute(tactic="take", tries=2, retry_after=20),
+        minute(passive_share="0.5", discretion="0.1", retry_after=20, on_limit="finish"),
+        entry("vwap", duration="60s", mode="dynamic", prior_buckets=3),
+    ],
+)
+def test_plan_when_each_setting_is_read_then_it_is_planned(asked: Entry) -> None:
+    """What some other setting makes an algorithm read is let in with that one."""
+    assert plan_of(asked).start_ns == NOW
 
 
 @pytest.mark.parametrize("algo", ["twap", "vwap"])

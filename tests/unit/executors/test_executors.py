@@ -257,6 +257,15 @@ def test_settings_when_wrong_then_the_refusal_names_them(
     assert text in caught.value.text
 
 
+def test_schema_when_a_setting_is_nobodys_to_give_then_it_is_not_in_it() -> None:
+    """`GET /api/v1/plugins` shows what an owner may say; the product itself still says the others."""
+    for algo, name in (("market", "insist"), ("market", "tries_end"), ("limit", "grows")):
+        plugin = lookup("executor", algo)
+        shown = plugin.schema()["$defs"][plugin.settings.__name__]["properties"]
+        assert (name in shown, "tries" in shown) == (False, True)
+        assert getattr(read_settings(plugin.settings, {name: True}, algo), name)
+
+
 def test_settings_when_written_as_text_then_they_are_read() -> None:
     """`--set tries=2 --set collar_bps=12.5` come as strings; a part is named with a dot."""
     given = {"tries": "2", "collar_bps": "12.5", "duration": "1.5", "chase.max_steps": "1", "end_grace": "7s"}
