@@ -225,7 +225,8 @@ def _would(settings: Common, view: View) -> Decide | Wake | None:
     if lots < max(view.plan.min_clip, 1):
         return at_next_quote()
     deadline_ns: int | None = view.now_ns + settings.participation_window
-    k, target, before, share, factor, unseen = -1, 0, 0, 0, 1.0, 0.0
+    # Before the first clip of a plan what was done when it was made is the target.
+    k, target, before, share, factor, unseen = -1, view.plan.base, view.plan.base, 0, 1.0, 0.0
     if clip is not None and clip.plan == view.plans:
         k, target, before, share, factor = clip.k, clip.target, clip.before, clip.share, clip.factor
         unseen = clip.unseen

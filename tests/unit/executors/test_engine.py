@@ -277,6 +277,16 @@ def test_twap_when_its_owner_would_trade_then_the_rest_of_its_interval_is_worked
     assert 235 <= rests.lots <= 245
 
 
+def test_twap_when_a_plan_made_anew_begins_ahead_of_its_schedule_then_from_what_was_done() -> None:
+    """Its first clip takes at `i_would_price`: the interval before is nothing, not all that was done."""
+    walk = quiet("twap, i would", 1_000, taus=(500, 700, 850, 1_000), base=300)
+    walk.cum = 300
+    walk.bid, walk.ask, walk.ask_lots = 9_980, 9_982, 5
+    at(walk, 0)
+    assert walk.clip is not None
+    assert (walk.clip.reason, walk.clip.k, walk.clip.before, walk.clip.target) == ("i_would", -1, 300, 300)
+
+
 # --- pov and iceberg ---------------------------------------------------------------------------------------
 
 
