@@ -161,6 +161,13 @@ class Common(Settings, frozen=True, kw_only=True):
         Literal["auto", "resume", "pause", "cancel"],
         unit("choice", "what becomes of it when the daemon was away"),
     ] = "auto"
+    on_owner_loss: Annotated[
+        Literal["cancel", "keep"] | None,
+        unit("choice", "what becomes of it when its strategy stays down; as the strategy says"),
+    ] = None
+    protective: Annotated[
+        bool, unit("flag", "kept whatever becomes of its owner, and by a stop of the daemon")
+    ] = False
     order_deadline: Annotated[Span | None, unit("duration", "a child is written within this, or never")] = (
         None
     )

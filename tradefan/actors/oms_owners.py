@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from tradefan.actors.oms_executor import recipe_of
 from tradefan.actors.oms_parents import complete
 from tradefan.actors.oms_state import Turn
 from tradefan.actors.oms_submit import end_wish, lose_wishes, refusal_of, refuse
 from tradefan.contracts import RiskRefused
+from tradefan.core.trading import ParentState
 from tradefan.core.trading_state import OwnerMemoryState
 from tradefan.core.updates import parent_update
 from tradefan.messages.control import ActorState, AnyCommand
@@ -144,7 +146,7 @@ def end_strangers(turn: Turn) -> None:
 
 
 def _lost(turn: Turn, owner: OwnerId, why: str, level: str = "error") -> None:
-    """Let parents end by their owner's policy; protection is always kept."""
+    """Let parents end by their own policy, else by their owner's; protection is always kept."""
     config = turn.config.strategies.get(owner)
     policy = "cancel" if config is None else config.on_owner_loss
     if policy == "cancel":
@@ -153,8 +155,14 @@ def _lost(turn: Turn, owner: OwnerId, why: str, level: str = "error") -> None:
     for parent in turn.open_parents(lambda item: item.order.owner == owner):
         if parent.order.protective:
             protected.append(parent.order.parent_id)
-        elif policy == "cancel":
+        elif _policy_of(parent, policy) == "cancel":
             complete(turn, parent, OrderStatus.CANCELED, "owner lost")
     turn.log(level, "owner_lost", owner=owner, policy=policy, reason=why)
     if protected and level != "debug":
         turn.log("critical", "unowned_protection", owner=owner, parents=protected)
+
+
+def _policy_of(parent: ParentState, owners: str) -> str:
+    """Return what a parent says of the loss of its owner, else what its owner does."""
+    recipe = recipe_of(parent.order)
+    return (None if recipe is None else recipe.settings.on_owner_loss) or owners

@@ -330,6 +330,32 @@ def test_owner_when_lost_then_its_policy_decides_and_protection_is_kept(policy: 
     bench.check()
 
 
+@pytest.mark.parametrize("restarted", [False, True])
+@pytest.mark.parametrize("policy", ["cancel", "keep"])
+def test_owner_when_lost_then_an_order_that_says_so_itself_goes_its_own_way(
+    policy: str, *, restarted: bool
+) -> None:
+    """`on_owner_loss` and `protective` of any order win over the strategy's, also behind a restart."""
+    bench = Bench(config=keeping(policy)).ready()
+    other = "keep" if policy == "cancel" else "cancel"
+    rests: dict[str, Any] = {"algo": "limit", "limit_price": D(90)}
+    bench.submit(1, settings={"on_owner_loss": other}, **rests)
+    bench.submit(1, settings={"protective": "TRUE", "on_owner_loss": "cancel"}, **rests)
+    bench.submit(1, algo="stop", settings={"trigger_price": "110", "protective": "0", "on_owner_loss": other})
+    for create in bench.take(GATEWAY, CreateOrder):
+        bench.report(create, S.NEW)
+    own, kept, armed = list(bench.trading.parents.values())
+    assert (own.order.protective, kept.order.protective, armed.order.protective) == (False, True, False)
+    if restarted:
+        bench = Bench(config=keeping(policy), records=bench.records)
+        bench.fold(restart=1)
+        own, kept, armed = list(bench.trading.parents.values())
+    lose(bench)
+    ended = [one.phase in (Phase.COMPLETING, Phase.DONE) for one in (own, kept, armed)]
+    assert ended == [other == "cancel", False, other == "cancel"]
+    assert "unowned_protection" in bench.alarms
+
+
 def test_owner_when_only_down_then_nothing_happens_to_its_parents(bench: Bench) -> None:
     """A crash that the supervisor answers by a restart is no loss; nor is another actor's."""
     bench.resting()
