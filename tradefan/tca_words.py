@@ -42,7 +42,7 @@ FLAGS = {
     "late_report": "a fill was told long after it happened: its market is not known",
     "revised": "the venue took a trade back or changed it",
     "no_fee_price": "a fee is in an asset without a price here",
-    "volume_unknown": "nobody told what traded, or its volume curve is a shape without volumes",
+    "volume_unknown": "nobody told what traded, or nobody knew at its entry how much would",
     "no_trades": "nobody else has traded in its time",
     "curve_fallback": "no volume curve was known: it went as a TWAP",
     "not_begun": "it ended before it began to work",

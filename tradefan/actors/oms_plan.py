@@ -79,8 +79,6 @@ def _answer(turn: Turn, req: int, order: ParentOrder, plan: Plan | None) -> Plan
             order, plan, expected_volume(curve_of(entry_of(turn, order), plan, curved), plan)
         )
     flags = list(plan.flags)
-    if share is None and plan.end_ns is not None and "volume_unknown" not in flags:
-        flags.append("volume_unknown")
     cost = None if share is None else _estimate(turn, order, plan, share, flags)
     return PlanAnswer(
         req,

@@ -107,13 +107,13 @@ def make_plan(recipe: Recipe, entry: Entry) -> Plan:
         volume_own=entry.volume_own,
         time_jitter=getattr(settings, "time_jitter", None),
     )
-    curve = curve_of(entry, plan, settings) if isinstance(settings, Curved) else Curve()
+    curve = measured = curve_of(entry, plan, settings) if isinstance(settings, Curved) else Curve()
+    if isinstance(settings, Scheduled) and not isinstance(settings, Curved):
+        # Its targets need no volume, but what it may be of it does.
+        measured = curve_of(entry, plan, Curved())
     if entry.old is None:
-        measured = curve
-        if isinstance(settings, Scheduled) and not isinstance(settings, Curved):
-            # Its targets need no volume, but what it may be of it does.
-            measured = curve_of(entry, plan, Curved())
         _check_fit(recipe, entry, plan, lots, measured)
+    plan = replace(plan, flags=_flags(recipe, plan, curve, measured))
     return _with_targets(recipe, entry, plan, lots, curve)
 
 
@@ -165,25 +165,22 @@ def _with_targets(recipe: Recipe, entry: Entry, plan: Plan, lots: int, curve: Cu
         curve.first_ns,
     )
     planned = recipe.trajectory.plan(given)
-    flags = _flags(recipe, curve)
     return replace(
         plan,
         taus=planned.taus,
         volumes=planned.volumes if curve.absolute else (),
         source=curve.source,
         coverage=curve.coverage,
-        flags=flags,
     )
 
 
-def _flags(recipe: Recipe, curve: Curve) -> tuple[str, ...]:
-    settings = recipe.settings
-    if not isinstance(settings, Curved):
+def _flags(recipe: Recipe, plan: Plan, curve: Curve, measured: Curve) -> tuple[str, ...]:
+    """Return what nobody knows of a schedule's market: its share is held against what is `measured`."""
+    if not isinstance(recipe.settings, Scheduled):
         return ()
-    if not curve.volumes:
-        return ("curve_fallback",)
-    # How much should trade is what live volume is held against.
-    return () if curve.absolute else ("volume_unknown",)
+    fallback = isinstance(recipe.settings, Curved) and not curve.volumes
+    unknown = expected_volume(measured, plan) is None
+    return (*(("curve_fallback",) if fallback else ()), *(("volume_unknown",) if unknown else ()))
 
 
 def check_read(recipe: Recipe, algo: str, given: Mapping[str, Any]) -> None:

@@ -52,6 +52,7 @@ def test_plan_when_asked_then_it_is_the_one_that_a_submit_gets(bench: Bench) -> 
     assert (found.n, found.start_ns, found.end_ns) == (10, parent.plan.start_ns, parent.plan.end_ns)
     assert sum(one.quantity for one in found.slices) == 10
     assert (found.expected_participation, found.flags) == (None, ("volume_unknown",))
+    assert parent.plan.flags == found.flags
     first = found.slices[0]
     assert first.at_ns is not None
     bench.advance(first.at_ns - bench.now_ns - 1)
@@ -87,7 +88,7 @@ def test_plan_when_volume_decides_then_no_slices_are_made_up(bench: Bench) -> No
     found = plan(bench, 10, "pov", settings={"duration": "300s"})
     assert isinstance(found, PlanAnswer)
     assert (found.n, found.slices) == (None, ())
-    assert found.end_ns == bench.now_ns + 300 * SECOND
+    assert (found.end_ns, found.flags) == (bench.now_ns + 300 * SECOND, ())
 
 
 def test_plan_when_the_volume_is_not_known_then_a_flag_says_so_and_nothing_is_zero(bench: Bench) -> None:

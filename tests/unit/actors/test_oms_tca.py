@@ -604,6 +604,18 @@ def test_decision_when_its_owner_says_the_price_then_contingent_orders_and_legs_
     assert made == [D("100.25")] * (2 if algo == "bracket" else 1)
 
 
+def test_flags_when_nobody_knows_the_volume_then_the_analysis_of_a_twap_says_so(bench: Bench) -> None:
+    """EXECUTION.md part 3: its share could not be held against the cap, though trades were told later."""
+    bench.tell(VolumeTick(BTC, 1, 0, 0.0, 100.0, bench.now_ns))
+    bench.submit(10, algo="twap", settings={"duration": "100s"})
+    bench.tell(VolumeTick(BTC, 1, 1_000, 100_000.0, 100.0, bench.now_ns))
+    for create in bench.take(GATEWAY, CreateOrder):
+        bench.report(create, S.CANCELED, 0)
+    bench.tell(CancelParent(TREND, next(reversed(bench.trading.parents))))
+    found = last(bench)
+    assert (found.vwap, "volume_unknown" in found.flags) == (D(100), True)
+
+
 def test_flags_when_a_plan_has_some_then_its_analysis_and_its_row_tell_them(bench: Bench) -> None:
     """EXECUTION.md part 7: without a curve a TWAP, said in the report."""
     bench.submit(10, algo="vwap", settings={"duration": "100s"}, instrument=ETH)

@@ -298,6 +298,18 @@ def test_plan_when_it_would_be_too_much_of_the_volume_then_a_longer_time_is_prop
     assert plan_of(asked).taus[-1] == 720
 
 
+@pytest.mark.parametrize("known", [False, True])
+def test_twap_when_nobody_knows_the_volume_then_its_plan_says_so_also_when_it_is_made_anew(
+    *, known: bool
+) -> None:
+    """Its participation could not be held against its cap: EXECUTION.md part 3."""
+    asked = replace(entry("twap", 1, duration="300s"), levels=LEVELS if known else None)
+    plan = plan_of(asked)
+    again = plan_of(replace(asked, now_ns=NOW + 150 * SECOND, old=plan))
+    assert plan.flags == again.flags == (() if known else ("volume_unknown",))
+    assert planned("pov", duration="300s").flags == ()
+
+
 def test_schedule_when_its_start_is_past_then_it_begins_there() -> None:
     """What it should have done since is behind, not lost."""
     plan = planned("twap", start_at=NOW - 60 * SECOND, duration="300s")
@@ -320,7 +332,10 @@ def test_vwap_when_only_the_packaged_curve_is_known_then_its_shape_is_followed()
 def test_vwap_when_nobody_knows_a_curve_then_it_is_worked_as_a_twap_and_says_so() -> None:
     """Never silently."""
     plan = planned("vwap", duration="300s", slices=4, size_jitter=0)
-    assert (plan.taus, plan.flags) == ((250, 500, 750, 1_000), ("curve_fallback",))
+    assert (plan.taus, plan.flags) == (
+        (250, 500, 750, 1_000),
+        ("curve_fallback", "volume_unknown"),
+    )
 
 
 def test_plan_when_lot_and_tick_have_changed_then_clips_and_prices_go_with_them() -> None:
