@@ -38,7 +38,8 @@ class Order(Struct, frozen=True, kw_only=True):
     `schedule_error` is how far it is from its schedule, as a signed share of the order: negative behind, 0
     between the targets that hold now, null without a schedule. `source` names the volume curve of its plan,
     `coverage` its share with data; of its `flags`, `curve_fallback` says that it goes as a TWAP without one,
-    `volume_unknown` that nobody knows which share of the volume it will be.
+    `volume_unknown` that nobody knows which share of the volume it will be. `end_ns` is null while its clock
+    stands, in a pause of its owner's or a halt: it ends so much later.
     """
 
     parent_id: ParentId
@@ -127,7 +128,8 @@ class Planned(Struct, frozen=True, kw_only=True):
     """How an order would be worked from this instant on, by the code that would work it.
 
     `n` is null where volume decides, `expected_participation` and `estimate_bps` where nothing is scheduled
-    or nobody knows the volume (flag `volume_unknown`); `source` names the volume curve, `coverage` its share with data.
+    or nobody knows the volume (flag `volume_unknown`); `source` names the volume curve, `coverage` its share
+    with data.
     """
 
     n: int | None

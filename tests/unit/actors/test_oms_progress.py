@@ -6,12 +6,14 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from tests.unit.actors.oms_bench import Bench
 from tests.unit.actors.oms_wired import BTC, GATEWAY, TREND
 from tradefan.actors.oms_progress import Progress, progress_of
 from tradefan.actors.oms_tca_view import Look, costs_now
 from tradefan.messages.gateway import CancelOrder, CreateOrder
+from tradefan.messages.instrument import InstrumentUpdate
 from tradefan.messages.market import FeedQuality, Quality, VolumeTick
 from tradefan.messages.orders import CancelParent, OrderStatus, PauseOrder, ResumeOrder
 from tradefan.messages.tca import Costs
@@ -128,6 +130,29 @@ def test_progress_when_volume_decides_and_its_owner_pauses_it_then_its_clock_sta
     traded(bench, 400, 1_000)
     assert progress(bench).schedule_error == error
     assert not [one for one in bench.logs if "below_min_rate" in one]
+
+
+@pytest.mark.parametrize("keeps_end", [False, True])
+def test_progress_when_its_clock_stands_then_nobody_knows_its_end(bench: Bench, *, keeps_end: bool) -> None:
+    """It would be told one that has moved when it goes on; `--keep-end` leaves it."""
+    bench.submit(10, algo="twap", settings={"duration": "100s", **PLAIN})
+    begun, name = bench.now_ns, next(reversed(bench.trading.parents))
+    bench.tell(PauseOrder(TREND, name, keep_end=keeps_end))
+    alive(bench, 10)
+    assert progress(bench).end_ns == (begun + 100 * SECOND if keeps_end else None)
+    bench.tell(ResumeOrder(TREND, name))
+    assert progress(bench).end_ns == begun + (100 if keeps_end else 110) * SECOND
+
+
+@pytest.mark.parametrize("halt", ["run", "extend"])
+def test_progress_when_a_halt_stops_its_clock_then_nobody_knows_its_end(bench: Bench, halt: str) -> None:
+    """With `halt: run` its end stays where it is."""
+    bench.submit(10, algo="twap", settings={"duration": "100s", "halt": halt, **PLAIN})
+    begun = bench.now_ns
+    bench.tell(InstrumentUpdate(replace(bench.wiring.instruments[BTC], status="HALT", version=2)))
+    bench.advance(SECOND)
+    assert next(reversed(bench.trading.parents.values())).reason == "halt"
+    assert progress(bench).end_ns == (None if halt == "extend" else begun + 100 * SECOND)
 
 
 def test_progress_when_a_pause_has_moved_its_end_then_its_start_stays(bench: Bench) -> None:
