@@ -55,17 +55,6 @@ SLICED_ONLY = (
 """Settings that only what is placed a part at a time reads."""
 UNSLICED_UNREAD = (*SLICED_ONLY, "participation_window", "halt")
 """Settings that what is placed at once never reads: it follows no volume, and no halt pauses it."""
-PASSIVE_ONLY = (
-    "passive_share",
-    "passive_offset_ticks",
-    "reprice_after",
-    "reprice_ticks",
-    "chase",
-    "discretion",
-)
-"""Settings that only a tactic reads that rests near the market, and perhaps crosses then."""
-TAKING = ("retry_after", "collar_bps")
-"""Settings of what takes: also a tactic that never does reads them where another setting makes it."""
 EXTEND = "extend"
 """`extend:60s`: what is left at the end is worked on for so long."""
 

@@ -20,9 +20,9 @@ from tradefan.core.curve import (
     levels_of,
 )
 from tradefan.errors import Refused
-from tradefan.execution import TAKING, Common, PlanInput, Recipe, Scheduled
+from tradefan.execution import Common, PlanInput, Recipe, Scheduled
 from tradefan.executors.bounds import check_settings, within
-from tradefan.executors.tactics import Take
+from tradefan.executors.tactics import TAKING, Take
 from tradefan.executors.trajectories import Curved
 from tradefan.messages.instrument import Instrument
 from tradefan.messages.market import VolumeDays

@@ -12,8 +12,6 @@ from tradefan.contracts import register
 from tradefan.core.schedule import ceil_div, without_dust
 from tradefan.execution import (
     AT_END,
-    PASSIVE_ONLY,
-    TAKING,
     Cancel,
     Child,
     Command,
@@ -33,6 +31,17 @@ REPRICE_MAX_NS = 5 * SECOND
 CHASE_MAX_NS = 10 * SECOND
 THROUGH_NS = 10 * SECOND
 """The other side is through the price of a resting child, and nothing was told of it for so long."""
+PASSIVE_ONLY = (
+    "passive_share",
+    "passive_offset_ticks",
+    "reprice_after",
+    "reprice_ticks",
+    "chase",
+    "discretion",
+)
+"""Settings that only a tactic reads that rests near the market, and perhaps crosses then."""
+TAKING = ("retry_after", "collar_bps")
+"""Settings of what takes: also a tactic that never does reads them where another setting makes it."""
 
 
 # --- prices -------------------------------------------------------------------------------------------

@@ -11,10 +11,13 @@ from msgspec.structs import replace
 
 from tests.unit.core.order_builders import parent_order
 from tests.unit.risk.test_limits import instrument
+from tradefan import contracts
 from tradefan.actors.oms_executor import new_executor
 from tradefan.core.curve import Levels, packaged
 from tradefan.errors import Refused
+from tradefan.execution import Common
 from tradefan.executors.entry import Entry, curve_of, expected_volume
+from tradefan.executors.tactics import Peg
 from tradefan.executors.trajectories import Curved
 from tradefan.messages.market import VolumeDays
 from tradefan.messages.plan import Plan
@@ -265,6 +268,26 @@ def test_plan_when_it_cannot_be_worked_then_the_refusal_says_what_would_pass(
         plan_of(asked)
     assert text in caught.value.text
     assert caught.value.would_pass == passes
+
+
+def test_plan_when_a_tactic_is_of_the_users_own_then_it_says_what_it_does_not_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """`unread`; without it all is let in."""
+    monkeypatch.setattr(contracts, "_plugins", dict(contracts._plugins))
+
+    @contracts.register("tactic", "mine", settings=Common)
+    class Mine(Peg):
+        unread = ("chase",)
+
+    @contracts.register("tactic", "silent", settings=Common)
+    class Silent:
+        def __init__(self, settings: Common) -> None: ...
+
+    with pytest.raises(Refused, match="twap does not use chase with tactic mine"):
+        plan_of(minute(tactic="mine", chase={"max_steps": 1}, tries=2))
+    assert plan_of(minute(tactic="mine", tries=2)).start_ns == NOW
+    assert plan_of(minute(tactic="silent", chase={"max_steps": 1}, tries=2)).start_ns == NOW
 
 
 @pytest.mark.parametrize(
