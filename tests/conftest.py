@@ -15,6 +15,7 @@ import pytest
 from hypothesis import settings
 
 from tests.architecture import floor_coverage
+from tests.property import walk_speed
 from tradefan.units import use_decimal_context
 
 # The same examples at every run, so that a red test is red for everybody; slow machines get no deadline.
@@ -61,8 +62,9 @@ def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, objec
 
 @pytest.hookimpl(trylast=True)
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Print the branches of each pure floor under pytest-cov's table of lines."""
+    """Print the branches of each pure floor under the table of lines, and how fast the walker was."""
     floor_coverage.report(terminalreporter, config)
+    walk_speed.report(terminalreporter)
 
 
 class _Lost(logging.Handler):

@@ -271,6 +271,37 @@ SAFETY: tuple[Mutant, ...] = (
         ("I-11",),
     ),
     Mutant(
+        "order-rate-of-a-tenth",
+        "The orders of the last tenth of a second are held against the limit of a second.",
+        (
+            Change(
+                "actors/oms_gate.py",
+                "turn.live.recent.get(owner, ()) if at_ns > turn.now - SECOND]",
+                "turn.live.recent.get(owner, ()) if at_ns > turn.now - SECOND // 10]",
+            ),
+        ),
+        ("I-20",),
+        shows_always=True,
+    ),
+    Mutant(
+        "order-rate-without-replacements",
+        "A replacement is no new order, so it does not count as one.",
+        (
+            Change(
+                "actors/oms_children.py",
+                "    _note_rate(turn, order)\n    turn.touch(",
+                "    turn.touch(",
+            ),
+            Change(
+                "actors/oms_children.py",
+                "    turn.live.counters.orders += 1\n",
+                "    turn.live.counters.orders += 1\n    _note_rate(turn, order)\n",
+            ),
+        ),
+        ("I-20",),
+        shows_always=True,
+    ),
+    Mutant(
         "price-band-of-buys-only",
         "The price band holds buys; a sale may be given away.",
         (

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
+from tests.property import walk_speed
 from tests.property.walker import Walk
 from tests.property.walks import CASES, make
 from tradefan.units import MS, SECOND
@@ -27,13 +29,19 @@ RARELY_FULL = ("twap, peg", "twap, post-only", "iceberg, peg", "iceberg, limit",
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
-def test_walk_when_many_things_happen_then_no_invariant_breaks(name: str) -> None:
-    """100,000 steps of each algorithm from fixed seeds, in a process of its own that nothing measures."""
+def test_walk_when_many_things_happen_then_no_invariant_breaks(
+    name: str, record_property: Callable[[str, object], None]
+) -> None:
+    """100,000 steps of each algorithm from fixed seeds, in a process of its own that nothing measures.
+
+    Its speed is printed at the end of the session, and not judged: the machine may have other work.
+    """
     alike = [algo for algo, *_ in CASES.values()].count(CASES[name][0])
     command = [sys.executable, "-m", "tests.property.walks", name, str(STEPS // alike)]
     ended = subprocess.run(command, check=False, cwd=ROOT, capture_output=True, text=True, timeout=600)
     assert ended.returncode == 0, ended.stderr[-4_000:]
-    walks, full, _ = map(int, ended.stdout.split())
+    walks, full, steps_per_s = map(int, ended.stdout.split())
+    record_property(walk_speed.NAME, steps_per_s)
     assert walks > 10
     # A walk that never trades would prove nothing.
     assert full or name in RARELY_FULL

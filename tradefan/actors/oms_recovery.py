@@ -85,6 +85,7 @@ def on_rows(turn: Turn, msg: Rows, replay: Replay) -> None:
     if live.running or msg.gen != live.fold_gen:
         return
     _fold(turn, msg)
+    _count_recent(turn)
     if live.restart:
         for ref in turn.wiring.observers:
             turn.send(ref, Folded(turn.trading.lsn))
@@ -120,6 +121,17 @@ def _fold(turn: Turn, msg: Rows) -> None:
         turn.take_over(_decoder.decode(msg.snapshot))
     for record in msg.records:
         apply(turn.trading, record)
+
+
+def _count_recent(turn: Turn) -> None:
+    """Let the creates of the journal's last second count as made now: nobody knows how long ago that was.
+
+    Between two lives the wall clock may have jumped; so a start waits for a second at most.
+    """
+    since_ns = turn.trading.updated_ns - SECOND
+    for order in turn.trading.orders.values():
+        if order.created_ns > since_ns and not order.external:
+            turn.live.recent.setdefault(order.owner, []).append(turn.now)
 
 
 def _begin_epoch(turn: Turn, msg: Rows) -> None:

@@ -32,7 +32,7 @@ from tradefan.messages.orders import Answer, OrderStatus, Refusal
 from tradefan.messages.records import (
     Parent,
 )
-from tradefan.units import EXTERNAL, SECOND, InstrumentId
+from tradefan.units import EXTERNAL, MINUTE, MS, SECOND, InstrumentId
 
 D = Decimal
 S = OrderStatus
@@ -172,6 +172,24 @@ def test_rate_when_an_owner_is_too_fast_then_it_waits_a_second() -> None:
     bench.advance(SECOND)
     bench.submit()
     assert len(bench.take(GATEWAY, CreateOrder)) == 4
+
+
+@pytest.mark.parametrize("away_ns", [MS, MINUTE, -MINUTE])
+def test_rate_when_restarted_then_the_creates_of_the_last_second_count_as_made_now(away_ns: int) -> None:
+    """Nobody knows how long a start took where the clock has jumped; what was older counts no more."""
+    config = msgspec.structs.replace(CONFIG, risk=RiskConfig(orders_per_second=2))
+    bench = Bench(config=config).ready()
+    bench.submit()
+    bench.advance(SECOND)
+    bench.submit()
+    again = Bench(config=config, records=bench.records, now_ns=bench.now_ns + away_ns).ready()
+    again.submit()
+    assert len(again.take(GATEWAY, CreateOrder)) == 1
+    again.submit()
+    assert again.one(TRADER, Refusal).code == "RISK_ORDER_RATE"
+    again.advance(SECOND)
+    again.submit()
+    assert len(again.take(GATEWAY, CreateOrder)) == 1
 
 
 def test_account_when_it_has_no_block_then_the_defaults_hold() -> None:

@@ -5,16 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from tests.unit.core.order_builders import CID, PID, intent, parent_order
 from tests.unit.sim.checker_bench import Bench, D, broken, epoch
+from tradefan.messages.contingent import Triggered
 from tradefan.messages.orders import OrderStatus, Phase
 from tradefan.messages.plan import Plan
-from tradefan.messages.records import Audit, Parent, PhaseChange, Resume
+from tradefan.messages.records import Audit, Parent, PhaseChange, Record, Resume
 from tradefan.messages.work import ParentFailed, PlanChange
 from tradefan.sim.checkers.audits import AuditedFirst
 from tradefan.sim.checkers.crossing import NoOwnTrades
 from tradefan.sim.checkers.placing import WithinBounds, WithinWindow, WorkingOnly
+from tradefan.sim.checkers.worked import OverParents, fired
 from tradefan.units import SECOND, OwnerId
 
 S = OrderStatus
@@ -208,6 +211,70 @@ def test_child_when_beyond_a_bound_of_its_plan_then_broken(
     bench = Bench(WithinBounds())
     assert bench.step(planned(plan(max_clip=10, limit=100))) is None
     assert bench.step(intent()) is None
+
+
+# --- what has fired, and entries ---------------------------------------------------------------------------
+
+
+def waiting(
+    algo: str = "stop", *, limit_price: Any = None, protective: bool = False, **settings: Any
+) -> Parent:
+    """Return the record of a parent that waits for the market."""
+    order = parent_order(algo=algo, settings=settings, limit_price=limit_price, protective=protective)
+    return Parent(START, order, None)
+
+
+FIRED = Triggered(START, PID, D(100), "last", 1)
+
+
+@pytest.mark.parametrize(
+    ("checker", "records", "invariant"),
+    [
+        (WorkingOnly, (phase(Phase.PAUSED, "user"), intent()), "E-03"),
+        (WorkingOnly, (epoch(2), intent()), "E-03"),
+        (WithinWindow, (intent(at_ns=END + 5 * SECOND + 1),), "E-04"),
+        (WithinWindow, (PlanChange(START, PID, plan(end_ns=END + 1)),), "E-04"),
+        (WithinBounds, (intent(order_qty=D(1)),), "E-05"),
+    ],
+)
+def test_parent_when_it_has_fired_then_it_is_followed_as_what_it_becomes(
+    checker: type[OverParents], records: tuple[Record, ...], invariant: str
+) -> None:
+    """A stop whose `then` is a twap keeps the rules of one, from its firing on; before it others look."""
+    for fires in (True, False):
+        bench = Bench(checker())
+        assert bench.step(epoch(1), waiting(then="twap", duration="30s")) is None
+        assert bench.step(*((FIRED, PlanChange(START, PID, plan())) if fires else ())) is None
+        found = bench.step(*records)
+        assert (None if found is None else found.invariant) == (invariant if fires else None)
+
+
+@pytest.mark.parametrize(
+    ("made", "algo", "on_restart"),
+    [
+        (waiting(), "market", None),
+        (waiting("stop_limit", limit_price=D(99)), "limit", "resume"),
+        (waiting("take_profit"), "market", None),
+        (waiting("take_profit", limit_price=D(99)), "limit", "resume"),
+        (waiting("trailing", limit_offset_bps=5), "limit", "resume"),
+        (waiting("trailing", protective=True), "market", "resume"),
+        (waiting(then="pov", protective=True, on_restart="pause"), "pov", "pause"),
+        (waiting("iceberg"), "iceberg", None),
+    ],
+)
+def test_order_when_it_has_fired_then_it_is_its_then(made: Parent, algo: str, on_restart: str | None) -> None:
+    """Where none is given it follows from the kind; what protects, or rests, goes on behind a restart."""
+    order = fired(made.order)
+    assert (order.algo, order.settings.get("on_restart")) == (algo, on_restart)
+
+
+def test_member_when_it_is_an_entry_then_it_is_followed_and_an_exit_is_not() -> None:
+    """E-05: the quantity of an exit changes with what its entry has traded."""
+    for leg in ("entry", "take_profit"):
+        bench = Bench(WithinBounds())
+        assert bench.step(replace(planned(), group=PID, leg=leg)) is None
+        found = bench.step(intent(order_qty=D(1)))
+        assert (found is None) == (leg != "entry")
 
 
 # --- I-35 -------------------------------------------------------------------------------------------------

@@ -22,6 +22,7 @@ from tradefan.sim.checkers.modes import FewChanges, Obeyed
 from tradefan.sim.checkers.parents import ParentBudget, RoomLeft
 from tradefan.sim.checkers.placing import WithinBounds, WithinWindow, WorkingOnly
 from tradefan.sim.checkers.points import InfluxFollows, PointsCounted
+from tradefan.sim.checkers.rates import OrdersPerSecond
 from tradefan.sim.checkers.runtime import BoundedLanes, BoundedRestarts, TimersOnTime
 from tradefan.sim.checkers.schedules import DecisionsInTime, SoundPlans
 from tradefan.sim.checkers.sends import DurableIntent, OneCreate, OwnTarget, RisingEpoch
@@ -51,6 +52,7 @@ CHECKERS: tuple[type[Watch], ...] = (
     NotPlaced,
     OwnTarget,
     RisingEpoch,
+    OrdersPerSecond,
     PointsCounted,
     StoreFollows,
     InfluxFollows,

@@ -9,8 +9,9 @@ from decimal import Decimal
 from typing import Any
 
 from msgspec import Struct, field
+from msgspec.structs import replace
 
-from tradefan.messages.contingent import Amend
+from tradefan.messages.contingent import Amend, Triggered
 from tradefan.messages.orders import ParentOrder, Phase
 from tradefan.messages.plan import Clip, Plan
 from tradefan.messages.records import (
@@ -27,6 +28,7 @@ from tradefan.units import SECOND, parse_duration
 
 SCHEDULES = ("twap", "vwap")
 CONTINGENT = ("stop", "stop_limit", "take_profit", "trailing")
+ENTRY = "entry"
 AT_END, EXTEND, I_WOULD = "at_end", "extend", "i_would"
 """Reasons of clips (docs/execution.md)."""
 GRACE_NS = 5 * SECOND
@@ -83,18 +85,37 @@ def duration_of(value: Any) -> int:  # noqa: ANN401 a number of ns, or what a hu
     return value if isinstance(value, int) else parse_duration(str(value))
 
 
+def fired(order: ParentOrder) -> ParentOrder:
+    """Return what an order is worked as, which is itself where it does not wait for the market."""
+    if order.algo not in CONTINGENT:
+        return order
+    limited = {"take_profit": order.limit_price is not None, "trailing": "limit_offset_bps" in order.settings}
+    algo = order.settings.get("then")
+    algo = algo or ("limit" if limited.get(order.algo, order.algo == "stop_limit") else "market")
+    # What protects goes on by itself.
+    usual = {"on_restart": "resume"} if order.protective or algo == "limit" else {}
+    return replace(order, algo=algo, settings={**usual, **order.settings})
+
+
 class OverParents(OverRecords):
     """A checker that follows parents: `on_plan on_phase on_decision` look at what a record changes.
 
-    Those that wait for the market, and members of groups, are not followed: others say when they may act.
+    One that waits for the market is followed from its firing on, as what it has become. Of the members of
+    groups only entries are: how much of the others is to be traded changes with their group.
     """
 
     def begin(self) -> None:
         self.parents: dict[str, Worked] = {}
         self.epoch = 0
+        self._waiting: dict[str, ParentOrder] = {}
 
     def take(self, seen: Witness, record: Record) -> Violation | None:
-        if isinstance(record, Parent) and record.group is None and record.order.algo not in CONTINGENT:
+        if isinstance(record, Parent):
+            if record.leg not in ("", ENTRY):
+                return None
+            if record.order.algo in CONTINGENT:
+                self._waiting[record.order.parent_id] = record.order
+                return None
             plan = record.plan
             qty = record.order.order_qty
             made = Worked(record.order, qty, plan, 0 if plan is None else 1, epoch=self.epoch)
@@ -105,9 +126,17 @@ class OverParents(OverRecords):
         elif isinstance(record, Audit) and record.action == "ResumeOrder" and not record.code:
             for name in filter(self.parents.__contains__, record.parent_ids):
                 self.parents[name].told[self.epoch] = None
+        elif isinstance(record, Triggered) and record.parent_id in self._waiting:
+            order = fired(self._waiting.pop(record.parent_id))
+            self.parents[record.parent_id] = Worked(order, order.order_qty, None, 0, epoch=self.epoch)
+        elif isinstance(record, Amended) and record.order.parent_id in self._waiting:
+            self._waiting[record.order.parent_id] = record.order
+        elif isinstance(record, Amend) and record.parent_id in self._waiting:
+            order = self._waiting[record.parent_id]
+            self._waiting[record.parent_id] = replace(order, order_qty=record.order_qty)
         elif isinstance(record, Amended) and record.order.parent_id in self.parents:
             one = self.parents[record.order.parent_id]
-            one.order, one.qty, one.amended = record.order, record.order.order_qty, True
+            one.order, one.qty, one.amended = fired(record.order), record.order.order_qty, True
             one.plan, one.plans = record.plan, one.plans + 1
             self._begins_anew(one)
         elif isinstance(record, Amend) and record.parent_id in self.parents:
