@@ -8,7 +8,8 @@ readonly CONTAINERS_OWN='^TRADEFAN__(DATA_DIR|API__HOST|API__PORT)$'
 
 # The plugin where there is one, else compose v1: the file is valid for both.
 compose() {
-    local program=(docker compose) files=(-f "$ROOT/docker-compose.yml")
+    local program=(docker compose) files=(-f "$SERVICES_FILE")
+    if [[ "$SERVICES_FILE" != "$ROOT"/docker-compose.yml ]]; then files=(--project-directory "$ROOT" "${files[@]}"); fi
     if ! docker compose version >/dev/null 2>&1; then program=(docker-compose); fi
     if [[ -e "$OVERRIDES" ]]; then files+=(-f "$OVERRIDES"); fi
     "${program[@]}" "${files[@]}" "$@"
@@ -24,6 +25,8 @@ prepare_compose() {
         fail "$MISSING" "The container engine does not answer." "Start it, or let this user reach it: docker version"
     RELEASE="$ROOT/data/compose-$ENVIRONMENT/release"
     OVERRIDES="$ROOT/data/compose-$ENVIRONMENT/overrides.yml"
+    SERVICES_FILE="$ROOT/docker-compose.yml"
+    export TRADEFAN_IMAGE="${TRADEFAN_IMAGE:-tradefan:local}"
     WORDS='^TRADEFAN__|^TRADEFAN_(PORT|STOP_S|INFLUX_URL|REDIS_URL)$'
     # Inside it is 8000 always: who asks for another port means the one of this machine. Said in any case, so that going
     # back knows it of then.
@@ -183,7 +186,7 @@ keep_container_release() {
     docker tag "$(docker inspect -f '{{.Image}}' "$(container)")" "tradefan:kept-$ENVIRONMENT"
     rm -rf -- "$RELEASE"
     mkdir -p -- "$RELEASE"
-    cp -Rp -- "$ROOT/config" "$ROOT/strategies" "$RELEASE/"
+    cp -Rp -- "$ROOT/config" "$ROOT/strategies" "$ROOT/docker-compose.yml" "$RELEASE/"
     # The mounts are read by another user, who does not come by this way; the words are nobody else's.
     (umask 077 && environment_words >"$RELEASE/words")
 }
@@ -191,6 +194,8 @@ keep_container_release() {
 go_back_to_image() {
     docker tag "$1" "tradefan:kept-$ENVIRONMENT" || say "The image of before could not be named." >&2
     export TRADEFAN_IMAGE="tradefan:kept-$ENVIRONMENT" TRADEFAN_CONFIG="$RELEASE/config" TRADEFAN_STRATEGIES="$RELEASE/strategies"
+    # One that an older script has kept has none.
+    if [[ -e "$RELEASE/docker-compose.yml" ]]; then SERVICES_FILE="$RELEASE/docker-compose.yml"; fi
     restore_words
     pass_words
     start_containers alone

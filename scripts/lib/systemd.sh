@@ -113,16 +113,28 @@ systemd_deploy() {
     if [[ "$before" == no ]]; then first_service_failed "$why"; fi
     say "$why Going back to what ran before." >&2
     restore_packages
-    cp -p -- "$RELEASE/deploy.conf" "$DROP_IN"
-    cp -p -- "$RELEASE/overrides.env" "$OVERRIDES"
-    say "WorkingDirectory=$(plain_word "$RELEASE")" >>"$DROP_IN"
-    systemctl daemon-reload
+    restore_service
     if start_service; then
         fail "$FAILED" "$why" "What ran before runs again (pid $DAEMON, $ANSWER), from its copy in $RELEASE." \
             "Mend what the lines above name, and deploy again."
     fi
     systemd_last_lines
     fail "$FAILED" "$why" "What ran before does not start either ($ANSWER): nothing may run now."
+}
+
+# The unit, its drop-in and the overrides of before, for the program of before. The files keep their owner.
+restore_service() {
+    local unit="$RELEASE/config/systemd/tradefan@.service"
+    if [[ -r "$unit" ]]; then cat -- "$unit" >"$UNIT_DIR/tradefan@.service"; fi
+    cat -- "$RELEASE/deploy.conf" >"$DROP_IN"
+    say "WorkingDirectory=$(plain_word "$RELEASE")" >>"$DROP_IN"
+    cat -- "$RELEASE/overrides.env" >"$OVERRIDES"
+    # A relative folder begins at the configuration's, which is another one in a copy. The last word counts.
+    if [[ "$DATA_DIR_SAID" == yes ]]; then
+        export TRADEFAN__DATA_DIR="$DATA_DIR"
+        env_file <<<TRADEFAN__DATA_DIR >>"$OVERRIDES"
+    fi
+    systemctl daemon-reload
 }
 
 # As for a process: what has ended is not started again and again, what still tries is left to it.

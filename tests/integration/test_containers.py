@@ -109,6 +109,21 @@ def test_compose_file_when_overrides_are_named_beside_it_then_their_values_are_t
     assert daemon["stop_grace_period"] in ("70s", "1m10s")
 
 
+@pytest.mark.slow
+def test_compose_file_when_it_is_the_copy_of_a_release_then_means_the_same_folders(tmp_path: Path) -> None:
+    """Going back starts by the file of then, whose relative folders are the checkout's."""
+    compose_program()
+    shutil.copy(ROOT / "docker-compose.yml", tmp_path)
+    found = []
+    for file in (ROOT, tmp_path):
+        code = f"OVERRIDES=/nowhere; SERVICES_FILE={file}/docker-compose.yml; compose config"
+        done = function(ROOT, code, env={"COMPOSE_PROFILES": "full", "COMPOSE_PROJECT_NAME": "one"})
+        assert done.returncode == 0, done.stderr
+        found.append(yaml.safe_load(done.stdout))
+    assert found[0] == found[1]
+    assert f"{ROOT}/config:/app/config:ro" in found[0]["services"]["tradefan"]["volumes"]
+
+
 def _published(port: str | dict[str, Any]) -> str:
     if isinstance(port, str):
         return port.removesuffix("/tcp")

@@ -43,8 +43,12 @@ HARMLESS = {"BINANCE_API_KEY": "", "GRAFANA_PASSWORD": "", "INFLUXDB_PASSWORD": 
 def test_deploy_when_the_new_daemon_does_not_start_then_what_ran_before_runs_again(
     tmp_path: Path, free_port: Callable[[], int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """From a copy of its own, with the words that it was started with and no others."""
-    place = Daemon(free_port(), tmp_path / "data")
+    """From a copy of its own, with the words that it was started with and no others, in the same directory.
+
+    That is said from the checkout, and means another place from the copy.
+    """
+    monkeypatch.chdir(ROOT)
+    place = Daemon(free_port(), Path(os.path.relpath(tmp_path / "data", ROOT)))
     monkeypatch.setenv("TRADEFAN__VENUES__BINANCE__TAPE__HISTORY", "5s")
     try:
         done_well(place.act("deploy"))
@@ -78,6 +82,19 @@ signal.signal(signal.SIGTERM, signal.SIG_IGN)
 open(os.environ["TOLD"], "w").close()
 time.sleep(300)
 """
+
+
+def test_release_when_it_is_kept_then_what_a_path_of_the_checkout_leads_to_is_there(small_venv: Path) -> None:
+    """A secret's file may lie in a folder whose name begins with a dot."""
+    (small_venv / ".secrets").mkdir()
+    (small_venv / ".secrets" / "key").touch()
+    assert function(small_venv, "ENVIRONMENT=testing; locate_daemon; keep_release").returncode == 0
+    release = small_venv / "data" / "testing" / "release"
+    assert {path.name for path in release.iterdir()} == {
+        "words",
+        *(path.name for path in small_venv.iterdir()),
+    }
+    assert (release / ".secrets" / "key").exists()
 
 
 def test_go_back_when_the_new_daemon_hangs_at_its_stop_then_it_is_killed(
@@ -332,6 +349,8 @@ def test_compose_when_not_ready_then_the_image_and_configuration_of_before_run_a
     overrides = release.parent / "overrides.yml"
     file, env_word = f"compose -f {small_venv}/docker-compose.yml -f {overrides}", "env=development"
     now, then = "port=8004 stop=70 qty=8", "port=8003 stop=70 qty=$7 'and more"
+    # Limits, mounts and health checks are of then, too; the folders are those of the checkout.
+    old_file = f"compose --project-directory {small_venv} -f {release}/docker-compose.yml -f {overrides}"
     daemon = "up -d --no-deps --force-recreate tradefan"
     assert calls == [
         "image build",
@@ -339,7 +358,7 @@ def test_compose_when_not_ready_then_the_image_and_configuration_of_before_run_a
         f"{file} {daemon} {new} {env_word} {now}",
         f"{file} up -d {new} {env_word} {now}",
         "docker tag sha256:before tradefan:kept-development",
-        f"{file} {daemon} {kept} {env_word} {then}",
+        f"{old_file} {daemon} {kept} {env_word} {then}",
     ]
     # Compose gets the names; the port and the volume inside a container are its own.
     assert yaml.safe_load(overrides.read_text()) == {"services": {"tradefan": {"environment": [quantity]}}}
@@ -462,6 +481,9 @@ def test_systemd_when_deployed_then_unit_and_drop_in_are_good_and_a_failed_start
     verify(units)
     # What ran before: a release, and a manager that knows a process.
     assert function(small_venv, f"{install}; keep_service_release", env=env).returncode == 0
+    unit = small_venv / "config" / "systemd" / "tradefan@.service"
+    of_then = unit.read_text()
+    unit.write_text(of_then.replace("MemoryMax=2G", "MemoryMax=1K"))
     quiet = "gate_native() { :; }; restore_packages() { :; }; systemd_running() { say 'pid 1'; }"
     env["TRADEFAN__API__PORT"] = "`2`$\\\\"
     failing = f'{install}; {quiet}; [[ $(. $OVERRIDES; say $TRADEFAN__API__PORT) == "$TRADEFAN__API__PORT" ]]'
@@ -478,6 +500,7 @@ def test_systemd_when_deployed_then_unit_and_drop_in_are_good_and_a_failed_start
     assert drop_in.read_text().splitlines()[-1] == f"WorkingDirectory={small_venv}/data/testing/release"
     (tmp_path / "told").write_text("")
     assert overrides.read_text() == 'TRADEFAN__API__PORT="1\\"%"\n'
+    assert (units / "tradefan@.service").read_text() == of_then
     put_program(tmp_path / "bin" / "systemctl", 'echo "systemctl $*" >>"$TOLD"')
     done_well(deploy(small_venv, "-m", "systemd", "-e", "testing", "-a", "cleanup", "--yes", env=env))
     assert list(units.iterdir()) == []
