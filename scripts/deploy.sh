@@ -128,6 +128,7 @@ main() {
     # Before the places: .env may say where the data are.
     load_env_file
     locate_daemon
+    if [[ "$MODE" != native ]]; then keep_owner; fi
     case "$ACTION" in
         "") "${MODE}_self_test" ;;
         restart) "${MODE}_deploy" ;;

@@ -222,14 +222,15 @@ compose_start() {
 }
 
 compose_stop() {
-    local id
+    local id said
     prepare_compose
     id="$(container)"
     if [[ -z "$id" ]]; then in_container true; fi
     say "Stopping $ENVIRONMENT (container $id)"
     docker stop -t "$(container_stop_s "$id")" "$id" >/dev/null
     docker logs --tail 5 "$id" 2>&1 | sed 's/^/    /'
-    COMPOSE_PROFILES=full compose down -t "$COMPOSE_STOP_S" >/dev/null 2>&1 || true
+    said="$(COMPOSE_PROFILES=full compose down -t "$COMPOSE_STOP_S" 2>&1)" ||
+        fail "$FAILED" "$said" "The daemon has ended, but not everything around it could be taken down; the lines above say why."
     say "Stopped."
 }
 

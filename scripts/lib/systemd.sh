@@ -13,12 +13,6 @@ prepare_systemd() {
     fi
 }
 
-# The service runs as the owner of the checkout, who is rarely root.
-owner() {
-    # shellcheck disable=SC2012 # The names of users are plain words.
-    ls -ld -- "$ROOT" | awk '{ print $3 }'
-}
-
 # systemd reads % as a specifier, in every value.
 plain_word() {
     say "${1//%/%%}"
@@ -65,7 +59,7 @@ install_unit() {
     mv -f -- "$DROP_IN.new" "$DROP_IN"
     (umask 077 && overrides_text >"$OVERRIDES")
     # The one that runs ends by the limit that it was started with, so before the new one is read.
-    if systemd_running >/dev/null; then systemctl stop "$UNIT" || true; fi
+    if systemd_running >/dev/null; then stop_service || true; fi
     systemctl daemon-reload
 }
 
@@ -73,6 +67,16 @@ systemd_running() {
     local pid
     pid="$(systemctl show -p MainPID --value "tradefan@$ENVIRONMENT.service" 2>/dev/null)"
     [[ "$pid" =~ ^[1-9][0-9]*$ ]] && say "pid $pid"
+}
+
+# End the service, and show what it says of what is left at the venue.
+stop_service() {
+    local since code=0
+    since="$(date +%s)"
+    systemctl stop "$UNIT" || code=$?
+    journalctl --sync >/dev/null 2>&1 || true
+    { journalctl -u "$UNIT" --since "@$since" -n 20 --no-pager -o cat 2>/dev/null || true; } | sed 's/^/    /'
+    return "$code"
 }
 
 # Let systemd start it, and wait until it is ready; ANSWER says why it is not, ENDED whether it has ended.
@@ -187,7 +191,7 @@ systemd_stop() {
     fi
     say "Stopping $UNIT ($running)"
     systemctl disable --quiet "$UNIT"
-    systemctl stop "$UNIT"
+    stop_service || fail "$FAILED" "systemd could not stop $UNIT; the lines above say why."
     say "Stopped; it does not start with the machine any more."
 }
 

@@ -318,6 +318,9 @@ def put_stand_ins(tmp_path: Path) -> dict[str, str]:
     put_program(folder / "docker", DOCKER)
     put_program(folder / "docker-compose", COMPOSE)
     put_program(folder / "systemctl", 'echo "systemctl $*" >>"$TOLD"; exit "${SYSTEMCTL_CODE:-0}"')
+    put_program(
+        folder / "journalctl", 'case "$*" in *--since*) echo "left at the venue: nothing of ours" ;; esac'
+    )
     told = {"TOLD": str(tmp_path / "told"), "SAYS": "", "CODE": "0"}
     return {"PATH": f"{folder}:{os.environ['PATH']}", **told}
 
@@ -463,7 +466,7 @@ def test_systemd_when_deployed_then_unit_and_drop_in_are_good_and_a_failed_start
         f"EnvironmentFile=-{small_venv}/.env",
         f"EnvironmentFile={drop_in.parent}/overrides.env",
         "ExecStartPre=",
-        f"ExecStartPre={python} check -e %i",
+        f"ExecStartPre={python} check --quiet -e %i",
         "ExecStart=",
         f"ExecStart={python} run -e %i",
         "TimeoutStopSec=20",
@@ -505,6 +508,53 @@ def test_systemd_when_deployed_then_unit_and_drop_in_are_good_and_a_failed_start
     done_well(deploy(small_venv, "-m", "systemd", "-e", "testing", "-a", "cleanup", "--yes", env=env))
     assert list(units.iterdir()) == []
     assert "systemctl disable --quiet tradefan@testing.service\n" in (tmp_path / "told").read_text()
+
+
+def test_systemd_when_it_goes_back_then_a_relative_data_directory_is_the_same(
+    small_venv: Path, tmp_path: Path
+) -> None:
+    """A service of the copy has another folder to begin at; and systemd takes no path with `..`."""
+    env = {**put_stand_ins(tmp_path), "TRADEFAN_UNIT_DIR": str(tmp_path), "TRADEFAN__DATA_DIR": "../own data"}
+    shutil.copytree(ROOT / "config" / "systemd", small_venv / "config" / "systemd")
+    install = "MODE=systemd; ENVIRONMENT=testing; locate_daemon; prepare_systemd; install_unit"
+    done = function(small_venv, f"{install}; keep_service_release; restore_service", env=env)
+    assert done.returncode == 0, done.stderr
+    folder = tmp_path / "tradefan@testing.service.d"
+    data = small_venv.parent / "own data"
+    assert f'ReadWritePaths="{data}" "{data}/logs"' in (folder / "deploy.conf").read_text()
+    read = function(small_venv, f'. "{folder}/overrides.env"; say "$TRADEFAN__DATA_DIR"')
+    assert read.stdout == f"{data}\n"
+
+
+def test_systemd_when_stopped_then_what_is_left_at_the_venue_is_shown(
+    small_venv: Path, tmp_path: Path
+) -> None:
+    """The daemon says it last, into the journal; who stops it sees it."""
+    env = {**put_stand_ins(tmp_path), "TRADEFAN_UNIT_DIR": str(tmp_path)}
+    put_program(tmp_path / "bin" / "systemctl", 'case "$1" in show) echo 7 ;; esac')
+    done = deploy(small_venv, "-m", "systemd", "-e", "testing", "-a", "stop", env=env)
+    assert done.stdout.splitlines() == [
+        "Stopping tradefan@testing.service (pid 7)",
+        "    left at the venue: nothing of ours",
+        "Stopped; it does not start with the machine any more.",
+    ]
+
+
+def test_systemd_when_root_deploys_somebodys_checkout_then_all_of_it_stays_theirs(
+    small_venv: Path, tmp_path: Path, stand_ins: StandIns
+) -> None:
+    """The service, and the next deployment without sudo, have to write there."""
+    if os.getuid() != 0:
+        pytest.skip("only root makes what is not its own")
+    shutil.copytree(ROOT / "config" / "systemd", small_venv / "config" / "systemd")
+    env = {**stand_ins.env, **put_stand_ins(tmp_path), "TRADEFAN_UNIT_DIR": str(tmp_path)}
+    for path in (small_venv, *small_venv.rglob("*")):
+        os.chown(path, 65534, 65534, follow_symlinks=False)
+    (small_venv / ".venv" / "made").touch()
+    done = deploy(small_venv, "-m", "systemd", "-e", "testing", "-a", "deploy", env=env)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert (small_venv / "data" / "testing").is_dir()
+    assert [path for path in small_venv.rglob("*") if path.lstat().st_uid != 65534] == []
 
 
 @pytest.mark.parametrize(
