@@ -1,12 +1,12 @@
 # shellcheck shell=bash
 # A daemon in a container, alone or with the servers around it (docker-compose.yml).
 
-export TRADEFAN_IMAGE="${TRADEFAN_IMAGE:-tradefan:local}"
 COMPOSE_STOP_S=30
-# What a container cannot take from the caller: its volume, its name, and its port inside.
-readonly CONTAINERS_OWN='^TRADEFAN__(DATA_DIR|API__HOST|API__PORT)$'
+# What a container cannot take from the caller: its volume, its name, its port inside, and the login of the servers
+# around it, which docker-compose.yml says.
+readonly CONTAINERS_OWN='^(TRADEFAN__(DATA_DIR|API__HOST|API__PORT)|INFLUXDB_(USER|PASSWORD)|REDIS_PASSWORD)$'
 
-# The plugin where there is one, else compose v1: the file is valid for both.
+# The plugin where there is one, else compose v1: the file is valid for both. That of a release means the same folders.
 compose() {
     local program=(docker compose) files=(-f "$SERVICES_FILE")
     if [[ "$SERVICES_FILE" != "$ROOT"/docker-compose.yml ]]; then files=(--project-directory "$ROOT" "${files[@]}"); fi
@@ -45,11 +45,12 @@ container() {
         -f label=com.docker.compose.oneoff=False "$@"
 }
 
-# Name to compose the overrides that the container gets; it takes their values from the environment itself.
+# Name to compose the overrides and the secrets that the container gets; it takes their values from the environment
+# itself, so that they are in no file.
 pass_words() {
     local name names=""
-    while IFS= read -r name; do names+="${names:+, }$name"; done < <(
-        compgen -e | grep '^TRADEFAN__' | grep -Ev -- "$CONTAINERS_OWN" || true
+    while IFS= read -r name; do names+="${names:+, }\"$name\""; done < <(
+        { compgen -e | grep '^TRADEFAN__' || true; secret_names; } | grep -Ev -- "$CONTAINERS_OWN" || true
     )
     mkdir -p -- "${OVERRIDES%/*}"
     say "services: {tradefan: {environment: [$names]}}" >"$OVERRIDES"
@@ -181,7 +182,7 @@ first_container_failed() {
     fail "$(exit_code_of "$code")" "$1" "Nothing ran before, so there is nothing to go back to; it is stopped."
 }
 
-# What has become ready: the image by a name that no build takes away, and the configuration.
+# What has become ready: the image by a name that no build takes away, the configuration, and how it is started.
 keep_container_release() {
     docker tag "$(docker inspect -f '{{.Image}}' "$(container)")" "tradefan:kept-$ENVIRONMENT"
     rm -rf -- "$RELEASE"

@@ -1,9 +1,6 @@
 # shellcheck shell=bash
 # A daemon as a process of this user: no root, no terminal, no service needed.
 
-READY_S="${TRADEFAN_READY_S:-60}"
-readonly READY_S
-
 # Print the data directory that the configuration names, if any: a top-level key, so no parser is needed to find it.
 configured_data_dir() {
     local file value
@@ -23,6 +20,8 @@ locate_daemon() {
     DATA_DIR="${TRADEFAN__DATA_DIR:-$(configured_data_dir)}"
     DATA_DIR_SAID=no
     if [[ -n "$DATA_DIR" ]]; then
+        # shellcheck disable=SC2088 # As it stands in a file.
+        if [[ "$DATA_DIR" == "~/"* ]]; then DATA_DIR="$HOME/${DATA_DIR#??}"; fi
         if [[ "$DATA_DIR" != /* ]]; then DATA_DIR="$ROOT/$DATA_DIR"; fi
         # systemd takes no path with `..` in it; where readlink knows no -m there is no systemd.
         if [[ "$DATA_DIR/" == */../* ]]; then DATA_DIR="$(readlink -m -- "$DATA_DIR" 2>/dev/null || say "$DATA_DIR")"; fi

@@ -1,12 +1,12 @@
 # shellcheck shell=bash
 # A daemon as a service of systemd: config/systemd/tradefan@.service, and a drop-in for each environment.
 
-UNIT_DIR="${TRADEFAN_UNIT_DIR:-/etc/systemd/system}"
-
 prepare_systemd() {
+    UNIT_DIR="${TRADEFAN_UNIT_DIR:-/etc/systemd/system}"
     UNIT="tradefan@$ENVIRONMENT.service"
     DROP_IN="$UNIT_DIR/$UNIT.d/deploy.conf"
     OVERRIDES="$UNIT_DIR/$UNIT.d/overrides.env"
+    SECRETS="$UNIT_DIR/$UNIT.d/secrets.env"
     if ! command -v systemctl >/dev/null; then fail "$MISSING" "There is no systemd here." "Without it: -m native"; fi
     if ! [[ -d "$UNIT_DIR" && -w "$UNIT_DIR" ]]; then
         fail "$MISSING" "The user $(id -un) cannot write units to $UNIT_DIR." "With the rights of root: sudo $0 ..."
@@ -33,22 +33,29 @@ drop_in_text() {
     stop_s="$( (cd -- "$ROOT" && scripts/tradefan check -e "$ENVIRONMENT" 2>/dev/null </dev/null || true) | configured_stop_s)"
     # An empty value takes back what stood before.
     say "[Service]" "User=$(owner)" "WorkingDirectory=$(plain_word "$ROOT")" \
-        "EnvironmentFile=" "EnvironmentFile=-$(plain_word "$ENV_FILE")" "EnvironmentFile=$(plain_word "$OVERRIDES")" \
-        "ExecStartPre=" "ExecStartPre=$python -m tradefan check -e %i" \
+        "EnvironmentFile=" "EnvironmentFile=$(plain_word "$SECRETS")" "EnvironmentFile=$(plain_word "$OVERRIDES")" \
+        "ExecStartPre=" "ExecStartPre=$python -m tradefan check --quiet -e %i" \
         "ExecStart=" "ExecStart=$python -m tradefan run -e %i" \
         "TimeoutStopSec=$stop_s" \
         "ReadWritePaths=$(quoted_word "-$ROOT/data") $(quoted_word "-$ROOT/logs")" \
         "ReadWritePaths=$(quoted_word "$DATA_DIR") $(quoted_word "$LOG_DIR")"
 }
 
-# The overrides, in a file behind .env: what stands in a unit itself goes before neither, and everybody may read it.
-overrides_text() {
+# env_file: print the variables that standard input names as systemd reads them, which is as a shell does between double
+# quotes.
+env_file() {
     local name value
     while IFS= read -r name; do
-        # As a shell reads it between double quotes.
         value="$(printf '%s\n' "${!name}" | sed 's/[\\"`$]/\\&/g')"
         say "$name=\"$value\""
-    done < <(compgen -e | grep '^TRADEFAN__' || true)
+    done
+}
+
+# Files, because what stands in a unit itself may be read by everybody and goes before neither. systemd reads .env
+# differently, and as it is at that time; what was checked is what is in these.
+write_env_files() {
+    (umask 077 && secret_names | env_file >"$SECRETS")
+    (umask 077 && { compgen -e | grep '^TRADEFAN__' || true; } | env_file >"$OVERRIDES")
 }
 
 install_unit() {
@@ -57,7 +64,7 @@ install_unit() {
     cp -- "$ROOT/config/systemd/tradefan@.service" "$UNIT_DIR/tradefan@.service"
     drop_in_text >"$DROP_IN.new"
     mv -f -- "$DROP_IN.new" "$DROP_IN"
-    (umask 077 && overrides_text >"$OVERRIDES")
+    write_env_files
     # The one that runs ends by the limit that it was started with, so before the new one is read.
     if systemd_running >/dev/null; then stop_service || true; fi
     systemctl daemon-reload
