@@ -22,12 +22,13 @@ load_env_file() {
     while IFS= read -r line || [[ -n "$line" ]]; do
         number=$((number + 1))
         line="${line%$'\r'}"
-        if [[ "$line" =~ ^[[:space:]]*(#|$) ]]; then continue; fi
+        if [[ "$line" =~ $ENV_BLANK ]]; then continue; fi
         take_env_line "$number" "$line"
     done <"$ENV_FILE"
 }
 
 # In variables, because bash 3 and later ones read quoted patterns differently.
+readonly ENV_BLANK='^[[:space:]]*(#|$)'
 readonly ENV_LINE='^[[:space:]]*(export[[:space:]]+)?([A-Za-z_][A-Za-z0-9_]*)[[:space:]]*=[[:space:]]*(.*)$'
 readonly ENV_DOUBLE='^"(([^"\\]|\\["\\])*)"[[:space:]]*(#.*)?$'
 readonly ENV_SINGLE="^'([^']*)'[[:space:]]*(#.*)?\$"
