@@ -31,12 +31,20 @@ ACTION=""
 ENVIRONMENT=""
 MODE=native
 SELF_TEST=no
-SELF_TEST_S="${TRADEFAN_SELF_TEST_S:-20}"
 FULL=no
 ALL=no
 YES=no
 LOG_OPTIONS=()
 PYTEST_OPTIONS=()
+# A caller may export such a name for a purpose of his own: it is not said to him, nor does .env say it to us.
+export -n ACTION ENVIRONMENT MODE SELF_TEST FULL ALL YES
+
+# What the environment says of the script itself; once more when .env has been read.
+take_settings() {
+    READY_S="${TRADEFAN_READY_S:-60}"
+    SELF_TEST_S="${TRADEFAN_SELF_TEST_S:-20}"
+}
+take_settings
 
 usage() {
     cat <<'TEXT'
@@ -127,7 +135,9 @@ main() {
     require_environment
     # Before the places: .env may say where the data are.
     load_env_file
+    take_settings
     locate_daemon
+    if [[ "$MODE" != native ]]; then keep_owner; fi
     case "$ACTION" in
         "") "${MODE}_self_test" ;;
         restart) "${MODE}_deploy" ;;

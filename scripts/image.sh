@@ -6,6 +6,10 @@ set -euo pipefail
 ROOT="$(dirname -- "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")")"
 # shellcheck source=scripts/lib/words.sh
 source "$ROOT/scripts/lib/words.sh"
+# shellcheck source=scripts/lib/secrets.sh
+source "$ROOT/scripts/lib/secrets.sh"
+# The names of the image and its base may be there, where compose finds them, too.
+load_env_file
 
 IMAGE="${TRADEFAN_IMAGE:-tradefan:local}"
 BASE="${TRADEFAN_BASE:-python:3.11-slim-bookworm}"

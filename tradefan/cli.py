@@ -153,6 +153,7 @@ def check(
     schema: Annotated[
         bool, typer.Option("--schema", help="print the JSON Schema of the configuration")
     ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="print only what is wrong or missing")] = False,
 ) -> None:
     """Check the configuration, also by the journal; print what is in force, each value with its origin."""
     if schema:
@@ -165,7 +166,8 @@ def check(
     from tradefan.stores.journal import judge_wired
 
     unknown = judge_wired(str(environment.places.journal), environment.wired())
-    print(environment.render(), end="")
+    if not quiet:
+        print(environment.render(), end="")
     if unknown:
         print(f"only the configuration was checked: {unknown}", file=sys.stderr)
     for lack in environment.missing_to_run():

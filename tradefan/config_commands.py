@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -45,10 +46,16 @@ def show(
     number: Annotated[int | None, typer.Argument(min=1, metavar="[N]", help="else the newest")] = None,
     env: Env = "development",
     config: ConfigDir = None,
+    file: Annotated[
+        str | None, typer.Option("--file", metavar="NAME", help="one of its files, as it was: local.yaml")
+    ] = None,
 ) -> None:
-    """Print a whole configuration as it was in force, each value with its origin."""
+    """Print a whole configuration as it was in force, each value with its origin; or one of its files."""
     from tradefan.config.render import render
 
+    if file is not None:
+        print(_file(_version(env, config, number), file), end="")
+        return
     print(render(_loaded(_version(env, config, number), env, config)), end="")
 
 
@@ -90,6 +97,9 @@ def rollback(number: Number, env: Env = "development", config: ConfigDir = None)
     if all(version.files.get(name, "") == (text or "") for name, text in before.items()):
         print(f"the files are those of version {number} already")
         return
+    for name, text in before.items():
+        if version.files.get(name) != text:
+            _require_writable(folder / name, f"config show {number} --file {name} -e {env}")
     versions = _versions(env, config)
     there = {name: text for name, text in before.items() if text is not None}
     newest = versions.newest()
@@ -143,6 +153,28 @@ def _keep(versions: ConfigVersions, files: dict[str, str]) -> int:
         raise Outage(
             f"expected to keep the present files in {error.filename}, got {error.strerror}"
         ) from error
+
+
+def _require_writable(path: Path, instead: str) -> None:
+    """See that a file can be replaced, before anything is kept or written; `instead` is what prints it.
+
+    Raises:
+        Outage: with the path, and whether everything there is read-only.
+    """
+    place = path.resolve().parent
+    if os.access(place, os.W_OK):
+        return
+    read_only = place.is_dir() and os.statvfs(place).f_flag & os.ST_RDONLY
+    why = "is read-only here, as in a container" if read_only else "may not be written by this user"
+    text = f"expected to write {path}, but {place} {why}; nothing was changed."
+    raise Outage(f"{text} Write that file where it can be written, as printed by: {program()} {instead}")
+
+
+def _file(version: Version, name: str) -> str:
+    """Return the text of a file; who wants none of `local.yaml` has an empty one."""
+    if name not in version.files and name != "local.yaml":
+        fail(f"version {version.number} has no file {name!r}; it has {', '.join(version.files)}", 2)
+    return version.files.get(name, "")
 
 
 def _write(path: Path, text: str | None) -> None:

@@ -1,14 +1,15 @@
 # shellcheck shell=bash
 # A daemon in a container, alone or with the servers around it (docker-compose.yml).
 
-export TRADEFAN_IMAGE="${TRADEFAN_IMAGE:-tradefan:local}"
 COMPOSE_STOP_S=30
-# What a container cannot take from the caller: its volume, its name, and its port inside.
-readonly CONTAINERS_OWN='^TRADEFAN__(DATA_DIR|API__HOST|API__PORT)$'
+# What a container cannot take from the caller: its volume, its name, its port inside, and the login of the servers
+# around it, which docker-compose.yml says.
+readonly CONTAINERS_OWN='^(TRADEFAN__(DATA_DIR|API__HOST|API__PORT)|INFLUXDB_(USER|PASSWORD)|REDIS_PASSWORD)$'
 
-# The plugin where there is one, else compose v1: the file is valid for both.
+# The plugin where there is one, else compose v1: the file is valid for both. That of a release means the same folders.
 compose() {
-    local program=(docker compose) files=(-f "$ROOT/docker-compose.yml")
+    local program=(docker compose) files=(-f "$SERVICES_FILE")
+    if [[ "$SERVICES_FILE" != "$ROOT"/docker-compose.yml ]]; then files=(--project-directory "$ROOT" "${files[@]}"); fi
     if ! docker compose version >/dev/null 2>&1; then program=(docker-compose); fi
     if [[ -e "$OVERRIDES" ]]; then files+=(-f "$OVERRIDES"); fi
     "${program[@]}" "${files[@]}" "$@"
@@ -24,6 +25,8 @@ prepare_compose() {
         fail "$MISSING" "The container engine does not answer." "Start it, or let this user reach it: docker version"
     RELEASE="$ROOT/data/compose-$ENVIRONMENT/release"
     OVERRIDES="$ROOT/data/compose-$ENVIRONMENT/overrides.yml"
+    SERVICES_FILE="$ROOT/docker-compose.yml"
+    export TRADEFAN_IMAGE="${TRADEFAN_IMAGE:-tradefan:local}"
     WORDS='^TRADEFAN__|^TRADEFAN_(PORT|STOP_S|INFLUX_URL|REDIS_URL)$'
     # Inside it is 8000 always: who asks for another port means the one of this machine. Said in any case, so that going
     # back knows it of then.
@@ -42,11 +45,12 @@ container() {
         -f label=com.docker.compose.oneoff=False "$@"
 }
 
-# Name to compose the overrides that the container gets; it takes their values from the environment itself.
+# Name to compose the overrides and the secrets that the container gets; it takes their values from the environment
+# itself, so that they are in no file.
 pass_words() {
     local name names=""
-    while IFS= read -r name; do names+="${names:+, }$name"; done < <(
-        compgen -e | grep '^TRADEFAN__' | grep -Ev -- "$CONTAINERS_OWN" || true
+    while IFS= read -r name; do names+="${names:+, }\"$name\""; done < <(
+        { compgen -e | grep '^TRADEFAN__' || true; secret_names; } | grep -Ev -- "$CONTAINERS_OWN" || true
     )
     mkdir -p -- "${OVERRIDES%/*}"
     say "services: {tradefan: {environment: [$names]}}" >"$OVERRIDES"
@@ -178,12 +182,12 @@ first_container_failed() {
     fail "$(exit_code_of "$code")" "$1" "Nothing ran before, so there is nothing to go back to; it is stopped."
 }
 
-# What has become ready: the image by a name that no build takes away, and the configuration.
+# What has become ready: the image by a name that no build takes away, the configuration, and how it is started.
 keep_container_release() {
     docker tag "$(docker inspect -f '{{.Image}}' "$(container)")" "tradefan:kept-$ENVIRONMENT"
     rm -rf -- "$RELEASE"
     mkdir -p -- "$RELEASE"
-    cp -Rp -- "$ROOT/config" "$ROOT/strategies" "$RELEASE/"
+    cp -Rp -- "$ROOT/config" "$ROOT/strategies" "$ROOT/docker-compose.yml" "$RELEASE/"
     # The mounts are read by another user, who does not come by this way; the words are nobody else's.
     (umask 077 && environment_words >"$RELEASE/words")
 }
@@ -191,6 +195,8 @@ keep_container_release() {
 go_back_to_image() {
     docker tag "$1" "tradefan:kept-$ENVIRONMENT" || say "The image of before could not be named." >&2
     export TRADEFAN_IMAGE="tradefan:kept-$ENVIRONMENT" TRADEFAN_CONFIG="$RELEASE/config" TRADEFAN_STRATEGIES="$RELEASE/strategies"
+    # One that an older script has kept has none.
+    if [[ -e "$RELEASE/docker-compose.yml" ]]; then SERVICES_FILE="$RELEASE/docker-compose.yml"; fi
     restore_words
     pass_words
     start_containers alone
@@ -217,14 +223,15 @@ compose_start() {
 }
 
 compose_stop() {
-    local id
+    local id said
     prepare_compose
     id="$(container)"
     if [[ -z "$id" ]]; then in_container true; fi
     say "Stopping $ENVIRONMENT (container $id)"
     docker stop -t "$(container_stop_s "$id")" "$id" >/dev/null
     docker logs --tail 5 "$id" 2>&1 | sed 's/^/    /'
-    COMPOSE_PROFILES=full compose down -t "$COMPOSE_STOP_S" >/dev/null 2>&1 || true
+    said="$(COMPOSE_PROFILES=full compose down -t "$COMPOSE_STOP_S" 2>&1)" ||
+        fail "$FAILED" "$said" "The daemon has ended, but not everything around it could be taken down; the lines above say why."
     say "Stopped."
 }
 

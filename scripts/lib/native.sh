@@ -1,9 +1,6 @@
 # shellcheck shell=bash
 # A daemon as a process of this user: no root, no terminal, no service needed.
 
-READY_S="${TRADEFAN_READY_S:-60}"
-readonly READY_S
-
 # Print the data directory that the configuration names, if any: a top-level key, so no parser is needed to find it.
 configured_data_dir() {
     local file value
@@ -21,8 +18,14 @@ configured_data_dir() {
 locate_daemon() {
     LOG_DIR="$ROOT/logs"
     DATA_DIR="${TRADEFAN__DATA_DIR:-$(configured_data_dir)}"
+    DATA_DIR_SAID=no
     if [[ -n "$DATA_DIR" ]]; then
+        # shellcheck disable=SC2088 # As it stands in a file.
+        if [[ "$DATA_DIR" == "~/"* ]]; then DATA_DIR="$HOME/${DATA_DIR#??}"; fi
         if [[ "$DATA_DIR" != /* ]]; then DATA_DIR="$ROOT/$DATA_DIR"; fi
+        # systemd takes no path with `..` in it; where readlink knows no -m there is no systemd.
+        if [[ "$DATA_DIR/" == */../* ]]; then DATA_DIR="$(readlink -m -- "$DATA_DIR" 2>/dev/null || say "$DATA_DIR")"; fi
+        DATA_DIR_SAID=yes
         LOG_DIR="$DATA_DIR/logs"
     fi
     DATA_DIR="${DATA_DIR:-$ROOT/data/$ENVIRONMENT}"
@@ -209,6 +212,8 @@ native_go_back() {
     say "$why Going back to what ran before." >&2
     restore_packages
     restore_words
+    # A relative folder begins at the configuration's, which is another one in a copy.
+    if [[ "$DATA_DIR_SAID" == yes ]]; then export TRADEFAN__DATA_DIR="$DATA_DIR"; fi
     spawn_daemon "$RELEASE"
     if await_ready; then
         fail "$FAILED" "$why" "What ran before runs again (pid $DAEMON, $ANSWER), from its copy in $RELEASE." \

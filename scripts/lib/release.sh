@@ -36,14 +36,15 @@ run_self_test() {
 }
 
 # Keep a copy of the program, the configuration and the words of the environment that have just become ready. The rest
-# of the checkout is linked, so that a relative path means the same from there.
+# of the checkout is linked, so that a path within it (a secret's file, say) means the same from there.
 keep_release() {
     local new="$RELEASE.new" path name
     rm -rf -- "$new"
     mkdir -p -- "$new"
     chmod 0700 "$new"
-    for path in "$ROOT"/*; do
+    for path in "$ROOT"/* "$ROOT"/.[!.]* "$ROOT"/..?*; do
         name="${path##*/}"
+        if ! [[ -e "$path" || -L "$path" ]]; then continue; fi
         case "$name" in
             tradefan | config | strategies | requirements.txt) cp -Rp -- "$path" "$new/$name" ;;
             *) ln -s -- "$path" "$new/$name" ;;

@@ -4,17 +4,95 @@
 ENV_FILE="$ROOT/.env"
 readonly LOGIN=admin DEVELOPMENT_PASSWORD=tradefan123
 readonly PASSWORDS=(GRAFANA_PASSWORD INFLUXDB_PASSWORD REDIS_PASSWORD)
+# The names that .env has, and those of them that the environment did not say.
+ENV_NAMES="" ENV_TAKEN=" "
+# What a configuration has no use for: names of the scripts and of the programs around the daemon, and what each
+# machine, or container, has of its own. Overrides (TRADEFAN__...) go their own way.
+readonly NOT_SECRETS='^(TRADEFAN_.*|COMPOSE_.*|DOCKER_.*|GRAFANA_PASSWORD|PATH|HOME|HOSTNAME|USER|LOGNAME|SHELL|PWD|TMPDIR|LANG|LC_.*|LD_.*|PYTHON.*)$'
 
 # load_env_file: take from .env what the environment itself does not say.
 load_env_file() {
-    local line name value
-    if ! [[ -r "$ENV_FILE" ]]; then return; fi
+    local line number=0
+    ENV_NAMES="" ENV_TAKEN=" "
+    if ! [[ -e "$ENV_FILE" || -L "$ENV_FILE" ]]; then return; fi
+    if [[ -d "$ENV_FILE" || ! -r "$ENV_FILE" ]]; then
+        fail "$MISSING" "The user $(id -un 2>/dev/null || id -u) cannot read $ENV_FILE." \
+            "Give it to this user, or run this as its owner; without it secrets would be missing."
+    fi
     while IFS= read -r line || [[ -n "$line" ]]; do
-        if ! [[ "$line" =~ ^([A-Za-z_][A-Za-z0-9_]*)=(.*)$ ]]; then continue; fi
-        name="${BASH_REMATCH[1]}" value="${BASH_REMATCH[2]}"
-        if [[ "$value" =~ ^\"(.*)\"$ || "$value" =~ ^\'(.*)\'$ ]]; then value="${BASH_REMATCH[1]}"; fi
-        if [[ -z "${!name:-}" ]]; then export "$name=$value"; fi
+        number=$((number + 1))
+        line="${line%$'\r'}"
+        if [[ "$line" =~ $ENV_BLANK ]]; then continue; fi
+        take_env_line "$number" "$line"
     done <"$ENV_FILE"
+}
+
+# In variables, because bash 3 and later ones read quoted patterns differently.
+readonly ENV_BLANK='^[[:space:]]*(#|$)'
+readonly ENV_LINE='^[[:space:]]*(export[[:space:]]+)?([A-Za-z_][A-Za-z0-9_]*)[[:space:]]*=[[:space:]]*(.*)$'
+readonly ENV_DOUBLE='^"(([^"\\]|\\["\\])*)"[[:space:]]*(#.*)?$'
+readonly ENV_SINGLE="^'([^']*)'[[:space:]]*(#.*)?\$"
+
+# take_env_line NUMBER LINE: a value ends before white space and #, or with its quote, as docker compose has it. What
+# compose, a shell and this script would each read differently is refused; the value is never said.
+take_env_line() {
+    local name value
+    if ! [[ "$2" =~ $ENV_LINE ]]; then fail "$USAGE" ".env:$1: expected NAME=VALUE"; fi
+    name="${BASH_REMATCH[2]}" value="${BASH_REMATCH[3]}"
+    if [[ "$value" =~ $ENV_SINGLE ]]; then
+        value="${BASH_REMATCH[1]}"
+    elif [[ "$value" =~ $ENV_DOUBLE ]]; then
+        value="${BASH_REMATCH[1]//\\\"/\"}"
+        value="${value//\\\\/\\}"
+    elif [[ "$value" == [\"\']* ]]; then
+        fail "$USAGE" ".env:$1: $name: expected the quote to end in this line, and nothing behind it;" \
+            "between double quotes a backslash stands before \\ or \" only (single quotes leave all as it is)"
+    elif [[ "$value" == "#"* ]]; then
+        fail "$USAGE" ".env:$1: $name: expected a value, or nothing, before a comment;" \
+            "a value that begins with # stands between single quotes"
+    else
+        value="${value%%[[:space:]]#*}"
+        value="${value%"${value##*[![:space:]]}"}"
+    fi
+    take_env_word "$1" "$name" "$value"
+}
+
+# take_env_word NUMBER NAME VALUE: export it where the environment has none, but never into a variable of the script's.
+take_env_word() {
+    local is
+    is="$(declare -p "$2" 2>/dev/null)" || true
+    if [[ -n "$is" && "$is" != "declare -x "* ]]; then
+        say ".env:$1: $2 is left out: it is a variable of the shell's or of this script's own" >&2
+        return
+    fi
+    ENV_NAMES+=" $2"
+    # Of two lines the last one counts.
+    if [[ -z "${!2:-}" || "$ENV_TAKEN" == *" $2 "* ]]; then
+        export "$2=$3"
+        ENV_TAKEN+="$2 "
+    fi
+}
+
+# Print the names that the configuration of this environment refers to as ${NAME}.
+referred_names() {
+    local folder="${TRADEFAN_CONFIG:-config}" name
+    if [[ "$folder" != /* ]]; then folder="$ROOT/$folder"; fi
+    {
+        cat -- "$folder/base.yaml" "$folder/environments/$ENVIRONMENT.yaml" "$folder/local.yaml" 2>/dev/null || true
+        while IFS= read -r name; do say "${!name}"; done < <(compgen -e | grep '^TRADEFAN__' || true)
+    } | { grep -o '[$]{[A-Za-z_][A-Za-z0-9_]*}' || true; } | tr -d '{}$'
+}
+
+# Print the names, not the values, that the daemon gets beside its overrides wherever it is not this script's child: all
+# of .env, because an edit may refer to any of them while it runs, and what the configuration takes from the environment.
+secret_names() {
+    local name
+    while IFS= read -r name; do
+        if [[ -n "${!name:-}" ]]; then say "$name"; fi
+    done < <(
+        # shellcheck disable=SC2086 # Words without spaces, one a line.
+        compgen -e | grep -Fx -f <(say $ENV_NAMES && referred_names) | grep -Ev -- "$NOT_SECRETS" || true
+    )
 }
 
 # is_private FILE: whether its owner alone may read it.

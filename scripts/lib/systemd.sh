@@ -1,22 +1,16 @@
 # shellcheck shell=bash
 # A daemon as a service of systemd: config/systemd/tradefan@.service, and a drop-in for each environment.
 
-UNIT_DIR="${TRADEFAN_UNIT_DIR:-/etc/systemd/system}"
-
 prepare_systemd() {
+    UNIT_DIR="${TRADEFAN_UNIT_DIR:-/etc/systemd/system}"
     UNIT="tradefan@$ENVIRONMENT.service"
     DROP_IN="$UNIT_DIR/$UNIT.d/deploy.conf"
     OVERRIDES="$UNIT_DIR/$UNIT.d/overrides.env"
+    SECRETS="$UNIT_DIR/$UNIT.d/secrets.env"
     if ! command -v systemctl >/dev/null; then fail "$MISSING" "There is no systemd here." "Without it: -m native"; fi
     if ! [[ -d "$UNIT_DIR" && -w "$UNIT_DIR" ]]; then
         fail "$MISSING" "The user $(id -un) cannot write units to $UNIT_DIR." "With the rights of root: sudo $0 ..."
     fi
-}
-
-# The service runs as the owner of the checkout, who is rarely root.
-owner() {
-    # shellcheck disable=SC2012 # The names of users are plain words.
-    ls -ld -- "$ROOT" | awk '{ print $3 }'
 }
 
 # systemd reads % as a specifier, in every value.
@@ -39,22 +33,29 @@ drop_in_text() {
     stop_s="$( (cd -- "$ROOT" && scripts/tradefan check -e "$ENVIRONMENT" 2>/dev/null </dev/null || true) | configured_stop_s)"
     # An empty value takes back what stood before.
     say "[Service]" "User=$(owner)" "WorkingDirectory=$(plain_word "$ROOT")" \
-        "EnvironmentFile=" "EnvironmentFile=-$(plain_word "$ENV_FILE")" "EnvironmentFile=$(plain_word "$OVERRIDES")" \
-        "ExecStartPre=" "ExecStartPre=$python -m tradefan check -e %i" \
+        "EnvironmentFile=" "EnvironmentFile=$(plain_word "$SECRETS")" "EnvironmentFile=$(plain_word "$OVERRIDES")" \
+        "ExecStartPre=" "ExecStartPre=$python -m tradefan check --quiet -e %i" \
         "ExecStart=" "ExecStart=$python -m tradefan run -e %i" \
         "TimeoutStopSec=$stop_s" \
         "ReadWritePaths=$(quoted_word "-$ROOT/data") $(quoted_word "-$ROOT/logs")" \
         "ReadWritePaths=$(quoted_word "$DATA_DIR") $(quoted_word "$LOG_DIR")"
 }
 
-# The overrides, in a file behind .env: what stands in a unit itself goes before neither, and everybody may read it.
-overrides_text() {
+# env_file: print the variables that standard input names as systemd reads them, which is as a shell does between double
+# quotes.
+env_file() {
     local name value
     while IFS= read -r name; do
-        # As a shell reads it between double quotes.
         value="$(printf '%s\n' "${!name}" | sed 's/[\\"`$]/\\&/g')"
         say "$name=\"$value\""
-    done < <(compgen -e | grep '^TRADEFAN__' || true)
+    done
+}
+
+# Files, because what stands in a unit itself may be read by everybody and goes before neither. systemd reads .env
+# differently, and as it is at that time; what was checked is what is in these.
+write_env_files() {
+    (umask 077 && secret_names | env_file >"$SECRETS")
+    (umask 077 && { compgen -e | grep '^TRADEFAN__' || true; } | env_file >"$OVERRIDES")
 }
 
 install_unit() {
@@ -63,9 +64,9 @@ install_unit() {
     cp -- "$ROOT/config/systemd/tradefan@.service" "$UNIT_DIR/tradefan@.service"
     drop_in_text >"$DROP_IN.new"
     mv -f -- "$DROP_IN.new" "$DROP_IN"
-    (umask 077 && overrides_text >"$OVERRIDES")
+    write_env_files
     # The one that runs ends by the limit that it was started with, so before the new one is read.
-    if systemd_running >/dev/null; then systemctl stop "$UNIT" || true; fi
+    if systemd_running >/dev/null; then stop_service || true; fi
     systemctl daemon-reload
 }
 
@@ -73,6 +74,16 @@ systemd_running() {
     local pid
     pid="$(systemctl show -p MainPID --value "tradefan@$ENVIRONMENT.service" 2>/dev/null)"
     [[ "$pid" =~ ^[1-9][0-9]*$ ]] && say "pid $pid"
+}
+
+# End the service, and show what it says of what is left at the venue.
+stop_service() {
+    local since code=0
+    since="$(date +%s)"
+    systemctl stop "$UNIT" || code=$?
+    journalctl --sync >/dev/null 2>&1 || true
+    { journalctl -u "$UNIT" --since "@$since" -n 20 --no-pager -o cat 2>/dev/null || true; } | sed 's/^/    /'
+    return "$code"
 }
 
 # Let systemd start it, and wait until it is ready; ANSWER says why it is not, ENDED whether it has ended.
@@ -113,16 +124,28 @@ systemd_deploy() {
     if [[ "$before" == no ]]; then first_service_failed "$why"; fi
     say "$why Going back to what ran before." >&2
     restore_packages
-    cp -p -- "$RELEASE/deploy.conf" "$DROP_IN"
-    cp -p -- "$RELEASE/overrides.env" "$OVERRIDES"
-    say "WorkingDirectory=$(plain_word "$RELEASE")" >>"$DROP_IN"
-    systemctl daemon-reload
+    restore_service
     if start_service; then
         fail "$FAILED" "$why" "What ran before runs again (pid $DAEMON, $ANSWER), from its copy in $RELEASE." \
             "Mend what the lines above name, and deploy again."
     fi
     systemd_last_lines
     fail "$FAILED" "$why" "What ran before does not start either ($ANSWER): nothing may run now."
+}
+
+# The unit, its drop-in and the overrides of before, for the program of before. The files keep their owner.
+restore_service() {
+    local unit="$RELEASE/config/systemd/tradefan@.service"
+    if [[ -r "$unit" ]]; then cat -- "$unit" >"$UNIT_DIR/tradefan@.service"; fi
+    cat -- "$RELEASE/deploy.conf" >"$DROP_IN"
+    say "WorkingDirectory=$(plain_word "$RELEASE")" >>"$DROP_IN"
+    cat -- "$RELEASE/overrides.env" >"$OVERRIDES"
+    # A relative folder begins at the configuration's, which is another one in a copy. The last word counts.
+    if [[ "$DATA_DIR_SAID" == yes ]]; then
+        export TRADEFAN__DATA_DIR="$DATA_DIR"
+        env_file <<<TRADEFAN__DATA_DIR >>"$OVERRIDES"
+    fi
+    systemctl daemon-reload
 }
 
 # As for a process: what has ended is not started again and again, what still tries is left to it.
@@ -175,7 +198,7 @@ systemd_stop() {
     fi
     say "Stopping $UNIT ($running)"
     systemctl disable --quiet "$UNIT"
-    systemctl stop "$UNIT"
+    stop_service || fail "$FAILED" "systemd could not stop $UNIT; the lines above say why."
     say "Stopped; it does not start with the machine any more."
 }
 

@@ -59,6 +59,28 @@ remove() {
     rm -rf -- "$@" || fail "$FAILED" "Not everything could be removed; the lines above name it."
 }
 
+# The owner of the checkout, who is rarely root.
+owner() {
+    # shellcheck disable=SC2012 # The names of users are plain words.
+    ls -ld -- "$ROOT" | awk '{ print $3 }'
+}
+
+# keep_owner: what root makes in somebody's checkout is that somebody's, however this ends.
+keep_owner() {
+    if [[ "$(id -u)" != 0 || "$(owner)" == root ]]; then return; fi
+    export PYTHONDONTWRITEBYTECODE=1
+    trap give_to_owner EXIT
+}
+
+give_to_owner() {
+    local path paths=()
+    for path in "$VENV" "$ENV_FILE" "$ROOT"/{data,logs,strategies,build} "$DATA_DIR" "$LOG_DIR"; do
+        if [[ -e "$path" && ! -L "$path" ]]; then paths+=("$path"); fi
+    done
+    # Links themselves, not what they lead to.
+    if ((${#paths[@]})); then find "${paths[@]}" -user 0 -exec chown -h -- "$(owner)" {} + || true; fi
+}
+
 # need_writable FOLDER: make it if need be, and end where this user may not write to it.
 need_writable() {
     local folder="$1"

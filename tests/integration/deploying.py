@@ -42,7 +42,7 @@ def function(checkout: Path, code: str, env: Mapping[str, str] | None = None) ->
 def make_checkout(folder: Path) -> Path:
     """Copy what the script itself reads: of the configuration only the names of the environments."""
     shutil.copytree(ROOT / "scripts", folder / "scripts")
-    for name in ("pyproject.toml", "requirements.txt", "requirements-dev.txt"):
+    for name in ("pyproject.toml", "requirements.txt", "requirements-dev.txt", "docker-compose.yml"):
         shutil.copy(ROOT / name, folder / name)
     (folder / "config" / "environments").mkdir(parents=True)
     for name in ("development", "testing", "staging", "production"):

@@ -5,6 +5,8 @@
   anything. One that shows an error (`tradefan: ...`) must fail, every other one must end with 0.
 * `python`, `yaml`: a file, where the line before names one (`` `config/local.yaml`: ``); other Python is run.
 * `text`, `json`: to look at.
+
+Nothing else is code: an indented line, or a fence of another form, would be read and not be run.
 """
 
 from __future__ import annotations
@@ -33,6 +35,7 @@ RUN = ("sh", "console", "python", "yaml")
 SHOWN = ("text", "json")
 _END = "end-of-command"
 _FENCE = re.compile(r"```(\w*)")
+_UNSEEN = re.compile(r"(?: {4}|\t)\s*\S|\s*(?:```|~~~)")
 _FILE = re.compile(r"`([\w./-]+\.(?:py|yaml))`[^`]*:$")
 _LOOKS = re.compile(
     r"tradefan (?:status|logs|order (?:list|show)|data show|position list|strategy list|config history"
@@ -71,6 +74,19 @@ def blocks(page: Path) -> Iterator[Block]:
         text = "\n".join(lines[number + 1 : end]) + "\n"
         yield Block(fence[1], text, number + 1, named[1] if named else None)
         before, number = "", end + 1
+
+
+def unseen(page: Path) -> list[str]:
+    """Return the lines that a page shows as code, and that are in no block: indented ones, other fences."""
+    found, inside = [], False
+    for number, line in enumerate(page.read_text(encoding="utf-8").splitlines(), 1):
+        if inside:
+            inside = line != "```"
+        elif _FENCE.fullmatch(line):
+            inside = True
+        elif _UNSEEN.match(line):
+            found.append(f"{page.name}:{number}: {line.strip()}")
+    return found
 
 
 def commands(block: Block) -> Iterator[Command]:
@@ -197,6 +213,7 @@ class Reader:
 
         `before` is a command that another page has given already.
         """
+        assert not (hidden := unseen(page)), f"code that is not run stands in a block, as text: {hidden}"
         lines = page.read_text(encoding="utf-8").splitlines()
         first = 0 if after is None else lines.index(after)
         last = len(lines) if until is None else lines.index(until)

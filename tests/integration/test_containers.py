@@ -85,9 +85,13 @@ def test_compose_file_when_overrides_are_named_beside_it_then_their_values_are_t
 ) -> None:
     """Whatever is in them; they go before what the file says itself, and a stop has its time."""
     words = {"TRADEFAN__INFLUX__PASSWORD": "${MINE} 'a\" $$", "TRADEFAN__RISK__MAX_ORDER_QTY": "8"}
-    code = f"OVERRIDES={tmp_path}/there/overrides.yml; pass_words"
+    # A secret of .env is passed on by its name alone; what the file refers to is one, too.
+    (tmp_path / ".env").write_text("BOT_URL=https://bot/${TOKEN}\n")
+    read = f"ENVIRONMENT=development; ENV_FILE={tmp_path}/.env; load_env_file"
+    code = f"{read}; OVERRIDES={tmp_path}/there/overrides.yml; pass_words"
     left = {"TRADEFAN__DATA_DIR": "/nowhere", "TRADEFAN__API__PORT": "1", "TRADEFAN__API__HOST": "here"}
     assert function(ROOT, code, env=words | left).returncode == 0
+    words["BOT_URL"] = function(ROOT, f'{read}; printf %s "$BOT_URL"').stdout
     program = compose_program()
     env = {name: value for name, value in os.environ.items() if not name.startswith("COMPOSE")}
     files = ["-f", str(ROOT / "docker-compose.yml"), "-f", str(tmp_path / "there" / "overrides.yml")]
@@ -107,6 +111,21 @@ def test_compose_file_when_overrides_are_named_beside_it_then_their_values_are_t
     assert found["TRADEFAN__API__HOST"] == "tradefan"
     assert not {"TRADEFAN__DATA_DIR", "TRADEFAN__API__PORT"} & {*found}
     assert daemon["stop_grace_period"] in ("70s", "1m10s")
+
+
+@pytest.mark.slow
+def test_compose_file_when_it_is_the_copy_of_a_release_then_means_the_same_folders(tmp_path: Path) -> None:
+    """Going back starts by the file of then, whose relative folders are the checkout's."""
+    compose_program()
+    shutil.copy(ROOT / "docker-compose.yml", tmp_path)
+    found = []
+    for file in (ROOT, tmp_path):
+        code = f"OVERRIDES=/nowhere; SERVICES_FILE={file}/docker-compose.yml; compose config"
+        done = function(ROOT, code, env={"COMPOSE_PROFILES": "full", "COMPOSE_PROJECT_NAME": "one"})
+        assert done.returncode == 0, done.stderr
+        found.append(yaml.safe_load(done.stdout))
+    assert found[0] == found[1]
+    assert f"{ROOT}/config:/app/config:ro" in found[0]["services"]["tradefan"]["volumes"]
 
 
 def _published(port: str | dict[str, Any]) -> str:

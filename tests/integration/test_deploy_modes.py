@@ -24,6 +24,7 @@ from tests.integration.deploying import (
     RUN,
     Daemon,
     StandIns,
+    call,
     deploy,
     done_well,
     function,
@@ -43,8 +44,12 @@ HARMLESS = {"BINANCE_API_KEY": "", "GRAFANA_PASSWORD": "", "INFLUXDB_PASSWORD": 
 def test_deploy_when_the_new_daemon_does_not_start_then_what_ran_before_runs_again(
     tmp_path: Path, free_port: Callable[[], int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """From a copy of its own, with the words that it was started with and no others."""
-    place = Daemon(free_port(), tmp_path / "data")
+    """From a copy of its own, with the words that it was started with and no others, in the same directory.
+
+    That is said from the checkout, and means another place from the copy.
+    """
+    monkeypatch.chdir(ROOT)
+    place = Daemon(free_port(), Path(os.path.relpath(tmp_path / "data", ROOT)))
     monkeypatch.setenv("TRADEFAN__VENUES__BINANCE__TAPE__HISTORY", "5s")
     try:
         done_well(place.act("deploy"))
@@ -78,6 +83,19 @@ signal.signal(signal.SIGTERM, signal.SIG_IGN)
 open(os.environ["TOLD"], "w").close()
 time.sleep(300)
 """
+
+
+def test_release_when_it_is_kept_then_what_a_path_of_the_checkout_leads_to_is_there(small_venv: Path) -> None:
+    """A secret's file may lie in a folder whose name begins with a dot."""
+    (small_venv / ".secrets").mkdir()
+    (small_venv / ".secrets" / "key").touch()
+    assert function(small_venv, "ENVIRONMENT=testing; locate_daemon; keep_release").returncode == 0
+    release = small_venv / "data" / "testing" / "release"
+    assert {path.name for path in release.iterdir()} == {
+        "words",
+        *(path.name for path in small_venv.iterdir()),
+    }
+    assert (release / ".secrets" / "key").exists()
 
 
 def test_go_back_when_the_new_daemon_hangs_at_its_stop_then_it_is_killed(
@@ -263,6 +281,118 @@ def test_passwords_when_missing_then_drawn_once_and_kept_private(small_venv: Pat
     assert file.read_text().startswith("# mine\nGRAFANA_PASSWORD=\nREDIS_PASSWORD=mine\nGRAFANA_PASSWORD=")
 
 
+DOTENV = b"""# mine
+ONE=one # and why\r
+export TWO = "two \\\\ \\"x\\"" # and why
+THREE='three # $x'\r
+FOUR=
+FIVE=a#b= c
+ONE_MORE=first
+ONE_MORE=last
+HERE=not this
+"""
+
+
+def test_env_file_when_read_then_values_are_those_that_compose_finds(checkout: Path) -> None:
+    """Comments, quotes and line ends; of two lines the last one, and the environment before all of them."""
+    (checkout / ".env").write_bytes(DOTENV)
+    names = ("ONE", "TWO", "THREE", "FOUR", "FIVE", "ONE_MORE", "HERE")
+    show = "; ".join(f'printf "%s|" "${{{name}-}}"' for name in names)
+    done = function(checkout, f"load_env_file; {show}", env={"HERE": "said"})
+    assert done.stderr == ""
+    assert done.stdout == 'one|two \\ "x"|three # $x||a#b= c|last|said|'
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("A=1\nB='topsecret\n", ".env:2: B: expected the quote to end in this line"),
+        ('A="top\\nsecret"\n', ".env:1: A: expected the quote to end in this line"),
+        ("A='topsecret'more\n", ".env:1: A: expected the quote to end in this line"),
+        ("A= # topsecret\n", ".env:1: A: expected a value, or nothing, before a comment"),
+        ("\n\nTOP-SECRET=x\n", ".env:3: expected NAME=VALUE"),
+    ],
+)
+def test_env_file_when_two_programs_would_read_it_differently_then_exit_2_names_the_line(
+    checkout: Path, text: str, words: str
+) -> None:
+    """Half a file of secrets is worse than none; and no value is said."""
+    (checkout / ".env").write_text(text)
+    done = deploy(checkout, "-e", "testing", "-a", "stop")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(words)
+    assert "secret" not in done.stderr
+
+
+def test_env_file_when_it_has_a_name_of_the_scripts_then_that_steers_nothing(
+    small_venv: Path, stand_ins: StandIns
+) -> None:
+    """`ACTION=deploy`, written for another tool, must not make a deployment of a self-test."""
+    (small_venv / ".env").write_text("ACTION=deploy\nYES=yes\nUID=7\nTRADEFAN_SELF_TEST_S=3\n")
+    env = {**stand_ins.env, "SELF_TEST_CODE": "0", "ACTION": ""}
+    done = deploy(small_venv, "-e", "testing", "-s", env=env)
+    assert done.returncode == 0, done.stdout + done.stderr
+    said = ".env:{}: {} is left out: it is a variable of the shell's or of this script's own"
+    assert done.stderr.splitlines() == [
+        said.format(line, name) for line, name in ((1, "ACTION"), (2, "YES"), (3, "UID"))
+    ]
+    assert (stand_ins.folder / "told").read_text().endswith("self-test -e testing --for 3\n")
+    assert not (small_venv / "data").exists()
+
+
+def test_env_file_when_it_cannot_be_read_then_exit_69_and_nothing_is_done(checkout: Path) -> None:
+    """Without it a daemon would start that lacks its secrets, or has none of its own."""
+    (checkout / ".env").symlink_to("/nowhere/env")
+    done = deploy(checkout, "-e", "testing", "-a", "stop")
+    assert (done.returncode, done.stdout) == (69, "")
+    assert f"cannot read {checkout}/.env." in done.stderr
+
+
+def test_env_file_when_it_has_settings_of_the_script_then_they_hold(small_venv: Path, tmp_path: Path) -> None:
+    """The image, for how long one waits, where units lie: the file is read before they are needed."""
+    (small_venv / ".env").write_text(
+        f"TRADEFAN_IMAGE=registry/mine:7\nTRADEFAN_READY_S=1\nTRADEFAN_UNIT_DIR={tmp_path}/nowhere\n"
+    )
+    env = {**put_stand_ins(tmp_path), **HARMLESS}
+    called = call(small_venv / "scripts" / "image.sh", "try", env={**env, "NO_IMAGE": "1"})
+    assert "There is no image registry/mine:7." in called.stderr
+    put_program(small_venv / "scripts" / "image.sh", 'echo "image $TRADEFAN_IMAGE" >>"$TOLD"')
+    (tmp_path / "told.broken").touch()
+    done = deploy(small_venv, "-m", "compose", "-e", "development", "-a", "deploy", env=env)
+    assert "Waiting for development to be ready, at most 1 s" in done.stdout, done.stderr
+    told = (tmp_path / "told").read_text()
+    assert "image registry/mine:7\n" in told
+    assert " image=registry/mine:7 " in told
+    done = deploy(small_venv, "-m", "systemd", "-e", "testing", "-a", "stop", env=env)
+    assert f"cannot write units to {tmp_path}/nowhere." in done.stderr
+
+
+def test_secrets_when_the_daemon_is_not_our_child_then_all_that_the_configuration_may_use_reach_it(
+    small_venv: Path, tmp_path: Path
+) -> None:
+    """The names of .env and those that the configuration refers to; a container's own things stay its own."""
+    (small_venv / ".env").write_text(
+        "BOT_URL=https://bot\nDING_SECRET='$x'\nNO=\nGRAFANA_PASSWORD=g\nREDIS_PASSWORD=r\n"
+        "COMPOSE_PROFILES=full\nTRADEFAN_PORT=8003\nTRADEFAN__RISK__MAX_ORDER_QTY=8\nPATH=/nowhere\n"
+    )
+    (small_venv / "config" / "local.yaml").write_text("notifiers: {a: {kind: slack, url: '${OPS_URL}'}}\n")
+    env = {
+        **HARMLESS,
+        "OPS_URL": "https://ops",
+        "TRADEFAN__REDIS__URL": "${MORE_URL}",
+        "MORE_URL": "redis://x",
+    }
+    env |= {"OTHERS_KEY": "of another program"}
+    made = f"ENVIRONMENT=development; load_env_file; OVERRIDES={tmp_path}/overrides.yml; pass_words"
+    assert function(small_venv, made, env=env).returncode == 0
+    found = yaml.safe_load((tmp_path / "overrides.yml").read_text())["services"]["tradefan"]["environment"]
+    secret = {"BOT_URL", "DING_SECRET", "OPS_URL", "MORE_URL"}
+    assert {*found} == {*secret, "TRADEFAN__REDIS__URL", "TRADEFAN__RISK__MAX_ORDER_QTY"}
+    done = function(small_venv, "ENVIRONMENT=development; load_env_file; secret_names | env_file", env=env)
+    assert 'BOT_URL="https://bot"\nDING_SECRET="\\$x"\n' in done.stdout
+    assert {line.partition("=")[0] for line in done.stdout.splitlines()} == {*secret, "REDIS_PASSWORD"}
+
+
 # Containers, with programs in the place of an engine.
 
 DOCKER = """
@@ -280,6 +410,7 @@ case "$1 $2" in
         if [ -e "$TOLD.broken" ]; then echo "waiting for oms (starting)"; exit 4; fi
         echo http://ready ;;
     "compose version") exit 1 ;;
+    "image inspect") exit "${NO_IMAGE:-0}" ;;
 esac
 """
 COMPOSE = """
@@ -301,6 +432,9 @@ def put_stand_ins(tmp_path: Path) -> dict[str, str]:
     put_program(folder / "docker", DOCKER)
     put_program(folder / "docker-compose", COMPOSE)
     put_program(folder / "systemctl", 'echo "systemctl $*" >>"$TOLD"; exit "${SYSTEMCTL_CODE:-0}"')
+    put_program(
+        folder / "journalctl", 'case "$*" in *--since*) echo "left at the venue: nothing of ours" ;; esac'
+    )
     told = {"TOLD": str(tmp_path / "told"), "SAYS": "", "CODE": "0"}
     return {"PATH": f"{folder}:{os.environ['PATH']}", **told}
 
@@ -332,6 +466,8 @@ def test_compose_when_not_ready_then_the_image_and_configuration_of_before_run_a
     overrides = release.parent / "overrides.yml"
     file, env_word = f"compose -f {small_venv}/docker-compose.yml -f {overrides}", "env=development"
     now, then = "port=8004 stop=70 qty=8", "port=8003 stop=70 qty=$7 'and more"
+    # Limits, mounts and health checks are of then, too; the folders are those of the checkout.
+    old_file = f"compose --project-directory {small_venv} -f {release}/docker-compose.yml -f {overrides}"
     daemon = "up -d --no-deps --force-recreate tradefan"
     assert calls == [
         "image build",
@@ -339,7 +475,7 @@ def test_compose_when_not_ready_then_the_image_and_configuration_of_before_run_a
         f"{file} {daemon} {new} {env_word} {now}",
         f"{file} up -d {new} {env_word} {now}",
         "docker tag sha256:before tradefan:kept-development",
-        f"{file} {daemon} {kept} {env_word} {then}",
+        f"{old_file} {daemon} {kept} {env_word} {then}",
     ]
     # Compose gets the names; the port and the volume inside a container are its own.
     assert yaml.safe_load(overrides.read_text()) == {"services": {"tradefan": {"environment": [quantity]}}}
@@ -407,6 +543,18 @@ def test_compose_when_self_tested_then_the_container_that_runs_is_asked(
     assert "self-test -e development --for 20 --no-health" in told.read_text()
 
 
+def test_compose_stop_when_not_all_could_be_taken_down_then_exit_1_says_so(
+    small_venv: Path, tmp_path: Path
+) -> None:
+    """The daemon has ended; what is around it may run on."""
+    env = {**put_stand_ins(tmp_path), **HARMLESS}
+    (tmp_path / "told.up").touch()
+    (tmp_path / "told.stuck").touch()
+    done = deploy(small_venv, "-m", "compose", "-e", "development", "-a", "stop", env=env)
+    assert (done.returncode, done.stderr.splitlines()[0]) == (1, "in use")
+    assert "Stopped." not in done.stdout
+
+
 def test_compose_cleanup_when_something_is_in_use_then_exit_1_says_so(
     small_venv: Path, tmp_path: Path
 ) -> None:
@@ -441,17 +589,17 @@ def test_systemd_when_deployed_then_unit_and_drop_in_are_good_and_a_failed_start
         f"User={small_venv.owner()}",
         f"WorkingDirectory={small_venv}",
         "EnvironmentFile=",
-        f"EnvironmentFile=-{small_venv}/.env",
+        f"EnvironmentFile={drop_in.parent}/secrets.env",
         f"EnvironmentFile={drop_in.parent}/overrides.env",
         "ExecStartPre=",
-        f"ExecStartPre={python} check -e %i",
+        f"ExecStartPre={python} check --quiet -e %i",
         "ExecStart=",
         f"ExecStart={python} run -e %i",
         "TimeoutStopSec=20",
         f'ReadWritePaths="-{small_venv}/data" "-{small_venv}/logs"',
         f'ReadWritePaths="{small_venv}/data/testing" "{small_venv}/logs"',
     ]
-    # Behind .env, because the environment overrides that; a shell reads it alike.
+    # A shell reads it alike.
     overrides = drop_in.parent / "overrides.env"
     assert overrides.read_text() == 'TRADEFAN__API__PORT="1\\"%"\n'
     assert overrides.stat().st_mode & 0o777 == 0o600
@@ -462,6 +610,9 @@ def test_systemd_when_deployed_then_unit_and_drop_in_are_good_and_a_failed_start
     verify(units)
     # What ran before: a release, and a manager that knows a process.
     assert function(small_venv, f"{install}; keep_service_release", env=env).returncode == 0
+    unit = small_venv / "config" / "systemd" / "tradefan@.service"
+    of_then = unit.read_text()
+    unit.write_text(of_then.replace("MemoryMax=2G", "MemoryMax=1K"))
     quiet = "gate_native() { :; }; restore_packages() { :; }; systemd_running() { say 'pid 1'; }"
     env["TRADEFAN__API__PORT"] = "`2`$\\\\"
     failing = f'{install}; {quiet}; [[ $(. $OVERRIDES; say $TRADEFAN__API__PORT) == "$TRADEFAN__API__PORT" ]]'
@@ -478,10 +629,58 @@ def test_systemd_when_deployed_then_unit_and_drop_in_are_good_and_a_failed_start
     assert drop_in.read_text().splitlines()[-1] == f"WorkingDirectory={small_venv}/data/testing/release"
     (tmp_path / "told").write_text("")
     assert overrides.read_text() == 'TRADEFAN__API__PORT="1\\"%"\n'
+    assert (units / "tradefan@.service").read_text() == of_then
     put_program(tmp_path / "bin" / "systemctl", 'echo "systemctl $*" >>"$TOLD"')
     done_well(deploy(small_venv, "-m", "systemd", "-e", "testing", "-a", "cleanup", "--yes", env=env))
     assert list(units.iterdir()) == []
     assert "systemctl disable --quiet tradefan@testing.service\n" in (tmp_path / "told").read_text()
+
+
+def test_systemd_when_it_goes_back_then_a_relative_data_directory_is_the_same(
+    small_venv: Path, tmp_path: Path
+) -> None:
+    """A service of the copy has another folder to begin at; and systemd takes no path with `..`."""
+    env = {**put_stand_ins(tmp_path), "TRADEFAN_UNIT_DIR": str(tmp_path), "TRADEFAN__DATA_DIR": "../own data"}
+    shutil.copytree(ROOT / "config" / "systemd", small_venv / "config" / "systemd")
+    install = "MODE=systemd; ENVIRONMENT=testing; locate_daemon; prepare_systemd; install_unit"
+    done = function(small_venv, f"{install}; keep_service_release; restore_service", env=env)
+    assert done.returncode == 0, done.stderr
+    folder = tmp_path / "tradefan@testing.service.d"
+    data = small_venv.parent / "own data"
+    assert f'ReadWritePaths="{data}" "{data}/logs"' in (folder / "deploy.conf").read_text()
+    read = function(small_venv, f'. "{folder}/overrides.env"; say "$TRADEFAN__DATA_DIR"')
+    assert read.stdout == f"{data}\n"
+
+
+def test_systemd_when_stopped_then_what_is_left_at_the_venue_is_shown(
+    small_venv: Path, tmp_path: Path
+) -> None:
+    """The daemon says it last, into the journal; who stops it sees it."""
+    env = {**put_stand_ins(tmp_path), "TRADEFAN_UNIT_DIR": str(tmp_path)}
+    put_program(tmp_path / "bin" / "systemctl", 'case "$1" in show) echo 7 ;; esac')
+    done = deploy(small_venv, "-m", "systemd", "-e", "testing", "-a", "stop", env=env)
+    assert done.stdout.splitlines() == [
+        "Stopping tradefan@testing.service (pid 7)",
+        "    left at the venue: nothing of ours",
+        "Stopped; it does not start with the machine any more.",
+    ]
+
+
+def test_systemd_when_root_deploys_somebodys_checkout_then_all_of_it_stays_theirs(
+    small_venv: Path, tmp_path: Path, stand_ins: StandIns
+) -> None:
+    """The service, and the next deployment without sudo, have to write there."""
+    if os.getuid() != 0:
+        pytest.skip("only root makes what is not its own")
+    shutil.copytree(ROOT / "config" / "systemd", small_venv / "config" / "systemd")
+    env = {**stand_ins.env, **put_stand_ins(tmp_path), "TRADEFAN_UNIT_DIR": str(tmp_path)}
+    for path in (small_venv, *small_venv.rglob("*")):
+        os.chown(path, 65534, 65534, follow_symlinks=False)
+    (small_venv / ".venv" / "made").touch()
+    done = deploy(small_venv, "-m", "systemd", "-e", "testing", "-a", "deploy", env=env)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert (small_venv / "data" / "testing").is_dir()
+    assert [path for path in small_venv.rglob("*") if path.lstat().st_uid != 65534] == []
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import shlex
 import subprocess
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,8 @@ import yaml
 from typer.main import get_command
 
 from tests.integration.daemon_process import ROOT
-from tests.integration.guide_pages import RUN, SHOWN, Checkout, Reader, blocks, matches
+from tests.integration.guide_machine import Machine
+from tests.integration.guide_pages import RUN, SHOWN, Checkout, Reader, blocks, commands, matches, unseen
 from tests.services.server import require
 from tradefan.api.openapi import document
 from tradefan.cli import app
@@ -35,6 +36,17 @@ PAGES = sorted([*DOCS.glob("*.md"), ROOT / "README.md", ROOT / "README.zh-CN.md"
 COMMANDS = get_command(app)
 GUIDES = ("quick-start", "api", "troubleshooting", "data", "operations", "strategies")
 """Read from end to end."""
+NOT_RUN = {
+    "tradefan replay FILE --set strategies.ebb.settings.bet=0.2": "the reader's own; test_replay.py does it",
+    "tradefan simulate --seeds 20 --faults all": "takes minutes; .ci/run runs it with 300 seeds",
+}
+"""Commands of theirs that no test can run, which stand in a block of text, and why."""
+ELSEWHERE = {
+    "./scripts/deploy.sh -a test": (".ci/run", "exec ./scripts/deploy.sh -a test"),
+    "./scripts/tradefan simulate --seeds 20 --faults all": (".ci/run", "tradefan simulate --seeds 300 "),
+    "./scripts/tradefan new strategy trend": ("tests/unit/test_cli.py", 'shell.ours("new", "strategy", '),
+}
+"""Commands of the README that no guide has: what runs them, and by which words."""
 
 
 def beside_a_daemon(folder: Path) -> dict[str, AssertionError | None]:
@@ -56,7 +68,11 @@ def beside_a_daemon(folder: Path) -> dict[str, AssertionError | None]:
         read("troubleshooting")
         read("data", before='export PATH="$PWD/scripts:$PATH"')
         read("quick-start", after=STOP)
-        read("operations")
+        machine = Machine(checkout)
+        try:
+            read("operations", before=machine.before)
+        finally:
+            machine.close()
     finally:
         checkout.close()
     return found
@@ -117,6 +133,9 @@ def reader(checkout: Checkout) -> Reader:
         ("```\ntrue\n```\n", "a block that is not run is marked as text, got ''"),
         ("```python\nraise ValueError\n```\n", "ValueError"),
         ("Write it:\n\n```yaml\na: 1\n```\n", "expected the line before to name the file"),
+        ("Do:\n\n    false\n", r"code that is not run .*page\.md:3: false"),
+        ("1. Do:\n\n   ```sh\n   false\n   ```\n", r"code that is not run .*page\.md:3: ```sh"),
+        ("``` sh\nfalse\n```\n", r"code that is not run .*page\.md:1: ``` sh"),
     ],
 )
 def test_reader_when_a_page_is_not_true_then_it_says_where(reader: Reader, text: str, words: str) -> None:
@@ -161,10 +180,61 @@ def test_output_when_compared_then_only_dots_and_spaces_are_loose(
 # What the pages name.
 
 
-@pytest.mark.parametrize("page", [DOCS / f"{name}.md" for name in GUIDES], ids=lambda page: page.stem)
+GUIDE_PAGES = [DOCS / f"{name}.md" for name in GUIDES]
+
+
+@pytest.mark.parametrize("page", GUIDE_PAGES, ids=lambda page: page.stem)
 def test_block_when_not_run_then_it_is_marked(page: Path) -> None:
-    """Either it is run, or it says that it is to look at."""
+    """Either it is run, or it says that it is to look at; nothing is shown as code in another way."""
     assert {block.kind for block in blocks(page)} <= {*RUN, *SHOWN}
+    assert unseen(page) == []
+
+
+def test_command_when_no_test_runs_it_then_the_list_says_why() -> None:
+    """A block of text is no way around: each command in it has a reason, and no reason is old."""
+    form = re.compile(r"(?:\$ |\./|(?:scripts/|tradefan |sudo |git |docker|make |curl |cp |export )).*")
+    shown = [
+        line
+        for page in GUIDE_PAGES
+        for block in blocks(page)
+        if block.kind in SHOWN
+        for line in block.text.splitlines()
+    ]
+    assert {line for line in shown if form.match(line)} == {*NOT_RUN}
+
+
+def plain(command: str) -> list[str]:
+    """Return the words of a command, whatever reason it gives, in the environment that is the default."""
+    words = shlex.split(command, comments=True)
+    words[0] = words[0].rpartition("/")[2]
+    if "--reason" in words:
+        words[words.index("--reason") + 1] = "TEXT"
+    if words[0] == "tradefan" and "development" in words:
+        at = words.index("development")
+        del words[at - 1 : at + 1]
+    return words
+
+
+def given(page: Path) -> Iterator[list[str]]:
+    """Yield the commands that are run when a guide is read."""
+    for block in blocks(page):
+        if block.kind in ("sh", "console"):
+            for command in commands(block):
+                if re.match(r"(\./scripts/|tradefan )", command.text):
+                    yield plain(command.text.splitlines()[0])
+
+
+@pytest.mark.parametrize("name", ["README.md", "README.zh-CN.md"])
+def test_readme_when_it_shows_a_command_then_a_test_runs_it(name: str) -> None:
+    """A guide has it, maybe with more words; else the list above says what does."""
+    run = [words for page in GUIDE_PAGES for words in given(page)]
+    text = (ROOT / name).read_text(encoding="utf-8")
+    shown = {line.partition("  ")[0] for line in re.findall(r"^ {4}(\S*scripts/.+)", text, re.MULTILINE)}
+    assert len(shown) > 10
+    others = {one for one in shown if not any(words[: len(plain(one))] == plain(one) for words in run)}
+    assert others == {*ELSEWHERE}
+    for file, words in ELSEWHERE.values():
+        assert words in (ROOT / file).read_text(encoding="utf-8"), file
 
 
 def test_api_guide_when_the_document_has_a_path_then_it_is_named() -> None:
@@ -270,15 +340,60 @@ def test_command_when_it_does_not_exist_then_it_is_found(text: str) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_page_when_it_calls_deploy_then_words_and_options_exist(page: Path) -> None:
-    """Actions, environments and options of scripts/deploy.sh."""
-    usage = subprocess.run([ROOT / "scripts" / "deploy.sh", "-h"], capture_output=True, text=True, check=True)
+    """Actions, environments, modes and options of scripts/deploy.sh."""
     for line in re.findall(r"deploy\.sh ([^`#\n|>)]+)", page.read_text(encoding="utf-8")):
-        words = line.split()
-        for option, word in zip(words, [*words[1:], ""], strict=True):
-            assert not option.startswith("-") or re.search(rf"(?<!\w){option}\b", usage.stdout), line
-            assert option not in ("-a", "-e") or word.isupper() or re.search(rf"\b{word}\b", usage.stdout), (
-                line
-            )
+        check_deploy(line)
+
+
+@pytest.mark.parametrize("words", ["-a log", "-a data", "-e develop", "-m process", "-a status --quiet"])
+def test_deploy_words_when_one_does_not_exist_then_it_is_found(words: str) -> None:
+    """A word of the usage text is not an action for that."""
+    with pytest.raises(AssertionError, match=r"no -[aem]|no option"):
+        check_deploy(words)
+
+
+@cache
+def known_words() -> dict[str, list[str]]:
+    """Return what the script itself knows behind each option."""
+    lists = "echo ${ACTIONS[*]}; echo ${MODES[*]}; environments | xargs; usage"
+    code = f"source {ROOT}/scripts/deploy.sh; {lists}"
+    done = subprocess.run(["bash", "-c", code], capture_output=True, text=True, check=True)
+    actions, modes, environments, usage = done.stdout.split("\n", 3)
+    options = re.findall(r"(?<!\w)--?[a-z][a-z-]*", usage)
+    return {"-a": actions.split(), "-m": modes.split(), "-e": environments.split(), "": options}
+
+
+def check_deploy(line: str) -> None:
+    """See that actions, environments, modes and options exist; a word in capitals stands for any."""
+    known, words = known_words(), line.split()
+    for option, word in zip(words, [*words[1:], ""], strict=True):
+        assert not option.startswith("-") or option in known[""] or option == "--", (
+            f"{line}: no option {option}"
+        )
+        if option in ("-a", "-e", "-m") and not word.isupper():
+            named = word.split("|")
+            assert {*named} <= {*known[option]}, f"{line}: no {option} {word}"
+
+
+RULES = [
+    rule
+    for group in yaml.safe_load((ROOT / "config" / "alerts" / "tradefan.yml").read_text())["groups"]
+    for rule in group["rules"]
+]
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule["alert"])
+def test_alert_when_it_says_what_to_do_then_its_commands_are_good_for_any_environment(
+    rule: dict[str, Any],
+) -> None:
+    """Whoever is woken has to give the environment's name: without it another one would be asked, or none."""
+    said = rule["annotations"]["do"]
+    for line in re.findall(r"deploy\.sh ([^,;.]+)", said):
+        assert "-e ENVIRONMENT" in line, said
+        check_deploy(line)
+    for command in re.findall(r"(?<!/)\btradefan [a-z][^,;.:]*", said):
+        check_command(re.split(r" (?:says|shows|lists|names|has|stops|lets)\b", command)[0])
+        assert "-e ENVIRONMENT" in command, said
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)

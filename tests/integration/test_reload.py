@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import subprocess
 import sys
 import time
@@ -120,3 +122,34 @@ def test_versions_when_asked_for_then_are_listed_shown_compared_and_brought_back
     assert again.stdout == "the files are those of version 1 already\n"
     missing = tradefan(daemon, "config", "rollback", "77")
     assert (missing.returncode, "kept are 1 to 4" in missing.stderr) == (2, True)
+
+
+def test_rollback_when_the_folder_is_mounted_read_only_then_says_so_and_what_to_do_instead(
+    daemon: DaemonProcess,
+) -> None:
+    """A container has its configuration so: nothing is kept or written, and the file can be printed."""
+    if os.getuid() != 0 or shutil.which("unshare") is None:
+        pytest.skip("only root mounts a folder read-only here")
+    if subprocess.run(["unshare", "--mount", "true"], capture_output=True, check=False).returncode:
+        pytest.skip("this machine lets nobody have mounts of their own")
+    before = tradefan(daemon, "config", "history").stdout
+    mount = 'mount --bind "$D" "$D" && mount -o remount,bind,ro "$D" && exec "$@"'
+    words = [sys.executable, "-m", "tradefan", "config", "rollback", "2", "--config", str(daemon.config)]
+    done = subprocess.run(
+        ["unshare", "--mount", "--propagation", "private", "sh", "-c", mount, "sh", *words],
+        env={**daemon.environ, "D": str(daemon.config)},
+        cwd=ROOT,
+        text=True,
+        capture_output=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (69, "")
+    assert (
+        f"expected to write {daemon.config}/local.yaml, but {daemon.config} is read-only here" in done.stderr
+    )
+    assert "tradefan config show 2 --file local.yaml -e development" in done.stderr
+    assert tradefan(daemon, "config", "history").stdout == before
+    assert tradefan(daemon, "config", "show", "2", "--file", "local.yaml").stdout == TIGHT
+    assert tradefan(daemon, "config", "show", "1", "--file", "local.yaml").stdout == ""
+    wrong = tradefan(daemon, "config", "show", "1", "--file", "locale.yaml")
+    assert (wrong.returncode, "it has base.yaml, " in wrong.stderr) == (2, True)

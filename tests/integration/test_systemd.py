@@ -48,6 +48,15 @@ def test_daemon_when_a_manager_has_started_it_then_is_ready_fed_and_stopping(
         ear.close()
 
 
+def test_unit_when_the_daemon_says_at_its_end_what_is_left_then_the_journal_has_it() -> None:
+    """It is said on standard output, in the order of the log's lines."""
+    lines = UNIT.read_text().splitlines()
+    assert [line for line in lines if line.startswith("Standard")] == [
+        "StandardOutput=journal",
+        "StandardError=inherit",
+    ]
+
+
 def test_unit_when_its_command_is_filled_in_then_systemd_finds_nothing_wrong(tmp_path: Path) -> None:
     """`systemd-analyze verify` reads it as the manager would."""
     analyze = require("systemd-analyze")

@@ -120,6 +120,14 @@ def test_check_when_right_then_prints_what_is_in_force_and_what_run_would_lack(s
 GONE = ("feeds.binance:ETH/USDT=null", "risk.instruments=null", "strategies=null")
 
 
+def test_check_when_quiet_then_prints_only_what_is_wrong_or_missing(shell: Shell) -> None:
+    """A service checks before each start, and the journal of the system need not hold the configuration."""
+    done = shell.ours("check", "--quiet", "-e", "production")
+    assert (done.code, done.out) == (0, "")
+    assert "to run, production lacks " in done.err
+    assert shell.ours("check", "--quiet", "--set", "api.prot=1").code == 2
+
+
 def test_check_when_the_journal_needs_what_is_gone_then_2_as_the_start(shell: Shell) -> None:
     """A deploy asks before it stops the daemon that looks after the order; it runs beside that one."""
     bench = Bench().ready()
