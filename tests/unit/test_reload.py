@@ -14,6 +14,7 @@ import pytest
 from tests.unit.core.recorded import instruments
 from tradefan.config.check import validate_swap
 from tradefan.config.schema import Config
+from tradefan.config.sources import Layer
 from tradefan.config_versions import ConfigVersions
 from tradefan.environment import Environment
 from tradefan.errors import Outage, Refused
@@ -28,9 +29,9 @@ CONFIG = Path(__file__).resolve().parents[2] / "config"
 class Desk:
     """A reloader with a kernel that decides as the real one: every validator, all or nothing."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, versions: Path | None = None, *sets: str) -> None:
         self.folder = folder
-        self.environment = Environment.load("development", folder, ())
+        self.environment = Environment.load("development", folder, sets)
         self.config = self.environment.loaded.config
         self.ids = [self.environment.loaded.config_id]
         self.refused: list[tuple[str, ...]] = []
@@ -38,7 +39,7 @@ class Desk:
         self.no: Refused | Outage | None = None
         self.silent = False
         self.logs: list[tuple[str, str, dict[str, Any]]] = []
-        self.versions = ConfigVersions(folder.parent / "versions")
+        self.versions = ConfigVersions(versions or folder.parent / "versions")
         self.reloader = Reloader(
             self.environment,
             self.versions,
@@ -198,6 +199,40 @@ async def test_edit_when_the_file_is_still_being_written_then_waits_until_it_sta
     await monkey
     await desk.reloader.look()
     assert desk.config.risk.max_order_notional == 7
+
+
+async def test_file_when_it_never_stands_still_then_nothing_is_judged_and_that_is_said_once(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is being written may be right for itself, and nobody has meant it."""
+    path, read, count = desk.folder / "local.yaml", Environment.read, iter(range(10_000))
+
+    def growing(environment: Environment) -> tuple[Layer, ...]:
+        path.write_text(f"risk:\n  max_order_notional: 1000\n# line {next(count)}\n")
+        return read(environment)
+
+    with monkeypatch.context() as writer:
+        writer.setattr(Environment, "read", growing)
+        await desk.reloader.look()
+        await desk.reloader.look()
+    said = [event for _, event, _ in desk.logs if event == "config_unstable"]
+    assert (desk.refused, said) == ([], ["config_unstable"])
+    assert desk.config.risk.max_order_notional == 400000
+    await desk.reloader.look()
+    assert desk.config.risk.max_order_notional == 1000
+
+
+async def test_file_when_it_is_cut_short_only_for_a_moment_then_is_not_refused(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An editor that writes in place is on its way."""
+    path = desk.folder / "local.yaml"
+    path.write_text("risk:\n  max_order_no")
+    asyncio.get_running_loop().call_later(0.02, path.write_text, "risk:\n  max_order_notional: 1234\n")
+    monkeypatch.setattr("tradefan.reload.STILL_S", 0.1)
+    await desk.reloader.look()
+    assert desk.config.risk.max_order_notional == 1234
+    assert desk.refused == []
 
 
 async def test_link_when_it_is_swapped_then_what_it_leads_to_is_read(desk: Desk) -> None:
