@@ -27,7 +27,7 @@ from tradefan.data_dir import DataDir
 from tradefan.errors import Refused
 from tradefan.links.keys import KeyLocks
 from tradefan.links.paper import accounts_in, reset_paper
-from tradefan.links.secret import secret_flaw, secret_is_set
+from tradefan.links.secret import UNREADABLE, read_secret, secret_flaw, secret_lack
 from tradefan.stores.needs import Wired
 from tradefan.units import AccountId, InstrumentId, clean, plain
 
@@ -99,23 +99,48 @@ class Environment:
 
     def missing_to_run(self) -> tuple[str, ...]:
         """Return what `run` still needs; nothing means that it can start."""
-        return (*missing_to_run(self.loaded.config, secret_is_set), *self._unsafe())
+        return (*missing_to_run(self.loaded.config, secret_lack), *self._unsafe())
+
+    def require_readable(self) -> None:
+        """See that every secret which lies in a file can be read by this user.
+
+        Raises:
+            ConfigInvalid: with each that cannot, by the place that names it.
+        """
+        mistakes = []
+        for key, reference in self._secrets().items():
+            try:
+                read_secret(reference)
+            except Refused as no:
+                place = self.loaded.origins.get(key, "default")
+                if no.code == UNREADABLE:
+                    mistakes.append(Mistake(place, None, key, None, "a secret that can be read", no.text))
+        if mistakes:
+            raise ConfigInvalid(mistakes)
+
+    def _secrets(self) -> dict[str, str]:
+        """Return the references that are said, by their keys."""
+        config = self.loaded.config
+        found: dict[str, str] = {}
+        for section, server in (("influx", config.influx), ("redis", config.redis)):
+            found |= {f"{section}.username": server.username, f"{section}.password": server.password}
+        for name, account in config.accounts.items():
+            found[f"accounts.{name}.api_key"] = account.api_key
+            found[f"accounts.{name}.api_secret"] = account.api_secret
+        for name, notifier in config.notifiers.items():
+            found[f"notifiers.{name}.url"] = notifier.url
+            found[f"notifiers.{name}.secret"] = notifier.secret
+        return {key: reference for key, reference in found.items() if reference}
 
     def _unsafe(self) -> Iterator[str]:
         """Give the secrets that are good enough for every environment but production."""
-        config = self.loaded.config
-        if config.environment != "production":
+        if self.loaded.config.environment != "production":
             return
-        servers = (("influx", config.influx), ("redis", config.redis))
-        named = {f"{section}.password": server.password for section, server in servers}
-        for name, account in config.accounts.items():
-            named[f"accounts.{name}.api_key"] = account.api_key
-            named[f"accounts.{name}.api_secret"] = account.api_secret
-        for name, notifier in config.notifiers.items():
-            named[f"notifiers.{name}.url"] = notifier.url
-            named[f"notifiers.{name}.secret"] = notifier.secret
-        for key, reference in named.items():
-            flaw = secret_flaw(reference) if reference and secret_is_set(reference) else None
+        for key, reference in self._secrets().items():
+            # A user's name is no secret, although it is said like one.
+            if key.endswith(".username") or secret_lack(reference):
+                continue
+            flaw = secret_flaw(reference)
             if flaw is not None:
                 yield f"a safe secret ({key}: {flaw})"
 
