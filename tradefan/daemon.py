@@ -244,7 +244,7 @@ class Daemon:
                 first=folded,
             ),
             "api": self._api,
-            WATCHER: lambda _handle: WatcherLink(self.environment.folder, self.reloader.look),
+            WATCHER: lambda _handle: WatcherLink(self.environment.folder, self.reloader.look, self._log.log),
         }
         links |= outlets(config, self.plan, places, self._log.redact, self.notices, self._status)
         for venue in self.plan.venues:
