@@ -7,9 +7,13 @@ any file. What was active stays, and the reasons are said with file, line and ke
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from contextvars import copy_context
+from functools import partial
 from hashlib import blake2b
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar, cast
 
 from tradefan.config.check import Difference, diff
 from tradefan.config.history import Version, files_of
@@ -20,11 +24,13 @@ from tradefan.config.sources import Layer, Unsettled
 from tradefan.config_files import modes_of
 from tradefan.config_versions import ConfigVersions
 from tradefan.environment import Environment
-from tradefan.errors import Outage, Refused
+from tradefan.errors import Outage, Refused, place_of
 from tradefan.messages.base import Message
 from tradefan.messages.control import ConfigResult, SwapConfig
 from tradefan.messages.instrument import Instrument
 from tradefan.wiring import encode_config
+
+T = TypeVar("T")
 
 STILL_S = 0.1
 """Files stand still when they are the same so much later."""
@@ -126,12 +132,13 @@ class Reloader:
         self, loaded: Loaded, layers: tuple[Layer, ...], differences: Sequence[Difference]
     ) -> None:
         try:
-            rules = await asyncio.to_thread(self._rules, loaded.config)
+            rules = await _apart(partial(self._rules, loaded.config))
         except (Refused, Outage) as no:
             self._refuse(ConfigResult(loaded.config_id, (_placed(no, loaded),)))
             return
         self._answer = asyncio.get_running_loop().create_future()
-        self._swap(SwapConfig(loaded.config_id, encode_config(loaded.config), rules))
+        payload, places = encode_config(loaded.config), _places(differences, loaded)
+        self._swap(SwapConfig(loaded.config_id, payload, rules, places))
         try:
             async with asyncio.timeout(ANSWER_S):
                 result = await self._answer
@@ -247,21 +254,44 @@ def fingerprint(layers: Sequence[Layer]) -> bytes:
 
 def _where(one: Difference, loaded: Loaded) -> str:
     """Return why a key cannot change now, with the place that says its new value."""
-    place = _place_of(one.key, loaded)
+    place = place_of(one.key, loaded.origins)
     return f"{place}: {one}" if place else str(one)
 
 
 def _placed(no: Refused | Outage, loaded: Loaded) -> str:
     """Return why the rest of the program refuses it, with the place of the key that it names first."""
     text = no.text if isinstance(no, Refused) else str(no)
-    place = _place_of(text.partition(": ")[0], loaded)
+    place = place_of(text.partition(": ")[0], loaded.origins)
     return f"{place}: {text}" if place else str(no)
 
 
-def _place_of(key: str, loaded: Loaded) -> str | None:
-    """Return where a key was said, or the nearest one above it."""
-    place = None
-    while key and place is None:
-        found, key = loaded.origins.get(key), key.rpartition(".")[0]
-        place = None if found is None else str(found)
-    return place
+def _places(differences: Sequence[Difference], loaded: Loaded) -> tuple[tuple[str, str], ...]:
+    """Return where the first of the keys that differ were said, for a refusal of the kernel."""
+    found = [(one.key, place_of(one.key, loaded.origins)) for one in differences[:SHOWN_MAX]]
+    return tuple((key, place) for key, place in found if place is not None)
+
+
+async def _apart(work: Callable[[], T]) -> T:
+    """Return what work gives, done on a thread that no stop waits for: it may be endless."""
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[T] = loop.create_future()
+
+    def end(result: T | None, error: BaseException | None) -> None:
+        if error is not None and not done.done():
+            done.set_exception(error)
+        elif not done.done():
+            done.set_result(cast("T", result))
+
+    def run() -> None:
+        result, failure = None, None
+        try:
+            result = work()
+        except BaseException as error:  # noqa: BLE001 it is raised where it is waited for
+            failure = error
+        # A loop that is closed has nobody left who waits.
+        with suppress(RuntimeError):
+            loop.call_soon_threadsafe(end, result, failure)
+
+    # As `asyncio.to_thread`: the decimal context is one of those variables.
+    threading.Thread(target=copy_context().run, args=(run,), name="config-rules", daemon=True).start()
+    return await done

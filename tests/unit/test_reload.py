@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import threading
+from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -38,6 +40,8 @@ class Desk:
         self.rules: tuple[Instrument, ...] = ()
         self.no: Refused | Outage | None = None
         self.silent = False
+        self.before_rules: Callable[[], object] = lambda: None
+        self.places: tuple[tuple[str, str], ...] = ()
         self.logs: list[tuple[str, str, dict[str, Any]]] = []
         self.versions = ConfigVersions(versions or folder.parent / "versions")
         self.reloader = Reloader(
@@ -53,6 +57,7 @@ class Desk:
         self.reloader.begin()
 
     def rules_of(self, config: Config) -> tuple[Instrument, ...]:
+        self.before_rules()
         if self.no is not None:
             raise self.no
         return self.rules
@@ -60,6 +65,7 @@ class Desk:
     def swap(self, msg: Message) -> None:
         assert isinstance(msg, SwapConfig)
         assert msg.instruments == self.rules
+        self.places = msg.places
         new = msgspec.msgpack.decode(msg.payload, type=Config)
         errors = validate_swap(self.config, new)
         if not errors:
@@ -120,6 +126,29 @@ async def test_edit_when_nobody_knows_an_instrument_then_nothing_of_it_is_taken(
     desk.no = None
     await desk.edit("logs: {level: debug}\n\n")
     assert desk.config.logs.level == "debug"
+
+
+async def test_edit_when_what_it_needs_never_comes_then_no_stop_waits_for_it(desk: Desk) -> None:
+    """A venue that is silent, code of a stranger's: its thread is left behind."""
+    never = threading.Event()
+    desk.before_rules = never.wait
+    look = asyncio.create_task(desk.edit("logs: {level: debug}\n"))
+    async with asyncio.timeout(10):
+        while not (found := [one for one in threading.enumerate() if one.name == "config-rules"]):
+            await asyncio.sleep(0.01)
+    look.cancel()
+    await asyncio.gather(look, return_exceptions=True)
+    assert [one.daemon for one in found] == [True]
+    never.set()
+
+
+async def test_swap_then_says_where_what_differs_was_said(desk: Desk) -> None:
+    """The kernel refuses by keys, too, and knows no files."""
+    await desk.edit("risk:\n  max_order_notional: 1234\nlogs: {level: debug}\n")
+    assert desk.places == (
+        ("risk.max_order_notional", f"{desk.folder}/local.yaml:2"),
+        ("logs.level", f"{desk.folder}/local.yaml:3"),
+    )
 
 
 async def test_edit_when_one_key_is_not_live_then_nothing_of_it_is_taken(desk: Desk) -> None:
