@@ -115,7 +115,10 @@ class NotifierConfig(Section, frozen=True, kw_only=True):
     chat: Annotated[str, restart("telegram: the chat's id")] = ""
     level: Annotated[Literal["warning", "error", "critical"], live("least severity that is told")] = "error"
     per_minute: Annotated[
-        int, live("more are held back, and the next message says how many", unit="messages", ge=1, le=60)
+        int,
+        live(
+            "more are held back and counted; critical ones count for themselves", unit="messages", ge=1, le=60
+        ),
     ] = 10
 
 
