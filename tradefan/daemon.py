@@ -132,6 +132,7 @@ class Daemon:
             watchdog=self.watchdog,
             interrupted=lambda: stop is not None and stop.asked,
             on_config=self._on_config,
+            on_stop=self._manager.stopping,
         )
         self.reloader = Reloader(
             environment,
