@@ -18,6 +18,7 @@ import pytest
 from tests.unit.test_reload import CONFIG, Desk
 from tradefan import config_commands
 from tradefan.config.history import decode
+from tradefan.config.mistakes import ConfigInvalid
 from tradefan.config.sources import ROLLBACK, Unsettled
 from tradefan.environment import Environment
 from tradefan.errors import Outage, Refused
@@ -169,6 +170,23 @@ def test_version_when_the_process_had_overrides_then_is_shown_with_them(
     assert "# --set risk.max_order_notional" in shown
     config_commands.diff_versions(2, 3, "development", desk.folder, as_json=False)
     assert capsys.readouterr() == (f"{line}\n", "")
+
+
+def test_version_when_an_override_is_of_a_secret_then_its_reference_is_kept(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it leads to is in no file; one that is written out is no configuration at all."""
+    monkeypatch.setenv("TF_TEST_PASSWORD", "canary7f3a")
+    monkeypatch.setenv("TRADEFAN__INFLUX__PASSWORD", "${TF_TEST_PASSWORD}")
+    made = Desk(desk.folder, desk.versions.folder, "redis.password=${TF_TEST_PASSWORD}")
+    over = made.versions.read(3).overrides
+    assert over is not None
+    assert over.environ["TRADEFAN__INFLUX__PASSWORD"] == "${TF_TEST_PASSWORD}"
+    assert over.sets == ("redis.password=${TF_TEST_PASSWORD}",)
+    assert "canary7f3a" not in (desk.versions.folder / "000003.json").read_text()
+    with pytest.raises(ConfigInvalid) as refused:
+        Environment.load("development", desk.folder, ("redis.password=canary7f3a",))
+    assert "canary7f3a" not in str(refused.value)
 
 
 def test_version_when_an_older_program_kept_it_then_is_read_and_said_to_be_less(
