@@ -163,6 +163,7 @@ def check(
         return
     environment = _environment(env, config, sets)
     environment.check_strategies()
+    environment.require_readable()
     from tradefan.stores.journal import judge_wired
 
     unknown = judge_wired(str(environment.places.journal), environment.wired())

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+import msgspec
 import typer
 
 from tradefan.errors import Outage, Refused
@@ -29,7 +32,9 @@ Number = Annotated[int, typer.Argument(min=1, metavar="N", help="a version's num
 def history(env: Env = "development", config: ConfigDir = None, as_json: AsJson = False) -> None:
     """List the configurations that were active, the newest last."""
     versions = _versions(env, config)
-    rows = [versions.read(number) for number in versions.numbers()]
+    rows, damaged = _rows(versions)
+    for why in damaged:
+        print(f"tradefan: {why}", file=sys.stderr)
     if as_json:
         print_json([{**_head(one), "changed": one.changed} for one in rows])
         return
@@ -37,7 +42,7 @@ def history(env: Env = "development", config: ConfigDir = None, as_json: AsJson 
         more = f" and {len(one.changed) - 1} more" if len(one.changed) > 1 else ""
         head = f"{one.number:5}  {iso(one.at_ns)}  {one.config_id:12}  {one.cause:8}"
         print(f"{head}  {''.join(one.changed[:1])}{more}".rstrip())
-    if not rows:
+    if not rows and not damaged:
         print("none is kept yet: the first is that of the first start")
 
 
@@ -56,7 +61,7 @@ def show(
     if file is not None:
         print(_file(_version(env, config, number), file), end="")
         return
-    print(render(_loaded(_version(env, config, number), env, config)), end="")
+    print(render(_loaded(_known(_version(env, config, number)), env, config)), end="")
 
 
 @config_app.command("diff")
@@ -70,7 +75,7 @@ def diff_versions(
     """Print the keys that differ between two versions, and when such a change takes effect."""
     from tradefan.config.check import diff
 
-    one, other = (_loaded(_version(env, config, number), env, config) for number in (first, second))
+    one, other = (_loaded(_known(_version(env, config, number)), env, config) for number in (first, second))
     found = diff(one.config, other.config)
     if as_json:
         print_json([{"key": d.key, "old": d.old, "new": d.new, "change": d.change} for d in found])
@@ -87,12 +92,9 @@ def rollback(number: Number, env: Env = "development", config: ConfigDir = None)
 
     What stands in the files now is kept as a version of its own before.
     """
-    from tradefan.config.check import diff
-    from tradefan.config.mistakes import ConfigInvalid
-    from tradefan.environment import Environment, config_folder
+    from tradefan.environment import config_folder
 
-    version, folder = _version(env, config, number), config_folder(config)
-    wanted = _loaded(version, env, config)
+    version, folder, versions = _version(env, config, number), config_folder(config), _versions(env, config)
     before = {name: _text(folder / name) for name in (*version.files, "local.yaml")}
     if all(version.files.get(name, "") == (text or "") for name, text in before.items()):
         print(f"the files are those of version {number} already")
@@ -100,18 +102,16 @@ def rollback(number: Number, env: Env = "development", config: ConfigDir = None)
     for name, text in before.items():
         if version.files.get(name) != text:
             _require_writable(folder / name, f"config show {number} --file {name} -e {env}")
-    versions = _versions(env, config)
     there = {name: text for name, text in before.items() if text is not None}
     newest = versions.newest()
-    kept = newest.number if newest is not None and newest.files == there else _keep(versions, there)
-    try:
-        changed = diff(Environment.load(env, config, ()).loaded.config, wanted.config)
-    except ConfigInvalid:
-        changed = ()
+    # Only files go back: what lies over them is what the daemon has been started with.
+    over = None if newest is None else newest.overrides
+    wanted = msgspec.structs.replace(version, overrides=over)
+    changed = _changed(msgspec.structs.replace(wanted, files=there), wanted, env, config)
+    kept = newest.number if newest is not None and newest.files == there else _keep(versions, folder, there)
     daemon = _daemon(env, config)
     refused = None if daemon is None else daemon.get("/status")["config"]["refused"]
-    for name in before:
-        _write(folder / name, version.files.get(name))
+    _put(folder, {name: version.files.get(name) for name in before}, version.modes)
     for line in changed:
         print(line)
     print(f"wrote the files of version {number}; those of before are version {kept}")
@@ -119,6 +119,22 @@ def rollback(number: Number, env: Env = "development", config: ConfigDir = None)
         print("no daemon runs; the next start takes them")
     else:
         _await(daemon, refused, env, config)
+
+
+def _changed(old: Version, new: Version, env: str, config: Path | None) -> list[str]:
+    """Return what changes from one to the other; nothing where the old one is no configuration.
+
+    Raises:
+        ConfigInvalid: the new one is none.
+    """
+    from tradefan.config.check import diff
+    from tradefan.config.mistakes import ConfigInvalid
+
+    wanted = _loaded(new, env, config)
+    try:
+        return [str(one) for one in diff(_loaded(old, env, config).config, wanted.config)]
+    except ConfigInvalid:
+        return []
 
 
 def _daemon(env: str, config: Path | None) -> Client | None:
@@ -146,9 +162,13 @@ def _await(daemon: Client, refused: int | None, env: str, config: Path | None) -
     fail(f"the daemon has not answered within {ANSWER_S:.0f} s; see {program()} logs -e {env}", 1)
 
 
-def _keep(versions: ConfigVersions, files: dict[str, str]) -> int:
+def _keep(versions: ConfigVersions, folder: Path, files: dict[str, str]) -> int:
+    from tradefan.config.history import REPLACED, Version
+    from tradefan.config_files import modes_of
+
+    replaced = Version(0, "", time.time_ns(), REPLACED, files, modes=modes_of(folder, files))
     try:
-        return versions.add("", time.time_ns(), "replaced", files)
+        return versions.add(replaced)
     except OSError as error:
         raise Outage(
             f"expected to keep the present files in {error.filename}, got {error.strerror}"
@@ -177,18 +197,23 @@ def _file(version: Version, name: str) -> str:
     return version.files.get(name, "")
 
 
-def _write(path: Path, text: str | None) -> None:
-    """Write a file whole, through a link to where it leads; None: there was no such file."""
-    from tradefan.data_dir import write_whole
+def _put(folder: Path, files: Mapping[str, str | None], modes: Mapping[str, int]) -> None:
+    """Put all files of a version in place; None: there was no such file."""
+    from tradefan.config.sources import ROLLBACK
+    from tradefan.config_files import Halfway, put_in_place
 
+    changed = {name: text for name, text in files.items() if _text(folder / name) != text}
     try:
-        if text is None:
-            path.unlink(missing_ok=True)
-        elif _text(path) != text:
-            write_whole(path.resolve(), text)
+        put_in_place(folder, changed, modes)
+    except Halfway as error:
+        again = f"nobody reads them until this ends well, or {folder / ROLLBACK} is removed"
+        raise Outage(
+            f"expected to put files in place, got {error.strerror} for {error.filename}; {again}"
+        ) from error
     except OSError as error:
-        text = f"expected to write {path}, got {error.strerror}; others of the files may be written already"
-        raise Outage(text) from error
+        raise Outage(
+            f"expected to write beside {error.filename}, got {error.strerror}; nothing has changed"
+        ) from error
 
 
 def _text(path: Path) -> str | None:
@@ -213,10 +238,29 @@ def _version(env: str, config: Path | None, number: int | None) -> Version:
     return found
 
 
-def _loaded(version: Version, env: str, config: Path | None) -> Loaded:
-    from tradefan.environment import config_folder, parse_version
+def _rows(versions: ConfigVersions) -> tuple[list[Version], list[str]]:
+    """Return all versions, and why some cannot be read."""
+    rows, damaged = [], []
+    for number in versions.numbers():
+        try:
+            rows.append(versions.read(number))
+        except Refused as no:
+            damaged.append(no.text)
+    return rows, damaged
 
-    return parse_version(env, config, version.layers(str(config_folder(config))))
+
+def _known(version: Version) -> Version:
+    """Return a version, and say where what is shown of it is not all that was in force."""
+    if version.overrides is None:
+        text = f"version {version.number} does not say what lay over its files; shown with what does so here"
+        print(f"tradefan: {text}", file=sys.stderr)
+    return version
+
+
+def _loaded(version: Version, env: str, config: Path | None) -> Loaded:
+    from tradefan.environment import parse_version
+
+    return parse_version(env, config, version)
 
 
 def _head(version: Version) -> dict[str, Any]:

@@ -132,6 +132,7 @@ class Daemon:
             watchdog=self.watchdog,
             interrupted=lambda: stop is not None and stop.asked,
             on_config=self._on_config,
+            on_stop=self._manager.stopping,
         )
         self.reloader = Reloader(
             environment,
@@ -244,7 +245,7 @@ class Daemon:
                 first=folded,
             ),
             "api": self._api,
-            WATCHER: lambda _handle: WatcherLink(self.environment.folder, self.reloader.look),
+            WATCHER: lambda _handle: WatcherLink(self.environment.folder, self.reloader.look, self._log.log),
         }
         links |= outlets(config, self.plan, places, self._log.redact, self.notices, self._status)
         for venue in self.plan.venues:

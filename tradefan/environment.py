@@ -15,6 +15,7 @@ import tradefan.strategies
 from tradefan import scaffold
 from tradefan.config import nodes
 from tradefan.config.check import missing_to_run
+from tradefan.config.history import Overrides, Version
 from tradefan.config.loader import Loaded, load_texts
 from tradefan.config.mistakes import ConfigInvalid, Mistake, meant
 from tradefan.config.render import render
@@ -26,9 +27,9 @@ from tradefan.data_dir import DataDir
 from tradefan.errors import Refused
 from tradefan.links.keys import KeyLocks
 from tradefan.links.paper import accounts_in, reset_paper
-from tradefan.links.secret import secret_flaw, secret_is_set
+from tradefan.links.secret import UNREADABLE, read_secret, secret_flaw, secret_lack
 from tradefan.stores.needs import Wired
-from tradefan.units import AccountId, InstrumentId, plain
+from tradefan.units import AccountId, InstrumentId, clean, plain
 
 _ = tradefan.strategies  # Importing the package registers the strategies that come with TradeFan.
 
@@ -59,7 +60,7 @@ class Environment:
         folder = _config_dir(config_dir)
         scaffold.load_strategies(folder.parent / scaffold.PACKAGE)
         layers, code = _read_layers(folder, name), _hash_code(folder.parent / scaffold.PACKAGE)
-        loaded = _parse(name, layers, sets, code)
+        loaded = _parse(name, layers, _overrides(sets), code)
         places = DataDir.of(loaded.config, folder.parent)
         return cls(name, folder.parent, loaded, places, code, folder, layers, tuple(sets))
 
@@ -67,7 +68,7 @@ class Environment:
         """Return the files as they are now.
 
         Raises:
-            ConfigInvalid: one is missing, cut short, or is being written.
+            ConfigInvalid: one is missing or cut short; as Unsettled, one is being written.
         """
         return read_layers(lambda file: _read(self.folder / file), self.name, directory=str(self.folder))
 
@@ -77,7 +78,20 @@ class Environment:
         Raises:
             ConfigInvalid: with every mistake at once.
         """
-        return _parse(self.name, layers, self.sets, self.code)
+        return _parse(self.name, layers, self.overrides, self.code)
+
+    def parse_version(self, version: Version) -> Loaded:
+        """Return what a version means as this program reads it, under what lay over its files then.
+
+        Raises:
+            ConfigInvalid: with every mistake at once.
+        """
+        return _parse(self.name, version.layers(str(self.folder)), _then(version), self.code)
+
+    @property
+    def overrides(self) -> Overrides:
+        """What lies over the files here."""
+        return _overrides(self.sets)
 
     def render(self) -> str:
         """Return the configuration in force, each value with its origin."""
@@ -85,23 +99,48 @@ class Environment:
 
     def missing_to_run(self) -> tuple[str, ...]:
         """Return what `run` still needs; nothing means that it can start."""
-        return (*missing_to_run(self.loaded.config, secret_is_set), *self._unsafe())
+        return (*missing_to_run(self.loaded.config, secret_lack), *self._unsafe())
+
+    def require_readable(self) -> None:
+        """See that every secret which lies in a file can be read by this user.
+
+        Raises:
+            ConfigInvalid: with each that cannot, by the place that names it.
+        """
+        mistakes = []
+        for key, reference in self._secrets().items():
+            try:
+                read_secret(reference)
+            except Refused as no:
+                place = self.loaded.origins.get(key, "default")
+                if no.code == UNREADABLE:
+                    mistakes.append(Mistake(place, None, key, None, "a secret that can be read", no.text))
+        if mistakes:
+            raise ConfigInvalid(mistakes)
+
+    def _secrets(self) -> dict[str, str]:
+        """Return the references that are said, by their keys."""
+        config = self.loaded.config
+        found: dict[str, str] = {}
+        for section, server in (("influx", config.influx), ("redis", config.redis)):
+            found |= {f"{section}.username": server.username, f"{section}.password": server.password}
+        for name, account in config.accounts.items():
+            found[f"accounts.{name}.api_key"] = account.api_key
+            found[f"accounts.{name}.api_secret"] = account.api_secret
+        for name, notifier in config.notifiers.items():
+            found[f"notifiers.{name}.url"] = notifier.url
+            found[f"notifiers.{name}.secret"] = notifier.secret
+        return {key: reference for key, reference in found.items() if reference}
 
     def _unsafe(self) -> Iterator[str]:
         """Give the secrets that are good enough for every environment but production."""
-        config = self.loaded.config
-        if config.environment != "production":
+        if self.loaded.config.environment != "production":
             return
-        servers = (("influx", config.influx), ("redis", config.redis))
-        named = {f"{section}.password": server.password for section, server in servers}
-        for name, account in config.accounts.items():
-            named[f"accounts.{name}.api_key"] = account.api_key
-            named[f"accounts.{name}.api_secret"] = account.api_secret
-        for name, notifier in config.notifiers.items():
-            named[f"notifiers.{name}.url"] = notifier.url
-            named[f"notifiers.{name}.secret"] = notifier.secret
-        for key, reference in named.items():
-            flaw = secret_flaw(reference) if reference and secret_is_set(reference) else None
+        for key, reference in self._secrets().items():
+            # A user's name is no secret, although it is said like one.
+            if key.endswith(".username") or secret_lack(reference):
+                continue
+            flaw = secret_flaw(reference)
             if flaw is not None:
                 yield f"a safe secret ({key}: {flaw})"
 
@@ -204,14 +243,24 @@ def _said_data_dir(folder: Path, name: str) -> str:
     return os.environ.get(f"{PREFIX}DATA_DIR", said)
 
 
-def parse_version(name: str, config_dir: Path | None, layers: Sequence[Layer]) -> Loaded:
-    """Return what files of another time would mean now.
+def parse_version(name: str, config_dir: Path | None, version: Version) -> Loaded:
+    """Return what files of another time meant, under what lay over them then; else under what does here.
 
     Raises:
         ConfigInvalid: with every mistake at once.
         Refused: NO_CONFIG, or BAD_STRATEGY.
     """
-    return _parse(name, layers, (), load_own_strategies(config_dir))
+    layers = version.layers(str(_config_dir(config_dir)))
+    return _parse(name, layers, _then(version), load_own_strategies(config_dir))
+
+
+def _then(version: Version) -> Overrides:
+    return _overrides(()) if version.overrides is None else version.overrides
+
+
+def _overrides(sets: Sequence[str]) -> Overrides:
+    said = {name: clean(value) for name, value in os.environ.items() if name.startswith(PREFIX)}
+    return Overrides(said, tuple(map(clean, sets)))
 
 
 def read_files(name: str, config_dir: Path | None) -> tuple[Layer, ...]:
@@ -256,10 +305,10 @@ def _read_layers(folder: Path, name: str) -> tuple[Layer, ...]:
     return read_layers(lambda file: _read(folder / file), name, directory=str(folder))
 
 
-def _parse(name: str, layers: Sequence[Layer], sets: Sequence[str], code: str) -> Loaded:
+def _parse(name: str, layers: Sequence[Layer], over: Overrides, code: str) -> Loaded:
     """Return a configuration whose strategies are those that are registered; `code` is part of its id."""
     strategies = {known: lookup("strategy", known).settings for known in names("strategy")}
-    loaded = load_texts(layers, os.environ, sets, environment=name, strategies=strategies)
+    loaded = load_texts(layers, over.environ, over.sets, environment=name, strategies=strategies)
     if not code:
         return loaded
     both = blake2b(f"{loaded.config_id} {code}".encode(), digest_size=6).hexdigest()

@@ -9,7 +9,7 @@ TradeFanError
 from __future__ import annotations
 
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 
@@ -34,6 +34,16 @@ def naming(key: str, code: str | None = None, would_pass: str | None = None) -> 
         yield
     except Refused as no:
         raise Refused(code or no.code, f"{key}: {no.text}", would_pass or no.would_pass) from no
+
+
+def place_of(key: str, places: Mapping[str, str]) -> str | None:
+    """Return where a key was said; else the nearest one above it, else the first one below it."""
+    above = key
+    while above:
+        if above in places:
+            return places[above]
+        above = above.rpartition(".")[0]
+    return next((place for below, place in places.items() if key and below.startswith(f"{key}.")), None)
 
 
 class Outage(TradeFanError):

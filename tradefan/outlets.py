@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 JSON = dict[str, Any]
 ASIDE = "influx-aside.log"
 """Among the logs: points that InfluxDB does not take, each under its reason."""
+_TOKEN_MIN = 16
+"""Letters from which a part of a notifier's address is a token: no word of the log is taken for one."""
 _ASIDE_MAX, _ASIDE_FILES = 10_485_760, 3
 
 
@@ -48,13 +50,13 @@ class Notices:
     def link(self, name: str, handle: LinkHandle) -> NotifierLink:
         """Return the link of one notifier, for as long as it runs."""
         # Whoever is told nothing does without the libraries.
-        from tradefan.notifiers.forms import Receiver  # noqa: PLC0415
+        from tradefan.notifiers.forms import Receiver, secret_parts  # noqa: PLC0415
         from tradefan.notifiers.link import NotifierLink  # noqa: PLC0415
 
         one = self.config().notifiers[name]
         url, secret = read_secret(one.url), read_secret(one.secret)
-        self._log.redact(url)
-        self._log.redact(secret)
+        for part in (secret, url, *secret_parts(url, _TOKEN_MIN)):
+            self._log.redact(part)
         before = self._links.get(name)
         made = self._links[name] = NotifierLink(
             Receiver(one.kind, url, secret, one.chat),

@@ -7,22 +7,30 @@ any file. What was active stays, and the reasons are said with file, line and ke
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from contextvars import copy_context
+from functools import partial
 from hashlib import blake2b
+from typing import NamedTuple, TypeVar, cast
 
 from tradefan.config.check import Difference, diff
-from tradefan.config.history import files_of
+from tradefan.config.history import Version, files_of
 from tradefan.config.loader import Loaded
 from tradefan.config.mistakes import ConfigInvalid
 from tradefan.config.schema import Config
-from tradefan.config.sources import Layer
+from tradefan.config.sources import Layer, Unsettled
+from tradefan.config_files import modes_of
 from tradefan.config_versions import ConfigVersions
 from tradefan.environment import Environment
-from tradefan.errors import Outage, Refused
+from tradefan.errors import Outage, Refused, place_of
 from tradefan.messages.base import Message
 from tradefan.messages.control import ConfigResult, SwapConfig
 from tradefan.messages.instrument import Instrument
 from tradefan.wiring import encode_config
+
+T = TypeVar("T")
 
 STILL_S = 0.1
 """Files stand still when they are the same so much later."""
@@ -62,6 +70,8 @@ class Reloader:
         self._rules = rules
         self._now_ns = now_ns
         self._seen = fingerprint(environment.layers)
+        self._unstable = False
+        """Whether it has been said that the files do not stand still."""
         self._answer: asyncio.Future[ConfigResult] | None = None
         self._late: dict[str, Callable[[], None]] = {}
         """What is still to be done for a swap that was not answered in time."""
@@ -72,14 +82,14 @@ class Reloader:
 
     def begin(self) -> None:
         """Keep what the daemon starts with."""
-        loaded, files = self._environment.loaded, self._files(self._environment.layers)
-        newest = self._versions.newest()
-        if newest is not None and (newest.config_id, newest.files) == (loaded.config_id, files):
+        loaded, layers = self._environment.loaded, self._environment.layers
+        newest = self._newest()
+        if newest is not None and (newest.config_id, newest.files) == (loaded.config_id, self._files(layers)):
             self.number = newest.number
             return
-        before = None if newest is None else self._load(newest.layers(self._folder))
+        before = None if newest is None else self._load(newest)
         changed = () if before is None else tuple(map(str, diff(before.config, loaded.config)))
-        self._keep(lambda: self._versions.add(loaded.config_id, self._now_ns(), "start", files, changed))
+        self._keep("start", loaded, layers, changed)
 
     async def look(self) -> None:
         """Take what is new, if anything is."""
@@ -87,14 +97,13 @@ class Reloader:
         self.judged = self._seen
 
     async def _look(self) -> None:
-        try:
-            layers = await self._still()
-        except (ConfigInvalid, OSError) as error:
-            self._invalid(blake2b(str(error).encode(), digest_size=16).digest(), error)
+        seen = await self._still()
+        if seen is None or seen.mark == self._seen:
             return
-        mark = fingerprint(layers)
-        if mark == self._seen:
+        if seen.error is not None:
+            self._invalid(seen.mark, seen.error)
             return
+        layers, mark = seen.layers, seen.mark
         try:
             loaded = await asyncio.to_thread(self._environment.parse, layers)
         except ConfigInvalid as error:
@@ -123,12 +132,13 @@ class Reloader:
         self, loaded: Loaded, layers: tuple[Layer, ...], differences: Sequence[Difference]
     ) -> None:
         try:
-            rules = await asyncio.to_thread(self._rules, loaded.config)
+            rules = await _apart(partial(self._rules, loaded.config))
         except (Refused, Outage) as no:
             self._refuse(ConfigResult(loaded.config_id, (_placed(no, loaded),)))
             return
         self._answer = asyncio.get_running_loop().create_future()
-        self._swap(SwapConfig(loaded.config_id, encode_config(loaded.config), rules))
+        payload, places = encode_config(loaded.config), _places(differences, loaded)
+        self._swap(SwapConfig(loaded.config_id, payload, rules, places))
         try:
             async with asyncio.timeout(ANSWER_S):
                 result = await self._answer
@@ -143,8 +153,7 @@ class Reloader:
     def _active(self, loaded: Loaded, layers: tuple[Layer, ...], differences: Sequence[Difference]) -> None:
         """Keep and tell what is in force from now on."""
         changed = tuple(f"{one.key}: from {one.old} to {one.new}" for one in differences)
-        files = self._files(layers)
-        self._keep(lambda: self._versions.add(loaded.config_id, self._now_ns(), "edit", files, changed))
+        self._keep("edit", loaded, layers, changed)
         self._log(
             "info",
             "config_changed",
@@ -154,17 +163,36 @@ class Reloader:
             changed=list(changed[:SHOWN_MAX]),
         )
 
-    async def _still(self) -> tuple[Layer, ...]:
-        """Return the files when two looks that stand apart agree; the newest, where they never do."""
-        layers = await asyncio.to_thread(self._environment.read)
-        if fingerprint(layers) == self._seen:
-            return layers
+    async def _still(self) -> _Seen | None:
+        """Return the files when two looks that stand apart agree; None where they never do.
+
+        What is being written may be right for itself at any moment, and nobody has meant it.
+        """
+        seen = await asyncio.to_thread(self._see)
         for _ in range(LOOKS_MAX):
+            if isinstance(seen, _Seen) and seen.mark == self._seen:
+                self._unstable = False
+                return seen
             await asyncio.sleep(STILL_S)
-            before, layers = layers, await asyncio.to_thread(self._environment.read)
-            if fingerprint(before) == fingerprint(layers):
-                break
-        return layers
+            before, seen = seen, await asyncio.to_thread(self._see)
+            if isinstance(seen, _Seen) and isinstance(before, _Seen) and seen.mark == before.mark:
+                self._unstable = False
+                return seen
+        if not self._unstable:
+            reason = seen.text if isinstance(seen, Unsettled) else "no two looks at the files agree"
+            self._log("warning", "config_unstable", folder=self._folder, reason=reason)
+        self._unstable = True
+        return None
+
+    def _see(self) -> _Seen | Unsettled:
+        """Look once; a mistake in the files is a state of theirs as any other."""
+        try:
+            layers = self._environment.read()
+        except Unsettled as why:
+            return why
+        except (ConfigInvalid, OSError) as error:
+            return _Seen(blake2b(str(error).encode("utf-8", "replace"), digest_size=16).digest(), (), error)
+        return _Seen(fingerprint(layers), layers)
 
     def _invalid(self, mark: bytes, error: ConfigInvalid | OSError) -> None:
         """Say what is wrong with the files, once for each state of them."""
@@ -176,20 +204,44 @@ class Reloader:
     def _files(self, layers: tuple[Layer, ...]) -> dict[str, str]:
         return files_of(layers, self._folder)
 
-    def _load(self, layers: tuple[Layer, ...]) -> Loaded | None:
+    def _newest(self) -> Version | None:
+        """Return the newest version that can be read: what is damaged is no reason not to trade."""
+
+        def warn(reason: str) -> None:
+            self._log("warning", "config_version_unreadable", reason=reason)
+
+        try:
+            return self._versions.newest(warn)
+        except OSError as error:
+            warn(f"{error.filename}: {error.strerror}")
+            return None
+
+    def _load(self, version: Version) -> Loaded | None:
         """Return an older version as this program reads it, None where it cannot."""
         try:
-            return self._environment.parse(layers)
+            return self._environment.parse_version(version)
         except ConfigInvalid:
             return None
 
-    def _keep(self, add: Callable[[], int]) -> None:
+    def _keep(self, cause: str, loaded: Loaded, layers: tuple[Layer, ...], changed: tuple[str, ...]) -> None:
         """Keep a version; a disk that does not take it is no reason to trade by another configuration."""
+        environment, files = self._environment, self._files(layers)
+        modes = modes_of(environment.folder, files)
+        at_ns, over = self._now_ns(), environment.overrides
+        version = Version(0, loaded.config_id, at_ns, cause, files, changed, over, modes)
         try:
-            self.number = add()
+            self.number = self._versions.add(version)
         except OSError as error:
             self.number = 0
             self._log("warning", "config_version_not_kept", reason=f"{error.filename}: {error.strerror}")
+
+
+class _Seen(NamedTuple):
+    """One look at the files: what they say, or what is wrong with them."""
+
+    mark: bytes
+    layers: tuple[Layer, ...]
+    error: ConfigInvalid | OSError | None = None
 
 
 def fingerprint(layers: Sequence[Layer]) -> bytes:
@@ -202,21 +254,44 @@ def fingerprint(layers: Sequence[Layer]) -> bytes:
 
 def _where(one: Difference, loaded: Loaded) -> str:
     """Return why a key cannot change now, with the place that says its new value."""
-    place = _place_of(one.key, loaded)
+    place = place_of(one.key, loaded.origins)
     return f"{place}: {one}" if place else str(one)
 
 
 def _placed(no: Refused | Outage, loaded: Loaded) -> str:
     """Return why the rest of the program refuses it, with the place of the key that it names first."""
     text = no.text if isinstance(no, Refused) else str(no)
-    place = _place_of(text.partition(": ")[0], loaded)
+    place = place_of(text.partition(": ")[0], loaded.origins)
     return f"{place}: {text}" if place else str(no)
 
 
-def _place_of(key: str, loaded: Loaded) -> str | None:
-    """Return where a key was said, or the nearest one above it."""
-    place = None
-    while key and place is None:
-        found, key = loaded.origins.get(key), key.rpartition(".")[0]
-        place = None if found is None else str(found)
-    return place
+def _places(differences: Sequence[Difference], loaded: Loaded) -> tuple[tuple[str, str], ...]:
+    """Return where the first of the keys that differ were said, for a refusal of the kernel."""
+    found = [(one.key, place_of(one.key, loaded.origins)) for one in differences[:SHOWN_MAX]]
+    return tuple((key, place) for key, place in found if place is not None)
+
+
+async def _apart(work: Callable[[], T]) -> T:
+    """Return what work gives, done on a thread that no stop waits for: it may be endless."""
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[T] = loop.create_future()
+
+    def end(result: T | None, error: BaseException | None) -> None:
+        if error is not None and not done.done():
+            done.set_exception(error)
+        elif not done.done():
+            done.set_result(cast("T", result))
+
+    def run() -> None:
+        result, failure = None, None
+        try:
+            result = work()
+        except BaseException as error:  # noqa: BLE001 it is raised where it is waited for
+            failure = error
+        # A loop that is closed has nobody left who waits.
+        with suppress(RuntimeError):
+            loop.call_soon_threadsafe(end, result, failure)
+
+    # As `asyncio.to_thread`: the decimal context is one of those variables.
+    threading.Thread(target=copy_context().run, args=(run,), name="config-rules", daemon=True).start()
+    return await done

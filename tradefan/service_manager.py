@@ -23,6 +23,7 @@ class ServiceManager:
         # An abstract socket begins with a zero byte, which no environment can hold.
         self._address = f"\0{address[1:]}" if address.startswith("@") else address
         self.period_s = _period_s(environ)
+        self._said = False
 
     def tell(self, **words: str | int) -> None:
         """Send assignments such as `READY=1`; a manager that does not listen is none."""
@@ -40,9 +41,15 @@ class ServiceManager:
         self.tell(WATCHDOG=1, STATUS=status())
         call_later(self.period_s, self.feed, call_later, status)
 
+    def stopping(self) -> None:
+        """Say that we stop, when that begins: it may take as long as orders take to end."""
+        if not self._said:
+            self._said = True
+            self.tell(STOPPING=1)
+
     def close(self) -> None:
-        """Say that we stop, and no more."""
-        self.tell(STOPPING=1)
+        """Say that we stop, if that was not said, and no more."""
+        self.stopping()
         self._address = ""
 
 

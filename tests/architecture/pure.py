@@ -38,6 +38,7 @@ IMPURE = (
     "client",
     "commands",
     "config_commands",
+    "config_files",
     "config_versions",
     "daemon",
     "data_commands",

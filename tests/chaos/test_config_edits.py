@@ -63,7 +63,7 @@ class Editor:
                 bad + "  max_drawdown: lots\n",
                 bad + "unknown: 1\n",
                 bad + "risk: {}\n",
-                bad + "store: {batch_size: 7}\n",
+                bad + "store: {path: other.db}\n",
                 bad.rstrip("\n"),
                 bad + "\tx: 1\n",
                 bad + "environment: [",

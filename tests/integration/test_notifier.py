@@ -13,6 +13,7 @@ from tests.services.receiver import Receiver
 pytestmark = pytest.mark.slow
 
 PATH = "/hook/secret-token-7f3a"
+TOKEN = "/bot123456:AAcanary7f3aTOKENofABot"
 
 
 @pytest.fixture
@@ -44,3 +45,26 @@ def test_kill_when_a_notifier_is_configured_then_it_is_told_and_its_address_stay
     assert {one["where"] for one in receiver.got} == {"TradeFan development"}
     holders = [path for path in tmp_path.rglob("*") if path.is_file() and PATH.encode() in path.read_bytes()]
     assert holders == []
+
+
+def test_notice_when_the_receiver_repeats_its_address_then_no_token_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bot whose token was taken back, a proxy before it: the answer is in the log, and not what we sent."""
+    receiver = Receiver(TOKEN, knows=False)
+    monkeypatch.setenv("TF_TEST_URL", receiver.url)
+    words = "kind: telegram, url: '${TF_TEST_URL}', chat: '1', level: warning"
+    daemon = DaemonProcess(tmp_path, f"notifiers={{ops: {{{words}}}}}")
+    daemon.start()
+    try:
+        daemon.until_ready()
+        (daemon.config / "local.yaml").write_text("risk: {max_drawdown: lots}\n")
+        line = daemon.logged("notice_lost", 30)[0]
+        daemon.end()
+    finally:
+        daemon.close()
+        receiver.close()
+    assert {one["path"] for one in receiver.got} == {f"{TOKEN}/sendMessage"}
+    assert line["reason"].startswith("404 Cannot POST ***")
+    secret = TOKEN.partition(":")[2].encode()
+    assert [path for path in tmp_path.rglob("*") if path.is_file() and secret in path.read_bytes()] == []

@@ -82,12 +82,14 @@ def test_edit_when_it_is_wrong_then_status_and_log_name_line_and_key_and_clients
 def test_edit_when_a_key_needs_a_restart_then_is_refused_whole(daemon: DaemonProcess) -> None:
     """A limit beside it is not taken either: what is in force is what one of the files' states said."""
     before = config_of(daemon)
-    edit(daemon, "risk:\n  max_order_notional: 2000\nstore:\n  batch_size: 7\n")
+    edit(daemon, "risk:\n  max_order_notional: 2000\nstore:\n  path: other.db\n")
     daemon.until(lambda: config_of(daemon)["refused"] != before["refused"], 10)
     found = config_of(daemon)
     assert found["config_id"] == before["config_id"]
     where = f"{daemon.config}/local.yaml:4"
-    assert found["refused_errors"] == [f"{where}: store.batch_size: from 1000 to 7 takes effect at a restart"]
+    assert found["refused_errors"] == [
+        f"{where}: store.path: from store.db to other.db takes effect at a restart"
+    ]
 
 
 def test_log_level_when_it_is_edited_then_holds_at_once(daemon: DaemonProcess) -> None:

@@ -11,8 +11,8 @@ from typing import Any
 class Receiver:
     """Answers 204 to every JSON body; `got` has each with its `path`."""
 
-    def __init__(self, path: str = "/") -> None:
-        """Listen at once; `url` ends in `path`."""
+    def __init__(self, path: str = "/", *, knows: bool = True) -> None:
+        """Listen at once; `url` ends in `path`. One that does not know it says so, and repeats it."""
         self.got: list[dict[str, Any]] = []
         receiver = self
 
@@ -20,8 +20,9 @@ class Receiver:
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 receiver.got.append({"path": self.path, **json.loads(body)})
-                self.send_response(204)
+                self.send_response(204 if knows else 404)
                 self.end_headers()
+                self.wfile.write(b"" if knows else f"Cannot POST {self.path}".encode())
 
             def log_message(self, *_: Any) -> None:
                 """Say nothing."""

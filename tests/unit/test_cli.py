@@ -117,6 +117,21 @@ def test_check_when_right_then_prints_what_is_in_force_and_what_run_would_lack(s
     assert json.loads(shell("check", "--schema").out)["properties"]["api"]["type"] == ["object", "null"]
 
 
+def test_secret_when_its_file_cannot_be_read_then_2_with_key_and_file_in_check_and_run(shell: Shell) -> None:
+    """A supervisor does not start again what ends with 2."""
+    (shell.config / "local.yaml").write_text(
+        f"influx:\n  url: 'http://127.0.0.1:1'\n  password: '${{file:{shell.config}}}'\n"
+    )
+    why = f"${{file:{shell.config}}} cannot be read: Is a directory"
+    done = shell.ours("check")
+    where = f"{shell.config}/local.yaml:3: influx.password: expected a secret that can be read"
+    assert (done.code, done.out) == (2, "")
+    assert done.err == f"{where}; {why}\ntradefan: 1 mistake in the configuration\n"
+    done = shell.ours("run")
+    assert done.code == 2
+    assert f"the password of InfluxDB (influx.password: {why})" in done.err
+
+
 GONE = ("feeds.binance:ETH/USDT=null", "risk.instruments=null", "strategies=null")
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,7 +14,7 @@ from tradefan import contracts
 from tradefan.config.mistakes import ConfigInvalid
 from tradefan.environment import Environment, find_places, own_strategies
 from tradefan.errors import Refused
-from tradefan.links.secret import secret_is_set
+from tradefan.links.secret import secret_lack
 
 CONFIG = Path(__file__).resolve().parents[2] / "config"
 OWN = '''"""A strategy of one's own."""
@@ -99,7 +102,49 @@ def test_secret_when_its_reference_leads_nowhere_then_not_set(
     monkeypatch.setenv("EMPTY", "")
     references = ["${FULL}", "${EMPTY}", "${NONE_SUCH}"]
     references += [f"${{file:{tmp_path}/{name}}}" for name in ("full", "empty", "none")]
-    assert [secret_is_set(text) for text in references] == [True, False, False, True, False, False]
+    lacks = [secret_lack(text) for text in references]
+    assert [lack is None for lack in lacks] == [True, False, False, True, False, False]
+    assert lacks[2] == "${NONE_SUCH} is not set"
+
+
+@pytest.mark.parametrize("how", ["not ours", "a folder", "no text"])
+def test_secret_when_its_file_cannot_be_read_then_key_file_and_reason_are_said(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """As any mistake of the configuration: a supervisor would try a defect again and again."""
+    secret = tmp_path / "secret"
+    reference = f"${{file:{secret}}}"
+    if how == "a folder":
+        secret.mkdir()
+    else:
+        secret.write_bytes(b"\xff\xfehush")
+    if how == "not ours":
+        # Root may read everything, so the system's own word is not to be had in a container.
+        monkeypatch.setattr(Path, "read_text", _not_ours(secret))
+    reason = {
+        "not ours": f"user {os.geteuid()} may not read {reference}",
+        "a folder": f"{reference} cannot be read: Is a directory",
+        "no text": f"{reference} cannot be read: no text in UTF-8",
+    }[how]
+    said = f"influx:\n  url: 'http://127.0.0.1:1'\n  password: '{reference}'\n"
+    (config / "local.yaml").write_text(said)
+    environment = Environment.load("development", config, ())
+    assert environment.missing_to_run() == (f"the password of InfluxDB (influx.password: {reason})",)
+    with pytest.raises(ConfigInvalid) as caught:
+        environment.require_readable()
+    where = f"{config}/local.yaml:3: influx.password: expected a secret that can be read; {reason}"
+    assert list(map(str, caught.value.mistakes)) == [where]
+
+
+def _not_ours(secret: Path) -> Callable[..., str]:
+    read = Path.read_text
+
+    def read_text(path: Path, *words: Any, **more: Any) -> str:
+        if path == secret:
+            raise PermissionError(13, "Permission denied", str(path))
+        return read(path, *words, **more)
+
+    return read_text
 
 
 def test_production_when_secrets_are_known_or_readable_then_says_which_and_no_value(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +12,13 @@ import msgspec
 import pytest
 
 from tests.simulation.world import World, development, recordings
-from tradefan.config.schema import Config, FeedConfig
+from tradefan import contracts
+from tradefan.config.schema import Config, FeedConfig, StrategyConfig
 from tradefan.errors import Refused
 from tradefan.messages.control import SwapConfig
 from tradefan.new_feeds import NewFeeds
 from tradefan.runtime.system import RIM
+from tradefan.strategy import Settings, State, Strategy, register
 from tradefan.units import SECOND, InstrumentId
 from tradefan.wiring import encode_config
 
@@ -48,6 +52,59 @@ def test_rules_when_the_tape_has_no_frames_of_it_then_refused(tmp_path: Path) ->
     with pytest.raises(Refused, match=f"feeds.{ETH}: expected recorded frames, the tape has"):
         NewFeeds(world.kernel, world.machines).rules(with_feed(world.config, ETH))
     world.crash()
+
+
+def test_rules_when_the_feed_is_of_another_venue_then_refused_by_its_name(world: World) -> None:
+    """Before anybody is asked: its place in the file is what the name leads to."""
+    other = "kraken:BTC/USDT"
+    with pytest.raises(Refused, match=f"OTHER_LINKS: feeds.{other}: another venue takes effect at a restart"):
+        NewFeeds(world.kernel, world.machines).rules(with_feed(world.config, other))
+
+
+def endless() -> None:
+    while True:
+        pass
+
+
+def asleep() -> None:
+    time.sleep(5)
+
+
+@pytest.mark.parametrize("setup", [endless, asleep])
+def test_rules_when_a_setup_does_not_end_then_refused_in_time_and_broken_off(
+    world: World, monkeypatch: pytest.MonkeyPatch, setup: Callable[[], None]
+) -> None:
+    """Nobody waits for it; one that computes would take its share of every turn."""
+    monkeypatch.setattr("tradefan.contracts._plugins", dict(contracts._plugins))
+
+    @register("strategy", "endless")
+    class Endless(Strategy[Settings, State]):
+        def setup(self) -> None:
+            setup()
+
+    runtime = msgspec.structs.replace(world.config.runtime, turn_max=SECOND // 5)
+    strategies = {**world.config.strategies, "mine": StrategyConfig(use="endless", account="paper:main")}
+    config = msgspec.structs.replace(world.config, runtime=runtime, strategies=strategies)
+    began_s = time.monotonic()
+    text = r"SETUP_SLOW: strategies\.mine: expected a setup of at most turn_max \(0\.2 s\)"
+    with pytest.raises(Refused, match=text):
+        NewFeeds(world.kernel, world.machines).rules(config)
+    assert time.monotonic() - began_s < 2
+    left = [thread for thread in threading.enumerate() if thread.name == "setup"]
+    assert [thread.daemon for thread in left] == [True] * len(left)
+    if setup is endless:
+        for thread in left:
+            thread.join(2)
+        assert [thread for thread in left if thread.is_alive()] == []
+
+
+def test_rules_when_wiring_refuses_then_that_is_what_is_said(world: World) -> None:
+    """From whatever thread."""
+    strategies = {**world.config.strategies, "mine": StrategyConfig(use="nobody", account="paper:main")}
+    with pytest.raises(Refused, match="nobody"):
+        NewFeeds(world.kernel, world.machines).rules(
+            msgspec.structs.replace(world.config, strategies=strategies)
+        )
 
 
 def test_instrument_when_it_comes_then_is_observed_valued_and_traded_on_paper(world: World) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import threading
+from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ import pytest
 from tests.unit.core.recorded import instruments
 from tradefan.config.check import validate_swap
 from tradefan.config.schema import Config
+from tradefan.config.sources import Layer
 from tradefan.config_versions import ConfigVersions
 from tradefan.environment import Environment
 from tradefan.errors import Outage, Refused
@@ -28,17 +31,19 @@ CONFIG = Path(__file__).resolve().parents[2] / "config"
 class Desk:
     """A reloader with a kernel that decides as the real one: every validator, all or nothing."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, versions: Path | None = None, *sets: str) -> None:
         self.folder = folder
-        self.environment = Environment.load("development", folder, ())
+        self.environment = Environment.load("development", folder, sets)
         self.config = self.environment.loaded.config
         self.ids = [self.environment.loaded.config_id]
         self.refused: list[tuple[str, ...]] = []
         self.rules: tuple[Instrument, ...] = ()
         self.no: Refused | Outage | None = None
         self.silent = False
+        self.before_rules: Callable[[], object] = lambda: None
+        self.places: tuple[tuple[str, str], ...] = ()
         self.logs: list[tuple[str, str, dict[str, Any]]] = []
-        self.versions = ConfigVersions(folder.parent / "versions")
+        self.versions = ConfigVersions(versions or folder.parent / "versions")
         self.reloader = Reloader(
             self.environment,
             self.versions,
@@ -52,6 +57,7 @@ class Desk:
         self.reloader.begin()
 
     def rules_of(self, config: Config) -> tuple[Instrument, ...]:
+        self.before_rules()
         if self.no is not None:
             raise self.no
         return self.rules
@@ -59,6 +65,7 @@ class Desk:
     def swap(self, msg: Message) -> None:
         assert isinstance(msg, SwapConfig)
         assert msg.instruments == self.rules
+        self.places = msg.places
         new = msgspec.msgpack.decode(msg.payload, type=Config)
         errors = validate_swap(self.config, new)
         if not errors:
@@ -119,6 +126,29 @@ async def test_edit_when_nobody_knows_an_instrument_then_nothing_of_it_is_taken(
     desk.no = None
     await desk.edit("logs: {level: debug}\n\n")
     assert desk.config.logs.level == "debug"
+
+
+async def test_edit_when_what_it_needs_never_comes_then_no_stop_waits_for_it(desk: Desk) -> None:
+    """A venue that is silent, code of a stranger's: its thread is left behind."""
+    never = threading.Event()
+    desk.before_rules = never.wait
+    look = asyncio.create_task(desk.edit("logs: {level: debug}\n"))
+    async with asyncio.timeout(10):
+        while not (found := [one for one in threading.enumerate() if one.name == "config-rules"]):
+            await asyncio.sleep(0.01)
+    look.cancel()
+    await asyncio.gather(look, return_exceptions=True)
+    assert [one.daemon for one in found] == [True]
+    never.set()
+
+
+async def test_swap_then_says_where_what_differs_was_said(desk: Desk) -> None:
+    """The kernel refuses by keys, too, and knows no files."""
+    await desk.edit("risk:\n  max_order_notional: 1234\nlogs: {level: debug}\n")
+    assert desk.places == (
+        ("risk.max_order_notional", f"{desk.folder}/local.yaml:2"),
+        ("logs.level", f"{desk.folder}/local.yaml:3"),
+    )
 
 
 async def test_edit_when_one_key_is_not_live_then_nothing_of_it_is_taken(desk: Desk) -> None:
@@ -198,6 +228,40 @@ async def test_edit_when_the_file_is_still_being_written_then_waits_until_it_sta
     await monkey
     await desk.reloader.look()
     assert desk.config.risk.max_order_notional == 7
+
+
+async def test_file_when_it_never_stands_still_then_nothing_is_judged_and_that_is_said_once(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is being written may be right for itself, and nobody has meant it."""
+    path, read, count = desk.folder / "local.yaml", Environment.read, iter(range(10_000))
+
+    def growing(environment: Environment) -> tuple[Layer, ...]:
+        path.write_text(f"risk:\n  max_order_notional: 1000\n# line {next(count)}\n")
+        return read(environment)
+
+    with monkeypatch.context() as writer:
+        writer.setattr(Environment, "read", growing)
+        await desk.reloader.look()
+        await desk.reloader.look()
+    said = [event for _, event, _ in desk.logs if event == "config_unstable"]
+    assert (desk.refused, said) == ([], ["config_unstable"])
+    assert desk.config.risk.max_order_notional == 400000
+    await desk.reloader.look()
+    assert desk.config.risk.max_order_notional == 1000
+
+
+async def test_file_when_it_is_cut_short_only_for_a_moment_then_is_not_refused(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An editor that writes in place is on its way."""
+    path = desk.folder / "local.yaml"
+    path.write_text("risk:\n  max_order_no")
+    asyncio.get_running_loop().call_later(0.02, path.write_text, "risk:\n  max_order_notional: 1234\n")
+    monkeypatch.setattr("tradefan.reload.STILL_S", 0.1)
+    await desk.reloader.look()
+    assert desk.config.risk.max_order_notional == 1234
+    assert desk.refused == []
 
 
 async def test_link_when_it_is_swapped_then_what_it_leads_to_is_read(desk: Desk) -> None:

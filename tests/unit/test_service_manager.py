@@ -58,8 +58,11 @@ def test_feed_when_watched_then_again_and_again_until_closed(ear: Ear) -> None:
     assert delay_s == 3.0
     again(*words)
     assert ear.heard() == ["WATCHDOG=1", "STATUS=ready"]
-    made.close()
+    made.stopping()
     assert ear.heard() == ["STOPPING=1"]
+    again(*words)
+    assert ear.heard() == ["WATCHDOG=1", "STATUS=ready"]
+    made.close()
     again(*words)
     ear.socket.setblocking(False)
     with pytest.raises(BlockingIOError):

@@ -81,6 +81,8 @@ class DataWriterState(Struct):
     under_way: dict[int, StoreBatch] = field(default_factory=dict)
     linked: bool = False
     armed: bool = False
+    waits_ns: int = 0
+    """For how long it was armed."""
     overdue: bool = False
     stopping: bool = False
     stopped: bool = False
@@ -200,8 +202,7 @@ class DataWriter:
         if state.waiting > config.store.queue_max:
             self._drop(ctx, config.store.queue_max)
         if not state.armed:
-            state.armed = True
-            ctx.after(config.store.flush_interval, Timer(FLUSH))
+            self._arm(ctx)
         if state.overdue or state.waiting >= config.store.batch_size:
             self._send(ctx)
 
@@ -417,8 +418,12 @@ class DataWriter:
         self._send(ctx)
         if state.waiting:
             # No room: the answer that makes some sends the rest, and this timer is for when none comes.
-            state.armed = True
-            ctx.after(_config(ctx).store.flush_interval, Timer(FLUSH))
+            self._arm(ctx)
+
+    def _arm(self, ctx: Context) -> None:
+        state = self.state
+        state.armed, state.waits_ns = True, _config(ctx).store.flush_interval
+        ctx.after(state.waits_ns, Timer(FLUSH))
 
     def _on_stop(self, msg: Stop, ctx: Context) -> None:
         """Write everything; what comes after the answer is written too, as long as the link lives.
@@ -445,6 +450,10 @@ class DataWriter:
         ctx.send(self.wiring.supervisor, Stopped(self.wiring.name))
 
     def _on_config(self, msg: ConfigChanged, ctx: Context) -> None:
+        """Let what waits wait no longer than the new settings say; all others are read anew at every use."""
+        if self.state.armed and _config(ctx).store.flush_interval < self.state.waits_ns:
+            # The timer of before comes as well: one batch is sent early then.
+            self._arm(ctx)
         if self.wiring.oms is not None and not self.state.stopping:
             volume_days.want_more(self.state.volumes, _config(ctx).feeds)
             self._ask_store(ctx)

@@ -109,8 +109,8 @@ def validate_swap(old: Config, new: Config) -> tuple[str, ...]:
     return (*validate(new), *refused)
 
 
-def missing_to_run(config: Config, is_set: Callable[[str], bool]) -> tuple[str, ...]:
-    """Return what `run` still needs; `is_set` tells whether a secret's reference leads to something.
+def missing_to_run(config: Config, lack: Callable[[str], str | None]) -> tuple[str, ...]:
+    """Return what `run` still needs; `lack` tells why a secret's reference leads to nothing, if so.
 
     Only paper accounts can be traded in this version.
     """
@@ -120,24 +120,24 @@ def missing_to_run(config: Config, is_set: Callable[[str], bool]) -> tuple[str, 
         missing.append("an account on a real venue (accounts)")
     for name, account in real.items():
         missing += [
-            f"{what} of {name} (accounts.{name}.{what}{f': {reference} is not set' if reference else ''})"
+            f"{what} of {name} (accounts.{name}.{what}{f': {lack(reference)}' if reference else ''})"
             for what, reference in (("api_key", account.api_key), ("api_secret", account.api_secret))
-            if not reference or not is_set(reference)
+            if not reference or lack(reference)
         ]
         missing.append(
             f"a connection to {account.venue} accounts: this version trades on paper only ({name})"
         )
     missing += [
-        f"the {what} of a notifier (notifiers.{name}.{what}: {reference} is not set)"
+        f"the {what} of a notifier (notifiers.{name}.{what}: {why})"
         for name, one in config.notifiers.items()
         for what, reference in (("url", one.url), ("secret", one.secret))
-        if reference and not is_set(reference)
+        if reference and (why := lack(reference))
     ]
     missing += [
-        f"the {what} of {server} ({section}.{what}: {reference} is not set)"
+        f"the {what} of {server} ({section}.{what}: {why})"
         for server, section, one in (("InfluxDB", "influx", config.influx), ("Redis", "redis", config.redis))
         for what, reference in (("username", one.username), ("password", one.password))
-        if reference and not is_set(reference)
+        if reference and (why := lack(reference))
     ]
     if real and not config.production.confirm:
         missing.append("your word that real money is wanted (production.confirm: true)")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Literal
 
 import msgspec
 from msgspec import Struct
@@ -11,19 +10,35 @@ from msgspec import Struct
 from tradefan.config.sources import Layer
 from tradefan.errors import Refused
 
-Cause = Literal["start", "edit", "replaced"]
-"""`replaced`: never active, kept when a rollback wrote over it."""
+REPLACED = "replaced"
+"""The cause of a version that was never active: kept when a rollback wrote over it."""
+
+
+class Overrides(Struct, frozen=True):
+    """What lay over the files in one process: `TRADEFAN__...` by name, and `--set`, in their order.
+
+    A secret is said by reference there as in a file, or the start is refused: no value of one is here.
+    """
+
+    environ: dict[str, str] = {}
+    sets: tuple[str, ...] = ()
 
 
 class Version(Struct, frozen=True):
-    """One configuration: its files by name, and how it differs from the one before (`key: from A to B`)."""
+    """One configuration: its files by name, and how it differs from the one before (`key: from A to B`).
+
+    `cause` is start, edit or replaced; a newer program may know others. `modes` are those of the files.
+    """
 
     number: int
     config_id: str
     at_ns: int
-    cause: Cause
+    cause: str
     files: dict[str, str]
     changed: tuple[str, ...] = ()
+    overrides: Overrides | None = None
+    """None: nobody knows, as in the versions of older programs and in what was replaced."""
+    modes: dict[str, int] = {}
 
     def layers(self, folder: str) -> tuple[Layer, ...]:
         """Return the files as the loader takes them from a folder."""

@@ -20,13 +20,13 @@ class StoreConfig(Section, frozen=True, kw_only=True):
     path: Annotated[str, restart("file in the data directory", pattern=FILE, such_as="a file name")] = (
         "store.db"
     )
-    flush_interval: Annotated[Duration, restart("a row waits at most this long for its batch", le=MINUTE)] = (
+    flush_interval: Annotated[Duration, live("a row waits at most this long for its batch", le=MINUTE)] = (
         500 * MS
     )
-    batch_size: Annotated[int, restart("a full batch is written at once", unit="rows", ge=1, le=10**5)] = 1000
+    batch_size: Annotated[int, live("a full batch is written at once", unit="rows", ge=1, le=10**5)] = 1000
     queue_max: Annotated[
         int,
-        restart(
+        live(
             "rows that wait; beyond it the oldest market rows go, and are counted; the journal has the rest",
             unit="rows",
             ge=1,
@@ -115,7 +115,10 @@ class NotifierConfig(Section, frozen=True, kw_only=True):
     chat: Annotated[str, restart("telegram: the chat's id")] = ""
     level: Annotated[Literal["warning", "error", "critical"], live("least severity that is told")] = "error"
     per_minute: Annotated[
-        int, live("more are held back, and the next message says how many", unit="messages", ge=1, le=60)
+        int,
+        live(
+            "more are held back and counted; critical ones count for themselves", unit="messages", ge=1, le=60
+        ),
     ] = 10
 
 

@@ -14,8 +14,10 @@ from tradefan.config.nodes import Entry, Node, Scalar
 
 PREFIX = "TRADEFAN__"
 ENVIRONMENTS = ("development", "testing", "staging", "production")
+ROLLBACK = ".rollback"
+"""Lies beside the files while several of them are put in place: what they say together then is nothing."""
 _TRIES = 5
-"""Reads of a file that is being written, before it is refused."""
+"""Reads of files of which one is being written, before they are refused."""
 
 
 class Layer(Struct, frozen=True):
@@ -23,6 +25,10 @@ class Layer(Struct, frozen=True):
 
     name: str
     data: bytes
+
+
+class Unsettled(ConfigInvalid):
+    """The files cannot be judged now, whatever they say: they are being written, or a rollback is."""
 
 
 class Opened(Struct, frozen=True):
@@ -38,35 +44,56 @@ def read_layers(
 ) -> tuple[Layer, ...]:
     """Return the files of an environment; `read` answers None for a file that is not there.
 
-    Each file is read until two readings agree, so that one which is being written is not taken half.
+    All are read until two readings of all agree, so that nothing is taken that is being written.
 
     Raises:
-        ConfigInvalid: a file is missing, is cut short or does not stand still.
+        ConfigInvalid: a file is missing or is cut short.
+        Unsettled: they do not stand still, or a rollback is on its way or was broken off.
     """
-    hint = meant(environment, ENVIRONMENTS)
-    layers = (
-        _layer(read, directory, "base.yaml", "is this the directory of the configuration?"),
-        _layer(read, directory, f"environments/{environment}.yaml", hint),
-        _layer(read, directory, "local.yaml", None),
-    )
+    missing = {
+        "base.yaml": "is this the directory of the configuration?",
+        f"environments/{environment}.yaml": meant(environment, ENVIRONMENTS),
+        "local.yaml": None,
+    }
+    found = _settled(read, directory, tuple(missing))
+    layers = [_layer(f"{directory}/{name}", data, missing[name]) for name, data in found.items()]
     mistakes = [layer for layer in layers if isinstance(layer, Mistake)]
     if mistakes:
         raise ConfigInvalid(mistakes)
     return tuple(layer for layer in layers if isinstance(layer, Layer))
 
 
-def _layer(
-    read: Callable[[str], bytes | None], directory: str, name: str, missing: str | None
-) -> Layer | Mistake | None:
-    """Return one file; where it is not there, None or a mistake with the hint `missing`."""
-    where = f"{directory}/{name}"
-    data = read(name)
+def _settled(
+    read: Callable[[str], bytes | None], directory: str, names: Sequence[str]
+) -> dict[str, bytes | None]:
+    """Return what the files say together.
+
+    No mixture of a rollback's two sides agrees twice: a file that is new in the first reading and another
+    that is old in the second mean that the rollback was on its way when the second one began, and that is
+    where ROLLBACK is looked for. It does not matter how long anything takes.
+    """
+    found = _at_once(read, directory, names)
     for _ in range(_TRIES):
-        before, data = data, read(name)
-        if before == data:
-            break
-    else:
-        return Mistake(where, None, "", None, "a file that stands still", "it is being written")
+        before, found = found, _at_once(read, directory, names)
+        if before == found:
+            return found
+    moving = [f"{directory}/{name}" for name in names if before[name] != found[name]]
+    expected = "a file that stands still"
+    raise Unsettled([Mistake(name, None, "", None, expected, "it is being written") for name in moving])
+
+
+def _at_once(
+    read: Callable[[str], bytes | None], directory: str, names: Sequence[str]
+) -> dict[str, bytes | None]:
+    if read(ROLLBACK) is not None:
+        # A start in the middle of one fails as well: it takes a few milliseconds, and supervisors try again.
+        hint = "one that was broken off: run `config rollback` again, or see to the files and remove this"
+        raise Unsettled([Mistake(f"{directory}/{ROLLBACK}", None, "", None, "no rollback on its way", hint)])
+    return {name: read(name) for name in names}
+
+
+def _layer(where: str, data: bytes | None, missing: str | None) -> Layer | Mistake | None:
+    """Return one file; where it is not there, None or a mistake with the hint `missing`."""
     if data is None:
         return None if missing is None else Mistake(where, None, "", None, "a file that exists", missing)
     if data and not data.endswith(b"\n"):

@@ -192,11 +192,13 @@ class LiveDriver:
         watchdog: Watchdog | None = None,
         interrupted: Callable[[], bool] = lambda: False,
         on_config: Callable[[ConfigResult], None] = lambda _result: None,
+        on_stop: Callable[[], None] = lambda: None,
     ) -> None:
         """Bind links to the ports of their names; nothing starts before `run`.
 
         `interrupted` says whether a signal came before `run` could listen: then it begins with the stop.
-        `on_config` hears how each swap of the configuration ended.
+        `on_config` hears how each swap of the configuration ended, `on_stop` that a stop has begun, whoever
+        wanted it.
         """
         self.kernel = kernel
         self.hosted = Hosted(kernel, machines, recorder, latch)
@@ -206,6 +208,7 @@ class LiveDriver:
         self._watchdog = watchdog
         self._interrupted = interrupted
         self._on_config = on_config
+        self._on_stop: Callable[[], None] | None = on_stop
         if watchdog is not None and watchdog.turns is not None:
             watchdog.turns.watch(kernel)
         self._runners: dict[Ref, _Runner] = {}
@@ -292,6 +295,9 @@ class LiveDriver:
             self._log(now_ns, LogLine("critical", "kernel_broken", "kernel", {"error": repr(error)}))
             self._finish(EXIT_DEFECT)
             raise
+        if self._on_stop is not None and self.kernel.life.stopping is not None:
+            begun, self._on_stop = self._on_stop, None
+            begun()
         for ref, effect in rim:
             self._apply(now_ns, ref, effect)
         self._press_back()

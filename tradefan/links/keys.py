@@ -1,4 +1,4 @@
-"""API keys: where a reference leads, and that only one daemon of this machine trades with a key.
+"""API keys: only one daemon of this machine trades with a key.
 
 Two programs on one key spoil each other's order ids, limits and cancels (RELIABILITY.md ST-07). The
 data directory's lock does not help where the second one has a directory of its own.
@@ -16,6 +16,7 @@ from tradefan.config.check import PAPER
 from tradefan.config.schema import AccountConfig
 from tradefan.errors import Outage, Refused
 from tradefan.links.lock import FileLock, NameLock
+from tradefan.links.secret import read_secret
 
 KEYLESS = (PAPER,)
 """Venues whose accounts need no key, and so no lock."""
@@ -147,28 +148,12 @@ def _require_mine(name: str, holder: str | None) -> None:
 
 
 def _word(account: AccountConfig) -> str:
-    return fingerprint(account.venue, read_secret(account.api_key))
+    key = read_secret(account.api_key)
+    if not key:
+        raise Refused("NO_SECRET", f"expected an api_key of each account at {account.venue}, got none")
+    return fingerprint(account.venue, key)
 
 
 def fingerprint(venue: str, key: str) -> str:
     """Name a key of a venue without giving it away."""
     return f"{venue}-{sha256(f'{venue} {key}'.encode()).hexdigest()[:32]}"
-
-
-def read_secret(reference: str) -> str:
-    """Return what `${NAME}` or `${file:PATH}` leads to.
-
-    Raises:
-        Refused: NO_SECRET names the reference, never what lies behind it.
-    """
-    name = reference[2:-1] if reference.startswith("${") and reference.endswith("}") else ""
-    try:
-        if name.startswith("file:"):
-            secret = Path(name.removeprefix("file:")).expanduser().read_text(encoding="utf-8")
-        else:
-            secret = os.environ.get(name, "")
-    except (OSError, UnicodeDecodeError) as error:
-        raise Refused("NO_SECRET", f"expected to read {reference}: {type(error).__name__}") from error
-    if not secret.strip():
-        raise Refused("NO_SECRET", f"expected {reference or 'a reference'} to lead to a secret")
-    return secret.strip()

@@ -462,12 +462,14 @@ class DeadLetter(Struct, frozen=True, array_like=True):
 class SwapConfig(Control, frozen=True, array_like=True, tag=True):
     """One ingress to the kernel: replace the configuration snapshot, all or nothing.
 
-    `instruments` are the rules of those that it names and that this run does not know yet.
+    `instruments` are the rules of those that it names and that this run does not know yet; `places` say where
+    keys that differ were said, for who refuses them.
     """
 
     config_id: str
     payload: bytes
     instruments: tuple[Instrument, ...] = ()
+    places: tuple[tuple[str, str], ...] = ()
 
 
 class StopAll(Control, frozen=True, array_like=True, tag=True):

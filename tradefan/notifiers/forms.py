@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import base64
 import hmac
+import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
-from urllib.parse import urlencode
+from urllib.parse import unquote, urlencode, urlsplit
 
 import msgspec
 from msgspec import Struct
@@ -16,9 +17,15 @@ from tradefan.units import MS, iso
 TEXT_MAX = 2_000
 """Of one message; Telegram takes 4,096 letters, DingTalk 20,000 bytes."""
 
+_BETWEEN = re.compile(r"[/?&=:;,#@+]")
+"""What stands between the words of an address."""
+
 
 class Notice(Struct, frozen=True):
-    """One line of the log that somebody is to see; `others` were held back since the one before it."""
+    """One line of the log that somebody is to see; `others` were held back since the one before it.
+
+    `gravest` is the event of the gravest of those.
+    """
 
     at_ns: int
     level: str
@@ -26,12 +33,14 @@ class Notice(Struct, frozen=True):
     where: str
     fields: dict[str, Any]
     others: int = 0
+    gravest: str = ""
 
     @property
     def text(self) -> str:
         """Return it as people read it."""
         parts = [f"{key}={_shown(value)}" for key, value in self.fields.items() if value is not None]
-        more = f" (and {self.others} more)" if self.others else ""
+        gravest = f", the gravest {self.gravest}" if self.gravest else ""
+        more = f" (and {self.others} more{gravest})" if self.others else ""
         head = f"[{self.level}] {self.where}: {self.event}"
         return f"{head} {' '.join(parts)}".rstrip()[:TEXT_MAX] + more
 
@@ -72,6 +81,20 @@ def taken(kind: str, status: int, body: bytes) -> bool:
     )
 
 
+def secret_parts(url: str, least: int) -> tuple[str, ...]:
+    """Return what of an address may give away who may post there, the longest first, of `least` letters on.
+
+    Whoever answers may repeat a path, a query or a word of them, and as text, not as an address has it.
+    """
+    parts = urlsplit(url)
+    behind = f"{parts.path}?{parts.query}" if parts.query else parts.path
+    said = {url, behind, parts.path, parts.query, parts.username or "", parts.password or ""}
+    said |= {unquote(text) for text in said}
+    said |= {word for text in (behind, unquote(behind)) for word in _BETWEEN.split(text)}
+    said |= {word.removeprefix("bot") for word in said}
+    return tuple(sorted({text for text in said if len(text) >= least}, key=len, reverse=True))
+
+
 def _webhook(receiver: Receiver, notice: Notice) -> Post:
     """Everything as JSON, for a program of one's own."""
     body = {
@@ -81,6 +104,7 @@ def _webhook(receiver: Receiver, notice: Notice) -> Post:
         "where": notice.where,
         "fields": notice.fields,
         "others": notice.others,
+        "gravest": notice.gravest or None,
         "text": notice.text,
     }
     return Post(receiver.url, msgspec.json.encode(body, enc_hook=str))

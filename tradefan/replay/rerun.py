@@ -255,7 +255,7 @@ class Rerun:
             config = self.change(msgspec.msgpack.decode(msg.payload, type=Config))
             for paper in self.papers.values():
                 paper.know(msg.instruments)
-            return RIM, SwapConfig(msg.config_id, encode_config(config), msg.instruments)
+            return RIM, replace(msg, payload=encode_config(config))
         if isinstance(msg, LinkDown):
             port = self.kernel.ports.get(self.kernel.refs.get(msg.link, RIM))
             if port is None or msg.link not in map(market_port, self.plan.venues):

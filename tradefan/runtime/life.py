@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 from msgspec import Struct
 
-from tradefan.errors import Defect, Refused, TurnOverrun, traceback_of
+from tradefan.errors import Defect, Refused, TurnOverrun, place_of, traceback_of
 from tradefan.messages.base import Message
 from tradefan.messages.control import (
     LAST_RESORT,
@@ -292,7 +292,7 @@ class Life:
             errors = [text for check in kernel.system.validators for text in check(kernel.config, config)]
             return tuple(errors), config, None if errors else rewire.prepare(kernel, config, msg)
         except Refused as no:
-            return (no.text,), None, None
+            return (_placed(no.text, dict(msg.places)),), None, None
         except Exception as error:  # noqa: BLE001 a validator that raises refuses
             return (f"validation failed: {error!r}",), None, None
 
@@ -379,6 +379,12 @@ class Life:
     def _go_on_stopping(self, child_id: str) -> None:
         if self.stopping is not None and self.stopping.waiting == child_id:
             self._stop_next()
+
+
+def _placed(text: str, places: Mapping[str, str]) -> str:
+    """Return a refusal with the place of the key that it begins with; without one, the first place."""
+    place = place_of(text.partition(": ")[0], places) or next(iter(places.values()), None)
+    return text if place is None else f"{place}: {text}"
 
 
 _TAKES: dict[type[Message], Callable[[Life, Any], None]] = {

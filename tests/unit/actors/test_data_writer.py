@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from tests.unit.actors.turns import Turns, copied
 from tests.unit.stores.made import bar, equity, fill, gap, order, parent, position, refusal, trade
@@ -423,6 +424,30 @@ def test_state_when_snapshot_and_restored_then_goes_on_the_same() -> None:
     ack = StoreAck(3, 3, None, 0)
     assert other.give(again, ack, trade(9)) == turns.give(writer, ack, trade(9))
     assert other.until(again, SECOND) == turns.until(writer, SECOND)
+
+
+def test_sizes_when_they_change_live_then_the_new_ones_hold() -> None:
+    """A smaller batch from the next row on, and a smaller queue lets the oldest of the market go."""
+    turns = Turns(config(size=5))
+    writer = begun(turns)
+    turns.give(writer, trade(1))
+    turns.config = config(size=2)
+    assert rows(turns.give(writer, ConfigChanged("b"), trade(2))) == [(trade(1), trade(2))]
+    turns.config = config(size=5, most=2)
+    turns.give(writer, ConfigChanged("c"), trade(3), trade(4), trade(5))
+    assert (writer.state.market, writer.state.dropped["Trade"]) == ([trade(4), trade(5)], 1)
+
+
+def test_interval_when_it_changes_live_then_what_waits_already_waits_no_longer_than_the_new_one() -> None:
+    """A timer of a minute is not waited out."""
+    turns = Turns(config())
+    writer = begun(turns)
+    turns.config = replace(turns.config, store=replace(turns.config.store, flush_interval=60 * SECOND))
+    turns.give(writer, ConfigChanged("b"), trade(1))
+    turns.config = config()
+    assert turns.give(writer, ConfigChanged("c")) == []
+    assert rows(turns.until(writer, 500 * MS)) == [(trade(1),)]
+    assert (rows(turns.until(writer, 90 * SECOND)), turns.timers) == ([], [])
 
 
 def test_message_when_it_is_none_of_its_own_then_is_a_defect() -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
+import msgspec
+
 from tests.unit.stores.made import BTC, fill, trade
 from tradefan.actors.data_writer import DataWriter, DataWriterState, DataWriterView, DataWriterWiring
 from tradefan.config.schema import Config
 from tradefan.config.services import StoreConfig
 from tradefan.drivers.virtual import VirtualDriver
-from tradefan.messages.control import LogLine, StopAll
+from tradefan.messages.control import LogLine, StopAll, SwapConfig
 from tradefan.messages.orders import AskPositions
 from tradefan.messages.union import decode
 from tradefan.runtime.kernel import Kernel
@@ -39,7 +41,7 @@ def driver(machine: StoreMachine, lines: list[LogLine]) -> VirtualDriver:
             on_exhausted="escalate",
         ),
         decode_message=decode,
-        decode_config=lambda _payload: CONFIG,
+        decode_config=lambda payload: msgspec.msgpack.decode(payload, type=Config),
     )
     kernel = Kernel(system, CONFIG, "test", now_ns=0)
     return VirtualDriver(kernel, {"store": machine}, on_log=lambda _now, line: lines.append(line))
@@ -66,6 +68,28 @@ def test_rows_when_the_store_is_slow_then_all_arrive_within_its_room() -> None:
     assert (view(run).under_way, view(run).waiting, view(run).applied_lsn) == (0, 0, 100)
     assert (len(machine.file.trades(BTC)), len(machine.file.fills())) == (100, 100)
     assert [line for line in lines if line.level != "info"] == []
+
+
+def test_sizes_when_a_swap_changes_them_then_the_next_row_goes_by_the_new_ones() -> None:
+    """What is `live` in the schema is in force between two turns: size, age and room."""
+    machine = StoreMachine(StoreFile(":memory:"))
+    run = driver(machine, [])
+    run.run_for(MS)
+    for store, number, stored in (
+        (StoreConfig(batch_size=1_000, flush_interval=60 * SECOND), 1, 0),
+        (StoreConfig(batch_size=2, flush_interval=60 * SECOND), 2, 2),
+        (StoreConfig(batch_size=1_000, flush_interval=10 * MS), 3, 3),
+        (StoreConfig(batch_size=1_000, flush_interval=60 * SECOND, queue_max=1), 4, 3),
+    ):
+        payload = msgspec.msgpack.encode(Config(store=store))
+        run.inject(RIM, SwapConfig(f"c{number}", payload))
+        run.run_for(MS)
+        run.inject(WRITER, trade(number))
+        run.run_for(50 * MS)
+        assert view(run).stored == stored
+    run.inject(WRITER, trade(5))
+    run.run_for(MS)
+    assert (view(run).waiting, view(run).dropped["Trade"]) == (1, 1)
 
 
 def test_stop_when_rows_wait_then_the_system_ends_with_all_of_them_stored() -> None:

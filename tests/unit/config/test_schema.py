@@ -183,13 +183,13 @@ def test_development_then_a_parent_of_5_btc_passes_its_limits() -> None:
 
 def test_production_then_passes_check_and_names_what_it_lacks() -> None:
     """Real money needs keys, a venue that this version does not trade, and a word; paper needs nothing."""
-    assert missing_to_run(environment("production").config, lambda reference: False) == (
+    assert missing_to_run(environment("production").config, lambda reference: f"{reference} is not set") == (
         "api_key of binance:main (accounts.binance:main.api_key: ${BINANCE_API_KEY} is not set)",
         "api_secret of binance:main (accounts.binance:main.api_secret: ${BINANCE_API_SECRET} is not set)",
         "a connection to binance accounts: this version trades on paper only (binance:main)",
         "your word that real money is wanted (production.confirm: true)",
     )
-    assert missing_to_run(environment("staging").config, lambda reference: False) == ()
+    assert missing_to_run(environment("staging").config, lambda reference: f"{reference} is not set") == ()
 
 
 @pytest.mark.parametrize("name", ENVIRONMENTS)

@@ -129,3 +129,30 @@ def test_tasks_when_a_link_is_started_again_while_the_old_one_still_cleans_up_th
     )
     assert (code, left, lives.running) == (0, [], 0)
     assert not [line for line in lines if line.level == "critical"]
+
+
+def test_stop_when_it_begins_then_that_is_told_once_while_all_still_run() -> None:
+    """A supervisor is to know that it takes a while, not that it has taken one."""
+    lives, told = Lives(), []
+    system = build({"a": {}}, ports=(PortSpec("p", "a"),))
+    driver = LiveDriver(
+        kernel_of(system),
+        {},
+        {"p": link("p", ("wait",), lives)},
+        clock=SteadyClock(),
+        log=lambda *_: None,
+        on_stop=lambda: told.append(lives.running),
+    )
+
+    async def work() -> None:
+        running = asyncio.ensure_future(driver.run())
+        async with asyncio.timeout(5):
+            while not lives.running:
+                await asyncio.sleep(0.002)
+        assert told == []
+        driver.stop()
+        driver.stop()
+        await running
+
+    uvloop.run(work())
+    assert told == [1]

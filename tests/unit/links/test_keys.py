@@ -16,8 +16,9 @@ import pytest
 
 from tradefan.config.schema import AccountConfig
 from tradefan.errors import Outage, Refused
-from tradefan.links.keys import PLACES, KeyLocks, fingerprint, read_secret
+from tradefan.links.keys import PLACES, KeyLocks, fingerprint
 from tradefan.links.lock import NameLock
+from tradefan.links.secret import read_secret
 
 REAL = AccountConfig(venue="binance", api_key="${TEST_KEY}", api_secret="${TEST_SECRET}")
 PAPER = AccountConfig(venue="paper")
@@ -216,8 +217,14 @@ def test_secret_when_referred_to_then_read_from_variable_or_file(tmp_path: Path)
     assert read_secret(f"${{file:{path}}}") == "s3cret"
 
 
-@pytest.mark.parametrize("reference", ["", "plain", "${NOT_SET_ANYWHERE}", "${file:/nowhere/key}"])
+@pytest.mark.parametrize("reference", ["plain", "${NOT_SET_ANYWHERE}", "${file:/nowhere/key}"])
 def test_secret_when_the_reference_leads_to_nothing_then_refused(reference: str) -> None:
     """By the reference, never by what might lie behind it."""
     with pytest.raises(Refused, match="NO_SECRET"):
         read_secret(reference)
+
+
+def test_key_when_an_account_has_none_then_refused(tmp_path: Path) -> None:
+    """Two accounts without a key would share a lock."""
+    with pytest.raises(Refused, match="NO_SECRET"):
+        KeyLocks([tmp_path]).take({"binance:main": AccountConfig(venue="binance")}, tmp_path)

@@ -12,7 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from tradefan.config.services import NotifierConfig
-from tradefan.notifiers.forms import KINDS, TEXT_MAX, Notice, Receiver, post_of, taken
+from tradefan.notifiers.forms import KINDS, TEXT_MAX, Notice, Receiver, post_of, secret_parts, taken
 from tradefan.units import SECOND
 
 NOTICE = Notice(
@@ -43,6 +43,7 @@ def test_webhook_then_has_everything_as_json() -> None:
             "where": "TradeFan development",
             "fields": {"price": "94"},
             "others": 2,
+            "gravest": None,
             "text": TEXT,
         },
     )
@@ -100,3 +101,37 @@ def test_text_when_long_or_odd_then_is_cut_and_moves_no_cursor() -> None:
     assert len(long.text) <= TEXT_MAX
     odd = Notice(0, "error", "e", "w", {"text": "a\x1b[2Jb", "absent": None})
     assert odd.text == "[error] w: e text='a\\x1b[2Jb'"
+
+
+@pytest.mark.parametrize(
+    ("url", "echo"),
+    [
+        ("https://api.telegram.org/bot123:ABCdefGHI", "Cannot POST /bot123:ABCdefGHI/sendMessage"),
+        ("https://api.telegram.org/bot123:ABCdefGHI", "no bot of token 123:ABCdefGHI, nor ABCdefGHI"),
+        ("https://oapi.dingtalk.com/robot/send?access_token=TOKEN99", '{"access_token": "TOKEN99"}'),
+        ("https://example.org/a/s3cr%3Det", "no /a/s3cr=et, no /a/s3cr%3Det"),
+        ("https://me:passw0rd@example.org/a/", "me:passw0rd?"),
+    ],
+)
+def test_secret_parts_when_an_answer_repeats_them_then_nothing_of_them_is_left(url: str, echo: str) -> None:
+    """Whole, decoded, or one word of them, with what is around it in JSON or a page."""
+    for part in secret_parts(url, 4):
+        echo = echo.replace(part, "***")
+    assert "***" in echo
+    assert [word for word in ("ABC", "TOKEN99", "s3cr", "passw0rd") if word in echo] == []
+
+
+def test_secret_parts_when_they_are_short_then_are_words_of_everybody() -> None:
+    """What is taken out of the whole log must be no word of it."""
+    assert secret_parts("https://hooks.slack.com/services/T00/B00/XXXXXXXXXXXXXXXXXXXX", 16) == (
+        "https://hooks.slack.com/services/T00/B00/XXXXXXXXXXXXXXXXXXXX",
+        "/services/T00/B00/XXXXXXXXXXXXXXXXXXXX",
+        "XXXXXXXXXXXXXXXXXXXX",
+    )
+    assert secret_parts("http://127.0.0.1/x", 19) == ()
+
+
+def test_text_when_something_was_held_back_then_says_the_gravest() -> None:
+    """That one may be why somebody has to get up."""
+    notice = Notice(0, "error", "notices_held", "TradeFan test", {}, 7, "kill")
+    assert notice.text == "[error] TradeFan test: notices_held (and 7 more, the gravest kill)"

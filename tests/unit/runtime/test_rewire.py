@@ -80,9 +80,10 @@ def begun(config: str) -> Kernel:
     return kernel
 
 
-def swap(kernel: Kernel, config: str, at_ns: int = T0) -> tuple[str, ...]:
+def swap(kernel: Kernel, config: str, at_ns: int = T0, **places: str) -> tuple[str, ...]:
     """Swap a configuration in; return why not."""
-    stepped = kernel.step(at_ns, [(RIM, SwapConfig(config, config.encode()))])
+    msg = SwapConfig(config, config.encode(), places=tuple(places.items()))
+    stepped = kernel.step(at_ns, [(RIM, msg)])
     (result,) = [effect for _, effect in stepped.effects if isinstance(effect, ConfigResult)]
     return result.errors
 
@@ -163,6 +164,17 @@ def test_swap_when_an_actor_cannot_be_built_then_nothing_changes() -> None:
     assert (kernel.config, actor(kernel, "a").settings, "b" in kernel.refs) == ("config", "1", False)
     assert swap(kernel, "a=impossible") == ("a: expected what can be",)
     assert actor(kernel, "a").settings == "1"
+
+
+def test_swap_when_refused_then_the_place_of_its_key_is_said() -> None:
+    """As whoever reads the files says it; what is refused as a whole is placed at what differs first."""
+    kernel = begun("a=1")
+    assert swap(kernel, "a=2 b=impossible", a="x.yaml:1", b="x.yaml:2") == (
+        "x.yaml:2: b: expected what can be",
+    )
+    kernel.step(T0, [(RIM, StopAll(T0 + 60 * SECOND))])
+    text = "other actors would begin, and the daemon is about to stop"
+    assert swap(kernel, "a=1 b=1", b="x.yaml:2") == (f"x.yaml:2: {text}",)
 
 
 def test_swap_when_a_stop_is_under_way_then_no_actor_comes_or_goes() -> None:
