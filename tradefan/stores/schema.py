@@ -160,9 +160,10 @@ TABLES: dict[type[msgspec.Struct], Table] = {
     IndicatorPoint: _table(
         IndicatorPoint,
         "indicators",
-        "owner name instrument at_ns",
+        "owner name instrument at_ns ordinal",
         tags="owner instrument name",
         time="at_ns",
+        apart="ordinal",
     ),
     TcaUpdate: _named(
         "tca",
