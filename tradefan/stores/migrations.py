@@ -144,6 +144,16 @@ ALTER TABLE numbered RENAME TO indicators;
 """
 """A step may record one name several times; the instant told them not apart."""
 
+_ASKED = """
+DROP INDEX fills_at;
+CREATE INDEX fills_at ON fills (event_ns, lsn, trade_id);
+CREATE INDEX fills_of_instrument ON fills (instrument, event_ns, lsn, trade_id);
+CREATE INDEX equity_at ON equity (at_ns, account);
+CREATE INDEX indicators_at ON indicators (at_ns, name, instrument, owner);
+CREATE INDEX indicators_of ON indicators (instrument, name, at_ns, owner);
+"""
+"""In the order of answers (`stores/queries.py`): their newest rows are found without all the others."""
+
 MIGRATIONS: tuple[str, ...] = (
     _FIRST,
     _LSN_OF_PICTURES,
@@ -153,6 +163,7 @@ MIGRATIONS: tuple[str, ...] = (
     _POINTS,
     _MACHINE,
     _ORDINALS,
+    _ASKED,
 )
 """Script n leads from `user_version` n to n + 1."""
 STORE_VERSION = len(MIGRATIONS)
