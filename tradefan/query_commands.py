@@ -159,17 +159,16 @@ class _Words:
             "owner": owner,
             "account": account,
             "name": name,
+            "source": source,
         }
-        known = SHAPES[kind.value].filters
+        known = (*SHAPES[kind.value].filters, *(("source",) if kind is Kinds.BARS else ()))
         for word, value in given.items():
             option = "--symbol" if word == "instrument" else f"--{word}"
             if value is not None and word not in known:
                 allowed = ", ".join("--symbol" if one == "instrument" else f"--{one}" for one in known)
                 raise Refused("BAD_OPTIONS", f"{option}: {kind.value} are chosen by {allowed}")
-            if value is None and word in ("instrument", "timeframe") and kind is Kinds.BARS:
-                raise Refused("BAD_OPTIONS", f"{option}: expected one, bars are asked for by it")
-        if kind is Kinds.TRADES and symbol is None:
-            raise Refused("BAD_OPTIONS", "--symbol: expected one, trades are asked for by it")
+            if value is None and word in SHAPES[kind.value].needed:
+                raise Refused("BAD_OPTIONS", f"{option}: expected one, {kind.value} are asked for by it")
         if timeframe is not None:
             parse_duration(timeframe)
         self.source = None if source is None else source.value

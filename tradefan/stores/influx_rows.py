@@ -17,7 +17,7 @@ import aiohttp
 from tradefan.errors import Outage
 from tradefan.stores.influx import InfluxSettings, ServerError, open_client
 from tradefan.stores.queries import FOREVER, SHAPES, Kind, NotInStore, Question, Shape
-from tradefan.stores.schema import MEASUREMENTS
+from tradefan.stores.schema import MEASUREMENTS, is_optional
 from tradefan.units import MS
 
 _NS_MAX = 9_223_372_036_854_775_806 - 2 * MS
@@ -82,7 +82,10 @@ class InfluxRows:
         )
         series = await self._ask(query)
         rows = [dict(zip(one["columns"], row, strict=True)) for one in series for row in one["values"]]
-        return [tuple(_value(row, name, forms.get(name)) for name in names) for row in rows]
+        texts = [name for name, form in forms.items() if form == "text"]
+        # A tag that is empty is left out; what may be absent is absent.
+        absent = {name: "" for name in texts if not is_optional(shape.message, name)}
+        return [tuple(_value(row, name, forms.get(name), absent.get(name)) for name in names) for row in rows]
 
     async def _ask(self, query: str) -> list[dict[str, Any]]:
         client = open_client(self._settings)
@@ -109,14 +112,15 @@ def _order(shape: Shape) -> Any:  # noqa: ANN401 a key for `sort`
     return lambda row: (row[at], *(0 if row[place] is None else row[place] for place in places))
 
 
-def _value(row: dict[str, Any], name: str, form: str | None) -> Any:  # noqa: ANN401 whatever a column holds
+def _value(row: dict[str, Any], name: str, form: str | None, absent: str | None) -> Any:  # noqa: ANN401
+    """Return what a column holds, `absent` where the point has none."""
     value = row.get(name)
-    if form == "text":
-        return value or ""
-    if form == "decimal" and value is not None:
+    if value is None:
+        return absent
+    if form == "decimal":
         # The float stands alone where it prints as that Decimal.
         return row.get(f"{name}_exact") or repr(float(value))
-    if form == "float" and value is not None:
+    if form == "float":
         return float(value)
     return value
 

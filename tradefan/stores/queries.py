@@ -110,7 +110,7 @@ SHAPES: dict[Kind, Shape] = {
 
 
 class Question(Struct, frozen=True):
-    """What is asked; a filter that is None lets all through."""
+    """What is asked; a filter that is None lets all through. Only bars have a `source`."""
 
     kind: Kind
     instrument: str | None = None
@@ -292,6 +292,8 @@ def _checked(question: Question) -> Question:
         raise Refused("BAD_LIMIT", f"limit: expected 1 to {LIMIT_MAX}, got {question.limit}")
     if question.start_ns >= question.end_ns:
         raise Refused("BAD_RANGE", "expected a start before the end")
+    if question.source != "feed" and question.kind != "bars":
+        raise Refused("BAD_QUESTION", f"source: bars have one, {question.kind} do not")
     for name in SHAPES[question.kind].needed:
         if getattr(question, name) is None:
             raise Refused("BAD_QUESTION", f"{name}: expected one, {question.kind} are asked for by it")

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from decimal import Decimal
 from enum import StrEnum
+from functools import cache
 from types import NoneType, UnionType
 from typing import Any, Literal, NamedTuple, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -272,6 +273,7 @@ def is_optional(kind: type[msgspec.Struct], column: str) -> bool:
     return NoneType in get_args(hint)
 
 
+@cache
 def _hints(kind: type[msgspec.Struct]) -> dict[str, Any]:
     """Return the types of columns; those of a part that is laid open stand in its place."""
     hints = get_type_hints(kind)

@@ -132,6 +132,8 @@ def test_market_data_when_bounded_then_the_newest_that_fit(queries: Queries) -> 
         (lambda q: q.market_data(BTC, "1m", limit=LIMIT_MAX + 1), "BAD_LIMIT"),
         (lambda q: q.market_data(BTC, "1m", 5, 5), "BAD_RANGE"),
         (lambda q: q.ask(Question("trades")), "BAD_QUESTION"),
+        (lambda q: q.ask(Question("trades", BTC, source="user")), "BAD_QUESTION"),
+        (lambda q: q.ask(Question("indicators", source="user")), "BAD_QUESTION"),
         (lambda q: q.ask(Question("bars", BTC)), "BAD_QUESTION"),
     ],
 )
