@@ -28,6 +28,8 @@ SOURCES: tuple[Source, ...] = ("venue", "feed", "user")
 """Where bars come from: the venue's own (`tradefan data import`), ours of what the feed said, those that a
 user stored. Where several have one, the first of these is taken."""
 LIMIT_MAX = 1_000_000
+CACHE_ROWS_MAX = 2_000_000
+"""Rows of all answers that are kept; a larger one is not."""
 FOREVER = 2**63 - 1
 BAR_COLUMNS = ("open_ns", "open", "high", "low", "close", "volume")
 BAR_FORMS: tuple[Form, ...] = ("int", "float", "float", "float", "float", "float")
@@ -156,13 +158,21 @@ class Rows(Protocol):
 class Cache:
     """Answers that were given within the last moment, in this process; the least used go first."""
 
-    def __init__(self, now_s: Callable[[], float], ttl_s: float = 1.0, most: int = 256) -> None:
-        """Keep at most so many answers, each for so long."""
+    def __init__(
+        self,
+        now_s: Callable[[], float],
+        ttl_s: float = 1.0,
+        most: int = 256,
+        rows_max: int = CACHE_ROWS_MAX,
+    ) -> None:
+        """Keep at most so many answers of so many rows, each for so long."""
         self.hits = 0
         self.misses = 0
         self._now_s = now_s
         self._ttl_s = ttl_s
         self._most = most
+        self._rows_max = rows_max
+        self._rows = 0
         self._kept: OrderedDict[Any, tuple[float, Any]] = OrderedDict()
 
     def get(self, key: Any) -> Any:  # noqa: ANN401 whatever was put there
@@ -176,21 +186,34 @@ class Cache:
         return found[1]
 
     def put(self, key: Any, value: Any) -> None:  # noqa: ANN401
-        """Keep a value under a key from now on."""
-        self._kept[key] = (self._now_s(), value)
-        self._kept.move_to_end(key)
-        if len(self._kept) > self._most:
-            self._kept.popitem(last=False)
+        """Keep a value under a key from now on; what is too old goes, then the least used until it fits."""
+        now_s = self._now_s()
+        for old in [one for one, (at_s, _) in self._kept.items() if one == key or now_s - at_s > self._ttl_s]:
+            self._drop(old)
+        if _size(value) > self._rows_max:
+            return
+        self._kept[key] = (now_s, value)
+        self._rows += _size(value)
+        while len(self._kept) > self._most or self._rows > self._rows_max:
+            self._drop(next(iter(self._kept)))
+
+    def _drop(self, key: Any) -> None:  # noqa: ANN401
+        self._rows -= _size(self._kept.pop(key)[1])
 
     def clear(self) -> None:
         """Forget everything: something was stored."""
         self._kept.clear()
+        self._rows = 0
 
     @property
     def hit_rate(self) -> float | None:
         """Return the share of questions that were answered from here, None before the first."""
         asked = self.hits + self.misses
         return self.hits / asked if asked else None
+
+
+def _size(value: object) -> int:
+    return len(value) if isinstance(value, Columns) else 1
 
 
 class Queries:

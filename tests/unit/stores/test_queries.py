@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import re
+import weakref
 from collections.abc import Sequence
 from decimal import Decimal
 from itertools import combinations
@@ -279,6 +280,45 @@ def test_cache_when_full_then_the_least_used_goes(clock: Clock) -> None:
     assert cache.get("a") == 1
     cache.put("c", 3)
     assert (cache.get("a"), cache.get("b"), cache.get("c")) == (1, None, 3)
+
+
+def test_cache_when_an_answer_is_too_old_then_it_goes_with_the_next_one(clock: Clock) -> None:
+    """Nothing is held that is never given again."""
+    cache = Cache(clock)
+    answers = [columns_of(("a",), ("int",), [(number,)], exact=False) for number in range(3)]
+    gone = weakref.ref(answers[0])
+    for answer in answers:
+        cache.put(answer["a"][0], answer)
+    clock.now_s += 1.1
+    del answers, answer
+    cache.put("next", 1)
+    assert gone() is None
+    assert cache.get("next") == 1
+
+
+def test_cache_when_answers_are_large_then_their_rows_are_bounded(clock: Clock) -> None:
+    """The least used go until the newest fits; one that never fits is not kept."""
+
+    def rows(count: int) -> Columns:
+        return columns_of(("a",), ("int",), [(1,)] * count, exact=False)
+
+    cache = Cache(clock, rows_max=10)
+    for key, count in (("a", 4), ("b", 4), ("c", 3)):
+        cache.put(key, rows(count))
+    assert [cache.get(key) is not None for key in "abc"] == [False, True, True]
+    cache.put("b", rows(1))
+    cache.put("d", rows(6))
+    assert [cache.get(key) is not None for key in "bcd"] == [True, True, True]
+    cache.put("e", rows(11))
+    assert (cache.get("e"), cache.get("d") is not None) == (None, True)
+
+
+def test_answer_when_somebody_would_change_it_then_numpy_refuses(queries: Queries) -> None:
+    """The next one who asks is given the same arrays."""
+    for found in (run(queries.market_data(BTC, "1m")), run(queries.ask(Question("fills"), exact=True))):
+        for name in found:
+            with pytest.raises(ValueError, match="read-only"):
+                found[name][:] = found[name][0]
 
 
 # --- columns --------------------------------------------------------------------------------------------
