@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Iterator
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
@@ -269,6 +270,21 @@ async def test_link_when_cancelled_in_an_answer_then_the_next_one_reads_its_own(
     async with linked(server) as bench:
         assert (await bench.write(1, [trade(99_999)])).written == 1
     assert server.entries(MARKET)[-1]["trade_id"] == "99999"
+
+
+async def test_user_when_his_rights_are_those_of_the_docs_then_they_are_enough(tmp_path: Path) -> None:
+    """For batches, the status, and what is too late for its stream."""
+    page = Path(__file__).parents[2] / "docs" / "redis.md"
+    found = re.search(r"few rights needs `([^`]+)`", page.read_text().replace("\n", " "))
+    assert found is not None
+    with RedisServer(tmp_path) as server:
+        rights = [f"+{name.lower()}" for name in found[1].split()]
+        server.ask("ACL", "SETUSER", "few", "on", ">secret", "~*", *rights)
+        server.ask("XADD", MARKET, f"{T0 // MS + 10**9}-1", "type", "Trade")
+        async with linked(server, username="few", password="secret") as bench:
+            assert (await bench.write(1, [quote(1.0, 2.0), trade(1), fill(1, 1)])).written == 3
+            await bench.until(lambda: server.ask("EXISTS", "status") == 1)
+            assert bench.failures() == []
 
 
 async def test_password_when_it_is_asked_for_then_by_reference_only(tmp_path: Path) -> None:
