@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import csv
 import json
+import re
 from collections.abc import Iterator
 from decimal import Decimal
 from importlib import import_module
@@ -206,6 +207,15 @@ def test_export_when_written_then_every_row_is_exact_and_no_file_is_overwritten(
     shown = json.loads(daemon.run("data", "show", "fills", "--limit", "1000", "--json").stdout)
     assert [row["qty"] for row in rows] == [row["qty"] for row in shown]
     assert [int(row["event_ns"]) for row in rows] == [row["event_ns"] for row in shown]
+    assert "older ones" not in done.stderr
+    whole = daemon.run("data", "export", "fills", "--limit", str(len(rows)), "--out", "-")
+    assert (whole.stdout, "older ones" in whole.stderr) == (out.read_text(), False)
+    newest = daemon.run("data", "export", "fills", "--limit", "1", "--out", "-")
+    assert [*csv.DictReader(newest.stdout.splitlines())] == rows[-1:]
+    told = re.search(r"older ones are there: --until (\S+) reaches them", newest.stderr)
+    assert told is not None
+    rest = daemon.run("data", "export", "fills", "--until", told[1], "--out", "-")
+    assert [*csv.DictReader(rest.stdout.splitlines())][: len(rows) - 1] == rows[:-1]
     again = daemon.run("data", "export", "fills", "--out", str(out))
     assert (again.returncode, "is there already" in again.stderr) == (2, True)
     lines = daemon.run("data", "export", "equity", "--format", "jsonl", "--out", "-")
