@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import orjson
 import typer
+from msgspec.structs import replace
 
 from tradefan.errors import Outage, Refused
 from tradefan.terminal import AsJson, ConfigDir, Env, Sets, instant, print_json
-from tradefan.units import SECOND, iso, parse_duration, plain
+from tradefan.units import MS, SECOND, iso, parse_duration, plain
 
 if TYPE_CHECKING:
     from tradefan.environment import Environment
@@ -133,6 +134,10 @@ def data_export(
         with _opened(out) as file:
             _write_lines(found, file, form)
     print(f"{len(found)} rows of {kind.value} to {out}", file=sys.stderr)
+    if len(found) == limit and _has_older(found, env, config, sets, store, words):
+        first_ns = int(found[_instants(words)][0])
+        # Rows of that millisecond come again, so that none is left out.
+        print(f"older ones are there: --until {iso(first_ns + MS)} reaches them", file=sys.stderr)
 
 
 class _Words:
@@ -159,17 +164,16 @@ class _Words:
             "owner": owner,
             "account": account,
             "name": name,
+            "source": source,
         }
-        known = SHAPES[kind.value].filters
+        known = (*SHAPES[kind.value].filters, *(("source",) if kind is Kinds.BARS else ()))
         for word, value in given.items():
             option = "--symbol" if word == "instrument" else f"--{word}"
             if value is not None and word not in known:
                 allowed = ", ".join("--symbol" if one == "instrument" else f"--{one}" for one in known)
                 raise Refused("BAD_OPTIONS", f"{option}: {kind.value} are chosen by {allowed}")
-            if value is None and word in ("instrument", "timeframe") and kind is Kinds.BARS:
-                raise Refused("BAD_OPTIONS", f"{option}: expected one, bars are asked for by it")
-        if kind is Kinds.TRADES and symbol is None:
-            raise Refused("BAD_OPTIONS", "--symbol: expected one, trades are asked for by it")
+            if value is None and word in SHAPES[kind.value].needed:
+                raise Refused("BAD_OPTIONS", f"{option}: expected one, {kind.value} are asked for by it")
         if timeframe is not None:
             parse_duration(timeframe)
         self.source = None if source is None else source.value
@@ -206,6 +210,22 @@ def _ask(env: str, config: Path | None, sets: list[str] | None, store: Stores, w
             )
         )
     return asyncio.run(queries.ask(question, exact=True))
+
+
+def _has_older(
+    found: Columns, env: str, config: Path | None, sets: list[str] | None, store: Stores, words: _Words
+) -> bool:
+    """Say whether there are rows behind those that the limit let through."""
+    instants = found[_instants(words)]
+    tied = int((instants == instants[0]).sum())
+    words.question = replace(words.question, end_ns=int(instants[0]) + 1, limit=tied + 1)
+    return len(_ask(env, config, sets, store, words)) > tied
+
+
+def _instants(words: _Words) -> str:
+    from tradefan.stores.queries import SHAPES
+
+    return SHAPES[words.question.kind].at
 
 
 def make_queries(environment: Environment, store: str = Stores.SQLITE) -> Queries:

@@ -188,12 +188,22 @@ def parse_duration(text: str) -> int:
     return ns
 
 
-def since_ns(text: str, now_ns: int) -> int:
-    """Return the instant that `10m` (so long ago) or `2026-03-05T12:00:00Z` names.
+def since_ns(text: str | datetime, now_ns: int) -> int:
+    """Return the instant that `10m` (so long ago), `2026-03-05T12:00:00Z` or a datetime names.
 
     Raises:
-        Refused: BAD_DURATION or BAD_INSTANT when it is neither.
+        Refused: BAD_DURATION or BAD_INSTANT when it is none, or a datetime of no zone: a text without one
+            is UTC everywhere, but who makes a datetime may well have meant his own clock.
     """
+    if isinstance(text, datetime):
+        if text.tzinfo is None:
+            raise Refused("BAD_INSTANT", f"expected a datetime with a zone, got {text!r}: UTC, perhaps?")
+        return _ns_of(text, str(text))
+    if not isinstance(text, str):
+        raise Refused(
+            "BAD_INSTANT",
+            f"expected a text such as 10m or 2026-01-31T12:00:00Z, or a datetime, got {text!r:.{_SHOWN_MAX}}",
+        )
     if text[-1:].isalpha() and text[:-1].rstrip("m").isdecimal():
         return now_ns - parse_duration(text)
     return parse_iso(text)
@@ -218,7 +228,10 @@ def parse_iso(text: str) -> int:
             "BAD_INSTANT",
             f"expected an instant such as 2026-01-31T12:00:00Z, got {text!r:.{_SHOWN_MAX}}",
         ) from error
-    moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
+    return _ns_of(moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment, text)
+
+
+def _ns_of(moment: datetime, text: str) -> int:
     whole = int(moment.replace(microsecond=0).timestamp())
     ns = whole * SECOND + moment.microsecond * US
     if not -NS_MAX <= ns <= NS_MAX:

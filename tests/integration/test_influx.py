@@ -365,6 +365,30 @@ async def test_credit_when_a_batch_is_done_then_there_is_room_for_another(shared
         assert bench.said[2:] == [Credit("influx", 3), PointsWritten(1, 1)]
 
 
+async def test_user_when_he_may_make_no_database_then_writes_into_the_one_that_is_his(tmp_path: Path) -> None:
+    """Whether it is there the answer to a write says; where it is not, that is the reason."""
+    with Influxd(tmp_path, auth=True) as server:
+        server.ask("CREATE USER root WITH PASSWORD 'r00t' WITH ALL PRIVILEGES")
+        server.login = {"u": "root", "p": "r00t"}
+        server.ask("CREATE DATABASE mine")
+        server.ask("CREATE USER tf WITH PASSWORD 'secret'")
+        server.ask("GRANT ALL ON mine TO tf")
+        async with linked(server, "mine", username="tf", password="secret") as bench:
+            assert (await bench.write(1, [trade(1)])).written == 1
+            assert bench.failures() == []
+        assert len(read(server, "trades", "mine")) == 1
+        async with linked(server, "others", username="tf", password="secret") as bench:
+            bench.give(1, [trade(1)])
+            await bench.until(lambda: bool(bench.failures()))
+            assert 'database not found: "others"' in bench.failures()[0]
+            server.ask("CREATE DATABASE others")
+            server.ask("GRANT ALL ON others TO tf")
+            await bench.until(lambda: 1 in bench.answers(), 15)
+        async with linked(server, "mine", username="tf", password="wrong") as bench:
+            await bench.until(lambda: bool(bench.failures()))
+            assert "authorization failed" in bench.failures()[0]
+
+
 async def test_password_when_the_server_asks_for_one_then_it_is_used(tmp_path: Path) -> None:
     """Without it the reason is said, and nothing is set aside."""
     with Influxd(tmp_path, auth=True) as server:

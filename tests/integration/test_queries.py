@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import csv
 import json
+import re
 from collections.abc import Iterator
 from decimal import Decimal
 from importlib import import_module
@@ -13,15 +14,24 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from tests.integration.daemon_process import DaemonProcess
 from tests.services.influx import Influxd
-from tradefan.stores.influx import InfluxSettings
+from tests.unit.stores.made import BTC, equity, fill, indicator
+from tradefan.messages.control import StoreBatch
+from tradefan.stores.influx import InfluxSettings, open_client
 from tradefan.stores.influx_rows import InfluxRows
-from tradefan.stores.queries import Cache, Queries, Question
+from tradefan.stores.line_protocol import encode
+from tradefan.stores.queries import Cache, Kind, Queries, Question
+from tradefan.stores.sqlite import StoreFile
 from tradefan.stores.sqlite_rows import SqliteRows
+from tradefan.units import SECOND
 
 pytestmark = pytest.mark.slow
+
+T0 = 1_722_470_400 * SECOND
+TIED: tuple[Kind, ...] = ("equity", "indicators", "fills")
 
 KINDS = (
     Question("bars", "binance:BTC/USDT", "1s"),
@@ -104,6 +114,41 @@ def test_question_when_its_edge_lies_within_a_millisecond_then_the_same(
     assert asyncio.run(compare()) > 20
 
 
+@pytest.mark.parametrize("limit", range(1, 13))
+def test_question_when_many_share_an_instant_then_the_limit_cuts_alike(
+    tmp_path: Path, server: Influxd, limit: int
+) -> None:
+    """Accounts of one look, numbers of one turn; what a fill of others has not is absent in both."""
+    rows: list[Any] = [replace(equity(at), account=name) for at in (T0, T0 + 1) for name in ("x", "z", "y")]
+    rows += [
+        replace(indicator(T0, float(number), name), owner=owner, instrument=instrument, ordinal=number)
+        for name in ("slow", "fast")
+        for owner, instrument in (("b", BTC), ("a", BTC), ("a", ""))
+        for number in (2, 1)
+    ]
+    taken_back = (("9", fill(1, 3).qty), ("10", -fill(1, 3).qty))
+    rows += [replace(fill(T0, 3), trade_id=name, qty=qty, parent_id=None) for name, qty in taken_back]
+
+    async def both() -> None:
+        settings = InfluxSettings(server.url, "ties", 5.0)
+        client = open_client(settings)
+        await client.create_database()
+        await client.write("\n".join(encode(rows).lines).encode())
+        await client.close()
+        local, remote = SqliteRows(tmp_path / "store.db", tmp_path / "user.db"), InfluxRows(settings)
+        for kind in TIED:
+            one = Question(kind, limit=limit)
+            here = await Queries(local, Cache(lambda: 0.0)).ask(one, exact=True)
+            there = await Queries(remote, Cache(lambda: 0.0)).ask(one, exact=True)
+            assert 0 < len(here) <= limit
+            assert here == there, [*zip(here.rows(), there.rows(), strict=False)]
+
+    store = StoreFile(str(tmp_path / "store.db"))
+    store.write(StoreBatch(1, tuple(rows), 5))
+    store.close()
+    asyncio.run(both())
+
+
 def test_influx_when_asked_for_what_it_never_has_then_refused_and_market_data_goes_without(
     daemon: DaemonProcess, server: Influxd
 ) -> None:
@@ -133,6 +178,8 @@ def test_show_when_it_runs_beside_nothing_then_the_newest_rows(daemon: DaemonPro
     for words, text in (
         (("bars", "--symbol", "BTC/USDT"), "--timeframe: expected one"),
         (("equity", "--symbol", "BTC/USDT"), "--symbol: equity are chosen by --account"),
+        (("trades",), "--symbol: expected one, trades are asked for by it"),
+        (("trades", "--symbol", "BTC/USDT", "--source", "user"), "--source: trades are chosen by --symbol"),
         (("trades", "--symbol", "NONE/USDT"), "nothing is stored of 'NONE/USDT'"),
         (("fills", "--store", "influx", "--set", "influx.url="), "influx.url of development is empty"),
     ):
@@ -160,6 +207,15 @@ def test_export_when_written_then_every_row_is_exact_and_no_file_is_overwritten(
     shown = json.loads(daemon.run("data", "show", "fills", "--limit", "1000", "--json").stdout)
     assert [row["qty"] for row in rows] == [row["qty"] for row in shown]
     assert [int(row["event_ns"]) for row in rows] == [row["event_ns"] for row in shown]
+    assert "older ones" not in done.stderr
+    whole = daemon.run("data", "export", "fills", "--limit", str(len(rows)), "--out", "-")
+    assert (whole.stdout, "older ones" in whole.stderr) == (out.read_text(), False)
+    newest = daemon.run("data", "export", "fills", "--limit", "1", "--out", "-")
+    assert [*csv.DictReader(newest.stdout.splitlines())] == rows[-1:]
+    told = re.search(r"older ones are there: --until (\S+) reaches them", newest.stderr)
+    assert told is not None
+    rest = daemon.run("data", "export", "fills", "--until", told[1], "--out", "-")
+    assert [*csv.DictReader(rest.stdout.splitlines())][: len(rows) - 1] == rows[:-1]
     again = daemon.run("data", "export", "fills", "--out", str(out))
     assert (again.returncode, "is there already" in again.stderr) == (2, True)
     lines = daemon.run("data", "export", "equity", "--format", "jsonl", "--out", "-")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Iterator
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
@@ -215,12 +216,48 @@ async def test_key_when_it_is_of_another_type_then_that_message_is_set_aside(ser
     assert len(server.entries("fills.binance")) == 1
 
 
-async def test_number_when_a_stream_is_ahead_then_the_server_chooses(server: RedisServer) -> None:
+async def test_hash_when_its_key_is_of_another_type_then_that_key_does_not_end(server: RedisServer) -> None:
+    """Somebody else's key has no time to live because ours would have had one."""
+    server.ask("RPUSH", f"top:{BTC}", "mine")
+    async with linked(server) as bench:
+        written = await bench.write(1, [quote(1.0, 2.0), fill(1, 1)])
+    assert (written.written, written.aside) == (1, {"Quote": 1})
+    assert "WRONGTYPE" in written.reason
+    assert server.ask("PTTL", f"top:{BTC}") == -1
+    assert server.ask("GET", f"price:{BTC}") == "1.5"
+
+
+async def test_number_when_a_stream_is_ahead_then_it_goes_behind_its_end(server: RedisServer) -> None:
     """An earlier daemon's clock was ahead: nothing is taken for what is there already."""
     server.ask("XADD", MARKET, f"{T0 // MS + 10**9}-1", "type", "Trade")
     async with linked(server) as bench:
         assert (await bench.write(1, [trade(1), trade(2)])).written == 2
     assert [one.get("trade_id") for one in server.entries(MARKET)] == [None, "1", "2"]
+
+
+async def test_number_when_a_stream_is_ahead_and_the_first_try_was_refused_then_nothing_is_lost(
+    server: RedisServer,
+) -> None:
+    """What a retry finds too late was not applied before: it is looked for, and is not there."""
+    server.ask("XADD", MARKET, f"{T0 // MS + 10**9}-1", "type", "Trade")
+    async with linked(server) as bench:
+        server.ask("CONFIG", "SET", "maxmemory", 1)
+        bench.give(1, [trade(1), fill(1, 1), trade(2)])
+        await bench.until(lambda: any("maxmemory" in one for one in bench.failures()))
+        server.ask("CONFIG", "SET", "maxmemory", 0)
+        await bench.until(lambda: 1 in bench.answers(), 5)
+        assert bench.answers()[1].written == 3
+    assert [one.get("trade_id") for one in server.entries(MARKET)] == [None, "1", "2"]
+    assert len(server.entries("fills.binance")) == 1
+
+
+async def test_number_when_another_daemon_has_it_then_both_entries_are_there(server: RedisServer) -> None:
+    """A number that is there with other fields is not ours."""
+    for number in range(10):
+        server.ask("XADD", MARKET, f"{T0 // MS + number}-1", "type", "Trade", "trade_id", f"other{number}")
+    async with linked(server) as bench:
+        assert (await bench.write(1, [trade(1), trade(2)])).written == 2
+    assert [one["trade_id"] for one in server.entries(MARKET)][10:] == ["1", "2"]
 
 
 async def test_link_when_cancelled_in_an_answer_then_the_next_one_reads_its_own(server: RedisServer) -> None:
@@ -233,6 +270,21 @@ async def test_link_when_cancelled_in_an_answer_then_the_next_one_reads_its_own(
     async with linked(server) as bench:
         assert (await bench.write(1, [trade(99_999)])).written == 1
     assert server.entries(MARKET)[-1]["trade_id"] == "99999"
+
+
+async def test_user_when_his_rights_are_those_of_the_docs_then_they_are_enough(tmp_path: Path) -> None:
+    """For batches, the status, and what is too late for its stream."""
+    page = Path(__file__).parents[2] / "docs" / "redis.md"
+    found = re.search(r"few rights needs `([^`]+)`", page.read_text().replace("\n", " "))
+    assert found is not None
+    with RedisServer(tmp_path) as server:
+        rights = [f"+{name.lower()}" for name in found[1].split()]
+        server.ask("ACL", "SETUSER", "few", "on", ">secret", "~*", *rights)
+        server.ask("XADD", MARKET, f"{T0 // MS + 10**9}-1", "type", "Trade")
+        async with linked(server, username="few", password="secret") as bench:
+            assert (await bench.write(1, [quote(1.0, 2.0), trade(1), fill(1, 1)])).written == 3
+            await bench.until(lambda: server.ask("EXISTS", "status") == 1)
+            assert bench.failures() == []
 
 
 async def test_password_when_it_is_asked_for_then_by_reference_only(tmp_path: Path) -> None:

@@ -39,6 +39,8 @@ class Influxd(Server):
         program = require("influxd")
         self.port, rpc = free_ports(2)
         self.url = f"http://127.0.0.1:{self.port}"
+        self.login: dict[str, str] = {}
+        """Name and password as `u` and `p`, where the server asks for them."""
         folder.mkdir(parents=True, exist_ok=True)
         config = folder / "influx.conf"
         text = _CONFIG.format(rpc=rpc, port=self.port, folder=folder, auth=str(auth).lower())
@@ -48,7 +50,9 @@ class Influxd(Server):
     def ask(self, query: str, db: str = "tradefan") -> list[dict[str, Any]]:
         """Return the series of a query's answer; errors of the server are the test's."""
         body = urllib.parse.urlencode({"q": query, "db": db, "epoch": "ns"}).encode()
-        with _OPENER.open(f"{self.url}/query", data=body, timeout=60) as answer:
+        with _OPENER.open(
+            f"{self.url}/query?{urllib.parse.urlencode(self.login)}", data=body, timeout=60
+        ) as answer:
             (result,) = json.loads(answer.read())["results"]
         assert "error" not in result, result["error"]
         series: list[dict[str, Any]] = result.get("series", [])

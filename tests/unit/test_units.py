@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 
 import pytest
@@ -59,6 +60,21 @@ def test_since_when_so_long_ago_that_no_record_holds_it_then_refused() -> None:
     for text in ("200000d", "9999-12-31T23:59:59Z", "0001-01-01"):
         with pytest.raises(Refused, match="BAD_"):
             since_ns(text, 1_800_000_000 * SECOND)
+
+
+def test_since_when_a_datetime_then_its_zone_counts() -> None:
+    """To the microsecond; one of no zone could be anybody's clock, a date is no instant."""
+    zone = timezone(timedelta(hours=2))
+    moment = datetime(2026, 3, 5, 14, 0, 0, 250_001, zone)
+    assert since_ns(moment, 0) == parse_iso("2026-03-05T12:00:00.250001Z")
+    assert since_ns(moment.astimezone(UTC), 0) == since_ns(moment, 0)
+    with pytest.raises(Refused, match="BAD_INSTANT: expected a datetime with a zone, got"):
+        since_ns(moment.replace(tzinfo=None), 0)
+    with pytest.raises(Refused, match="expected an instant from 1678 to 2261"):
+        since_ns(datetime.max.replace(tzinfo=UTC), 0)
+    for other in (moment.date(), 1.5):
+        with pytest.raises(Refused, match="BAD_INSTANT: expected a text such as 10m"):
+            since_ns(other, 0)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -107,6 +107,8 @@ class TraderState(Struct):
     told: dict[str, None] = {}
     recorded: dict[str, None] = {}
     """Names of numbers that were kept."""
+    ordinal: int = 0
+    """Numbers that were kept."""
 
 
 class TraderView(Struct, frozen=True):

@@ -150,8 +150,10 @@ def say(wish: SayWish, state: TraderState, wiring: TraderWiring, ctx: Context) -
                 ctx.log("warning", "not_recorded", owner=wiring.owner, name=name, code=no.code, text=no.text)
                 return
             state.recorded[name] = None
+            state.ordinal += 1
+            point = IndicatorPoint(wiring.owner, instrument, name, ctx.now_ns, value, state.ordinal)
             for store in wiring.stores:
-                ctx.send(store, IndicatorPoint(wiring.owner, instrument, name, ctx.now_ns, value))
+                ctx.send(store, point)
         case NoteWish(text):
             ctx.log("info", "strategy_note", owner=wiring.owner, text=clean(text))
         case AlertWish(text, severity):

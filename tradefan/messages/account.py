@@ -151,13 +151,17 @@ class HealthPoint(Fact, frozen=True, array_like=True, tag=True):
 
 
 class IndicatorPoint(Fact, frozen=True, array_like=True, tag=True):
-    """A number that a strategy recorded, for store and panels; `instrument` is empty where it is of none."""
+    """A number that a strategy recorded, for store and panels; `instrument` is empty where it is of none.
+
+    `ordinal` counts the numbers of a run of its trader: a step may record one name several times.
+    """
 
     owner: OwnerId
     instrument: InstrumentId
     name: str
     at_ns: int
     value: float
+    ordinal: int = 0
 
 
 class OwnBook(Fact, frozen=True, array_like=True, tag=True):

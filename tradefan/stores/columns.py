@@ -21,6 +21,7 @@ class Columns(Mapping[str, Any]):
     """Columns by name. Times are int64 ns since 1970 (UTC); absent numbers are NaN, absent texts None.
 
     Money and quantities are float64, which computes; asked for with `exact` they are Decimals.
+    Arrays are read-only: who asks the same again within a moment is given these. Change a copy.
     """
 
     def __init__(self, columns: Mapping[str, NDArray[Any]]) -> None:
@@ -29,6 +30,8 @@ class Columns(Mapping[str, Any]):
         if len(lengths) > 1:
             raise ValueError(f"expected columns of one length, got {sorted(lengths)}")
         self._columns = dict(columns)
+        for column in self._columns.values():
+            column.flags.writeable = False
         self._length = lengths.pop() if lengths else 0
 
     def __getitem__(self, name: str) -> NDArray[Any]:

@@ -50,6 +50,7 @@ ENCODE_AT_ONCE = 200
 """Points between two moments in which the loop does what is more urgent."""
 WAIT_MAX_S = 10.0
 _GREETING = 0
+_NOT_ADMIN = "requires admin privilege"
 
 
 class InfluxSettings(Struct, frozen=True):
@@ -253,7 +254,7 @@ class InfluxLink:
         try:
             async with asyncio.timeout(self._settings.timeout_s):
                 await client.ping()
-                await client.create_database()
+                await _make_database(client)
         except (aiohttp.ClientError, InfluxDBError, TimeoutError, OSError, ValueError) as error:
             raise self._outage(error) from error
 
@@ -272,6 +273,15 @@ class InfluxLink:
 
     def _outage(self, error: Exception) -> Outage:
         return Outage(f"{self._settings.url}: {type(error).__name__}: {error}".rstrip(": "))
+
+
+async def _make_database(client: Any) -> None:  # noqa: ANN401 see `open_client`
+    try:
+        await client.create_database()
+    except InfluxDBError as error:
+        # Who has rights on his database alone may make none: whether it is there the answer to a write says.
+        if _NOT_ADMIN not in str(error):
+            raise
 
 
 def _written(batch_id: int, rows: int, sent: Delivery) -> PointsWritten:

@@ -16,12 +16,11 @@ import aiohttp
 
 from tradefan.errors import Outage
 from tradefan.stores.influx import InfluxSettings, ServerError, open_client
-from tradefan.stores.queries import FOREVER, SHAPES, NotInStore, Question, Shape
-from tradefan.stores.schema import MEASUREMENTS
+from tradefan.stores.queries import FOREVER, SHAPES, Kind, NotInStore, Question, Shape
+from tradefan.stores.schema import MEASUREMENTS, is_optional
 from tradefan.units import MS
 
 _NS_MAX = 9_223_372_036_854_775_806 - 2 * MS
-_WITH_INSTRUMENTS = ("bars", "trades", "fills", "indicators")
 
 
 class InfluxRows:
@@ -37,8 +36,8 @@ class InfluxRows:
             raise NotInStore(f"InfluxDB has {question.kind} of the feed, not of {question.source}")
         shape = SHAPES[question.kind]
         found = await self._read(shape, question, question.start_ns, question.end_ns, question.limit)
-        if len(found) == question.limit and MEASUREMENTS[shape.message].apart:
-            at = shape.columns.index(shape.at) if shape.at in shape.columns else 0
+        if len(found) == question.limit and shape.then:
+            at = shape.columns.index(shape.at)
             first_ns = min(row[at] for row in found) // MS * MS
             edge = await self._read(
                 shape, question, max(first_ns, question.start_ns), min(first_ns + MS, question.end_ns), None
@@ -48,10 +47,13 @@ class InfluxRows:
         names = len(shape.columns)
         return [row[:names] for row in found[-question.limit :]]
 
-    async def instruments(self, symbol: str) -> Sequence[str]:
-        """Return the ids of which there are points, by symbol or id."""
+    async def instruments(self, symbol: str, kind: Kind | None = None) -> Sequence[str]:
+        """Return the ids of which there are points of a kind, or any, by symbol or id."""
         found: set[str] = set()
-        for measurement in _WITH_INSTRUMENTS:
+        kinds = [
+            one for one, shape in SHAPES.items() if "instrument" in shape.filters and kind in (one, None)
+        ]
+        for measurement in (MEASUREMENTS[SHAPES[one].message].name for one in kinds):
             series = await self._ask(f'SHOW TAG VALUES FROM "{measurement}" WITH KEY = "instrument"')
             found |= {row[1] for one in series for row in one["values"]}
         return sorted(name for name in found if symbol in (name, name.partition(":")[2]))
@@ -61,7 +63,7 @@ class InfluxRows:
     ) -> list[tuple[Any, ...]]:
         """Return columns of the shape, and what orders rows of one instant behind them; in no order."""
         table = MEASUREMENTS[shape.message]
-        names = (*shape.columns, *(() if shape.then in shape.columns else (shape.then,)))
+        names = tuple(dict.fromkeys((*shape.columns, *shape.then)))
         forms = dict(zip(shape.columns, shape.forms, strict=True))
         exact = [name for name, form in forms.items() if form == "decimal"]
         fields = ", ".join(f'"{name}"' for name in (*names, *(f"{name}_exact" for name in exact)))
@@ -80,7 +82,10 @@ class InfluxRows:
         )
         series = await self._ask(query)
         rows = [dict(zip(one["columns"], row, strict=True)) for one in series for row in one["values"]]
-        return [tuple(_value(row, name, forms.get(name)) for name in names) for row in rows]
+        texts = [name for name, form in forms.items() if form == "text"]
+        # A tag that is empty is left out; what may be absent is absent.
+        absent = {name: "" for name in texts if not is_optional(shape.message, name)}
+        return [tuple(_value(row, name, forms.get(name), absent.get(name)) for name in names) for row in rows]
 
     async def _ask(self, query: str) -> list[dict[str, Any]]:
         client = open_client(self._settings)
@@ -101,18 +106,21 @@ class InfluxRows:
 
 def _order(shape: Shape) -> Any:  # noqa: ANN401 a key for `sort`
     at = shape.columns.index(shape.at)
-    then = shape.columns.index(shape.then) if shape.then in shape.columns else len(shape.columns)
-    return lambda row: (row[at], row[then])
+    names = [*dict.fromkeys((*shape.columns, *shape.then))]
+    places = [names.index(name) for name in shape.then]
+    # Points of before ordinals have none.
+    return lambda row: (row[at], *(0 if row[place] is None else row[place] for place in places))
 
 
-def _value(row: dict[str, Any], name: str, form: str | None) -> Any:  # noqa: ANN401 whatever a column holds
+def _value(row: dict[str, Any], name: str, form: str | None, absent: str | None) -> Any:  # noqa: ANN401
+    """Return what a column holds, `absent` where the point has none."""
     value = row.get(name)
-    if form == "text":
-        return value or ""
-    if form == "decimal" and value is not None:
+    if value is None:
+        return absent
+    if form == "decimal":
         # The float stands alone where it prints as that Decimal.
         return row.get(f"{name}_exact") or repr(float(value))
-    if form == "float" and value is not None:
+    if form == "float":
         return float(value)
     return value
 

@@ -131,6 +131,39 @@ ALTER TABLE health ADD COLUMN network_out INTEGER NOT NULL DEFAULT 0;
 """
 """What the machine under the daemon has left."""
 
-MIGRATIONS: tuple[str, ...] = (_FIRST, _LSN_OF_PICTURES, _COSTS, _KLINES, _CURVE_ERROR, _POINTS, _MACHINE)
+_ORDINALS = """
+CREATE TABLE numbered (
+    owner TEXT NOT NULL, instrument TEXT NOT NULL, name TEXT NOT NULL, at_ns INTEGER NOT NULL,
+    value REAL NOT NULL, ordinal INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (owner, name, instrument, at_ns, ordinal)
+) STRICT, WITHOUT ROWID;
+INSERT INTO numbered (owner, instrument, name, at_ns, value)
+SELECT owner, instrument, name, at_ns, value FROM indicators;
+DROP TABLE indicators;
+ALTER TABLE numbered RENAME TO indicators;
+"""
+"""A step may record one name several times; the instant told them not apart."""
+
+_ASKED = """
+DROP INDEX fills_at;
+CREATE INDEX fills_at ON fills (event_ns, lsn, trade_id);
+CREATE INDEX fills_of_instrument ON fills (instrument, event_ns, lsn, trade_id);
+CREATE INDEX equity_at ON equity (at_ns, account);
+CREATE INDEX indicators_at ON indicators (at_ns, name, instrument, owner);
+CREATE INDEX indicators_of ON indicators (instrument, name, at_ns, owner);
+"""
+"""In the order of answers (`stores/queries.py`): their newest rows are found without all the others."""
+
+MIGRATIONS: tuple[str, ...] = (
+    _FIRST,
+    _LSN_OF_PICTURES,
+    _COSTS,
+    _KLINES,
+    _CURVE_ERROR,
+    _POINTS,
+    _MACHINE,
+    _ORDINALS,
+    _ASKED,
+)
 """Script n leads from `user_version` n to n + 1."""
 STORE_VERSION = len(MIGRATIONS)

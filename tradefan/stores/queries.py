@@ -2,7 +2,7 @@
 
 A question names a kind of row, whose rows are wanted, from when (inclusive) until when (exclusive), and how
 many at most: the newest of those that fit, in order of time. Two rows of one instant stand in the order of
-their id.
+their ids, and an index gives that order: no question reads a table from end to end.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from operator import itemgetter
 from typing import Any, Literal, NamedTuple, Protocol
 
 from msgspec import Struct
@@ -27,19 +28,25 @@ SOURCES: tuple[Source, ...] = ("venue", "feed", "user")
 """Where bars come from: the venue's own (`tradefan data import`), ours of what the feed said, those that a
 user stored. Where several have one, the first of these is taken."""
 LIMIT_MAX = 1_000_000
+CACHE_ROWS_MAX = 2_000_000
+"""Rows of all answers that are kept; a larger one is not."""
 FOREVER = 2**63 - 1
 BAR_COLUMNS = ("open_ns", "open", "high", "low", "close", "volume")
 BAR_FORMS: tuple[Form, ...] = ("int", "float", "float", "float", "float", "float")
 
 
 class Shape(NamedTuple):
-    """A kind's message, the columns of its answer, its instant and the id behind it, what may be named."""
+    """A kind's message, the columns of its answer, its instant and the ids behind it.
+
+    And what may be named, and what must be.
+    """
 
     message: type[Struct]
     columns: tuple[str, ...]
     at: str
-    then: str
+    then: tuple[str, ...]
     filters: tuple[str, ...]
+    needed: tuple[str, ...] = ()
 
     @property
     def forms(self) -> tuple[Form, ...]:
@@ -50,9 +57,21 @@ class Shape(NamedTuple):
 
 
 SHAPES: dict[Kind, Shape] = {
-    "bars": Shape(Bar, BAR_COLUMNS, "open_ns", "open_ns", ("instrument", "timeframe")),
+    "bars": Shape(
+        Bar,
+        BAR_COLUMNS,
+        "open_ns",
+        (),
+        ("instrument", "timeframe"),
+        ("instrument", "timeframe"),
+    ),
     "trades": Shape(
-        Trade, ("event_ns", "trade_id", "price", "qty", "taker_side"), "event_ns", "trade_id", ("instrument",)
+        Trade,
+        ("event_ns", "trade_id", "price", "qty", "taker_side"),
+        "event_ns",
+        ("trade_id",),
+        ("instrument",),
+        ("instrument",),
     ),
     "fills": Shape(
         FillUpdate,
@@ -72,28 +91,28 @@ SHAPES: dict[Kind, Shape] = {
             "parent_id",
         ),
         "event_ns",
-        "lsn",
+        ("lsn", "trade_id"),
         ("account", "instrument", "owner"),
     ),
     "equity": Shape(
         EquityPoint,
         ("at_ns", "account", "equity", "realised", "unrealised", "fees", "drawdown", "exposure"),
         "at_ns",
-        "account",
+        ("account",),
         ("account",),
     ),
     "indicators": Shape(
         IndicatorPoint,
         ("at_ns", "owner", "instrument", "name", "value"),
         "at_ns",
-        "name",
+        ("name", "instrument", "owner", "ordinal"),
         ("owner", "instrument", "name"),
     ),
 }
 
 
 class Question(Struct, frozen=True):
-    """What is asked; a filter that is None lets all through."""
+    """What is asked; a filter that is None lets all through. Only bars have a `source`."""
 
     kind: Kind
     instrument: str | None = None
@@ -132,20 +151,28 @@ class Rows(Protocol):
             NotInStore: it never has such rows.
         """
 
-    async def instruments(self, symbol: str) -> Sequence[str]:
-        """Return the ids of that symbol, or that id, of which it has rows."""
+    async def instruments(self, symbol: str, kind: Kind | None = None) -> Sequence[str]:
+        """Return the ids of that symbol, or that id, of which it has rows of a kind, or of any."""
 
 
 class Cache:
     """Answers that were given within the last moment, in this process; the least used go first."""
 
-    def __init__(self, now_s: Callable[[], float], ttl_s: float = 1.0, most: int = 256) -> None:
-        """Keep at most so many answers, each for so long."""
+    def __init__(
+        self,
+        now_s: Callable[[], float],
+        ttl_s: float = 1.0,
+        most: int = 256,
+        rows_max: int = CACHE_ROWS_MAX,
+    ) -> None:
+        """Keep at most so many answers of so many rows, each for so long."""
         self.hits = 0
         self.misses = 0
         self._now_s = now_s
         self._ttl_s = ttl_s
         self._most = most
+        self._rows_max = rows_max
+        self._rows = 0
         self._kept: OrderedDict[Any, tuple[float, Any]] = OrderedDict()
 
     def get(self, key: Any) -> Any:  # noqa: ANN401 whatever was put there
@@ -159,21 +186,34 @@ class Cache:
         return found[1]
 
     def put(self, key: Any, value: Any) -> None:  # noqa: ANN401
-        """Keep a value under a key from now on."""
-        self._kept[key] = (self._now_s(), value)
-        self._kept.move_to_end(key)
-        if len(self._kept) > self._most:
-            self._kept.popitem(last=False)
+        """Keep a value under a key from now on; what is too old goes, then the least used until it fits."""
+        now_s = self._now_s()
+        for old in [one for one, (at_s, _) in self._kept.items() if one == key or now_s - at_s > self._ttl_s]:
+            self._drop(old)
+        if _size(value) > self._rows_max:
+            return
+        self._kept[key] = (now_s, value)
+        self._rows += _size(value)
+        while len(self._kept) > self._most or self._rows > self._rows_max:
+            self._drop(next(iter(self._kept)))
+
+    def _drop(self, key: Any) -> None:  # noqa: ANN401
+        self._rows -= _size(self._kept.pop(key)[1])
 
     def clear(self) -> None:
         """Forget everything: something was stored."""
         self._kept.clear()
+        self._rows = 0
 
     @property
     def hit_rate(self) -> float | None:
         """Return the share of questions that were answered from here, None before the first."""
         asked = self.hits + self.misses
         return self.hits / asked if asked else None
+
+
+def _size(value: object) -> int:
+    return len(value) if isinstance(value, Columns) else 1
 
 
 class Queries:
@@ -198,7 +238,7 @@ class Queries:
 
         Without a `source` those of all that the store has, each instant once (`SOURCES`).
         """
-        instrument = await self._instrument(symbol)
+        instrument = await self._instrument(symbol, "bars")
         wanted = SOURCES if source is None else (source,)
         questions = [
             Question("bars", instrument, timeframe, source=one, start_ns=start_ns, end_ns=end_ns, limit=limit)
@@ -209,7 +249,7 @@ class Queries:
     async def ask(self, question: Question, *, exact: bool = False) -> Columns:
         """Return the rows of a question; its instrument may be a symbol."""
         if question.instrument is not None:
-            known = await self._instrument(question.instrument)
+            known = await self._instrument(question.instrument, question.kind)
             question = Question(**{**_fields(question), "instrument": known})
 
         async def answer(one: Question) -> Columns:
@@ -219,8 +259,9 @@ class Queries:
                 users = Question(**{**_fields(one), "source": "user"})
                 with suppress(NotInStore):
                     rows += await self._store.rows(users)
-                at, then = (shape.columns.index(name) for name in (shape.at, shape.then))
-                rows = sorted(rows, key=lambda row: (row[at], row[then]))[-one.limit :]
+                # Of one name, instrument and owner each store gives its numbers in their order already.
+                ids = [shape.columns.index(name) for name in (shape.at, *shape.then) if name in shape.columns]
+                rows = sorted(rows, key=itemgetter(*ids))[-one.limit :]
             return columns_of(shape.columns, shape.forms, rows, exact=exact)
 
         return await self._cached(question, answer, exact)
@@ -246,12 +287,15 @@ class Queries:
             self.cache.put((key, *more), found)
         return found
 
-    async def _instrument(self, symbol: str) -> str:
-        key = ("instrument", symbol)
+    async def _instrument(self, symbol: str, kind: Kind) -> str:
+        """Return the id that a symbol means; one that is an id itself means that one."""
+        key = ("instrument", kind, symbol)
         known: str | None = self.cache.get(key)
         if known is not None:
             return known
-        found = await self._store.instruments(symbol)
+        found = await self._store.instruments(symbol, kind) or await self._store.instruments(symbol)
+        if symbol in found:
+            found = [symbol]
         if len(found) > 1:
             raise Refused(
                 "AMBIGUOUS_SYMBOL", f"{symbol} is stored as {' and '.join(found)}; name one of them"
@@ -271,4 +315,9 @@ def _checked(question: Question) -> Question:
         raise Refused("BAD_LIMIT", f"limit: expected 1 to {LIMIT_MAX}, got {question.limit}")
     if question.start_ns >= question.end_ns:
         raise Refused("BAD_RANGE", "expected a start before the end")
+    if question.source != "feed" and question.kind != "bars":
+        raise Refused("BAD_QUESTION", f"source: bars have one, {question.kind} do not")
+    for name in SHAPES[question.kind].needed:
+        if getattr(question, name) is None:
+            raise Refused("BAD_QUESTION", f"{name}: expected one, {question.kind} are asked for by it")
     return question

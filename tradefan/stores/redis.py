@@ -3,8 +3,8 @@
 Redis is a cache and a way to tell others: nothing here is ever read back by the daemon, and every answer
 has a timeout, because a frozen server keeps its connections open and applies later what it was sent
 (a call that timed out may have been done). So an entry has a number of ours: sent again, it is refused as
-not greater than the newest, which says that it is there. A number refused at first sight (an earlier
-daemon's clock was ahead) is left to the server to choose.
+not greater than the newest. Whether it is there is looked up by its number: where the stream was ahead of
+us (an earlier daemon's clock, another daemon that writes there) it is not, and gets a number behind its end.
 
 Batches follow one another on one connection. What an answer makes of a connection that may hold the rest of
 another answer is never found out: after any trouble it is closed.
@@ -17,7 +17,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import count
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import tenacity
@@ -45,11 +45,19 @@ STATUS_TTL_MS = 10_000
 WAIT_MAX_S = 2.0
 ENCODE_AT_ONCE = 200
 """Messages between two moments in which the loop does what is more urgent."""
+_NUMBER = 5
+"""Where in an XADD of ours the entry's number stands."""
 _GREETING = 0
 _NOT_GREATER = "equal or smaller"
 _WRONG_TYPE = "WRONGTYPE"
 _TELLING = ("risk_desk", "oms")
 """Actors whose warnings are alerts."""
+_SET_FIELDS = """
+local said = redis.pcall('HSET', KEYS[1], unpack(ARGV, 2))
+if type(said) == 'table' and said.err then return said end
+return redis.call('PEXPIRE', KEYS[1], ARGV[1])
+"""
+"""Fields of a hash with its time to live; a key of another type, which is somebody else's, keeps its own."""
 Command = tuple[str | int, ...]
 JSON = dict[str, Any]
 
@@ -244,14 +252,7 @@ class RedisLink:
             wait=tenacity.wait_random_exponential(multiplier=0.1, max=WAIT_MAX_S),
             before_sleep=self._say_failed,
         )
-        tries = 0
-
-        async def ask() -> dict[int, str]:
-            nonlocal tries
-            tries += 1
-            return await self._send(client, sent.commands, first=tries == 1)
-
-        found: dict[int, str] = await again(ask)
+        found: dict[int, str] = await again(self._send, client, sent.commands)
         self._failed = ""
         return found
 
@@ -262,13 +263,13 @@ class RedisLink:
             self._failed = reason
             self._deliver(StoreFailed(reason))
 
-    async def _send(self, client: Redis, commands: Sequence[Command], *, first: bool) -> dict[int, str]:
+    async def _send(self, client: Redis, commands: list[Command]) -> dict[int, str]:
+        """Send once; an entry that is too late for its stream and not there has a new number from then on."""
         try:
             answers = await self._ask(client, commands)
             late = [place for place, answer in enumerate(answers) if _NOT_GREATER in str(answer)]
-            if first and late:
-                chosen = [_chosen(commands[place]) for place in late]
-                for place, answer in zip(late, await self._ask(client, chosen), strict=True):
+            if late:
+                for place, answer in await self._send_behind(client, commands, late):
                     answers[place] = answer
         except (RedisError, OSError, TimeoutError) as error:
             await self._hang_up(client)
@@ -286,6 +287,30 @@ class RedisLink:
                 raise Outage(f"{self._settings.url}: {answer}")
             aside[place] = str(answer)
         return aside
+
+    async def _send_behind(
+        self, client: Redis, commands: list[Command], late: list[int]
+    ) -> Iterator[tuple[int, Any]]:
+        """Send entries that are not there again, behind the end of their stream; return answers by place."""
+        adds = [_Add.of(commands[place]) for place in late]
+        there = await self._ask(client, [("XRANGE", one.stream, one.number, one.number) for one in adds])
+        lacking = [
+            (place, one.stream)
+            for place, one, found in zip(late, adds, there, strict=True)
+            if one.fields not in [fields for _, fields in _listed(found)]
+        ]
+        if not lacking:
+            return iter(())
+        streams = [*dict.fromkeys(stream for _, stream in lacking)]
+        known = await self._ask(client, [("XINFO", "STREAM", stream) for stream in streams])
+        behind = {stream: _numbers_behind(info) for stream, info in zip(streams, known, strict=True)}
+        for place, stream in lacking:
+            command = commands[place]
+            commands[place] = (*command[:_NUMBER], next(behind[stream]), *command[_NUMBER + 1 :])
+        answers = await self._ask(client, [commands[place] for place, _ in lacking])
+        if any(_NOT_GREATER in str(answer) for answer in answers):
+            raise Outage(f"{self._settings.url}: somebody else writes into a stream of ours")
+        return zip((place for place, _ in lacking), answers, strict=True)
 
     async def _ask(self, client: Redis, commands: Sequence[Command]) -> list[Any]:
         pipe = client.pipeline(transaction=False)
@@ -307,16 +332,39 @@ def _add(stream: str, sizes: Sizes, number: str, pairs: Sequence[str | int]) -> 
     return ("XADD", stream, "MAXLEN", "~", sizes.stream_max, number, *pairs)
 
 
-def _chosen(command: Command) -> Command:
-    """Return an XADD whose number the server chooses."""
-    return (*command[:5], "*", *command[6:])
+class _Add(NamedTuple):
+    """What an XADD adds, as the server gives it back."""
+
+    stream: str
+    number: str
+    fields: dict[str, str]
+
+    @classmethod
+    def of(cls, command: Command) -> _Add:
+        texts = [str(word) for word in command]
+        pairs = texts[_NUMBER + 1 :]
+        return cls(texts[1], texts[_NUMBER], dict(zip(pairs[::2], pairs[1::2], strict=True)))
+
+
+def _listed(answer: Any) -> list[Any]:  # noqa: ANN401 what a server says
+    if isinstance(answer, ResponseError):
+        raise answer
+    return list(answer)
+
+
+def _numbers_behind(answer: Any) -> Iterator[str]:  # noqa: ANN401
+    """Give numbers behind the last one that a stream ever had."""
+    told = _listed(answer)
+    info = dict(zip(told[::2], told[1::2], strict=True))
+    at_ms, _, place = str(info["last-generated-id"]).partition("-")
+    return (f"{at_ms}-{number}" for number in count(int(place) + 1))
 
 
 def _newer(key: str, value: dict[str, str] | str, ttl_ms: int) -> list[Command]:
     if isinstance(value, str):
         return [("SET", key, value, "PX", ttl_ms)]
     pairs = [text for pair in value.items() for text in pair]
-    return [("HSET", key, *pairs), ("PEXPIRE", key, ttl_ms)]
+    return [("EVAL", _SET_FIELDS, 1, key, ttl_ms, *pairs)]
 
 
 def _plain(value: object) -> str:

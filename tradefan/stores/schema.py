@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from decimal import Decimal
 from enum import StrEnum
+from functools import cache
 from types import NoneType, UnionType
 from typing import Any, Literal, NamedTuple, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -160,9 +161,10 @@ TABLES: dict[type[msgspec.Struct], Table] = {
     IndicatorPoint: _table(
         IndicatorPoint,
         "indicators",
-        "owner name instrument at_ns",
+        "owner name instrument at_ns ordinal",
         tags="owner instrument name",
         time="at_ns",
+        apart="ordinal",
     ),
     TcaUpdate: _named(
         "tca",
@@ -271,6 +273,7 @@ def is_optional(kind: type[msgspec.Struct], column: str) -> bool:
     return NoneType in get_args(hint)
 
 
+@cache
 def _hints(kind: type[msgspec.Struct]) -> dict[str, Any]:
     """Return the types of columns; those of a part that is laid open stand in its place."""
     hints = get_type_hints(kind)

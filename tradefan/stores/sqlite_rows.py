@@ -11,13 +11,28 @@ import apsw
 
 from tradefan.errors import Refused
 from tradefan.stores.disk import BUSY_MS, Trouble, open_flags
-from tradefan.stores.queries import SHAPES, Question
+from tradefan.stores.queries import SHAPES, Kind, Question, Shape
 from tradefan.stores.schema import MEASUREMENTS
 
 USER_FILE = "user.db"
 """What users stored, beside the store: that one may be deleted, this one is nobody else's copy."""
 _TABLES = {"venue": "klines", "feed": "bars", "user": "bars"}
-_WITH_INSTRUMENTS = ("bars", "klines", "trades", "fills", "indicators")
+_OF_KIND: dict[Kind, tuple[str, ...]] = {
+    "bars": ("bars", "klines"),
+    "trades": ("trades",),
+    "fills": ("fills",),
+    "indicators": ("indicators",),
+}
+_OF_USERS: dict[Kind, tuple[str, ...]] = {"bars": ("bars",), "indicators": ("indicators",)}
+_LEADING: dict[Kind, tuple[str, ...]] = {
+    "bars": ("instrument", "timeframe"),
+    "trades": ("instrument",),
+    "fills": ("instrument",),
+    "equity": ("account",),
+    "indicators": ("instrument", "name"),
+}
+"""What stands before the instants in an index. Who names all of it has the newest rows at once; else they
+are met on the way back in time, by an index that begins with the instants."""
 
 
 class SqliteRows:
@@ -32,9 +47,9 @@ class SqliteRows:
         """Answer on a thread: the disk may take its time."""
         return await asyncio.to_thread(self.read, question)
 
-    async def instruments(self, symbol: str) -> Sequence[str]:
-        """Return the ids that stand in any table under this symbol or id."""
-        return await asyncio.to_thread(self._instruments, symbol)
+    async def instruments(self, symbol: str, kind: Kind | None = None) -> Sequence[str]:
+        """Return the ids that stand under this symbol or id in tables of a kind, or in any."""
+        return await asyncio.to_thread(self._instruments, symbol, [*_OF_KIND] if kind is None else [kind])
 
     def read(self, question: Question) -> list[tuple[Any, ...]]:
         """Return the rows of a question, oldest first."""
@@ -46,9 +61,9 @@ class SqliteRows:
         if question.source == "user":
             file = self._user
         wanted = question.filters
-        where = [f"{name} = ?" for name in wanted]
+        where = [f"{_by(name, question)} = ?" for name in wanted]
         where += [f"{shape.at} >= ?", f"{shape.at} < ?"]
-        order = ", ".join(f"{name} DESC" for name in dict.fromkeys((shape.at, shape.then)))
+        order = ", ".join(f"{name} DESC" for name in _order(shape, question))
         sql = (
             f"SELECT {', '.join(shape.columns)} FROM {table} WHERE {' AND '.join(where)} "  # noqa: S608 our names
             f"ORDER BY {order} LIMIT ?"
@@ -56,10 +71,10 @@ class SqliteRows:
         values = (*wanted.values(), question.start_ns, question.end_ns, question.limit)
         return self._ask(file, sql, values)[::-1]
 
-    def _instruments(self, symbol: str) -> list[str]:
+    def _instruments(self, symbol: str, kinds: Sequence[Kind]) -> list[str]:
         found: dict[str, None] = {}
-        for file, tables in ((self._store, _WITH_INSTRUMENTS), (self._user, ("bars", "indicators"))):
-            for table in tables:
+        for file, of_kind in ((self._store, _OF_KIND), (self._user, _OF_USERS)):
+            for table in (name for kind in kinds for name in of_kind.get(kind, ())):
                 # One look in the index for each instrument, however many rows it has.
                 sql = (
                     f"WITH RECURSIVE seen(id) AS (SELECT min(instrument) FROM {table} UNION ALL "  # noqa: S608
@@ -84,3 +99,16 @@ class SqliteRows:
                 ) from error
             finally:
                 db.close()
+
+
+def _by(name: str, question: Question) -> str:
+    """Return a column as a condition names it; behind a `+` no index is chosen by it."""
+    leading = _LEADING[question.kind]
+    free = question.source == "user" or (name in leading and {*leading} <= {*question.filters})
+    return name if free else f"+{name}"
+
+
+def _order(shape: Shape, question: Question) -> list[str]:
+    names = [shape.at, *shape.then]
+    # Users' numbers have none: of a name and an instant there is one.
+    return [name for name in names if name != "ordinal" or question.source != "user"]

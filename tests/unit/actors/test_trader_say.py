@@ -61,10 +61,17 @@ def test_record_when_returned_then_every_store_gets_it_and_the_order_goes_too() 
     """With the instant of the event; without a symbol it is of none."""
     wish = target("BTC/USDT", weight=0.1)
     turns, _ = answered((record("fast", 1.25, "ETH/USDT"), wish, record("regime", 2)))
-    fast = IndicatorPoint(ME, ETH, "fast", T0, 1.25)
-    regime = IndicatorPoint(ME, InstrumentId(""), "regime", T0, 2.0)
+    fast = IndicatorPoint(ME, ETH, "fast", T0, 1.25, 1)
+    regime = IndicatorPoint(ME, InstrumentId(""), "regime", T0, 2.0, 2)
     assert kept(turns) == [(store, point) for point in (fast, regime) for store in STORES]
     assert [type(command) for command in turns.commands()] == [SetTarget]
+
+
+def test_record_when_one_name_comes_twice_in_a_step_then_both_are_kept() -> None:
+    """Two points of one instant: only their ordinal tells them apart."""
+    turns, _ = answered((record("fast", 1.0, "ETH/USDT"), record("fast", 2.0, "ETH/USDT")))
+    first, second = (IndicatorPoint(ME, ETH, "fast", T0, float(one), one) for one in (1, 2))
+    assert kept(turns) == [(store, point) for point in (first, second) for store in STORES]
 
 
 def test_record_when_the_symbol_is_unknown_then_it_is_said_and_the_order_goes() -> None:

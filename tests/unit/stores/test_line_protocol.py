@@ -119,6 +119,8 @@ def test_encode_when_things_share_series_and_millisecond_then_each_has_its_own_t
     assert len({at_ns(one) for one in orders}) == len(orders)
     trades = [msgspec.structs.replace(trade(1), trade_id=number) for number in range(10**6, 10**6 + 2_000)]
     assert len({at_ns(one) for one in trades}) == len(trades)
+    numbers = [msgspec.structs.replace(indicator(7 * SECOND), ordinal=number) for number in range(2_000)]
+    assert len({at_ns(one) for one in numbers}) == len(numbers)
 
 
 def test_encode_when_the_time_is_made_then_stays_within_its_millisecond() -> None:

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import math
+import re
+import weakref
+from collections.abc import Sequence
 from decimal import Decimal
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +16,25 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
-from tests.unit.stores.made import ACCOUNT, BTC, bar, equity, fill, indicator, trade
+from tests.unit.stores.made import ACCOUNT, BTC, OWNER, bar, equity, fill, indicator, trade
 from tradefan.errors import Outage, Refused
 from tradefan.messages.control import StoreBatch, Stored
 from tradefan.stores.columns import Columns, columns_of
 from tradefan.stores.klines import Kline
-from tradefan.stores.queries import LIMIT_MAX, Cache, Queries, Question
+from tradefan.stores.queries import LIMIT_MAX, SHAPES, Cache, Kind, Queries, Question
 from tradefan.stores.sqlite import StoreFile
 from tradefan.stores.sqlite_rows import SqliteRows
-from tradefan.units import MINUTE
+from tradefan.stores.user_store import UserStore
+from tradefan.units import MINUTE, OwnerId
+
+BAR_OF_USER = {
+    "time": "1970-01-01T00:09:00Z",
+    "open": 2.0,
+    "high": 2.0,
+    "low": 2.0,
+    "close": 2.0,
+    "volume": 1.0,
+}
 
 
 class Clock:
@@ -64,6 +78,19 @@ def queries(folder: Path, clock: Clock) -> Queries:
     return Queries(SqliteRows(folder / "store.db", folder / "user.db"), Cache(clock))
 
 
+class Watched(SqliteRows):
+    """Notes how each of its questions to `store.db` is answered."""
+
+    def __init__(self, store: Path, user: Path) -> None:
+        super().__init__(store, user)
+        self.plan: list[str] = []
+
+    def _ask(self, file: Path, sql: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
+        if file == self._store:
+            self.plan += [row[3] for row in super()._ask(file, f"EXPLAIN QUERY PLAN {sql}", values)]
+        return super()._ask(file, sql, values)
+
+
 def run(what: Any) -> Any:
     return asyncio.run(what)
 
@@ -105,6 +132,10 @@ def test_market_data_when_bounded_then_the_newest_that_fit(queries: Queries) -> 
         (lambda q: q.market_data(BTC, "1m", limit=0), "BAD_LIMIT"),
         (lambda q: q.market_data(BTC, "1m", limit=LIMIT_MAX + 1), "BAD_LIMIT"),
         (lambda q: q.market_data(BTC, "1m", 5, 5), "BAD_RANGE"),
+        (lambda q: q.ask(Question("trades")), "BAD_QUESTION"),
+        (lambda q: q.ask(Question("trades", BTC, source="user")), "BAD_QUESTION"),
+        (lambda q: q.ask(Question("indicators", source="user")), "BAD_QUESTION"),
+        (lambda q: q.ask(Question("bars", BTC)), "BAD_QUESTION"),
     ],
 )
 def test_question_when_it_cannot_be_answered_then_refused(queries: Queries, ask: Any, code: str) -> None:
@@ -124,6 +155,22 @@ def test_symbol_when_two_venues_carry_it_then_one_has_to_be_named(folder: Path, 
     assert len(run(queries.market_data("okx:BTC/USDT", "1m"))) == 1
 
 
+def test_symbol_when_bars_are_stored_under_it_alone_then_they_are_reached(
+    folder: Path, queries: Queries
+) -> None:
+    """An id that is equal wins: no name would reach them, once a venue has that symbol, too."""
+    UserStore(folder / "user.db").put_bars("BTC/USDT", "1m", [BAR_OF_USER])
+    assert closes(run(queries.market_data("BTC/USDT", "1m"))) == [(9, 2.0, "user")]
+    assert closes(run(queries.market_data(BTC, "1m", limit=1))) == [(5, 5.0, "feed")]
+
+
+def test_symbol_when_only_other_kinds_have_it_then_the_answer_is_empty(queries: Queries) -> None:
+    """It is known; tables of other kinds are not asked while its own know it."""
+    found = run(queries.ask(Question("indicators", "BTC/USDT", name="none")))
+    assert (len(found), [*found][:2]) == (0, ["at_ns", "owner"])
+    assert len(run(queries.ask(Question("equity", "BTC/USDT")))) == 1
+
+
 # --- the rest -------------------------------------------------------------------------------------------
 
 
@@ -140,6 +187,53 @@ def test_rows_when_asked_then_each_kind_in_its_columns(queries: Queries) -> None
     assert trades["trade_id"].tolist() == [4, 5]
     indicators = run(queries.ask(Question("indicators", name="fast")))
     assert indicators["value"].tolist() == [1.5, 2.5]
+
+
+@pytest.mark.parametrize("kind", SHAPES)
+def test_rows_when_asked_by_whatever_is_named_then_no_table_is_read_from_end_to_end(
+    folder: Path, kind: Kind
+) -> None:
+    """An index gives both what fits and its order, also of which instruments there are."""
+    store, asked = Watched(folder / "store.db", folder / "user.db"), SHAPES[kind]
+    given: dict[str, Any] = {
+        "instrument": BTC,
+        "timeframe": "1m",
+        "owner": OWNER,
+        "account": ACCOUNT,
+        "name": "fast",
+    }
+    optional = [name for name in asked.filters if name not in asked.needed]
+    for count in range(len(optional) + 1):
+        for names in combinations(optional, count):
+            store.read(Question(kind, **{name: given[name] for name in (*asked.needed, *names)}))
+    run(store.instruments("BTC/USDT", kind))
+    run(store.instruments("BTC/USDT"))
+    assert len(store.plan) > 3
+    for step in store.plan:
+        assert not re.match("SCAN (?!seen)", step), store.plan
+        # Only rows of one instant may have to be put in order.
+        assert step != "USE TEMP B-TREE FOR ORDER BY", store.plan
+
+
+def test_rows_when_many_share_the_instant_at_the_limit_then_the_greatest_ids_stay(folder: Path) -> None:
+    """Numbers of a turn share one: name, instrument, owner and their count put them in order."""
+    points = [
+        replace(indicator(50, 0.0), name=name, owner=OwnerId(owner), ordinal=number)
+        for name in ("a", "b")
+        for owner in ("y", "x")
+        for number in (2, 1)
+    ]
+    store = StoreFile(str(folder / "store.db"))
+    store.write(StoreBatch(2, tuple(replace(one, value=float(one.ordinal)) for one in points), 5))
+    store.close()
+    found = SqliteRows(folder / "store.db", folder / "user.db").read(Question("indicators", limit=5))
+    assert [(row[3], row[1], row[4]) for row in found] == [
+        ("a", "y", 2.0),
+        ("b", "x", 1.0),
+        ("b", "x", 2.0),
+        ("b", "y", 1.0),
+        ("b", "y", 2.0),
+    ]
 
 
 def test_rows_when_nothing_was_ever_stored_then_none(tmp_path: Path, clock: Clock) -> None:
@@ -186,6 +280,45 @@ def test_cache_when_full_then_the_least_used_goes(clock: Clock) -> None:
     assert cache.get("a") == 1
     cache.put("c", 3)
     assert (cache.get("a"), cache.get("b"), cache.get("c")) == (1, None, 3)
+
+
+def test_cache_when_an_answer_is_too_old_then_it_goes_with_the_next_one(clock: Clock) -> None:
+    """Nothing is held that is never given again."""
+    cache = Cache(clock)
+    answers = [columns_of(("a",), ("int",), [(number,)], exact=False) for number in range(3)]
+    gone = weakref.ref(answers[0])
+    for answer in answers:
+        cache.put(answer["a"][0], answer)
+    clock.now_s += 1.1
+    del answers, answer
+    cache.put("next", 1)
+    assert gone() is None
+    assert cache.get("next") == 1
+
+
+def test_cache_when_answers_are_large_then_their_rows_are_bounded(clock: Clock) -> None:
+    """The least used go until the newest fits; one that never fits is not kept."""
+
+    def rows(count: int) -> Columns:
+        return columns_of(("a",), ("int",), [(1,)] * count, exact=False)
+
+    cache = Cache(clock, rows_max=10)
+    for key, count in (("a", 4), ("b", 4), ("c", 3)):
+        cache.put(key, rows(count))
+    assert [cache.get(key) is not None for key in "abc"] == [False, True, True]
+    cache.put("b", rows(1))
+    cache.put("d", rows(6))
+    assert [cache.get(key) is not None for key in "bcd"] == [True, True, True]
+    cache.put("e", rows(11))
+    assert (cache.get("e"), cache.get("d") is not None) == (None, True)
+
+
+def test_answer_when_somebody_would_change_it_then_numpy_refuses(queries: Queries) -> None:
+    """The next one who asks is given the same arrays."""
+    for found in (run(queries.market_data(BTC, "1m")), run(queries.ask(Question("fills"), exact=True))):
+        for name in found:
+            with pytest.raises(ValueError, match="read-only"):
+                found[name][:] = found[name][0]
 
 
 # --- columns --------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ import pytest
 from tests.unit.stores.made import (
     ACCOUNT,
     BTC,
+    OWNER,
     Disk,
     bar,
     equity,
@@ -35,7 +36,7 @@ from tradefan.messages.control import StoreAck, StoreBatch, Stored, VolumesAsked
 from tradefan.messages.market import Gap
 from tradefan.messages.orders import Doubt, OrderStatus, Phase
 from tradefan.messages.tca import Lines
-from tradefan.stores.migrations import STORE_VERSION
+from tradefan.stores.migrations import MIGRATIONS, STORE_VERSION
 from tradefan.stores.schema import TABLES, from_row, to_row
 from tradefan.stores.sqlite import StoreFile
 from tradefan.units import DAY, MINUTE, OwnerId
@@ -239,6 +240,20 @@ def test_open_when_file_is_no_database_then_is_an_outage(path: str) -> None:
     Path(path).write_bytes(b"not a database, but long enough to look at" * 100)
     with pytest.raises(Outage, match="NotADBError"):
         StoreFile(path)
+
+
+def test_write_when_one_name_has_two_numbers_of_an_instant_then_both_are_there(path: str) -> None:
+    """Also in a file of before ordinals, whose numbers stay."""
+    db = apsw.Connection(path)
+    for script in MIGRATIONS[:7]:
+        db.execute(script)
+    db.execute("INSERT INTO indicators VALUES (?, ?, 'fast', 8, 1.5)", (OWNER, BTC))
+    db.pragma("user_version", 7)
+    db.close()
+    store = StoreFile(path)
+    later = [msgspec.structs.replace(indicator(9, 2.0), ordinal=number) for number in (1, 2)]
+    store.write(batch(*later, *later))
+    assert store._ask(IndicatorPoint, "1 ORDER BY at_ns, ordinal", (), 9) == (indicator(8), *later)
 
 
 def test_owner_with_a_quote_in_its_name_is_only_a_value(store: StoreFile) -> None:
