@@ -3,24 +3,35 @@
     PYTHONPATH=. .venv/bin/python demos/infrastructure_demo.py [--results results] [--seconds 20] [--full]
 
 It has a daemon of its own in a temporary folder and on a free port, on the recorded market and a paper
-account, so that it runs beside any other. With --full it also writes to an InfluxDB and a Redis: those of
-`docker-compose --profile full up`, or --influx and --redis.
+account, so that it runs beside any other. It ends with 0 where every store was well, otherwise with 1.
+
+With --full it also writes to an InfluxDB 1.x and a Redis, which have to be there; on one machine
+
+    influxd & redis-server --save "" &
+
+starts both where --influx and --redis look by themselves. A server that asks for a password gets that of the
+environment: INFLUXDB_USER (admin) and INFLUXDB_PASSWORD, REDIS_PASSWORD. So does the InfluxDB of
+docker-compose.yml (`docker-compose --profile full up -d influxdb`); its password is tradefan123 or in .env.
+The Redis there has no port on this machine: `docker run -d -p 127.0.0.1:6379:6379 redis:7` has.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import shutil
 import socket
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import msgspec
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from tradefan.errors import Outage, Refused
@@ -42,6 +53,14 @@ ROOT = Path(__file__).resolve().parents[1]
 BTC = "BTC/USDT"
 JSON = dict[str, Any]
 LIMIT_S = 30.0
+STORES_S = 10.0
+"""For so long a store may lack something at the end, before it is said."""
+SECRETS = {
+    "influx.username": "INFLUXDB_USER",
+    "influx.password": "INFLUXDB_PASSWORD",
+    "redis.password": "REDIS_PASSWORD",
+}
+"""What servers may ask for, by the variable to which the configuration refers."""
 
 
 class Demo:
@@ -63,7 +82,7 @@ class Demo:
             "strategies.rebalance_btc=null",
         )
         if given.full:
-            self.sets += (f"influx.url={given.influx}", f"redis.url={given.redis}")
+            self.sets += (f"influx.url={given.influx}", f"redis.url={given.redis}", *_secrets())
         self.manager = get_infrastructure_manager()
         self.orders = get_order_manager()
 
@@ -81,6 +100,7 @@ class Demo:
             self.live_limit,
             self.alert,
             self.health,
+            self.stores,
         ):
             began = time.monotonic()
             await step()
@@ -96,8 +116,6 @@ class Demo:
         self.say(
             "start", f"ready after {time.monotonic() - began:.1f} s at {status['url']}, paper money; {feeds}"
         )
-        self.found["stores"] = {store["name"]: store["state"] for store in status["stores"]}
-        self.say("stores", ", ".join(f"{name} {state}" for name, state in self.found["stores"].items()))
 
     async def data(self) -> None:
         """Store bars of our own, and ask for them and for what the feed has brought meanwhile."""
@@ -226,6 +244,21 @@ class Demo:
         )
         self.say("health", f"{health['status']}, {len(health['checks'])} parts; equity {worth}")
 
+    async def stores(self) -> None:
+        """Say of each store whether it has what it should."""
+        deadline = time.monotonic() + STORES_S
+        while True:
+            rows = (await self.manager.get("/status"))["stores"]
+            self.found["stores"] = {store["name"]: _lack(store) or store["state"] for store in rows}
+            lacking = {store["name"]: why for store in rows if (why := _lack(store))}
+            if not lacking or time.monotonic() > deadline:
+                break
+            await asyncio.sleep(0.5)
+        self.say("stores", ", ".join(store["name"] for store in rows if store["name"] not in lacking))
+        for name, why in lacking.items():
+            self.console.print(f"[bold red]{'no store':<9} {name}: {escape(why)}[/]")
+        self.found["lacking"] = lacking
+
     async def _until(self, done: Any) -> None:  # noqa: ANN401 asks, and says whether
         async with asyncio.timeout(LIMIT_S):
             while True:
@@ -245,7 +278,21 @@ async def play(folder: Path, given: argparse.Namespace) -> int:
     path = given.results / f"infrastructure-demo-{iso(time.time_ns())[:19].replace(':', '')}.json"
     path.write_bytes(msgspec.json.format(msgspec.json.encode(found)))
     demo.say("summary", str(path))
-    return 0
+    return 1 if found["lacking"] else 0
+
+
+def _secrets() -> Iterator[str]:
+    """Give what the environment has for the servers, as references: no word of a command is a secret."""
+    if os.environ.get("INFLUXDB_PASSWORD"):
+        os.environ.setdefault("INFLUXDB_USER", "admin")
+    yield from (f"{key}=${{{name}}}" for key, name in SECRETS.items() if os.environ.get(name))
+
+
+def _lack(store: JSON) -> str:
+    """Return what a store lacks; a server's link is READY while it tries."""
+    if store["state"] != "READY":
+        return str(store["state"])
+    return str(store.get("failing") or ("" if store.get("linked", True) else "it has not answered"))
 
 
 def main() -> int:
@@ -253,7 +300,7 @@ def main() -> int:
     words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     words.add_argument("--results", type=Path, default=Path("results"), help="folder of the summary")
     words.add_argument("--seconds", type=float, default=20.0, help="of each algorithm")
-    words.add_argument("--full", action="store_true", help="with an InfluxDB and a Redis")
+    words.add_argument("--full", action="store_true", help="with an InfluxDB and a Redis, see above")
     words.add_argument("--influx", default="http://127.0.0.1:8086", metavar="URL")
     words.add_argument("--redis", default="redis://127.0.0.1:6379/0", metavar="URL")
     with tempfile.TemporaryDirectory(prefix="tradefan-demo-") as folder:

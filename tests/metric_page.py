@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tradefan.metric_registry import METRICS, ONLY_WITH
+from tradefan.metric_registry import METRICS, ONLY_WITH, USER_METRICS, Spec
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "metrics.md"
 _HEAD = """# Metrics
@@ -14,22 +14,32 @@ _HEAD = """# Metrics
 least ([dashboards.md](dashboards.md), [alerts.md](alerts.md)).
 
 Counters begin with the daemon, where nothing else is said. A child of a label is there from the start, so
-that a rate over its first event has the zero before it. Beside these come `process_*` and `python_gc_*` of
-the Prometheus client.
+that a rate over its first event has the zero before it; those of costs begin with the first parent of their
+algorithm and instrument. Beside these come `process_*` and `python_gc_*` of the Prometheus client.
 
-| name | kind | labels | what |
-|---|---|---|---|
 """
+_USER_HEAD = """
+## Of your own process
+
+A notebook or script that uses `tradefan.infra` ([python.md](python.md)) has these and no others, on a page of
+its own. The hit rate of stored data is the hits by the sum of both.
+
+"""
+_ROWS_HEAD = "| name | kind | labels | what |\n|---|---|---|---|\n"
 
 
 def page() -> str:
     """Return the page."""
+    return _HEAD + _rows(METRICS) + _USER_HEAD + _rows(USER_METRICS)
+
+
+def _rows(metrics: dict[str, Spec]) -> str:
     rows = []
-    for name, spec in METRICS.items():
+    for name, spec in metrics.items():
         labels = ", ".join(spec.labels) or "-"
         needs = f" (with `{ONLY_WITH[name]}`)" if "." in ONLY_WITH.get(name, "") else ""
-        rows.append(f"| `{spec.sample(name)}` | {spec.kind} | {labels} | {spec.text}{needs} |")
-    return _HEAD + "\n".join(rows) + "\n"
+        rows.append(f"| `{spec.sample(name)}` | {spec.kind} | {labels} | {spec.text}{needs} |\n")
+    return _ROWS_HEAD + "".join(rows)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 
-from tradefan.errors import TradeFanError
+from tradefan.errors import Refused, TradeFanError
 from tradefan.units import clean
 
 FAILED = 1
@@ -25,12 +25,34 @@ _CONTROL = "/api/"
 
 
 class Unanswered(TradeFanError):
-    """No useful answer; `code` is the exit code that says why, `status` that of HTTP where there was one."""
+    """No useful answer; `code` is the exit code that says why.
 
-    def __init__(self, code: int, text: str, status: int | None = None) -> None:
+    `status` and `body` are those of the HTTP answer where there was one, `retry_after_s` what it asked for.
+    """
+
+    def __init__(
+        self, code: int, text: str, status: int | None = None, body: object = None, retry_after_s: float = 0
+    ) -> None:
         super().__init__(text)
         self.code = code
         self.status = status
+        self.body = body
+        self.retry_after_s = retry_after_s
+
+    def refusal(self) -> Refused | None:
+        """Return what the daemon refused; None where nobody knows what became of the call."""
+        if self.status is None or self.status >= 500:
+            return None
+        code, _, text = str(self).partition(": ")
+        return RateLimited(code, text, self.retry_after_s) if self.status == 429 else Refused(code, text)
+
+
+class RateLimited(Refused):
+    """Asked more often than `api.requests_per_second`; nothing was done."""
+
+    def __init__(self, code: str, text: str, retry_after_s: float) -> None:
+        super().__init__(code, text)
+        self.retry_after_s = retry_after_s
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
@@ -113,11 +135,17 @@ def read_token(path: Path) -> str | None:
 
 def _unanswered(error: urllib.error.HTTPError) -> Unanswered:
     """Return what the daemon's refusal says: code, sentence, and what would have passed."""
+    body: Any = None
     try:
-        problem = orjson.loads(error.read())["error"]
+        body = orjson.loads(error.read())
+        problem = body["error"]
         lines = [f"{problem['code']}: {problem['text']}"]
     except (orjson.JSONDecodeError, KeyError, TypeError):
-        return Unanswered(FAILED, f"HTTP {error.code} {error.reason}", error.code)
+        return Unanswered(FAILED, f"HTTP {error.code} {error.reason}", error.code, body)
     words = {"limit": "limit", "used": "used", "would_pass": "would pass", "ref": "ref"}
     lines += [f"{word}: {problem[key]}" for key, word in words.items() if problem.get(key)]
-    return Unanswered(NOT_READY if error.code == 503 else FAILED, "\n  ".join(lines), error.code)
+    # Seconds are all that the daemon gives, and a date of a proxy's is no reason to fail.
+    wait = error.headers.get("Retry-After", "")
+    code = NOT_READY if error.code == 503 else FAILED
+    retry_after_s = float(wait) if wait.isdecimal() else 0
+    return Unanswered(code, "\n  ".join(lines), error.code, body, retry_after_s)

@@ -59,10 +59,11 @@ class InfrastructureManager:
     async def initialize(
         self, env: str = "development", *, config: Path | None = None, sets: tuple[str, ...] = ()
     ) -> InfrastructureManager:
-        """Attach to that environment's daemon, or start one, and wait until it is ready for orders.
+        """Attach to that environment's daemon as it is, or start one and wait until it is ready for orders.
 
         Raises:
-            ConfigInvalid, Refused: the configuration. Outage: the daemon ended, or was not ready in a minute.
+            ConfigInvalid, Refused: the configuration. Outage: the daemon ended, or was not there in a minute;
+                one that was started here is stopped then.
         """
         await self.shutdown()
         self._environment = environment = Environment.load(env, config, sets)
@@ -70,26 +71,40 @@ class InfrastructureManager:
         if environment.places.running() is None and environment.places.holder() is None:
             self._process = _start(environment)
             atexit.register(self._end)
-        deadline = time.monotonic() + READY_S
-        while not await self._is_ready(environment):
-            if self._process is not None and self._process.poll() is not None:
-                code = self._process.returncode
-                await self.shutdown()
-                raise Outage(f"the daemon of {env} ended with {code}; see {environment.places.log}")
-            if time.monotonic() > deadline:
-                raise Outage(
-                    f"the daemon of {env} was not ready in {READY_S:g} s: see `tradefan status -e {env}`"
-                )
-            await asyncio.sleep(LOOK_S)
+        try:
+            await self._until_there(environment)
+        except BaseException:
+            await self.shutdown()
+            raise
         return self
 
-    async def _is_ready(self, environment: Environment) -> bool:
+    async def _until_there(self, environment: Environment) -> None:
+        """Wait for a daemon of ours until it is ready, for somebody else's until it answers at all.
+
+        That one's data and health are wanted most where it is not well.
+        """
+        env, process, deadline = environment.name, self._process, time.monotonic() + READY_S
+        word, is_there = ("answering", self._answers) if process is None else ("ready", self._is_ready)
+        while not await is_there(environment):
+            if process is not None and process.poll() is not None:
+                raise Outage(
+                    f"the daemon of {env} ended with {process.returncode}; see {environment.places.log}"
+                )
+            if time.monotonic() > deadline:
+                log, text = environment.places.log, f"the daemon of {env} was not {word} in {READY_S:g} s"
+                raise Outage(f"{text}: see `tradefan status -e {env}` and {log}")
+            await asyncio.sleep(LOOK_S)
+
+    async def _answers(self, environment: Environment) -> bool:
         running = environment.places.running()
         if running is None:
             return False
         self._client = Client(running.url, lambda: read_token(environment.places.token))
+        return "checks" in await self._health()
+
+    async def _is_ready(self, environment: Environment) -> bool:
         try:
-            return bool((await self._ask(self._client.get, "/ready"))["ready"])
+            return await self._answers(environment) and bool((await self.get("/ready"))["ready"])
         except Outage:
             return False
 
@@ -136,14 +151,22 @@ class InfrastructureManager:
 
     async def store_market_data(self, symbol: str, timeframe: str, data: Any) -> int:  # noqa: ANN401
         """Store bars of yours (`get_data_infrastructure`)."""
-        return await get_data_infrastructure().store_market_data(symbol, timeframe, data)
+        return await DataInfrastructure(self).store_market_data(symbol, timeframe, data)
 
     async def health_check(self) -> JSON:
-        """Return `/health`, also when something is down: `status` is `ok` or `down`."""
+        """Return `/health`, also when something is down: `status` is `ok` or `down`.
+
+        `checks` say of each part how it is; of a daemon that does not answer there are none, but a `reason`.
+        """
+        return {"checks": {}, **await self._health()}
+
+    async def _health(self) -> JSON:
         try:
-            return dict(await self.get("/health"))
-        except Outage as down:
-            return {"status": "down", "reason": str(down), "checks": {}}
+            return dict(await asyncio.to_thread(self._required().get, "/health"))
+        except Unanswered as no:
+            if isinstance(no.body, dict) and "checks" in no.body:
+                return no.body
+            return {"status": "down", "reason": str(no)}
 
     async def shutdown(self) -> None:
         """End the daemon that was started here, in order; one that was there goes on."""
@@ -169,10 +192,7 @@ class InfrastructureManager:
         try:
             return await asyncio.to_thread(call, *words)
         except Unanswered as no:
-            if no.status is not None and no.status < 500:
-                code, _, text = str(no).partition(": ")
-                raise Refused(code, text) from no
-            raise Outage(str(no)) from no
+            raise (no.refusal() or Outage(str(no))) from no
 
 
 @cache

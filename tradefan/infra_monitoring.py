@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import logging
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import Future, wait
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypeVar
 
 from msgspec import Struct
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest, start_http_server
@@ -16,6 +17,7 @@ from prometheus_client.core import CounterMetricFamily
 from prometheus_client.registry import Collector
 
 from tradefan.errors import Refused
+from tradefan.metric_registry import USER_METRICS
 
 LOG = logging.getLogger("tradefan.user")
 EVERY_S = 5.0
@@ -30,14 +32,23 @@ class AlertSeverity(StrEnum):
     CRITICAL = "critical"
 
 
+_LEVELS = {
+    AlertSeverity.WARNING: logging.WARNING,
+    AlertSeverity.ERROR: logging.ERROR,
+    AlertSeverity.CRITICAL: logging.CRITICAL,
+}
+_Kind = TypeVar("_Kind", Counter, Gauge)
+
+
 class Alert(Struct):
-    """One business alert: firing while `func` says so; `reason` is why nobody knows."""
+    """One business alert: firing while `func` says so; `reason` is why nobody knows, `call` is out."""
 
     name: str
     func: Callable[[], Any]
     severity: AlertSeverity
     firing: bool = False
     reason: str = ""
+    call: Future[bool] | None = None
 
 
 class MetricsCollector:
@@ -45,11 +56,8 @@ class MetricsCollector:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         """Make the families, which are there from the start."""
-        who = ("status", "instrument", "owner")
-        self._orders = Counter(
-            "tradefan_user_orders", "Orders, as the user counts them", who, registry=registry
-        )
-        self._pnl = Gauge("tradefan_user_pnl", "Result, as the user computes it", who[1:], registry=registry)
+        self._orders = _made(Counter, "user_orders", registry)
+        self._pnl = _made(Gauge, "user_pnl", registry)
 
     def record_order(self, status: str, symbol: str, strategy: str) -> None:
         """Count an order."""
@@ -69,13 +77,8 @@ class CacheCollector(Collector):
 
     def collect(self) -> Iterator[CounterMetricFamily]:
         """Give both; the hit rate is hits by their sum."""
-        hits, misses = self._counts()
-        yield CounterMetricFamily(
-            "tradefan_user_cache_hits", "Questions about stored data answered from memory", value=hits
-        )
-        yield CounterMetricFamily(
-            "tradefan_user_cache_misses", "Questions about stored data that a store was asked", value=misses
-        )
+        for name, value in zip(("user_cache_hits", "user_cache_misses"), self._counts(), strict=True):
+            yield CounterMetricFamily(f"tradefan_{name}", USER_METRICS[name].text, value=value)
 
 
 class MonitoringSystem:
@@ -87,7 +90,8 @@ class MonitoringSystem:
         self.registry.register(CacheCollector(cache_counts))
         self.metrics_collector = MetricsCollector(self.registry)
         self.alerts: dict[str, Alert] = {}
-        self._firing = Gauge("tradefan_user_alert", "1 while it fires", ("reason",), registry=self.registry)
+        self._firing = _made(Gauge, "user_alert", self.registry)
+        self._looking = threading.Lock()
         self._server: Any = None
         self._stop: threading.Event | None = None
         self.port = 0
@@ -110,7 +114,9 @@ class MonitoringSystem:
             self._stop = None
 
     def add_business_alert(self, name: str, func: Callable[[], Any], severity: AlertSeverity) -> None:
-        """Fire while `func` returns something true; it is called on a thread, and may take 2 seconds.
+        """Fire while `func` returns something true, or while what it awaits does; it may take 2 seconds.
+
+        It is called on a thread, where an `async` function has a loop of its own.
 
         Raises:
             Refused: BAD_ALERT for a name that is there already.
@@ -121,33 +127,36 @@ class MonitoringSystem:
         self._firing.labels(name).set(0)
 
     def look(self) -> list[Alert]:
-        """Look at every alert now; return those that fire. A `func` that raises or hangs changes nothing."""
-        return asyncio.run(self._look())
+        """Look at every alert now, all at once; return those that fire.
 
-    async def _look(self) -> list[Alert]:
-        for alert in self.alerts.values():
-            try:
-                async with asyncio.timeout(TIMEOUT_S):
-                    firing, reason = bool(await _on_thread(alert.func)), ""
-            except TimeoutError:
-                firing, reason = alert.firing, f"no answer within {TIMEOUT_S:g} s"
-            except Exception as error:  # noqa: BLE001 whatever a user's function raises
-                firing, reason = alert.firing, f"{type(error).__name__}: {error}"
-            if reason and reason != alert.reason:
-                LOG.warning("alert %s cannot be looked at: %s", alert.name, reason)
-            if firing != alert.firing:
-                level = {"critical": logging.CRITICAL, "error": logging.ERROR}.get(
-                    alert.severity, logging.WARNING
-                )
-                LOG.log(
-                    level if firing else logging.INFO,
-                    "alert %s %s",
-                    alert.name,
-                    "fires" if firing else "is over",
-                )
-            alert.firing, alert.reason = firing, reason
-            self._firing.labels(alert.name).set(firing)
-        return [alert for alert in self.alerts.values() if alert.firing]
+        A `func` that raises or hangs changes nothing. One that hangs is not called again before it is back,
+        and what it says then counts at the next look.
+        """
+        with self._looking:
+            alerts = list(self.alerts.values())
+            begun = [alert for alert in alerts if alert.call is None]
+            for alert in begun:
+                alert.call = _called(alert.func)
+            wait([alert.call for alert in begun if alert.call is not None], TIMEOUT_S)
+            for alert in alerts:
+                self._judge(alert)
+            return [alert for alert in alerts if alert.firing]
+
+    def _judge(self, alert: Alert) -> None:
+        """Take what a call says, and say what changed."""
+        firing, reason = alert.firing, f"no answer within {TIMEOUT_S:g} s"
+        if alert.call is not None and alert.call.done():
+            error = alert.call.exception()
+            reason = "" if error is None else f"{type(error).__name__}: {error}"
+            firing = alert.call.result() if error is None else firing
+            alert.call = None
+        if reason and reason != alert.reason:
+            LOG.warning("alert %s cannot be looked at: %s", alert.name, reason)
+        if firing != alert.firing:
+            level = _LEVELS[alert.severity] if firing else logging.INFO
+            LOG.log(level, "alert %s %s", alert.name, "fires" if firing else "is over")
+        alert.firing, alert.reason = firing, reason
+        self._firing.labels(alert.name).set(firing)
 
     def text(self) -> str:
         """Return the page as Prometheus reads it."""
@@ -155,26 +164,32 @@ class MonitoringSystem:
 
     def _watch(self, stop: threading.Event, every_s: float) -> None:
         while not stop.wait(every_s):
-            self.look()
+            try:
+                self.look()
+            except Exception:
+                # Such as no more threads on this machine: the alerts of a process are not over with that.
+                LOG.exception("the alerts cannot be looked at")
 
 
-async def _on_thread(func: Callable[[], Any]) -> Any:  # noqa: ANN401 whatever it returns
-    """Return what a function says; one that never does is left behind on its thread."""
-    loop, done = asyncio.get_running_loop(), asyncio.get_running_loop().create_future()
+def _made(kind: type[_Kind], name: str, registry: CollectorRegistry) -> _Kind:
+    spec = USER_METRICS[name]
+    return kind(f"tradefan_{name}", spec.text, spec.labels, registry=registry)
 
-    def tell(result: Any, error: BaseException | None) -> None:  # noqa: ANN401
-        if not done.done():
-            done.set_result(result) if error is None else done.set_exception(error)
+
+def _called(func: Callable[[], Any]) -> Future[bool]:
+    """Begin a call on a thread of its own, on which one that never answers is left behind."""
+    call: Future[bool] = Future()
 
     def run() -> None:
-        result, error = None, None
         try:
-            result = func()
-        except Exception as raised:  # noqa: BLE001 told to whoever waits
-            error = raised
-        with suppress(RuntimeError):
-            # Nobody waits any more.
-            loop.call_soon_threadsafe(tell, result, error)
+            found = func()
+            call.set_result(bool(asyncio.run(_awaited(found)) if inspect.isawaitable(found) else found))
+        except BaseException as raised:  # noqa: BLE001 whatever a user's function raises is told to whoever looks
+            call.set_exception(raised)
 
     threading.Thread(target=run, daemon=True).start()
-    return await done
+    return call
+
+
+async def _awaited(found: Awaitable[Any]) -> Any:  # noqa: ANN401 whatever it returns
+    return await found

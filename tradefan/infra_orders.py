@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
+from numbers import Real
 from typing import Any, Protocol
 
-from tradefan.units import exact, plain
+from tradefan.client import RateLimited
+from tradefan.errors import Refused
+from tradefan.units import plain
 
 LOOK_S = 0.1
+LOOK_MOST_S = 1.0
+"""Between two looks at an order: at first, and of one that takes its time."""
 JSON = dict[str, Any]
 Number = Decimal | str | float
 
@@ -35,7 +41,9 @@ class OrderType(StrEnum):
 
 @dataclass(frozen=True)
 class OrderRequest:
-    """An order; floats mean what they print. `twap_duration` is in seconds, `settings` are the algorithm's.
+    """An order; floats, NumPy's too, mean what they print. `settings` are the algorithm's.
+
+    `twap_duration` is in seconds, and counts to the millisecond.
 
     With a `ref` of your own the same request never orders twice.
     """
@@ -55,7 +63,7 @@ class OrderRequest:
         """Return it as `POST /api/v1/orders` takes it."""
         settings = dict(self.settings)
         if self.twap_duration is not None:
-            settings["duration"] = f"{_text(self.twap_duration)}s"
+            settings["duration"] = _duration(self.twap_duration)
         numbers = {"quantity": self.quantity, "limit_price": self.limit_price}
         body: JSON = {name: _text(value) for name, value in numbers.items() if value is not None}
         body |= {"symbol": self.symbol, "side": str(self.side), "algo": str(self.order_type)}
@@ -97,14 +105,34 @@ class OrderManager:
         return dict(await self._manager.post(f"/api/v1/orders/{parent_id}/cancel", {}))
 
     async def wait(self, parent_id: str, timeout_s: float | None = None) -> JSON:
-        """Return an order when it has ended; TimeoutError where it has not within the time."""
+        """Return an order when it has ended; TimeoutError where it has not within the time.
+
+        Looks less and less often, and leaves a daemon that says it is asked too much alone for as long as
+        it wants: cancels and amends come through the same door.
+        """
+        pause_s = LOOK_S
         async with asyncio.timeout(timeout_s):
             while True:
-                order = await self.get_order(parent_id)
+                try:
+                    order = await self.get_order(parent_id)
+                except RateLimited as busy:
+                    pause_s = LOOK_MOST_S
+                    await asyncio.sleep(max(busy.retry_after_s, pause_s))
+                    continue
                 if order["phase"] == "DONE":
                     return order
-                await asyncio.sleep(LOOK_S)
+                await asyncio.sleep(pause_s)
+                pause_s = min(pause_s * 1.5, LOOK_MOST_S)
 
 
-def _text(value: Number) -> str:
-    return plain(exact(value)) if isinstance(value, float) else str(value)
+def _text(value: object) -> str:
+    """Return a number as it prints: NumPy's print their shortest decimal, too, but not as their `repr`."""
+    if isinstance(value, bool) or not isinstance(value, Real):
+        return str(value)
+    return plain(Decimal(str(value)))
+
+
+def _duration(seconds: float) -> str:
+    if not math.isfinite(seconds):
+        raise Refused("BAD_DURATION", f"twap_duration: expected seconds, got {seconds}")
+    return f"{round(float(seconds) * 1000)}ms"

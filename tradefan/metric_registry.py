@@ -1,5 +1,8 @@
 """Every metric by its name: code, docs/metrics.md, panels and alerts use these and no others.
 
+The daemon's are `METRICS`; `USER_METRICS` are those of a process that uses `tradefan.infra`, which has a page
+of its own and which no panel asks.
+
 Names are `tradefan_<noun>_<unit>[_total]`; ids are never labels, because each would be a series for ever.
 """
 
@@ -160,6 +163,14 @@ METRICS: dict[str, Spec] = {
     "recorder_queue_bytes": _gauge("That wait for the disk"),
 }
 """Without `tradefan_` in front and `_total` behind."""
+USER_METRICS: dict[str, Spec] = {
+    "user_orders": _counter("Orders, as the user counts them", "status", "instrument", "owner"),
+    "user_pnl": _gauge("Result, as the user computes it", "instrument", "owner"),
+    "user_alert": _gauge("1 while a business alert fires", "reason"),
+    "user_cache_hits": _counter("Questions about stored data answered from memory"),
+    "user_cache_misses": _counter("Questions about stored data that a store was asked"),
+}
+"""What `tradefan.infra` measures in the process of its user."""
 ONLY_WITH = {
     "disk_free_bytes": "a daemon",
     "influx_up": "influx.url",

@@ -47,12 +47,13 @@ class Influxd(Server):
         config.write_text(text, encoding="utf-8")
         super().__init__([program, "-config", str(config)], folder, self._ping)
 
-    def ask(self, query: str, db: str = "tradefan") -> list[dict[str, Any]]:
+    def ask(
+        self, query: str, db: str = "tradefan", user: str = "", password: str = ""
+    ) -> list[dict[str, Any]]:
         """Return the series of a query's answer; errors of the server are the test's."""
+        who = urllib.parse.urlencode({"u": user, "p": password} if user else self.login)
         body = urllib.parse.urlencode({"q": query, "db": db, "epoch": "ns"}).encode()
-        with _OPENER.open(
-            f"{self.url}/query?{urllib.parse.urlencode(self.login)}", data=body, timeout=60
-        ) as answer:
+        with _OPENER.open(f"{self.url}/query?{who}", data=body, timeout=60) as answer:
             (result,) = json.loads(answer.read())["results"]
         assert "error" not in result, result["error"]
         series: list[dict[str, Any]] = result.get("series", [])

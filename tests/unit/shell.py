@@ -98,6 +98,8 @@ def serving() -> Iterator[Daemon]:
             self.send_response(status)
             if status == 302:
                 self.send_header("Location", value)
+            if status == 429:
+                self.send_header("Retry-After", "2")
             self.end_headers()
             # Who asks may have given up: `tradefan kill` waits a second only.
             with suppress(BrokenPipeError, ConnectionResetError):

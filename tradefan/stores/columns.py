@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from tradefan.errors import Outage
+from tradefan.units import plain
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Form = Literal["int", "float", "decimal", "bool", "text", "json"]
 """What a column holds, as the store's registry says it."""
+_POLARS_DIGITS = 38
 
 
 class Columns(Mapping[str, Any]):
@@ -88,11 +90,7 @@ class Columns(Mapping[str, Any]):
             Outage: polars is not installed.
         """
         polars = _library("polars")
-        series = {
-            name: column.tolist() if column.dtype == object else column
-            for name, column in self._columns.items()
-        }
-        return polars.DataFrame(series)
+        return polars.DataFrame({name: _series(polars, column) for name, column in self._columns.items()})
 
 
 def columns_of(
@@ -131,6 +129,24 @@ def _same(one: NDArray[Any], other: NDArray[Any]) -> bool:
     if one.dtype == np.float64:
         return bool(np.array_equal(one, other, equal_nan=True))
     return bool(np.array_equal(one, other))
+
+
+def _series(polars: Any, column: NDArray[Any]) -> Any:  # noqa: ANN401
+    """Return a column as polars has it: what is text is so also where none is there.
+
+    Its Decimals have 38 digits in all. Where a column needs more they are text, which cuts nothing off.
+    """
+    if column.dtype != object:
+        return column
+    values = column.tolist()
+    decimals = [one for one in values if isinstance(one, Decimal)]
+    if not decimals:
+        return polars.Series(values, dtype=polars.String)
+    whole = max(one.adjusted() + 1 for one in decimals)
+    scale = max(len(plain(one).partition(".")[2]) for one in decimals)
+    if max(whole, 0) + scale > _POLARS_DIGITS:
+        return polars.Series([None if one is None else plain(one) for one in values], dtype=polars.String)
+    return polars.Series(values, dtype=polars.Decimal(_POLARS_DIGITS, scale))
 
 
 def _library(name: str) -> Any:  # noqa: ANN401

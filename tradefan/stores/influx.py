@@ -14,6 +14,7 @@ that place there, and the journal from it on.
 from __future__ import annotations
 
 import asyncio
+import sys
 import warnings
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
@@ -37,10 +38,16 @@ from tradefan.stores.line_protocol import Aside, Lines
 from tradefan.units import iso
 
 with warnings.catch_warnings():
-    # It says that pandas is missing, which nothing here needs.
+    # It loads pandas where that is installed, 46 MB and a second, and says where not; nothing here needs it.
     warnings.simplefilter("ignore")
+    _pandas = sys.modules.pop("pandas", None)
+    sys.modules["pandas"] = None  # type: ignore[assignment]
     from aioinflux import InfluxDBClient
     from aioinflux.client import InfluxDBError, InfluxDBWriteError
+
+    del sys.modules["pandas"]
+    if _pandas is not None:
+        sys.modules["pandas"] = _pandas
 
 ServerError = InfluxDBError
 """What the server says of a request that it does not take."""

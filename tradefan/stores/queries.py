@@ -175,13 +175,16 @@ class Cache:
         self._rows = 0
         self._kept: OrderedDict[Any, tuple[float, Any]] = OrderedDict()
 
-    def get(self, key: Any) -> Any:  # noqa: ANN401 whatever was put there
-        """Return what was put under a key, None where nothing is or it is too old; both are counted."""
+    def get(self, key: Any, *, counted: bool = True) -> Any:  # noqa: ANN401 whatever was put there
+        """Return what was put under a key, None where nothing is or it is too old; both are counted.
+
+        What only leads to an answer, such as the id of a symbol, is not counted: one question is one.
+        """
         found = self._kept.get(key)
         if found is None or self._now_s() - found[0] > self._ttl_s:
-            self.misses += 1
+            self.misses += counted
             return None
-        self.hits += 1
+        self.hits += counted
         self._kept.move_to_end(key)
         return found[1]
 
@@ -290,7 +293,7 @@ class Queries:
     async def _instrument(self, symbol: str, kind: Kind) -> str:
         """Return the id that a symbol means; one that is an id itself means that one."""
         key = ("instrument", kind, symbol)
-        known: str | None = self.cache.get(key)
+        known: str | None = self.cache.get(key, counted=False)
         if known is not None:
             return known
         found = await self._store.instruments(symbol, kind) or await self._store.instruments(symbol)

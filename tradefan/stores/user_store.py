@@ -7,12 +7,14 @@ is one.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import apsw
+import numpy as np
 
 from tradefan.errors import Refused
 from tradefan.stores.disk import BUSY_MS, Trouble
@@ -102,7 +104,7 @@ def rows_of(data: Any) -> list[Mapping[str, Any]]:  # noqa: ANN401 of several li
     Raises:
         Refused: BAD_DATA for anything else.
     """
-    if hasattr(data, "reset_index") and hasattr(data, "to_dict"):
+    if hasattr(data, "reset_index") and hasattr(data, "columns"):
         frame = (
             data if any(name in TIMES for name in data.columns) else data.rename_axis("time").reset_index()
         )
@@ -110,6 +112,8 @@ def rows_of(data: Any) -> list[Mapping[str, Any]]:  # noqa: ANN401 of several li
     if hasattr(data, "to_dicts"):
         return list(data.to_dicts())
     if isinstance(data, Mapping):
+        if not all(isinstance(values, Iterable) for values in data.values()):
+            raise Refused("BAD_DATA", "expected columns of values by name, got a value alone")
         columns = {name: list(values) for name, values in data.items()}
         if len({len(values) for values in columns.values()}) > 1:
             raise Refused("BAD_DATA", "expected columns of one length")
@@ -125,17 +129,29 @@ def _instant(row: Mapping[str, Any], number: int) -> int:
     name = next((name for name in TIMES if name in row), None)
     if name is None:
         raise _bad(number, "time", None, f"a column {', '.join(TIMES)}")
-    value = row[name]
-    if isinstance(value, datetime):
-        aware = value if value.tzinfo is not None else value.replace(tzinfo=UTC)
-        return int(aware.timestamp()) * 1_000_000_000 + aware.microsecond * 1_000
+    with suppress(Refused, TypeError, ValueError, OverflowError):
+        return _ns(row[name])
+    raise _bad(number, name, row[name], "an instant: ISO 8601, a datetime, or s, ms, us, ns since 1970")
+
+
+def _ns(value: Any) -> int:  # noqa: ANN401 whatever stands in a column
+    """Return nanoseconds since 1970; what is no instant raises."""
+    if isinstance(value, np.datetime64):
+        at = value.astype("datetime64[ns]")
+        # Neither NaT nor what ns cannot hold comes back as itself.
+        if at.astype(value.dtype) != value:
+            raise ValueError(value)
+        return int(at.astype(np.int64))
+    if isinstance(value, date):
+        # pandas' instants are datetimes with nanoseconds behind.
+        return parse_iso(value.isoformat()) + int(getattr(value, "nanosecond", 0))
     if isinstance(value, str):
         return parse_iso(value)
     whole = int(value) if not isinstance(value, bool) and float(value).is_integer() else -1
     for unit, least, most in _UNITS:
         if least <= whole < most:
             return whole * unit
-    raise _bad(number, name, value, "an instant: ISO 8601, a datetime, or s, ms, us, ns since 1970")
+    raise ValueError(value)
 
 
 def _number(row: Mapping[str, Any], name: str, number: int) -> float:

@@ -247,7 +247,9 @@ def risk(at_ns: int, drawdown: str = "0.01") -> RiskPoint:
 
 
 def health(at_ns: int, *, ready: bool = True) -> HealthPoint:
-    return HealthPoint(at_ns, "NORMAL", ready, 0.001, 90_000_000, 17, 99, 0, 1.5, 0.25, 10**9, 2 * 10**9, 7, 8)
+    return HealthPoint(
+        at_ns, "NORMAL", ready, 0.001, 90_000_000, 17, 99, 0, 1.5, 0.25, 10**9, 2 * 10**9, 7, 8
+    )
 
 
 def refusal(at_ns: int, ref: str = "r1") -> Refusal:

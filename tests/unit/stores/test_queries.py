@@ -271,6 +271,15 @@ def test_cache_when_asked_again_then_answers_for_a_moment(
     assert again == first
 
 
+def test_cache_when_a_symbol_is_looked_up_then_the_question_counts_once(queries: Queries) -> None:
+    """The hit rate is that of questions: what leads to the id of a symbol is none."""
+    counts = []
+    for _ in range(3):
+        run(queries.market_data("BTC/USDT", "1m"))
+        counts.append((queries.cache.hits, queries.cache.misses))
+    assert counts == [(0, 1), (1, 1), (2, 1)]
+
+
 def test_cache_when_full_then_the_least_used_goes(clock: Clock) -> None:
     """What was asked for of late stays."""
     cache = Cache(clock, most=2)
