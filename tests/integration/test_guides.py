@@ -1,6 +1,6 @@
 """The guides in docs/ are true: each is read as it stands, and does what it says (`guide_pages.py`).
 
-Three checkouts are read beside each other, so that the seconds in which a feed is watched are waited for once.
+Three checkouts are read beside each other: the seconds in which a feed is watched are waited for once.
 """
 
 from __future__ import annotations
