@@ -6,8 +6,10 @@ What each server holds at the end is held against what the daemon counts: writte
 from __future__ import annotations
 
 import os
+import sqlite3
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.chaos]
 WHOLE = os.environ.get("TRADEFAN_CHAOS") == "whole"
 INFLUX_S, REDIS_S, TROUBLE_S = (120.0, 60.0, 10.0) if WHOLE else (6.0, 5.0, 2.0)
 BACK_S = 5.0
+QUEUE_MAX = 500
 RSS_MAX_MB = 300
 LAG_MAX_S, LATE_MAX = 0.02, 0.001
 """At most that share of the loop's heartbeats is later."""
@@ -51,7 +54,7 @@ def daemon(tmp_path: Path, influx: Influxd, redis: RedisServer) -> Iterator[Daem
         "influx.queue_max=500",
         "influx.timeout=1s",
         f"redis.url={redis.url}",
-        "redis.queue_max=500",
+        f"redis.queue_max={QUEUE_MAX}",
         "redis.stream_max=10000000",
         "risk.orders_per_second=1000",
         "api.requests_per_second=1000",
@@ -154,14 +157,50 @@ def _hold_against(daemon: DaemonProcess, influx: Influxd, redis: RedisServer) ->
             break
         assert time.monotonic() < until, f"InfluxDB has {found} points, {row}"
         time.sleep(0.05)
-    for symbol in ("BTC/USDT", "ETH/USDT"):
-        ids = [one["trade_id"] for one in redis.entries(f"market.binance.{symbol}") if one["type"] == "Trade"]
-        assert len(ids) == len(set(ids)) > 0
-    dropped = _store(daemon, "redis")["dropped"]
-    fills = {one["trade_id"] for one in redis.entries("fills.binance")}
-    told = daemon.status()["fills"]["total"]
-    # Fills that wait for their batch are younger than this look.
-    assert told - 50 <= len(fills) + dropped["FillUpdate"] <= told + 50
+    _hold_streams_against(daemon, redis)
+
+
+def _hold_streams_against(daemon: DaemonProcess, redis: RedisServer) -> None:
+    """Of what the store has, up to the newest that Redis has, each is there once or counted as lost.
+
+    Messages go to Redis in their order, and the oldest are lost, so that nothing before the newest is still
+    on its way. What is no entry of its own (later pictures of parents, positions, equity) is written, too.
+    """
+    until = time.monotonic() + BACK_S * 4
+    while True:
+        row = _store(daemon, "redis")
+        streams = {name: redis.entries(name) for name in redis.client(lambda one: one.keys("*.*"))}
+        if row["dropped"] == (after := _store(daemon, "redis"))["dropped"]:
+            break
+        assert time.monotonic() < until, f"Redis still loses: {row}, {after}"
+    alerts = sum(len(found) for name, found in streams.items() if name.startswith(("risk.", "signals.")))
+    assert sum(map(len, streams.values())) - alerts <= after["written"] + QUEUE_MAX
+    trades = {
+        f"binance:{symbol}": [
+            int(one["trade_id"]) for one in streams[f"market.binance.{symbol}"] if one["type"] == "Trade"
+        ]
+        for symbol in ("BTC/USDT", "ETH/USDT")
+    }
+    assert all(ids == sorted(set(ids)) for ids in trades.values())
+    of_trades = "SELECT count(*) FROM trades WHERE instrument = ? AND trade_id {} ?"
+    stored = sum(_stored_before(daemon, of_trades, name, ids[-1]) for name, ids in trades.items())
+    assert stored == sum(len(ids) - 1 for ids in trades.values()) + row["dropped"]["Trade"]
+    fills = {(int(one["lsn"]), one["trade_id"]) for one in streams["fills.binance"]}
+    assert len(fills) == len(streams["fills.binance"])
+    newest = max(lsn for lsn, _ in fills)
+    of_fills = "SELECT count(*) FROM fills WHERE ? IS NOT NULL AND lsn {} ?"
+    known = sum(lsn < newest for lsn, _ in fills)
+    assert _stored_before(daemon, of_fills, "all", newest) == known + row["dropped"]["FillUpdate"]
+
+
+def _stored_before(daemon: DaemonProcess, sql: str, which: str, newest: int) -> int:
+    """Count the rows before a number, once that one is stored: the store writes in batches of its own."""
+    until = time.monotonic() + BACK_S
+    with closing(sqlite3.connect(f"file:{daemon.data / 'store.db'}?mode=ro", uri=True)) as db:
+        while db.execute(sql.format(">="), (which, newest)).fetchone()[0] == 0:
+            assert time.monotonic() < until, f"{which} {newest} is in Redis and not in the store"
+            time.sleep(0.05)
+        return int(db.execute(sql.format("<"), (which, newest)).fetchone()[0])
 
 
 def _store(daemon: DaemonProcess, name: str) -> dict[str, Any]:
