@@ -88,7 +88,9 @@ METRICS: dict[str, Spec] = {
     # Orders.
     "fills": _counter("Fills booked, each once, since the account is traded"),
     "orders": _counter("Orders sent"),
-    "refusals": _counter("Wishes refused"),
+    "refusals": _counter(
+        "Wishes refused, by code; those of our risk rules are there from the start", "reason"
+    ),
     "orders_open": _gauge("Orders that are not terminal"),
     "orders_live": _gauge("Orders that are not terminal or in doubt, by status", "status"),
     "orders_in_doubt": _gauge("Orders of unknown outcome"),
@@ -132,7 +134,11 @@ METRICS: dict[str, Spec] = {
     "daily_loss_ratio": _gauge("Share lost since the day began", "account"),
     "exposure_ratio": _gauge("Positions as a share of equity", "account"),
     "concentration_ratio": _gauge("Largest position as a share of equity", "account"),
-    "limit_used_ratio": _gauge("1 where a limit is reached", "account", "limit"),
+    "limit_used_ratio": _gauge(
+        "1 where a limit is reached; of positions the highest of any instrument and owner, orders included",
+        "account",
+        "limit",
+    ),
     "mode": _gauge("1 for the tightest mode that holds anywhere", "status"),
     "books_differ": _gauge("Instruments in which the risk desk's book is not the order manager's"),
     "position_qty": _gauge("Signed, in the base asset", "account", "owner", "instrument"),

@@ -53,6 +53,18 @@ _ACCOUNT_GAUGES = {
 }
 _LIMITS = ("drawdown", "daily_loss", "exposure", "concentration")
 """As the desk's limits and an account's figures call them; their keys begin with `max_`."""
+REASONS = (
+    "RISK_LATCHED",
+    "RISK_REDUCE_ONLY",
+    "RISK_MAX_ORDER_QTY",
+    "RISK_MAX_NOTIONAL",
+    "RISK_PRICE_BAND",
+    "RISK_MAX_POSITION",
+    "RISK_MAX_POSITION_NOTIONAL",
+    "RISK_ORDER_RATE",
+    "INSUFFICIENT_FUNDS",
+)
+"""Codes of our risk rules: a rate over the first refusal needs the zero before it. Others follow."""
 _COST_HISTOGRAMS = {"slippage": "arrival_slippage_bps", "shortfall": "shortfall_bps"}
 _COST_GAUGES = {
     "schedule_error": "schedule_error_ratio",
@@ -195,7 +207,7 @@ class Metrics(Collector):
         count = oms.counters
         yield _one("fills", oms.fills)
         yield _one("orders", count.orders)
-        yield _one("refusals", count.refusals)
+        yield _one("refusals", dict.fromkeys(REASONS, 0) | count.reasons)
         yield _one("orders_open", oms.orders_open)
         live = Counter(str(trading.orders[name].status) for name in trading.orders_live)
         yield _one("orders_live", {str(status): live[str(status)] for status in OrderStatus})
@@ -269,7 +281,12 @@ class Metrics(Collector):
             and (value := getattr(one, word)) is not None
             and (limit := getattr(limits, word))
         )
-        yield _family("limit_used_ratio", used)
+        placed = (
+            ((account, limit), value)
+            for account, use in self._views.position_use().items()
+            for limit, value in use._asdict().items()
+        )
+        yield _family("limit_used_ratio", (*used, *placed))
         yield _one("books_differ", len(risk.differences) if risk else 0)
         marks = {(one.account, mark.instrument): mark.mark for one in accounts for mark in one.marks}
         worth = (

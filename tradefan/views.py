@@ -9,18 +9,20 @@ from tradefan.actors.data_writer import DataWriterView
 from tradefan.actors.gateway_state import GatewayView
 from tradefan.actors.market_state import FeedView, MarketDataView
 from tradefan.actors.oms import Oms
+from tradefan.actors.oms_limits_view import PositionUse, position_use
 from tradefan.actors.oms_progress import Progress, progress_of
 from tradefan.actors.oms_tca_view import Look, costs_now, shown
 from tradefan.actors.oms_view import OmsView
 from tradefan.actors.point_writer import PointWriterView
 from tradefan.actors.risk_desk_state import RiskView
 from tradefan.actors.trader_state import TraderView
+from tradefan.config.schema import Config
 from tradefan.core.trading import Trading
 from tradefan.messages.market import Quality
 from tradefan.messages.tca import TcaUpdate
 from tradefan.runtime.kernel import Kernel
 from tradefan.stores.recorder import FlightRecorder
-from tradefan.units import ParentId, iso
+from tradefan.units import AccountId, ParentId, iso
 from tradefan.wiring import (
     CONFIGURATOR,
     POINT_WRITERS,
@@ -128,6 +130,12 @@ class Views:
         """Return the analyses of open parents, and the newest final ones; nothing while the OMS is down."""
         actor = self._oms()
         return ([], []) if actor is None else shown(actor.state, actor.wiring, now_ns)
+
+    def position_use(self) -> dict[AccountId, PositionUse]:
+        """Return how much of the position limits each account has used; nothing while the OMS is down."""
+        actor, config = self._oms(), self.kernel.config
+        assert isinstance(config, Config)
+        return {} if actor is None else position_use(actor.state, actor.wiring, config)
 
     def cost(self, parent_id: ParentId, now_ns: int) -> TcaUpdate | None:
         """Return the analysis of one parent as it stands, None where memory does not have it."""

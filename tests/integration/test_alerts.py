@@ -53,7 +53,13 @@ CASES = {
     "FeedNotLive": one('tradefan_feed_quality{instrument="a",status="LIVE"}', "1x10 0x60", "1x40 0x5 1x60"),
     "FeedGaps": one('tradefan_feed_gaps_total{instrument="a"}', "0x20 0+1x40", "0x20 2x40"),
     "OrdersInDoubt": one("tradefan_orders_in_doubt", "0x30 1x60", "0x30 1x3 0x60"),
-    "HighRejectRate": one("tradefan_refusals_total", "0+3x60", "0+0.5x60"),
+    "HighRejectRate": Case(
+        {
+            'tradefan_refusals_total{reason="RISK_PRICE_BAND"}': "0+1.5x60",
+            'tradefan_refusals_total{reason="NOT_READY"}': "0+1.5x60",
+        },
+        {'tradefan_refusals_total{reason="NOT_READY"}': "0+0.5x60"},
+    ),
     "Overfilled": one("tradefan_overfills_total", "0x50 1x20", "1x60"),
     "ParentFailed": one("tradefan_parents_failed_total", "0x50 1x20", "1x60"),
     "JournalBehind": Case(
@@ -62,8 +68,23 @@ CASES = {
     ),
     "Killed": one('tradefan_mode{status="KILLED"}', "0x50 1x20", "0x60"),
     "TradingRestricted": one('tradefan_mode{status="REDUCE_ONLY"}', "0x10 1x60", "0x10 1x5 0x60"),
-    "LimitNear": one('tradefan_limit_used_ratio{account="a",limit="max_drawdown"}', "0.85x60", "0.7x60"),
-    "LimitReached": one('tradefan_limit_used_ratio{account="a",limit="max_drawdown"}', "1x60", "0.99x60"),
+    "LimitNear": Case(
+        {'tradefan_limit_used_ratio{account="a",limit="max_drawdown"}': "0.85x60"},
+        {
+            'tradefan_limit_used_ratio{account="a",limit="max_drawdown"}': "0.7x60",
+            'tradefan_limit_used_ratio{account="a",limit="max_position"}': "1x60",
+        },
+    ),
+    "LimitReached": Case(
+        {'tradefan_limit_used_ratio{account="a",limit="max_drawdown"}': "1x60"},
+        {
+            'tradefan_limit_used_ratio{account="a",limit="max_drawdown"}': "0.99x60",
+            'tradefan_limit_used_ratio{account="a",limit="max_position"}': "1x60",
+        },
+    ),
+    "PositionOverLimit": one(
+        'tradefan_limit_used_ratio{account="a",limit="max_position"}', "1.01x60", "1x60"
+    ),
     "Drawdown": one('tradefan_drawdown_ratio{account="a"}', "0.11x60", "0.09x60"),
     "LowBalance": Case(
         {'tradefan_equity{account="a"}': "79x60", 'tradefan_day_equity{account="a"}': "100x60"},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -23,6 +24,7 @@ from tradefan.messages.control import KillSwitch
 from tradefan.messages.orders import SubmitOrder
 from tradefan.messages.wire import LinkDown
 from tradefan.metric_registry import METRICS, ONLY_WITH
+from tradefan.metrics import REASONS
 from tradefan.runtime.life import Stopping
 from tradefan.runtime.system import RIM
 from tradefan.screen import status_screen
@@ -37,6 +39,7 @@ PROMISED = """
     orders fills refusals actors stores
 """
 LABELS = "venue account instrument owner side status actor lane algo limit store measurement pool reason"
+BTC = InstrumentId("binance:BTC/USDT")
 ETH = InstrumentId("binance:ETH/USDT")
 EMA_OFF = "strategies.ema_cross_eth=null"
 
@@ -263,8 +266,48 @@ def test_metrics_when_limits_are_used_then_say_how_much(trading: Seen) -> None:
         if sample.name == "tradefan_limit_used_ratio"
     ]
     used = {sample.labels["limit"]: sample.value for sample in metrics}
-    assert used.keys() == {"max_drawdown", "max_daily_loss", "max_exposure", "max_concentration"}
+    assert used.keys() == {
+        "max_drawdown",
+        "max_daily_loss",
+        "max_exposure",
+        "max_concentration",
+        "max_position",
+        "max_position_notional",
+    }
     assert 0 < used["max_exposure"] < 1
+    (held,) = trading.picture.status()["positions"]
+    # An order of the strategy's may be under way.
+    assert float(held["qty"]) / 20 <= used["max_position"] < 1
+    assert 0.9 < used["max_position_notional"] / float(held["qty"] * held["mark"] / 600_000) < 1.1
+
+
+def test_metrics_when_wishes_are_refused_then_say_by_which_rule(seen: Seen) -> None:
+    """Every rule of ours has its zero before its first refusal; any other code comes as it occurs."""
+    seen.world.run_until(seen.world.ready)
+
+    def counts() -> dict[str, float]:
+        found = values(seen)
+        return {reason: value for (name, reason), value in found.items() if name == "tradefan_refusals_total"}
+
+    rules = (ROOT / "tradefan" / "risk" / "limits.py").read_text()
+    assert counts().keys() == {*re.findall(r'"(RISK_\w+|INSUFFICIENT_FUNDS)"', rules)} == {*REASONS}
+    assert set(counts().values()) == {0}
+    for number, qty in enumerate(("1000", "1000", "0.0000001")):
+        wish = SubmitOrder(
+            account=AccountId("paper:main"),
+            instrument=BTC,
+            owner=OwnerId("api"),
+            ref=f"refused{number}",
+            side="buy",
+            order_qty=Decimal(qty),
+            algo="market",
+        )
+        seen.world.driver.inject(seen.world.kernel.refs["oms"], wish)
+    seen.world.run(1)
+    found = counts()
+    assert found["RISK_MAX_ORDER_QTY"] == 2
+    assert sum(found.values()) == seen.world.view("oms").counters.refusals == 3
+    assert len(found) == len(REASONS) + 1
 
 
 def test_metrics_when_orders_were_sent_then_say_what_the_venue_was_asked_and_how_fast_it_was(

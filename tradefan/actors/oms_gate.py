@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from tradefan.actors.oms_look import seal_after_ns
 from tradefan.actors.oms_state import ModeNow, Turn
+from tradefan.config.schema import AccountConfig
 from tradefan.contracts import Held, MarketView, RiskIntent, RiskRefused, RiskState
 from tradefan.core.exposure import Sides, account_sides, owner_sides, reserved
 from tradefan.core.ledger import balance, held_before, net, position
@@ -301,9 +302,20 @@ def _spot_base(turn: Turn, name: InstrumentId) -> Asset | None:
 
 def worst_case(turn: Turn, account: AccountId, instrument: InstrumentId, owner: str | None) -> Decimal:
     """Return the largest position, of either sign, that an account or one owner may come to."""
-    trading, books = turn.trading, turn.trading.ledger
+    return worst_of(turn.trading, turn.instrument(instrument), account, instrument, owner)
+
+
+def worst_of(
+    trading: Trading,
+    found: Instrument | None,
+    account: AccountId,
+    instrument: InstrumentId,
+    owner: str | None,
+) -> Decimal:
+    """Return the same outside of a turn; `found` are the rules of the instrument."""
+    books = trading.ledger
     if owner is None:
-        qty = account_qty(turn, account, instrument)
+        qty = _account_qty(trading, found, account, instrument)
         sides = account_sides(trading.exposure, account, instrument)
     else:
         qty = position(books, account, OwnerId(owner), instrument).qty
@@ -314,7 +326,13 @@ def worst_case(turn: Turn, account: AccountId, instrument: InstrumentId, owner: 
 
 def account_qty(turn: Turn, account: AccountId, instrument: InstrumentId) -> Decimal:
     """Return what an account holds of an instrument, what was there before us with it."""
-    books, found = turn.trading.ledger, turn.instrument(instrument)
+    return _account_qty(turn.trading, turn.instrument(instrument), account, instrument)
+
+
+def _account_qty(
+    trading: Trading, found: Instrument | None, account: AccountId, instrument: InstrumentId
+) -> Decimal:
+    books = trading.ledger
     qty = net(books, account, instrument)
     if found is not None and found.kind == "spot":
         qty += held_before(books, account, found.base)
@@ -323,7 +341,11 @@ def account_qty(turn: Turn, account: AccountId, instrument: InstrumentId) -> Dec
 
 def fee_rate(turn: Turn, account: AccountId) -> Decimal:
     """Return the largest fee that a fill may cost, as a share of its worth."""
-    config = turn.account_config(account)
+    return fee_of(turn.account_config(account))
+
+
+def fee_of(config: AccountConfig) -> Decimal:
+    """Return the largest fee of an account that is configured so."""
     return max(config.maker_fee_bps, config.taker_fee_bps, ZERO) / _BPS
 
 

@@ -156,6 +156,10 @@ class AccountLive(Struct):
     activity_ns: int = 0
 
 
+REASONS_MAX = 50
+OTHER_REASON = "OTHER"
+
+
 class Counters(Struct):
     """What metrics and status show; since the start of this OMS."""
 
@@ -177,6 +181,8 @@ class Counters(Struct):
     replaces: int = 0
     not_placed: int = 0
     snapshots: int = 0
+    reasons: dict[str, int] = field(default_factory=dict)
+    """Refusals by code: a rule of somebody else's may make up codes, so beyond `REASONS_MAX` they are one."""
 
 
 class Stopping(Struct):

@@ -17,7 +17,7 @@ from tradefan.actors.oms_group_end import FLATTEN
 from tradefan.actors.oms_group_entry import accept_group
 from tradefan.actors.oms_parents import cancel_children, complete
 from tradefan.actors.oms_room import flattens
-from tradefan.actors.oms_state import REFUSALS_KEPT, Turn
+from tradefan.actors.oms_state import OTHER_REASON, REASONS_MAX, REFUSALS_KEPT, Turn
 from tradefan.actors.oms_tca import in_market
 from tradefan.contracts import MarketView, RiskRefused, refuse_private
 from tradefan.core.contingent import TRIGGERS, is_protective
@@ -447,6 +447,9 @@ def refuse(turn: Turn, wish: AnyCommand, no: RiskRefused) -> None:
     owner = refusal.owner
     turn.refused = refusal
     live.counters.refusals += 1
+    reasons = live.counters.reasons
+    reason = no.code if no.code in reasons or len(reasons) < REASONS_MAX else OTHER_REASON
+    reasons[reason] = reasons.get(reason, 0) + 1
     live.refusals = [*live.refusals, refusal][-REFUSALS_KEPT:]
     turn.log("warning", "refused", owner=owner, code=no.code, text=no.text, would_pass=no.would_pass)
     turn.send(turn.wiring.owners.get(owner), refusal)

@@ -151,7 +151,7 @@ def oms_view(state: OmsState, wiring: OmsWiring) -> OmsView:
         unapplied=trading.unapplied,
         costs=live.tca.counts,
         acks=live.tca.acks,
-        counters=msgspec.structs.replace(live.counters),
+        counters=msgspec.structs.replace(live.counters, reasons={**live.counters.reasons}),
     )
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from tests.unit.actors.oms_bench import Bench
 from tests.unit.actors.oms_wired import ACCOUNT, API, BTC, CONFIG, ETH, GATEWAY, TRADER, TREND, foreign
+from tradefan.actors.oms_limits_view import PositionUse, position_use
 from tradefan.config.schema import Config
 from tradefan.core.ledger import position
 from tradefan.messages.control import ConfigChanged
@@ -258,3 +259,47 @@ def test_limit_when_lowered_between_two_starts_then_the_start_learns_it(bench: B
     bench.bought(3)
     again = Bench(records=bench.records, config=limited(2)).ready()
     assert over(again) == ["REDUCE_ONLY"]
+
+
+# --- how much of a limit is used ------------------------------------------------------------------------
+
+
+def used(bench: Bench) -> PositionUse:
+    return position_use(bench.oms.state, bench.oms.wiring, bench.config)[ACCOUNT]
+
+
+def test_use_when_nothing_is_held_then_none() -> None:
+    """From the start, so that a panel shows 0."""
+    assert used(Bench(config=limited()).ready()) == PositionUse(D(0), D(0))
+
+
+def test_use_when_held_and_working_then_the_worst_case_counts(bench: Bench) -> None:
+    """As the order manager judges it: what may still be bought is as good as held, sales do not lessen it."""
+    bench.bought(1)
+    assert used(bench).max_position == D("0.25")
+    bench.resting(2, 99)
+    bench.resting(1, 101, side="sell")
+    assert used(bench).max_position == D("0.75")
+
+
+def test_use_when_beyond_one_then_the_mode_is_tighter(bench: Bench) -> None:
+    """Exactly then, of quantity and of worth."""
+    bench.bought(3)
+    for most, worth, mood in ((3, 10**6, []), (2, 10**6, ["REDUCE_ONLY"])):
+        bench.config = limited(most, max_position_notional=D(worth))
+        bench.tell(ConfigChanged(f"cfg-{most}"))
+        assert (used(bench).max_position > 1, over(bench)) == (bool(mood), mood)
+    bench = Bench(config=limited(100)).ready()
+    bench.bought(3)
+    for worth, mood in ((310, []), (290, ["REDUCE_ONLY"])):
+        bench.config = limited(100, max_position_notional=D(worth))
+        bench.tell(ConfigChanged(f"cfg-{worth}"))
+        assert (used(bench).max_position_notional > 1, over(bench)) == (bool(mood), mood)
+
+
+def test_use_when_there_are_many_then_the_highest_of_any_instrument_counts(bench: Bench) -> None:
+    """One number for an account: which instrument it is, status says."""
+    bench.bought(2)
+    bench.submit(3, instrument=ETH, owner=API)
+    assert len(bench.take(GATEWAY, CreateOrder)) == 1
+    assert used(bench).max_position == D("0.75")

@@ -23,6 +23,7 @@ from tests.unit.actors.oms_wired import (
     TRADER,
     USDT,
 )
+from tradefan.actors.oms_state import OTHER_REASON, REASONS_MAX
 from tradefan.config.schema import AccountConfig, Config, RiskConfig
 from tradefan.core.exposure import reserved
 from tradefan.messages.gateway import CreateOrder
@@ -251,3 +252,18 @@ def test_reference_when_old_or_of_another_session_then_it_is_none(bench: Bench) 
     bench.submit()
     texts = [refusal.text for refusal in bench.take(TRADER, Refusal)]
     assert texts == ["the quote of binance:BTC/USDT is 10.0 s old", "binance:BTC/USDT has no quote yet"]
+
+
+def test_refusals_when_a_rule_makes_up_codes_then_their_count_is_bounded(bench: Bench) -> None:
+    """Each is a series for ever: beyond the bound they are one, and none is lost."""
+    counters = bench.oms.state.live.counters
+    counters.reasons.update({f"MADE_UP_{number}": 1 for number in range(REASONS_MAX - 1)})
+    bench.submit("-1", ref="a")
+    bench.submit("1", ref="b", algo="nothing")
+    bench.submit("-1", ref="c")
+    new = {code: count for code, count in counters.reasons.items() if not code.startswith("MADE_UP")}
+    assert new == {"BELOW_MIN_QTY": 2, OTHER_REASON: 1}
+    assert counters.refusals == 3
+    shown = bench.oms.view().counters
+    bench.submit("-1", ref="d")
+    assert shown.reasons["BELOW_MIN_QTY"] == 2
