@@ -25,14 +25,18 @@ KINDS: dict[str, dict[str, Any]] = {
         "side": "sell",
         "settings": {**WINDOW, "display": "0.001", "peg": True},
     },
-    "stop": {"algo": "stop", "side": "sell", "trigger": -0.0004},
+    "stop": {"algo": "stop", "side": "sell", "trigger": -0.0001},
     "stop twap": {"algo": "stop", "side": "sell", "trigger": -0.0002, "settings": {"then": "twap", **SLICED}},
-    "take profit": {"algo": "take_profit", "side": "sell", "trigger": 0.0003},
-    "trailing": {"algo": "trailing", "side": "sell", "settings": {"callback_bps": "3"}},
-    "oco": {"algo": "oco", "side": "sell", "legs": True},
-    "bracket": {"algo": "bracket", "settings": {"take_profit": {"offset_bps": 5}, "stop": {"offset_bps": 5}}},
+    "stop limit": {"algo": "stop_limit", "side": "sell", "trigger": -0.0001, "away": -0.002},
+    "take profit": {"algo": "take_profit", "side": "sell", "trigger": 0.0001},
+    "trailing": {"algo": "trailing", "side": "sell", "settings": {"callback_bps": "1"}},
+    "oco": {"algo": "oco", "side": "sell", "legs": 0.0001},
+    "bracket": {"algo": "bracket", "settings": {"take_profit": {"offset_bps": 1}, "stop": {"offset_bps": 1}}},
 }
-"""`away` is a limit, `trigger` a level, both as a share of the last price."""
+"""`away` is a limit, `trigger` a level and `legs` how far both legs are, as shares of the last price.
+
+In 10 s the recording moves by 1 to 2 bps: some triggers fire at once, others are armed over several kills.
+"""
 
 
 class AllAlgorithms:
@@ -73,6 +77,18 @@ class AllAlgorithms:
         found = self._open()
         return OPEN_MAX + 1 if found is None else len(found)
 
+    def at_work(self) -> set[str]:
+        """Return what `history_engine.at_work` does, as the daemon tells of its newest orders."""
+        code, told = self.daemon.ask("/api/v1/orders")
+        kinds = {name: ref.rpartition(" ")[0] for ref, name in self.answered.items()}
+        found = set()
+        for one in told["orders"] if code == 200 else ():
+            if one["group"] is None and one["trigger"] is not None and one["trigger"]["fired_ns"] is not None:
+                found.add(one["algo"])
+            elif one["group"] in kinds and one["leg"] != "entry" and float(one["cum_qty"]):
+                found.add(kinds[one["group"]])
+        return found
+
     def is_over(self) -> bool:
         """Cancel what does not end by itself; say whether nothing is open any more."""
         found = self._open()
@@ -112,9 +128,11 @@ def _wish(kind: str, made: dict[str, Any], price: float, number: int) -> dict[st
         wish["algo"] = made["algo"]
     if "away" in made:
         wish["limit_price"] = f"{price * (1 + made['away']):.1f}"
+    # The market may have passed a level since its price was asked for.
     if "trigger" in made:
-        settings["trigger_price"] = f"{price * (1 + made['trigger']):.1f}"
+        settings |= {"trigger_price": f"{price * (1 + made['trigger']):.1f}", "allow_immediate": True}
     if "legs" in made:
-        settings["take_profit"] = {"limit_price": f"{price * 1.0004:.1f}"}
-        settings["stop"] = {"trigger_price": f"{price * 0.9996:.1f}"}
+        settings["take_profit"] = {"limit_price": f"{price * (1 + made['legs']):.1f}"}
+        level = f"{price * (1 - made['legs']):.1f}"
+        settings["stop"] = {"trigger_price": level, "allow_immediate": True}
     return {**wish, "settings": settings, "reduce_only": side == "sell" and made["algo"] != "iceberg"}

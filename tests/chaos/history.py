@@ -192,13 +192,19 @@ def _no_answer_forgotten(journal: Journal, answered: dict[str, str]) -> None:
 
 def _no_parent_exceeded(venue: Venue, journal: Journal) -> None:
     """I-03: what was filled and may still fill at the venue is never more than what was wished for."""
-    exposed: dict[str, Decimal] = defaultdict(Decimal)
-    intents = journal.intents()
-    for order in venue.orders.values():
-        qty = order.qty if order.status in OPEN else order.cum_qty
-        exposed[intents[order.client_order_id][5]] += qty
+    exposed = at_venue(venue, journal)
     for parent_id, wish in journal.parents().items():
         assert exposed[parent_id] <= Decimal(wish[7]), f"{parent_id}: {exposed[parent_id]} of {wish[7]}"
+
+
+def at_venue(venue: Venue, journal: Journal, *, rests: bool = True) -> dict[str, Decimal]:
+    """Return what has traded at the venue of each parent, and what may still where that counts as well."""
+    found: dict[str, Decimal] = defaultdict(Decimal)
+    intents = journal.intents()
+    for order in venue.orders.values():
+        qty = order.qty if rests and order.status in OPEN else order.cum_qty
+        found[intents[order.client_order_id][5]] += qty
+    return found
 
 
 def _epochs_rise(journal: Journal) -> None:

@@ -5,11 +5,12 @@ As `history`, it uses nothing of the daemon's code: rows are arrays whose places
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
-from tests.chaos.history import Journal
+from tests.chaos.history import ZERO, Journal, Venue, at_venue
 
 SECOND = 1_000_000_000
 GRACE = "5s"
@@ -90,9 +91,49 @@ def _check_child(one: Parent, row: list[Any]) -> None:
         assert late_ns <= 0, f"{row[6]} of {one.order[1]} {late_ns} ns behind its window"
 
 
+def check_groups(venue: Venue, journal: Journal) -> None:
+    """All legs of an oco together keep its quantity, the exits of a bracket what its entry has traded.
+
+    What may still trade at the venue counts. GROUP: 2 id, 3 kind, 4 members (leg, parent), 5 wish, whose 6
+    is the quantity.
+    """
+    exposed, traded = at_venue(venue, journal), at_venue(venue, journal, rests=False)
+    for row in journal.of("Group"):
+        legs = dict(row[4])
+        budget = Decimal(row[5][6]) if row[3] == "oco" else traded[legs.pop("entry")]
+        total = sum((exposed[name] for name in legs.values()), ZERO)
+        assert total <= budget, f"the legs of {row[2]} come to {total} of {budget}"
+
+
 def check_costs(journal: Journal) -> int:
-    """Every parent that has ended has its costs on record; return how many those are. TCA: 2 parent."""
+    """Every parent that has ended has its costs on record, of all that it has traded; return how many.
+
+    TCA: 2 parent, 10 costs, whose 2 is what was filled; the newest counts.
+    """
     ended = [row[2] for row in journal.of("PhaseChange") if row[3] == "DONE"]
-    told = {row[2] for row in journal.of("Tca")}
+    told = {row[2]: Decimal(row[10][2]) for row in journal.of("Tca")}
     assert [name for name in ended if name not in told] == [], "nobody knows what these cost"
+    traded = _filled(journal)
+    wrong = {name: (told[name], traded[name]) for name in ended if told[name] != traded[name]}
+    assert wrong == {}, "costs of another quantity than what was filled"
     return len(ended)
+
+
+def at_work(journal: Journal) -> set[str]:
+    """Return which triggers outside of groups have fired, and of which groups a leg, or exit, has traded."""
+    groups = list(journal.of("Group"))
+    members = {name for row in groups for _, name in row[4]}
+    parents, traded = journal.parents(), _filled(journal)
+    fired = {parents[row[2]][8] for row in journal.of("Triggered") if row[2] not in members}
+    legs = {row[3]: name for row in groups for leg, name in row[4] if leg != "entry" and traded[name]}
+    return fired | legs.keys()
+
+
+def _filled(journal: Journal) -> dict[str, Decimal]:
+    """Return what the fills of each parent add up to."""
+    found: dict[str, Decimal] = defaultdict(Decimal)
+    intents = journal.intents()
+    for fill in journal.fills():
+        if fill[6] in intents:
+            found[intents[fill[6]][5]] += Decimal(fill[9])
+    return found

@@ -25,7 +25,7 @@ from tests.chaos.history import (
     positions,
     read_journal,
 )
-from tests.chaos.history_engine import SECOND, check_costs, check_engine
+from tests.chaos.history_engine import SECOND, at_work, check_costs, check_engine, check_groups
 
 BTC = "binance:BTC/USDT"
 
@@ -187,7 +187,6 @@ def test_engine_when_it_keeps_its_windows_then_nothing_is_found() -> None:
     assert check_engine(Journal(rows))["p1"].phase == "WORKING"
     fired = ["Triggered", 1, "p1", "100", "last", 1]
     assert check_engine(Journal([planned(ASKED), fired])).keys() == {"p1"}
-    assert check_costs(Journal([phase("DONE"), ["Tca", 1, "p1"]])) == 1
 
 
 @pytest.mark.parametrize(
@@ -210,7 +209,81 @@ def test_engine_when_a_rule_is_broken_then_it_is_found(rows: list[list[Any]], fo
         check_engine(Journal(rows))
 
 
-def test_costs_when_a_parent_has_ended_without_them_then_it_is_found() -> None:
-    """TCA is written in the commit of the end."""
-    with pytest.raises(AssertionError, match="nobody knows what these cost"):
-        check_costs(Journal([phase("DONE")]))
+def costs(filled: str) -> list[Any]:
+    return ["Tca", 1, "p1", "paper:main", BTC, "api", "buy", "twap", "USDT", 0, ["final", "3", filled]]
+
+
+def test_costs_when_their_newest_has_all_that_was_filled_then_nothing_is_found() -> None:
+    """A late fill brings another TCA, and that one counts."""
+    rows = [intent("c1", "p1"), fill("7", "c1"), phase("DONE"), costs("1"), fill("8", "c1"), costs("2")]
+    assert check_costs(Journal(rows)) == 1
+
+
+@pytest.mark.parametrize(
+    ("rows", "found"),
+    [
+        ([], "nobody knows what these cost"),
+        ([costs("1")], "another quantity"),
+        ([costs("2"), costs("3")], "another quantity"),
+    ],
+)
+def test_costs_when_missing_or_of_another_quantity_then_it_is_found(
+    rows: list[list[Any]], found: str
+) -> None:
+    """TCA is written in the commit of the end, and again behind each later fill."""
+    fills = [intent("c1", "p1"), fill("7", "c1"), fill("8", "c1")]
+    with pytest.raises(AssertionError, match=found):
+        check_costs(Journal([*fills, phase("DONE"), *rows]))
+
+
+def group(kind: str, *legs: str) -> list[Any]:
+    wish = ["SubmitOrder", "paper:main", BTC, "api", "r1", "sell", "3", kind, {}]
+    return ["Group", 1, "p1", kind, [[leg, f"p{number}"] for number, leg in enumerate(legs, 1)], wish]
+
+
+def placed(*orders: tuple[str, str, str]) -> tuple[Venue, list[list[Any]]]:
+    """Return a venue with orders of 2 by (parent, traded, status), and their INTENTs."""
+    venue, rows = Venue(), []
+    for number, (parent_id, cum, status) in enumerate(orders, 1):
+        name = f"c{number}"
+        venue.orders[number] = VenueOrder(number, name, BTC, "sell", Decimal(2), Decimal(cum), status)
+        rows.append(intent(name, parent_id, "2"))
+    return venue, rows
+
+
+OCO, BRACKET = group("oco", "take_profit", "stop"), group("bracket", "entry", "take_profit", "stop")
+
+
+def test_groups_when_their_legs_keep_the_quantity_then_nothing_is_found() -> None:
+    """An oco of 3: 1 has traded and 2 rest; a bracket whose entry has 2, of which an exit rests in full."""
+    venue, rows = placed(("p1", "1", "CANCELED"), ("p2", "0", "NEW"))
+    check_groups(venue, Journal([OCO, *rows]))
+    venue, rows = placed(("p1", "2", "FILLED"), ("p2", "0", "NEW"), ("p3", "0", "CANCELED"))
+    check_groups(venue, Journal([BRACKET, *rows]))
+
+
+@pytest.mark.parametrize(
+    ("kind", "orders"),
+    [
+        (OCO, [("p1", "2", "FILLED"), ("p2", "2", "FILLED")]),
+        (OCO, [("p1", "2", "FILLED"), ("p2", "0", "NEW")]),
+        (BRACKET, [("p1", "1", "PARTIALLY_FILLED"), ("p2", "0", "NEW")]),
+        (BRACKET, [("p1", "2", "FILLED"), ("p2", "1", "CANCELED"), ("p3", "1", "PARTIALLY_FILLED")]),
+    ],
+)
+def test_groups_when_their_legs_may_trade_too_much_then_it_is_found(
+    kind: list[Any], orders: list[tuple[str, str, str]]
+) -> None:
+    """Each leg keeps its own quantity, and both together do not keep the group's, or the entry's."""
+    venue, rows = placed(*orders)
+    with pytest.raises(AssertionError, match="the legs of p1 come to"):
+        check_groups(venue, Journal([kind, *rows]))
+
+
+def test_work_when_legs_only_have_fired_or_entries_only_traded_then_it_does_not_count() -> None:
+    """A stop of its own that has fired; and a group once a leg of it, of a bracket an exit, has traded."""
+    waits = ["Parent", 0, ["ParentOrder", "p9", "paper:main", BTC, "api", "r9", "sell", "1", "stop", {}]]
+    rows = [waits, BRACKET, intent("c1", "p1"), fill("7", "c1"), ["Triggered", 1, "p3", "100", "last", 1]]
+    assert at_work(Journal(rows)) == set()
+    rows += [["Triggered", 1, "p9", "100", "last", 1], intent("c2", "p3"), fill("8", "c2")]
+    assert at_work(Journal(rows)) == {"stop", "bracket"}
