@@ -158,8 +158,9 @@ class Rest:
         assert clip is not None
         assert limit is not None, "the entry check lets nothing rest without a limit price"
         most = view.plan.max_clip or clip.lots
-        # Behind a plan made anew an older child may be in doubt, and in the book.
-        hidden = view.plan.display is not None and view.doubt
+        # Behind a plan made anew an older child may be in doubt, and in the book; or rest there, found again.
+        older = any(child.clip != clip.number for child in view.live)
+        hidden = view.plan.display is not None and (view.doubt or older)
         if not hidden and view.attempts - clip.attempts < ceil_div(clip.lots, most):
             lots = without_dust(view.clip_rest, min(view.clip_rest, most), view.plan.min_clip, most)
             if 0 < lots < view.plan.min_clip:

@@ -421,6 +421,23 @@ def test_iceberg_when_it_is_planned_anew_beside_a_doubt_then_it_waits_for_the_ev
     assert len(walk.kids) == 2
 
 
+def test_iceberg_when_what_was_in_doubt_rests_still_then_nothing_is_shown_beside_it() -> None:
+    """Planned anew, it waits for the end of the older child, not only for the word that it is there."""
+    walk = quiet("iceberg", 100)
+    walk.question()
+    kid = walk.kids[0]
+    kid.doubt, kid.ending, walk.plans = True, True, 2
+    at(walk, 1)
+    kid.cum = 5
+    walk._tell(kid)
+    at(walk, 2)
+    assert (len(walk.kids), kid.live) == (1, True)
+    kid.open = False
+    walk._tell(kid)
+    at(walk, 3)
+    assert len(walk.kids) == 2
+
+
 def test_iceberg_when_it_is_extended_then_clip_follows_clip_at_its_limit() -> None:
     """`extend:20s`: what rested at the end is cancelled, then 30 at a time again, never two at once."""
     walk = quiet("iceberg, extend", 100)
