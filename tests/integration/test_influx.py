@@ -156,7 +156,7 @@ def made(count: int) -> Iterator[Any]:
                 (
                     replace(position(str(amount())), updated_ns=at_ns, lsn=n),
                     replace(equity(5), at_ns=T0 + n, equity=amount(), account=AccountId("paper:main")),
-                    replace(indicator(7), at_ns=T0 + n, value=number()),
+                    replace(indicator(7), at_ns=T0 + n, value=number(), ordinal=n),
                     replace(risk(7), at_ns=T0 + n, drawdown=amount()),
                     replace(health(7), at_ns=T0 + n, lag_s=number()),
                     replace(refusal(6), at_ns=T0 + n * MS, ref=f"r{n}", text=word),
