@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Iterable
+from datetime import datetime
 from typing import Any, Protocol
 
 from tradefan.environment import Environment
+from tradefan.errors import Refused
 from tradefan.stores.columns import Columns
 from tradefan.stores.queries import FOREVER, Queries, Question, Source
 from tradefan.stores.user_store import UserStore
@@ -38,7 +41,8 @@ class DataInfrastructure:
         """Store bars, all or none; return how many.
 
         `data` is a DataFrame, columns by name or a list of rows, with an instant (`time`, `timestamp`,
-        `open_ns`, or a DataFrame's index) and `open high low close volume`.
+        `open_ns`, or a DataFrame's index) and `open high low close volume`. A symbol that no feed carries
+        is kept as `user:SYMBOL`.
         """
         return await self._put(UserStore.put_bars, symbol, timeframe, data)
 
@@ -50,13 +54,16 @@ class DataInfrastructure:
         self,
         symbol: str,
         timeframe: str,
-        start: str | int | None = None,
-        end: str | int | None = None,
+        start: str | int | datetime | None = None,
+        end: str | int | datetime | None = None,
         limit: int = 1000,
         *,
         source: Source | None = None,
     ) -> Columns:
-        """Return the newest bars between start (with it) and end (without it): `10m`, ISO 8601 or ns."""
+        """Return the newest bars between start (with it) and end (without it).
+
+        `10m`, ISO 8601, a datetime with a zone, or ns.
+        """
         span = (_instant(start, 0), _instant(end, FOREVER))
         return await self._manager.queries.market_data(symbol, timeframe, *span, limit, source=source)
 
@@ -64,8 +71,8 @@ class DataInfrastructure:
         self,
         symbol: str | None = None,
         name: str | None = None,
-        start: str | int | None = None,
-        end: str | int | None = None,
+        start: str | int | datetime | None = None,
+        end: str | int | datetime | None = None,
         limit: int = 1000,
         *,
         owner: str | None = None,
@@ -82,9 +89,7 @@ class DataInfrastructure:
         return await self._manager.queries.ask(question)
 
     async def _put(self, put: Any, symbol: str, *words: Any) -> int:  # noqa: ANN401
-        feeds = self._manager.environment.loaded.config.feeds
-        found = [name for name in feeds if symbol in (name, name.partition(":")[2])]
-        instrument = found[0] if len(found) == 1 else symbol
+        instrument = stored_as(symbol, self._manager.environment.loaded.config.feeds)
         count: int = await asyncio.to_thread(
             put, UserStore(self._manager.environment.places.user), instrument, *words
         )
@@ -92,5 +97,26 @@ class DataInfrastructure:
         return count
 
 
-def _instant(value: str | int | None, default: int) -> int:
+def stored_as(symbol: str, feeds: Iterable[str]) -> str:
+    """Return the id under which a user's rows are kept: the feed's that carries the symbol, or `user:SYMBOL`.
+
+    Raises:
+        Refused: AMBIGUOUS_SYMBOL where several feeds carry it. Rows under the symbol alone would be those of
+            another instrument, beside all of theirs.
+    """
+    found = [name for name in feeds if symbol in (name, name.partition(":")[2])]
+    if symbol in found:
+        return symbol
+    if len(found) > 1:
+        raise Refused(
+            "AMBIGUOUS_SYMBOL",
+            f"{symbol} is carried by {' and '.join(found)}; store it as one of them, {found[0]!r} perhaps?",
+        )
+    # A venue has no slash: BTC/USDT:USDT is a symbol, binance:BTC/USDT an id.
+    venue, colon, _ = symbol.partition(":")
+    has_venue = bool(colon) and "/" not in venue
+    return found[0] if found else symbol if has_venue else f"user:{symbol}"
+
+
+def _instant(value: str | int | datetime | None, default: int) -> int:
     return default if value is None else value if isinstance(value, int) else since_ns(value, time.time_ns())

@@ -31,6 +31,8 @@ CREATE TABLE IF NOT EXISTS indicators (
     value REAL NOT NULL,
     PRIMARY KEY (owner, name, instrument, at_ns)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS indicators_at ON indicators (at_ns, name, instrument, owner);
+CREATE INDEX IF NOT EXISTS indicators_of ON indicators (instrument, name, at_ns, owner);
 """
 PRICES = ("open", "high", "low", "close")
 TIMES = ("open_ns", "at_ns", "timestamp", "time", "date", "open_time")
