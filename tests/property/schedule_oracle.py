@@ -50,9 +50,11 @@ def _hold_live(walk: Any, command: Decide, volumes: list[float], last: Any) -> f
         prior = PRIOR_BUCKETS * sum(volumes) / max((plan.end_ns - plan.start_ns) / BUCKET_NS, 1.0)
         factor = min(max((observed + prior) / (sum(volumes[:k]) + prior), 0.25), 4.0)
     else:
-        then = 0.0 if last is None else max(last.volume - plan.volume_base, 0) + unseen
-        begun = 0 if last is None else max(last.k, 0)
-        observed = max(observed, then + factor * sum(volumes[begun:k]))
+        then = known = 0.0
+        if last is not None:
+            then = max(last.volume - plan.volume_base, 0) + unseen
+            known = until(walk.made_for, last.begun_ns) - until(walk.made_for, plan.start_ns)
+        observed = max(observed, then + factor * max(sum(volumes[:k]) - known, 0))
     walk.live = (walk.plans, factor, observed - counted)
     whole = observed + factor * sum(volumes[k:])
     share = (observed + factor * volumes[k]) / whole

@@ -183,12 +183,19 @@ class LiveCurve:
             prior = self.settings.prior_buckets * sum(plan.volumes) / self._buckets(plan)
             factor = schedule.live_factor(counted + unseen, float(sum(plan.volumes[:k])), prior)
             return counted + unseen, factor, unseen
-        factor, begun, then = 1.0, 0, 0.0
+        factor, then, known = 1.0, 0.0, 0.0
         if last is not None:
-            factor, begun = last.factor, max(last.k, 0)
+            factor, known = last.factor, self._expected(plan, last.begun_ns)
             then = max(last.volume - plan.volume_base, 0) + unseen
-        observed = max(counted + unseen, then + factor * sum(plan.volumes[begun:k]))
+        observed = max(counted + unseen, then + factor * max(sum(plan.volumes[:k]) - known, 0.0))
         return observed, factor, observed - counted
+
+    def _expected(self, plan: Plan, at_ns: int) -> float:
+        """Return what the curve trades until an instant, evenly within the interval of a decision."""
+        assert plan.end_ns is not None
+        n, span = len(plan.volumes), max(plan.end_ns - plan.start_ns, 1)
+        whole, part = divmod(min(max(at_ns - plan.start_ns, 0), span) * n, span)
+        return sum(plan.volumes[:whole]) + (plan.volumes[whole] * part / span if whole < n else 0.0)
 
     def _buckets(self, plan: Plan) -> float:
         """Return how many buckets the window has."""

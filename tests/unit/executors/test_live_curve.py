@@ -31,10 +31,9 @@ def decided(one: Walk, k: int, volume: int, *, fresh: bool = True, reason: str =
     """Take a decision for which so much is seen to have traded."""
     one.fixed_volume = Volume(volume, fresh=fresh)
     found = one.recipe.trajectory.target(one.view(), k)
-    one.clip = Clip(
-        k, one.plans, k, found.lots, 0, 0, T0, None, 0, 0, reason, found.before, found.share, found.factor
-    )
-    one.clip = replace(one.clip, volume=volume, unseen=found.unseen)
+    at_ns = T0 + k * HOURS // 4
+    one.clip = Clip(k, one.plans, k, found.lots, 0, 0, at_ns, None, 0, 0, reason, found.before, found.share)
+    one.clip = replace(one.clip, factor=found.factor, volume=volume, unseen=found.unseen)
     return found
 
 
