@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import sys
 import time
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import tradefan
 from tests.dashboards.asking import Answer, Servers, ask, table
 from tests.dashboards.files import FOLDER
 from tests.integration.daemon_process import DaemonProcess
@@ -17,9 +19,11 @@ from tests.services.influx import Influxd
 from tests.services.prometheus import Prometheus
 from tests.services.redis import RedisServer
 from tests.services.server import require
+from tradefan.units import SECOND
 
 pytestmark = pytest.mark.slow
 
+RECORDED = Path(tradefan.__file__).parent / "recordings" / "binance-ws-20240808"
 SOON_FINAL = Path(__file__).parent / "soon_final.py"
 FILLED_S = 120
 """Until then everything is there: what is traded is final, and rates have two samples."""
@@ -57,6 +61,7 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
             folder / "daemon",
             f"influx.url={influx.url}",
             f"redis.url={redis.url}",
+            f"feeds.binance:ETH/USDT.tape={_with_a_hole(folder / 'tape')}",
             "notifiers={ops: {url: '${TF_TEST_URL}', level: critical}}",
         )
         with (
@@ -71,6 +76,21 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
                 yield Servers(prometheus, influx)
             finally:
                 daemon.close()
+
+
+def _with_a_hole(folder: Path) -> Path:
+    """Copy the market that comes with TradeFan, but for a trade that was made soon behind its history."""
+    folder.mkdir()
+    for file in sorted(RECORDED.glob("spot_ethusdt_*.gz")):
+        lines = gzip.decompress(file.read_bytes()).splitlines(keepends=True)
+        late_ns = int(lines[0].split()[0]) + 320 * SECOND
+        lost = next(
+            (i for i, line in enumerate(lines) if b"@trade" in line and int(line.split()[0]) > late_ns), None
+        )
+        if lost is not None:
+            del lines[lost]
+        (folder / file.name).write_bytes(gzip.compress(b"".join(lines), 1))
+    return folder
 
 
 def _trade(daemon: DaemonProcess) -> None:
