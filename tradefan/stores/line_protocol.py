@@ -34,6 +34,8 @@ SERIES_MAX = 10_000
 _INT_MIN, _INT_MAX = -(2**63), 2**63 - 1
 _APART = 1_009
 """Numbers of one order lie this far from those of the next: more than the records of one millisecond."""
+_STARTS_APART = 104_729
+"""Sequences begin anew with each start, so those of one start lie this far from those of the one before."""
 _OWN_LENGTH = 16
 
 
@@ -163,7 +165,8 @@ def _part(part: int | str | Decimal | None) -> int:
 def _sequence(name: str) -> int:
     own = name.removeprefix("p") if len(name) == _OWN_LENGTH + 1 else name
     if len(own) == _OWN_LENGTH and is_own(own, own[:3]):
-        return made_as(ClientOrderId(own))[1]
+        epoch, sequence = made_as(ClientOrderId(own))
+        return epoch * _STARTS_APART + sequence
     return zlib.crc32(name.encode("utf-8", "replace"))
 
 

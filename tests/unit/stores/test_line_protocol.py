@@ -137,18 +137,16 @@ def values(message: msgspec.Struct) -> tuple[object, ...]:
     return flat(message)
 
 
-def test_encode_when_a_parent_id_then_its_sequence_tells_it_apart() -> None:
-    """The letter in front of a parent's id is not part of its number."""
+def test_encode_when_a_parent_id_then_start_and_sequence_tell_it_apart() -> None:
+    """The letter in front of a parent's id is not part of its number; each start counts from one again."""
     made = parent(1)
-    at = [
-        at_ns(
-            msgspec.structs.replace(
-                made, order=msgspec.structs.replace(made.order, parent_id=parent_id("abc", 1, number)), lsn=5
-            )
-        )
-        for number in (1, 2)
-    ]
-    assert at[1] - at[0] == 1009
+
+    def placed(epoch: int, number: int) -> int:
+        order = msgspec.structs.replace(made.order, parent_id=parent_id("abc", epoch, number))
+        return at_ns(msgspec.structs.replace(made, order=order, lsn=5))
+
+    assert placed(1, 2) - placed(1, 1) == 1009
+    assert len({placed(epoch, number) for epoch in range(1, 9) for number in range(1, 500)}) == 8 * 499
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
