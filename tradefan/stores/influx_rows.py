@@ -81,11 +81,15 @@ class InfluxRows:
             f"WHERE {' AND '.join(where)} ORDER BY time DESC{most}"
         )
         series = await self._ask(query)
-        rows = [dict(zip(one["columns"], row, strict=True)) for one in series for row in one["values"]]
         texts = [name for name, form in forms.items() if form == "text"]
         # A tag that is empty is left out; what may be absent is absent.
         absent = {name: "" for name in texts if not is_optional(shape.message, name)}
-        return [tuple(_value(row, name, forms.get(name), absent.get(name)) for name in names) for row in rows]
+        rows: list[tuple[Any, ...]] = []
+        for one in series:
+            columns = dict(zip(one["columns"], zip(*one["values"], strict=True), strict=True))
+            made = (_column(columns, name, forms.get(name), absent.get(name)) for name in names)
+            rows += zip(*made, strict=True)
+        return rows
 
     async def _ask(self, query: str) -> list[dict[str, Any]]:
         client = open_client(self._settings)
@@ -112,17 +116,19 @@ def _order(shape: Shape) -> Any:  # noqa: ANN401 a key for `sort`
     return lambda row: (row[at], *(0 if row[place] is None else row[place] for place in places))
 
 
-def _value(row: dict[str, Any], name: str, form: str | None, absent: str | None) -> Any:  # noqa: ANN401
-    """Return what a column holds, `absent` where the point has none."""
-    value = row.get(name)
-    if value is None:
-        return absent
+def _column(
+    columns: dict[str, tuple[Any, ...]], name: str, form: str | None, absent: str | None
+) -> Sequence[Any]:
+    """Return what a column holds, `absent` where a point has none."""
+    values = columns[name]
     if form == "decimal":
         # The float stands alone where it prints as that Decimal.
-        return row.get(f"{name}_exact") or repr(float(value))
+        exact = columns[f"{name}_exact"]
+        told = (absent if value is None else repr(float(value)) for value in values)
+        return [text or number for text, number in zip(exact, told, strict=True)]
     if form == "float":
-        return float(value)
-    return value
+        return [absent if value is None else float(value) for value in values]
+    return [absent if value is None else value for value in values] if None in values else values
 
 
 def _quoted(name: str) -> str:

@@ -8,7 +8,7 @@ their ids, and an index gives that order: no question reads a table from end to 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from operator import itemgetter
 from typing import Any, Literal, NamedTuple, Protocol
@@ -241,19 +241,21 @@ class Queries:
 
         Without a `source` those of all that the store has, each instant once (`SOURCES`).
         """
-        instrument = await self._instrument(symbol, "bars")
-        wanted = SOURCES if source is None else (source,)
-        questions = [
-            Question("bars", instrument, timeframe, source=one, start_ns=start_ns, end_ns=end_ns, limit=limit)
-            for one in wanted
-        ]
-        return await self._cached(tuple(questions), self._merged)
+
+        async def of(instrument: str) -> Columns:
+            wanted = SOURCES if source is None else (source,)
+            asked = (Question("bars", instrument, timeframe, source=one, **span) for one in wanted)
+            return await self._cached(tuple(asked), self._merged)
+
+        span: dict[str, int] = {"start_ns": start_ns, "end_ns": end_ns, "limit": limit}
+        return await self._of(symbol, "bars", of)
 
     async def ask(self, question: Question, *, exact: bool = False) -> Columns:
         """Return the rows of a question; its instrument may be a symbol."""
-        if question.instrument is not None:
-            known = await self._instrument(question.instrument, question.kind)
-            question = Question(**{**_fields(question), "instrument": known})
+
+        async def of(instrument: str | None) -> Columns:
+            known = Question(**{**_fields(question), "instrument": instrument})
+            return await self._cached(known, answer, exact)
 
         async def answer(one: Question) -> Columns:
             shape = SHAPES[one.kind]
@@ -267,7 +269,9 @@ class Queries:
                 rows = sorted(rows, key=itemgetter(*ids))[-one.limit :]
             return columns_of(shape.columns, shape.forms, rows, exact=exact)
 
-        return await self._cached(question, answer, exact)
+        if question.instrument is None:
+            return await of(None)
+        return await self._of(question.instrument, question.kind, of)
 
     async def _merged(self, questions: tuple[Question, ...]) -> Columns:
         rows: dict[int, tuple[Any, ...]] = {}
@@ -289,6 +293,12 @@ class Queries:
             found = await answer(key)
             self.cache.put((key, *more), found)
         return found
+
+    async def _of(self, symbol: str, kind: Kind, ask: Callable[[str], Awaitable[Columns]]) -> Columns:
+        """Ask of what a symbol means; what looks like an id is looked up only where it has no such rows."""
+        if ":" in symbol and (found := await ask(symbol)):
+            return found
+        return await ask(await self._instrument(symbol, kind))
 
     async def _instrument(self, symbol: str, kind: Kind) -> str:
         """Return the id that a symbol means; one that is an id itself means that one."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import apsw
@@ -42,6 +43,9 @@ class SqliteRows:
         """Name the files; nothing is opened before a question."""
         self._store = store
         self._user = user
+        self._open: dict[Path, tuple[int, apsw.Connection]] = {}
+        """Connections by file, with the inode that each has open: another file may come in its place."""
+        self._lock = Lock()
 
     async def rows(self, question: Question) -> Sequence[Sequence[Any]]:
         """Answer on a thread: the disk may take its time."""
@@ -85,20 +89,31 @@ class SqliteRows:
         return sorted(name for name in found if symbol in (name, name.partition(":")[2]))
 
     def _ask(self, file: Path, sql: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
-        if not file.exists():
-            return []
-        with Trouble(str(file)):
-            db = apsw.Connection(str(file), open_flags(read_only=True))
+        with Trouble(str(file)), self._lock:
             try:
-                db.set_busy_timeout(BUSY_MS)
-                return db.execute(sql, tuple(values)).fetchall()
+                db = self._connection(file)
+                return [] if db is None else db.execute(sql, tuple(values)).fetchall()
             except apsw.SQLError as error:
                 # A table or column that is not there yet.
                 raise Refused(
                     "STORE_OLDER", f"{file} is of an older TradeFan: start the daemon once"
                 ) from error
-            finally:
-                db.close()
+
+    def _connection(self, file: Path) -> apsw.Connection | None:
+        """Return who reads a file, opened once: to open it costs more than most questions."""
+        known = self._open.get(file)
+        try:
+            inode = file.stat().st_ino
+        except FileNotFoundError:
+            inode = None
+        if known is not None and known[0] != inode:
+            self._open.pop(file)[1].close()
+            known = None
+        if known is None and inode is not None:
+            db = apsw.Connection(str(file), open_flags(read_only=True))
+            db.set_busy_timeout(BUSY_MS)
+            known = self._open[file] = (inode, db)
+        return None if known is None else known[1]
 
 
 def _by(name: str, question: Question) -> str:
