@@ -14,6 +14,7 @@ from operator import itemgetter
 from typing import Any, Literal, NamedTuple, Protocol
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from tradefan.errors import Refused
 from tradefan.messages.account import EquityPoint, IndicatorPoint
@@ -244,10 +245,9 @@ class Queries:
 
         async def of(instrument: str) -> Columns:
             wanted = SOURCES if source is None else (source,)
-            asked = (Question("bars", instrument, timeframe, source=one, **span) for one in wanted)
-            return await self._cached(tuple(asked), self._merged)
+            asked = Question("bars", instrument, timeframe, start_ns=start_ns, end_ns=end_ns, limit=limit)
+            return await self._cached(tuple(replace(asked, source=one) for one in wanted), self._merged)
 
-        span: dict[str, int] = {"start_ns": start_ns, "end_ns": end_ns, "limit": limit}
         return await self._of(symbol, "bars", of)
 
     async def ask(self, question: Question, *, exact: bool = False) -> Columns:

@@ -99,7 +99,7 @@ def test_encode_when_an_order_then_decimals_are_floats_and_what_is_absent_is_lef
     assert 'in_doubt="CREATE"' in text
     assert "venue_order_id" not in text
     assert "avg_px" not in text
-    assert text.endswith(f"lsn=3i {5 * SECOND + 2 * 1009 + 3}")
+    assert text.endswith(f"lsn=3i {5 * SECOND + ((104_729 + 2) * 1009 + 3) % 10**6}")
 
 
 @pytest.mark.parametrize("message", ALL, ids=lambda message: type(message).__name__)
