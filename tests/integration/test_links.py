@@ -205,6 +205,8 @@ def play(request: pytest.FixtureRequest) -> Callable[[Scenario], None]:
     def run(scenario: Scenario) -> None:
         with asyncio.Runner(loop_factory=factory) as runner:
             runner.run(scenario())
+            # What was cut off is gone a turn later.
+            runner.run(asyncio.sleep(0.01))
 
     return run
 

@@ -250,7 +250,7 @@ _ICEBERG = (
             ),
             Change(
                 "executors/tactics.py",
-                "        hidden = view.plan.display is not None and view.doubt\n",
+                "        hidden = view.plan.display is not None and (view.doubt or older)\n",
                 "        hidden = False\n",
             ),
             Change(

@@ -132,7 +132,12 @@ class WebSocketLink:
             if watch is not None:
                 watch.cancel()
             if socket.connection is not None:
-                await socket.connection.close(socket.code or 1000)
+                try:
+                    await socket.connection.close(socket.code or 1000)
+                finally:
+                    # In a task that is cancelled Python 3.11.2 takes the library's timeout for that cancel,
+                    # and the library leaves the connection of a server that does not answer open.
+                    socket.connection.transport.abort()
 
     async def _read(self, socket: _Socket, connection: ClientConnection) -> None:
         conn, gen, deliver, now_ns = socket.effect.conn, socket.effect.gen, self._deliver, self._now_ns

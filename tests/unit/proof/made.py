@@ -14,6 +14,7 @@ from tests.proof.figures import (
     Start,
     Strikes,
 )
+from tests.proof.seeds import HOURS
 from tests.proof.stamp import Machine, Stamp
 from tradefan.units import HOUR
 
@@ -32,7 +33,7 @@ def chunk(first: int, last: int, commit: str = ONE, *violations: Broken) -> Chun
         stamp=stamped(commit),
         first=first,
         last=last,
-        hours=0.14,
+        hours=HOURS,
         trace="ab",
         liars=0,
         simulated_ns=count * HOUR // 7,

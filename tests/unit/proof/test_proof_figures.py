@@ -8,7 +8,7 @@ import pytest
 
 from tests.proof import stamp
 from tests.proof.figures import Proof, Seeds, added, gaps, load, load_all, merged, pieces, save
-from tests.proof.seeds import Asked, chunk_of, run, strikes
+from tests.proof.seeds import HOURS, Asked, chunk_of, run, strikes
 from tests.unit.proof.made import ONE, OTHER, chunk, stamped, whole
 from tradefan.errors import Refused
 from tradefan.sim.report import Outcome, Summary
@@ -31,7 +31,7 @@ def test_gaps_when_some_seeds_have_run_at_this_code_then_the_others(
     has: tuple[object, ...], missing: list[tuple[int, int]]
 ) -> None:
     """What ran at another commit does not count; neither does another length."""
-    assert gaps(1, 500, 0.14, ONE, has) == missing  # type: ignore[arg-type]
+    assert gaps(1, 500, HOURS, ONE, has) == missing  # type: ignore[arg-type]
     assert gaps(1, 500, 0.2, ONE, has) == [(1, 500)]  # type: ignore[arg-type]
 
 
@@ -97,7 +97,7 @@ def test_chunk_when_made_of_a_sum_then_nothing_of_it_is_lost() -> None:
     faults, coverage = {"bust": 3}, {"bust": {"NONE": 1, "NEW": 2}}
     summary.add(Outcome(7, "t", None, 100, orders=4, fills=3, crashes=2, starts=3, cpu_s=1.26))
     summary.add(Outcome(8, "t", broken, 50, liar=True, faults=faults, coverage=coverage))
-    found = chunk_of(stamped(), (7, 8), 0.14, summary, "ab")
+    found = chunk_of(stamped(), (7, 8), HOURS, summary, "ab")
     assert (found.seeds, found.liars, found.simulated_ns, found.orders, found.fills) == (2, 1, 150, 4, 3)
     assert (found.crashes, found.starts, found.slowest, found.slowest_s) == (2, 3, 7, 1.3)
     assert found.faults == {"bust": strikes(3, {"NONE": 1})}
