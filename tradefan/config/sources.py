@@ -86,7 +86,7 @@ def _at_once(
     read: Callable[[str], bytes | None], directory: str, names: Sequence[str]
 ) -> dict[str, bytes | None]:
     if read(ROLLBACK) is not None:
-        # A start in the middle of one fails as well: it takes a few milliseconds, and supervisors try again.
+        # A start in the middle of one fails as well, which takes a few milliseconds.
         hint = "one that was broken off: run `config rollback` again, or see to the files and remove this"
         raise Unsettled([Mistake(f"{directory}/{ROLLBACK}", None, "", None, "no rollback on its way", hint)])
     return {name: read(name) for name in names}

@@ -254,16 +254,14 @@ class Queries:
         """Return the rows of a question; its instrument may be a symbol."""
 
         async def of(instrument: str | None) -> Columns:
-            known = Question(**{**_fields(question), "instrument": instrument})
-            return await self._cached(known, answer, exact)
+            return await self._cached(replace(question, instrument=instrument), answer, exact)
 
         async def answer(one: Question) -> Columns:
             shape = SHAPES[one.kind]
             rows = [*await self._store.rows(_checked(one))]
             if one.kind == "indicators":
-                users = Question(**{**_fields(one), "source": "user"})
                 with suppress(NotInStore):
-                    rows += await self._store.rows(users)
+                    rows += await self._store.rows(replace(one, source="user"))
                 # Of one name, instrument and owner each store gives its numbers in their order already.
                 ids = [shape.columns.index(name) for name in (shape.at, *shape.then) if name in shape.columns]
                 rows = sorted(rows, key=itemgetter(*ids))[-one.limit :]
@@ -317,10 +315,6 @@ class Queries:
             raise Refused("UNKNOWN_INSTRUMENT", f"nothing is stored of {symbol!r}")
         self.cache.put(key, found[0])
         return found[0]
-
-
-def _fields(question: Question) -> dict[str, Any]:
-    return {name: getattr(question, name) for name in question.__struct_fields__}
 
 
 def _checked(question: Question) -> Question:
