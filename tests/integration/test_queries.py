@@ -14,11 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import ClientSession, web
+from aiohttp.test_utils import TestServer
 from msgspec.structs import replace
 
 from tests.integration.daemon_process import DaemonProcess
 from tests.services.influx import Influxd
 from tests.unit.stores.made import BTC, equity, fill, indicator
+from tradefan.errors import Outage
 from tradefan.messages.control import StoreBatch
 from tradefan.stores.influx import InfluxSettings, open_client
 from tradefan.stores.influx_rows import InfluxRows
@@ -154,6 +157,33 @@ def test_question_when_many_share_an_instant_then_the_limit_cuts_alike(
     store = StoreFile(str(tmp_path / "store.db"))
     store.write(StoreBatch(1, tuple(rows), 5))
     store.close()
+    asyncio.run(both())
+
+
+def test_influx_when_something_between_knows_json_alone_then_the_same_answer(
+    daemon: DaemonProcess, server: Influxd
+) -> None:
+    """Exact money included; what the server says against a question is the error."""
+
+    async def forward(request: web.Request) -> web.Response:
+        form = await request.post()
+        async with ClientSession() as session, session.post(f"{server.url}/query", data=form) as answer:
+            body, kind = await answer.read(), answer.content_type
+            return web.Response(status=answer.status, body=body, content_type=kind)
+
+    async def both() -> None:
+        app = web.Application()
+        app.router.add_post("/query", forward)
+        async with TestServer(app, host="127.0.0.1") as between:
+            settings = InfluxSettings(str(between.make_url("/")), "tradefan", 5.0)
+            for kind in TIED:
+                ask = Question(kind, limit=50)
+                there = await stores(daemon, server)[1].ask(ask, exact=True)
+                assert await Queries(InfluxRows(settings), Cache(lambda: 0.0)).ask(ask, exact=True) == there
+            for one in (settings, replace(settings, url=server.url)):
+                with pytest.raises(Outage, match="database not found: other"):
+                    await Queries(InfluxRows(replace(one, db="other")), Cache(lambda: 0.0)).ask(ask)
+
     asyncio.run(both())
 
 

@@ -49,8 +49,6 @@ with warnings.catch_warnings():
     if _pandas is not None:
         sys.modules["pandas"] = _pandas
 
-ServerError = InfluxDBError
-"""What the server says of a request that it does not take."""
 BATCHES_MAX = 2
 """Batches under way at one time."""
 ENCODE_AT_ONCE = 200
@@ -80,10 +78,16 @@ def open_client(settings: InfluxSettings) -> Any:  # noqa: ANN401 the library ha
     secure = where.scheme == "https"
     port = where.port or (443 if secure else 80)
     words: dict[str, Any] = {"host": where.hostname, "port": port, "ssl": secure, "db": settings.db}
-    if settings.username:
-        # By a header: the library's `username=` goes a way that aiohttp will not know any more.
-        words["headers"] = {"Authorization": aiohttp.encode_basic_auth(settings.username, settings.password)}
+    # By a header: the library's `username=` goes a way that aiohttp will not know any more.
+    words["headers"] = login(settings)
     return InfluxDBClient(**words, path=f"{where.path.rstrip('/')}/", timeout=settings.timeout_s)
+
+
+def login(settings: InfluxSettings) -> dict[str, str]:
+    """Return the headers that say who asks."""
+    if not settings.username:
+        return {}
+    return {"Authorization": aiohttp.encode_basic_auth(settings.username, settings.password)}
 
 
 class InfluxLink:

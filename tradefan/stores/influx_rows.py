@@ -8,18 +8,21 @@ Source of the language: https://docs.influxdata.com/influxdb/v1/query_language/e
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from typing import Any
 
 import aiohttp
+import msgspec
 
 from tradefan.errors import Outage
-from tradefan.stores.influx import InfluxSettings, ServerError, open_client
+from tradefan.stores.influx import InfluxSettings, login
 from tradefan.stores.queries import FOREVER, SHAPES, Kind, NotInStore, Question, Shape
 from tradefan.stores.schema import MEASUREMENTS, is_optional
 from tradefan.units import MS
 
+_MSGPACK = "application/x-msgpack"
+_COMPACT = {"Accept": _MSGPACK, "Accept-Encoding": "identity"}
+"""Half of the time that JSON takes the server, and none to compress; one that does not know it gives JSON."""
 _NS_MAX = 9_223_372_036_854_775_806 - 2 * MS
 
 
@@ -92,19 +95,25 @@ class InfluxRows:
         return rows
 
     async def _ask(self, query: str) -> list[dict[str, Any]]:
-        client = open_client(self._settings)
+        settings = self._settings
+        form = {"q": query, "db": settings.db, "epoch": "ns"}
+        headers = {**_COMPACT, **login(settings)}
+        limit = aiohttp.ClientTimeout(total=settings.timeout_s)
         try:
-            async with asyncio.timeout(self._settings.timeout_s):
-                answer = await client.query(query, epoch="ns")
-        except (aiohttp.ClientError, ServerError, TimeoutError, OSError, ValueError) as error:
-            reason = f"{type(error).__name__}: {error}".rstrip(": ")
-            raise Outage(f"{self._settings.url}: {reason}") from error
-        finally:
-            await client.close()
-        (result,) = answer["results"]
-        if "error" in result:
-            raise Outage(f"{self._settings.url}: {result['error']}")
-        series: list[dict[str, Any]] = result.get("series", [])
+            async with (
+                aiohttp.ClientSession(timeout=limit, headers=headers) as session,
+                session.post(f"{settings.url.rstrip('/')}/query", data=form) as answer,
+            ):
+                body = await answer.read()
+            packed = answer.content_type == _MSGPACK
+            told: dict[str, Any] = msgspec.msgpack.decode(body) if packed else msgspec.json.decode(body)
+            error = told.get("error") or told["results"][0].get("error")
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as fault:
+            reason = f"{type(fault).__name__}: {fault}".rstrip(": ")
+            raise Outage(f"{settings.url}: {reason}") from fault
+        if error:
+            raise Outage(f"{settings.url}: {error}")
+        series: list[dict[str, Any]] = told["results"][0].get("series", [])
         return series
 
 
