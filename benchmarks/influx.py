@@ -19,7 +19,7 @@ import time
 import warnings
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_type_hints
 
 import uvloop
 
@@ -45,7 +45,6 @@ BATCH = 5_000
 IN_FLIGHT = 2
 
 
-@lineprotocol
 class LineTrade(NamedTuple):
     """A trade as the library's line mode wants it."""
 
@@ -58,6 +57,10 @@ class LineTrade(NamedTuple):
     event_ns: INT
     recv_ns: INT
     time: TIMEINT
+
+
+# It does not look behind annotations that are text.
+lineprotocol(LineTrade, schema=get_type_hints(LineTrade))
 
 
 class Figure(NamedTuple):
