@@ -132,7 +132,8 @@ def read_settings(settings: type[Struct], given: Mapping[str, Any], where: str) 
     for key, value in given.items():
         whole, dot, part = key.partition(".")
         if whole not in known:
-            raise Refused("UNKNOWN_SETTING", f"{where} has no setting {key!r}{suggest(key, known)}")
+            text = f"{where} has no setting {key!r}{suggest(key, public_fields(settings))}"
+            raise Refused("UNKNOWN_SETTING", text)
         if dot and whole in given:
             raise Refused("BAD_SETTING", f"{where}: {whole} is given as a whole and in part")
         if not dot:

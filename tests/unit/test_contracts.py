@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import pytest
 
 from tradefan import contracts
-from tradefan.contracts import Settings, lookup, names, plugins, register
+from tradefan.contracts import Settings, lookup, names, plugins, read_settings, register
 from tradefan.errors import Defect, Refused
 from tradefan.setting import suggest
 
 
 class Mine(Settings, frozen=True, kw_only=True):
     size: int = 1
+
+
+class Half(Settings, frozen=True, kw_only=True):
+    """Settings of which one is TradeFan's own."""
+
+    private: ClassVar[tuple[str, ...]] = ("insist",)
+    insist: bool = False
+    tries: int = 3
 
 
 @pytest.fixture(autouse=True)
@@ -64,6 +74,12 @@ def test_name_when_unknown_then_it_is_refused_with_its_code(kind: contracts.Kind
     with pytest.raises(Refused) as caught:
         lookup(kind, "x")
     assert (caught.value.code, caught.value.text) == (code, f"no {kind} is called 'x'; there are none")
+
+
+def test_setting_when_misspelt_then_only_what_may_be_given_is_proposed() -> None:
+    """A private one would be refused once it is spelt right."""
+    with pytest.raises(Refused, match=r"no setting 'insit'; known are tries"):
+        read_settings(Half, {"insit": "1"}, "x")
 
 
 def test_suggestion_when_something_is_near_then_it_is_named() -> None:

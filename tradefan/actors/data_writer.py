@@ -80,7 +80,8 @@ class DataWriterState(Struct):
     market: list[Stored] = field(default_factory=list)
     under_way: dict[int, StoreBatch] = field(default_factory=dict)
     linked: bool = False
-    armed: bool = False
+    armed: int | None = None
+    """The timer of the next flush."""
     waits_ns: int = 0
     """For how long it was armed."""
     overdue: bool = False
@@ -201,7 +202,7 @@ class DataWriter:
         state, config = self.state, _config(ctx)
         if state.waiting > config.store.queue_max:
             self._drop(ctx, config.store.queue_max)
-        if not state.armed:
+        if state.armed is None:
             self._arm(ctx)
         if state.overdue or state.waiting >= config.store.batch_size:
             self._send(ctx)
@@ -413,7 +414,7 @@ class DataWriter:
             self._send(ctx)
             self._perhaps_stopped(ctx)
             return
-        state.armed = False
+        state.armed = None
         state.overdue = True
         self._send(ctx)
         if state.waiting:
@@ -422,8 +423,8 @@ class DataWriter:
 
     def _arm(self, ctx: Context) -> None:
         state = self.state
-        state.armed, state.waits_ns = True, _config(ctx).store.flush_interval
-        ctx.after(state.waits_ns, Timer(FLUSH))
+        state.waits_ns = _config(ctx).store.flush_interval
+        state.armed = ctx.after(state.waits_ns, Timer(FLUSH))
 
     def _on_stop(self, msg: Stop, ctx: Context) -> None:
         """Write everything; what comes after the answer is written too, as long as the link lives.
@@ -451,8 +452,9 @@ class DataWriter:
 
     def _on_config(self, msg: ConfigChanged, ctx: Context) -> None:
         """Let what waits wait no longer than the new settings say; all others are read anew at every use."""
-        if self.state.armed and _config(ctx).store.flush_interval < self.state.waits_ns:
-            # The timer of before comes as well: one batch is sent early then.
+        armed = self.state.armed
+        if armed is not None and _config(ctx).store.flush_interval < self.state.waits_ns:
+            ctx.cancel(armed)
             self._arm(ctx)
         if self.wiring.oms is not None and not self.state.stopping:
             volume_days.want_more(self.state.volumes, _config(ctx).feeds)

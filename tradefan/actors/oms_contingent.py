@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from tradefan.actors.oms_arm import arm, expires, seen_ticks
 from tradefan.actors.oms_engine import advance
 from tradefan.actors.oms_entry import No, check_shape, check_size, largest, tradable
-from tradefan.actors.oms_executor import collar_bps, new_executor, plan_of
+from tradefan.actors.oms_executor import collar_bps, make_executor, new_executor, plan_of
 from tradefan.actors.oms_gate import closed, mode_of, not_ready, reference, risk_state
 from tradefan.actors.oms_reduce import over_position
 from tradefan.actors.oms_state import Turn
@@ -81,11 +81,23 @@ def check_new_trigger(turn: Turn, order: ParentOrder, instrument: Instrument) ->
     Raises:
         Refused, No: why it may not exist.
     """
+    check_said(order)
     settings = check_trigger_now(turn, order, instrument)
     market = reference(turn, instrument, crossing=False)
     assert isinstance(market, MarketView), "its trigger was just held against it"
     check_callback(order, settings, market.mid, instrument)
     return settings
+
+
+def check_said(order: ParentOrder) -> None:
+    """Refuse what would not count of what its owner says; of one that was let in nobody asks it again.
+
+    Raises:
+        Refused.
+    """
+    trigger_settings(order)
+    check_then(order, lookup("executor", worked(order).algo).settings)
+    new_executor(order)
 
 
 def check_trigger_now(turn: Turn, order: ParentOrder, instrument: Instrument) -> TriggerSettings:
@@ -116,9 +128,8 @@ def check_contingent(turn: Turn, order: ParentOrder, instrument: Instrument) -> 
     Raises:
         Refused, No.
     """
-    settings, work = trigger_settings(order), worked(order)
-    check_then(order, lookup("executor", work.algo).settings)
-    new_executor(order)
+    settings = trigger_settings(order)
+    make_executor(order)
     collar_bps(order)
     check_shape(order, instrument)
     check_trigger(order, settings, instrument)

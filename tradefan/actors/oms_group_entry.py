@@ -8,7 +8,13 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
-from tradefan.actors.oms_contingent import admit_armed, begin_trigger, check_contingent, check_new_trigger
+from tradefan.actors.oms_contingent import (
+    admit_armed,
+    begin_trigger,
+    check_contingent,
+    check_new_trigger,
+    check_said,
+)
 from tradefan.actors.oms_engine import advance
 from tradefan.actors.oms_entry import No, check_shape, checked, say_accepted, tradable
 from tradefan.actors.oms_executor import new_executor
@@ -178,5 +184,6 @@ def _check_exit(
         return priced
     settings = order.settings if level is None else {**order.settings, "trigger_price": level}
     priced = replace(order, settings=settings)
+    check_said(priced)
     check_callback(priced, check_contingent(turn, priced, instrument), there, instrument)
     return priced

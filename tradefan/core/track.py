@@ -355,12 +355,13 @@ def draw(line: list[tuple[int, float]], at_ns: int, value: float) -> None:
     """Add a step to a line; where there are too many, the one goes whose going changes the drawing least."""
     line.append((at_ns, value))
     if len(line) > POINTS_MAX:
-        least = min(range(1, len(line) - 1), key=lambda i: _spread(line[i - 1], line[i + 1]))
+        least = min(range(1, len(line) - 1), key=lambda i: _moves(*line[i - 1 : i + 2]))
         del line[least]
 
 
-def _spread(one: tuple[int, float], other: tuple[int, float]) -> tuple[float, int]:
-    return abs(other[1] - one[1]), other[0] - one[0]
+def _moves(before: tuple[int, float], one: tuple[int, float], after: tuple[int, float]) -> tuple[float, int]:
+    """Return how far a drawing goes by way of one step, there and back, and in what time."""
+    return abs(one[1] - before[1]) + abs(after[1] - one[1]), after[0] - before[0]
 
 
 def points(line: list[tuple[int, float]]) -> Points:

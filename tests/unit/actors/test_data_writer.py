@@ -450,6 +450,24 @@ def test_interval_when_it_changes_live_then_what_waits_already_waits_no_longer_t
     assert (rows(turns.until(writer, 90 * SECOND)), turns.timers) == ([], [])
 
 
+def test_interval_when_it_is_lowered_again_and_again_then_one_timer_runs_and_no_more() -> None:
+    """Rows come without a pause, so that a timer too many would never find nothing to send."""
+    turns = Turns(config(size=1_000))
+    writer = begun(turns)
+    for ms in (60_000, 30_000, 10_000, 5_000, 500):
+        kept = replace(turns.config.store, flush_interval=ms * MS)
+        turns.config = replace(turns.config, store=kept)
+        turns.give(writer, ConfigChanged("b"), trade(ms))
+    batches = 0
+    for number in range(20):
+        sent = turns.until(writer, turns.now_ns + 250 * MS)
+        batches += len(rows(sent))
+        acks = (StoreAck(one.batch_id, 1, None, 0) for _, one in sent if isinstance(one, StoreBatch))
+        turns.give(writer, *acks, trade(number))
+    assert batches == 10
+    assert len(turns.timers) == 1
+
+
 def test_message_when_it_is_none_of_its_own_then_is_a_defect() -> None:
     """A wiring mistake shows at once; what everybody is told is no mistake."""
     turns = Turns(config())

@@ -6,11 +6,14 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from tests.unit.actors.oms_bench import Bench
 from tests.unit.actors.oms_wired import BTC, FACE, GATEWAY, TREND
 from tests.unit.actors.test_oms_group import bracket, filled
 from tests.unit.actors.test_oms_trigger import Prints, armed, fired, parent_of, restarted
+from tradefan.actors.oms_contingent import check_said
+from tradefan.errors import Refused
 from tradefan.messages.contingent import Amend, Armed, Triggered
 from tradefan.messages.gateway import CreateOrder
 from tradefan.messages.orders import AmendOrder, Answer, Phase, Refusal
@@ -53,6 +56,19 @@ def test_stop_when_its_quantity_is_amended_then_it_sells_that(bench: Bench) -> N
     Prints(bench)(94, 94)
     assert bench.one(GATEWAY, CreateOrder).order_qty == D(8)
     bench.check()
+
+
+@pytest.mark.parametrize(("setting", "value"), [("collar_bps", "5"), ("halt", "extend")])
+def test_stop_when_an_older_version_let_more_in_then_it_can_be_moved_all_the_same(
+    bench: Bench, setting: str, value: str
+) -> None:
+    """What an entry refuses today because it does not count goes on without an effect."""
+    parent = armed(bench, qty=5)
+    parent.order = replace(parent.order, settings={**parent.order.settings, setting: value})
+    amend(bench, trigger_price=D(97))
+    assert [one.level for one in bench.made(Armed)] == [D(95), D(97)]
+    with pytest.raises(Refused, match=f"BAD_SETTING.*{setting}"):
+        check_said(parent.order)
 
 
 def test_stop_limit_when_its_limit_is_amended_then_it_rests_there(bench: Bench) -> None:

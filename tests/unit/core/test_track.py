@@ -244,6 +244,14 @@ def test_line_when_it_grows_then_its_drawing_stays_true_everywhere(steps: int) -
     assert max(after - before for (_, before), (_, after) in pairwise(line)) <= 3 / track.POINTS_MAX
 
 
+def test_line_when_it_leaves_its_way_and_comes_back_then_the_way_out_stays() -> None:
+    """A fill that is taken back later is of more than the even steps around it."""
+    line: list[tuple[int, float]] = []
+    for at in range(1_000):
+        track.draw(line, at, 0.9 if at == 500 else at / 10_000)
+    assert (500, 0.9) in line
+
+
 def test_line_when_most_of_it_is_flat_then_its_jumps_stay() -> None:
     """A step of the drawing that nobody sees goes first."""
     line: list[tuple[int, float]] = []
