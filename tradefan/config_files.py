@@ -60,9 +60,9 @@ def put_in_place(folder: Path, files: Mapping[str, str | None], modes: Mapping[s
 
 
 def text_of(path: Path) -> str | None:
-    """Return what a file says; None where there is none."""
+    """Return what a file says, with the line ends that it has; None where there is none."""
     try:
-        return path.read_text(encoding="utf-8", errors="backslashreplace")
+        return path.read_bytes().decode("utf-8", "backslashreplace")
     except FileNotFoundError:
         return None
 
@@ -82,7 +82,7 @@ def _prepared(target: Path, text: str, mode: int | None) -> Path:
     try:
         # Nobody else reads it before it has the mode of the file.
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
             _dress(descriptor, target, _MODE if mode is None else mode)
             file.write(text)
             file.flush()

@@ -238,6 +238,26 @@ async def test_rollback_when_files_have_rights_then_they_keep_them(desk: Desk) -
     assert set(kept) == {0o600}
 
 
+async def test_rollback_when_a_file_has_line_ends_of_windows_then_they_are_its_own(
+    desk: Desk, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """They come back as they were, and files that have them are those of their version."""
+    local = b"risk:\r\n  max_order_notional: 2222\r\n"
+    (desk.folder / "local.yaml").write_bytes(local)
+    await desk.reloader.look()
+    rollback(desk, 1)
+    await desk.reloader.look()
+    rollback(desk, 3)
+    assert (desk.folder / "local.yaml").read_bytes() == local
+    await desk.reloader.look()
+    capsys.readouterr()
+    rollback(desk, 5)
+    assert capsys.readouterr().out == "the files are those of version 5 already\n"
+    rollback(desk, 1)
+    causes = [desk.versions.read(number).cause for number in desk.versions.numbers()]
+    assert causes == ["start", *["edit"] * 4]
+
+
 # --- versions ---------------------------------------------------------------------------------------
 
 
