@@ -92,13 +92,37 @@ def rollback(number: Number, env: Env = "development", config: ConfigDir = None)
 
     What stands in the files now is kept as a version of its own before.
     """
+    from tradefan.config.sources import ROLLBACK
+    from tradefan.config_files import text_of
     from tradefan.environment import config_folder
 
-    version, folder, versions = _version(env, config, number), config_folder(config), _versions(env, config)
-    before = {name: _text(folder / name) for name in (*version.files, "local.yaml")}
+    version, folder = _version(env, config, number), config_folder(config)
+    before = {name: text_of(folder / name) for name in (*version.files, "local.yaml")}
+    words = [f"the files are those of version {number} already"]
     if all(version.files.get(name, "") == (text or "") for name, text in before.items()):
-        print(f"the files are those of version {number} already")
-        return
+        if not (folder / ROLLBACK).exists():
+            print(*words)
+            return
+        words.append("the rollback that was broken off behind its last file has come to its end")
+    else:
+        words = _make_ready(version, before, env, config)
+    daemon = _daemon(env, config)
+    refused = None if daemon is None else daemon.get("/status")["config"]["refused"]
+    _put(folder, {name: version.files.get(name) for name in before}, version.modes)
+    print(*words, sep="\n")
+    if daemon is None:
+        print("no daemon runs; the next start takes them")
+    else:
+        _await(daemon, refused, env, config)
+
+
+def _make_ready(
+    version: Version, before: Mapping[str, str | None], env: str, config: Path | None
+) -> list[str]:
+    """See that a version's files can go back, and keep those of before; return what is said of it."""
+    from tradefan.environment import config_folder
+
+    folder, number, versions = config_folder(config), version.number, _versions(env, config)
     for name, text in before.items():
         if version.files.get(name) != text:
             _require_writable(folder / name, f"config show {number} --file {name} -e {env}")
@@ -109,16 +133,7 @@ def rollback(number: Number, env: Env = "development", config: ConfigDir = None)
     wanted = msgspec.structs.replace(version, overrides=over)
     changed = _changed(msgspec.structs.replace(wanted, files=there), wanted, env, config)
     kept = newest.number if newest is not None and newest.files == there else _keep(versions, folder, there)
-    daemon = _daemon(env, config)
-    refused = None if daemon is None else daemon.get("/status")["config"]["refused"]
-    _put(folder, {name: version.files.get(name) for name in before}, version.modes)
-    for line in changed:
-        print(line)
-    print(f"wrote the files of version {number}; those of before are version {kept}")
-    if daemon is None:
-        print("no daemon runs; the next start takes them")
-    else:
-        _await(daemon, refused, env, config)
+    return [*changed, f"wrote the files of version {number}; those of before are version {kept}"]
 
 
 def _changed(old: Version, new: Version, env: str, config: Path | None) -> list[str]:
@@ -202,25 +217,19 @@ def _put(folder: Path, files: Mapping[str, str | None], modes: Mapping[str, int]
     from tradefan.config.sources import ROLLBACK
     from tradefan.config_files import Halfway, put_in_place
 
-    changed = {name: text for name, text in files.items() if _text(folder / name) != text}
     try:
-        put_in_place(folder, changed, modes)
+        put_in_place(folder, files, modes)
     except Halfway as error:
         again = f"nobody reads them until this ends well, or {folder / ROLLBACK} is removed"
         raise Outage(
             f"expected to put files in place, got {error.strerror} for {error.filename}; {again}"
         ) from error
     except OSError as error:
+        # Of two names, as of a file that is mounted by itself, the second one is that of the configuration.
+        where = error.filename2 or error.filename
         raise Outage(
-            f"expected to write beside {error.filename}, got {error.strerror}; nothing has changed"
+            f"expected to write {where} or beside it, got {error.strerror}; nothing has changed"
         ) from error
-
-
-def _text(path: Path) -> str | None:
-    try:
-        return path.read_text(encoding="utf-8", errors="backslashreplace")
-    except FileNotFoundError:
-        return None
 
 
 def _versions(env: str, config: Path | None) -> ConfigVersions:

@@ -27,11 +27,12 @@ class _Ready(NamedTuple):
 
 
 def put_in_place(folder: Path, files: Mapping[str, str | None], modes: Mapping[str, int]) -> None:
-    """Write files of a folder, or take those away whose text is None, through links to where they lead.
+    """Let files of a folder have these texts, None for no file, through links to where they lead.
 
     All are on the disk under other names before the first one changes, so a full disk changes nothing.
-    ROLLBACK lies beside them while they change, and whoever reads looks for that (`read_layers`). A file
-    keeps mode and owner; one that comes anew has that of `modes`.
+    ROLLBACK lies beside them while they change, and whoever reads looks for that (`read_layers`); one that
+    was left there goes with the last file, also where none is to change. A file keeps mode and owner; one
+    that comes anew has that of `modes`.
 
     Raises:
         Refused: ROLLBACK_RUNS, another one is at it.
@@ -39,15 +40,31 @@ def put_in_place(folder: Path, files: Mapping[str, str | None], modes: Mapping[s
         OSError: nothing has changed.
     """
     ready: list[_Ready] = []
+    targets = {name: (folder / name).resolve() for name in files}
+    # Those of files that stay as they are, too: who changed them may have been broken off before they were
+    # on the disk. Nobody changed any where we may not write.
+    folders = {target.parent for target in targets.values() if os.access(target.parent, os.W_OK)}
     try:
-        for name, text in files.items():
-            target = (folder / name).resolve()
-            ready.append(_Ready(target, None if text is None else _prepared(target, text, modes.get(name))))
-        _change(folder, ready)
+        for name, target in targets.items():
+            text = files[name]
+            if text_of(target) != text:
+                temporary = None if text is None else _prepared(target, text, modes.get(name))
+                ready.append(_Ready(target, temporary))
+        _change(folder, ready, folders)
     finally:
         for one in ready:
-            if one.temporary is not None:
-                one.temporary.unlink(missing_ok=True)
+            # A disk that turned read-only takes none away, and says nothing of what has changed.
+            with suppress(OSError):
+                if one.temporary is not None:
+                    one.temporary.unlink(missing_ok=True)
+
+
+def text_of(path: Path) -> str | None:
+    """Return what a file says, with the line ends that it has; None where there is none."""
+    try:
+        return path.read_bytes().decode("utf-8", "backslashreplace")
+    except FileNotFoundError:
+        return None
 
 
 def modes_of(folder: Path, names: Iterable[str]) -> dict[str, int]:
@@ -65,7 +82,7 @@ def _prepared(target: Path, text: str, mode: int | None) -> Path:
     try:
         # Nobody else reads it before it has the mode of the file.
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
             _dress(descriptor, target, _MODE if mode is None else mode)
             file.write(text)
             file.flush()
@@ -88,41 +105,74 @@ def _dress(descriptor: int, target: Path, mode: int) -> None:
     os.fchmod(descriptor, now.st_mode & _RIGHTS)
 
 
-def _change(folder: Path, ready: Iterable[_Ready]) -> None:
+def _change(folder: Path, ready: Iterable[_Ready], folders: Iterable[Path]) -> None:
     """Let the files change names; the mark is on the disk before the first one and until the last one."""
     mark = folder / ROLLBACK
-    descriptor = _hold(mark)
+    descriptor, untouched = _hold(mark)
     try:
         _sync(folder)
         for one in ready:
-            if one.temporary is None:
-                one.target.unlink(missing_ok=True)
-            else:
-                one.temporary.replace(one.target)
-        for touched in {one.target.parent for one in ready}:
+            _rename(one)
+            untouched = False
+        for touched in folders:
             _sync(touched)
         mark.unlink()
         _sync(folder)
     except OSError as error:
-        # Also before the first one: the mark may be that of another rollback, which was broken off.
-        raise Halfway(error.errno, error.strerror, error.filename) from error
+        if untouched and _take_back(mark):
+            raise
+        raise Halfway(error.errno, error.strerror, error.filename2 or error.filename) from error
     finally:
         os.close(descriptor)
 
 
-def _hold(path: Path) -> int:
+def _rename(one: _Ready) -> None:
+    if one.temporary is None:
+        one.target.unlink(missing_ok=True)
+    else:
+        one.temporary.replace(one.target)
+
+
+def _take_back(mark: Path) -> bool:
+    """Take a mark away under which nothing has changed; False: it is still there."""
+    try:
+        mark.unlink(missing_ok=True)
+    except OSError:
+        return False
+    with suppress(OSError):
+        _sync(mark.parent)
+    return True
+
+
+def _hold(mark: Path) -> tuple[int, bool]:
+    """Return the mark, locked, and whether it is new: one that is found says that files may have changed."""
     while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, _MODE)
+        descriptor, new = _open(mark)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # Who held it before may have taken it away between our two calls.
+            with suppress(FileNotFoundError):
+                if mark.stat().st_ino == os.fstat(descriptor).st_ino:
+                    return descriptor, new
         except BlockingIOError:
             os.close(descriptor)
-            raise Refused("ROLLBACK_RUNS", f"{path}: another rollback is on its way; try again") from None
-        # Who held it before may have taken it away between our two calls.
-        with suppress(FileNotFoundError):
-            if path.stat().st_ino == os.fstat(descriptor).st_ino:
-                return descriptor
+            raise Refused("ROLLBACK_RUNS", f"{mark}: another rollback is on its way; try again") from None
+        except OSError:
+            # A file system without locks: nobody else has it.
+            os.close(descriptor)
+            if new:
+                _take_back(mark)
+            raise
         os.close(descriptor)
+
+
+def _open(mark: Path) -> tuple[int, bool]:
+    flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
+    while True:
+        with suppress(FileExistsError):
+            return os.open(mark, flags | os.O_CREAT | os.O_EXCL, _MODE), True
+        with suppress(FileNotFoundError):
+            return os.open(mark, flags), False
 
 
 def _sync(folder: Path) -> None:

@@ -266,8 +266,8 @@ def _placed(no: Refused | Outage, loaded: Loaded) -> str:
 
 
 def _places(differences: Sequence[Difference], loaded: Loaded) -> tuple[tuple[str, str], ...]:
-    """Return where the first of the keys that differ were said, for a refusal of the kernel."""
-    found = [(one.key, place_of(one.key, loaded.origins)) for one in differences[:SHOWN_MAX]]
+    """Return where the keys that differ were said, for a refusal of the kernel."""
+    found = [(one.key, place_of(one.key, loaded.origins)) for one in differences]
     return tuple((key, place) for key, place in found if place is not None)
 
 

@@ -61,15 +61,26 @@ def slowed(call: Callable[..., Any], seconds: float) -> Callable[..., Any]:
 
 
 def failing(call: Callable[..., Any], number: int, error: int) -> Callable[..., Any]:
-    """Fail from the `number`th call on."""
+    """Fail from the `number`th call on; of two names both are told, as the system does."""
     calls = iter(range(1, 1_000))
 
     def fail(*words: Any) -> Any:
         if next(calls) >= number:
-            raise OSError(error, os.strerror(error), str(words[0]))
+            raise OSError(error, os.strerror(error), str(words[0]), None, *map(str, words[1:2]))
         return call(*words)
 
     return fail
+
+
+def denying(call: Callable[..., Any]) -> Callable[..., Any]:
+    """Let everything go but the mark of a rollback."""
+
+    def deny(path: Any, *words: Any, **more: Any) -> Any:
+        if Path(path).name == ROLLBACK:
+            raise OSError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return call(path, *words, **more)
+
+    return deny
 
 
 @pytest.mark.parametrize("slow", ["fsync", "replace"])
@@ -131,6 +142,80 @@ async def test_rollback_when_it_is_broken_off_then_nobody_reads_its_files_until_
     assert (limits(desk), (desk.folder / ROLLBACK).exists()) == ((400000, 600000), False)
 
 
+@pytest.mark.parametrize("call", ["fsync", "unlink"])
+async def test_rollback_when_it_is_broken_off_behind_its_last_file_then_the_same_once_more_ends_it(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], call: str
+) -> None:
+    """All files are in place, and only the mark is left: it goes, and nothing more is kept."""
+    with monkeypatch.context() as broken:
+        # Two files and the mark are brought to the disk first; local.yaml goes before the mark does.
+        broken.setattr(os, call, failing(getattr(os, call), 4 if call == "fsync" else 2, errno.EIO))
+        with pytest.raises(Outage, match="nobody reads them until this ends well"):
+            rollback(desk, 1)
+    monkeypatch.setattr("tradefan.reload.LOOKS_MAX", 3)
+    await desk.reloader.look()
+    assert (limits(desk), (desk.folder / ROLLBACK).exists()) == ((1111, 11110), True)
+    synced: list[int] = []
+    monkeypatch.setattr(os, "fsync", lambda descriptor: synced.append(os.fstat(descriptor).st_ino))
+    rollback(desk, 1)
+    assert capsys.readouterr().out.splitlines()[:2] == [
+        "the files are those of version 1 already",
+        "the rollback that was broken off behind its last file has come to its end",
+    ]
+    assert desk.versions.numbers() == [1, 2]
+    # The names that were changed before are on the disk before the mark is not.
+    assert {(desk.folder / name).stat().st_ino for name in (".", "environments")} <= set(synced[:-1])
+    await desk.reloader.look()
+    assert (limits(desk), (desk.folder / ROLLBACK).exists()) == ((400000, 600000), False)
+
+
+@pytest.mark.parametrize(("call", "number", "error"), [("replace", 1, errno.EBUSY), ("fsync", 3, errno.EIO)])
+def test_rollback_when_its_first_file_cannot_change_then_its_mark_is_gone(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, call: str, number: int, error: int
+) -> None:
+    """As with a file that is mounted by itself: no try would ever end well, and nobody could start."""
+    before = {path: path.read_bytes() for path in desk.folder.rglob("*") if path.is_file()}
+    monkeypatch.setattr(os, call, failing(getattr(os, call), number, error))
+    said = (
+        rf"base\.yaml or beside it, got {os.strerror(error)}; nothing" if call == "replace" else "; nothing"
+    )
+    with pytest.raises(Outage, match=f"{said} has changed$"):
+        rollback(desk, 1)
+    assert {path: path.read_bytes() for path in desk.folder.rglob("*") if path.is_file()} == before
+    Environment.load("development", desk.folder, ())
+
+
+def test_rollback_when_its_first_file_cannot_change_and_the_mark_was_there_then_it_stays(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another one may have changed some of them."""
+    (desk.folder / ROLLBACK).touch()
+    monkeypatch.setattr(os, "replace", failing(os.replace, 1, errno.EBUSY))
+    with pytest.raises(Outage, match=r"base\.yaml; nobody reads them until this ends well"):
+        rollback(desk, 1)
+    assert (desk.folder / ROLLBACK).exists()
+
+
+def test_rollback_when_its_mark_cannot_be_taken_back_then_says_that_it_is_there(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing has changed, and yet nobody reads them."""
+    monkeypatch.setattr(os, "replace", failing(os.replace, 1, errno.EIO))
+    monkeypatch.setattr(os, "unlink", denying(os.unlink))
+    with pytest.raises(Outage, match=r"or .*\.rollback is removed"):
+        rollback(desk, 1)
+
+
+def test_rollback_when_its_mark_cannot_be_locked_then_it_is_gone(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file system may have no locks."""
+    monkeypatch.setattr(fcntl, "flock", failing(fcntl.flock, 1, errno.ENOLCK))
+    with pytest.raises(Outage, match="nothing has changed"):
+        rollback(desk, 1)
+    assert not (desk.folder / ROLLBACK).exists()
+
+
 def test_rollback_when_another_one_is_on_its_way_then_refused(desk: Desk) -> None:
     """Who ends first would take the other one's mark away."""
     with (desk.folder / ROLLBACK).open("w") as mark:
@@ -151,6 +236,26 @@ async def test_rollback_when_files_have_rights_then_they_keep_them(desk: Desk) -
     assert modes == {"base.yaml": 0o640, "local.yaml": 0o600}
     kept = [path.stat().st_mode & 0o777 for path in desk.versions.folder.glob("*.json")]
     assert set(kept) == {0o600}
+
+
+async def test_rollback_when_a_file_has_line_ends_of_windows_then_they_are_its_own(
+    desk: Desk, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """They come back as they were, and files that have them are those of their version."""
+    local = b"risk:\r\n  max_order_notional: 2222\r\n"
+    (desk.folder / "local.yaml").write_bytes(local)
+    await desk.reloader.look()
+    rollback(desk, 1)
+    await desk.reloader.look()
+    rollback(desk, 3)
+    assert (desk.folder / "local.yaml").read_bytes() == local
+    await desk.reloader.look()
+    capsys.readouterr()
+    rollback(desk, 5)
+    assert capsys.readouterr().out == "the files are those of version 5 already\n"
+    rollback(desk, 1)
+    causes = [desk.versions.read(number).cause for number in desk.versions.numbers()]
+    assert causes == ["start", *["edit"] * 4]
 
 
 # --- versions ---------------------------------------------------------------------------------------

@@ -23,7 +23,7 @@ from tradefan.errors import Outage, Refused
 from tradefan.messages.base import Message
 from tradefan.messages.control import ConfigResult, SwapConfig
 from tradefan.messages.instrument import Instrument
-from tradefan.reload import Reloader
+from tradefan.reload import SHOWN_MAX, Reloader
 
 CONFIG = Path(__file__).resolve().parents[2] / "config"
 
@@ -149,6 +149,15 @@ async def test_swap_then_says_where_what_differs_was_said(desk: Desk) -> None:
         ("risk.max_order_notional", f"{desk.folder}/local.yaml:2"),
         ("logs.level", f"{desk.folder}/local.yaml:3"),
     )
+
+
+async def test_swap_when_very_much_differs_then_says_where_all_of_it_was_said(desk: Desk) -> None:
+    """Also that behind the ones that are logged: it may be the one that is refused."""
+    names = [f"s{number}" for number in range(SHOWN_MAX + 10)]
+    await desk.edit("strategies:\n" + "".join(f"  {name}: {{use: ema_cross}}\n" for name in names))
+    assert desk.refused == []
+    last = f"{desk.folder}/local.yaml:{len(names) + 1}"
+    assert (f"strategies.{names[-1]}.use", last) in desk.places
 
 
 async def test_edit_when_one_key_is_not_live_then_nothing_of_it_is_taken(desk: Desk) -> None:

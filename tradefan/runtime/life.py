@@ -382,8 +382,10 @@ class Life:
 
 
 def _placed(text: str, places: Mapping[str, str]) -> str:
-    """Return a refusal with the place of the key that it begins with; without one, the first place."""
-    place = place_of(text.partition(": ")[0], places) or next(iter(places.values()), None)
+    """Return a refusal with the place of the key that it begins with; the first place where it names none."""
+    key, colon, _ = text.partition(": ")
+    names_key = bool(colon) and " " not in key
+    place = place_of(key, places) if names_key else next(iter(places.values()), None)
     return text if place is None else f"{place}: {text}"
 
 

@@ -172,6 +172,8 @@ def test_swap_when_refused_then_the_place_of_its_key_is_said() -> None:
     assert swap(kernel, "a=2 b=impossible", a="x.yaml:1", b="x.yaml:2") == (
         "x.yaml:2: b: expected what can be",
     )
+    # Not at another key, which is none of its business.
+    assert swap(kernel, "a=2 b=impossible", a="x.yaml:1") == ("b: expected what can be",)
     kernel.step(T0, [(RIM, StopAll(T0 + 60 * SECOND))])
     text = "other actors would begin, and the daemon is about to stop"
     assert swap(kernel, "a=1 b=1", b="x.yaml:2") == (f"x.yaml:2: {text}",)
