@@ -16,16 +16,17 @@ import atexit
 import subprocess
 import sys
 import time
+from collections.abc import Awaitable, Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from tradefan.client import Client, Unanswered, read_token
+from tradefan.client import Client, RateLimited, Unanswered, read_token
 from tradefan.environment import Environment
 from tradefan.errors import Outage, Refused
 from tradefan.infra_data import DataInfrastructure
 from tradefan.infra_monitoring import AlertSeverity, MonitoringSystem
-from tradefan.infra_orders import OrderManager, OrderRequest, OrderSide, OrderType
+from tradefan.infra_orders import LOOK_MOST_S, OrderManager, OrderRequest, OrderSide, OrderType
 from tradefan.query_commands import make_queries
 from tradefan.stores.queries import Queries
 
@@ -41,7 +42,8 @@ __all__ = [
 ]
 READY_S = 60.0
 STOP_S = 15.0
-LOOK_S = 0.1
+LOOK_S = 0.2
+"""Between two looks at a daemon that begins: a quarter of the requests that it takes from all by default."""
 _BEFORE = 'expected `await get_infrastructure_manager().initialize("ENV")` before'
 JSON = dict[str, Any]
 
@@ -85,28 +87,29 @@ class InfrastructureManager:
         """
         env, process, deadline = environment.name, self._process, time.monotonic() + READY_S
         word, is_there = ("answering", self._answers) if process is None else ("ready", self._is_ready)
-        while not await is_there(environment):
+        while (pause_s := await _pause_s(is_there, environment)) is not None:
             if process is not None and process.poll() is not None:
                 raise Outage(
                     f"the daemon of {env} ended with {process.returncode}; see {environment.places.log}"
                 )
-            if time.monotonic() > deadline:
+            left_s = deadline - time.monotonic()
+            if left_s < 0:
                 log, text = environment.places.log, f"the daemon of {env} was not {word} in {READY_S:g} s"
                 raise Outage(f"{text}: see `tradefan status -e {env}` and {log}")
-            await asyncio.sleep(LOOK_S)
+            await asyncio.sleep(min(pause_s, left_s))
 
     async def _answers(self, environment: Environment) -> bool:
-        running = environment.places.running()
-        if running is None:
-            return False
-        self._client = Client(running.url, lambda: read_token(environment.places.token))
-        return "checks" in await self._health()
+        return self._found(environment) and "checks" in await self._health()
 
     async def _is_ready(self, environment: Environment) -> bool:
-        try:
-            return await self._answers(environment) and bool((await self.get("/ready"))["ready"])
-        except Outage:
-            return False
+        return self._found(environment) and bool((await self.get("/ready"))["ready"])
+
+    def _found(self, environment: Environment) -> bool:
+        """Talk to whoever runs there, if anybody does."""
+        running = environment.places.running()
+        if running is not None:
+            self._client = Client(running.url, lambda: read_token(environment.places.token))
+        return running is not None
 
     @property
     def attached(self) -> bool:
@@ -157,6 +160,9 @@ class InfrastructureManager:
         """Return `/health`, also when something is down: `status` is `ok` or `down`.
 
         `checks` say of each part how it is; of a daemon that does not answer there are none, but a `reason`.
+
+        Raises:
+            RateLimited: it is asked too much, and how it is nobody knows.
         """
         return {"checks": {}, **await self._health()}
 
@@ -166,6 +172,8 @@ class InfrastructureManager:
         except Unanswered as no:
             if isinstance(no.body, dict) and "checks" in no.body:
                 return no.body
+            if isinstance(refusal := no.refusal(), RateLimited):
+                raise refusal from no
             return {"status": "down", "reason": str(no)}
 
     async def shutdown(self) -> None:
@@ -217,6 +225,18 @@ def get_order_manager() -> OrderManager:
 def get_monitoring_system() -> MonitoringSystem:
     """Return this process's own metrics and alerts."""
     return MonitoringSystem(lambda: get_infrastructure_manager().cache_counts)
+
+
+async def _pause_s(
+    is_there: Callable[[Environment], Awaitable[bool]], environment: Environment
+) -> float | None:
+    """Look at a daemon; return how long to wait before the next look, None where it is there."""
+    try:
+        return None if await is_there(environment) else LOOK_S
+    except Outage:
+        return LOOK_S
+    except RateLimited as busy:
+        return max(busy.retry_after_s, LOOK_MOST_S)
 
 
 def _start(environment: Environment) -> subprocess.Popen[bytes]:

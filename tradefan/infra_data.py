@@ -5,15 +5,20 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from datetime import datetime
 from typing import Any, Protocol
+
+import numpy as np
 
 from tradefan.environment import Environment
 from tradefan.errors import Refused
 from tradefan.stores.columns import Columns
 from tradefan.stores.queries import FOREVER, Queries, Question, Source
-from tradefan.stores.user_store import UserStore
+from tradefan.stores.user_store import UserStore, ns_of
 from tradefan.units import since_ns
+
+Instant = str | int | datetime | np.integer[Any] | np.datetime64 | None
 
 
 class Manager(Protocol):
@@ -54,15 +59,15 @@ class DataInfrastructure:
         self,
         symbol: str,
         timeframe: str,
-        start: str | int | datetime | None = None,
-        end: str | int | datetime | None = None,
+        start: Instant = None,
+        end: Instant = None,
         limit: int = 1000,
         *,
         source: Source | None = None,
     ) -> Columns:
         """Return the newest bars between start (with it) and end (without it).
 
-        `10m`, ISO 8601, a datetime with a zone, or ns.
+        `10m`, ISO 8601, a datetime with a zone, ns, or NumPy's of these, as answers have them.
         """
         span = (_instant(start, 0), _instant(end, FOREVER))
         return await self._manager.queries.market_data(symbol, timeframe, *span, limit, source=source)
@@ -71,8 +76,8 @@ class DataInfrastructure:
         self,
         symbol: str | None = None,
         name: str | None = None,
-        start: str | int | datetime | None = None,
-        end: str | int | datetime | None = None,
+        start: Instant = None,
+        end: Instant = None,
         limit: int = 1000,
         *,
         owner: str | None = None,
@@ -118,5 +123,14 @@ def stored_as(symbol: str, feeds: Iterable[str]) -> str:
     return found[0] if found else symbol if has_venue else f"user:{symbol}"
 
 
-def _instant(value: str | int | datetime | None, default: int) -> int:
-    return default if value is None else value if isinstance(value, int) else since_ns(value, time.time_ns())
+def _instant(value: Instant, default: int) -> int:
+    if value is None:
+        return default
+    if isinstance(value, str | datetime):
+        return since_ns(value, time.time_ns())
+    if isinstance(value, int | np.integer) and not isinstance(value, bool):
+        return int(value)
+    with suppress(ValueError):
+        if isinstance(value, np.datetime64):
+            return ns_of(value)
+    raise Refused("BAD_INSTANT", f"expected 10m, 2026-01-31T12:00:00Z, a datetime or ns, got {value!r:.80}")

@@ -24,6 +24,7 @@ from tradefan.units import DAY, parse_duration
 
 ROOT = Path(__file__).resolve().parents[2]
 BTC = "BTC/USDT"
+BUSY = {"error": {"code": "RATE_LIMIT", "text": "more than 20"}}
 
 
 # --- requests -------------------------------------------------------------------------------------------
@@ -158,7 +159,7 @@ def attached(daemon: Daemon) -> InfrastructureManager:
 
 async def test_answer_when_too_many_then_says_when_to_come_again(daemon: Daemon) -> None:
     """What `Retry-After` says, as a refusal of its own kind."""
-    daemon.answers["/status"] = (429, {"error": {"code": "RATE_LIMIT", "text": "more than 20"}})
+    daemon.answers["/status"] = (429, BUSY)
     with pytest.raises(RateLimited) as no:
         await attached(daemon).get("/status")
     assert (no.value.code, no.value.text, no.value.retry_after_s) == ("RATE_LIMIT", "more than 20", 2)
@@ -189,6 +190,14 @@ async def test_health_when_something_is_down_then_its_checks_say_what(daemon: Da
         "checks": {},
         "reason": "NOT_READY: starting",
     }
+
+
+async def test_health_when_too_many_ask_then_nobody_says_that_it_is_down(daemon: Daemon) -> None:
+    """How it is nobody knows; when to ask again is known."""
+    daemon.answers["/health"] = (429, BUSY)
+    with pytest.raises(RateLimited) as no:
+        await attached(daemon).health_check()
+    assert (no.value.code, no.value.retry_after_s) == ("RATE_LIMIT", 2)
 
 
 # --- attaching ------------------------------------------------------------------------------------------
@@ -255,6 +264,50 @@ async def test_initialize_when_its_daemon_is_never_ready_then_it_is_stopped(
         await manager.initialize("development", config=ROOT / "config", sets=sets)
     assert started.told == ["terminate", "waited"]
     assert not manager.attached
+
+
+def answers_in_turn(monkeypatch: pytest.MonkeyPatch, daemon: Daemon, path: str, *answers: Any) -> list[float]:
+    """Let each sleep bring the next answer of a path; return how long one has slept."""
+    pauses: list[float] = []
+    coming = iter(answers)
+    daemon.answers[path] = next(coming)
+
+    async def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+        daemon.answers[path] = next(coming)
+
+    monkeypatch.setattr("tradefan.infra.asyncio.sleep", sleep)
+    return pauses
+
+
+async def test_initialize_when_its_daemon_is_asked_too_much_then_waits_as_long_as_it_says(
+    daemon: Daemon, monkeypatch: pytest.MonkeyPatch, sets: tuple[str, ...]
+) -> None:
+    """Who else asks is no reason to end it; and each look is one request."""
+    started = Started()
+
+    def start(_: Environment) -> Started:
+        runs_at(monkeypatch, daemon.url)
+        return started
+
+    monkeypatch.setattr(infra, "_start", start)
+    waiting, ready = (503, {"ready": False, "waiting": {}}), (200, {"ready": True, "waiting": {}})
+    slept = answers_in_turn(monkeypatch, daemon, "/ready", waiting, (429, BUSY), ready)
+    manager = await InfrastructureManager().initialize("development", config=ROOT / "config", sets=sets)
+    assert slept == [infra.LOOK_S, 2]
+    assert [path for _, path, _, _ in daemon.asked] == ["/ready"] * 3
+    assert (manager.attached, started.told) == (False, [])
+
+
+async def test_initialize_when_the_daemon_there_is_asked_too_much_then_attaches_later(
+    daemon: Daemon, monkeypatch: pytest.MonkeyPatch, sets: tuple[str, ...]
+) -> None:
+    """As soon as it says how it is."""
+    runs_at(monkeypatch, daemon.url)
+    well = (200, {"status": "ok", "checks": {}})
+    slept = answers_in_turn(monkeypatch, daemon, "/health", (429, BUSY), well)
+    manager = await InfrastructureManager().initialize("development", config=ROOT / "config", sets=sets)
+    assert (manager.attached, slept) == (True, [2])
 
 
 # --- data -----------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from typing import Any
 
 import aiohttp
 import msgspec
+from msgspec import Struct
 
 from tradefan.errors import Outage
 from tradefan.stores.influx import InfluxSettings, login
@@ -23,7 +24,25 @@ from tradefan.units import MS
 _MSGPACK = "application/x-msgpack"
 _COMPACT = {"Accept": _MSGPACK, "Accept-Encoding": "identity"}
 """Half of the time that JSON takes the server, and none to compress; one that does not know it gives JSON."""
+_SHOWN_MAX = 200
 _NS_MAX = 9_223_372_036_854_775_806 - 2 * MS
+
+
+class _Series(Struct):
+    columns: list[str]
+    values: list[list[Any]]
+
+
+class _Result(Struct):
+    series: list[_Series] = []
+    error: str | None = None
+
+
+class _Told(Struct):
+    """What the server says; `results` is one for each of our statements, of which there is one."""
+
+    results: list[_Result] = []
+    error: str | None = None
 
 
 class InfluxRows:
@@ -58,7 +77,7 @@ class InfluxRows:
         ]
         for measurement in (MEASUREMENTS[SHAPES[one].message].name for one in kinds):
             series = await self._ask(f'SHOW TAG VALUES FROM "{measurement}" WITH KEY = "instrument"')
-            found |= {row[1] for one in series for row in one["values"]}
+            found |= {row[1] for one in series for row in one.values}
         return sorted(name for name in found if symbol in (name, name.partition(":")[2]))
 
     async def _read(
@@ -89,12 +108,12 @@ class InfluxRows:
         absent = {name: "" for name in texts if not is_optional(shape.message, name)}
         rows: list[tuple[Any, ...]] = []
         for one in series:
-            columns = dict(zip(one["columns"], zip(*one["values"], strict=True), strict=True))
+            columns = dict(zip(one.columns, zip(*one.values, strict=True), strict=True))
             made = (_column(columns, name, forms.get(name), absent.get(name)) for name in names)
             rows += zip(*made, strict=True)
         return rows
 
-    async def _ask(self, query: str) -> list[dict[str, Any]]:
+    async def _ask(self, query: str) -> list[_Series]:
         settings = self._settings
         form = {"q": query, "db": settings.db, "epoch": "ns"}
         headers = {**_COMPACT, **login(settings)}
@@ -105,16 +124,24 @@ class InfluxRows:
                 session.post(f"{settings.url.rstrip('/')}/query", data=form) as answer,
             ):
                 body = await answer.read()
-            packed = answer.content_type == _MSGPACK
-            told: dict[str, Any] = msgspec.msgpack.decode(body) if packed else msgspec.json.decode(body)
-            error = told.get("error") or told["results"][0].get("error")
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as fault:
             reason = f"{type(fault).__name__}: {fault}".rstrip(": ")
             raise Outage(f"{settings.url}: {reason}") from fault
-        if error:
+        decode = msgspec.msgpack.decode if answer.content_type == _MSGPACK else msgspec.json.decode
+        try:
+            told = decode(body, type=_Told)
+        except msgspec.DecodeError:
+            told = _Told()
+        result = told.results[0] if told.results else _Result(error=told.error or _unexpected(answer, body))
+        if error := told.error or result.error:
             raise Outage(f"{settings.url}: {error}")
-        series: list[dict[str, Any]] = told["results"][0].get("series", [])
-        return series
+        return result.series
+
+
+def _unexpected(answer: aiohttp.ClientResponse, body: bytes) -> str:
+    """Say what came from something that is no InfluxDB 1.x: a proxy, or a later version."""
+    begin = body[:_SHOWN_MAX].decode(errors="replace").strip()
+    return f"expected what an InfluxDB 1.x answers, got HTTP {answer.status} {begin!r}"
 
 
 def _order(shape: Shape) -> Any:  # noqa: ANN401 a key for `sort`

@@ -258,7 +258,8 @@ class Queries:
 
         async def answer(one: Question) -> Columns:
             shape = SHAPES[one.kind]
-            rows = [*await self._store.rows(_checked(one))]
+            one = _checked(one)
+            rows = [*await self._store.rows(one)]
             if one.kind == "indicators":
                 with suppress(NotInStore):
                     rows += await self._store.rows(replace(one, source="user"))
@@ -294,9 +295,11 @@ class Queries:
 
     async def _of(self, symbol: str, kind: Kind, ask: Callable[[str], Awaitable[Columns]]) -> Columns:
         """Ask of what a symbol means; what looks like an id is looked up only where it has no such rows."""
-        if ":" in symbol and (found := await ask(symbol)):
+        found = await ask(symbol) if ":" in symbol else None
+        if found:
             return found
-        return await ask(await self._instrument(symbol, kind))
+        instrument = await self._instrument(symbol, kind)
+        return await ask(instrument) if found is None or instrument != symbol else found
 
     async def _instrument(self, symbol: str, kind: Kind) -> str:
         """Return the id that a symbol means; one that is an id itself means that one."""
@@ -327,4 +330,6 @@ def _checked(question: Question) -> Question:
     for name in SHAPES[question.kind].needed:
         if getattr(question, name) is None:
             raise Refused("BAD_QUESTION", f"{name}: expected one, {question.kind} are asked for by it")
-    return question
+    # NumPy's, as answers have them, are bytes to SQLite, which lie behind every number.
+    span = {"start_ns": int(question.start_ns), "end_ns": int(question.end_ns)}
+    return replace(question, limit=int(question.limit), **span)

@@ -34,6 +34,18 @@ CREATE TABLE IF NOT EXISTS indicators (
 CREATE INDEX IF NOT EXISTS indicators_at ON indicators (at_ns, name, instrument, owner);
 CREATE INDEX IF NOT EXISTS indicators_of ON indicators (instrument, name, at_ns, owner);
 """
+_BARE = "instr(instrument, ':') = 0 OR substr(instrument, 1, instr(instrument, ':')) LIKE '%/%'"
+"""An id without a venue, which has no slash: SOL/USDT:USDT is a symbol, binance:SOL/USDT an id."""
+_MIGRATIONS = (
+    # Once a symbol that no feed carries was an id itself, and hid what stands under `user:SYMBOL` since.
+    # What was stored later stays.
+    "".join(
+        f"UPDATE OR IGNORE {table} SET instrument = 'user:' || instrument WHERE {_BARE};"  # noqa: S608 our own
+        f"DELETE FROM {table} WHERE {_BARE};"
+        for table in ("bars", "indicators")
+    ),
+)
+"""One script per version of the file, `user_version` counts them."""
 PRICES = ("open", "high", "low", "close")
 TIMES = ("open_ns", "at_ns", "timestamp", "time", "date", "open_time")
 """What a column of instants may be called."""
@@ -93,11 +105,20 @@ class UserStore:
                 db.set_busy_timeout(BUSY_MS)
                 db.execute("PRAGMA journal_mode=WAL")
                 db.execute(_SCHEMA)
+                _migrate(db)
                 with db:
                     db.executemany(sql, rows)
             finally:
                 db.close()
         return len(rows)
+
+
+def _migrate(db: apsw.Connection) -> None:
+    """Bring a file up to date; two that begin at once may both do so."""
+    for number, script in enumerate(_MIGRATIONS[db.pragma("user_version") :], db.pragma("user_version") + 1):
+        with db:
+            db.execute(script)
+            db.pragma("user_version", number)
 
 
 def rows_of(data: Any) -> list[Mapping[str, Any]]:  # noqa: ANN401 of several libraries
@@ -127,6 +148,15 @@ def rows_of(data: Any) -> list[Mapping[str, Any]]:  # noqa: ANN401 of several li
     )
 
 
+def ns_of(value: np.datetime64) -> int:
+    """Return nanoseconds since 1970; ValueError for NaT and for what they cannot tell."""
+    at = value.astype("datetime64[ns]")
+    # Neither comes back as itself.
+    if at.astype(value.dtype) != value:
+        raise ValueError(value)
+    return int(at.astype(np.int64))
+
+
 def _instant(row: Mapping[str, Any], number: int) -> int:
     name = next((name for name in TIMES if name in row), None)
     if name is None:
@@ -139,11 +169,7 @@ def _instant(row: Mapping[str, Any], number: int) -> int:
 def _ns(value: Any) -> int:  # noqa: ANN401 whatever stands in a column
     """Return nanoseconds since 1970; what is no instant raises."""
     if isinstance(value, np.datetime64):
-        at = value.astype("datetime64[ns]")
-        # Neither NaT nor what ns cannot hold comes back as itself.
-        if at.astype(value.dtype) != value:
-            raise ValueError(value)
-        return int(at.astype(np.int64))
+        return ns_of(value)
     if isinstance(value, date):
         # pandas' instants are datetimes with nanoseconds behind.
         return parse_iso(value.isoformat()) + int(getattr(value, "nanosecond", 0))

@@ -251,6 +251,17 @@ def test_rows_when_the_file_is_no_store_then_an_outage_names_it(tmp_path: Path, 
         run(queries.ask(Question("fills")))
 
 
+@pytest.mark.parametrize("kind", ["trades", "fills", "indicators"])
+def test_rows_when_asked_from_an_instant_of_an_answer_then_the_same(queries: Queries, kind: Kind) -> None:
+    """NumPy's numbers are numbers."""
+    instrument = BTC if kind == "trades" else None
+    whole = run(queries.ask(Question(kind, instrument)))
+    at = whole[SHAPES[kind].at]
+    asked = Question(kind, instrument, start_ns=at[0], end_ns=at[-1] + 1)
+    assert run(queries.ask(asked)) == whole
+    assert len(whole) > 1
+
+
 # --- the cache ------------------------------------------------------------------------------------------
 
 
@@ -278,6 +289,15 @@ def test_cache_when_a_symbol_is_looked_up_then_the_question_counts_once(queries:
         run(queries.market_data("BTC/USDT", "1m"))
         counts.append((queries.cache.hits, queries.cache.misses))
     assert counts == [(0, 1), (1, 1), (2, 1)]
+
+
+def test_cache_when_an_id_has_no_such_rows_then_the_question_counts_once(queries: Queries) -> None:
+    """It is an answer, too, and no reason to ask again."""
+    counts = []
+    for _ in range(2):
+        assert len(run(queries.market_data(BTC, "5m"))) == 0
+        counts.append((queries.cache.hits, queries.cache.misses))
+    assert counts == [(0, 1), (1, 1)]
 
 
 def test_cache_when_full_then_the_least_used_goes(clock: Clock) -> None:

@@ -9,6 +9,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import apsw
 import numpy as np
 import pytest
 
@@ -36,6 +37,10 @@ class Kept:
 
     def bars(self) -> Columns:
         return asyncio.run(self._queries.ask(Question("bars", BTC, "1d", source="user")))
+
+    def found(self, symbol: str) -> list[tuple[int, float]]:
+        found = asyncio.run(self._queries.market_data(symbol, "1d"))
+        return [(row["open_ns"], row["close"]) for row in found.rows()]
 
     def indicators(self) -> list[tuple[int, str, float]]:
         found = asyncio.run(self._queries.ask(Question("indicators", BTC, start_ns=-DAY)))
@@ -166,6 +171,45 @@ def test_indicators_when_not_warm_then_nothing_is_kept_of_them(kept: Kept) -> No
     assert kept.indicators() == [(AT + 1, "fast", 0.5), (AT + 1, "slow", 2.5)]
     with pytest.raises(Refused, match="row 0, slow: expected a finite number, got inf"):
         kept.store.put_indicators(BTC, "me", [{"time": AT, "slow": float("inf")}])
+
+
+# --- files of before ------------------------------------------------------------------------------------
+
+
+def of_before(path: Path, *instruments: str) -> None:
+    """Make a file of a TradeFan that kept what no feed carries under the symbol alone."""
+    UserStore(path).put_bars("made:ONCE", "1d", [BAR])
+    db = apsw.Connection(str(path))
+    db.pragma("user_version", 0)
+    bars = [(name, "1d", AT, 2.0, 3.0, 1.0, 2.5, 0.0) for name in instruments]
+    db.executemany("INSERT INTO bars VALUES (?, ?, ?, ?, ?, ?, ?, ?)", bars)
+    db.executemany("INSERT INTO indicators VALUES ('me', ?, 'a', 1, 2.0)", [(name,) for name in instruments])
+    db.close()
+
+
+def test_file_of_before_when_bars_are_stored_then_old_and_new_ones_are_found(
+    kept: Kept, tmp_path: Path
+) -> None:
+    """Under one id: the old one had hidden all that was stored later."""
+    of_before(tmp_path / "user.db", "SOL/USDT")
+    assert kept.found("SOL/USDT") == [(AT, 2.5)]
+    kept.store.put_bars("user:SOL/USDT", "1d", [BAR | {"time": AT + DAY, "close": 2}])
+    assert kept.found("SOL/USDT") == kept.found("user:SOL/USDT") == [(AT, 2.5), (AT + DAY, 2.0)]
+
+
+def test_file_of_before_when_opened_then_ids_without_a_venue_get_one_once(kept: Kept, tmp_path: Path) -> None:
+    """Those with a venue stay, and what was stored later does, too."""
+    path = tmp_path / "user.db"
+    of_before(path, "AAPL", "SOL/USDT", "SOL/USDT:USDT", "okx:SOL/USDT:USDT", "user:SOL/USDT", BTC)
+    db = apsw.Connection(str(path))
+    db.execute("UPDATE bars SET close = 1.5 WHERE instrument = 'user:SOL/USDT'")
+    kept.store.put_indicators("user:AAPL", "me", [{"time": AT, "b": 1}])
+    now = [BTC, "okx:SOL/USDT:USDT", "user:AAPL", "user:SOL/USDT", "user:SOL/USDT:USDT"]
+    for sql in ("SELECT instrument FROM bars WHERE timeframe = '1d'", "SELECT instrument FROM indicators"):
+        assert sorted({name for (name,) in db.execute(sql)} - {"made:ONCE"}) == now
+    assert kept.found("user:SOL/USDT") == [(AT, 1.5)]
+    assert db.pragma("user_version") == 1
+    db.close()
 
 
 # --- frames of the libraries ----------------------------------------------------------------------------
