@@ -6,9 +6,11 @@ readonly LOGIN=admin DEVELOPMENT_PASSWORD=tradefan123
 readonly PASSWORDS=(GRAFANA_PASSWORD INFLUXDB_PASSWORD REDIS_PASSWORD)
 # The names that .env has, and those of them that the environment did not say.
 ENV_NAMES="" ENV_TAKEN=" "
-# What a configuration has no use for: names of the scripts and of the programs around the daemon, and what each
-# machine, or container, has of its own. Overrides (TRADEFAN__...) go their own way.
-readonly NOT_SECRETS='^(TRADEFAN_.*|COMPOSE_.*|DOCKER_.*|GRAFANA_PASSWORD|PATH|HOME|HOSTNAME|USER|LOGNAME|SHELL|PWD|TMPDIR|LANG|LC_.*|LD_.*|PYTHON.*)$'
+# What of .env is for the scripts and for the programs around the daemon, unless the configuration refers to it.
+# Overrides (TRADEFAN__...) go their own way.
+readonly OTHERS='^(TRADEFAN_.*|COMPOSE_.*|DOCKER_.*|GRAFANA_PASSWORD)$'
+# What each machine, or container, has of its own: that of another one would break it, whoever refers to it.
+readonly MACHINES='^(TRADEFAN__.*|PATH|HOME|HOSTNAME|USER|LOGNAME|SHELL|PWD|TMPDIR|LANG|LC_.*|LD_.*|PYTHON.*)$'
 
 # load_env_file: take from .env what the environment itself does not say.
 load_env_file() {
@@ -73,6 +75,12 @@ take_env_word() {
     fi
 }
 
+# Print the names of .env, one a line.
+env_names() {
+    # shellcheck disable=SC2086 # Words without spaces.
+    say $ENV_NAMES
+}
+
 # Print the names that the configuration of this environment refers to as ${NAME}.
 referred_names() {
     local folder="${TRADEFAN_CONFIG:-config}" name
@@ -83,15 +91,16 @@ referred_names() {
     } | { grep -o '[$]{[A-Za-z_][A-Za-z0-9_]*}' || true; } | tr -d '{}$'
 }
 
-# Print the names, not the values, that the daemon gets beside its overrides wherever it is not this script's child: all
-# of .env, because an edit may refer to any of them while it runs, and what the configuration takes from the environment.
+# Print the names, not the values, that the daemon gets beside its overrides wherever it is not this script's child: what
+# the configuration takes from the environment, and of .env what is nobody else's, because an edit may refer to any of it
+# while it runs.
 secret_names() {
     local name
     while IFS= read -r name; do
         if [[ -n "${!name:-}" ]]; then say "$name"; fi
     done < <(
-        # shellcheck disable=SC2086 # Words without spaces, one a line.
-        compgen -e | grep -Fx -f <(say $ENV_NAMES && referred_names) | grep -Ev -- "$NOT_SECRETS" || true
+        compgen -e | grep -Fx -f <(env_names | grep -Ev -- "$OTHERS" || true; referred_names) |
+            grep -Ev -- "$MACHINES" || true
     )
 }
 

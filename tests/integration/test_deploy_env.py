@@ -158,24 +158,33 @@ def test_env_file_when_it_has_settings_of_the_script_then_they_hold(small_venv: 
 def test_secrets_when_the_daemon_is_not_our_child_then_all_that_the_configuration_may_use_reach_it(
     small_venv: Path, tmp_path: Path
 ) -> None:
-    """The names of .env and those that the configuration refers to; a container's own things stay its own."""
+    """The names of .env and those that the configuration refers to; a container's own things stay its own.
+
+    What the configuration refers to is a secret, whatever its name begins with.
+    """
     (small_venv / ".env").write_text(
         "BOT_URL=https://bot\nDING_SECRET='$x'\nNO=\nGRAFANA_PASSWORD=g\nREDIS_PASSWORD=r\n"
         "COMPOSE_PROFILES=full\nTRADEFAN_PORT=8003\nTRADEFAN__RISK__MAX_ORDER_QTY=8\nPATH=/nowhere\n"
+        "TRADEFAN_SLACK_URL=https://slack\nDOCKER_KEY=k\n"
     )
-    (small_venv / "config" / "local.yaml").write_text("notifiers: {a: {kind: slack, url: '${OPS_URL}'}}\n")
+    (small_venv / "config" / "local.yaml").write_text(
+        "notifiers: {a: {kind: slack, url: '${OPS_URL}'}, b: {kind: slack, url: '${TRADEFAN_SLACK_URL}'},\n"
+        " c: {kind: webhook, url: 'https://c/${DOCKER_KEY}${TRADEFAN_KEY}${HOME}'}}\n"
+    )
     env = {
         **HARMLESS,
         "OPS_URL": "https://ops",
         "TRADEFAN__REDIS__URL": "${MORE_URL}",
         "MORE_URL": "redis://x",
+        "TRADEFAN_KEY": "of the environment",
     }
     env |= {"OTHERS_KEY": "of another program"}
     made = f"ENVIRONMENT=development; load_env_file; OVERRIDES={tmp_path}/overrides.yml; pass_words"
     assert function(small_venv, made, env=env).returncode == 0
     found = yaml.safe_load((tmp_path / "overrides.yml").read_text())["services"]["tradefan"]["environment"]
     secret = {"BOT_URL", "DING_SECRET", "OPS_URL", "MORE_URL"}
-    assert {*found} == {*secret, "TRADEFAN__REDIS__URL", "TRADEFAN__RISK__MAX_ORDER_QTY"}
+    secret |= {"TRADEFAN_SLACK_URL", "DOCKER_KEY", "TRADEFAN_KEY"}
+    assert sorted(found) == sorted({*secret, "TRADEFAN__REDIS__URL", "TRADEFAN__RISK__MAX_ORDER_QTY"})
     done = function(small_venv, "ENVIRONMENT=development; load_env_file; secret_names | env_file", env=env)
     assert 'BOT_URL="https://bot"\nDING_SECRET="\\$x"\n' in done.stdout
     assert {line.partition("=")[0] for line in done.stdout.splitlines()} == {*secret, "REDIS_PASSWORD"}
