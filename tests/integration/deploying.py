@@ -82,7 +82,8 @@ echo "compose $* image=$TRADEFAN_IMAGE config=$TRADEFAN_CONFIG env=$TRADEFAN_ENV
 case "$* $TRADEFAN_IMAGE" in
     *" up "*" tradefan:kept-"*) rm -f "$TOLD.broken" ;;
     *" up "*) touch "$TOLD.up"; exit "${UP_CODE:-0}" ;;
-    *" check "*) printf 'runtime:\\n  stop_deadline: 1m  # local.yaml:3\\n'; echo "$SAYS" >&2; exit "$CODE" ;;
+    *" check "*) printf 'runtime:\\n  stop_deadline: 1m  # local.yaml:3\\n'
+        echo "$SAYS" >&2; exit "$CHECK_CODE" ;;
     *" down "*) if [ -e "$TOLD.stuck" ]; then echo "in use" >&2; exit 1; fi ;;
 esac
 """
@@ -98,7 +99,7 @@ def put_stand_ins(tmp_path: Path) -> dict[str, str]:
     put_program(
         folder / "journalctl", 'case "$*" in *--since*) echo "left at the venue: nothing of ours" ;; esac'
     )
-    told = {"TOLD": str(tmp_path / "told"), "SAYS": "", "CODE": "0"}
+    told = {"TOLD": str(tmp_path / "told"), "SAYS": "", "CHECK_CODE": "0"}
     return {"PATH": f"{folder}:{os.environ['PATH']}", **told}
 
 
@@ -112,7 +113,7 @@ if sys.argv[1] == "self-test":
     sys.exit(int(os.environ["SELF_TEST_CODE"]))
 print("# what is in force")
 print(os.environ["SAYS"], file=sys.stderr)
-sys.exit(int(os.environ["CODE"]))
+sys.exit(int(os.environ["CHECK_CODE"]))
 """
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -126,6 +127,23 @@ def test_env_file_when_it_has_a_name_of_the_scripts_then_that_steers_nothing(
     ]
     assert (stand_ins.folder / "told").read_text().endswith("self-test -e testing --for 3\n")
     assert not (small_venv / "data").exists()
+
+
+def test_env_file_when_it_has_any_variable_of_the_scripts_then_that_is_left_out(checkout: Path) -> None:
+    """Also what they assign much later: a daemon would get their value in the place of the file's."""
+    text = "\n".join(
+        path.read_text() for path in (checkout / "scripts").rglob("*.sh") if path.stem != "image"
+    )
+    code = re.sub(r"(?m)^\s*#.*$", "", text)
+    names = sorted({*re.findall(r"(?:^|[\s;(])([A-Z][A-Z0-9_]*)\+?=", code)} - {"NAME", "LC_ALL"})
+    own = [name for name in names if not name.startswith(("TRADEFAN_", "COMPOSE_PRO", "PYTHONDONT"))]
+    assert {"RELEASE", "SECRETS", "OUT", "UNIT", "WORDS", "ENV_NAMES", "READY_S"} < {*own}
+    (checkout / ".env").write_text("".join(f"{name}=secret\n" for name in own))
+    show = "load_env_file; compgen -e | grep -Fx -f <(cut -d = -f 1 $ENV_FILE) || echo none"
+    done = function(checkout, show, env={"RELEASE": "of the caller's", "OUT": ""})
+    said = ".env:{}: {} is left out: it is a variable of the shell's or of this script's own"
+    assert done.stderr.splitlines() == [said.format(line, name) for line, name in enumerate(own, 1)]
+    assert done.stdout == "none\n"
 
 
 def test_env_file_when_it_cannot_be_read_then_exit_69_and_nothing_is_done(checkout: Path) -> None:

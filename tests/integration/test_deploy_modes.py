@@ -208,7 +208,7 @@ def test_deploy_when_the_self_test_fails_then_nothing_is_stopped(
     record = small_venv / "data" / "testing" / "deploy.pid"
     record.parent.mkdir(parents=True)
     record.write_text(f"{process.pid}\n")
-    env = {**stand_ins.env, "SAYS": "", "CODE": "0", "SELF_TEST_CODE": "1"}
+    env = {**stand_ins.env, "SAYS": "", "CHECK_CODE": "0", "SELF_TEST_CODE": "1"}
     done = deploy(small_venv, "-e", "testing", "-a", "deploy", "-s", env=env)
     assert (done.returncode, done.stdout) == (1, "")
     assert "The self-test of testing failed; the line above says where. Nothing was deployed." in done.stderr
@@ -278,7 +278,9 @@ def test_compose_when_not_ready_then_the_image_and_configuration_of_before_run_a
         "still runs (container c0ffee). Nothing was removed."
         in deploy(small_venv, *words, "cleanup", "--yes", env=env).stderr
     )
-    done = deploy(small_venv, *words, "deploy", env={**env, "CODE": "2", "SAYS": "local.yaml:3: api.prot"})
+    done = deploy(
+        small_venv, *words, "deploy", env={**env, "CHECK_CODE": "2", "SAYS": "local.yaml:3: api.prot"}
+    )
     assert done.returncode == 2
     assert "local.yaml:3: api.prot\nNothing was started or stopped." in done.stderr
 
