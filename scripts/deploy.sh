@@ -140,7 +140,10 @@ main() {
     esac
     require_environment
     # Before the places: .env may say where the data are.
-    load_env_file
+    case "$ACTION" in
+        stop | status | logs) load_env_file lenient ;;
+        *) load_env_file ;;
+    esac
     take_settings
     locate_daemon
     if [[ "$MODE" != native ]]; then keep_owner; fi

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import yaml
 
 from tests.integration.deploying import (
     HARMLESS,
+    RUN,
     StandIns,
     call,
     deploy,
@@ -105,11 +107,19 @@ def test_env_file_when_read_then_values_are_those_that_compose_finds(checkout: P
 def test_env_file_when_two_programs_would_read_it_differently_then_exit_2_names_the_line(
     checkout: Path, text: str, words: str
 ) -> None:
-    """Half a file of secrets is worse than none; and no value is said."""
+    """Half a file of secrets is worse than none, but is enough for a stop; and no value is said."""
     (checkout / ".env").write_text(text)
+    for action in ("deploy", "start", "restart"):
+        done = deploy(checkout, "-e", "testing", "-a", action)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert done.stderr.startswith(words)
+        assert "secret" not in done.stderr
+    (checkout / ".env").write_text(f"{text}TRADEFAN__DATA_DIR=/srv/said\n")
     done = deploy(checkout, "-e", "testing", "-a", "stop")
-    assert (done.returncode, done.stdout) == (2, "")
+    assert (done.returncode, done.stdout) == (3, "")
     assert done.stderr.startswith(words)
+    assert "Going on without it: this starts nothing.\ntesting does not run here" in done.stderr
+    assert "in /srv/said)" in done.stderr
     assert "secret" not in done.stderr
 
 
@@ -146,12 +156,43 @@ def test_env_file_when_it_has_any_variable_of_the_scripts_then_that_is_left_out(
     assert done.stdout == "none\n"
 
 
-def test_env_file_when_it_cannot_be_read_then_exit_69_and_nothing_is_done(checkout: Path) -> None:
+def test_env_file_when_it_cannot_be_read_then_exit_69_and_nothing_is_started(checkout: Path) -> None:
     """Without it a daemon would start that lacks its secrets, or has none of its own."""
     (checkout / ".env").symlink_to("/nowhere/env")
-    done = deploy(checkout, "-e", "testing", "-a", "stop")
-    assert (done.returncode, done.stdout) == (69, "")
-    assert f"cannot read {checkout}/.env." in done.stderr
+    for words in (("-a", "deploy"), ("-s",), ("-a", "start", "-m", "compose")):
+        done = deploy(checkout, "-e", "testing", *words)
+        assert (done.returncode, done.stdout) == (69, "")
+        assert f"cannot read {checkout}/.env." in done.stderr
+
+
+@pytest.mark.parametrize("broken", ["unreadable", "a line"])
+def test_env_file_when_it_is_broken_then_what_runs_is_seen_and_stopped(
+    small_venv: Path, tmp_path: Path, stand_ins: StandIns, broken: str
+) -> None:
+    """In every mode; compose is kept from reading the file itself, over which it would end."""
+    if broken == "unreadable":
+        (small_venv / ".env").symlink_to("/nowhere/env")
+        words = f"cannot read {small_venv}/.env.\n"
+    else:
+        (small_venv / ".env").write_text("A='b\n")
+        words = ".env:1: A: expected the quote to end in this line"
+    python = small_venv / ".venv" / "bin" / "python"
+    process = stand_ins.start(python, *RUN, program=python, cwd=small_venv)
+    record = small_venv / "data" / "testing" / "deploy.pid"
+    record.parent.mkdir(parents=True)
+    record.write_text(f"{process.pid}\n")
+    env = {**stand_ins.env, **put_stand_ins(tmp_path), "TRADEFAN_UNIT_DIR": str(tmp_path)}
+    put_program(tmp_path / "bin" / "systemctl", 'case "$1" in show) echo 7 ;; esac')
+    (tmp_path / "told.up").touch()
+    for mode in ("native", "compose", "systemd"):
+        for action in ("status", "logs", "stop"):
+            done = deploy(small_venv, "-m", mode, "-e", "testing", "-a", action, env=env)
+            assert done.returncode == 0, done.stdout + done.stderr
+            assert words in done.stderr
+    assert process.wait(10) == -signal.SIGTERM
+    empty = small_venv / "data" / "compose-testing" / "overrides.yml.empty"
+    assert empty.read_bytes() == b""
+    assert f" --env-file {empty} down -t 30 " in (tmp_path / "told").read_text()
 
 
 def test_env_file_when_it_has_settings_of_the_script_then_they_hold(small_venv: Path, tmp_path: Path) -> None:
