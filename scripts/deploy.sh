@@ -36,8 +36,14 @@ ALL=no
 YES=no
 LOG_OPTIONS=()
 PYTEST_OPTIONS=()
+# What is found out on the way has its name from the beginning, so that .env is read beside all of them.
+ANSWER="" CODE="" DAEMON="" ENDED=""
+LOG_DIR="" DATA_DIR="" DATA_DIR_SAID="" OUT="" PID_FILE="" RELEASE=""
+OVERRIDES="" SERVICES_FILE=""
+UNIT_DIR="" UNIT="" DROP_IN="" SECRETS=""
 # A caller may export such a name for a purpose of his own: it is not said to him, nor does .env say it to us.
-export -n ACTION ENVIRONMENT MODE SELF_TEST FULL ALL YES
+export -n ACTION ENVIRONMENT MODE SELF_TEST FULL ALL YES ANSWER CODE DAEMON ENDED LOG_DIR DATA_DIR DATA_DIR_SAID OUT \
+    PID_FILE RELEASE OVERRIDES SERVICES_FILE UNIT_DIR UNIT DROP_IN SECRETS
 
 # What the environment says of the script itself; once more when .env has been read.
 take_settings() {
@@ -134,7 +140,10 @@ main() {
     esac
     require_environment
     # Before the places: .env may say where the data are.
-    load_env_file
+    case "$ACTION" in
+        stop | status | logs) load_env_file lenient ;;
+        *) load_env_file ;;
+    esac
     take_settings
     locate_daemon
     if [[ "$MODE" != native ]]; then keep_owner; fi

@@ -12,6 +12,13 @@ compose() {
     if [[ "$SERVICES_FILE" != "$ROOT"/docker-compose.yml ]]; then files=(--project-directory "$ROOT" "${files[@]}"); fi
     if ! docker compose version >/dev/null 2>&1; then program=(docker-compose); fi
     if [[ -e "$OVERRIDES" ]]; then files+=(-f "$OVERRIDES"); fi
+    # It would end over such a .env itself; what could be read of it is in the environment. The file has to be one:
+    # compose v1 refuses /dev/null.
+    if [[ "$ENV_MISTAKEN" == yes ]]; then
+        mkdir -p -- "${OVERRIDES%/*}"
+        : >"$OVERRIDES.empty"
+        files+=(--env-file "$OVERRIDES.empty")
+    fi
     "${program[@]}" "${files[@]}" "$@"
 }
 
@@ -265,7 +272,7 @@ compose_cleanup() {
     said="$(COMPOSE_PROFILES=full compose down ${options[@]+"${options[@]}"} 2>&1)" ||
         fail "$FAILED" "$said" "Not everything could be removed; the lines above say why."
     docker image rm "tradefan:kept-$ENVIRONMENT" >/dev/null 2>&1 || true
-    remove "$RELEASE" "$OVERRIDES"
+    remove "$RELEASE" "$OVERRIDES" "$OVERRIDES.empty"
     say "Removed."
 }
 

@@ -6,18 +6,25 @@ readonly LOGIN=admin DEVELOPMENT_PASSWORD=tradefan123
 readonly PASSWORDS=(GRAFANA_PASSWORD INFLUXDB_PASSWORD REDIS_PASSWORD)
 # The names that .env has, and those of them that the environment did not say.
 ENV_NAMES="" ENV_TAKEN=" "
-# What a configuration has no use for: names of the scripts and of the programs around the daemon, and what each
-# machine, or container, has of its own. Overrides (TRADEFAN__...) go their own way.
-readonly NOT_SECRETS='^(TRADEFAN_.*|COMPOSE_.*|DOCKER_.*|GRAFANA_PASSWORD|PATH|HOME|HOSTNAME|USER|LOGNAME|SHELL|PWD|TMPDIR|LANG|LC_.*|LD_.*|PYTHON.*)$'
+# Whether a mistake in .env ends the script, and whether there was one.
+ENV_STRICT=yes ENV_MISTAKEN=no
+# What of .env is for the scripts and for the programs around the daemon, unless the configuration refers to it.
+# Overrides (TRADEFAN__...) go their own way.
+readonly OTHERS='^(TRADEFAN_.*|COMPOSE_.*|DOCKER_.*|GRAFANA_PASSWORD)$'
+# What each machine, or container, has of its own: that of another one would break it, whoever refers to it.
+readonly MACHINES='^(TRADEFAN__.*|PATH|HOME|HOSTNAME|USER|LOGNAME|SHELL|PWD|TMPDIR|LANG|LC_.*|LD_.*|PYTHON.*)$'
 
-# load_env_file: take from .env what the environment itself does not say.
+# load_env_file [lenient]: take from .env what the environment itself does not say. A daemon must not start with half a
+# file; `lenient` is for what only looks or stops: it takes what can be read.
 load_env_file() {
     local line number=0
-    ENV_NAMES="" ENV_TAKEN=" "
+    ENV_NAMES="" ENV_TAKEN=" " ENV_STRICT=yes ENV_MISTAKEN=no
+    if [[ "${1:-}" == lenient ]]; then ENV_STRICT=no; fi
     if ! [[ -e "$ENV_FILE" || -L "$ENV_FILE" ]]; then return; fi
     if [[ -d "$ENV_FILE" || ! -r "$ENV_FILE" ]]; then
-        fail "$MISSING" "The user $(id -un 2>/dev/null || id -u) cannot read $ENV_FILE." \
+        env_mistake "$MISSING" "The user $(id -un 2>/dev/null || id -u) cannot read $ENV_FILE." \
             "Give it to this user, or run this as its owner; without it secrets would be missing."
+        return
     fi
     while IFS= read -r line || [[ -n "$line" ]]; do
         number=$((number + 1))
@@ -25,6 +32,15 @@ load_env_file() {
         if [[ "$line" =~ $ENV_BLANK ]]; then continue; fi
         take_env_line "$number" "$line"
     done <"$ENV_FILE"
+}
+
+# env_mistake CODE LINE...: say what is wrong with .env, and end unless what can be read is enough.
+env_mistake() {
+    if [[ "$ENV_STRICT" == yes ]]; then fail "$@"; fi
+    shift
+    # shellcheck disable=SC2034 # compose.sh asks for it.
+    ENV_MISTAKEN=yes
+    say "$@" "Going on without it: this starts nothing." >&2
 }
 
 # In variables, because bash 3 and later ones read quoted patterns differently.
@@ -37,7 +53,10 @@ readonly ENV_SINGLE="^'([^']*)'[[:space:]]*(#.*)?\$"
 # compose, a shell and this script would each read differently is refused; the value is never said.
 take_env_line() {
     local name value
-    if ! [[ "$2" =~ $ENV_LINE ]]; then fail "$USAGE" ".env:$1: expected NAME=VALUE"; fi
+    if ! [[ "$2" =~ $ENV_LINE ]]; then
+        env_mistake "$USAGE" ".env:$1: expected NAME=VALUE"
+        return
+    fi
     name="${BASH_REMATCH[2]}" value="${BASH_REMATCH[3]}"
     if [[ "$value" =~ $ENV_SINGLE ]]; then
         value="${BASH_REMATCH[1]}"
@@ -45,11 +64,13 @@ take_env_line() {
         value="${BASH_REMATCH[1]//\\\"/\"}"
         value="${value//\\\\/\\}"
     elif [[ "$value" == [\"\']* ]]; then
-        fail "$USAGE" ".env:$1: $name: expected the quote to end in this line, and nothing behind it;" \
+        env_mistake "$USAGE" ".env:$1: $name: expected the quote to end in this line, and nothing behind it;" \
             "between double quotes a backslash stands before \\ or \" only (single quotes leave all as it is)"
+        return
     elif [[ "$value" == "#"* ]]; then
-        fail "$USAGE" ".env:$1: $name: expected a value, or nothing, before a comment;" \
+        env_mistake "$USAGE" ".env:$1: $name: expected a value, or nothing, before a comment;" \
             "a value that begins with # stands between single quotes"
+        return
     else
         value="${value%%[[:space:]]#*}"
         value="${value%"${value##*[![:space:]]}"}"
@@ -73,6 +94,12 @@ take_env_word() {
     fi
 }
 
+# Print the names of .env, one a line.
+env_names() {
+    # shellcheck disable=SC2086 # Words without spaces.
+    say $ENV_NAMES
+}
+
 # Print the names that the configuration of this environment refers to as ${NAME}.
 referred_names() {
     local folder="${TRADEFAN_CONFIG:-config}" name
@@ -83,15 +110,16 @@ referred_names() {
     } | { grep -o '[$]{[A-Za-z_][A-Za-z0-9_]*}' || true; } | tr -d '{}$'
 }
 
-# Print the names, not the values, that the daemon gets beside its overrides wherever it is not this script's child: all
-# of .env, because an edit may refer to any of them while it runs, and what the configuration takes from the environment.
+# Print the names, not the values, that the daemon gets beside its overrides wherever it is not this script's child: what
+# the configuration takes from the environment, and of .env what is nobody else's, because an edit may refer to any of it
+# while it runs.
 secret_names() {
     local name
     while IFS= read -r name; do
         if [[ -n "${!name:-}" ]]; then say "$name"; fi
     done < <(
-        # shellcheck disable=SC2086 # Words without spaces, one a line.
-        compgen -e | grep -Fx -f <(say $ENV_NAMES && referred_names) | grep -Ev -- "$NOT_SECRETS" || true
+        compgen -e | grep -Fx -f <(env_names | grep -Ev -- "$OTHERS" || true; referred_names) |
+            grep -Ev -- "$MACHINES" || true
     )
 }
 

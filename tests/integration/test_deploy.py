@@ -272,7 +272,7 @@ def test_deploy_when_check_refuses_then_the_running_daemon_is_not_stopped(
     record = small_venv / "data" / "testing" / "deploy.pid"
     record.parent.mkdir(parents=True)
     record.write_text(f"{process.pid}\n")
-    env = {**stand_ins.env, "SAYS": says, "CODE": str(code)}
+    env = {**stand_ins.env, "SAYS": says, "CHECK_CODE": str(code)}
     done = deploy(small_venv, "-e", "testing", "-a", action, env=env)
     assert (done.returncode, done.stdout) == (expected, "")
     assert done.stderr.startswith(f"{says}\nNothing was stopped: the running daemon (pid {process.pid}) ")
