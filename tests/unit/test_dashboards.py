@@ -102,6 +102,18 @@ def test_data_sources_when_provisioned_then_are_those_that_panels_name() -> None
     assert defaults["INFLUXDB_PASSWORD"] == ""
 
 
+def test_limits_when_their_panel_says_who_is_woken_then_as_the_alerts_do() -> None:
+    """The lower line wakes nobody for a position: it may stay at its limit."""
+    rules = [expr for expr in expressions() if re.match(r"tradefan_limit_used_ratio\{.*\} >", expr)]
+    assert rules == [
+        'tradefan_limit_used_ratio{limit!~"max_position.*"} > 0.8',
+        'tradefan_limit_used_ratio{limit!~"max_position.*"} >= 1',
+        'tradefan_limit_used_ratio{limit=~"max_position.*"} > 1',
+    ]
+    [said] = [panel["description"] for place, panel in panels() if place.endswith(": Limits over time")]
+    assert said.endswith("Beyond the lines somebody is woken; for a position beyond the upper one only.")
+
+
 # --- names ----------------------------------------------------------------------------------------------
 
 
