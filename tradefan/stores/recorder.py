@@ -336,7 +336,8 @@ class FlightRecorder:
                 self._queued -= len(job.content)
 
     def _append(self, file: IO[bytes], job: _Job, content: bytes | bytearray) -> None:
-        chunk = pack_chunk(job.kind, self._struck(job.kind, content), job.first_step, job.at_ns)
+        written = self._struck(job.kind, content)
+        chunk = pack_chunk(job.kind, written, job.first_step, job.at_ns, struck=written != content)
         if file.write(chunk) != len(chunk):
             raise OSError(errno.ENOSPC, "a chunk did not fit on the disk")
         self._bytes_out += len(chunk)

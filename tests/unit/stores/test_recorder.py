@@ -378,7 +378,7 @@ def test_thread_when_something_of_ours_fails_in_it_then_tried_again_later(
     rig.recorder.start()
     rig.written()
     with monkeypatch.context() as patch:
-        patch.setattr("tradefan.stores.recorder.pack_chunk", lambda *_: 1 // 0)
+        patch.setattr("tradefan.stores.recorder.pack_chunk", lambda *_, **__: 1 // 0)
         rig.step("lost")
         rig.step("lost, too")
         rig.written()
@@ -423,6 +423,7 @@ def test_secret_when_it_passes_then_no_file_has_it(tmp_path: Path) -> None:
         assert b"hunter2" not in texts
         assert b"say *****************" in texts
     assert sum(chunk.redacted for path in paths for _, chunk in Segment(path).chunks()) == 5
+    assert [Segment(path).struck for path in paths] == [False, *(True for _ in paths[1:])]
 
 
 def test_turn_when_it_was_broken_then_it_stands_in_its_step(rig: Rig) -> None:
