@@ -17,6 +17,7 @@ from tests.simulation.world import World
 from tradefan.actors.oms_gate import collar_price
 from tradefan.errors import Refused
 from tradefan.flight import program_hash
+from tradefan.messages.orders import CancelAll
 from tradefan.replay import command
 from tradefan.replay.check import Asked, Runs
 from tradefan.replay.player import Played, Player
@@ -24,7 +25,7 @@ from tradefan.replay.what_if import what_if
 from tradefan.runtime.recording import HEAD, SNAPSHOT, STEPS, pack_chunk
 from tradefan.stores.recorder import FlightRecorder
 from tradefan.stores.segments import Segment
-from tradefan.units import Ref
+from tradefan.units import OwnerId, Ref
 
 
 @pytest.fixture(scope="module")
@@ -233,6 +234,32 @@ def test_replay_when_a_secret_was_struck_out_then_unchecked_to_the_segment_s_end
     assert all(alone)
     # Each joint compares a snapshot; the one behind the secret begins from its own.
     assert (report.digests, report.joints) == (sum(alone), len(run.segments) - 2)
+
+
+def test_replay_when_a_snapshot_has_a_struck_secret_then_what_follows_from_it_is_no_difference(
+    tmp_path: Path,
+) -> None:
+    """A token in the ref of an order that rests is in the snapshots of later segments, too."""
+
+    def careless(world: World) -> None:
+        world.run_until(world.ready, 90)
+        world.send("oms", wish(f"B {TOKEN}", limit="61000"))
+        world.run(50)
+        world.send("oms", CancelAll(OwnerId("cli")))
+        world.run(25)
+
+    run = record(tmp_path, careless)
+    struck = [path for path in run.segments if Segment(path).struck]
+    assert len(struck) >= 3
+    whole = run.replay()
+    assert (whole.code, whole.divergence) == (0, None)
+    unchecked = [path for path in run.segments if run.replay(path).notes]
+    notes = [note for path in unchecked for note in run.replay(path).notes]
+    assert len(unchecked) == len(notes) == 2
+    assert unchecked[1] in struck
+    assert all(note.startswith("a secret was struck out: not checked from step ") for note in notes)
+    assert whole.notes == notes
+    assert all(run.replay(path).code == 0 for path in run.segments)
 
 
 # --- differences --------------------------------------------------------------------------------------

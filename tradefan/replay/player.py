@@ -131,6 +131,8 @@ class Player:
         self._run = self._code = ""
         self.unchecked_from: int | None = None
         """The first step of this segment that cannot be checked, because a secret was struck out of it."""
+        self._struck = False
+        """Whether the kernel may hold asterisks where the recorded one had a secret."""
 
     def play(self) -> Iterator[Played]:
         """Run every step.
@@ -146,9 +148,10 @@ class Player:
             except msgspec.MsgspecError as error:
                 raise segment.other("its beginning", error) from error
             for place, chunk in segment.chunks():
+                self._struck |= chunk.redacted > 0
                 try:
                     for step in chunk.steps:
-                        yield self._step(step, redacted=chunk.redacted > 0)
+                        yield self._step(step)
                 except msgspec.MsgspecError as error:
                     raise segment.other(f"step {self.kernel.state.steps + 1}", error) from error
                 self._compare_digest(chunk.digest, f"chunk at offset {place.offset}")
@@ -166,10 +169,10 @@ class Player:
             self.gaps.append(
                 f"nothing is recorded between step {self.kernel.state.steps} and {head.first_step}"
             )
-        elif goes_on and self.unchecked_from is None:
-            self._join(segment)
+        elif goes_on and self.unchecked_from is None and self._joins(segment):
+            self._struck = segment.struck
             return
-        self.unchecked_from = None
+        self.unchecked_from, self._struck = None, segment.struck
         beginning = Beginning(segment)
         self.system = beginning.wire(beginning.config)
         self.kernel = kernel = beginning.restore(self.system)
@@ -185,18 +188,26 @@ class Player:
             trace.restart(digest)
             kernel.trace = trace
 
-    def _join(self, segment: Segment) -> None:
-        """Take the same snapshot that was taken then: its digest goes on, and its bytes must be the same."""
+    def _joins(self, segment: Segment) -> bool:
+        """Take the same snapshot that was taken then: its digest goes on, and its bytes must be the same.
+
+        Return False where they differ and a secret was struck out of one of them.
+        """
         raw = segment.snapshot()
         ours = take(self.kernel, encode_config(self.kernel.config), self._code)
+        if ours != raw and self._checks and (self._struck or segment.struck):
+            step = self.kernel.state.steps
+            self.gaps.append(f"a secret was struck out: the snapshot behind step {step} is not checked")
+            return False
         self.joints += 1
         if ours != raw and self._checks:
             where = _first_difference(ours, raw)
             raise self._diverged(f"the snapshot of {segment.path.name}", where[0], where[1])
+        return True
 
     # --- steps ----------------------------------------------------------------------------------------
 
-    def _step(self, step: Step, *, redacted: bool) -> Played:
+    def _step(self, step: Step) -> Played:
         kernel = self.kernel
         number = kernel.state.steps + 1
         for one in step.broken:
@@ -219,7 +230,7 @@ class Player:
         assert kernel.trace is not None
         crc = self._check.of(kernel.trace.crc(), stepped.effects)
         if self._checks and self.unchecked_from is None and crc != step.crc:
-            if redacted:
+            if self._struck:
                 self.gaps.append(
                     f"a secret was struck out: not checked from step {number} to the segment's end"
                 )

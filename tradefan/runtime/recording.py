@@ -31,8 +31,9 @@ from tradefan.units import Ref
 HEAD, SNAPSHOT, STEPS, END = 1, 2, 3, 4
 KIND_NAMES = {HEAD: "head", SNAPSHOT: "snapshot", STEPS: "steps", END: "end"}
 _MAGIC = b"TFr1"
-_FRAME = struct.Struct("<4sBxxxIIQq16s")
-"""Magic, kind, bytes that follow, the same uncompressed, first step, its instant, check of what follows."""
+_FRAME = struct.Struct("<4sB?xxIIQq16s")
+"""Magic, kind, whether a secret was struck out, bytes that follow, the same uncompressed, first step, its
+instant, check of what follows."""
 _CHECK = struct.Struct("<8s")
 FRAME_SIZE = _FRAME.size + _CHECK.size
 _LENGTH = struct.Struct("<I")
@@ -204,6 +205,8 @@ class Frame(NamedTuple):
     """What stands before a chunk's content."""
 
     kind: int
+    struck: bool
+    """Whether its content has asterisks where a secret was."""
     size: int
     raw_size: int
     first_step: int
@@ -211,10 +214,12 @@ class Frame(NamedTuple):
     check: bytes
 
 
-def pack_chunk(kind: int, content: bytes | bytearray, first_step: int, at_ns: int) -> bytes:
+def pack_chunk(
+    kind: int, content: bytes | bytearray, first_step: int, at_ns: int, *, struck: bool = False
+) -> bytes:
     """Return a chunk: frame and compressed content."""
     packed = zlib.compress(content, _LEVEL)
-    head = _FRAME.pack(_MAGIC, kind, len(packed), len(content), first_step, at_ns, _check(packed))
+    head = _FRAME.pack(_MAGIC, kind, struck, len(packed), len(content), first_step, at_ns, _check(packed))
     return head + _CHECK.pack(_check(head)) + packed
 
 

@@ -69,6 +69,7 @@ class RecorderView(Struct, frozen=True):
     """`RECORDING`, or why not."""
     segment: str
     steps: int
+    """In the files; those that still wait are counted nowhere yet."""
     bytes_in: int
     """Before compression."""
     bytes_out: int
@@ -86,6 +87,8 @@ class _Job(NamedTuple):
     at_ns: int
     path: Path | None = None
     head: Callable[[], bytes] | None = None
+    steps: int = 0
+    """How many are in the chunk."""
 
 
 class FlightRecorder:
@@ -127,7 +130,9 @@ class FlightRecorder:
         self._began_ns = self._chunk_ns = 0
         self._chunk_step = 0
         self._segment_path = Path()
-        self.steps = self.steps_lost = self.bytes_in = 0
+        self._bytes_in = 0
+        self._lost = 0
+        """Steps that never reached the thread."""
         # Shared with the thread, under `_wake`.
         self._wake = threading.Condition()
         self._jobs: deque[_Job] = deque()
@@ -137,6 +142,7 @@ class FlightRecorder:
         self._failure = ""
         self._short = False
         self._bytes_out = 0
+        self._steps_written = self._steps_dropped = 0
         self._written = (Path(), 0)
         """The file that is open, or was last, and its bytes."""
         self._file: IO[bytes] | None = None
@@ -173,7 +179,7 @@ class FlightRecorder:
             broken = tuple(self._broken)
             self._broken.clear()
         if not self._recording:
-            self.steps_lost += 1
+            self._lost += 1
             if now_ns >= self._retry_ns and not self._short and not self._queued:
                 self._failure = ""
                 self._begin(now_ns)
@@ -187,10 +193,9 @@ class FlightRecorder:
                 crc = self._check.of(crc, effects)
             buffer.add(now_ns, ingress, crc, broken)
         except Exception as error:  # noqa: BLE001 a message that does not encode may raise anything
-            self.steps_lost += 1
+            self._lost += 1
             self._pause(now_ns, f"a step does not encode: {type(error).__name__}: {error}")
             return
-        self.steps += 1
         if len(buffer.buffer) >= CHUNK_BYTES or now_ns - self._chunk_ns >= self._flush_ns:
             self._flush(now_ns)
 
@@ -210,11 +215,11 @@ class FlightRecorder:
         return RecorderView(
             state=RECORDING if self._recording else self._reason,
             segment=self._segment_path.name,
-            steps=self.steps,
-            bytes_in=self.bytes_in,
+            steps=self._steps_written,
+            bytes_in=self._bytes_in,
             bytes_out=self._bytes_out,
             segments=self._number,
-            steps_lost=self.steps_lost,
+            steps_lost=self._lost + self._steps_dropped,
             queue_bytes=self._queued,
         )
 
@@ -265,9 +270,9 @@ class FlightRecorder:
         if self._told and not self._failure:
             self._told = ""
             self._log("info", "recorder_works", segment=self._segment_path.name)
-        if self._buffer.count:
-            digest = bytes.fromhex(self._trace.hexdigest())
-            self._put(_Job(STEPS, self._buffer.take(digest), self._chunk_step, self._chunk_ns))
+        if count := self._buffer.count:
+            content = self._buffer.take(bytes.fromhex(self._trace.hexdigest()))
+            self._put(_Job(STEPS, content, self._chunk_step, self._chunk_ns, steps=count))
 
     def _end(self, now_ns: int, reason: str) -> None:
         self._hand_over()
@@ -276,7 +281,9 @@ class FlightRecorder:
 
     def _pause(self, now_ns: int, reason: str) -> None:
         """Record nothing for a while; the segment so far stays as it is."""
-        self.steps_lost += self._buffer.count
+        self._lost += self._buffer.count
+        # What is counted once is counted.
+        self._buffer = StepBuffer()
         self._recording, self._reason = False, reason
         self._retry_ns = now_ns + RETRY_NS
         if reason != self._told:
@@ -288,7 +295,7 @@ class FlightRecorder:
             self._jobs.append(job)
             self._queued += len(job.content)
             self._wake.notify()
-        self.bytes_in += len(job.content)
+        self._bytes_in += len(job.content)
 
     # --- on the recorder's thread ---------------------------------------------------------------------
 
@@ -309,22 +316,28 @@ class FlightRecorder:
         self._let_go()
 
     def _write(self, job: _Job) -> None:
-        """Write one chunk; behind a failure what belongs to the same segment is passed over."""
+        """Write one chunk; behind a failure what belongs to the same segment is passed over, and is lost."""
+        lost = job.steps
         try:
             content = job.content if job.head is None else job.head()
             if job.path is not None:
                 self._open(job.path)
             if self._file is not None:
                 self._append(self._file, job, content)
+                lost = 0
         except Exception as error:  # noqa: BLE001 a thread that ended would never be missed
             self._failure = f"{self._folder}: {getattr(error, 'strerror', None) or type(error).__name__}"
             self._let_go()
         finally:
+            self._steps_dropped += lost
+            self._steps_written += job.steps - lost
+            # Whoever sees an empty queue sees all of it counted.
             with self._wake:
                 self._queued -= len(job.content)
 
     def _append(self, file: IO[bytes], job: _Job, content: bytes | bytearray) -> None:
-        chunk = pack_chunk(job.kind, self._struck(job.kind, content), job.first_step, job.at_ns)
+        written = self._struck(job.kind, content)
+        chunk = pack_chunk(job.kind, written, job.first_step, job.at_ns, struck=written != content)
         if file.write(chunk) != len(chunk):
             raise OSError(errno.ENOSPC, "a chunk did not fit on the disk")
         self._bytes_out += len(chunk)

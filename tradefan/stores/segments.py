@@ -123,6 +123,11 @@ class Segment:
             raise self.other("its last step", error) from error
         return step.now_ns
 
+    @property
+    def struck(self) -> bool:
+        """Whether a secret was struck out of what it begins with."""
+        return any(place.frame.struck for place in self._places[:2])
+
     def snapshot(self) -> bytes:
         """Return the kernel at its beginning."""
         return self._content(self._places[1])

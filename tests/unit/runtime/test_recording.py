@@ -63,10 +63,11 @@ def test_chunk_when_one_byte_is_another_then_it_is_not_believed(
     content: bytes, kind: int, first: int, data: st.DataObject
 ) -> None:
     """Wherever it is: frame, checksum or content. A whole one comes back as it was."""
-    chunk = pack_chunk(kind, content, first % 2**63, 7)
+    struck = data.draw(st.booleans())
+    chunk = pack_chunk(kind, content, first % 2**63, 7, struck=struck)
     frame = unpack_frame(chunk[:FRAME_SIZE])
     assert frame is not None
-    assert (frame.kind, frame.first_step, frame.at_ns) == (kind, first % 2**63, 7)
+    assert (frame.kind, frame.struck, frame.first_step, frame.at_ns) == (kind, struck, first % 2**63, 7)
     assert unpack_content(frame, chunk[FRAME_SIZE:]) == content
     at = data.draw(st.integers(0, len(chunk) - 1))
     flipped = bytearray(chunk)
@@ -102,5 +103,5 @@ def test_crc_when_the_buffer_is_flushed_within_a_step_then_the_same() -> None:
 def test_content_when_its_checksum_is_right_and_it_is_nothing_compressed_then_none() -> None:
     """Whoever can write a checksum can write anything behind it."""
     junk = b"not compressed"
-    frame = Frame(STEPS, len(junk), 99, 0, 0, hashlib.blake2b(junk, digest_size=16).digest())
+    frame = Frame(STEPS, False, len(junk), 99, 0, 0, hashlib.blake2b(junk, digest_size=16).digest())
     assert unpack_content(frame, junk) is None

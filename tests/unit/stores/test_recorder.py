@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -57,13 +57,25 @@ class Rig:
             free=lambda _path: self.free,
             **more,
         )
-        self.now_ns = 0
+        self.now_ns = self.made = 0
 
     def step(self, *texts: str, after_ns: int = SECOND) -> None:
         self.now_ns += after_ns
         ingress = [(A, say(text)) for text in texts]
         self.kernel.step(self.now_ns, ingress)
+        self.record(ingress)
+
+    def record(self, ingress: Sequence[tuple[Ref, Message]]) -> None:
+        self.made += 1
         self.recorder.record(self.now_ns, ingress)
+
+    def close(self) -> None:
+        """Come to the end: each step that was made is in a file or counted as lost, and none is both."""
+        self.recorder.close()
+        ours = (Segment(path) for path in segments_in(self.folder) if run_of(path)[0] == RUN)
+        kept = sum(len(list(chunk.steps)) for segment in ours for _, chunk in segment.chunks())
+        view = self.recorder.view()
+        assert (view.steps, view.steps_lost) == (kept, self.made - kept)
 
     def until(self, done: Callable[[], bool], why: str) -> None:
         """Wait for the recorder's thread."""
@@ -94,7 +106,7 @@ def test_segment_when_it_is_ended_then_head_snapshot_steps_and_end(rig: Rig) -> 
     rig.recorder.start()
     for number in range(20):
         rig.step(f"s{number}")
-    rig.recorder.close()
+    rig.close()
     (path,) = segments_in(rig.folder)
     segment = Segment(path)
     assert rig.kernel.trace is not None
@@ -119,7 +131,7 @@ def test_segment_when_full_or_old_then_the_next_goes_on_without_a_hole(rig: Rig)
         # What compresses to nothing never fills a file.
         rig.step(f"t{number}", "".join(chr(33 + (number * 7 + k * k) % 90) for k in range(200)))
         rig.written()
-    rig.recorder.close()
+    rig.close()
     segments = [Segment(path) for path in segments_in(rig.folder)]
     assert len(segments) >= 5
     assert [one.head.number for one in segments] == list(range(1, len(segments) + 1))
@@ -138,7 +150,7 @@ def test_folder_when_it_has_too_much_then_the_oldest_go(rig: Rig) -> None:
     rig.limits = msgspec.structs.replace(LIMITS, segment_bytes=100_000, total_bytes=350_000)
     rig.recorder.start()
     rig.step("x")
-    rig.recorder.close()
+    rig.close()
     left = [path.name for path in segments_in(rig.folder)]
     assert left == [
         "20250101T000000.000000Z-00004.tfr",
@@ -160,7 +172,7 @@ def test_folder_when_a_file_is_too_old_then_it_goes(rig: Rig) -> None:
         (rig.folder / name).write_bytes(b"x")
         os.utime(rig.folder / name, (time.time() - age_s,) * 2)
     rig.recorder.start()
-    rig.recorder.close()
+    rig.close()
     assert next(path.name for path in segments_in(rig.folder)) == "20250101T000000.000000Z-00002.tfr"
 
 
@@ -171,7 +183,7 @@ def test_folder_when_a_directory_has_the_name_of_a_segment_then_left_alone(rig: 
     rig.limits = msgspec.structs.replace(LIMITS, total_bytes=1)
     rig.recorder.start()
     rig.step("kept")
-    rig.recorder.close()
+    rig.close()
     assert rig.texts() == ["kept"]
     assert other.is_dir()
 
@@ -197,7 +209,7 @@ def test_disk_when_it_has_no_room_to_spare_then_nothing_is_written_until_it_has(
     rig.until(lambda: not rig.recorder._short, "the disk is measured again")
     rig.step("the snapshot is taken behind this one")
     rig.step("kept again")
-    rig.recorder.close()
+    rig.close()
     assert rig.texts() == ["kept", "kept too", "last", "and this one", "kept again"]
     first, second = (Segment(path) for path in segments_in(rig.folder))
     assert first.ended is not None
@@ -229,7 +241,7 @@ def test_disk_when_a_chunk_fits_only_in_part_then_the_file_ends_there(rig: Rig) 
     rig.step("lost")
     rig.step("lost too")
     assert "did not fit" in rig.recorder.view().state
-    rig.recorder.close()
+    rig.close()
     (path,) = segments_in(rig.folder)
     assert rig.texts() == ["whole", "whole too"]
     assert Segment(path).cut_at is not None
@@ -258,7 +270,7 @@ def test_head_when_it_reads_files_then_on_the_recorder_s_thread_and_a_failure_en
     assert "No such file" in rig.recorder.view().state
     rig.step("behind which it begins again", after_ns=RETRY_NS)
     rig.step("kept")
-    rig.recorder.close()
+    rig.close()
     assert asked == ["recorder", "recorder"]
     assert rig.texts() == ["kept"]
 
@@ -270,7 +282,7 @@ def test_disk_when_it_has_no_room_at_the_start_then_nothing_is_made(rig: Rig) ->
     rig.step("one")
     assert rig.recorder.view().state == "the disk has no room to spare"
     assert segments_in(rig.folder) == []
-    rig.recorder.close()
+    rig.close()
 
 
 def test_disk_when_it_fails_then_trading_goes_on_and_a_new_segment_is_tried_later(
@@ -287,7 +299,7 @@ def test_disk_when_it_fails_then_trading_goes_on_and_a_new_segment_is_tried_late
     rig.folder.unlink()
     rig.step("three", after_ns=RETRY_NS)
     rig.step("four")
-    rig.recorder.close()
+    rig.close()
     assert rig.texts() == ["four"]
     # "one" was in the chunk that had nowhere to go.
     assert rig.recorder.view().steps_lost == 3
@@ -315,7 +327,7 @@ def test_thread_when_it_is_behind_then_the_segment_ends_and_memory_is_bounded(ri
     rig.written()
     rig.step("z", after_ns=RETRY_NS)
     rig.step("kept")
-    rig.recorder.close()
+    rig.close()
     assert rig.texts()[-1] == "kept"
     assert rig.recorder.view().segments == 2
 
@@ -340,7 +352,7 @@ def test_state_when_it_does_not_encode_then_said_and_tried_again(tmp_path: Path)
     rig.written()
     rig.step("three", after_ns=RETRY_NS)
     rig.step("four")
-    rig.recorder.close()
+    rig.close()
     assert rig.texts()[-1] == "four"
 
 
@@ -348,13 +360,13 @@ def test_step_when_it_does_not_encode_then_said_and_trading_goes_on(rig: Rig) ->
     """Whatever a message holds: the recorder alone stumbles over it, and begins anew behind it."""
     rig.recorder.start()
     rig.step("before")
-    rig.recorder.record(rig.now_ns, [(A, say("half a pair: \ud800"))])
+    rig.record([(A, say("half a pair: \ud800"))])
     assert rig.recorder.view().state.startswith("a step does not encode: UnicodeEncodeError")
     rig.written()
     rig.step("lost", after_ns=RETRY_NS - 1)
     rig.step("begins", after_ns=2)
     rig.step("behind")
-    rig.recorder.close()
+    rig.close()
     assert rig.texts() == ["behind"]
     assert rig.recorder.view().steps_lost == 4
 
@@ -366,7 +378,7 @@ def test_thread_when_something_of_ours_fails_in_it_then_tried_again_later(
     rig.recorder.start()
     rig.written()
     with monkeypatch.context() as patch:
-        patch.setattr("tradefan.stores.recorder.pack_chunk", lambda *_: 1 // 0)
+        patch.setattr("tradefan.stores.recorder.pack_chunk", lambda *_, **__: 1 // 0)
         rig.step("lost")
         rig.step("lost, too")
         rig.written()
@@ -375,7 +387,7 @@ def test_thread_when_something_of_ours_fails_in_it_then_tried_again_later(
     assert "ZeroDivisionError" in rig.recorder.view().state
     rig.step("begins", after_ns=RETRY_NS)
     rig.step("behind")
-    rig.recorder.close()
+    rig.close()
     assert rig.texts()[-1:] == ["behind"]
 
 
@@ -388,7 +400,7 @@ def test_head_when_it_cannot_be_told_then_no_segment_begins(tmp_path: Path) -> N
     rig = Rig(tmp_path, head=broken)
     rig.recorder.start()
     rig.step("lost")
-    rig.recorder.close()
+    rig.close()
     assert "ZeroDivisionError" in rig.recorder.view().state
     assert segments_in(rig.folder) == []
 
@@ -400,7 +412,7 @@ def test_secret_when_it_passes_then_no_file_has_it(tmp_path: Path) -> None:
     rig.recorder.start()
     for _ in range(5):
         rig.step("say hunter2-the-token please")
-    rig.recorder.close()
+    rig.close()
     paths = segments_in(rig.folder)
     assert len(paths) > 1
     for path in paths:
@@ -411,6 +423,7 @@ def test_secret_when_it_passes_then_no_file_has_it(tmp_path: Path) -> None:
         assert b"hunter2" not in texts
         assert b"say *****************" in texts
     assert sum(chunk.redacted for path in paths for _, chunk in Segment(path).chunks()) == 5
+    assert [Segment(path).struck for path in paths] == [False, *(True for _ in paths[1:])]
 
 
 def test_turn_when_it_was_broken_then_it_stands_in_its_step(rig: Rig) -> None:
@@ -419,7 +432,7 @@ def test_turn_when_it_was_broken_then_it_stands_in_its_step(rig: Rig) -> None:
     rig.broken.append(BrokenTurn(A, 3, "too long", "traceback"))
     rig.step("x")
     rig.step("y")
-    rig.recorder.close()
+    rig.close()
     (path,) = segments_in(rig.folder)
     steps = [step for _, chunk in Segment(path).chunks() for step in chunk.steps]
     assert [step.broken for step in steps] == [(BrokenTurn(A, 3, "too long", "traceback"),), ()]
@@ -433,7 +446,7 @@ def recorded(rig: Rig) -> Path:
     rig.recorder.start()
     for number in range(6):
         rig.step(f"s{number}")
-    rig.recorder.close()
+    rig.close()
     (path,) = segments_in(rig.folder)
     return path
 
