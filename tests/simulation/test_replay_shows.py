@@ -19,6 +19,7 @@ from tests.simulation.world import ROOT, T0, World
 from tradefan.actors.oms_gate import collar_price
 from tradefan.cli import app
 from tradefan.errors import Refused
+from tradefan.messages.orders import CancelParent
 from tradefan.replay import command
 from tradefan.replay.cut import cut
 from tradefan.replay.story import Story
@@ -170,6 +171,27 @@ command.debug(Asked(Path(sys.argv[1]), "", "", until_text="step:30"), print)
 """
 
 
+def test_debug_when_the_step_is_the_one_that_differs_then_stopped_before_it(
+    plain: Recorded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is the step that somebody wants to look at; another one behind it is never come to."""
+
+    def off(*args: Any) -> Decimal:
+        return collar_price(*args) + Decimal("0.01")
+
+    monkeypatch.setattr(tradefan.actors.oms_children, "collar_price", off)
+    divergence = plain.replay().divergence
+    assert divergence is not None
+    stops: list[str] = []
+    monkeypatch.setattr("pdb.Pdb.set_trace", lambda _self: stops.append(said[-1]))
+    said: list[str] = []
+    assert command.debug(plain.asked(until_text=f"step:{divergence.step}"), said.append) == 1
+    assert len(stops) == 1
+    assert f"before step {divergence.step}:" in stops[0]
+    assert command.debug(plain.asked(until_text=f"step:{divergence.step + 1}"), said.append) == 1
+    assert len(stops) == 1
+
+
 def test_debug_when_two_runs_have_such_a_step_then_stopped_in_the_one_that_is_meant(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -309,3 +331,35 @@ def test_story_when_it_began_before_the_recording_then_told_from_there(run: Reco
             event.text for event in behind if event.what != "durable"
         ]
         assert next(later.lines()) == next(told.lines())
+
+
+def test_story_when_a_restart_lies_between_then_told_to_its_end(tmp_path: Path) -> None:
+    """The next life knows its orders from the journal, behind its first step: by each name of them."""
+
+    def first(world: World) -> None:
+        world.run_until(world.ready, 90)
+        world.send("oms", wish("rests", limit="61000"))
+        world.run(2)
+
+    def second(world: World) -> None:
+        world.run_until(world.ready, 90)
+        (one,) = [one.order for one in world.view("oms").parents if one.order.ref == "rests"]
+        world.send("oms", CancelParent(one.owner, one.parent_id))
+        world.run(5)
+
+    off = [f"strategies.{name}.enabled=false" for name in ("rebalance_btc", "ema_cross_eth")]
+    (before,) = record(tmp_path, first, *off).segments
+    run = record(tmp_path, second, *off, start_ns=T0 + MINUTE)
+    born = Story("rests")
+    run.replay(before, see=born.see, listen=True)
+    assert born.parent is not None
+    (child,) = born.children
+    (behind,) = set(run.segments) - {before}
+    for name in (child, born.parent.parent_id, "rests"):
+        said: list[str] = []
+        assert command.explain(run.asked(), name, said.append, as_json=False) == 0
+        assert any("CANCELED" in line for line in said)
+        later = Story(name)
+        run.replay(behind, see=later.see, listen=True)
+        assert later.children == born.children
+        assert any("order.cancel" in event.text for event in later.events if event.what == "sent")
