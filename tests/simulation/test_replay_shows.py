@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from decimal import Decimal
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +93,36 @@ def test_until_when_an_order_then_ended_at_its_first_record(run: Recorded) -> No
     asked = run.asked()
     assert command.check(asked, said.append, word="decisions", wait=lambda: next(waits), as_json=True) == 0
     assert {msgspec.json.decode(line)["what"] for line in said} <= {"record", "log", "refuse"}
+
+
+def test_step_when_typed_then_enter_shows_the_next_and_q_leaves(
+    plain: Recorded, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """At a terminal it waits; without one it goes on to its report."""
+
+    class Typed(StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    def typed(stdin: StringIO) -> list[str]:
+        with monkeypatch.context() as patch:
+            patch.chdir(ROOT)
+            patch.setattr("sys.stdin", stdin)
+            words = ["replay", str(plain.segments[0].parent), "--step"]
+            with pytest.raises(SystemExit) as ended:
+                typer.main.get_command(app).main(words, standalone_mode=False)
+        assert ended.value.code == 0
+        return capsys.readouterr().out.splitlines()
+
+    def steps(lines: list[str]) -> list[str]:
+        return list(dict.fromkeys(line.split()[0] for line in lines))
+
+    whole = typed(StringIO())
+    assert whole[-1].startswith("journal: ")
+    left = typed(Typed("\n\nq\n"))
+    assert left == whole[: len(left)]
+    assert len(steps(left)) == 3
+    assert steps(typed(Typed("\n"))) == steps(left)[:2]
 
 
 def test_debug_when_an_order_is_named_then_stopped_before_its_step(
