@@ -153,9 +153,11 @@ def data_cut(
     """Write the raw frames of the newest run as files that `feeds.NAME.tape` plays and tests read."""
     import msgspec
 
+    from tradefan.replay.check import teller
     from tradefan.replay.cut import cut
 
-    made = cut(_asked(path, env, config, begin, end), symbols or (), out)
+    tell = teller(print, as_json=as_json)
+    made = cut(_asked(path, env, config, begin, end), symbols or (), out, tell)
     if as_json:
         print(msgspec.json.encode(made).decode())
         return

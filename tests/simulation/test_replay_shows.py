@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from decimal import Decimal
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from tests.simulation.world import ROOT, T0, World
 from tradefan.actors.oms_gate import collar_price
 from tradefan.cli import app
 from tradefan.errors import Refused
+from tradefan.messages.orders import CancelParent
 from tradefan.replay import command
 from tradefan.replay.cut import cut
 from tradefan.replay.story import Story
@@ -91,6 +93,36 @@ def test_until_when_an_order_then_ended_at_its_first_record(run: Recorded) -> No
     asked = run.asked()
     assert command.check(asked, said.append, word="decisions", wait=lambda: next(waits), as_json=True) == 0
     assert {msgspec.json.decode(line)["what"] for line in said} <= {"record", "log", "refuse"}
+
+
+def test_step_when_typed_then_enter_shows_the_next_and_q_leaves(
+    plain: Recorded, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """At a terminal it waits; without one it goes on to its report."""
+
+    class Typed(StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    def typed(stdin: StringIO) -> list[str]:
+        with monkeypatch.context() as patch:
+            patch.chdir(ROOT)
+            patch.setattr("sys.stdin", stdin)
+            words = ["replay", str(plain.segments[0].parent), "--step"]
+            with pytest.raises(SystemExit) as ended:
+                typer.main.get_command(app).main(words, standalone_mode=False)
+        assert ended.value.code == 0
+        return capsys.readouterr().out.splitlines()
+
+    def steps(lines: list[str]) -> list[str]:
+        return list(dict.fromkeys(line.split()[0] for line in lines))
+
+    whole = typed(StringIO())
+    assert whole[-1].startswith("journal: ")
+    left = typed(Typed("\n\nq\n"))
+    assert left == whole[: len(left)]
+    assert len(steps(left)) == 3
+    assert steps(typed(Typed("\n"))) == steps(left)[:2]
 
 
 def test_debug_when_an_order_is_named_then_stopped_before_its_step(
@@ -168,6 +200,27 @@ from tradefan.replay.cut import cut
 from tradefan.replay.check import Asked
 command.debug(Asked(Path(sys.argv[1]), "", "", until_text="step:30"), print)
 """
+
+
+def test_debug_when_the_step_is_the_one_that_differs_then_stopped_before_it(
+    plain: Recorded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is the step that somebody wants to look at; another one behind it is never come to."""
+
+    def off(*args: Any) -> Decimal:
+        return collar_price(*args) + Decimal("0.01")
+
+    monkeypatch.setattr(tradefan.actors.oms_children, "collar_price", off)
+    divergence = plain.replay().divergence
+    assert divergence is not None
+    stops: list[str] = []
+    monkeypatch.setattr("pdb.Pdb.set_trace", lambda _self: stops.append(said[-1]))
+    said: list[str] = []
+    assert command.debug(plain.asked(until_text=f"step:{divergence.step}"), said.append) == 1
+    assert len(stops) == 1
+    assert f"before step {divergence.step}:" in stops[0]
+    assert command.debug(plain.asked(until_text=f"step:{divergence.step + 1}"), said.append) == 1
+    assert len(stops) == 1
 
 
 def test_debug_when_two_runs_have_such_a_step_then_stopped_in_the_one_that_is_meant(
@@ -309,3 +362,35 @@ def test_story_when_it_began_before_the_recording_then_told_from_there(run: Reco
             event.text for event in behind if event.what != "durable"
         ]
         assert next(later.lines()) == next(told.lines())
+
+
+def test_story_when_a_restart_lies_between_then_told_to_its_end(tmp_path: Path) -> None:
+    """The next life knows its orders from the journal, behind its first step: by each name of them."""
+
+    def first(world: World) -> None:
+        world.run_until(world.ready, 90)
+        world.send("oms", wish("rests", limit="61000"))
+        world.run(2)
+
+    def second(world: World) -> None:
+        world.run_until(world.ready, 90)
+        (one,) = [one.order for one in world.view("oms").parents if one.order.ref == "rests"]
+        world.send("oms", CancelParent(one.owner, one.parent_id))
+        world.run(5)
+
+    off = [f"strategies.{name}.enabled=false" for name in ("rebalance_btc", "ema_cross_eth")]
+    (before,) = record(tmp_path, first, *off).segments
+    run = record(tmp_path, second, *off, start_ns=T0 + MINUTE)
+    born = Story("rests")
+    run.replay(before, see=born.see, listen=True)
+    assert born.parent is not None
+    (child,) = born.children
+    (behind,) = set(run.segments) - {before}
+    for name in (child, born.parent.parent_id, "rests"):
+        said: list[str] = []
+        assert command.explain(run.asked(), name, said.append, as_json=False) == 0
+        assert any("CANCELED" in line for line in said)
+        later = Story(name)
+        run.replay(behind, see=later.see, listen=True)
+        assert later.children == born.children
+        assert any("order.cancel" in event.text for event in later.events if event.what == "sent")

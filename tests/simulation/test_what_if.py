@@ -10,10 +10,12 @@ from typing import Any
 
 import msgspec
 import pytest
+import typer
 
 from tests.simulation.recorded import Recorded, record
 from tests.simulation.replayed import BTC, ENDLESS, MINE, asked_what, play, reset, wish
-from tests.simulation.world import ACCOUNT, T0, World, development, recordings
+from tests.simulation.world import ACCOUNT, ROOT, T0, World, development, recordings
+from tradefan.cli import app
 from tradefan.config.mistakes import ConfigInvalid
 from tradefan.errors import Refused
 from tradefan.links.tape import open_recordings
@@ -40,7 +42,9 @@ def test_what_if_when_nothing_changes_then_the_same_orders_fills_and_equity(run:
     """The paper venue again, from the first segment and from the middle, comes to what it came to."""
     orders = []
     for path in (None, *run.segments[1:]):
-        recorded, again, changed = asked_what(run, "logs.level=debug", path=path)["runs"]
+        found = asked_what(run, "logs.level=debug", path=path)
+        recorded, again, changed = found["runs"]
+        assert found["notes"] == []
         recorded.pop("name")
         for other in (again, changed):
             other.pop("name")
@@ -237,6 +241,36 @@ def test_cut_when_frames_are_missing_then_bridged_to_the_book_behind(tmp_path: P
     assert [float(price) for price, _ in told["bids"]] == [float(key) for key in reversed(live.bid_keys)]
     assert [float(price) for price, _ in told["asks"]] == [-float(key) for key in reversed(live.ask_keys)]
     assert [float(qty) for _, qty in told["bids"]] == list(reversed(live.bid_qtys))
+
+
+def test_cut_when_typed_then_the_files_are_told_and_another_program_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Frames that another program cuts may be another market's: also where programs read the answer."""
+
+    def short(world: World) -> None:
+        world.run(15)
+
+    (path,) = record(tmp_path / "run", short).segments
+    monkeypatch.setattr("tradefan.flight.program_hash", lambda: "another")
+
+    def typed(*words: str) -> tuple[str, str]:
+        with monkeypatch.context() as patch:
+            patch.chdir(ROOT)
+            made = ["data", "cut", str(path), "--symbol", "BTC/USDT", *words]
+            typer.main.get_command(app).main(made, standalone_mode=False)
+        read = capsys.readouterr()
+        return read.out, read.err
+
+    out, _ = typed("--out", str(tmp_path / "one"))
+    first, *_, last = out.splitlines()
+    assert first.startswith("note: recorded by another program")
+    (file,) = (tmp_path / "one").iterdir()
+    assert last.startswith(f"{BTC}: ")
+    assert f" frames in {file}" in last
+    out, err = typed("--out", str(tmp_path / "two"), "--json")
+    assert err.startswith("note: recorded by another program")
+    assert msgspec.json.decode(out)[BTC]["frames"] == len(lines_of(Cut(str(file)))) - 1
 
 
 def lines_of(made: Cut) -> list[tuple[int, bytes]]:

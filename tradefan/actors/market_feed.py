@@ -139,7 +139,7 @@ class Feed:
             self._count_anew(ctx)
 
     def _count_anew(self, ctx: Context) -> None:
-        self.state.followed, self.state.lots, self.state.value = ctx.next_id(), 0, 0.0
+        self.state.followed, self.state.lots, self.state.value = ctx.series_id(), 0, 0.0
 
     def _count(self, trade: Trade, ctx: Context) -> None:
         state = self.state

@@ -122,7 +122,10 @@ def _target(runs: Runs, run: Sequence[Segment]) -> int | Report:
         report = runs.play(run, see, before)
     except _Left:
         return begun
-    return begun if report.raised else report
+    # One that raises, or goes another way than recorded, was never seen.
+    one = report.divergence
+    diverges = one is not None and bound.reached(one.step, one.at_ns)
+    return begun if report.raised or diverges else report
 
 
 def _shows(

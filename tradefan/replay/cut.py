@@ -7,7 +7,7 @@ broke, one frame is made that leads from the book before to the book behind: it 
 from __future__ import annotations
 
 import gzip
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -171,13 +171,18 @@ class Cutter:
         return kept
 
 
-def cut(asked: Asked, symbols: Iterable[str], folder: Path) -> dict[InstrumentId, Cut]:
-    """Cut the frames of some symbols, or of all, out of a recording.
+def cut(
+    asked: Asked,
+    symbols: Iterable[str],
+    folder: Path,
+    tell: Callable[[str], None] = lambda _text: None,
+) -> dict[InstrumentId, Cut]:
+    """Cut the frames of some symbols, or of all, out of a recording; `tell` hears of another program.
 
     Raises:
         Refused: UNKNOWN_INSTRUMENT, NOTHING_TO_CUT, BAD_FOLDER.
     """
-    runs = Runs(asked, orders=False)
+    runs = Runs(asked, tell, orders=False)
     segments = runs.runs[-1]
     known = {one.id: one.symbol.replace("/", "") for one in segments[0].head.instruments}
     wanted: dict[InstrumentId, str] = {}

@@ -10,7 +10,7 @@ from msgspec import Struct
 from tradefan.actors.oms_state import OmsState
 from tradefan.contracts import plugins
 from tradefan.core.trading_state import Trading
-from tradefan.messages.control import Durable, LogLine
+from tradefan.messages.control import Durable, LogLine, Rows
 from tradefan.messages.gateway import (
     CancelRejected,
     ExecutionReport,
@@ -24,6 +24,7 @@ from tradefan.messages.wire import NotWritten, Received, Text, Write, Written
 from tradefan.messages.work import Decision
 from tradefan.replay.bounds import records_of
 from tradefan.replay.player import Played, Player
+from tradefan.runtime.kernel import Kernel
 from tradefan.stores.journal_tool import iso, orders_of, plain_fields
 from tradefan.units import MS, ClientOrderId, InstrumentId, plain
 
@@ -58,7 +59,8 @@ class Story:
         self._requests: dict[tuple[str, int, int], str] = {}
         self._undurable: dict[int, str] = {}
         self._now = (0, 0)
-        self._begun = False
+        self._known: Kernel | None = None
+        """The kernel whose orders were looked through: behind a gap there is another one."""
 
     def see(self, player: Player, played: Played) -> None:
         """Take a step."""
@@ -67,8 +69,9 @@ class Story:
         oms = player.kernel.cells[refs["oms"]]
         state = None if oms is None or oms.actor is None else oms.actor.state
         self._oms = state if isinstance(state, OmsState) else None
-        if self._oms is not None and not self._begun:
-            self._begun = True
+        folded = any(isinstance(msg, Rows) and ref == refs["oms"] for ref, msg in played.ingress)
+        if self._oms is not None and (folded or player.kernel is not self._known):
+            self._known = player.kernel
             self._recall(self._oms.trading)
         self._in(played)
         for ref, msg in played.heard:
@@ -100,13 +103,13 @@ class Story:
         return f"{parent.parent_id}: {wish}, {parent.account}, owner {parent.owner}; children: {children}"
 
     def _recall(self, trading: Trading) -> None:
-        """Take up an order that was there before the first step of what is recorded."""
+        """Take up an order of an earlier life, or of before the first step of what is recorded."""
         order = trading.orders.get(ClientOrderId(self.order))
         for parent_id, one in trading.parents.items():
             whole = self.order in (parent_id, one.order.ref)
             if whole or (order is not None and order.parent_id == parent_id):
-                self.parent, self._whole = one.order, whole
-                self.children = dict.fromkeys([*one.ended, *one.live] if whole else [self.order])
+                self.parent, self._whole = self.parent or one.order, whole
+                self.children |= dict.fromkeys([*one.ended, *one.live] if whole else [self.order])
 
     # --- what comes in --------------------------------------------------------------------------------
 

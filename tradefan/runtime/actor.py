@@ -45,6 +45,10 @@ class Context(Protocol):
         """Return a number never repeated in a run: connection generations, requests."""
         ...
 
+    def series_id(self) -> int:
+        """Return such a number for a series that is counted anew: none that a venue may answer by."""
+        ...
+
     def random(self) -> float:
         """Return a number in [0, 1) of this actor's own seeded generator."""
         ...

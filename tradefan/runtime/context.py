@@ -74,6 +74,10 @@ class TurnContext:
         """Return a number never repeated in a run, not even by a successor."""
         return self._kernel.new_id()
 
+    def series_id(self) -> int:
+        """Return such a number for a series that is counted anew: none that a venue may answer by."""
+        return self._kernel.new_id()
+
     def random(self) -> float:
         """Return a number in [0, 1): splitmix64, one integer of state (Steele et al., 2014)."""
         cell = self.cell

@@ -337,6 +337,10 @@ class _Stage:
         self._count += 1
         return self._count
 
+    def series_id(self) -> int:
+        """Return the next number."""
+        return self.next_id()
+
     def random(self) -> float:
         """Refuse: a trader decides nothing by chance."""
         raise Defect("a trader asked for a random number")

@@ -81,6 +81,9 @@ class World:
         self._ids += 1
         return self._ids
 
+    def series_id(self) -> int:
+        return self.next_id()
+
     def random(self) -> float:
         return 0.5
 

@@ -113,6 +113,9 @@ class Bench:
         self.ids += 1
         return self.ids
 
+    def series_id(self) -> int:
+        return self.next_id()
+
     def random(self) -> float:
         raise AssertionError("the OMS needs no chance")
 

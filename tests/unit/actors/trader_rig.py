@@ -49,6 +49,9 @@ class Turns:
         self.count += 1
         return self.count
 
+    def series_id(self) -> int:
+        return self.next_id()
+
     def random(self) -> float:
         raise AssertionError("a trader asks for no random number")
 

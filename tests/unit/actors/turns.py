@@ -45,6 +45,9 @@ class Turns:
         self.ids += 1
         return self.ids
 
+    def series_id(self) -> int:
+        return self.next_id()
+
     def random(self) -> float:
         return 0.5
 

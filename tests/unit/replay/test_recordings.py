@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import platform
 from pathlib import Path
 
 import msgspec
 import pytest
 
 from tests.unit.stores.made import RUN, head
+from tradefan import __version__
 from tradefan.errors import Refused
-from tradefan.replay.recordings import Span, find_runs, opened
+from tradefan.replay.recordings import Span, differences_of_program, find_runs, opened
 from tradefan.runtime.recording import (
     END,
     HEAD,
@@ -20,7 +22,7 @@ from tradefan.runtime.recording import (
     pack_chunk,
     unpack_content,
 )
-from tradefan.stores.segments import Ended, end_of, segment_path
+from tradefan.stores.segments import Ended, Head, end_of, segment_path
 from tradefan.units import SECOND
 
 OTHER = "20260102T000000.000000Z"
@@ -103,6 +105,25 @@ def test_end_when_a_later_chunk_is_damaged_then_what_comes_before_it_can_still_b
     assert end_of(path) == 10 * SECOND
     with pytest.raises(Refused, match="RECORDING_DAMAGED"):
         chosen(tmp_path, None, None)
+
+
+def test_program_when_another_one_recorded_then_each_difference_is_said() -> None:
+    """Version before hash, which differs with it; of Python what may show in what is recorded."""
+    ours = msgspec.structs.replace(
+        msgspec.msgpack.decode(head(1, 0)(), type=Head),
+        version=__version__,
+        python=platform.python_version(),
+    )
+
+    def said(**other: str) -> list[str]:
+        return list(differences_of_program(msgspec.structs.replace(ours, **other), "c", ""))
+
+    assert said() == []
+    assert said(version="0.0.1", code="d") == [f"recorded by TradeFan 0.0.1, this is {__version__}"]
+    assert said(code="d") == [f"recorded by another program d of version {__version__}, this is c"]
+    assert said(strategies="s") == ["recorded with strategy files s, here are none"]
+    assert said(python="3.99.0") == [f"recorded on Python 3.99.0, this is {platform.python_version()}"]
+    assert said(python=f"{platform.python_version().rpartition('.')[0]}.99") == []
 
 
 def test_segments_when_a_run_has_a_hundred_thousand_then_still_in_order(tmp_path: Path) -> None:
