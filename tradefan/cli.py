@@ -52,7 +52,14 @@ _MISSING = (
     "NO_RECORDING",
 )
 """Refusals that are about something outside: there is nothing wrong with the words of the command."""
-_WRONG = ("RECORDING_DAMAGED", "RECORDING_NEWER", "RECORDING_OTHER", "SNAPSHOT_VERSION")
+_WRONG = (
+    "RECORDING_DAMAGED",
+    "RECORDING_NEWER",
+    "RECORDING_OTHER",
+    "SNAPSHOT_CODE",
+    "SNAPSHOT_SYSTEM",
+    "SNAPSHOT_VERSION",
+)
 """What is refused because a file is not what it was: exit code 1."""
 _HINTS = {
     "JOURNAL_DAMAGED": [

@@ -22,7 +22,9 @@ from tradefan.replay import command
 from tradefan.replay.check import Asked, Runs
 from tradefan.replay.player import Played, Player
 from tradefan.replay.what_if import what_if
+from tradefan.runtime.kernel import Kernel
 from tradefan.runtime.recording import HEAD, SNAPSHOT, STEPS, pack_chunk
+from tradefan.runtime.snapshot import KernelSnapshot, take
 from tradefan.stores.recorder import FlightRecorder
 from tradefan.stores.segments import Segment
 from tradefan.units import OwnerId, Ref
@@ -133,6 +135,21 @@ def test_replay_when_a_segment_had_hardly_begun_then_all_others_replay(
     assert (report.code, report.segments, report.notes) == (0, 2, [])
     with pytest.raises(Refused, match=r"NO_RECORDING: .* it ends before them"):
         run.replay(tmp_path / third.name)
+
+
+def test_replay_when_no_step_is_recorded_then_nothing_is_said_to_be_equal(
+    run: Recorded, tmp_path: Path
+) -> None:
+    """A file that a crash has cut off behind its snapshot is well, and says nothing."""
+    first = run.segments[0]
+    content = first.read_bytes()
+    begin = next(place for place, _ in Segment(first).chunks())
+    (tmp_path / first.name).write_bytes(content[: begin.offset])
+    report = run.replay(tmp_path)
+    assert (report.code, report.steps) == (0, 0)
+    lines = list(report.lines())
+    assert "nothing to compare: no step of it is recorded" in lines
+    assert not any("as recorded" in line for line in lines)
 
 
 def test_replay_when_a_segment_is_missing_in_the_middle_then_said_so(run: Recorded, tmp_path: Path) -> None:
@@ -296,6 +313,34 @@ def records(played: Played) -> Any:
     from tradefan.replay.bounds import records_of
 
     return records_of(played)
+
+
+def test_replay_when_a_snapshot_has_other_actors_or_other_bytes_then_said_as_any_difference(
+    run: Recorded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One actor less; and what is equal as soon as it is decoded, in another spelling."""
+
+    def one_less(kernel: Kernel, config: bytes, code: str) -> bytes:
+        known = msgspec.msgpack.decode(take(kernel, config, code), type=KernelSnapshot)
+        known.cells.pop()
+        return msgspec.msgpack.encode(known)
+
+    def wider(kernel: Kernel, config: bytes, code: str) -> bytes:
+        raw = take(kernel, config, code)
+        return bytes((0xDE, 0, raw[0] & 0x0F)) + raw[1:]
+
+    found = []
+    for other in (one_less, wider):
+        monkeypatch.setattr("tradefan.replay.player.take", other)
+        divergence = run.replay().divergence
+        assert divergence is not None
+        assert divergence.what == f"the snapshot of {run.segments[1].name}"
+        found.append((divergence.recorded, divergence.replayed))
+    (actors, fewer), (recorded, replayed) = found
+    assert int(actors.split()[0]) == int(fewer.split()[0]) + 1
+    size = int(recorded.split()[0])
+    assert recorded.startswith(f"{size} bytes, from byte 0 8e")
+    assert replayed.startswith(f"{size + 2} bytes, from byte 0 de000e")
 
 
 def test_replay_when_a_journal_that_is_named_is_none_then_refused(run: Recorded, tmp_path: Path) -> None:

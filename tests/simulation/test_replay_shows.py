@@ -24,6 +24,7 @@ from tradefan.messages.orders import CancelParent
 from tradefan.replay import command
 from tradefan.replay.cut import cut
 from tradefan.replay.story import Story
+from tradefan.replay.what_if import what_if
 from tradefan.stores.segments import Segment
 from tradefan.units import MINUTE, SECOND
 
@@ -93,6 +94,17 @@ def test_until_when_an_order_then_ended_at_its_first_record(run: Recorded) -> No
     asked = run.asked()
     assert command.check(asked, said.append, word="decisions", wait=lambda: next(waits), as_json=True) == 0
     assert {msgspec.json.decode(line)["what"] for line in said} <= {"record", "log", "refuse"}
+
+
+def test_until_when_no_recording_has_that_order_then_refused(plain: Recorded) -> None:
+    """A word may look like an order's id: nobody may take the replay of everything for an answer."""
+    said: list[str] = []
+    asked = plain.asked(until_text="yesterday")
+    with pytest.raises(Refused, match=r"UNKNOWN_ORDER: --until: expected an order that .*, got 'yesterday'"):
+        command.check(asked, said.append, word=None, wait=None, as_json=False)
+    assert said == []
+    with pytest.raises(Refused, match="UNKNOWN_ORDER: --until"):
+        what_if(asked, ("logs.level=debug",), said.append, as_json=True)
 
 
 def test_step_when_typed_then_enter_shows_the_next_and_q_leaves(

@@ -15,6 +15,7 @@ from tests.unit.shell import Daemon, Done, Shell
 from tests.unit.stores.made import transfers
 from tradefan import __version__, cli
 from tradefan.data_dir import DaemonFile
+from tradefan.errors import Refused
 from tradefan.logs import follow_log, read_log
 from tradefan.messages.control import VolumesAsked
 from tradefan.messages.records import RECORD_VERSION
@@ -213,6 +214,20 @@ def test_defect_when_met_then_70_with_its_traceback(shell: Shell, monkeypatch: p
     done = shell("check")
     assert done.code == 70
     assert "ZeroDivisionError" in done.err
+
+
+@pytest.mark.parametrize("code", ["SNAPSHOT_VERSION", "SNAPSHOT_SYSTEM", "SNAPSHOT_CODE", "RECORDING_OTHER"])
+def test_replay_when_the_recording_is_another_program_s_then_1(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch, code: str
+) -> None:
+    """The words of the command are right: what is wrong is the file."""
+
+    def refuse(*_: Any, **_more: Any) -> int:
+        raise Refused(code, "of another program")
+
+    monkeypatch.setattr("tradefan.replay.command.check", refuse)
+    done = shell("replay")
+    assert (done.code, f"{code}: of another program" in done.err) == (1, True)
 
 
 def test_new_strategy_when_made_then_can_be_checked_and_shown(shell: Shell) -> None:

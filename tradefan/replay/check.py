@@ -74,6 +74,8 @@ class Report(Struct):
             yield f"  replayed: {one.replayed}"
         elif self.raised:
             yield self.raised
+        elif not self.steps:
+            yield "nothing to compare: no step of it is recorded"
         else:
             yield f"trace {self.trace} as recorded, {self.digests} digests and {self.joints} snapshots equal"
         yield f"journal: {self.records} records equal"
@@ -105,6 +107,8 @@ class Runs:
             Refused: NO_RECORDING, RECORDING_DAMAGED, BAD_BOUND.
         """
         self.asked = asked
+        self.met = False
+        """Some run has come to the end that was asked for."""
         found = find_runs(asked.path)
         recorded = (found[0][0].begins_ns, end_of(found[-1][-1].path))
         begin, end = asked.from_text, asked.until_text
@@ -150,6 +154,7 @@ class Runs:
                     if against is not None and player.unchecked_from is None:
                         against.look(played)
                     if self._is_last(played):
+                        self.met = True
                         report.ended = f"ended at step {played.number}, as asked"
                         break
             except Diverged as diverged:
@@ -167,6 +172,16 @@ class Runs:
             assert player.kernel.trace is not None
             report.trace = player.kernel.trace.hexdigest()
         return report
+
+    def require_order(self) -> None:
+        """See that the order that was to be the end is in one of the runs: it may be a word that means none.
+
+        Raises:
+            Refused: UNKNOWN_ORDER.
+        """
+        if self.end.order is not None and not self.met:
+            expected = f"expected an order that {self.asked.path} has"
+            raise Refused("UNKNOWN_ORDER", f"--until: {expected}, got {self.end.order!r}")
 
     def _is_wanted(self, played: Played) -> bool:
         begin = self.begin

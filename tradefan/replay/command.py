@@ -35,6 +35,9 @@ def check(asked: Asked, say: Say, *, word: str | None, wait: Callable[[], bool] 
     """Replay all runs, show what is asked for, then the reports; return the exit code.
 
     `wait` is called behind each step that showed something; False ends the replay.
+
+    Raises:
+        Refused: UNKNOWN_ORDER when the replay was to end at one that no recording speaks of.
     """
     if word is not None:
         require_word(word)
@@ -43,6 +46,8 @@ def check(asked: Asked, say: Say, *, word: str | None, wait: Callable[[], bool] 
         reports = [runs.play(run, _shows(word, say, wait, as_json=as_json)) for run in runs.runs]
     except _Left:
         return 0
+    if not any(report.code for report in reports):
+        runs.require_order()
     return _end(reports, say, as_json=as_json)
 
 

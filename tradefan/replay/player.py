@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from tradefan.drivers.turns import TurnBreaker
-from tradefan.errors import Defect, Refused
+from tradefan.errors import Refused
 from tradefan.messages.base import Message
 from tradefan.messages.wire import Received
 from tradefan.replay.beginning import Beginning
@@ -263,6 +263,8 @@ class Player:
 def _first_difference(ours: bytes, recorded: bytes) -> tuple[str, str]:
     """Name the part of two snapshots that differs first: recorded, then ours."""
     one, two = (msgspec.msgpack.decode(raw, type=KernelSnapshot) for raw in (recorded, ours))
+    if len(one.cells) != len(two.cells):
+        return _actors(one), _actors(two)
     for name in KernelSnapshot.__struct_fields__:
         was, now = getattr(one, name), getattr(two, name)
         if was == now:
@@ -272,7 +274,17 @@ def _first_difference(ours: bytes, recorded: bytes) -> tuple[str, str]:
             cell_was, cell_now = next(pairs)
             return f"{cell_was.name}: {_cut(cell_was)}", f"{cell_now.name}: {_cut(cell_now)}"
         return f"{name} {_cut(was)}", f"{name} {_cut(now)}"
-    raise Defect("expected snapshots that differ")
+    # The same said in other bytes, such as keys in another order.
+    at = next(
+        (at for at, (was, now) in enumerate(zip(recorded, ours, strict=False)) if was != now),
+        min(len(recorded), len(ours)),
+    )
+    said, replayed = (f"{len(raw)} bytes, from byte {at} {raw[at:][:20].hex()}" for raw in (recorded, ours))
+    return said, replayed
+
+
+def _actors(snapshot: KernelSnapshot) -> str:
+    return f"{len(snapshot.cells)} actors {_cut([cell.name for cell in snapshot.cells])}"
 
 
 def _cut(value: object) -> str:

@@ -146,6 +146,7 @@ def what_if(asked: Asked, sets: Sequence[str], say: Callable[[str], None], *, as
             continue
         for line in (*_lines(segments, sets, columns), *(f"note: {note}" for note in notes)):
             say(line)
+    runs.require_order()
     return 0
 
 
