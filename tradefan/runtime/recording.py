@@ -188,11 +188,13 @@ def strike_out(content: bytearray, secrets: Sequence[bytes]) -> bytearray:
 
     The length stays, so what was encoded can still be decoded.
     """
-    found = sum(content.count(secret) for secret in secrets)
+    found = 0
+    for secret in secrets:
+        if here := content.count(secret):
+            found += here
+            content = content.replace(secret, b"*" * len(secret))
     if not found:
         return content
-    for secret in secrets:
-        content = content.replace(secret, b"*" * len(secret))
     digest, _ = _PREFIX.unpack_from(content, 0)
     _PREFIX.pack_into(content, 0, digest, found)
     return content
