@@ -513,12 +513,13 @@ def test_segment_when_damaged_behind_what_is_asked_for_then_the_rest_can_be_read
     assert len(list(Segment(path, before_ns).chunks())) == len(places) - 4
 
 
-def test_segment_when_of_a_newer_format_then_refused_in_words(rig: Rig, tmp_path: Path) -> None:
-    """An older program does not guess."""
+@pytest.mark.parametrize(("known", "code"), [(FORMAT + 1, "NEWER"), (FORMAT - 1, "OTHER")])
+def test_segment_when_of_another_format_then_refused_in_words(rig: Rig, known: int, code: str) -> None:
+    """A program guesses at neither a newer one nor an older one."""
     from tradefan.runtime.recording import HEAD, SNAPSHOT, pack_chunk
 
-    newer = tmp_path / "newer.tfr"
-    content = msgspec.msgpack.encode({"format": FORMAT + 1, "strange": True})
-    newer.write_bytes(pack_chunk(HEAD, content, 0, 0) + pack_chunk(SNAPSHOT, b"", 0, 0))
-    with pytest.raises(Refused, match=f"RECORDING_NEWER: .*expected format {FORMAT}, got {FORMAT + 1}"):
-        Segment(newer)
+    other = rig.folder.parent / "other.tfr"
+    content = msgspec.msgpack.encode({"format": known, "strange": True})
+    other.write_bytes(pack_chunk(HEAD, content, 0, 0) + pack_chunk(SNAPSHOT, b"", 0, 0))
+    with pytest.raises(Refused, match=f"RECORDING_{code}: .*expected format {FORMAT}, got {known}"):
+        Segment(other)
