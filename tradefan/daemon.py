@@ -117,8 +117,9 @@ class Daemon:
         self.machines = self._machines()
         self._new_feeds = NewFeeds(self.kernel, self.machines)
         self.notices = Notices(lambda: self.kernel.config, environment.name, log)
+        log.redact(self._token)
         self.recorder = make_recorder(
-            environment, self.kernel, self.machines, turns.noted, log=log.log, token=self._token
+            environment, self.kernel, self.machines, turns.noted, log=log.log, secrets=lambda: log.secrets
         )
         self.driver = LiveDriver(
             self.kernel,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
 from hashlib import blake2b
@@ -32,9 +32,9 @@ def make_recorder(
     broken: list[BrokenTurn],
     *,
     log: Callable[..., None],
-    token: str,
+    secrets: Callable[[], Sequence[str]],
 ) -> FlightRecorder | None:
-    """Return the recorder of a daemon that is about to start; `token` never reaches its files.
+    """Return the recorder of a daemon that is about to start; what `secrets` says never reaches its files.
 
     None where the configuration wants none.
     """
@@ -47,6 +47,8 @@ def make_recorder(
     instance = places.instance()
 
     def head(number: int, step: int) -> Callable[[], bytes]:
+        # Now, as the snapshot is: another configuration may wire others before the thread asks.
+        instruments = tuple(kernel.system.made_of.values())
         saved = {name: _saved(machines.get(account_port(name))) for name in config.accounts}
         return lambda: msgspec.msgpack.encode(
             Head(
@@ -60,7 +62,7 @@ def make_recorder(
                 strategies=environment.code,
                 environment=environment.name,
                 config_id=config_id,
-                instruments=tuple(kernel.system.made_of.values()),
+                instruments=instruments,
                 instance=instance,
                 journal=str(places.journal.absolute()),
                 accounts={name: state for name, state in saved.items() if state is not None},
@@ -76,7 +78,7 @@ def make_recorder(
         limits=lambda: limits_of(kernel.config),
         broken=broken,
         log=log,
-        secrets=(token,),
+        secrets=secrets,
     )
 
 

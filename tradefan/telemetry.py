@@ -103,6 +103,11 @@ class Logging:
             # The longest first, so that no part of a spelling is left over.
             self._secrets = tuple(sorted({*self._secrets, *spellings}, key=len, reverse=True))
 
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What is never written, in each spelling, the longest first."""
+        return self._secrets
+
     def stop(self) -> None:
         """Write what waits, close the file, and let the libraries' logs go their old way."""
         logging.getLogger().removeHandler(self._foreign)

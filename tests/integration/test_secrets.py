@@ -10,6 +10,9 @@ import pytest
 from tests.integration.daemon_process import DaemonProcess
 from tests.services.influx import Influxd
 from tests.services.redis import RedisServer
+from tests.unit.stores.made import head
+from tradefan.runtime.recording import HEAD, SNAPSHOT, STEPS, pack_chunk
+from tradefan.stores.segments import ENDING, Segment
 
 pytestmark = pytest.mark.slow
 
@@ -71,7 +74,24 @@ def _spellings(secret: str) -> set[bytes]:
 
 
 def _absent(folder: Path, secret: bytes, *, but: Path) -> None:
-    found = [
-        path for path in folder.rglob("*") if path.is_file() and path != but and secret in path.read_bytes()
-    ]
+    found = [path for path in folder.rglob("*") if path.is_file() and path != but and _has(path, secret)]
     assert found == []
+
+
+def _has(path: Path, secret: bytes) -> bool:
+    """Look into what is compressed, too."""
+    parts = [path.read_bytes()]
+    if path.suffix == ENDING:
+        segment = Segment(path)
+        parts += [segment._content(place) for place in segment._places]
+    return any(secret in part for part in parts)
+
+
+def test_search_when_a_chunk_of_a_recording_has_a_secret_then_found(tmp_path: Path) -> None:
+    """The chunks are compressed: the file's own bytes show nothing."""
+    path = tmp_path / f"x{ENDING}"
+    kinds = ((HEAD, head(1, 0)()), (SNAPSHOT, b"s"), (STEPS, CANARY.encode() * 3))
+    path.write_bytes(b"".join(pack_chunk(kind, content, 0, 0) for kind, content in kinds))
+    assert CANARY.encode() not in path.read_bytes()
+    with pytest.raises(AssertionError):
+        _absent(tmp_path, CANARY.encode(), but=tmp_path)

@@ -80,7 +80,7 @@ def record(
         world.machines,
         turns.noted,
         log=lambda level, event, **_fields: logged.append((level, event)),
-        token=TOKEN,
+        secrets=lambda: (TOKEN,),
     )
     assert recorder is not None
     world.driver.hosted.recorder = recorder

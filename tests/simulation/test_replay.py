@@ -17,12 +17,15 @@ from tests.simulation.world import World
 from tradefan.actors.oms_gate import collar_price
 from tradefan.errors import Refused
 from tradefan.flight import program_hash
+from tradefan.messages.base import Message
+from tradefan.messages.control import CloseLatch, KillSwitch
 from tradefan.messages.orders import CancelAll
 from tradefan.replay import command
 from tradefan.replay.check import Asked, Runs
 from tradefan.replay.player import Played, Player
 from tradefan.replay.what_if import what_if
 from tradefan.runtime.kernel import Kernel
+from tradefan.runtime.context import TurnContext
 from tradefan.runtime.recording import HEAD, SNAPSHOT, STEPS, pack_chunk
 from tradefan.runtime.snapshot import KernelSnapshot, take
 from tradefan.stores.recorder import FlightRecorder
@@ -307,6 +310,28 @@ def test_replay_when_the_code_decides_otherwise_then_the_first_step_with_both_va
     assert "Intent(" in report.divergence.replayed
     assert report.divergence.recorded != report.divergence.replayed
     assert "NOT as recorded" in "\n".join(report.lines())
+
+
+def test_replay_when_the_kill_s_latch_stays_open_then_the_first_step_differs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is told to the rim is seen by no actor, and is as much part of the run."""
+
+    def kills(world: World) -> None:
+        world.run_until(world.ready, 90)
+        world.send("oms", KillSwitch("all", "panic", "me", req=7))
+        world.run(5)
+
+    run = record(tmp_path, kills)
+    assert run.replay().code == 0
+    send = TurnContext.send
+
+    def lax(ctx: TurnContext, ref: Ref, msg: Message) -> bool:
+        return isinstance(msg, CloseLatch) or send(ctx, ref, msg)
+
+    monkeypatch.setattr(TurnContext, "send", lax)
+    report = run.replay()
+    assert (report.code, report.divergence is None) == (1, False)
 
 
 def records(played: Played) -> Any:

@@ -6,6 +6,7 @@ import asyncio
 import errno
 import os
 import threading
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -27,8 +28,9 @@ from tradefan.stores.disk import REAL
 from tradefan.stores.journal import JournalFile
 from tradefan.stores.journal_link import JournalLink
 from tradefan.stores.kill_byte import ALL, KILL_END, OPEN, SOME, KillByteFile
+from tradefan.stores.segments import Head
 from tradefan.stores.thread_link import left_behind
-from tradefan.telemetry import Logging
+from tradefan.telemetry import Logging, start_logging
 
 
 @pytest.mark.parametrize(("value", "closed"), [(OPEN, False), (SOME, False), (ALL, True)])
@@ -164,3 +166,29 @@ def test_run_when_the_instance_file_is_lost_then_it_comes_from_the_journal_and_t
     ]
     (line,) = [line for line in lines if line["event"] == "instance_restored"]
     assert (line["level"], line["instance"]) == ("warning", "abc")
+
+
+def test_recorder_when_the_log_learns_a_secret_then_it_strikes_it_out_too(tmp_path: Path) -> None:
+    """The API's token from the start, and what a link tells the log later, in each spelling."""
+    environment = Environment.load("development", None, (f"data_dir={tmp_path}", "logs.console=false"))
+    log = start_logging(tmp_path / "log", "info", console=False)
+    daemon = Daemon(environment, log)
+    log.stop()
+    assert daemon.recorder is not None
+    assert environment.places.load_token() in daemon.recorder._secrets()
+    log.redact('pass"word')
+    assert {'pass"word', 'pass\\"word'} < set(daemon.recorder._secrets())
+
+
+def test_head_when_the_daemon_is_wired_anew_meanwhile_then_it_has_what_the_snapshot_has(
+    tmp_path: Path,
+) -> None:
+    """The recorder's thread asks for it later than the snapshot was taken."""
+    environment = Environment.load("development", None, (f"data_dir={tmp_path}", "logs.console=false"))
+    log = start_logging(tmp_path / "log", "info", console=False)
+    daemon = Daemon(environment, log)
+    log.stop()
+    assert daemon.recorder is not None
+    head, made_of = daemon.recorder._head(1, 0), daemon.kernel.system.made_of
+    daemon.kernel.system = replace(daemon.kernel.system, made_of={})
+    assert msgspec.msgpack.decode(head(), type=Head).instruments == tuple(made_of.values()) != ()

@@ -25,6 +25,7 @@ from msgspec import Struct
 
 from tradefan.errors import Defect
 from tradefan.messages.base import Message
+from tradefan.messages.control import LogLine
 from tradefan.runtime.system import Ingress
 from tradefan.units import Ref
 
@@ -90,15 +91,18 @@ class Check:
     __slots__ = ("_encode_into", "_passed_over", "_scratch")
 
     def __init__(self, passed_over: Iterable[type[Message]]) -> None:
-        """Pass over effects of these types: many, and all of them made of what was taken in the same step."""
+        """Pass over effects of these types: many, and all of them made of what was taken in the same step.
+
+        Log lines are passed over, too: what they say may be of this process alone.
+        """
         self._encode_into = msgspec.msgpack.Encoder().encode_into
-        self._passed_over = frozenset(passed_over)
+        self._passed_over = frozenset((LogLine, *passed_over))
         self._scratch = bytearray()
 
     def of(self, crc: int, effects: Sequence[Ingress]) -> int:
-        """Return the CRC that `Trace.crc` gave, with that of the effects; log lines are no part of it."""
-        for ref, msg in effects:
-            if ref and type(msg) not in self._passed_over:
+        """Return the CRC that `Trace.crc` gave, with that of the effects: also of what goes to the rim."""
+        for _, msg in effects:
+            if type(msg) not in self._passed_over:
                 scratch = self._scratch
                 del scratch[:]
                 self._encode_into(msg, scratch)
@@ -188,11 +192,13 @@ def strike_out(content: bytearray, secrets: Sequence[bytes]) -> bytearray:
 
     The length stays, so what was encoded can still be decoded.
     """
-    found = sum(content.count(secret) for secret in secrets)
+    found = 0
+    for secret in secrets:
+        if here := content.count(secret):
+            found += here
+            content = content.replace(secret, b"*" * len(secret))
     if not found:
         return content
-    for secret in secrets:
-        content = content.replace(secret, b"*" * len(secret))
     digest, _ = _PREFIX.unpack_from(content, 0)
     _PREFIX.pack_into(content, 0, digest, found)
     return content

@@ -45,6 +45,8 @@ CHUNK_BYTES = 1 << 17
 RETRY_NS = 10 * SECOND
 """Between a failure and the next segment."""
 STOP_S = 5.0
+SECRET_MIN = 8
+"""Bytes from which a secret is struck out: a shorter one is in numbers and names, which a replay needs."""
 RECORDING = "RECORDING"
 NO_ROOM = "the disk has no room to spare"
 _SPACE_S = 1.0
@@ -105,20 +107,20 @@ class FlightRecorder:
         limits: Callable[[], RecorderLimits],
         broken: list[BrokenTurn],
         log: Callable[..., None],
-        secrets: Sequence[str] = (),
+        secrets: Callable[[], Sequence[str]] = tuple,
         free: Callable[[str], int] = free_bytes,
     ) -> None:
         """Prepare; nothing is written before `start`.
 
         `run` names the files, `head(number, step)` makes what gives the first chunk of a segment: this is
         called by the thread, and may read files. `broken` is where turns that were broken off are noted. The
-        kernel must keep a trace.
+        kernel must keep a trace. `secrets` is asked at each chunk, the longest first: some are learned late.
         """
         assert kernel.trace is not None, "a recording is checked by the trace"
         self._folder, self._run, self._kernel, self._trace = folder, run, kernel, kernel.trace
         self._head, self._encode_config = head, encode_config
         self._limits, self._broken, self._log, self._free = limits, broken, log, free
-        self._secrets = tuple(secret.encode() for secret in secrets if secret)
+        self._secrets = secrets
         self._buffer = StepBuffer()
         self._check = Check(MARKET)
         self._recording = False
@@ -346,9 +348,11 @@ class FlightRecorder:
 
     def _struck(self, kind: int, content: bytes | bytearray) -> bytes | bytearray:
         """Return a chunk's content without any secret; a replay is told where steps had one."""
+        known = (secret.encode("utf-8", "surrogatepass") for secret in self._secrets())
+        secrets = [secret for secret in known if len(secret) >= SECRET_MIN]
         if kind == STEPS:
-            return strike_out(bytearray(content), self._secrets)
-        for secret in self._secrets:
+            return strike_out(bytearray(content), secrets)
+        for secret in secrets:
             content = content.replace(secret, b"*" * len(secret))
         return content
 

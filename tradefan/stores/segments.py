@@ -34,7 +34,8 @@ from tradefan.stores.disk import Trouble
 
 ENDING = ".tfr"
 _NAME = re.compile(r"(\d{8}T\d{6}\.\d{6}Z)-(\d{5,})\.tfr")
-FORMAT = 1
+FORMAT = 2
+"""1 had no check of what goes to the rim."""
 MARKET = (Trade, BookDelta, BookSnapshot, SessionBreak)
 """What a paper venue hears of the market: no part of a step's check."""
 T = TypeVar("T")
@@ -87,7 +88,7 @@ class Segment:
         """Check every chunk up to the first that begins behind `until_ns`.
 
         Raises:
-            Refused: RECORDING_DAMAGED with file and offset, RECORDING_NEWER, NO_RECORDING.
+            Refused: RECORDING_DAMAGED with file and offset, RECORDING_NEWER, RECORDING_OTHER, NO_RECORDING.
             Outage: the file cannot be read.
         """
         self.path = path
@@ -181,7 +182,10 @@ class Segment:
         try:
             known = msgspec.msgpack.decode(content, type=dict[str, Any]).get("format", FORMAT)
             if kind == HEAD and known != FORMAT:
-                raise Refused("RECORDING_NEWER", f"{self.path}: expected format {FORMAT}, got {known}")
+                raise Refused(
+                    "RECORDING_OTHER" if known in range(FORMAT) else "RECORDING_NEWER",
+                    f"{self.path}: expected format {FORMAT}, got {known}",
+                )
             return msgspec.msgpack.decode(content, type=type_)
         except msgspec.MsgspecError as error:
             raise self.damaged(place, str(error)) from error

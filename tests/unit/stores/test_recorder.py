@@ -407,7 +407,7 @@ def test_head_when_it_cannot_be_told_then_no_segment_begins(tmp_path: Path) -> N
 
 def test_secret_when_it_passes_then_no_file_has_it(tmp_path: Path) -> None:
     """Not in steps, nor in the snapshot that a later segment begins with."""
-    rig = Rig(tmp_path, secrets=("hunter2-the-token",))
+    rig = Rig(tmp_path, secrets=lambda: ("hunter2-the-token",))
     rig.limits = msgspec.structs.replace(LIMITS, segment_ns=2 * SECOND)
     rig.recorder.start()
     for _ in range(5):
@@ -424,6 +424,21 @@ def test_secret_when_it_passes_then_no_file_has_it(tmp_path: Path) -> None:
         assert b"say *****************" in texts
     assert sum(chunk.redacted for path in paths for _, chunk in Segment(path).chunks()) == 5
     assert [Segment(path).struck for path in paths] == [False, *(True for _ in paths[1:])]
+
+
+def test_secret_when_it_is_learned_late_then_struck_out_from_then_on_in_each_spelling(tmp_path: Path) -> None:
+    """A link learns its password after the start. What is shorter than a word stays: numbers have it, too."""
+    known: tuple[str, ...] = ()
+    rig = Rig(tmp_path, secrets=lambda: known)
+    rig.recorder.start()
+    rig.step("no secret yet")
+    rig.step("nor here")
+    rig.written()
+    known = ('pass\\"word', 'pass"word', "1234567")
+    rig.step('pass"word 61234567.5')
+    rig.step('{"password":"pass\\"word"}')
+    rig.close()
+    assert rig.texts()[2:] == ["********* 61234567.5", '{"password":"**********"}']
 
 
 def test_turn_when_it_was_broken_then_it_stands_in_its_step(rig: Rig) -> None:
@@ -498,12 +513,13 @@ def test_segment_when_damaged_behind_what_is_asked_for_then_the_rest_can_be_read
     assert len(list(Segment(path, before_ns).chunks())) == len(places) - 4
 
 
-def test_segment_when_of_a_newer_format_then_refused_in_words(rig: Rig, tmp_path: Path) -> None:
-    """An older program does not guess."""
+@pytest.mark.parametrize(("known", "code"), [(FORMAT + 1, "NEWER"), (FORMAT - 1, "OTHER")])
+def test_segment_when_of_another_format_then_refused_in_words(rig: Rig, known: int, code: str) -> None:
+    """A program guesses at neither a newer one nor an older one."""
     from tradefan.runtime.recording import HEAD, SNAPSHOT, pack_chunk
 
-    newer = tmp_path / "newer.tfr"
-    content = msgspec.msgpack.encode({"format": FORMAT + 1, "strange": True})
-    newer.write_bytes(pack_chunk(HEAD, content, 0, 0) + pack_chunk(SNAPSHOT, b"", 0, 0))
-    with pytest.raises(Refused, match=f"RECORDING_NEWER: .*expected format {FORMAT}, got {FORMAT + 1}"):
-        Segment(newer)
+    other = rig.folder.parent / "other.tfr"
+    content = msgspec.msgpack.encode({"format": known, "strange": True})
+    other.write_bytes(pack_chunk(HEAD, content, 0, 0) + pack_chunk(SNAPSHOT, b"", 0, 0))
+    with pytest.raises(Refused, match=f"RECORDING_{code}: .*expected format {FORMAT}, got {known}"):
+        Segment(other)
