@@ -48,7 +48,7 @@ def recording(kernel: Kernel, folder: Path) -> Iterator[FlightRecorder]:
         limits=lambda: limits,
         broken=[],
         log=lambda *_, **__: None,
-        secrets=("a-token-as-long-as-a-real-one-is-made",),
+        secrets=lambda: ("a-token-as-long-as-a-real-one-is-made",),
     )
     with recorder:
         yield recorder

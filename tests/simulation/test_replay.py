@@ -24,8 +24,8 @@ from tradefan.replay import command
 from tradefan.replay.check import Asked, Runs
 from tradefan.replay.player import Played, Player
 from tradefan.replay.what_if import what_if
-from tradefan.runtime.kernel import Kernel
 from tradefan.runtime.context import TurnContext
+from tradefan.runtime.kernel import Kernel
 from tradefan.runtime.recording import HEAD, SNAPSHOT, STEPS, pack_chunk
 from tradefan.runtime.snapshot import KernelSnapshot, take
 from tradefan.stores.recorder import FlightRecorder
