@@ -19,7 +19,7 @@ bench:
 
 # Real processes under faults, in the whole form: an hour, and the machine for itself. Some need root and strace.
 chaos:
-	TRADEFAN_CHAOS=whole TRADEFAN_CHAOS_CYCLES=$${TRADEFAN_CHAOS_CYCLES:-200} .venv/bin/pytest -q -o faulthandler_timeout=5400 -m chaos tests/chaos tests/property/test_journal_damage.py tests/integration/test_influx.py
+	TRADEFAN_CHAOS=whole TRADEFAN_CHAOS_CYCLES=$${TRADEFAN_CHAOS_CYCLES:-200} .venv/bin/pytest -q -o faulthandler_timeout=5400 -m chaos tests/chaos tests/property/test_journal_damage.py tests/integration/test_influx.py tests/integration/test_replay.py
 
 # All that RELIABILITY.md says in figures: 5,000 seeds, mutants, kills and starts of real processes; hours. What is
 # stored for this commit is not run again, so it may be interrupted; PART=seeds, mutants, kills, recovery or render.

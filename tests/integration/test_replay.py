@@ -1,7 +1,7 @@
 """A live development run is recorded and replayed: whole, from each segment, to a crash, as a story.
 
 The daemon runs inside the test, which sends it what an operator would. `TRADEFAN_CHAOS=whole` records ten
-minutes, as `make chaos` and `make proof` do; the short form is a minute.
+minutes, as `make chaos` does; the short form is a minute.
 """
 
 from __future__ import annotations

@@ -79,7 +79,7 @@ ORDERS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "last-report-wins",
-        "The last report to arrive says what has traded, also where an older one was overtaken.",
+        "The last report to arrive says what has traded, though it is older and more has been booked.",
         (
             Change(
                 "core/order.py",
@@ -90,8 +90,24 @@ ORDERS: tuple[Mutant, ...] = (
     order.venue_cum, order.venue_cum_ns = word
 """,
             ),
+            Change(
+                "core/order.py",
+                "        return max(self.filled, self.venue_cum)\n",
+                "        return self.venue_cum\n",
+            ),
+            Change(
+                "core/order.py",
+                "        or cum_qty > order.cum_qty\n",
+                "        or cum_qty != order.cum_qty\n",
+            ),
+            Change(
+                "core/order.py",
+                "    order.filled += qty\n",
+                "    order.filled += qty\n    order.venue_cum = max(order.filled, order.venue_cum)\n",
+            ),
         ),
-        ("I-32", "I-03"),
+        ("I-31", "I-32", "I-03"),
+        shows_always=True,
     ),
     Mutant(
         "status-trusted",
