@@ -102,6 +102,7 @@ def _judge(part: str, place: Path) -> list[str]:
     if part == "seeds" and proof.seeds is not None:
         broken = [bad for chunk in proof.seeds.chunks for bad in chunk.violations]
         found += [f"seed {bad.seed} violates {bad.invariant}" for bad in broken]
+        found += [f"{kind} never struck: no seed shows anything of it" for kind in seeds.silent(proof.seeds)]
     if part == "mutants" and proof.mutants is not None:
         share = mutants.share(proof.mutants.results)
         if share < mutants.SHARE_MIN:
