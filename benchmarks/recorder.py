@@ -3,7 +3,7 @@
 The same recorded frames go through market data and two traders (as in tick_path.py), one a step: without
 a recorder, and with the daemon's own; then the whole development system does. Blocks take turns, so that
 both meet the machine in the same mood. Counted is the computing of the loop's thread; what the recorder's
-own thread compresses meanwhile is another core's.
+own thread compresses meanwhile is another core's. A minute of the same system is then recorded and replayed.
 Run: .venv/bin/python benchmarks/recorder.py
 """
 
@@ -21,6 +21,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.tick_path import following_frames, ready_path
+from tests.simulation.recorded import record
 from tests.simulation.world import World, development, recordings
 from tests.unit.stores.made import RUN, head
 from tradefan.drivers.virtual import VirtualDriver
@@ -124,6 +125,15 @@ def wired() -> tuple[float, float]:
     return statistics.median(spent[0]), statistics.median(spent[1])
 
 
+def replayed() -> float:
+    """Record a minute of the development system, replay it, and return its steps a second."""
+    made = record(Path(tempfile.mkdtemp()), lambda world: world.run(SECONDS))
+    report = made.replay()
+    if report.code:
+        raise SystemExit(f"the recording does not replay: {report.divergence or report.raised}")
+    return report.steps / report.replayed_s
+
+
 def main() -> None:
     """Print the share, and bytes a message."""
     use_decimal_context()
@@ -132,6 +142,7 @@ def main() -> None:
         f"development system, a frame of any kind: {plain * 1e6:.1f} us, recorded {recorded * 1e6:.1f} us:"
         f" the recorder is {100 * (recorded - plain) / plain:.0f} % (goal under 20 %)"
     )
+    print(f"replaying a minute of it: {replayed():,.0f} recorded steps/s (goal 3,000 or more)")
     for name, kind in (("trade", b"@trade"), ("depth", b"@depth"), ("quote", b"@bookTicker")):
         found = [compare(kind) for _ in range(ROUNDS)]
         plain, recorded, bytes_in, bytes_out = (

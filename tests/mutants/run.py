@@ -139,7 +139,9 @@ def attack(mutant: Mutant, source: Path, budget_s: int) -> Result:
         make_copy(mutant, source, folder)
         hash_seeds = ("0", "4711") if mutant.hash_seeds else ("0",)
         walks = mutant.judge == "walks"
-        children = [Child(folder, budget_s, hash_seed, walks=walks) for hash_seed in hash_seeds]
+        # One that hangs uses all that its child may: together they have the time of one mutant.
+        each_s = max(1, budget_s // len(hash_seeds))
+        children = [Child(folder, each_s, hash_seed, walks=walks) for hash_seed in hash_seeds]
         try:
             return _attack(mutant, children, budget_s)
         finally:

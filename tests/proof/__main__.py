@@ -102,10 +102,13 @@ def _judge(part: str, place: Path) -> list[str]:
     if part == "seeds" and proof.seeds is not None:
         broken = [bad for chunk in proof.seeds.chunks for bad in chunk.violations]
         found += [f"seed {bad.seed} violates {bad.invariant}" for bad in broken]
+        found += [f"{kind} never struck: no seed shows anything of it" for kind in seeds.silent(proof.seeds)]
     if part == "mutants" and proof.mutants is not None:
-        share = mutants.share(proof.mutants.results)
-        if share < mutants.SHARE_MIN:
-            found.append(f"mutants killed: expected {mutants.SHARE_MIN:.0%}, got {share:.1%}")
+        results = proof.mutants.results
+        for which, some in (("", results), (" by the simulator", mutants.of_seeds(results))):
+            share = mutants.share(some) if some else 1.0
+            if share < mutants.SHARE_MIN:
+                found.append(f"mutants killed{which}: expected {mutants.SHARE_MIN:.0%}, got {share:.1%}")
     if part == "kills" and proof.kills is not None and proof.kills.behind:
         found.append(f"{proof.kills.behind} orders were decided or accepted behind a kill")
     return found

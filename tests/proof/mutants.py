@@ -11,6 +11,7 @@ import msgspec
 from msgspec.structs import replace
 
 from tests.mutants.catalogue import MUTANTS
+from tests.mutants.mutant import WALKS
 from tests.mutants.run import BUDGET_S, Report, Result
 from tests.proof.figures import Mutants, save
 from tests.proof.stamp import DIRTY, ROOT, stamp
@@ -89,3 +90,8 @@ def _short(commit: str) -> str:
 def share(results: tuple[Result, ...]) -> float:
     """Return which part of the mutants was killed."""
     return sum(one.verdict == "killed" for one in results) / len(results)
+
+
+def of_seeds(results: tuple[Result, ...]) -> tuple[Result, ...]:
+    """Return those that the simulator judges; the others are walked by the property tests."""
+    return tuple(one for one in results if one.invariants != (WALKS,))

@@ -20,8 +20,9 @@ it was measured on, and a part that has not run says so.
 """
 
 SEEDS = """A *seed* is a simulated world of {minutes:.0f} minutes in which the daemon's own code trades while
-venue, market, disk, clock and process fail at random. Every invariant below is checked all the time. One
-seed alone: `tradefan simulate --seed N --hours {hours:g} --faults all`.
+venue, market, disk, clock and process fail at random. Every invariant below that names a checker is watched
+all the time; those that name only tests are checked by these. One seed alone:
+`tradefan simulate --seed N --hours {hours:g} --faults all`.
 """
 
 INVARIANTS = """Each is a sentence that always holds. *Checkers* look at the simulated world after every step
@@ -45,9 +46,10 @@ AGAIN = """    make proof                  # all that is not stored for this com
     .venv/bin/python -m tests.proof seeds --from 1 --count 300      # --help says the rest
 
 An interrupted run goes on where it was: seeds are stored in chunks of 250, the other parts when they end. The
-exit code is 1 where a seed found a violation, an order was decided or accepted behind a kill, or fewer than
-95 % of the mutants were killed. Nothing is stored of a tree with changes in it. The commit that is named is
-the newest that changed anything but this page and its figures.
+exit code is 1 where a seed found a violation, a kind of fault never struck in 5,000 seeds, an order was
+decided or accepted behind a kill, or fewer than 95 % of the mutants were killed. A failing seed is reduced,
+and its test stands in `results/pinned`. Nothing is stored of a tree with changes in it. The commit that is
+named is the newest that changed anything but this page and its figures.
 """
 
 

@@ -10,7 +10,8 @@ from msgspec import Struct
 from tests.proof.figures import Broken, Chunk, Seeds, Strikes, added, gaps, load, pieces, save
 from tests.proof.stamp import Stamp, is_kept, stamp, still
 from tradefan.errors import Refused
-from tradefan.sim.command import Wanted, simulate
+from tradefan.sim.command import PINNED, Wanted, simulate
+from tradefan.sim.faults import KINDS
 from tradefan.sim.report import Summary
 
 HOURS = 0.1
@@ -44,7 +45,7 @@ def run(place: Path, asked: Asked, say: Callable[[str], None]) -> None:
     missing = gaps(asked.first, asked.count, asked.hours, begun.commit, seeds.chunks)
     for first, last in pieces(missing, asked.chunk):
         say(f"seeds {first}-{last}")
-        wanted = Wanted(tuple(range(first, last + 1)), asked.hours, jobs=asked.jobs)
+        wanted = Wanted(tuple(range(first, last + 1)), asked.hours, jobs=asked.jobs, pin=PINNED)
         summary, trace = simulate(wanted, say)
         # The day on which it ended; and what ran must still be what is stored as having run.
         ended = stamp(command, place)
@@ -74,6 +75,13 @@ def chunk_of(ended: Stamp, seeds: tuple[int, int], hours: float, summary: Summar
         slowest=summary.slowest,
         slowest_s=round(summary.slowest_s, 1),
     )
+
+
+def silent(seeds: Seeds) -> list[str]:
+    """Return the kinds that never struck in the whole range; fewer seeds show nothing of it."""
+    if sum(one.seeds for one in seeds.chunks) < COUNT:
+        return []
+    return [kind for kind in KINDS if not any(kind in one.faults for one in seeds.chunks)]
 
 
 def strikes(count: int, row: dict[str, int]) -> Strikes:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from tests.mutants.run import Result
 from tests.proof.figures import Chunk, Kills, Mutants, Proof, Recovery, Seeds, Strikes, merged
+from tests.proof.mutants import of_seeds
 from tests.proof.stamp import Machine, Stamp
 from tests.proof.text import count, rows, share, spread
 from tradefan.sim.faults import KINDS
@@ -123,17 +124,24 @@ def _kind(kind: str, all_of: list[Strikes]) -> tuple[str, ...]:
 def _mutant_rows(mutants: Mutants | None) -> Iterator[tuple[str, ...]]:
     if mutants is None:
         yield "Mutants killed", *_not_run()
+        yield "of these judged by the simulator", *_not_run()
         return
-    killed = sum(one.verdict == "killed" for one in mutants.results)
-    value = f"{killed} of {len(mutants.results)} ({share(killed, len(mutants.results))})"
-    yield "Mutants killed", value, *_where([mutants.stamp])
+    where = _where([mutants.stamp])
+    yield "Mutants killed", _killed_of(mutants.results), *where
+    yield "of these judged by the simulator", _killed_of(of_seeds(mutants.results)), *where
+
+
+def _killed_of(results: tuple[Result, ...]) -> str:
+    killed = sum(one.verdict == "killed" for one in results)
+    return f"{killed} of {len(results)} ({share(killed, len(results))})" if results else "none"
 
 
 def mutants(found: Mutants | None) -> Iterator[str]:
     """Give those that lived, by name, then those that were killed."""
     yield (
-        "A mutant is a defect that is built in on purpose: the seeds have to find it. Those that were not\n"
-        "found are named, with the invariants that should have seen them.\n"
+        "A mutant is a defect that is built in on purpose: the seeds have to find it, or the walker of the\n"
+        "property tests (`WALKS`) where it is arithmetic that no world shows. Those that were not found are\n"
+        "named, with the invariants that should have seen them.\n"
     )
     if found is None:
         yield f"{NOT_YET.capitalize()}.\n"

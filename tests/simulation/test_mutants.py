@@ -6,7 +6,9 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
+from tests.mutants import run
 from tests.mutants.catalogue import MUTANTS
 from tests.mutants.mutant import Change, Mutant
 from tests.mutants.run import Report, main
@@ -73,6 +75,26 @@ def test_run_when_the_program_only_comes_apart_then_nothing_is_killed(tmp_path: 
     assert nameless.found.startswith("I-41 actor_crashed of oms ")
     assert (torn.verdict, torn.killed_by) == ("invalid", "")
     assert torn.found.rstrip().endswith("name 'nothing' is not defined")
+
+
+def test_attack_when_two_children_run_then_they_share_the_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that hangs under both hash seeds costs no more than any other mutant."""
+    given: list[int] = []
+
+    class Watched(run.Child):
+        def __init__(self, folder: Path, budget_s: int, hash_seed: str, *, walks: bool = False) -> None:
+            given.append(budget_s)
+            super().__init__(folder, budget_s, hash_seed, walks=walks)
+
+    source = tmp_path / "source"
+    (source / "core").mkdir(parents=True)
+    (source / "core" / "ids.py").write_text(f"# {NULL.changes[0].old}\n")
+    monkeypatch.setattr(run, "Child", Watched)
+    run.attack(replace(NULL, hash_seeds=True), source, 300)
+    run.attack(NULL, source, 300)
+    assert given == [150, 150, 300]
 
 
 @pytest.mark.slow

@@ -25,7 +25,7 @@ def test_page_when_nothing_has_run_then_says_so_in_place_of_every_number() -> No
     text = page(BOOK, Proof())
     figures = text.partition("## Figures\n")[2].partition("## Promises")[0]
     body = [line for line in figures.splitlines() if line.startswith("|")][2:]
-    assert len(body) == 18
+    assert len(body) == 19
     assert all(line.endswith("| not run yet |  |  |  |") for line in body)
     assert text.count("Not run yet.") == 4
 
@@ -56,6 +56,7 @@ def test_page_when_everything_has_run_then_has_every_figure() -> None:
         "Starts ": "1,000",
         "Faults": "500, 1 of 106 kinds",
         "Mutants killed": "1 of 2 (50.0 %)",
+        "of these judged": "1 of 2 (50.0 %)",
         "of these acknowledged": "199 of 200",
         "Orders decided": "**0**, of 400 orders around 202 kills",
     }

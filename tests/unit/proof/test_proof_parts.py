@@ -8,16 +8,19 @@ from typing import Any
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
-from tests.mutants.mutant import Mutant
+from tests.mutants.mutant import WALKS, Mutant
 from tests.proof import __main__ as program
-from tests.proof import mutants, stamp
+from tests.proof import mutants, seeds, stamp
 from tests.proof.figures import Broken, Mutants, Seeds, load, save
 from tests.proof.kills import accepted_behind, decided_behind
 from tests.unit.core.order_builders import intent
 from tests.unit.proof.made import chunk, kills, mutant, stamped, whole
 from tradefan.errors import Defect, Refused
 from tradefan.messages.records import Kill, Resume
+from tradefan.sim.command import PINNED, Wanted
+from tradefan.sim.report import Summary
 
 RESULT: dict[str, Any] = {
     "name": "twice",
@@ -121,6 +124,30 @@ def test_mutants_when_the_file_is_not_there_then_refused(tmp_path: Path) -> None
         mutants.run(tmp_path, tmp_path / "none.json")
 
 
+# --- seeds ----------------------------------------------------------------------------------------------
+
+
+def test_seeds_when_run_then_a_failing_one_is_pinned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What five thousand seeds find must not have to be found again."""
+    asked: list[Wanted] = []
+
+    def one(wanted: Wanted, say: object) -> tuple[Summary, str]:
+        asked.append(wanted)
+        return Summary(), "ab"
+
+    monkeypatch.setattr(seeds, "simulate", one)
+    monkeypatch.setattr(seeds, "stamp", lambda command, place: stamped())
+    monkeypatch.setattr(seeds, "still", lambda begun, place: None)
+    seeds.run(tmp_path, seeds.Asked(count=1), print)
+    assert [wanted.pin for wanted in asked] == [PINNED]
+
+
+def test_silent_when_fewer_than_the_whole_range_then_nothing_is_said() -> None:
+    """A few seeds show nothing of what is rare; what struck in the whole range is not named."""
+    assert seeds.silent(Seeds((chunk(1, seeds.COUNT - 1),))) == []
+    assert "bust" not in seeds.silent(Seeds((chunk(1, seeds.COUNT),)))
+
+
 # --- kills ----------------------------------------------------------------------------------------------
 
 
@@ -206,10 +233,22 @@ def test_all_when_a_part_has_fewer_figures_than_are_asked_for_then_it_runs(
     ("figures", "words"),
     [
         (Seeds((chunk(1, 9, "1" * 40, Broken(5, "I-06", "a", "b")),)), "seed 5 violates I-06"),
+        (Seeds((chunk(1, seeds.COUNT),)), "stp never struck: no seed shows anything of it"),
         (kills(behind=2), "2 orders were decided or accepted behind a kill"),
         (
             Mutants(stamped(), 300, tuple(mutant(str(number), killed=number > 1) for number in range(20))),
             "mutants killed: expected 95%, got 90.0%",
+        ),
+        (
+            Mutants(
+                stamped(),
+                300,
+                (
+                    *(mutant(str(number), killed=number > 0) for number in range(19)),
+                    replace(mutant("walked"), invariants=(WALKS,)),
+                ),
+            ),
+            "mutants killed by the simulator: expected 95%, got 94.7%",
         ),
     ],
 )
